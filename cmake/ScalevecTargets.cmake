@@ -1,0 +1,44 @@
+# Compiler set-up shared by every target, and the layout `#include "scalevec/..."` has in the tree and when installed.
+
+find_program(SCALEVEC_CCACHE ccache)
+if(SCALEVEC_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  # Without this sloppiness ccache refuses every file that uses a precompiled header.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+      ${SCALEVEC_CCACHE})
+endif()
+
+set(SCALEVEC_INCLUDE_ROOT ${CMAKE_CURRENT_BINARY_DIR}/include)
+file(MAKE_DIRECTORY ${SCALEVEC_INCLUDE_ROOT}/scalevec)
+foreach(folder optim models theory experiments tests)
+  file(CREATE_LINK ${CMAKE_CURRENT_SOURCE_DIR}/${folder} ${SCALEVEC_INCLUDE_ROOT}/scalevec/${folder} SYMBOLIC)
+endforeach()
+
+set(SCALEVEC_WARNINGS -Wall -Wextra -Wno-unused-parameter)
+
+# scalevec_library(NAME SOURCES...): static library scalevec_NAME with alias scalevec::NAME. Our headers are ordinary
+# includes; dependencies' are SYSTEM.
+function(scalevec_library name)
+  add_library(scalevec_${name} STATIC ${ARGN})
+  add_library(scalevec::${name} ALIAS scalevec_${name})
+  set_target_properties(scalevec_${name} PROPERTIES EXPORT_NAME ${name})
+  target_include_directories(scalevec_${name} PUBLIC
+    $<BUILD_INTERFACE:${SCALEVEC_INCLUDE_ROOT}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  target_compile_features(scalevec_${name} PUBLIC cxx_std_20)
+  target_compile_options(scalevec_${name} PRIVATE ${SCALEVEC_WARNINGS})
+endfunction()
+
+# Sources that include LibTorch share one precompiled header, since <torch/torch.h> alone takes half a minute.
+function(scalevec_use_torch_pch target)
+  if(NOT TARGET scalevec_torch_pch)
+    set(stub ${CMAKE_BINARY_DIR}/torch_pch.cpp)
+    if(NOT EXISTS ${stub})
+      file(WRITE ${stub} "")
+    endif()
+    add_library(scalevec_torch_pch OBJECT ${stub})
+    target_link_libraries(scalevec_torch_pch PRIVATE scalevec::torch)
+    target_precompile_headers(scalevec_torch_pch PRIVATE <torch/torch.h>)
+    target_compile_options(scalevec_torch_pch PRIVATE -fpch-preprocess)
+  endif()
+  target_compile_options(${target} PRIVATE -fpch-preprocess)
+  target_precompile_headers(${target} REUSE_FROM scalevec_torch_pch)
+endfunction()

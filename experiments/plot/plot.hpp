@@ -1,0 +1,51 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+// Line and point charts through gnuplot. Data and script are written even where gnuplot is missing.
+namespace scalevec {
+
+struct Series {
+  enum class Style { line, dashed, points, line_points, band };
+  std::string label;  // key entry; empty: none
+  std::vector<double> x;
+  std::vector<double> y;               // a NaN breaks a line
+  std::vector<double> y_low, y_high;   // error bars, or the edges of a band; empty: none
+  Style style = Style::line;
+  int color = -1;  // index into the palette (so that a prediction and its simulation match); -1: next
+};
+
+struct Panel {
+  std::string title;
+  std::string x_label, y_label;  // with units
+  bool log_x = false, log_y = false;
+  std::optional<std::pair<double, double>> x_range, y_range;
+  std::vector<Series> series;
+  std::string key_position = "top right";  // gnuplot's words; "off" for none
+};
+
+struct Plot {
+  std::string name;     // file stem
+  std::string title;
+  std::string caption;  // what to see, one or two sentences
+  std::vector<Panel> panels;
+  int columns = 1;
+  int panel_width = 560, panel_height = 380;  // pixels of the SVG
+};
+
+struct PlotFiles {
+  std::filesystem::path csv, script, svg, png;  // svg and png empty without gnuplot
+};
+
+// True if the gnuplot program is on PATH.
+bool have_gnuplot();
+
+// Writes NAME.csv, NAME.gp and, with gnuplot, NAME.svg and NAME.png into `dir` (which exists), each through a temporary
+// file and a rename. The script redraws the picture when run in its folder. Throws RunError with gnuplot's first line.
+PlotFiles write_plot(const Plot& plot, const std::filesystem::path& dir);
+
+}  // namespace scalevec

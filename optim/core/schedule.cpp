@@ -1,0 +1,65 @@
+#include "scalevec/optim/core/schedule.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+namespace scalevec {
+
+double Schedule::factor(std::int64_t step) const {
+  if (step < warmup_steps) return static_cast<double>(step + 1) / static_cast<double>(warmup_steps);
+  if (shape == Shape::constant) return 1.0;
+  const std::int64_t start = shape == Shape::wsd ? std::max(warmup_steps, total_steps - decay_steps) : warmup_steps;
+  const double length = static_cast<double>(std::max<std::int64_t>(1, total_steps - start));
+  const double x = std::clamp(static_cast<double>(step - start) / length, 0.0, 1.0);
+  double remaining = 1.0 - x;
+  const bool cosine = shape == Shape::cosine || (shape == Shape::wsd && decay_shape == DecayShape::cosine);
+  if (cosine) remaining = 0.5 * (1.0 + std::cos(std::numbers::pi * x));
+  if (shape == Shape::wsd && decay_shape == DecayShape::sqrt) remaining = 1.0 - std::sqrt(x);
+  return final_factor + (1.0 - final_factor) * remaining;
+}
+
+std::string Schedule::error() const {
+  if (warmup_steps < 0) return "warmup_steps must be 0 or more";
+  if (!(final_factor >= 0.0 && final_factor <= 1.0)) return "final_factor must be in [0, 1]";
+  if (shape == Shape::constant) return {};
+  if (total_steps <= 0) return "total_steps must be positive";
+  if (warmup_steps > total_steps) return "warmup_steps must not exceed total_steps";
+  if (shape == Shape::wsd && decay_steps <= 0) return "decay_steps must be positive for wsd";
+  if (shape == Shape::wsd && warmup_steps + decay_steps > total_steps)
+    return "warmup_steps + decay_steps must not exceed total_steps";
+  return {};
+}
+
+std::string_view to_string(Schedule::Shape shape) {
+  switch (shape) {
+    case Schedule::Shape::constant: return "constant";
+    case Schedule::Shape::cosine: return "cosine";
+    case Schedule::Shape::linear: return "linear";
+    case Schedule::Shape::wsd: return "wsd";
+  }
+  return "?";
+}
+
+std::string_view to_string(Schedule::DecayShape shape) {
+  switch (shape) {
+    case Schedule::DecayShape::linear: return "linear";
+    case Schedule::DecayShape::cosine: return "cosine";
+    case Schedule::DecayShape::sqrt: return "sqrt";
+  }
+  return "?";
+}
+
+std::optional<Schedule::Shape> parse_schedule_shape(std::string_view word) {
+  for (const auto s : {Schedule::Shape::constant, Schedule::Shape::cosine, Schedule::Shape::linear, Schedule::Shape::wsd})
+    if (to_string(s) == word) return s;
+  return std::nullopt;
+}
+
+std::optional<Schedule::DecayShape> parse_decay_shape(std::string_view word) {
+  for (const auto s : {Schedule::DecayShape::linear, Schedule::DecayShape::cosine, Schedule::DecayShape::sqrt})
+    if (to_string(s) == word) return s;
+  return std::nullopt;
+}
+
+}  // namespace scalevec

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace scalevec {
+
+// The learning-rate factor as a pure function of the step: no state, nothing to checkpoint.
+struct Schedule {
+  enum class Shape { constant, cosine, linear, wsd };
+  enum class DecayShape { linear, cosine, sqrt };
+
+  Shape shape = Shape::constant;
+  std::int64_t warmup_steps = 0;  // factor (t+1)/warmup_steps while t < warmup_steps
+  std::int64_t total_steps = 0;   // the factor reaches final_factor at t = total_steps; unused by `constant`
+  double final_factor = 0.0;      // ratio of the last lr to the peak lr, in [0, 1]
+  std::int64_t decay_steps = 0;   // wsd: length of the final decay
+  DecayShape decay_shape = DecayShape::linear;  // wsd: linear, cosine, or 1 − √x (arXiv 2405.18392)
+
+  // The factor of step t ≥ 0 (the first step is 0). With x the elapsed fraction of the decay, clamped to [0, 1]:
+  // cosine f + (1−f)(1+cos πx)/2, linear 1 − (1−f)x, wsd 1 until total_steps − decay_steps and then its decay shape.
+  double factor(std::int64_t step) const;
+
+  // Why these values mean nothing, naming the field; empty if they are sound.
+  std::string error() const;
+};
+
+std::string_view to_string(Schedule::Shape shape);
+std::string_view to_string(Schedule::DecayShape shape);
+std::optional<Schedule::Shape> parse_schedule_shape(std::string_view word);
+std::optional<Schedule::DecayShape> parse_decay_shape(std::string_view word);
+
+}  // namespace scalevec

@@ -1,0 +1,119 @@
+#include "scalevec/optim/core/traces.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace scalevec {
+namespace {
+
+double ratio(double a, double b) { return b > 0.0 ? a / b : kNoTrace; }
+
+// atan2 of |p × (p+Δ)| and p·(p+Δ): accurate at small angles, where acos of a cosine is not.
+double angle(const StepSums& s) {
+  if (!(s.param_sq > 0.0)) return kNoTrace;
+  const double cross = std::sqrt(std::max(0.0, s.param_sq * s.update_sq - s.param_update * s.param_update));
+  return std::atan2(cross, s.param_sq + s.param_update);
+}
+
+void fill(TraceRow& row, const StepSums& s) {
+  row.count = s.count;
+  row.grad_norm = std::sqrt(s.grad_sq);
+  row.param_norm = std::sqrt(s.param_sq);
+  row.update_norm = std::sqrt(s.update_sq);
+  row.update_ratio = ratio(row.update_norm, row.param_norm);
+  row.effective_lr = ratio(row.update_norm, row.grad_norm);
+  row.rotation = angle(s);
+  row.predicted_decrease = -s.grad_update;
+}
+
+}  // namespace
+
+StepSums& StepSums::operator+=(const StepSums& other) {
+  grad_sq += other.grad_sq;
+  param_sq += other.param_sq;
+  update_sq += other.update_sq;
+  param_update += other.param_update;
+  grad_update += other.grad_update;
+  inv_denom += other.inv_denom;
+  count += other.count;
+  return *this;
+}
+
+TraceRow trace_row(const TraceInput& input) {
+  TraceRow row;
+  row.name = input.name;
+  row.group = input.group;
+  row.method = input.method;
+  row.scheduled_lr = input.lr;
+  fill(row, input.sums);
+  if (input.adaptive && input.sums.count > 0)
+    row.adaptive_lr = input.lr * input.sums.inv_denom / static_cast<double>(input.sums.count);
+  return row;
+}
+
+std::vector<TraceRow> trace_rows_by_group(std::span<const TraceInput> inputs) {
+  struct Group {
+    TraceRow row;
+    StepSums sums;
+    double lr_sum = 0.0;
+    double adaptive_sum = 0.0;
+    std::int64_t adaptive_count = 0;
+  };
+  std::vector<Group> groups;
+  for (const TraceInput& in : inputs) {
+    auto it = std::find_if(groups.begin(), groups.end(), [&](const Group& g) { return g.row.name == in.group; });
+    if (it == groups.end()) {
+      it = groups.insert(groups.end(), Group{});
+      it->row.name = in.group;
+      it->row.group = in.group;
+      it->row.method = in.method;
+    }
+    if (it->row.method != in.method) it->row.method = "mixed";
+    it->sums += in.sums;
+    it->lr_sum += in.lr * static_cast<double>(in.sums.count);
+    if (in.adaptive) {
+      it->adaptive_sum += in.lr * in.sums.inv_denom;
+      it->adaptive_count += in.sums.count;
+    }
+  }
+  std::vector<TraceRow> rows;
+  for (Group& g : groups) {
+    fill(g.row, g.sums);
+    if (g.sums.count > 0) g.row.scheduled_lr = g.lr_sum / static_cast<double>(g.sums.count);
+    if (g.adaptive_count > 0) g.row.adaptive_lr = g.adaptive_sum / static_cast<double>(g.adaptive_count);
+    rows.push_back(std::move(g.row));
+  }
+  return rows;
+}
+
+std::vector<double> quantiles(std::vector<double>& values, std::span<const double> at) {
+  std::vector<double> out(at.size(), kNoTrace);
+  if (values.empty()) return out;
+  std::sort(values.begin(), values.end());
+  for (size_t i = 0; i < at.size(); ++i) {
+    const double position = at[i] * static_cast<double>(values.size() - 1);
+    const auto low = static_cast<size_t>(position);
+    const size_t high = std::min(low + 1, values.size() - 1);
+    out[i] = values[low] + (position - static_cast<double>(low)) * (values[high] - values[low]);
+  }
+  return out;
+}
+
+std::span<const TraceField> trace_fields() {
+  static constexpr TraceField fields[] = {{"scheduled_lr", &TraceRow::scheduled_lr},
+                                          {"grad_norm", &TraceRow::grad_norm},
+                                          {"param_norm", &TraceRow::param_norm},
+                                          {"update_norm", &TraceRow::update_norm},
+                                          {"update_ratio", &TraceRow::update_ratio},
+                                          {"effective_lr", &TraceRow::effective_lr},
+                                          {"adaptive_lr", &TraceRow::adaptive_lr},
+                                          {"rotation", &TraceRow::rotation},
+                                          {"predicted_decrease", &TraceRow::predicted_decrease},
+                                          {"directional_lr", &TraceRow::directional_lr},
+                                          {"precond_min", &TraceRow::precond_min},
+                                          {"precond_max", &TraceRow::precond_max},
+                                          {"imbalance", &TraceRow::imbalance}};
+  return fields;
+}
+
+}  // namespace scalevec

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+// Traces: named in theory.md, each a formula of sums taken inside the optimizer's step. Here p is the stored parameter
+// before the step, g its gradient before clipping, Δ the stored new value minus the old.
+namespace scalevec {
+
+struct StepSums {
+  double grad_sq = 0.0;       // Σ g²
+  double param_sq = 0.0;      // Σ p²
+  double update_sq = 0.0;     // Σ Δ²
+  double param_update = 0.0;  // Σ p·Δ
+  double grad_update = 0.0;   // Σ g·Δ
+  double inv_denom = 0.0;     // Σ 1/(√v̂ + ε) for Adam-type methods, else 0
+  std::int64_t count = 0;     // elements
+
+  StepSums& operator+=(const StepSums& other);
+};
+
+inline constexpr double kNoTrace = std::numeric_limits<double>::quiet_NaN();
+
+// One parameter's or one group's traces at a step. A trace that is not defined for it is NaN.
+struct TraceRow {
+  std::string name;
+  std::string group;                    // see trace_group()
+  std::string method;                   // "adamw", …; "mixed" for a group that several methods train
+  std::int64_t count = 0;               // elements
+  double scheduled_lr = kNoTrace;       // η_t with its multiplier; for a group the mean over elements
+  double grad_norm = kNoTrace;          // ‖g‖
+  double param_norm = kNoTrace;         // ‖p‖
+  double update_norm = kNoTrace;        // ‖Δ‖
+  double update_ratio = kNoTrace;       // ‖Δ‖/‖p‖
+  double effective_lr = kNoTrace;       // ‖Δ‖/‖g‖
+  double adaptive_lr = kNoTrace;        // mean η/(√v̂ + ε), Adam-type methods
+  double rotation = kNoTrace;           // angle between p and p + Δ, radians
+  double predicted_decrease = kNoTrace; // −g·Δ, loss decrease to first order
+  double directional_lr = kNoTrace;     // η/‖p‖² (SGD) or η/‖p‖ (Adam-type) of a matrix before a norm
+  double precond_min = kNoTrace;        // min_j γ_j²
+  double precond_max = kNoTrace;        // max_j (γ_j² + ‖w_j‖²)
+  double imbalance = kNoTrace;          // mean_j (γ_j² − ‖w_j‖²)
+  std::vector<double> gamma_quantiles;  // of the effective γ at kGammaQuantiles; scales only
+};
+
+inline constexpr double kGammaQuantiles[] = {0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0};
+
+// What one parameter contributes to traces.
+struct TraceInput {
+  std::string_view name;
+  std::string_view group;
+  std::string_view method;
+  double lr = 0.0;
+  bool adaptive = false;  // sums.inv_denom is filled
+  StepSums sums;
+};
+
+// The traces that are formulas of the sums. A ratio with denominator 0 is NaN.
+TraceRow trace_row(const TraceInput& input);
+
+// One row per group, in order of first appearance, from the members' summed sums: a group's norm is the norm of the
+// concatenated tensors and its rotation the angle of that one vector.
+std::vector<TraceRow> trace_rows_by_group(std::span<const TraceInput> inputs);
+
+// Linear-interpolation quantiles (NumPy's default) of `values`, which is sorted in place; NaN if it is empty.
+std::vector<double> quantiles(std::vector<double>& values, std::span<const double> at);
+
+// Name and member of every scalar trace, in output order: for writers and readers of records.
+struct TraceField {
+  const char* name;
+  double TraceRow::*member;
+};
+std::span<const TraceField> trace_fields();
+
+}  // namespace scalevec

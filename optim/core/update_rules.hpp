@@ -1,0 +1,104 @@
+#pragma once
+
+#include <cmath>
+
+#include "scalevec/optim/core/host_device.hpp"
+
+// Each optimizer's elementwise arithmetic, once. The CPU kernel, the CUDA kernel and the toy simulations call these.
+// A rule takes the stored parameter p and raw gradient g, updates the state in place and returns the new parameter.
+namespace scalevec::rules {
+
+// Common to every rule: g' = grad_factor·g + l2·(p − target), p ← p − shrink·(p − target) − step.
+template <class T>
+struct Decay {
+  T grad_factor = T(1);  // clip factor
+  T l2 = T(0);
+  T shrink = T(0);
+  T target = T(0);
+};
+
+template <class T>
+SCALEVEC_HD constexpr T effective_grad(const Decay<T>& d, T p, T g) {
+  return d.grad_factor * g + d.l2 * (p - d.target);
+}
+
+template <class T>
+SCALEVEC_HD constexpr T decayed(const Decay<T>& d, T p) {
+  return p - d.shrink * (p - d.target);
+}
+
+template <class T>
+struct AdamW {
+  Decay<T> decay;
+  T one_minus_beta1, beta2, one_minus_beta2;
+  T step_size;        // η/(1 − β₁ᵗ)
+  T inv_sqrt_bias2;   // 1/√(1 − β₂ᵗ)
+  T eps;
+
+  // Constants of step t ≥ 1.
+  static AdamW at_step(Decay<double> d, double lr, double beta1, double beta2, double eps, double t) {
+    return AdamW{{T(d.grad_factor), T(d.l2), T(d.shrink), T(d.target)},
+                 T(1.0 - beta1),
+                 T(beta2),
+                 T(1.0 - beta2),
+                 T(lr / (1.0 - std::pow(beta1, t))),
+                 T(1.0 / std::sqrt(1.0 - std::pow(beta2, t))),
+                 T(eps)};
+  }
+
+  // Also gives inv_denom = 1/(√v̂ + ε), of which the trace adaptive_lr is the mean times η.
+  SCALEVEC_HD T operator()(T p, T g, T& m, T& v, T& inv_denom) const {
+    const T grad = effective_grad(decay, p, g);
+    m += one_minus_beta1 * (grad - m);
+    v = beta2 * v + one_minus_beta2 * grad * grad;
+    inv_denom = T(1) / (std::sqrt(v) * inv_sqrt_bias2 + eps);
+    return decayed(decay, p) - step_size * m * inv_denom;
+  }
+};
+
+// SGD with momentum: b ← μb + (1 − dampening)g', PyTorch's form (the first step sets b = g').
+template <class T>
+struct Sgd {
+  Decay<T> decay;
+  T lr, momentum, one_minus_dampening;
+  bool nesterov;
+
+  SCALEVEC_HD T operator()(T p, T g, T& b) const {
+    const T grad = effective_grad(decay, p, g);
+    b = momentum * b + one_minus_dampening * grad;
+    return decayed(decay, p) - lr * (nesterov ? grad + momentum * b : b);
+  }
+};
+
+template <class T>
+SCALEVEC_HD constexpr T sign(T x) {
+  return static_cast<T>((x > T(0)) - (x < T(0)));
+}
+
+// Signum: sign of b ← μb + (1 − μ)g'; μ = 0 is signSGD (Bernstein et al. 2018).
+template <class T>
+struct Signum {
+  Decay<T> decay;
+  T lr, one_minus_momentum;
+
+  SCALEVEC_HD T operator()(T p, T g, T& b) const {
+    b += one_minus_momentum * (effective_grad(decay, p, g) - b);
+    return decayed(decay, p) - lr * sign(b);
+  }
+};
+
+// Lion (Chen et al. 2023): sign of β₁m + (1 − β₁)g', then m ← β₂m + (1 − β₂)g'.
+template <class T>
+struct Lion {
+  Decay<T> decay;
+  T lr, one_minus_beta1, one_minus_beta2;
+
+  SCALEVEC_HD T operator()(T p, T g, T& m) const {
+    const T grad = effective_grad(decay, p, g);
+    const T direction = m + one_minus_beta1 * (grad - m);
+    m += one_minus_beta2 * (grad - m);
+    return decayed(decay, p) - lr * sign(direction);
+  }
+};
+
+}  // namespace scalevec::rules

@@ -1,0 +1,1 @@
+#include "scalevec/tests/support/catch.hpp"
