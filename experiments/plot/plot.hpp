@@ -16,7 +16,8 @@ struct Series {
   std::vector<double> y;               // a NaN breaks a line
   std::vector<double> y_low, y_high;   // error bars, or the edges of a band; empty: none
   Style style = Style::line;
-  int color = -1;  // index into the palette (so that a prediction and its simulation match); -1: next
+  int color = -1;   // index into the palette (so that a prediction and its simulation match); -1: next
+  int marker = -1;  // 0 disc, 1 circle, 2 square, 3 open square, 4 diamond, 5 triangle (then again); -1: by color
 };
 
 struct Panel {
@@ -25,7 +26,7 @@ struct Panel {
   bool log_x = false, log_y = false;
   std::optional<std::pair<double, double>> x_range, y_range;
   std::vector<Series> series;
-  std::string key_position = "top right";  // gnuplot's words; "off" for none
+  std::string key_position = "auto";  // a corner free of data, or below; else gnuplot's words; "off": none
 };
 
 struct Plot {
@@ -45,7 +46,10 @@ struct PlotFiles {
 bool have_gnuplot();
 
 // Writes NAME.csv, NAME.gp and, with gnuplot, NAME.svg and NAME.png into `dir` (which exists), each through a temporary
-// file and a rename. The script redraws the picture when run in its folder. Throws RunError with gnuplot's first line.
+// file and a rename. The script redraws the picture when run in its folder. Labels are plain text (no gnuplot markup).
+// A series without a value to draw still gets its key entry. Throws RunError with gnuplot's message (data and script
+// stay) or where a file cannot be written, std::invalid_argument for a name that is no file stem or vectors of unequal
+// length.
 PlotFiles write_plot(const Plot& plot, const std::filesystem::path& dir);
 
 }  // namespace scalevec

@@ -39,9 +39,9 @@ SCALEVEC_HD constexpr std::uint64_t random_bits(std::uint64_t seed, std::uint64_
   return (std::uint64_t{b.word[1]} << 32) | b.word[0];
 }
 
-// Uniform in (0, 1), 53 bits, never 0 or 1.
+// Uniform in (0, 1), 52 bits, never 0 or 1.
 SCALEVEC_HD constexpr double uniform_from_bits(std::uint64_t bits) {
-  return (static_cast<double>(bits >> 11) + 0.5) * 0x1.0p-53;
+  return (static_cast<double>(bits >> 12) + 0.5) * 0x1.0p-52;
 }
 
 SCALEVEC_HD constexpr double random_uniform(std::uint64_t seed, std::uint64_t stream, std::uint64_t index) {

@@ -15,6 +15,11 @@ struct Decay {
   T l2 = T(0);
   T shrink = T(0);
   T target = T(0);
+
+  template <class U>
+  SCALEVEC_HD constexpr Decay<U> as() const {
+    return {U(grad_factor), U(l2), U(shrink), U(target)};
+  }
 };
 
 template <class T>
@@ -36,14 +41,20 @@ struct AdamW {
   T eps;
 
   // Constants of step t ≥ 1.
-  static AdamW at_step(Decay<double> d, double lr, double beta1, double beta2, double eps, double t) {
-    return AdamW{{T(d.grad_factor), T(d.l2), T(d.shrink), T(d.target)},
+  static AdamW at_step(const Decay<double>& d, double lr, double beta1, double beta2, double eps, double t) {
+    return AdamW{d.as<T>(),
                  T(1.0 - beta1),
                  T(beta2),
                  T(1.0 - beta2),
                  T(lr / (1.0 - std::pow(beta1, t))),
                  T(1.0 / std::sqrt(1.0 - std::pow(beta2, t))),
                  T(eps)};
+  }
+
+  template <class U>
+  SCALEVEC_HD constexpr AdamW<U> as() const {
+    return {decay.template as<U>(), U(one_minus_beta1), U(beta2), U(one_minus_beta2), U(step_size), U(inv_sqrt_bias2),
+            U(eps)};
   }
 
   // Also gives inv_denom = 1/(√v̂ + ε), of which the trace adaptive_lr is the mean times η.
@@ -63,6 +74,11 @@ struct Sgd {
   T lr, momentum, one_minus_dampening;
   bool nesterov;
 
+  template <class U>
+  SCALEVEC_HD constexpr Sgd<U> as() const {
+    return {decay.template as<U>(), U(lr), U(momentum), U(one_minus_dampening), nesterov};
+  }
+
   SCALEVEC_HD T operator()(T p, T g, T& b) const {
     const T grad = effective_grad(decay, p, g);
     b = momentum * b + one_minus_dampening * grad;
@@ -81,6 +97,11 @@ struct Signum {
   Decay<T> decay;
   T lr, one_minus_momentum;
 
+  template <class U>
+  SCALEVEC_HD constexpr Signum<U> as() const {
+    return {decay.template as<U>(), U(lr), U(one_minus_momentum)};
+  }
+
   SCALEVEC_HD T operator()(T p, T g, T& b) const {
     b += one_minus_momentum * (effective_grad(decay, p, g) - b);
     return decayed(decay, p) - lr * sign(b);
@@ -92,6 +113,11 @@ template <class T>
 struct Lion {
   Decay<T> decay;
   T lr, one_minus_beta1, one_minus_beta2;
+
+  template <class U>
+  SCALEVEC_HD constexpr Lion<U> as() const {
+    return {decay.template as<U>(), U(lr), U(one_minus_beta1), U(one_minus_beta2)};
+  }
 
   SCALEVEC_HD T operator()(T p, T g, T& m) const {
     const T grad = effective_grad(decay, p, g);

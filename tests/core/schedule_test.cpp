@@ -1,1 +1,72 @@
+#include "scalevec/optim/core/schedule.hpp"
+
+#include <cmath>
+
+#include "scalevec/optim/core/decay.hpp"
 #include "scalevec/tests/support/catch.hpp"
+
+using namespace scalevec;
+
+TEST_CASE("warm-up rises linearly to 1 and the shapes follow their formulas") {
+  Schedule s;
+  s.warmup_steps = 10;
+  s.total_steps = 110;
+  s.final_factor = 0.05;
+  for (const auto shape : {Schedule::Shape::constant, Schedule::Shape::cosine, Schedule::Shape::linear}) {
+    s.shape = shape;
+    REQUIRE(s.error().empty());
+    for (int t = 0; t < 10; ++t) CHECK(std::abs(s.factor(t) - (t + 1) / 10.0) < 1e-15);
+    for (int t = 10; t <= 130; ++t) {
+      const double x = std::min(1.0, (t - 10) / 100.0);
+      double expected = 1.0;
+      if (shape == Schedule::Shape::cosine) expected = 0.05 + 0.95 * std::pow(std::cos(3.14159265358979323846 * x / 2), 2);
+      if (shape == Schedule::Shape::linear) expected = 1.0 - 0.95 * x;
+      CHECK(std::abs(s.factor(t) - expected) < 1e-14);
+    }
+  }
+}
+
+TEST_CASE("wsd is flat and then decays in its shape") {
+  Schedule s;
+  s.shape = Schedule::Shape::wsd;
+  s.warmup_steps = 5;
+  s.total_steps = 100;
+  s.decay_steps = 20;
+  s.final_factor = 0.1;
+  for (const auto shape : {Schedule::DecayShape::linear, Schedule::DecayShape::cosine, Schedule::DecayShape::sqrt}) {
+    s.decay_shape = shape;
+    for (int t = 5; t <= 80; ++t) CHECK(s.factor(t) == 1.0);
+    CHECK(std::abs(s.factor(100) - 0.1) < 1e-15);
+  }
+  s.decay_shape = Schedule::DecayShape::linear;
+  CHECK(std::abs(s.factor(90) - 0.55) < 1e-14);
+  s.decay_shape = Schedule::DecayShape::cosine;
+  CHECK(std::abs(s.factor(90) - 0.55) < 1e-14);
+  s.decay_shape = Schedule::DecayShape::sqrt;
+  CHECK(std::abs(s.factor(85) - 0.55) < 1e-14);
+}
+
+TEST_CASE("schedules that mean nothing are named") {
+  Schedule s;
+  s.shape = Schedule::Shape::cosine;
+  CHECK(s.error().find("total_steps") != std::string::npos);
+  s.total_steps = 10;
+  s.warmup_steps = 11;
+  CHECK(s.error().find("warmup_steps") != std::string::npos);
+  s.warmup_steps = 0;
+  s.final_factor = 1.5;
+  CHECK(s.error().find("final_factor") != std::string::npos);
+  s.final_factor = 0;
+  s.shape = Schedule::Shape::wsd;
+  CHECK(s.error().find("decay_steps") != std::string::npos);
+}
+
+TEST_CASE("couplings follow their definitions") {
+  const double lambda = 0.3, lr = 2e-3, lr0 = 8e-3;
+  CHECK(decay_terms(DecayCoupling::l2, lambda, lr, lr0).l2 == lambda);
+  CHECK(decay_terms(DecayCoupling::l2, lambda, lr, lr0).shrink == 0.0);
+  CHECK(std::abs(decay_terms(DecayCoupling::lr, lambda, lr, lr0).shrink - 6e-4) < 1e-18);
+  CHECK(std::abs(decay_terms(DecayCoupling::independent, lambda, lr, lr0).shrink - 0.075) < 1e-16);
+  CHECK(std::abs(decay_terms(DecayCoupling::lr2, lambda, lr, lr0).shrink - 1.5e-4) < 1e-18);
+  CHECK(decay_terms(DecayCoupling::independent, lambda, 0.0, 0.0).shrink == 0.0);
+}

@@ -1,0 +1,18 @@
+# Run at build time: writes OUT with the commit if it changed.
+execute_process(COMMAND git -C ${SOURCE} rev-parse --short=12 HEAD OUTPUT_VARIABLE commit OUTPUT_STRIP_TRAILING_WHITESPACE
+                ERROR_QUIET RESULT_VARIABLE failed)
+if(failed)
+  set(commit unknown)
+else()
+  execute_process(COMMAND git -C ${SOURCE} diff-index --quiet HEAD -- ERROR_QUIET RESULT_VARIABLE dirty)
+  if(dirty)
+    string(APPEND commit -dirty)
+  endif()
+endif()
+set(text "#define SCALEVEC_GIT_COMMIT \"${commit}\"\n")
+if(EXISTS ${OUT})
+  file(READ ${OUT} old)
+endif()
+if(NOT text STREQUAL "${old}")
+  file(WRITE ${OUT} "${text}")
+endif()

@@ -1,0 +1,234 @@
+#include "scalevec/experiments/compare/grid.hpp"
+
+#include <algorithm>
+#include <cctype>
+#include <cstdio>
+#include <map>
+#include <set>
+
+#include "scalevec/experiments/compare/overrides.hpp"
+#include "scalevec/experiments/compare/record_files.hpp"
+#include "scalevec/experiments/errors.hpp"
+#include "scalevec/optim/core/random.hpp"
+
+namespace scalevec {
+namespace {
+
+using nlohmann::json;
+
+std::vector<std::string> keys_in_file_order(const nlohmann::ordered_json& object) {
+  std::vector<std::string> keys;
+  for (const auto& item : object.items()) keys.push_back(item.key());
+  return keys;
+}
+
+std::string value_text(const json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
+
+std::string file_name(const std::string& text) {
+  std::string out;
+  for (const char c : text)
+    out += std::isalnum(static_cast<unsigned char>(c)) || std::string_view("._+=,-").find(c) != std::string_view::npos
+               ? c
+               : '_';
+  if (out.empty() || out.front() == '.') out.insert(out.begin(), '_');
+  return out;
+}
+
+std::string hash_text(const json& config) {
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(stream_of(config.dump())));
+  return text;
+}
+
+std::vector<std::int64_t> read_seeds(const json& values, const std::string& where) {
+  if (!values.is_array() || values.empty())
+    throw ConfigError(where + ": got " + values.dump() + "; allowed: an array of one seed or more");
+  std::vector<std::int64_t> seeds;
+  for (const json& v : values) {
+    if (!v.is_number_integer() || v.get<std::int64_t>() < 0)
+      throw ConfigError(where + ": got " + v.dump() + "; allowed: integers, at least 0");
+    if (std::find(seeds.begin(), seeds.end(), v.get<std::int64_t>()) != seeds.end())
+      throw ConfigError(where + ": the seed " + v.dump() + " is given twice");
+    seeds.push_back(v.get<std::int64_t>());
+  }
+  return seeds;
+}
+
+GridAxis read_axis(const std::string& key, const json& values, bool is_lr) {
+  const std::string where = "grid." + key;
+  if (!values.is_array() || values.empty())
+    throw ConfigError(where + ": got " + values.dump() + "; allowed: an array of one value or more");
+  GridAxis axis{key, {}};
+  for (const json& v : values) {
+    if (is_lr && !(v.is_number() && v.get<double>() > 0.0))
+      throw ConfigError(where + ": got " + v.dump() + "; allowed: numbers, more than 0");
+    if (std::find(axis.values.begin(), axis.values.end(), v) != axis.values.end())
+      throw ConfigError(where + ": the value " + v.dump() + " is given twice");
+    axis.values.push_back(v);
+  }
+  return axis;
+}
+
+// Every combination of the axes' values, the last axis fastest.
+std::vector<json> settings_of(const std::vector<GridAxis>& axes) {
+  std::vector<json> settings{json::object()};
+  for (const GridAxis& axis : axes) {
+    std::vector<json> longer;
+    for (const json& setting : settings)
+      for (const json& value : axis.values) {
+        longer.push_back(setting);
+        longer.back()[axis.key] = value;
+      }
+    settings = std::move(longer);
+  }
+  return settings;
+}
+
+json read_base(const json& base, const std::filesystem::path& grid_file) {
+  if (base.is_object()) return base;
+  if (!base.is_string())
+    throw ConfigError("base: got " + base.dump() + "; allowed: a configuration, or the name of its file");
+  json config = read_json_file((grid_file.parent_path() / base.get<std::string>()).string());
+  if (!config.is_object()) throw ConfigError(base.get<std::string>() + ": not a configuration: not an object");
+  return config;
+}
+
+json variant_config(const json& base, const Grid& grid, const std::string& variant, const json& overrides) {
+  const std::string where = "variants." + variant;
+  if (!overrides.is_object())
+    throw ConfigError(where + ": got " + overrides.dump() + "; allowed: an object of overrides");
+  json config = base;
+  for (const auto& [path, value] : overrides.items()) set_at(config, path, value, where);
+  std::vector<std::string> axis_keys{grid.seed_key};
+  for (const GridAxis& axis : grid.axes) axis_keys.push_back(axis.key);
+  for (const std::string& key : axis_keys) {
+    const json* before = find_at(base, key);
+    const json* after = find_at(config, key);
+    if (after && !(before && *before == *after))
+      throw ConfigError(where + ": sets " + key + ", which is an axis of the grid");
+  }
+  return config;
+}
+
+void expand(Grid& grid, const std::map<std::string, json>& configs) {
+  std::set<std::string> names;
+  const std::vector<json> settings = settings_of(grid.axes);
+  const auto add_seed = [&](std::int64_t seed, bool tuning) {
+    for (const json& setting : settings)
+      for (const std::string& variant : grid.variants) {
+        Cell cell{"", variant, setting, seed, tuning, configs.at(variant), ""};
+        std::string values;
+        for (const GridAxis& axis : grid.axes) {
+          set_at(cell.config, axis.key, setting.at(axis.key), "grid");
+          values += short_key(grid, axis.key) + "=" + value_text(setting.at(axis.key)) + ",";
+        }
+        set_at(cell.config, grid.seed_key, seed, "grid");
+        values += short_key(grid, grid.seed_key) + "=" + std::to_string(seed);
+        cell.name = file_name(variant) + "/" + file_name(values);
+        if (!names.insert(cell.name).second)
+          throw ConfigError("variants." + variant + ": its cells and another's would share the folder " + cell.name);
+        cell.hash = hash_text(cell.config);
+        grid.cells.push_back(std::move(cell));
+      }
+  };
+  for (const std::int64_t seed : grid.tuning_seeds) add_seed(seed, true);
+  for (const std::int64_t seed : grid.seeds) add_seed(seed, false);
+}
+
+}  // namespace
+
+Grid read_grid(const std::filesystem::path& file, const std::vector<std::string>& sets) {
+  const json root = read_json_file(file.string());
+  JsonReader reader(root, "");
+  Grid grid;
+  grid.name = reader.string("name", file.stem().string());
+  json base = read_base(reader.value("base"), file);
+  for (const std::string& set : sets) apply_set(base, set);
+  const json& variants = reader.value("variants");
+  const json& axes = reader.value("grid");
+  if (!variants.is_object() || variants.empty())
+    throw ConfigError("variants: got " + variants.dump() + "; allowed: an object of one variant or more");
+  if (!axes.is_object()) throw ConfigError("grid: got " + axes.dump() + "; allowed: an object of axes");
+  grid.lr_key = reader.string("lr_key", "optimizer.lr");
+  grid.seed_key = reader.string("seed_key", "seed");
+  const bool tunes = reader.has("tuning_seeds");
+  if (tunes) grid.tuning_seeds = read_seeds(reader.value("tuning_seeds"), "tuning_seeds");
+
+  // The file's order is the order of the report's rows, which a sorted object does not keep.
+  const auto ordered = nlohmann::ordered_json::parse(read_whole(file), nullptr, true, true);
+  grid.variants = keys_in_file_order(ordered.at("variants"));
+  grid.baseline = reader.choice("baseline", grid.variants.front(), grid.variants);
+  reader.finish();
+
+  for (const std::string& key : keys_in_file_order(ordered.at("grid"))) {
+    if (key == grid.seed_key)
+      grid.seeds = read_seeds(axes.at(key), "grid." + key);
+    else
+      grid.axes.push_back(read_axis(key, axes.at(key), key == grid.lr_key));
+  }
+  if (grid.seeds.empty())
+    throw ConfigError("grid: the axis \"" + grid.seed_key + "\" is missing; allowed: an array of seeds");
+  for (const std::int64_t seed : grid.tuning_seeds)
+    if (std::find(grid.seeds.begin(), grid.seeds.end(), seed) != grid.seeds.end())
+      throw ConfigError("tuning_seeds: the seed " + std::to_string(seed) + " is also on the axis \"" + grid.seed_key +
+                        "\"; the comparison needs fresh seeds");
+
+  std::map<std::string, json> configs;
+  for (const std::string& variant : grid.variants)
+    configs[variant] = variant_config(base, grid, variant, variants.at(variant));
+  expand(grid, configs);
+  return grid;
+}
+
+json grid_manifest(const Grid& grid) {
+  json out{{"name", grid.name},     {"variants", grid.variants}, {"baseline", grid.baseline},
+           {"lr_key", grid.lr_key}, {"seed_key", grid.seed_key}, {"seeds", grid.seeds},
+           {"axes", json::array()}, {"cells", json::array()},    {"tuning_seeds", grid.tuning_seeds}};
+  for (const GridAxis& axis : grid.axes) out["axes"].push_back({{"key", axis.key}, {"values", axis.values}});
+  for (const Cell& cell : grid.cells)
+    out["cells"].push_back({{"name", cell.name},
+                            {"variant", cell.variant},
+                            {"setting", cell.setting},
+                            {"seed", cell.seed},
+                            {"tuning", cell.tuning},
+                            {"hash", cell.hash}});
+  return out;
+}
+
+Grid grid_from_manifest(const json& manifest) {
+  Grid grid;
+  try {
+    for (const auto& [key, member] : {std::pair{"name", &grid.name}, std::pair{"baseline", &grid.baseline},
+                                      std::pair{"lr_key", &grid.lr_key}, std::pair{"seed_key", &grid.seed_key}})
+      *member = manifest.at(key).get<std::string>();
+    grid.variants = manifest.at("variants").get<std::vector<std::string>>();
+    grid.seeds = manifest.at("seeds").get<std::vector<std::int64_t>>();
+    grid.tuning_seeds = manifest.at("tuning_seeds").get<std::vector<std::int64_t>>();
+    for (const json& axis : manifest.at("axes"))
+      grid.axes.push_back({axis.at("key").get<std::string>(), axis.at("values").get<std::vector<json>>()});
+    for (const json& cell : manifest.at("cells"))
+      grid.cells.push_back({cell.at("name").get<std::string>(), cell.at("variant").get<std::string>(),
+                            cell.at("setting"), cell.at("seed").get<std::int64_t>(), cell.at("tuning").get<bool>(),
+                            json(), cell.at("hash").get<std::string>()});
+  } catch (const json::exception& e) {
+    throw UsageError(std::string("compare.json: not written by this program: ") + e.what());
+  }
+  return grid;
+}
+
+std::string short_key(const Grid& grid, const std::string& key) {
+  const auto last_word = [](const std::string& k) { return k.substr(k.find_last_of('.') + 1); };
+  const std::string word = last_word(key);
+  int sharing = last_word(grid.seed_key) == word;
+  for (const GridAxis& axis : grid.axes) sharing += last_word(axis.key) == word;
+  return sharing > 1 ? key : word;
+}
+
+std::string describe_setting(const Grid& grid, const json& setting) {
+  std::string text;
+  for (const GridAxis& axis : grid.axes)
+    text += (text.empty() ? "" : ", ") + short_key(grid, axis.key) + "=" + value_text(setting.at(axis.key));
+  return text;
+}
+
+}  // namespace scalevec

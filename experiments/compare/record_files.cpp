@@ -1,0 +1,85 @@
+#include "scalevec/experiments/compare/record_files.hpp"
+
+#include <fstream>
+#include <limits>
+#include <sstream>
+#include <system_error>
+
+#include "scalevec/experiments/errors.hpp"
+
+namespace scalevec {
+
+using nlohmann::json;
+
+void write_whole(const std::filesystem::path& file, std::string_view text) {
+  std::filesystem::path temporary = file;
+  temporary += ".tmp";
+  {
+    std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
+    out.write(text.data(), static_cast<std::streamsize>(text.size()));
+    out.close();
+    if (!out) {
+      std::error_code ignored;
+      std::filesystem::remove(temporary, ignored);
+      throw RunError(file.string() + ": cannot be written");
+    }
+  }
+  std::error_code error;
+  std::filesystem::rename(temporary, file, error);
+  if (error) throw RunError(file.string() + ": cannot be written: " + error.message());
+}
+
+std::string read_whole(const std::filesystem::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  std::ostringstream text;
+  if (in) text << in.rdbuf();
+  if (!in) throw RunError(file.string() + ": cannot be read");
+  return text.str();
+}
+
+std::optional<json> read_json_if_whole(const std::filesystem::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  if (!in) return std::nullopt;
+  json value = json::parse(in, nullptr, false);
+  if (value.is_discarded()) return std::nullopt;
+  return value;
+}
+
+std::vector<json> read_json_lines(const std::filesystem::path& file) {
+  std::vector<json> lines;
+  std::ifstream in(file, std::ios::binary);
+  size_t number = 0, bad = 0;
+  for (std::string line; std::getline(in, line);) {
+    ++number;
+    if (bad) throw RunError(file.string() + ": line " + std::to_string(bad) + " is not JSON");
+    json value = json::parse(line, nullptr, false);
+    if (!value.is_object())
+      bad = number;
+    else
+      lines.push_back(std::move(value));
+  }
+  return lines;
+}
+
+double number_at(const json& object, std::string_view key) {
+  const auto it = object.is_object() ? object.find(std::string(key)) : object.end();
+  return it != object.end() && it->is_number() ? it->get<double>() : std::numeric_limits<double>::quiet_NaN();
+}
+
+std::string text_at(const json& object, std::string_view key, std::string fallback) {
+  const auto it = object.is_object() ? object.find(std::string(key)) : object.end();
+  return it != object.end() && it->is_string() ? it->get<std::string>() : fallback;
+}
+
+std::string last_line(const std::filesystem::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  std::string last;
+  for (std::string line; std::getline(in, line);) {
+    const size_t redrawn = line.find_last_of('\r', line.empty() ? 0 : line.size() - 2);
+    if (redrawn != std::string::npos && redrawn + 1 < line.size()) line = line.substr(redrawn + 1);
+    if (line.find_first_not_of(" \t\r") != std::string::npos) last = line;
+  }
+  return last;
+}
+
+}  // namespace scalevec

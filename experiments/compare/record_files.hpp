@@ -1,0 +1,34 @@
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+// Reading run folders leniently and writing files whole.
+namespace scalevec {
+
+// Writes beside the file and renames, so that a reader sees the old text or the new. Throws RunError.
+void write_whole(const std::filesystem::path& file, std::string_view text);
+
+std::string read_whole(const std::filesystem::path& file);  // throws RunError
+
+// Empty if the file is missing or is not whole JSON: a run that was killed may have left neither.
+std::optional<nlohmann::json> read_json_if_whole(const std::filesystem::path& file);
+
+// The lines of a JSONL file; a missing file reads as none and a torn last line is left out. Throws RunError for a line
+// before the last that is not JSON.
+std::vector<nlohmann::json> read_json_lines(const std::filesystem::path& file);
+
+// NaN if `object` has no number under `key`.
+double number_at(const nlohmann::json& object, std::string_view key);
+
+// The string under `key`, or `fallback`.
+std::string text_at(const nlohmann::json& object, std::string_view key, std::string fallback = "");
+
+// The last line that is not blank, or empty.
+std::string last_line(const std::filesystem::path& file);
+
+}  // namespace scalevec

@@ -1,0 +1,263 @@
+#include "scalevec/experiments/compare/report.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "scalevec/experiments/compare/figures.hpp"
+#include "scalevec/experiments/compare/html.hpp"
+#include "scalevec/experiments/compare/record_files.hpp"
+#include "scalevec/experiments/compare/report_json.hpp"
+#include "scalevec/experiments/compare/tables.hpp"
+#include "scalevec/experiments/errors.hpp"
+
+namespace scalevec {
+namespace {
+
+namespace fs = std::filesystem;
+using html::escape;
+using nlohmann::json;
+
+std::string short_number(double x) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.4g", x);
+  return std::isfinite(x) ? text : "n/a";
+}
+
+std::string comparison_table(const Analysis& analysis) {
+  std::vector<std::vector<std::string>> rows;
+  const auto difference = [](const std::string& text, const std::optional<MeanInterval>& d) {
+    const std::string number = d ? html::number(text) : escape(text);
+    return d && d->excludes_zero() ? "<span class=\"clear\">" + number + "</span>" : number;
+  };
+  const std::vector<ComparisonRow> texts = comparison_rows(analysis);
+  for (size_t i = 0; i < texts.size(); ++i) {
+    const ComparisonRow& r = texts[i];
+    const VariantResult& v = analysis.variants[i];
+    std::string own = escape(r.own_loss);
+    if (v.own.loss.defined()) own += "<br><span class=\"sub\">sd " + fixed_text(v.own.loss.sd) + "</span>";
+    std::string setting = escape(r.own_setting);
+    if (!r.edge.empty()) setting += "<br><span class=\"mark\">" + escape(r.edge) + "</span>";
+    rows.push_back({"<strong>" + escape(r.variant) + "</strong>", setting, escape(r.runs), own,
+                    difference(r.own_difference, v.own.difference), escape(r.matched_loss),
+                    difference(r.matched_difference, v.matched.difference), escape(r.seeds_needed)});
+  }
+  return html::table({"Variant", "Own best setting", "Runs finished", "Loss at<br>own best",
+                      "Difference at own best<br>[95 % interval]", "Loss at<br>matched",
+                      "Difference at matched<br>[95 % interval]", "Seeds to<br>see " + short_number(kVisibleEffect)},
+                     rows, 3);
+}
+
+std::string lr_table(const Analysis& analysis, bool open) {
+  std::vector<std::vector<std::string>> rows;
+  for (const VariantResult& v : analysis.variants)
+    for (const LrPoint& p : v.curve)
+      rows.push_back({escape(v.name), escape(analysis.labels[p.setting]), html::number(fixed_text(p.loss.mean)),
+                      html::number(fixed_text(p.loss.sd)), std::to_string(p.loss.n), std::to_string(p.diverged),
+                      std::to_string(p.missing)});
+  if (rows.empty()) return "";
+  return std::string("<details") + (open ? " open" : "") +
+         "><summary>Loss at every learning rate, as numbers</summary>" +
+         html::table({"Variant", "Setting", "Loss", "sd", "Seeds", "Diverged", "Missing"}, rows, 2) + "</details>\n";
+}
+
+std::string policies(const std::vector<RunGroup>& groups) {
+  std::string out;
+  for (const RunGroup& g : groups) {
+    const auto policy = read_json_if_whole(g.runs.front() / "policy.json");
+    if (!policy) continue;
+    out +=
+        "<dt>" + escape(g.label) + "</dt><dd>" + escape(text_at(*policy, "words", "No description recorded.")) + "\n";
+    std::vector<std::vector<std::string>> rows;
+    for (const json& row : policy->value("groups", json::array()))
+      rows.push_back({escape(text_at(row, "group")), escape(text_at(row, "method")),
+                      short_number(number_at(row, "tensors")), fixed_text(number_at(row, "count"), 0),
+                      short_number(number_at(row, "lr")), short_number(number_at(row, "weight_decay"))});
+    if (!rows.empty())
+      out += "<details><summary>Parameter groups</summary>" +
+             html::table({"Group", "Method", "Tensors", "Parameters", "Learning rate", "Weight decay"}, rows, 2) +
+             "</details>\n";
+    out += "</dd>\n";
+  }
+  return out.empty() ? "" : "<h2>Optimizer policies</h2>\n<dl class=\"policies\">\n" + out + "</dl>\n";
+}
+
+// Draws the plots into `files` and gives their figure elements; a sentence in their place without gnuplot.
+std::string drawn(const std::vector<Plot>& plots, const fs::path& files) {
+  if (plots.empty()) return "<p>The runs have recorded nothing to draw.</p>\n";
+  fs::create_directories(files);
+  std::string out;
+  for (const Plot& plot : plots) {
+    const PlotFiles written = write_plot(plot, files);
+    if (written.svg.empty()) continue;
+    const int width = plot.columns * plot.panel_width;
+    out += "<figure id=\"figure-" + escape(plot.name) + "\"><div style=\"max-width: " + std::to_string(width) +
+           "px\">\n" + html::inline_svg(read_whole(written.svg), plot.name) + "</div>\n<figcaption><strong>" +
+           escape(plot.title) + ".</strong> " + escape(plot.caption) + "</figcaption>\n</figure>\n";
+  }
+  if (out.empty())
+    out = "<p>There are no pictures, because gnuplot was not found. Their data and scripts are in " +
+          escape(files.filename().string()) + "/; install gnuplot and make the report again to see them.</p>\n";
+  return out;
+}
+
+// The different values of a key in the runs' summaries, joined: one, if all is well.
+std::string values_of(const std::vector<json>& summaries, const char* key) {
+  std::set<std::string> values;
+  for (const json& s : summaries) {
+    const auto it = s.find(key);
+    if (it == s.end() || it->is_null()) continue;
+    if (!it->is_object()) {
+      values.insert(it->is_string() ? it->get<std::string>() : it->dump());
+      continue;
+    }
+    std::string text;
+    for (const auto& [name, v] : it->items())
+      text += (text.empty() ? "" : ", ") + name + " " + (v.is_string() ? v.get<std::string>() : v.dump());
+    values.insert(text);
+  }
+  std::string out;
+  for (const std::string& v : values) out += (out.empty() ? "" : "; ") + v;
+  return values.size() > 1 ? out + " (these differ between runs)" : out;
+}
+
+std::string joined(const std::vector<std::int64_t>& numbers) {
+  std::string out;
+  for (const auto n : numbers) out += (out.empty() ? "" : ", ") + std::to_string(n);
+  return out;
+}
+
+std::string reproduction(const std::vector<json>& summaries,
+                         const std::vector<std::pair<std::string, std::string>>& first, const std::string& command,
+                         const fs::path& files) {
+  std::vector<std::pair<std::string, std::string>> items = first;
+  for (const auto& [key, title] : {std::pair{"git_commit", "Commit"}, std::pair{"versions", "Versions"},
+                                   std::pair{"machine", "Machine"}, std::pair{"data_hash", "Data (SHA-256)"}})
+    items.emplace_back(title, values_of(summaries, key));
+  double seconds = 0.0;
+  for (const json& s : summaries) seconds += std::isfinite(number_at(s, "seconds")) ? number_at(s, "seconds") : 0.0;
+  items.emplace_back("Computing time",
+                     fixed_text(seconds / 60.0, 1) + " minutes over " + std::to_string(summaries.size()) + " runs");
+  std::string out = "<h2>Reproduction</h2>\n";
+  if (!command.empty()) out += "<pre>" + escape(command) + "</pre>\n";
+  out += "<dl>\n";
+  for (const auto& [title, text] : items)
+    if (!text.empty()) out += "<dt>" + escape(title) + "</dt><dd>" + escape(text) + "</dd>\n";
+  return out + "</dl>\n<p>Each picture is also in " + escape(files.filename().string()) +
+         "/ as PNG and SVG, with its data (.csv) and the gnuplot script that draws it (.gp). Every run's folder holds "
+         "its "
+         "resolved configuration and policy.</p>\n";
+}
+
+struct Report {
+  std::string title, body;
+  json numbers;
+};
+
+Report comparison_report(const fs::path& dir, const fs::path& files, const std::string& title) {
+  const Comparison comparison = load_comparison(dir);
+  const Grid& grid = comparison.grid;
+  const Analysis analysis = analyse(comparison);
+  const std::vector<RunGroup> groups = run_groups(comparison, analysis);
+  std::vector<json> summaries;
+  for (const Cell& cell : grid.cells)
+    if (const auto s = read_json_if_whole(dir / cell.name / "summary.json")) summaries.push_back(*s);
+
+  Report report{title.empty() ? grid.name : title, "", report_json(comparison, analysis)};
+  report.body = "<h1>" + escape(report.title) + "</h1>\n<p class=\"meta\">" + std::to_string(grid.variants.size()) +
+                " variants, " + std::to_string(analysis.settings.size()) +
+                (analysis.settings.size() == 1 ? " setting, " : " settings each, ") +
+                std::to_string(grid.seeds.size()) + (grid.seeds.size() == 1 ? " seed" : " seeds") +
+                ". Baseline: " + escape(grid.baseline) + ".</p>\n<div class=\"findings\">\n";
+  for (const std::string& sentence : findings(grid, analysis)) report.body += "<p>" + html::number(sentence) + "</p>\n";
+  report.body +=
+      "</div>\n<h2>Result</h2>\n" + comparison_table(analysis) +
+      "<p class=\"sub\">Losses are final validation losses, means over seeds. A difference is variant minus " +
+      escape(grid.baseline) +
+      ", paired over seeds, with a Student-t interval; below zero is better, and bold "
+      "excludes zero. <em>Own best</em>: each variant at the setting chosen for it. <em>Matched</em>: every "
+      "variant at the setting chosen for " +
+      escape(grid.baseline) +
+      ". The last column is how many seeds an "
+      "interval of &plusmn;" +
+      short_number(kVisibleEffect) + " would take at the spread seen here.</p>\n";
+  if (!analysis.missing.empty()) {
+    report.body += "<h3>Missing cells</h3>\n<ul>\n";
+    for (const auto& [cell, reason] : analysis.missing)
+      report.body += "<li><code>" + escape(cell) + "</code>: " + escape(reason) + "</li>\n";
+    report.body += "</ul>\n";
+  }
+  report.body += policies(groups);
+  std::vector<Plot> plots = comparison_figures(comparison, analysis, groups);
+  for (Plot& plot : run_figures(groups)) plots.push_back(std::move(plot));
+  report.body += "<h2>Pictures</h2>\n" + drawn(plots, files) + lr_table(analysis, !have_gnuplot());
+  std::vector<std::pair<std::string, std::string>> items{{"Seeds", joined(grid.seeds)}};
+  if (!grid.tuning_seeds.empty()) items.emplace_back("Tuning seeds", joined(grid.tuning_seeds));
+  report.body += reproduction(summaries, items, text_at(comparison.manifest, "command"), files);
+  return report;
+}
+
+std::string run_label(const fs::path& dir) {
+  const fs::path whole = fs::weakly_canonical(dir);
+  return whole.filename().string();
+}
+
+Report run_report(const std::vector<fs::path>& dirs, const fs::path& files, const std::string& title) {
+  std::vector<RunGroup> groups;
+  std::vector<json> summaries;
+  std::vector<std::vector<std::string>> rows;
+  json numbers{{"kind", "runs"}, {"runs", json::array()}};
+  for (const fs::path& dir : dirs) {
+    if (!fs::exists(dir / "summary.json") && !fs::exists(dir / "metrics.jsonl"))
+      throw UsageError(dir.string() +
+                       ": holds neither a comparison (compare.json) nor a run (summary.json, metrics.jsonl)");
+    const std::string label = dirs.size() > 1 ? dir.lexically_normal().string() : run_label(dir);
+    groups.push_back({label, {dir}, {}, static_cast<int>(groups.size())});
+    const json s = read_json_if_whole(dir / "summary.json").value_or(json::object());
+    summaries.push_back(s);
+    std::string status = escape(text_at(s, "status", "unfinished"));
+    if (const std::string reason = text_at(s, "reason"); !reason.empty())
+      status += "<br><span class=\"sub\">" + escape(reason) + "</span>";
+    rows.push_back({"<strong>" + escape(label) + "</strong>", status, fixed_text(number_at(s, "val_loss")),
+                    fixed_text(number_at(s, "best_val_loss")), fixed_text(number_at(s, "train_loss")),
+                    fixed_text(number_at(s, "steps"), 0), fixed_text(number_at(s, "tokens"), 0),
+                    fixed_text(number_at(s, "tokens_per_second"), 0), fixed_text(number_at(s, "parameters"), 0),
+                    fixed_text(number_at(s, "scale_parameters"), 0)});
+    numbers["runs"].push_back({{"dir", dir.string()}, {"summary", s}});
+  }
+  Report report{title.empty() ? (dirs.size() > 1 ? "Runs" : groups[0].label) : title, "", numbers};
+  report.body = "<h1>" + escape(report.title) + "</h1>\n<h2>Result</h2>\n" +
+                html::table({"Run", "Status", "Validation<br>loss", "Best", "Training<br>loss", "Steps", "Tokens",
+                             "Tokens<br>per second", "Parameters", "of which<br>scales"},
+                            rows, 2);
+  if (dirs.size() > 1)
+    report.body +=
+        "<p class=\"sub\">Single runs side by side show no spread between seeds: for a difference with an "
+        "interval use scalevec compare.</p>\n";
+  report.body += policies(groups) + "<h2>Pictures</h2>\n" + drawn(run_figures(groups), files);
+  report.body += reproduction(summaries, {{"Seed", values_of(summaries, "seed")}}, "", files);
+  return report;
+}
+
+}  // namespace
+
+void write_report(const std::vector<fs::path>& dirs, const fs::path& out, std::string title) {
+  const bool compares =
+      std::any_of(dirs.begin(), dirs.end(), [](const fs::path& d) { return fs::exists(d / "compare.json"); });
+  if (dirs.empty()) throw UsageError("report: no folder given");
+  if (compares && dirs.size() > 1)
+    throw UsageError("report: one comparison's folder, or run folders; not both or several");
+  if (out.has_parent_path()) {
+    std::error_code error;
+    fs::create_directories(out.parent_path(), error);
+    if (error) throw UsageError(out.parent_path().string() + ": cannot be made: " + error.message());
+  }
+  const fs::path files = out.parent_path() / (out.stem().string() + "_files");
+  const Report report = compares ? comparison_report(dirs[0], files, title) : run_report(dirs, files, title);
+  fs::path numbers = out;
+  write_whole(numbers.replace_extension(".json"),
+              report.numbers.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+  write_whole(out, html::page(report.title, report.body));
+}
+
+}  // namespace scalevec

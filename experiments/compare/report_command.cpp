@@ -1,0 +1,30 @@
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "scalevec/experiments/compare/compare_command.hpp"
+#include "scalevec/experiments/compare/report.hpp"
+
+namespace scalevec {
+
+void add_report_command(CLI::App& app) {
+  struct Arguments {
+    std::vector<std::string> dirs;
+    std::string out = "report.html", title;
+  };
+  CLI::App* command = app.add_subcommand("report", "Write an HTML report of a comparison or of runs");
+  const auto a = std::make_shared<Arguments>();
+  command->add_option("DIR", a->dirs, "A comparison's folder, or run folders")->required();
+  command->add_option("--out", a->out, "The HTML file; its pictures and numbers go beside it")->capture_default_str();
+  command->add_option("--title", a->title, "Heading; the comparison's name otherwise");
+  command->footer("Example: scalevec report runs/grid --out report.html");
+  command->callback([a] {
+    write_report({a->dirs.begin(), a->dirs.end()}, a->out, a->title);
+    std::cout << "report: " << a->out << std::endl;
+  });
+}
+
+}  // namespace scalevec

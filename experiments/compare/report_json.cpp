@@ -1,0 +1,90 @@
+#include "scalevec/experiments/compare/report_json.hpp"
+
+#include <cmath>
+
+#include "scalevec/experiments/compare/tables.hpp"
+
+namespace scalevec {
+namespace {
+
+using nlohmann::json;
+
+json finite_or_null(double x) { return std::isfinite(x) ? json(x) : json(); }
+
+json interval_json(const MeanInterval& m) {
+  return {{"n", m.n},
+          {"left_out", m.left_out},
+          {"mean", finite_or_null(m.mean)},
+          {"sd", finite_or_null(m.sd)},
+          {"low", finite_or_null(m.low())},
+          {"high", finite_or_null(m.high())}};
+}
+
+json judged_json(const Judged& judged) {
+  json out{{"loss", interval_json(judged.loss)}, {"losses", json::array()}};
+  for (const double x : judged.losses) out["losses"].push_back(std::isinf(x) ? json("diverged") : finite_or_null(x));
+  out["difference"] = judged.difference ? interval_json(*judged.difference) : json();
+  return out;
+}
+
+const char* edge_word(GridEdge edge) {
+  return edge == GridEdge::none ? "none" : edge == GridEdge::low ? "low" : "high";
+}
+
+}  // namespace
+
+json report_json(const Comparison& comparison, const Analysis& analysis) {
+  const char* selection = analysis.selection == Selection::tuning_seeds    ? "tuning_seeds"
+                          : analysis.selection == Selection::leave_one_out ? "leave_one_out"
+                                                                           : "same_seed";
+  json out{{"kind", "comparison"},
+           {"name", comparison.grid.name},
+           {"baseline", comparison.grid.baseline},
+           {"seeds", comparison.grid.seeds},
+           {"tuning_seeds", comparison.grid.tuning_seeds},
+           {"selection", selection},
+           {"confidence", 0.95},
+           {"findings", findings(comparison.grid, analysis)},
+           {"variants", json::array()},
+           {"missing", json::array()},
+           {"cells", json::array()}};
+  for (const VariantResult& v : analysis.variants) {
+    json chosen = json::array(), curve = json::array();
+    for (const auto& c : v.chosen) chosen.push_back(c ? analysis.settings[*c] : json());
+    for (const LrPoint& p : v.curve)
+      curve.push_back({{"lr", p.lr},
+                       {"setting", analysis.settings[p.setting]},
+                       {"loss", interval_json(p.loss)},
+                       {"diverged", p.diverged},
+                       {"missing", p.missing}});
+    out["variants"].push_back({{"name", v.name},
+                               {"best", v.best ? analysis.settings[*v.best] : json()},
+                               {"chosen", chosen},
+                               {"edge", edge_word(v.edge)},
+                               {"own", judged_json(v.own)},
+                               {"matched", judged_json(v.matched)},
+                               {"lr_curve", curve},
+                               {"runs", v.runs},
+                               {"done", v.done},
+                               {"diverged", v.diverged},
+                               {"missing", v.missing}});
+  }
+  for (const auto& [cell, reason] : analysis.missing) out["missing"].push_back({{"cell", cell}, {"reason", reason}});
+  for (size_t i = 0; i < comparison.grid.cells.size(); ++i) {
+    const Cell& cell = comparison.grid.cells[i];
+    const CellOutcome& outcome = comparison.outcomes[i];
+    out["cells"].push_back({{"name", cell.name},
+                            {"variant", cell.variant},
+                            {"setting", cell.setting},
+                            {"seed", cell.seed},
+                            {"tuning", cell.tuning},
+                            {"hash", cell.hash},
+                            {"state", outcome.state == CellOutcome::State::done       ? "done"
+                                      : outcome.state == CellOutcome::State::diverged ? "diverged"
+                                                                                      : "missing"},
+                            {"val_loss", finite_or_null(outcome.loss)}});
+  }
+  return out;
+}
+
+}  // namespace scalevec

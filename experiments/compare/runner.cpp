@@ -1,0 +1,251 @@
+#include "scalevec/experiments/compare/runner.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <ostream>
+#include <set>
+#include <thread>
+
+#include "scalevec/experiments/compare/child_process.hpp"
+#include "scalevec/experiments/compare/record_files.hpp"
+#include "scalevec/experiments/errors.hpp"
+
+namespace scalevec {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+// "Why it ended" for a message: the log's last line, or how the process ended if it said nothing.
+std::string reason_of(const fs::path& log, const ChildEnd& end) {
+  const std::string line = last_line(log);
+  if (end.signal) return end.text() + (line.empty() ? "" : "; last line: " + line);
+  return line.empty() ? end.text() : line;
+}
+
+bool finished(const fs::path& folder) {
+  const auto summary = read_json_if_whole(folder / "summary.json");
+  const std::string status = summary ? text_at(*summary, "status") : "";
+  return status == "done" || status == "diverged";
+}
+
+struct CellPlan {
+  const Cell* cell;
+  bool started;  // its folder has a cell.json with its hash
+};
+
+// The unfinished cells. Throws UsageError for a folder that holds something else.
+std::vector<CellPlan> plan_cells(const Grid& grid, const fs::path& dir, size_t& skipped) {
+  std::vector<CellPlan> pending;
+  for (const Cell& cell : grid.cells) {
+    const fs::path folder = dir / cell.name;
+    const auto identity = read_json_if_whole(folder / "cell.json");
+    if (identity && text_at(*identity, "hash") != cell.hash)
+      throw UsageError(folder.string() + ": holds a run of another configuration; use another --out, or remove it");
+    if (!identity && fs::exists(folder) && !fs::is_empty(folder))
+      throw UsageError(folder.string() + ": holds files that are not this comparison's; use another --out");
+    if (identity && finished(folder))
+      ++skipped;
+    else
+      pending.push_back({&cell, identity.has_value()});
+  }
+  return pending;
+}
+
+class ScratchFolder {
+ public:
+  ScratchFolder() {
+    std::string path = (fs::temp_directory_path() / "scalevec-check-XXXXXX").string();
+    if (!mkdtemp(path.data())) throw RunError(path + ": cannot be made");
+    path_ = path;
+  }
+  ~ScratchFolder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  ScratchFolder(const ScratchFolder&) = delete;
+  ScratchFolder& operator=(const ScratchFolder&) = delete;
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+// Has the program check one configuration per variant and setting of the cells that were never started.
+void check_configurations(const std::vector<CellPlan>& pending, const RunnerOptions& options,
+                          const SignalGuard& signals) {
+  const ScratchFolder scratch;
+  std::set<std::pair<std::string, std::string>> checked;
+  for (const auto& [cell, started] : pending) {
+    if (started || !checked.emplace(cell->variant, cell->setting.dump()).second) continue;
+    const fs::path config = scratch.path() / "config.json",
+                   log = scratch.path() / ("log" + std::to_string(checked.size()));
+    write_whole(config, cell->config.dump(2));
+    const pid_t child = start_child({options.program.string(), "train", config.string(), "--check"}, log);
+    std::optional<ChildEnd> end;
+    for (bool told = false; !(end = poll_child(child)); std::this_thread::sleep_for(std::chrono::milliseconds(5)))
+      if (signals.first() && !told) {
+        told = true;
+        kill(child, SIGTERM);
+      }
+    if (signals.first()) return;
+    if (end->signal || end->status) throw ConfigError("cell " + cell->name + ": " + reason_of(log, *end));
+  }
+}
+
+void make_folder(const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) throw RunError(folder.string() + ": cannot be made: " + error.message());
+}
+
+void write_cell(const Cell& cell, const fs::path& folder, const RunnerOptions& options) {
+  make_folder(folder);
+  json config = cell.config;
+  if (!config.contains("threads")) config["threads"] = std::max(1, options.cores / options.jobs);
+  // cell.json first: a folder without it is taken for someone else's.
+  write_whole(folder / "cell.json", json{{"variant", cell.variant},
+                                         {"setting", cell.setting},
+                                         {"seed", cell.seed},
+                                         {"tuning", cell.tuning},
+                                         {"hash", cell.hash}}
+                                            .dump(2) +
+                                        "\n");
+  write_whole(folder / "config-in.json", config.dump(2) + "\n");
+}
+
+std::string time_text(double seconds) {
+  char text[32];
+  if (seconds < 90)
+    std::snprintf(text, sizeof text, "%.0f s", seconds);
+  else if (seconds < 5400)
+    std::snprintf(text, sizeof text, "%.0f min", seconds / 60);
+  else
+    std::snprintf(text, sizeof text, "%.1f h", seconds / 3600);
+  return text;
+}
+
+// Prints where the comparison stands.
+class Progress {
+ public:
+  Progress(const RunnerOptions& options, size_t total, size_t skipped)
+      : options_(options), total_(total), skipped_(skipped), ended_(skipped) {}
+
+  void cell_ended(const std::string& cell, const std::string& how, bool always) {
+    ++ended_;
+    if (!options_.progress || (options_.terminal && !always)) return;
+    clear();
+    *options_.progress << '[' << ended_ << '/' << total_ << "] " << cell << ": " << how << std::endl;
+  }
+
+  void draw(size_t running, size_t failed) {
+    if (!options_.progress || !options_.terminal || seconds_since(drawn_) < 0.2) return;
+    drawn_ = Clock::now();
+    clear();
+    std::ostream& out = *options_.progress;
+    out << ended_ << '/' << total_ << " cells, " << running << " running";
+    if (failed) out << ", " << failed << " failed";
+    if (ended_ > skipped_) {
+      const double rate = static_cast<double>(ended_ - skipped_) / seconds_since(start_);
+      out << ", about " << time_text(static_cast<double>(total_ - ended_) / rate) << " left";
+    }
+    out << std::flush;
+  }
+
+  void clear() {
+    if (options_.progress && options_.terminal) *options_.progress << "\r\033[K" << std::flush;
+  }
+
+ private:
+  const RunnerOptions& options_;
+  size_t total_, skipped_, ended_;
+  Clock::time_point start_ = Clock::now(), drawn_ = start_;
+};
+
+std::string result_text(const fs::path& folder, double seconds) {
+  const json summary = read_json_if_whole(folder / "summary.json").value_or(json::object());
+  if (text_at(summary, "status") == "diverged") return "diverged: " + text_at(summary, "reason", "no reason given");
+  char text[64];
+  std::snprintf(text, sizeof text, "val loss %.4f (%s)", number_at(summary, "val_loss"), time_text(seconds).c_str());
+  return text;
+}
+
+struct Running {
+  pid_t child;
+  const Cell* cell;
+  Clock::time_point start;
+};
+
+// Waits for the children that are left, however the caller is left.
+struct RunningCells : std::vector<Running> {
+  ~RunningCells() {
+    for (const Running& r : *this) kill(r.child, SIGTERM);
+    for (const Running& r : *this)
+      while (!poll_child(r.child)) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+};
+
+}  // namespace
+
+RunnerResult run_cells(const Grid& grid, const fs::path& dir, const RunnerOptions& options) {
+  RunnerResult result;
+  const std::vector<CellPlan> pending = plan_cells(grid, dir, result.skipped);
+  const SignalGuard signals;
+  check_configurations(pending, options, signals);
+  if (!options.manifest.is_null() && !signals.first()) {
+    make_folder(dir);
+    write_whole(dir / "compare.json", options.manifest.dump(2) + "\n");
+  }
+
+  Progress progress(options, grid.cells.size(), result.skipped);
+  RunningCells running;
+  size_t next = 0;
+  int signals_passed_on = 0;
+  while (!running.empty() || (next < pending.size() && !signals.first())) {
+    if (signals.count() > signals_passed_on) {
+      for (const Running& r : running) kill(r.child, signals_passed_on ? SIGKILL : SIGTERM);
+      signals_passed_on = signals.count();
+    }
+    while (!signals.first() && next < pending.size() && running.size() < static_cast<size_t>(options.jobs)) {
+      const auto& [cell, started] = pending[next++];
+      const fs::path folder = dir / cell->name;
+      if (!started || !fs::exists(folder / "config-in.json")) write_cell(*cell, folder, options);
+      const std::vector<std::string> arguments{
+          options.program.string(), "train",   (folder / "config-in.json").string(), "--out",
+          folder.string(),          "--resume"};
+      running.push_back({start_child(arguments, folder / "log.txt"), cell, Clock::now()});
+    }
+    for (size_t i = 0; i < running.size();) {
+      const auto end = poll_child(running[i].child);
+      if (!end) {
+        ++i;
+        continue;
+      }
+      const Running ended = running[i];
+      running.erase(running.begin() + static_cast<std::ptrdiff_t>(i));
+      const fs::path folder = dir / ended.cell->name;
+      if (finished(folder)) {
+        ++result.finished;
+        progress.cell_ended(ended.cell->name, result_text(folder, seconds_since(ended.start)), false);
+      } else if (!signals.first()) {
+        const std::string reason = reason_of(folder / "log.txt", *end);
+        result.failed.emplace_back(ended.cell->name, reason);
+        progress.cell_ended(ended.cell->name, "FAILED: " + reason, true);
+      }
+    }
+    progress.draw(running.size(), result.failed.size());
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  progress.clear();
+  result.signal = signals.first();
+  return result;
+}
+
+}  // namespace scalevec

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <filesystem>
+#include <iosfwd>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "scalevec/experiments/compare/grid.hpp"
+
+// Runs a grid's cells as separate processes, so that one that dies takes no other along.
+namespace scalevec {
+
+struct RunnerOptions {
+  std::filesystem::path program = "/proc/self/exe";  // is called `program train CONFIG --out CELL --resume`
+  int jobs = 1;                                      // cells at a time
+  int cores = 1;                     // shared by the jobs: a configuration without "threads" gets max(1, cores/jobs)
+  bool terminal = false;             // one progress line that redraws itself in place of a line per cell
+  std::ostream* progress = nullptr;  // null: silent
+  nlohmann::json manifest;           // written as compare.json once the checks have passed; null: not written
+};
+
+struct RunnerResult {
+  size_t skipped = 0;                                       // were finished before
+  size_t finished = 0;                                      // finished now, diverged ones included
+  std::vector<std::pair<std::string, std::string>> failed;  // cell and the last line of its log
+  int signal = 0;                                           // SIGINT or SIGTERM that stopped the comparison, else 0
+};
+
+// Runs every cell that is not finished (a summary.json that says done or diverged). A cell's folder holds cell.json
+// (what the cell is, and its hash), config-in.json, log.txt and what the run writes; a cell that was started keeps its
+// config-in.json, so that it resumes with the thread count it began with. Before anything is written, throws UsageError
+// if a cell's folder holds something else, and ConfigError if `program train CONFIG --check` refuses a configuration
+// (checked once per variant and setting: seeds don't matter to it). On SIGINT or SIGTERM the children get SIGTERM, to
+// write their checkpoints, and are waited for; a second signal kills them. If this process dies they get SIGTERM too.
+RunnerResult run_cells(const Grid& grid, const std::filesystem::path& dir, const RunnerOptions& options);
+
+}  // namespace scalevec

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+// Means, paired differences and their Student-t intervals.
+namespace scalevec {
+
+struct MeanInterval {
+  std::int64_t n = 0;         // finite values used
+  std::int64_t left_out = 0;  // values (or pairs) that were not finite
+  double mean;                // NaN if n = 0
+  double sd;                  // sample standard deviation (n − 1); NaN if n < 2
+  double half_width;          // of the two-sided Student-t interval, t·sd/√n; NaN if n < 2
+
+  // An interval needs two values: one seed says nothing of the spread.
+  bool defined() const { return n >= 2; }
+  double low() const { return mean - half_width; }
+  double high() const { return mean + half_width; }
+  bool excludes_zero() const { return defined() && (low() > 0.0 || high() < 0.0); }
+};
+
+MeanInterval mean_interval(std::span<const double> values, double confidence = 0.95);
+
+// Of values[i] − baseline[i]. A pair of which one side is not finite is left out and counted.
+// Throws std::invalid_argument for unequal lengths.
+MeanInterval paired_difference(std::span<const double> values, std::span<const double> baseline,
+                               double confidence = 0.95);
+
+// The smallest n ≥ 2 whose interval has a half width ≤ `effect` at this standard deviation of the paired differences;
+// empty if sd is not finite, effect is not positive, or n would exceed 10⁹.
+std::optional<std::int64_t> pairs_needed(double sd, double effect, double confidence = 0.95);
+
+}  // namespace scalevec

@@ -1,0 +1,199 @@
+#include "scalevec/experiments/compare/tables.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <map>
+
+namespace scalevec {
+namespace {
+
+std::string signed_text(double x) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%+.4f", x);
+  return text;
+}
+
+std::string of_total(std::int64_t n, std::int64_t total, const char* what) {
+  return std::to_string(n) + " of " + std::to_string(total) + " " + what;
+}
+
+std::string loss_text(const Judged& judged) {
+  const MeanInterval& m = judged.loss;
+  if (m.n == 0)
+    return std::any_of(judged.losses.begin(), judged.losses.end(), [](double x) { return std::isinf(x); }) ? "diverged"
+                                                                                                           : "missing";
+  std::string text = fixed_text(m.mean);
+  if (m.left_out) text += " (" + of_total(m.n, m.n + m.left_out, "seeds") + ")";
+  return text;
+}
+
+std::string difference_text(const std::optional<MeanInterval>& difference) {
+  if (!difference) return "baseline";
+  const MeanInterval& d = *difference;
+  if (d.n == 0) return "no pair";
+  std::string text = signed_text(d.mean);
+  if (d.defined())
+    text += " [" + signed_text(d.low()) + ", " + signed_text(d.high()) + "]";
+  else
+    text += " (one pair: no interval)";
+  if (d.left_out) text += " (" + of_total(d.n, d.n + d.left_out, "pairs") + ")";
+  return text;
+}
+
+std::string setting_text(const Analysis& analysis, const VariantResult& v) {
+  if (!v.best) return "none finished";
+  std::map<size_t, int> counts;
+  for (const auto& setting : v.chosen)
+    if (setting) ++counts[*setting];
+  const auto label = [&](size_t s) { return analysis.labels[s].empty() ? "as configured" : analysis.labels[s]; };
+  if (counts.size() < 2) return label(counts.empty() ? *v.best : counts.begin()->first);
+  std::string text;
+  for (const auto& [setting, count] : counts)
+    text += (text.empty() ? "" : "; ") + label(setting) + " (" + std::to_string(count) +
+            (count == 1 ? " seed)" : " seeds)");
+  return text;
+}
+
+std::string edge_text(GridEdge edge) {
+  return edge == GridEdge::none ? "" : edge == GridEdge::low ? "lowest lr of the grid" : "highest lr of the grid";
+}
+
+std::string listed(const std::vector<std::string>& words) {
+  std::string text;
+  for (size_t i = 0; i < words.size(); ++i) text += (i == 0 ? "" : i + 1 == words.size() ? " and " : ", ") + words[i];
+  return text;
+}
+
+std::string selection_text(const Grid& grid, Selection selection) {
+  const std::string setting = grid.axes.size() == 1 && grid.axes[0].key == grid.lr_key ? "learning rate" : "setting";
+  switch (selection) {
+    case Selection::tuning_seeds:
+      return "Each variant's " + setting +
+             " was chosen on tuning seeds of their own, which the losses below don't use.";
+    case Selection::leave_one_out:
+      return "For each seed, a variant's " + setting +
+             " was chosen on the other seeds (leave-one-out), so that luck in the search doesn't count as merit.";
+    case Selection::same_seed:
+      return "There is one seed: each " + setting +
+             " was chosen on the very run it is judged by, which flatters, and no interval can be given.";
+  }
+  return "";
+}
+
+std::string verdict(const Analysis& analysis) {
+  const std::string& baseline = analysis.variants[analysis.baseline].name;
+  std::vector<std::string> better, worse, open;
+  for (const VariantResult& v : analysis.variants) {
+    if (!v.own.difference || !v.own.difference->defined()) continue;
+    const MeanInterval& d = *v.own.difference;
+    const std::string text = v.name + " (" + difference_text(d) + ")";
+    (!d.excludes_zero() ? open : d.mean < 0.0 ? better : worse).push_back(d.excludes_zero() ? text : v.name);
+  }
+  std::string out;
+  if (!better.empty()) out += "At its own best setting, lower loss than " + baseline + ": " + listed(better) + ". ";
+  if (!worse.empty()) out += "At its own best setting, higher loss than " + baseline + ": " + listed(worse) + ". ";
+  if (open.empty()) return out;
+  if (better.empty() && worse.empty()) out += "No variant can be told from " + baseline + " here. ";
+  out += open.size() == 1 ? "The 95 % interval of " + open[0] + " includes zero."
+                          : "The 95 % intervals of " + listed(open) + " include zero.";
+  return out;
+}
+
+std::string power(const Grid& grid, const Analysis& analysis) {
+  double least = INFINITY, most = 0.0;
+  size_t intervals = 0;
+  for (const VariantResult& v : analysis.variants)
+    if (v.own.difference && v.own.difference->defined()) {
+      ++intervals;
+      least = std::min(least, v.own.difference->half_width);
+      most = std::max(most, v.own.difference->half_width);
+    }
+  if (!intervals) return "";
+  std::string out =
+      std::to_string(grid.seeds.size()) + " seeds" + (grid.seeds.size() < 10 ? " are few" : "") +
+      ": an effect smaller than " +
+      (intervals == 1 ? fixed_text(least) : fixed_text(least) + " to " + fixed_text(most) + ", by variant,") +
+      " can't be seen at this size";
+  out += grid.seeds.size() < 10 ? ", and the deviation these intervals rest on is itself known only roughly. " : ". ";
+  if (intervals > 1)
+    out += "The " + std::to_string(intervals) +
+           " intervals are not corrected for being several: each misses the truth one time in twenty on average.";
+  return out;
+}
+
+}  // namespace
+
+std::string fixed_text(double x, int decimals) {
+  if (!std::isfinite(x)) return "n/a";
+  char text[64];
+  std::snprintf(text, sizeof text, "%.*f", decimals, x);
+  return text;
+}
+
+std::vector<ComparisonRow> comparison_rows(const Analysis& analysis) {
+  std::vector<ComparisonRow> rows;
+  for (const VariantResult& v : analysis.variants) {
+    ComparisonRow row{v.name,
+                      loss_text(v.own),
+                      setting_text(analysis, v),
+                      edge_text(v.edge),
+                      loss_text(v.matched),
+                      difference_text(v.own.difference),
+                      difference_text(v.matched.difference),
+                      "",
+                      ""};
+    if (v.own.difference) {
+      const auto needed = pairs_needed(v.own.difference->sd, kVisibleEffect);
+      row.seeds_needed = needed ? std::to_string(*needed) : "n/a";
+    }
+    row.runs = std::to_string(v.done + v.diverged) + " of " + std::to_string(v.runs);
+    if (v.diverged) row.runs += ", " + std::to_string(v.diverged) + " diverged";
+    if (v.missing) row.runs += ", " + std::to_string(v.missing) + " missing";
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+std::string text_table(const Analysis& analysis) {
+  std::vector<std::vector<std::string>> lines{{"variant", "loss, own best", "at", "difference, own best [95 %]",
+                                               "loss, matched", "difference, matched [95 %]", "runs"}};
+  for (const ComparisonRow& r : comparison_rows(analysis))
+    lines.push_back({r.variant, r.own_loss, r.own_setting + (r.edge.empty() ? "" : " (" + r.edge + "!)"),
+                     r.own_difference, r.matched_loss, r.matched_difference, r.runs});
+  std::vector<size_t> widths(lines[0].size(), 0);
+  for (const auto& line : lines)
+    for (size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], line[i].size());
+  std::string out;
+  for (const auto& line : lines) {
+    for (size_t i = 0; i < line.size(); ++i)
+      out += line[i] + (i + 1 < line.size() ? std::string(widths[i] - line[i].size() + 2, ' ') : "\n");
+  }
+  return out;
+}
+
+std::vector<std::string> findings(const Grid& grid, const Analysis& analysis) {
+  std::vector<std::string> out;
+  const auto say = [&](std::string text) {
+    while (text.ends_with(' ')) text.pop_back();
+    if (!text.empty()) out.push_back(std::move(text));
+  };
+  say(verdict(analysis));
+  say(power(grid, analysis));
+  say(selection_text(grid, analysis.selection));
+  std::vector<std::string> edges, diverged;
+  for (const VariantResult& v : analysis.variants) {
+    if (v.edge != GridEdge::none) edges.push_back(v.name + " (" + edge_text(v.edge) + ")");
+    if (v.diverged) diverged.push_back(std::to_string(v.diverged) + " of " + v.name);
+  }
+  if (!edges.empty()) say("Best at the edge of the grid, so that a better lr may lie outside: " + listed(edges) + ".");
+  if (!diverged.empty())
+    say("Diverged runs: " + listed(diverged) +
+        ". They count as infinite loss where a setting is chosen, and leave their pair out of a difference.");
+  if (!analysis.missing.empty())
+    say(std::to_string(analysis.missing.size()) + " of " + std::to_string(grid.cells.size()) +
+        " cells are missing; they are listed below.");
+  return out;
+}
+
+}  // namespace scalevec

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace scalevec {
+
+// What `scalevec data prepare` records in data.json: how the tokens came about and what they are.
+struct DataManifest {
+  struct Source {
+    std::string name;  // without its folder
+    std::int64_t bytes = 0;
+    std::string sha256;
+  };
+  struct Shard {
+    std::string name;
+    std::int64_t tokens = 0;
+    std::string sha256;  // of the whole file
+  };
+  struct Split {
+    std::int64_t blocks = 0;
+    std::vector<Shard> shards;
+
+    std::int64_t tokens() const;
+  };
+
+  std::string tokenizer;
+  std::int64_t vocab_size = 0;
+  std::int64_t block_bytes = 0;
+  double val_fraction = 0.0;
+  std::int64_t val_every = 0;  // every how-manyth block is validation
+  std::int64_t shard_tokens = 0;
+  std::vector<Source> sources;
+  Split train, val;
+  std::string sha256;  // data_hash() of the shards
+};
+
+inline constexpr const char* kManifestName = "data.json";
+
+std::string manifest_json(const DataManifest& manifest);
+
+// Empty if `folder` has no data.json; ConfigError naming the file and the key if it holds something else.
+std::optional<DataManifest> read_manifest(const std::filesystem::path& folder);
+
+}  // namespace scalevec

@@ -1,0 +1,103 @@
+#include "scalevec/experiments/data/token_file.hpp"
+
+#include <unistd.h>
+
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <utility>
+
+#include "scalevec/experiments/errors.hpp"
+
+namespace scalevec {
+
+static_assert(std::endian::native == std::endian::little, "token files are mapped as they are: little-endian only");
+
+namespace {
+
+using Header = std::array<std::int32_t, 256>;
+static_assert(sizeof(Header) == kTokenFileHeaderBytes);
+
+}  // namespace
+
+TokenFile::TokenFile(std::filesystem::path file) : path_(std::move(file)), map_(path_) {
+  const auto bytes = map_.bytes();
+  const auto fail = [this](const std::string& reason) { throw UsageError(path_.string() + ": " + reason); };
+  if (bytes.size() < sizeof(Header)) {
+    fail("not a token file: " + std::to_string(bytes.size()) + " bytes, but the header alone has 1024");
+  }
+  Header header;
+  std::memcpy(header.data(), bytes.data(), sizeof(Header));
+  if (header[0] != kTokenFileMagic) {
+    fail("not a token file: magic number " + std::to_string(header[0]) + "; allowed: 20240520 (llm.c, uint16 tokens)");
+  }
+  if (header[1] != kTokenFileVersion) {
+    fail("token file version " + std::to_string(header[1]) + "; allowed: 1 (uint16 tokens)");
+  }
+  if (header[2] < 0) fail("token count " + std::to_string(header[2]) + " in the header; allowed: at least 0");
+  const auto count = static_cast<std::size_t>(header[2]);
+  const std::size_t expected = sizeof(Header) + sizeof(std::uint16_t) * count;
+  if (bytes.size() != expected) {
+    fail(std::string(bytes.size() < expected ? "truncated: " : "has trailing bytes: ") + std::to_string(bytes.size()) +
+         " bytes; allowed: " + std::to_string(expected) + " for the " + std::to_string(count) +
+         " tokens of its header");
+  }
+  // A mapping is page-aligned and the header even, so the tokens are aligned.
+  tokens_ = {reinterpret_cast<const std::uint16_t*>(bytes.data() + sizeof(Header)), count};
+}
+
+std::optional<IdRange> TokenFile::id_range() const {
+  if (tokens_.empty()) return std::nullopt;
+  std::uint16_t low = std::numeric_limits<std::uint16_t>::max(), high = 0;
+  for (const std::uint16_t t : tokens_) {
+    low = t < low ? t : low;
+    high = t > high ? t : high;
+  }
+  return IdRange{low, high};
+}
+
+TokenFileWriter::TokenFileWriter(std::filesystem::path file)
+    : path_(std::move(file)), temporary_(path_.string() + ".tmp"), out_(std::fopen(temporary_.c_str(), "wb")) {
+  if (out_ == nullptr) fail();
+  const Header header{};
+  try {
+    if (std::fwrite(header.data(), sizeof(Header), 1, out_) != 1) fail();
+  } catch (...) {
+    std::fclose(out_);
+    ::unlink(temporary_.c_str());
+    throw;
+  }
+}
+
+TokenFileWriter::~TokenFileWriter() {
+  if (out_ == nullptr) return;
+  std::fclose(out_);
+  ::unlink(temporary_.c_str());
+}
+
+void TokenFileWriter::append(std::span<const std::uint16_t> tokens) {
+  if (size_ + static_cast<std::int64_t>(tokens.size()) > std::numeric_limits<std::int32_t>::max()) {
+    throw UsageError(path_.string() + ": a token file holds at most 2147483647 tokens");
+  }
+  if (std::fwrite(tokens.data(), sizeof(std::uint16_t), tokens.size(), out_) != tokens.size()) fail();
+  size_ += static_cast<std::int64_t>(tokens.size());
+}
+
+void TokenFileWriter::finish() {
+  const std::int32_t start[3] = {kTokenFileMagic, kTokenFileVersion, static_cast<std::int32_t>(size_)};
+  if (std::fseek(out_, 0, SEEK_SET) != 0 || std::fwrite(start, sizeof(start), 1, out_) != 1 ||
+      std::fflush(out_) != 0 || ::fsync(::fileno(out_)) != 0) {
+    fail();
+  }
+  if (std::rename(temporary_.c_str(), path_.c_str()) != 0) fail();
+  std::fclose(std::exchange(out_, nullptr));
+}
+
+void TokenFileWriter::fail() const {
+  throw RunError(path_.string() + ": cannot write: " + std::strerror(errno));
+}
+
+}  // namespace scalevec

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace scalevec {
+
+// The shards of a folder, each list sorted by name: train_000000.bin, fineweb_val_000000.bin, …
+struct ShardPaths {
+  std::vector<std::filesystem::path> train, val;
+};
+
+// Every *.bin whose name holds "train" or "val"; other files are passed over. UsageError if `folder` is not a readable
+// folder or a name holds both words.
+ShardPaths find_shards(const std::filesystem::path& folder);
+
+// One hash for a whole data set, from the SHA-256 of its shards in order; names play no part.
+std::string data_hash(std::span<const std::string> train_hashes, std::span<const std::string> val_hashes);
+
+}  // namespace scalevec

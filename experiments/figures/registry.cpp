@@ -1,0 +1,40 @@
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <stdexcept>
+
+#include "scalevec/experiments/figures/figure.hpp"
+
+namespace scalevec {
+
+Figure figure_t5();
+
+const std::vector<Figure>& figures() {
+  static const std::vector<Figure> all = {figure_t5()};
+  return all;
+}
+
+FigureValues::FigureValues(const std::vector<FigureParam>& params, FigureQuality quality) {
+  for (const FigureParam& p : params) values_.emplace_back(p.name, quality == FigureQuality::quick ? p.quick : p.paper);
+}
+
+void FigureValues::set(const FigureParam& param, const std::string& text) {
+  double value = 0.0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  const bool sound = error == std::errc() && stop == end && std::isfinite(value) && param.allowed.contains(value) &&
+                     (!param.whole || value == std::floor(value));
+  if (!sound)
+    throw UsageError("--set " + param.name + "=" + text + ": allowed: a" + (param.whole ? " whole" : "") + " number " +
+                     param.allowed.text());
+  for (auto& [name, old] : values_)
+    if (name == param.name) old = value;
+}
+
+double FigureValues::operator[](const std::string& name) const {
+  const auto it = std::find_if(values_.begin(), values_.end(), [&](const auto& v) { return v.first == name; });
+  if (it == values_.end()) throw std::logic_error("no figure parameter " + name);
+  return it->second;
+}
+
+}  // namespace scalevec

@@ -1,0 +1,148 @@
+#include "scalevec/experiments/figures/theory_command.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <memory>
+
+#include "scalevec/experiments/errors.hpp"
+#include "scalevec/experiments/figures/figure.hpp"
+
+namespace scalevec {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Request {
+  std::vector<std::string> ids, settings;
+  std::string out, quality = "quick";
+  bool list = false;
+};
+
+std::string shown(double x) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.4g", x);
+  return text;
+}
+
+std::string with_nearest(const std::string& word, const std::vector<std::string>& known) {
+  const std::string near = nearest_word(word, known);
+  std::string text = near.empty() ? "" : "; did you mean \"" + near + "\"?";
+  text += " Known:";
+  for (size_t i = 0; i < known.size(); ++i) text += (i ? ", " : " ") + known[i];
+  return text;
+}
+
+void print_list() {
+  for (const Figure& f : figures()) {
+    std::cout << f.id << "  " << f.title << "\n";
+    for (const FigureParam& p : f.params) {
+      std::cout << "    " << p.name << "=" << shown(p.quick);
+      if (p.paper != p.quick) std::cout << " (paper: " << shown(p.paper) << ")";
+      std::cout << "  " << p.meaning << "\n";
+    }
+  }
+}
+
+std::vector<const Figure*> find_figures(const std::vector<std::string>& ids) {
+  std::vector<const Figure*> found;
+  std::vector<std::string> known;
+  for (const Figure& f : figures()) known.push_back(f.id);
+  for (const std::string& id : ids) {
+    const auto it = std::find(known.begin(), known.end(), id);
+    if (it == known.end()) throw UsageError("theory: unknown figure \"" + id + "\"" + with_nearest(id, known));
+    found.push_back(&figures()[static_cast<size_t>(it - known.begin())]);
+  }
+  return found;
+}
+
+// A setting applies to each chosen figure that has the parameter; one that none has is an error.
+std::vector<FigureValues> values_of(const std::vector<const Figure*>& chosen, const Request& request) {
+  if (request.quality != "quick" && request.quality != "paper")
+    throw UsageError("--quality: got \"" + request.quality + "\"; allowed: quick, paper");
+  const auto quality = request.quality == "quick" ? FigureQuality::quick : FigureQuality::paper;
+  std::vector<FigureValues> values;
+  std::vector<std::string> known;
+  for (const Figure* f : chosen) {
+    values.emplace_back(f->params, quality);
+    for (const FigureParam& p : f->params)
+      if (std::find(known.begin(), known.end(), p.name) == known.end()) known.push_back(p.name);
+  }
+  for (const std::string& setting : request.settings) {
+    const size_t equals = setting.find('=');
+    if (equals == std::string::npos || equals == 0)
+      throw UsageError("--set: got \"" + setting + "\"; allowed: key=value");
+    const std::string key = setting.substr(0, equals);
+    bool used = false;
+    for (size_t i = 0; i < chosen.size(); ++i)
+      for (const FigureParam& p : chosen[i]->params)
+        if (p.name == key) {
+          values[i].set(p, setting.substr(equals + 1));
+          used = true;
+        }
+    if (!used) throw UsageError("--set: unknown key \"" + key + "\"" + with_nearest(key, known));
+  }
+  return values;
+}
+
+void write_caption(const fs::path& file, const std::string& caption) {
+  const fs::path part = file.string() + "." + std::to_string(getpid()) + ".part";
+  std::ofstream out(part, std::ios::binary);
+  out << caption << "\n";
+  out.close();
+  std::error_code error;
+  if (out) fs::rename(part, file, error);
+  if (!out || error) {
+    fs::remove(part, error);
+    throw RunError("cannot write " + file.string());
+  }
+}
+
+void run(const Request& request) {
+  if (request.list) return print_list();
+  if (request.ids.empty()) throw UsageError("theory: name a figure, or --list to see them");
+  if (request.out.empty()) throw UsageError("theory: --out DIR is missing");
+  const std::vector<const Figure*> chosen = find_figures(request.ids);
+  const std::vector<FigureValues> values = values_of(chosen, request);
+  const fs::path out = request.out;
+  std::error_code error;
+  fs::create_directories(out, error);
+  if (!fs::is_directory(out)) throw UsageError("--out: cannot make the folder " + out.string());
+
+  std::string failures;
+  for (size_t i = 0; i < chosen.size(); ++i) {
+    FigureResult result = chosen[i]->run(values[i]);
+    result.plot.name = chosen[i]->id;
+    result.plot.caption = result.caption;
+    write_plot(result.plot, out);
+    write_caption(out / (chosen[i]->id + ".caption.txt"), result.caption);
+    const bool agrees = result.agreement <= result.required;
+    const std::string line = chosen[i]->id + ": agreement " + shown(result.agreement) + ", required " +
+                             shown(result.required);
+    std::cout << line << (agrees ? ", ok" : ", out") << std::endl;
+    if (!agrees) failures += (failures.empty() ? "" : "; ") + line;
+  }
+  if (!have_gnuplot()) std::cerr << "gnuplot is not on PATH: wrote the data and the scripts that draw them\n";
+  if (!failures.empty()) throw RunError("prediction and simulation disagree: " + failures);
+}
+
+}  // namespace
+
+void add_theory_command(CLI::App& app) {
+  const auto request = std::make_shared<Request>();
+  CLI::App* command = app.add_subcommand("theory", "Draw figures of the theory: prediction over simulation");
+  command->add_option("FIGURE", request->ids, "Figures to draw");
+  command->add_flag("--list", request->list, "List the figures and their parameters");
+  command->add_option("--out", request->out, "Folder for FIGURE.csv, .gp, .svg, .png and .caption.txt");
+  command->add_option("--set", request->settings, "key=value of a figure's parameter; may be repeated")
+      ->allow_extra_args(false);
+  command->add_option("--quality", request->quality, "quick or paper: replicas and resolution (default quick)");
+  command->footer("Example: scalevec theory T5 --out figures --set sigma=0.5");
+  command->callback([request] { run(*request); });
+}
+
+}  // namespace scalevec

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "scalevec/optim/core/traces.hpp"
+
+// The toy of T5 as a LibTorch module, trained by the same trainer and optimizers as a language model.
+namespace scalevec {
+
+struct ToyRunOptions {
+  std::string method = "adamw";  // as in a policy
+  double h = 1.0, target = 2.0, sigma = 1.5, gamma0 = 1.0;
+  double lr = 1e-3, weight_decay = 0.0, decay_target = 0.0;  // constant lr, coupling `lr`
+  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;             // adamw
+  std::int64_t steps = 1, replicas = 1;
+  std::uint64_t seed = 0;          // of the noise
+  std::int64_t average_steps = 1;  // γ is averaged after each of the last so many steps
+};
+
+struct ToyRunResult {
+  double gamma_mean = 0.0, gamma_stderr = 0.0;  // over replicas, of each one's average
+  std::vector<double> final_gamma;              // per replica
+  std::vector<TraceRow> last_traces;            // of the last step
+};
+
+ToyRunResult run_toy_with_torch(const ToyRunOptions& options);
+
+}  // namespace scalevec

@@ -1,0 +1,60 @@
+#include <malloc.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <new>
+
+#include "scalevec/experiments/build_info.hpp"
+#include "scalevec/experiments/compare/compare_command.hpp"
+#include "scalevec/experiments/data/data_command.hpp"
+#include "scalevec/experiments/errors.hpp"
+#include "scalevec/experiments/figures/theory_command.hpp"
+#include "scalevec/experiments/train/train_command.hpp"
+
+namespace {
+
+int fail(int status, std::string message) {
+  std::replace(message.begin(), message.end(), '\n', ' ');
+  std::fprintf(stderr, "scalevec: %s\n", message.c_str());
+  return status;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // Activation memory is freed and asked for again every step; giving it back to the kernel in between costs tens of
+  // thousands of page faults a step.
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+
+  CLI::App app("Optimizer research on scale vectors: train, compare, and hold theory against simulation", "scalevec");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", scalevec::build_info::version());
+  app.footer("Every subcommand has --help with an example.");
+  int status = 0;
+  scalevec::add_data_command(app);
+  scalevec::add_plan_command(app);
+  scalevec::add_train_command(app, status);
+  scalevec::add_compare_command(app);
+  scalevec::add_theory_command(app);
+  scalevec::add_report_command(app);
+  try {
+    app.parse(argc, argv);
+    return status;
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) return app.exit(e);
+    if (dynamic_cast<const CLI::RuntimeError*>(&e)) return e.get_exit_code();
+    return fail(2, std::string(e.what()) + " (see scalevec --help)");
+  } catch (const scalevec::UsageError& e) {
+    return fail(2, e.what());
+  } catch (const scalevec::ConfigError& e) {
+    return fail(2, e.what());
+  } catch (const std::bad_alloc&) {
+    return fail(1, "out of memory");
+  } catch (const std::exception& e) {
+    // LibTorch's messages carry a backtrace after their first line.
+    return fail(1, std::string(e.what()).substr(0, std::string(e.what()).find('\n')));
+  }
+}

@@ -1,0 +1,125 @@
+#include "scalevec/experiments/plot/plot.hpp"
+
+#include <unistd.h>
+
+#include <charconv>
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+#include <stdexcept>
+
+#include "scalevec/experiments/errors.hpp"
+#include "scalevec/experiments/plot/gnuplot_program.hpp"
+#include "scalevec/experiments/plot/gnuplot_script.hpp"
+
+namespace scalevec {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A folder inside `dir`, so that a rename out of it stays in one file system; gone with what is left in it.
+class Workplace {
+ public:
+  explicit Workplace(const fs::path& dir) {
+    std::string pattern = (dir / ".plot-XXXXXX").string();
+    if (!mkdtemp(pattern.data())) throw RunError("cannot write into " + dir.string());
+    path_ = pattern;
+  }
+  ~Workplace() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  Workplace(const Workplace&) = delete;
+  Workplace& operator=(const Workplace&) = delete;
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+void write_file(const fs::path& file, const std::string& text) {
+  std::ofstream out(file, std::ios::binary);
+  out << text;
+  out.close();
+  if (!out) throw RunError("cannot write " + file.string());
+}
+
+void publish(const fs::path& from, const fs::path& to) {
+  std::error_code error;
+  fs::rename(from, to, error);
+  if (error) throw RunError("cannot write " + to.string() + ": " + error.message());
+}
+
+void check(const Plot& plot) {
+  if (plot.name.empty() || plot.name[0] == '.' || plot.name.find_first_of("/\n\r") != std::string::npos)
+    throw std::invalid_argument("plot: \"" + plot.name + "\" is no file stem");
+  for (const Panel& panel : plot.panels)
+    for (const Series& s : panel.series) {
+      const bool bars = !s.y_low.empty() || !s.y_high.empty() || s.style == Series::Style::band;
+      if (s.y.size() != s.x.size() || (bars && (s.y_low.size() != s.x.size() || s.y_high.size() != s.x.size())))
+        throw std::invalid_argument("plot " + plot.name + ": series \"" + s.label +
+                                    "\": x, y, y_low and y_high differ in length");
+    }
+}
+
+// RFC 4180.
+std::string cell(const std::string& text) {
+  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
+  std::string out = "\"";
+  for (const char c : text) out += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return out + "\"";
+}
+
+std::string cell(double x) {
+  if (std::isnan(x)) return "nan";
+  char text[32];
+  return std::string(text, std::to_chars(text, text + sizeof text, x).ptr);
+}
+
+// Tidy: one row per point. A panel without title goes by its number, absent error bars are empty.
+std::string csv_text(const Plot& plot) {
+  std::ostringstream out;
+  out << "panel,series,x,y,y_low,y_high\n";
+  for (size_t p = 0; p < plot.panels.size(); ++p) {
+    const Panel& panel = plot.panels[p];
+    const std::string name = cell(panel.title.empty() ? std::to_string(p + 1) : panel.title);
+    for (const Series& s : panel.series)
+      for (size_t i = 0; i < s.x.size(); ++i) {
+        out << name << ',' << cell(s.label) << ',' << cell(s.x[i]) << ',' << cell(s.y[i]) << ',';
+        if (!s.y_low.empty()) out << cell(s.y_low[i]) << ',' << cell(s.y_high[i]);
+        else out << ',';
+        out << '\n';
+      }
+  }
+  return out.str();
+}
+
+}  // namespace
+
+bool have_gnuplot() { return find_gnuplot().has_value(); }
+
+PlotFiles write_plot(const Plot& plot, const fs::path& dir) {
+  check(plot);
+  const Workplace work(dir);
+  const auto inside = [&](const char* extension) { return work.path() / (plot.name + extension); };
+  const auto final_place = [&](const char* extension) { return dir / (plot.name + extension); };
+  write_file(inside(".csv"), csv_text(plot));
+  write_file(inside(".gp"), gnuplot_script(plot));
+  const auto gnuplot = find_gnuplot();
+  const std::string failure = gnuplot ? run_gnuplot(*gnuplot, inside(".gp")) : "";
+
+  PlotFiles files{final_place(".csv"), final_place(".gp"), {}, {}};
+  publish(inside(".csv"), files.csv);
+  publish(inside(".gp"), files.script);
+  if (!failure.empty()) throw RunError("plot " + plot.name + ": " + failure);
+  if (gnuplot) {
+    files.svg = final_place(".svg");
+    files.png = final_place(".png");
+    publish(inside(".svg"), files.svg);
+    publish(inside(".png"), files.png);
+  }
+  return files;
+}
+
+}  // namespace scalevec

@@ -1,0 +1,60 @@
+#include "scalevec/experiments/train/json_lines.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+#include "scalevec/experiments/data/file_io.hpp"
+#include "scalevec/experiments/errors.hpp"
+
+namespace scalevec {
+namespace {
+
+[[noreturn]] void fail(const std::filesystem::path& file) {
+  throw RunError(file.string() + ": cannot be written: " + std::strerror(errno));
+}
+
+}  // namespace
+
+JsonLines::JsonLines(std::filesystem::path file, std::int64_t last_step) : file_(std::move(file)) {
+  std::string kept;
+  bool dropped = false;
+  {
+    std::ifstream in(file_, std::ios::binary);
+    for (std::string line; std::getline(in, line);) {
+      const auto value = nlohmann::json::parse(line, nullptr, false);
+      const bool sound = !in.eof() && value.is_object() && value.contains("step") && value["step"].is_number_integer();
+      if (sound && value["step"].get<std::int64_t>() <= last_step)
+        kept += line + "\n";
+      else
+        dropped = true;
+    }
+  }
+  if (dropped) write_file(file_, kept);
+  fd_ = ::open(file_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  if (fd_ < 0) fail(file_);
+}
+
+JsonLines::~JsonLines() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+void JsonLines::append(const nlohmann::json& line) {
+  const std::string text = line.dump() + "\n";
+  size_t written = 0;
+  while (written < text.size()) {
+    const ssize_t n = ::write(fd_, text.data() + written, text.size() - written);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail(file_);
+    written += static_cast<size_t>(n);
+  }
+}
+
+void JsonLines::sync() {
+  if (::fsync(fd_) != 0) fail(file_);
+}
+
+}  // namespace scalevec

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+namespace scalevec {
+
+// A JSONL log of objects with a "step", appended line by line and repaired when reopened.
+class JsonLines {
+ public:
+  // Keeps the existing lines whose step is at most `last_step` and drops the rest: those past a checkpoint are written
+  // again by the resumed run, and a torn last line is what a kill leaves. Throws RunError.
+  JsonLines(std::filesystem::path file, std::int64_t last_step);
+  ~JsonLines();
+  JsonLines(const JsonLines&) = delete;
+  JsonLines& operator=(const JsonLines&) = delete;
+
+  // One write per line, so that a reader never sees half of one unless the system stops. A number that is not finite is
+  // written as null. Throws RunError, for example on a full disk.
+  void append(const nlohmann::json& line);
+
+  // Waits until the lines are on disk.
+  void sync();
+
+ private:
+  std::filesystem::path file_;
+  int fd_ = -1;
+};
+
+}  // namespace scalevec

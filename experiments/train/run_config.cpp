@@ -1,0 +1,152 @@
+#include "scalevec/experiments/train/run_config.hpp"
+
+#include "scalevec/models/options_json.hpp"
+
+namespace scalevec {
+namespace {
+
+using nlohmann::json;
+
+// Integers up to 2⁵³ are exact in JSON's doubles.
+const Range kSeed = Range::between(0, 9007199254740992.0);
+
+json decoder_json(const DecoderOptions& o) {
+  json out = {{"type", "decoder"},           {"vocab_size", o.vocab_size},
+          {"width", o.width},            {"layers", o.layers},
+          {"heads", o.heads},            {"kv_heads", o.kv_heads},
+          {"head_dim", o.head_dim},      {"mlp_width", o.mlp_width},
+          {"rope_theta", o.rope_theta},  {"norm_eps", o.norm_eps},
+          {"tie_embeddings", o.tie_embeddings}, {"scale_vectors", o.scale_vectors},
+          {"qk_norm", o.qk_norm},        {"init_std", o.init_std},
+          {"init_depth_scaling", o.init_depth_scaling}};
+  if (o.qk_norm) out["qk_norm_scale"] = o.qk_norm_scale;
+  return out;
+}
+
+json output_scale_json(const OutputScaleOptions& o) {
+  return {{"type", "output_scale"}, {"replicas", o.replicas}, {"curvature", o.curvature},
+          {"target", o.target},     {"sigma", o.sigma},       {"initial", o.initial}};
+}
+
+void read_model(JsonReader in, RunConfig& config) {
+  const std::string type = in.choice("type", "decoder", {"decoder", "output_scale"});
+  if (type == "decoder") {
+    config.decoder = read_decoder_options(in).resolved();
+    config.resolved["model"] = decoder_json(*config.decoder);
+  } else {
+    config.output_scale = read_output_scale_options(in);
+    config.output_scale->seed = config.seed;
+    config.resolved["model"] = output_scale_json(*config.output_scale);
+  }
+  in.finish();
+}
+
+void read_synthetic(JsonReader in, RunConfig& config) {
+  SyntheticOptions o;
+  o.vocab_size = in.integer("vocab_size", config.decoder->vocab_size, Range::between(2, 65536));
+  o.zipf_exponent = in.number("zipf_exponent", o.zipf_exponent);
+  o.branching = in.integer("branching", o.branching);
+  o.mixing = in.number("mixing", o.mixing);
+  o.seed = static_cast<std::uint64_t>(in.integer("seed", 0, kSeed));
+  o.validation_windows = in.integer("validation_windows", o.validation_windows, Range::at_least(1));
+  in.finish();
+  const std::string error = o.error();
+  if (!error.empty()) throw ConfigError("data.synthetic: " + error);
+  config.synthetic = o;
+  config.resolved["data"]["synthetic"] = {{"vocab_size", o.vocab_size}, {"zipf_exponent", o.zipf_exponent},
+                                          {"branching", o.branching},   {"mixing", o.mixing},
+                                          {"seed", o.seed},             {"validation_windows", o.validation_windows}};
+}
+
+void read_data(JsonReader in, bool given, RunConfig& config) {
+  if (!config.decoder) {
+    if (given) throw ConfigError("data: a toy model takes no data; allowed: leave it out");
+    return;
+  }
+  if (in.has("dir") == in.has("synthetic"))
+    throw ConfigError("data: allowed: exactly one of \"dir\" (a folder of token shards) and \"synthetic\" (an object)");
+  if (in.has("dir")) {
+    config.data_dir = in.string("dir");
+    config.resolved["data"]["dir"] = config.data_dir;
+  } else {
+    read_synthetic(in.object("synthetic"), config);
+  }
+  in.finish();
+}
+
+void read_schedule(JsonReader in, RunConfig& config) {
+  Schedule& s = config.schedule;
+  s.shape = *parse_schedule_shape(in.choice("shape", "constant", {"constant", "cosine", "linear", "wsd"}));
+  s.warmup_steps = in.integer("warmup_steps", 0, Range::at_least(0));
+  s.total_steps = in.integer("total_steps", config.steps, Range::at_least(1));
+  s.final_factor = in.number("final_factor", 0.0, Range::between(0, 1));
+  s.decay_steps = in.integer("decay_steps", 0, Range::at_least(0));
+  s.decay_shape = *parse_decay_shape(in.choice("decay_shape", "linear", {"linear", "cosine", "sqrt"}));
+  in.finish();
+  const std::string error = s.error();
+  if (!error.empty()) throw ConfigError("schedule." + error);
+  config.resolved["schedule"] = {{"shape", to_string(s.shape)},
+                                 {"warmup_steps", s.warmup_steps},
+                                 {"total_steps", s.total_steps},
+                                 {"final_factor", s.final_factor},
+                                 {"decay_steps", s.decay_steps},
+                                 {"decay_shape", to_string(s.decay_shape)}};
+}
+
+}  // namespace
+
+RunConfig read_run_config(const json& root) {
+  JsonReader in(root, "");
+  RunConfig c;
+  c.seed = static_cast<std::uint64_t>(in.integer("seed", 1, kSeed));
+  c.data_seed = static_cast<std::uint64_t>(in.integer("data_seed", static_cast<std::int64_t>(c.seed), kSeed));
+  c.threads = static_cast<int>(in.integer("threads", 0, Range::between(0, 1024)));
+  c.device = in.choice("device", "auto", {"auto", "cpu", "cuda"});
+  c.steps = in.integer("steps", Range::between(1, 1e12));
+  read_model(in.object("model"), c);
+  const bool toy = !c.decoder;
+  c.dtype = in.choice("dtype", toy ? "float64" : "float32", {"float32", "float64"});
+  c.batch_size = in.integer("batch_size", toy ? 1 : 16, Range::between(1, 1 << 20));
+  c.accumulation = in.integer("accumulation", 1, Range::at_least(1));
+  c.sequence_length = in.integer("sequence_length", 128, Range::between(1, 1 << 20));
+  if (c.batch_size % c.accumulation != 0) in.fail("accumulation", "a divisor of batch_size, " + std::to_string(c.batch_size));
+  if (toy && c.dtype != "float64") in.fail("dtype", "float64 for a toy model");
+  if (toy && c.accumulation != 1) in.fail("accumulation", "1 for a toy model");
+  read_data(in.object("data"), in.has("data"), c);
+  c.optimizer = in.value("optimizer");
+  if (!c.optimizer.is_object()) in.fail("optimizer", "an object: a policy");
+  read_schedule(in.object("schedule"), c);
+
+  JsonReader validation = in.object("validation");
+  c.validation_every = validation.integer("every", 0, Range::at_least(0));
+  c.validation_batches = validation.integer("batches", 8, Range::at_least(1));
+  validation.finish();
+  JsonReader log = in.object("log");
+  c.log_every = log.integer("every", 10, Range::at_least(1));
+  c.traces_every = log.integer("traces_every", 10, Range::at_least(0));
+  log.finish();
+  JsonReader checkpoint = in.object("checkpoint");
+  c.checkpoint_every = checkpoint.integer("every", 0, Range::at_least(0));
+  c.checkpoint_keep = checkpoint.integer("keep", 2, Range::at_least(1));
+  checkpoint.finish();
+  in.string("name", "");
+  in.finish();
+
+  c.resolved["seed"] = c.seed;
+  c.resolved["data_seed"] = c.data_seed;
+  c.resolved["threads"] = c.threads;
+  c.resolved["device"] = c.device;
+  c.resolved["dtype"] = c.dtype;
+  c.resolved["steps"] = c.steps;
+  c.resolved["batch_size"] = c.batch_size;
+  c.resolved["accumulation"] = c.accumulation;
+  c.resolved["sequence_length"] = c.sequence_length;
+  c.resolved["optimizer"] = c.optimizer;
+  c.resolved["validation"] = {{"every", c.validation_every}, {"batches", c.validation_batches}};
+  c.resolved["log"] = {{"every", c.log_every}, {"traces_every", c.traces_every}};
+  c.resolved["checkpoint"] = {{"every", c.checkpoint_every}, {"keep", c.checkpoint_keep}};
+  if (root.contains("name")) c.resolved["name"] = root["name"];
+  return c;
+}
+
+}  // namespace scalevec

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "scalevec/experiments/data/synthetic_source.hpp"
+#include "scalevec/models/decoder_options.hpp"
+#include "scalevec/models/toy/output_scale_options.hpp"
+#include "scalevec/optim/core/schedule.hpp"
+
+namespace scalevec {
+
+// A training run's configuration, checked. docs/configuration.md documents every key.
+struct RunConfig {
+  std::uint64_t seed = 1;       // of initial values, and of toys' noise
+  std::uint64_t data_seed = 1;  // of the order of batches; the same as seed unless given
+  int threads = 0;              // 0: as many as the machine has cores
+  std::string device = "auto";  // auto, cpu, cuda
+  std::string dtype = "float32";
+  std::int64_t steps = 0;
+  std::int64_t batch_size = 16;       // sequences per step
+  std::int64_t accumulation = 1;      // micro-batches per step; divides batch_size
+  std::int64_t sequence_length = 128;
+
+  // Exactly one of these; toys need no data.
+  std::optional<DecoderOptions> decoder;
+  std::optional<OutputScaleOptions> output_scale;
+
+  std::string data_dir;                       // empty: synthetic or none
+  std::optional<SyntheticOptions> synthetic;
+
+  nlohmann::json optimizer;  // a RolePolicy, kept as JSON: its reader is the library's
+  Schedule schedule;
+
+  std::int64_t validation_every = 0;    // steps; 0: at the end only
+  std::int64_t validation_batches = 8;  // of batch_size sequences, always the same ones
+
+  std::int64_t log_every = 10;
+  std::int64_t traces_every = 10;  // 0: no traces
+
+  std::int64_t checkpoint_every = 0;  // 0: at the end only
+  std::int64_t checkpoint_keep = 2;
+
+  // The configuration with every default filled in: what is stored with the run and compared on resume.
+  nlohmann::json resolved;
+};
+
+// Throws ConfigError with one line: path, value, what is allowed.
+RunConfig read_run_config(const nlohmann::json& root);
+
+}  // namespace scalevec

@@ -1,0 +1,156 @@
+#include "scalevec/experiments/train/session.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "scalevec/experiments/errors.hpp"
+#include "scalevec/models/decoder.hpp"
+#include "scalevec/models/model_traces.hpp"
+#include "scalevec/models/toy/output_scale.hpp"
+
+namespace scalevec {
+
+std::unique_ptr<Model> make_model(const RunConfig& config, torch::Device device) {
+  std::unique_ptr<Model> model;
+  if (config.decoder)
+    model = std::make_unique<Decoder>(*config.decoder, config.seed);
+  else
+    model = std::make_unique<OutputScale>(*config.output_scale);
+  model->to(device, config.dtype == "float64" ? torch::kFloat64 : torch::kFloat32);
+  model->check_roles();
+  return model;
+}
+
+std::vector<NamedParam> model_params(const Model& model) {
+  return named_params(model, [&](const std::string& name, const torch::Tensor&) { return model.role(name); });
+}
+
+RolePolicy read_policy(const RunConfig& config) { return RolePolicy::from_json(config.optimizer.dump(), "optimizer"); }
+
+std::unique_ptr<BatchSource> open_source(const RunConfig& config) {
+  if (!config.decoder) return nullptr;
+  std::unique_ptr<BatchSource> source;
+  if (config.synthetic)
+    source = std::make_unique<SyntheticSource>(*config.synthetic, config.data_seed);
+  else
+    source = std::make_unique<TokenFolderSource>(config.data_dir, config.data_seed);
+  source->check_vocabulary(config.decoder->vocab_size);
+  source->epoch_windows(config.sequence_length);
+  source->validation_windows(config.sequence_length);
+  return source;
+}
+
+torch::Device choose_device(const RunConfig& config) {
+  if (config.device == "cpu") return torch::kCPU;
+  if (torch::cuda::is_available()) return torch::kCUDA;
+  if (config.device == "cuda")
+    throw UsageError("device: got \"cuda\", but this build or machine has no CUDA device; allowed here: auto, cpu");
+  return torch::kCPU;
+}
+
+Session::Session(const RunConfig& config)
+    : config_(config),
+      device_(choose_device(config)),
+      model_(make_model(config, device_)),
+      params_(model_params(*model_)),
+      policy_(read_policy(config)),
+      optimizer_(make_optimizer(params_, policy_)),
+      source_(open_source(config)) {}
+
+std::int64_t Session::tokens_per_step() const {
+  return source_ ? config_.batch_size * config_.sequence_length : 0;
+}
+
+torch::Tensor Session::batch(std::int64_t first, std::int64_t count) {
+  torch::Tensor tokens = torch::empty({count, config_.sequence_length + 1}, torch::kInt64);
+  source_->train_batch(steps_done_, config_.batch_size, first, count, config_.sequence_length, tokens.data_ptr<std::int64_t>());
+  return tokens.to(device_);
+}
+
+torch::Tensor Session::backward() {
+  if (!source_) {
+    torch::Tensor loss = model_->loss({}, steps_done_);
+    loss.backward();
+    return loss.detach();
+  }
+  const std::int64_t rows = config_.batch_size / config_.accumulation;
+  torch::Tensor total = torch::zeros({}, torch::dtype(torch::kFloat64).device(device_));
+  for (std::int64_t part = 0; part < config_.accumulation; ++part) {
+    torch::Tensor loss = model_->loss(batch(part * rows, rows), steps_done_);
+    if (config_.accumulation > 1) loss = loss / static_cast<double>(config_.accumulation);
+    loss.backward();
+    total += loss.detach();
+  }
+  return total;
+}
+
+StepResult Session::step(bool trace) {
+  StepResult result;
+  const double factor = config_.schedule.factor(steps_done_);
+  result.lr = policy_.lr * factor;
+  optimizer_->set_lr_factor(factor);
+  optimizer_->zero_grad();
+  result.loss = backward().item<double>();
+  const std::int64_t number = steps_done_ + 1;
+  if (!std::isfinite(result.loss)) {
+    for (const NamedParam& p : params_)
+      if (p.tensor.grad().defined() && !torch::isfinite(p.tensor.grad()).all().item<bool>())
+        throw Divergence{number, p.name,
+                         "step " + std::to_string(number) + ": the loss is not finite; the first parameter concerned is " + p.name};
+    throw Divergence{number, "", "step " + std::to_string(number) + ": the loss is not finite"};
+  }
+  if (trace) optimizer_->trace_next_step();
+  const auto measured = trace ? ModelTraces::measure(*model_) : ModelTraces{};
+  try {
+    optimizer_->step();
+  } catch (const NonFiniteGradient& e) {
+    throw Divergence{number, e.parameter, "step " + std::to_string(number) + ": " + e.what()};
+  }
+  result.grad_norm = optimizer_->grad_norm();
+  result.clip_factor = optimizer_->clip_factor();
+  if (trace) {
+    result.params = optimizer_->traces();
+    result.groups = optimizer_->group_traces();
+    measured.merge_into(result.params);
+  }
+  ++steps_done_;
+  return result;
+}
+
+double Session::validate() {
+  const torch::NoGradGuard no_grad;
+  if (!source_) return static_cast<const OutputScale&>(*model_).excess();
+  const std::int64_t windows = std::min(source_->validation_windows(config_.sequence_length),
+                                        config_.validation_batches * config_.batch_size);
+  double total = 0.0;
+  for (std::int64_t first = 0; first < windows; first += config_.batch_size) {
+    const std::int64_t count = std::min(config_.batch_size, windows - first);
+    torch::Tensor tokens = torch::empty({count, config_.sequence_length + 1}, torch::kInt64);
+    source_->validation_rows(first, count, config_.sequence_length, tokens.data_ptr<std::int64_t>());
+    total += model_->loss(tokens.to(device_), 0).item<double>() * static_cast<double>(count);
+  }
+  return total / static_cast<double>(windows);
+}
+
+NamedTensors Session::weights() const {
+  NamedTensors out;
+  for (const NamedParam& p : params_) out.emplace_back(p.name, p.tensor.detach());
+  return out;
+}
+
+void Session::restore(std::int64_t steps_done, const NamedTensors& weights, const NamedTensors& optimizer_state) {
+  const std::map<std::string, torch::Tensor> saved(weights.begin(), weights.end());
+  for (const NamedParam& p : params_) {
+    const auto it = saved.find(p.name);
+    if (it == saved.end() || it->second.sizes() != p.tensor.sizes() || it->second.scalar_type() != p.tensor.scalar_type())
+      throw std::invalid_argument("checkpoint: " + p.name + " is missing or of another shape or dtype");
+  }
+  if (saved.size() != params_.size()) throw std::invalid_argument("checkpoint: holds parameters that the model has not");
+  optimizer_->load_named_state(optimizer_state);
+  const torch::NoGradGuard no_grad;
+  for (const NamedParam& p : params_) p.tensor.detach().copy_(saved.at(p.name));
+  steps_done_ = steps_done;
+}
+
+}  // namespace scalevec

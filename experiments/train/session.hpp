@@ -1,0 +1,85 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "scalevec/experiments/data/batch_source.hpp"
+#include "scalevec/experiments/train/run_config.hpp"
+#include "scalevec/models/model.hpp"
+#include "scalevec/models/safetensors.hpp"
+#include "scalevec/optim/role_policy.hpp"
+
+namespace scalevec {
+
+// The loss or a gradient was not finite; nothing was changed in that step.
+struct Divergence {
+  std::int64_t step;      // the step (from 1) that was not made
+  std::string parameter;  // the first one concerned; empty if every gradient is finite
+  std::string reason;     // one line with both
+};
+
+struct StepResult {
+  double loss = 0.0;
+  double lr = 0.0;  // the base lr of the step: policy lr × schedule factor
+  double grad_norm = 0.0;
+  double clip_factor = 1.0;
+  std::vector<TraceRow> params, groups;  // empty unless traced
+};
+
+// The model a configuration names, on its device with its dtype, every parameter with a role.
+std::unique_ptr<Model> make_model(const RunConfig& config, torch::Device device);
+std::vector<NamedParam> model_params(const Model& model);
+
+// The policy of the configuration; ConfigError messages start with "optimizer".
+RolePolicy read_policy(const RunConfig& config);
+
+// Null for a toy. Checks the tokens against the model's vocabulary and that both splits hold a sequence.
+std::unique_ptr<BatchSource> open_source(const RunConfig& config);
+
+// cpu or cuda as the configuration says. UsageError where cuda is asked for and not there.
+torch::Device choose_device(const RunConfig& config);
+
+// Model, optimizer and data of one run in memory, a step at a time; knows nothing of files.
+class Session {
+ public:
+  explicit Session(const RunConfig& config);
+
+  // Makes step number steps_done() + 1. Throws Divergence.
+  StepResult step(bool trace);
+
+  // Mean loss over the fixed validation batches; a toy's noise-free excess loss.
+  double validate();
+
+  std::int64_t steps_done() const { return steps_done_; }
+  std::int64_t tokens_per_step() const;
+  const Model& model() const { return *model_; }
+  const BatchSource* source() const { return source_.get(); }
+  const RolePolicy& policy() const { return policy_; }
+  const std::vector<NamedParam>& params() const { return params_; }
+  torch::Device device() const { return device_; }
+
+  // Parameters, and optimizer state, by name.
+  NamedTensors weights() const;
+  NamedTensors optimizer_state() const { return optimizer_->named_state(); }
+  // Throws std::invalid_argument naming what does not fit.
+  void restore(std::int64_t steps_done, const NamedTensors& weights, const NamedTensors& optimizer_state);
+
+ private:
+  torch::Tensor batch(std::int64_t first, std::int64_t count);
+  torch::Tensor backward();  // returns the step's loss
+
+  const RunConfig config_;
+  torch::Device device_;
+  std::unique_ptr<Model> model_;
+  std::vector<NamedParam> params_;
+  RolePolicy policy_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<BatchSource> source_;
+  std::int64_t steps_done_ = 0;
+};
+
+}  // namespace scalevec

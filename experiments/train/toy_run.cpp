@@ -1,0 +1,46 @@
+#include "scalevec/experiments/figures/toy_run.hpp"
+
+#include <cmath>
+
+#include "scalevec/experiments/train/session.hpp"
+
+namespace scalevec {
+
+ToyRunResult run_toy_with_torch(const ToyRunOptions& o) {
+  nlohmann::json rule = {{"match", nlohmann::json::object()}, {"method", o.method}, {"weight_decay", o.weight_decay}, {"decay_coupling", "lr"}, {"decay_target", o.decay_target}};
+  if (o.method == "adamw") {
+    rule["beta1"] = o.beta1;
+    rule["beta2"] = o.beta2;
+    rule["eps"] = o.eps;
+  }
+  if (o.method == "signum") rule["momentum"] = 0.0;
+  Session session(read_run_config(
+      {{"model",
+        {{"type", "output_scale"}, {"replicas", o.replicas}, {"curvature", o.h}, {"target", o.target}, {"sigma", o.sigma}, {"initial", o.gamma0}}},
+       {"seed", o.seed},
+       {"device", "cpu"},
+       {"steps", o.steps},
+       {"optimizer", {{"lr", o.lr}, {"rules", nlohmann::json::array({rule})}}}}));
+  ToyRunResult result;
+  std::vector<double> sum(static_cast<size_t>(o.replicas), 0.0);
+  const double* gamma = session.params().at(0).tensor.data_ptr<double>();
+  for (std::int64_t step = 0; step < o.steps; ++step) {
+    StepResult made = session.step(step + 1 == o.steps);
+    if (step + o.average_steps >= o.steps)
+      for (size_t i = 0; i < sum.size(); ++i) sum[i] += gamma[i];
+    if (step + 1 == o.steps) result.last_traces = std::move(made.params);
+  }
+  const double n = static_cast<double>(o.replicas);
+  double mean = 0.0, square = 0.0;
+  for (double& s : sum) {
+    s /= static_cast<double>(std::min(o.average_steps, o.steps));
+    mean += s / n;
+  }
+  for (const double s : sum) square += (s - mean) * (s - mean);
+  result.gamma_mean = mean;
+  result.gamma_stderr = o.replicas > 1 ? std::sqrt(square / (n - 1.0) / n) : 0.0;
+  result.final_gamma.assign(gamma, gamma + o.replicas);
+  return result;
+}
+
+}  // namespace scalevec

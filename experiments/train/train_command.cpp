@@ -1,0 +1,72 @@
+#include "scalevec/experiments/train/train_command.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+
+#include "scalevec/experiments/compare/overrides.hpp"
+#include "scalevec/experiments/errors.hpp"
+#include "scalevec/experiments/train/plan_table.hpp"
+#include "scalevec/experiments/train/session.hpp"
+#include "scalevec/experiments/train/trainer.hpp"
+
+namespace scalevec {
+namespace {
+
+struct Arguments {
+  std::string config;
+  std::vector<std::string> sets;
+  std::string out;
+  bool resume = false;
+  bool check = false;
+  bool json = false;
+};
+
+RunConfig load(const Arguments& args) {
+  nlohmann::json root = read_json_file(args.config);
+  for (const std::string& assignment : args.sets) apply_set(root, assignment);
+  return read_run_config(root);
+}
+
+void add_config_options(CLI::App& command, Arguments& args) {
+  command.add_option("CONFIG", args.config, "run configuration, a JSON file")->required();
+  command.add_option("--set", args.sets, "override: key.path=value; a number in the path indexes an array")
+      ->take_all()
+      ->allow_extra_args(false);
+}
+
+}  // namespace
+
+void add_train_command(CLI::App& app, int& status) {
+  CLI::App* command = app.add_subcommand("train", "Train one run");
+  command->footer("Example:\n  scalevec train experiments/configs/toy_t5.json --set optimizer.lr=0.002 --out runs/toy");
+  auto args = std::make_shared<Arguments>();
+  add_config_options(*command, *args);
+  command->add_option("--out", args->out, "folder of the run");
+  command->add_flag("--resume", args->resume, "go on from the newest checkpoint, or start if there is none");
+  command->add_flag("--check", args->check, "check configuration and data, train and write nothing");
+  command->callback([args, &status] {
+    const RunConfig config = load(*args);
+    if (args->check) {
+      const Session session(config);
+      static_cast<void>(session);
+      return;
+    }
+    if (args->out.empty()) throw UsageError("train: --out is missing; allowed: the folder to write the run to");
+    status = train(config, args->out, args->resume);
+  });
+}
+
+void add_plan_command(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("plan", "Print what each parameter is and how it would be trained; trains nothing");
+  command->footer("Example:\n  scalevec plan experiments/configs/small.json --set model.qk_norm=true");
+  auto args = std::make_shared<Arguments>();
+  add_config_options(*command, *args);
+  command->add_flag("--json", args->json, "the table as JSON, as policy.json of a run has it");
+  command->callback([args] {
+    const nlohmann::json policy = policy_json(load(*args));
+    std::fputs(args->json ? (policy.dump(2) + "\n").c_str() : plan_text(policy).c_str(), stdout);
+  });
+}
+
+}  // namespace scalevec

@@ -1,0 +1,327 @@
+#include "scalevec/experiments/train/trainer.hpp"
+
+#include <ATen/Parallel.h>
+
+#include <chrono>
+#include <cmath>
+#include <csignal>
+#include <limits>
+
+#include "scalevec/experiments/build_info.hpp"
+#include "scalevec/experiments/data/file_io.hpp"
+#include "scalevec/experiments/errors.hpp"
+#include "scalevec/experiments/train/checkpoint.hpp"
+#include "scalevec/experiments/train/json_lines.hpp"
+#include "scalevec/experiments/train/progress.hpp"
+#include "scalevec/experiments/train/session.hpp"
+#include "scalevec/optim/kernels/elementwise.hpp"
+
+namespace scalevec {
+namespace {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+volatile std::sig_atomic_t g_signal = 0;
+
+void note_signal(int number) { g_signal = number; }
+
+json row_json(const TraceRow& row) {
+  json out = {{"name", row.name}, {"group", row.group}, {"method", row.method}, {"count", row.count}};
+  for (const TraceField& field : trace_fields())
+    if (!std::isnan(row.*field.member)) out[field.name] = row.*field.member;
+  if (!row.gamma_quantiles.empty()) out["gamma_quantiles"] = row.gamma_quantiles;
+  return out;
+}
+
+json rows_json(const std::vector<TraceRow>& rows) {
+  json out = json::array();
+  for (const TraceRow& row : rows) out.push_back(row_json(row));
+  return out;
+}
+
+json policy_json(const RolePolicy& policy, const std::vector<PolicyRow>& rows) {
+  json out = {{"max_norm", policy.max_norm}, {"words", describe(policy, rows)}, {"rows", json::array()}, {"groups", json::array()}};
+  for (const PolicyRow& row : rows) {
+    const MethodOptions& o = *row.options;
+    json entry = {{"name", row.name},
+                  {"shape", row.shape},
+                  {"count", row.count},
+                  {"role", describe(row.role)},
+                  {"group", trace_group(row.role)},
+                  {"rule", row.rule},
+                  {"method", o.method()},
+                  {"lr", o.lr()},
+                  {"lr_mult", row.lr_mult},
+                  {"weight_decay", o.weight_decay()},
+                  {"decay_coupling", to_string(o.decay_coupling())},
+                  {"decay_target", o.decay_target()},
+                  {"clip", o.clip()}};
+    out["rows"].push_back(std::move(entry));
+  }
+  for (const json& row : out["rows"]) {
+    json* group = nullptr;
+    for (json& g : out["groups"])
+      if (g["group"] == row["group"] && g["rule"] == row["rule"]) group = &g;
+    if (!group) {
+      out["groups"].push_back({{"group", row["group"]}, {"rule", row["rule"]}, {"tensors", 0}, {"count", 0},
+                               {"method", row["method"]}, {"lr", row["lr"]}, {"weight_decay", row["weight_decay"]},
+                               {"decay_coupling", row["decay_coupling"]}, {"decay_target", row["decay_target"]},
+                               {"clip", row["clip"]}});
+      group = &out["groups"].back();
+    }
+    (*group)["tensors"] = (*group)["tensors"].get<std::int64_t>() + 1;
+    (*group)["count"] = (*group)["count"].get<std::int64_t>() + row["count"].get<std::int64_t>();
+  }
+  return out;
+}
+
+// The first key path where two configurations differ, empty if none.
+std::string difference(const json& a, const json& b, const std::string& path = "") {
+  if (a == b) return {};
+  if (!a.is_object() || !b.is_object()) return path + " (" + a.dump() + " there, " + b.dump() + " here)";
+  for (const auto& [key, value] : a.items()) {
+    const std::string at = path.empty() ? key : path + "." + key;
+    const std::string found = difference(value, b.contains(key) ? b[key] : json(), at);
+    if (!found.empty()) return found;
+  }
+  for (const auto& [key, value] : b.items())
+    if (!a.contains(key)) return (path.empty() ? key : path + "." + key) + " (only here)";
+  return {};
+}
+
+// What the trainer counts besides the session's own state.
+struct Counters {
+  double training_seconds = 0.0;
+  double seconds = 0.0;
+  double best_val_loss = std::numeric_limits<double>::infinity();
+  double train_loss = kNoTrace;
+
+  json to_json() const {
+    return {{"training_seconds", training_seconds}, {"seconds", seconds}, {"train_loss", train_loss},
+            {"best_val_loss", std::isfinite(best_val_loss) ? json(best_val_loss) : json()}};
+  }
+  void from_json(const json& j) {
+    training_seconds = j.at("training_seconds");
+    seconds = j.at("seconds");
+    if (j.at("train_loss").is_number()) train_loss = j.at("train_loss");
+    if (j.at("best_val_loss").is_number()) best_val_loss = j.at("best_val_loss");
+  }
+};
+
+class Trainer {
+ public:
+  Trainer(const RunConfig& config, const fs::path& out)
+      : config_(config), out_(out), session_(config), start_(Clock::now()) {}
+
+  int run(bool resume) {
+    write_record_of_intent();
+    std::int64_t from = 0;
+    if (resume) {
+      const json progress = restore_latest(out_, session_);
+      if (!progress.is_null()) {
+        counters_.from_json(progress);
+        seconds_before_ = counters_.seconds;
+        from = session_.steps_done();
+      }
+    }
+    metrics_ = std::make_unique<JsonLines>(out_ / "metrics.jsonl", from);
+    traces_ = std::make_unique<JsonLines>(out_ / "traces.jsonl", from);
+    Progress progress(from, config_.steps);
+    if (from > 0) progress.note("resumed after step " + std::to_string(from));
+    if (from == 0 && config_.validation_every > 0) record_validation();
+    try {
+      while (session_.steps_done() < config_.steps) {
+        if (stop_signal() != 0) return interrupted(progress);
+        make_step(progress);
+      }
+    } catch (const Divergence& d) {
+      return diverged(d, progress);
+    }
+    if (stop_signal() != 0 && !validated_last_) return interrupted(progress);
+    const double val_loss = validated_last_ ? last_val_loss_ : record_validation();
+    checkpoint();
+    json summary = base_summary("done");
+    summary["val_loss"] = val_loss;
+    write_summary(summary);
+    char text[80];
+    std::snprintf(text, sizeof text, "validation loss %.4f", val_loss);
+    progress.note("done: " + std::string(text) + ", " + out_.string());
+    return 0;
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  double elapsed() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
+
+  void write_record_of_intent() {
+    if (!fs::exists(out_ / "config.json")) write_file(out_ / "config.json", config_.resolved.dump(2) + "\n");
+    const json policy = policy_json(session_.policy(), session_.policy().resolve(session_.params()));
+    write_file(out_ / "policy.json", policy.dump(2) + "\n");
+  }
+
+  void make_step(Progress& progress) {
+    const std::int64_t number = session_.steps_done() + 1;
+    const bool last = number == config_.steps;
+    const auto due = [&](std::int64_t every) { return every > 0 && (number == 1 || number % every == 0 || last); };
+    const bool trace = due(config_.traces_every);
+    const double before = elapsed();
+    const StepResult result = session_.step(trace);
+    const double step_seconds = elapsed() - before;
+    counters_.training_seconds += step_seconds;
+    counters_.train_loss = result.loss;
+    const double rate = static_cast<double>(session_.tokens_per_step()) / step_seconds;
+    if (due(config_.log_every))
+      metrics_->append({{"kind", "train"},
+                        {"step", number},
+                        {"tokens", number * session_.tokens_per_step()},
+                        {"loss", result.loss},
+                        {"lr", result.lr},
+                        {"grad_norm", result.grad_norm},
+                        {"clip_factor", result.clip_factor},
+                        {"tokens_per_second", rate},
+                        {"seconds", seconds_before_ + elapsed()}});
+    if (trace)
+      traces_->append({{"step", number}, {"params", rows_json(result.params)}, {"groups", rows_json(result.groups)}});
+    progress.update(number, result.loss, result.lr, rate);
+    validated_last_ = config_.validation_every > 0 && number % config_.validation_every == 0;
+    if (validated_last_) last_val_loss_ = record_validation();
+    if (config_.checkpoint_every > 0 && number % config_.checkpoint_every == 0 && !last) checkpoint();
+  }
+
+  double record_validation() {
+    const double loss = session_.validate();
+    counters_.best_val_loss = std::min(counters_.best_val_loss, loss);
+    metrics_->append({{"kind", "val"},
+                      {"step", session_.steps_done()},
+                      {"tokens", session_.steps_done() * session_.tokens_per_step()},
+                      {"loss", loss}});
+    return loss;
+  }
+
+  void checkpoint() {
+    metrics_->sync();
+    traces_->sync();
+    counters_.seconds = seconds_before_ + elapsed();
+    write_checkpoint(out_, session_, counters_.to_json(), config_.checkpoint_keep);
+  }
+
+  int interrupted(Progress& progress) {
+    checkpoint();
+    write_summary(base_summary("interrupted"));
+    progress.note("interrupted after step " + std::to_string(session_.steps_done()) + "; --resume continues " + out_.string());
+    return 128 + stop_signal();
+  }
+
+  int diverged(const Divergence& d, Progress& progress) {
+    metrics_->append({{"kind", "diverged"}, {"step", d.step}, {"parameter", d.parameter}, {"reason", d.reason}});
+    json summary = base_summary("diverged");
+    summary["reason"] = d.reason;
+    summary["diverged_at"] = d.step;
+    summary["parameter"] = d.parameter;
+    write_summary(summary);
+    progress.note("stopped: " + d.reason);
+    return 1;
+  }
+
+  json base_summary(const char* status) const {
+    std::int64_t parameters = 0, scales = 0;
+    for (const NamedParam& p : session_.params()) {
+      parameters += p.tensor.numel();
+      if (p.role.kind == ParamKind::scale) scales += p.tensor.numel();
+    }
+    const auto tokens = session_.steps_done() * session_.tokens_per_step();
+    json out = {{"status", status},
+                {"steps", session_.steps_done()},
+                {"tokens", tokens},
+                {"train_loss", counters_.train_loss},
+                {"seconds", seconds_before_ + elapsed()},
+                {"training_seconds", counters_.training_seconds},
+                {"parameters", parameters},
+                {"scale_parameters", scales},
+                {"seed", config_.seed},
+                {"device", session_.device().str()},
+                {"threads", at::get_num_threads()},
+                {"git_commit", build_info::git_commit()},
+                {"machine", build_info::machine()},
+                {"versions",
+                 {{"scalevec", build_info::version()},
+                  {"libtorch", TORCH_VERSION},
+                  {"compiler", build_info::compiler()},
+                  {"kernels", kernels::instruction_set()}}}};
+    if (tokens > 0 && counters_.training_seconds > 0)
+      out["tokens_per_second"] = static_cast<double>(tokens) / counters_.training_seconds;
+    if (std::isfinite(counters_.best_val_loss)) out["best_val_loss"] = counters_.best_val_loss;
+    if (session_.source()) {
+      out["data"] = session_.source()->describe();
+      out["data_hash"] = session_.source()->data_hash();
+    }
+    return out;
+  }
+
+  void write_summary(const json& summary) const { write_file(out_ / "summary.json", summary.dump(2) + "\n"); }
+
+  const RunConfig& config_;
+  const fs::path out_;
+  Session session_;
+  Clock::time_point start_;
+  double seconds_before_ = 0.0;
+  Counters counters_;
+  bool validated_last_ = false;
+  double last_val_loss_ = kNoTrace;
+  std::unique_ptr<JsonLines> metrics_, traces_;
+};
+
+void claim_folder(const RunConfig& config, const fs::path& out, bool resume) {
+  std::error_code ec;
+  if (fs::exists(out / "config.json", ec)) {
+    const std::string where = difference(read_json_file((out / "config.json").string()), json::parse(config.resolved.dump()));
+    if (!where.empty())
+      throw UsageError(out.string() + ": holds a run of another configuration; it differs at " + where +
+                       "; allowed: the same configuration, or another --out");
+    if (!resume) throw UsageError(out.string() + ": holds a run already; allowed: --resume, or another --out");
+    return;
+  }
+  if (fs::exists(out, ec) && !fs::is_directory(out, ec)) throw UsageError(out.string() + ": is not a folder");
+}
+
+}  // namespace
+
+void install_signal_handlers() {
+  struct sigaction action = {};
+  action.sa_handler = note_signal;
+  sigemptyset(&action.sa_mask);
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
+
+int stop_signal() { return g_signal; }
+
+json policy_json(const RunConfig& config) {
+  const auto model = make_model(config, torch::kCPU);
+  const RolePolicy policy = read_policy(config);
+  return policy_json(policy, policy.resolve(model_params(*model)));
+}
+
+int train(const RunConfig& config, const fs::path& out, bool resume) {
+  claim_folder(config, out, resume);
+  if (config.threads > 0) at::set_num_threads(config.threads);
+  std::error_code ec;
+  if (resume && fs::exists(out / "summary.json", ec)) {
+    const json summary = read_json_file((out / "summary.json").string());
+    if (summary.value("status", "") == "done") {
+      std::printf("%s is done already\n", out.c_str());
+      return 0;
+    }
+  }
+  // Everything that can be wrong with the input is found here, before the folder exists.
+  Trainer trainer(config, out);
+  fs::create_directories(out, ec);
+  if (ec) throw UsageError(out.string() + ": cannot be made: " + ec.message());
+  install_signal_handlers();
+  return trainer.run(resume);
+}
+
+}  // namespace scalevec

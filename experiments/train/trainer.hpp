@@ -1,0 +1,22 @@
+#pragma once
+
+#include <filesystem>
+
+#include "scalevec/experiments/train/run_config.hpp"
+
+namespace scalevec {
+
+// Trains the configured run in `out` and returns the exit status: 0 done, 1 diverged, 130 and 143 after SIGINT and
+// SIGTERM with a checkpoint written. Writes config.json, policy.json, metrics.jsonl, traces.jsonl, summary.json and
+// checkpoints/. With `resume` it goes on from the newest checkpoint, or starts if there is none; a run that is done is
+// left as it is. UsageError if `out` holds another configuration, or a run and `resume` is not set.
+int train(const RunConfig& config, const std::filesystem::path& out, bool resume);
+
+// policy.json of a run: rows, groups and words.
+nlohmann::json policy_json(const RunConfig& config);
+
+// From now on SIGINT and SIGTERM ask for a stop at the next step.
+void install_signal_handlers();
+int stop_signal();  // 0 if none came
+
+}  // namespace scalevec

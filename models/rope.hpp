@@ -1,0 +1,28 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <utility>
+
+namespace scalevec {
+
+// Rotary position embedding (Su et al., arXiv 2104.09864) in the half-split layout of Hugging Face's Llama: element i
+// is rotated with element i + head_dim/2 by the angle position·theta^(−2i/head_dim).
+class Rope {
+ public:
+  Rope(std::int64_t head_dim, double theta);
+
+  // x: [B, T, H, head_dim], positions 0 … T−1; returns the same shape, contiguous. Keeps a table of the longest T seen
+  // for x's dtype and device: not for use from two threads at once.
+  torch::Tensor rotate(const torch::Tensor& x);
+
+ private:
+  void make_tables(std::int64_t length, const torch::TensorOptions& options);
+
+  std::int64_t head_dim_;
+  double theta_;
+  torch::Tensor cos_, sin_;  // [T, 1, head_dim/2]
+};
+
+}  // namespace scalevec

@@ -1,0 +1,152 @@
+#include "scalevec/models/safetensors.hpp"
+
+#include <fcntl.h>
+#include <torch/torch.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+namespace scalevec {
+namespace {
+
+using nlohmann::json;
+
+struct DtypeName {
+  const char* name;
+  torch::Dtype dtype;
+};
+constexpr DtypeName kDtypes[] = {{"F64", torch::kFloat64}, {"F32", torch::kFloat32}, {"F16", torch::kFloat16},
+                                 {"BF16", torch::kBFloat16}, {"I64", torch::kInt64}, {"I32", torch::kInt32},
+                                 {"I16", torch::kInt16}, {"I8", torch::kInt8}, {"U8", torch::kUInt8}, {"BOOL", torch::kBool}};
+
+// A header beyond this is refused unread; the format's own reader has the same limit.
+constexpr std::uint64_t kMaxHeader = 100'000'000;
+
+void write_all(int fd, const char* data, size_t size, const std::filesystem::path& file) {
+  while (size > 0) {
+    const ssize_t n = ::write(fd, data, size);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw std::runtime_error(file.string() + ": cannot be written: " + std::strerror(errno));
+    data += n;
+    size -= static_cast<size_t>(n);
+  }
+}
+
+struct Descriptor {
+  int fd;
+  ~Descriptor() {
+    if (fd >= 0) ::close(fd);
+  }
+};
+
+struct Entry {
+  std::string name;
+  torch::Dtype dtype;
+  std::vector<std::int64_t> shape;
+  std::uint64_t begin, end;
+};
+
+[[noreturn]] void refuse(const std::filesystem::path& file, const std::string& what) {
+  throw std::runtime_error(file.string() + ": not a sound safetensors file: " + what);
+}
+
+Entry read_entry(const std::filesystem::path& file, const std::string& name, const json& v, std::uint64_t data_size) {
+  if (!v.is_object() || !v.contains("dtype") || !v.contains("shape") || !v.contains("data_offsets"))
+    refuse(file, "\"" + name + "\" lacks dtype, shape or data_offsets");
+  Entry e{name, torch::kFloat32, {}, 0, 0};
+  const auto* known = std::find_if(std::begin(kDtypes), std::end(kDtypes), [&](const DtypeName& d) { return v["dtype"] == d.name; });
+  if (known == std::end(kDtypes)) refuse(file, "\"" + name + "\" has dtype " + v["dtype"].dump(-1, ' ', false, json::error_handler_t::replace));
+  e.dtype = known->dtype;
+  if (!v["shape"].is_array() || v["shape"].size() > 16) refuse(file, "\"" + name + "\" has no sound shape");
+  std::uint64_t bytes = c10::elementSize(e.dtype);
+  for (const json& n : v["shape"]) {
+    if (!n.is_number_unsigned()) refuse(file, "\"" + name + "\" has a dimension that is not a count");
+    const auto size = n.get<std::uint64_t>();
+    if (__builtin_mul_overflow(bytes, size, &bytes) || size > (std::uint64_t{1} << 62)) refuse(file, "\"" + name + "\" is larger than the file");
+    e.shape.push_back(static_cast<std::int64_t>(size));
+  }
+  const json& offsets = v["data_offsets"];
+  if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() || !offsets[1].is_number_unsigned())
+    refuse(file, "\"" + name + "\" has no sound data_offsets");
+  e.begin = offsets[0].get<std::uint64_t>();
+  e.end = offsets[1].get<std::uint64_t>();
+  if (e.begin > e.end || e.end > data_size) refuse(file, "\"" + name + "\" lies outside the file");
+  if (e.end - e.begin != bytes) refuse(file, "\"" + name + "\" has " + std::to_string(e.end - e.begin) + " bytes where its shape needs " + std::to_string(bytes));
+  return e;
+}
+
+}  // namespace
+
+void write_safetensors(const std::filesystem::path& file, const NamedTensors& tensors) {
+  json header = json::object();
+  std::uint64_t offset = 0;
+  for (const auto& [name, tensor] : tensors) {
+    const auto* known = std::find_if(std::begin(kDtypes), std::end(kDtypes), [&](const DtypeName& d) { return d.dtype == tensor.scalar_type(); });
+    if (known == std::end(kDtypes))
+      throw std::invalid_argument(name + ": safetensors has no dtype " + std::string(c10::toString(tensor.scalar_type())));
+    const std::uint64_t bytes = static_cast<std::uint64_t>(tensor.numel()) * tensor.element_size();
+    if (header.contains(name)) throw std::invalid_argument(name + ": given twice");
+    header[name] = {{"dtype", known->name}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, offset + bytes}}};
+    offset += bytes;
+  }
+  std::string text = header.dump();
+  text.append((8 - text.size() % 8) % 8, ' ');  // so that the data starts aligned
+  char length[8];
+  for (int i = 0; i < 8; ++i) length[i] = static_cast<char>(static_cast<std::uint64_t>(text.size()) >> (8 * i));
+
+  const Descriptor out{::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)};
+  if (out.fd < 0) throw std::runtime_error(file.string() + ": cannot be written: " + std::strerror(errno));
+  write_all(out.fd, length, 8, file);
+  write_all(out.fd, text.data(), text.size(), file);
+  for (const auto& [name, tensor] : tensors) {
+    const torch::Tensor t = tensor.detach().cpu().contiguous();
+    write_all(out.fd, static_cast<const char*>(t.data_ptr()), static_cast<size_t>(t.numel()) * t.element_size(), file);
+  }
+  if (::fsync(out.fd) != 0) throw std::runtime_error(file.string() + ": cannot be written: " + std::strerror(errno));
+}
+
+NamedTensors read_safetensors(const std::filesystem::path& file) {
+  std::ifstream in(file, std::ios::binary | std::ios::ate);
+  if (!in) throw std::runtime_error(file.string() + ": cannot be read");
+  const auto size = static_cast<std::uint64_t>(in.tellg());
+  in.seekg(0);
+  unsigned char length_bytes[8];
+  if (size < 8 || !in.read(reinterpret_cast<char*>(length_bytes), 8)) refuse(file, "shorter than its header");
+  std::uint64_t length = 0;
+  for (int i = 7; i >= 0; --i) length = (length << 8) | length_bytes[i];
+  if (length > kMaxHeader || length > size - 8) refuse(file, "a header of " + std::to_string(length) + " bytes in a file of " + std::to_string(size));
+  std::string text(length, '\0');
+  if (!in.read(text.data(), static_cast<std::streamsize>(length))) refuse(file, "its header cannot be read");
+  int depth = 0;
+  const json header = json::parse(
+      text, [&](int d, json::parse_event_t, json&) { return (depth = std::max(depth, d)) <= 8; }, false);
+  if (!header.is_object() || depth > 8) refuse(file, "its header is not a JSON object");
+
+  const std::uint64_t data_size = size - 8 - length;
+  std::vector<Entry> entries;
+  for (const auto& [name, value] : header.items())
+    if (name != "__metadata__") entries.push_back(read_entry(file, name, value, data_size));
+  std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
+    return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
+  });
+  std::uint64_t at = 0;
+  for (const Entry& e : entries) {
+    if (e.begin != at) refuse(file, "\"" + e.name + "\" " + (e.begin < at ? "overlaps the tensor before it" : "leaves a gap before it"));
+    at = e.end;
+  }
+  if (at != data_size) refuse(file, std::to_string(data_size - at) + " bytes after its last tensor");
+
+  NamedTensors out;
+  for (const Entry& e : entries) {
+    torch::Tensor t = torch::empty(e.shape, e.dtype);
+    if (!in.read(static_cast<char*>(t.data_ptr()), static_cast<std::streamsize>(e.end - e.begin))) refuse(file, "\"" + e.name + "\" cannot be read");
+    out.emplace_back(e.name, std::move(t));
+  }
+  return out;
+}
+
+}  // namespace scalevec

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace scalevec {
+
+using NamedTensors = std::vector<std::pair<std::string, torch::Tensor>>;
+
+// Writes a safetensors file (8-byte little-endian header length, JSON header, data) and syncs it to disk. Tensors are
+// written contiguous, in order, from whatever device they are on. Throws std::runtime_error naming the file, or
+// std::invalid_argument for a dtype that the format does not have.
+void write_safetensors(const std::filesystem::path& file, const NamedTensors& tensors);
+
+// Reads every tensor, on the CPU, in the order of their data. The file is untrusted: header length, JSON, dtypes, shapes,
+// offsets, overlaps and gaps are checked, and std::runtime_error names the file and the first thing wrong.
+NamedTensors read_safetensors(const std::filesystem::path& file);
+
+}  // namespace scalevec

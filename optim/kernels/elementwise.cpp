@@ -1,0 +1,74 @@
+#include "scalevec/optim/kernels/elementwise.hpp"
+
+#include <cstddef>
+
+namespace scalevec::kernels {
+
+extern const Table table_baseline;
+#if defined(SCALEVEC_X86_ISAS)
+extern const Table table_avx2;
+extern const Table table_avx512;
+#endif
+
+namespace {
+
+const Table& best_table() {
+#if defined(SCALEVEC_X86_ISAS)
+  static const Table& best = [&]() -> const Table& {
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd"))
+      return table_avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
+      return table_avx2;
+    return table_baseline;
+  }();
+  return best;
+#else
+  return table_baseline;
+#endif
+}
+
+struct Unit {
+  std::size_t job;
+  std::int64_t begin, end;
+};
+
+template <class Item>
+std::vector<Unit> units_of(std::span<const Item> items) {
+  std::vector<Unit> units;
+  for (std::size_t j = 0; j < items.size(); ++j)
+    for (std::int64_t begin = 0; begin < items[j].size; begin += kChunk)
+      units.push_back({j, begin, begin + kChunk < items[j].size ? begin + kChunk : items[j].size});
+  return units;
+}
+
+}  // namespace
+
+const char* instruction_set() { return best_table().name; }
+
+void step(std::span<const Job> jobs, std::span<StepSums> sums, const ParallelFor& parallel_for) {
+  const std::vector<Unit> units = units_of(jobs);
+  const Table& table = best_table();
+  std::vector<StepSums> partial(sums.empty() ? 0 : units.size());
+  parallel_for(static_cast<std::int64_t>(units.size()), [&](std::int64_t u) {
+    const Unit& unit = units[static_cast<std::size_t>(u)];
+    table.step_chunk(jobs[unit.job], unit.begin, unit.end, sums.empty() ? nullptr : &partial[static_cast<std::size_t>(u)]);
+  });
+  for (StepSums& s : sums) s = StepSums{};
+  for (std::size_t u = 0; u < partial.size(); ++u) sums[units[u].job] += partial[u];
+}
+
+std::vector<double> squared_norms(std::span<const GradView> grads, const ParallelFor& parallel_for) {
+  const std::vector<Unit> units = units_of(grads);
+  const Table& table = best_table();
+  std::vector<double> partial(units.size());
+  parallel_for(static_cast<std::int64_t>(units.size()), [&](std::int64_t u) {
+    const Unit& unit = units[static_cast<std::size_t>(u)];
+    partial[static_cast<std::size_t>(u)] = table.square_sum(grads[unit.job], unit.begin, unit.end);
+  });
+  std::vector<double> norms(grads.size(), 0.0);
+  for (std::size_t u = 0; u < units.size(); ++u) norms[units[u].job] += partial[u];
+  return norms;
+}
+
+}  // namespace scalevec::kernels

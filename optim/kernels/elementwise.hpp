@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <variant>
+#include <vector>
+
+#include "scalevec/optim/core/traces.hpp"
+#include "scalevec/optim/core/update_rules.hpp"
+
+// The CPU's elementwise optimizer step over many tensors at once. No LibTorch here: raw pointers and a parallel loop
+// that the caller gives. Compiled for several instruction sets, of which the machine's best is taken when it runs.
+namespace scalevec::kernels {
+
+enum class Dtype : std::uint8_t { float32, float64, bfloat16 };
+
+using Rule = std::variant<rules::AdamW<double>, rules::Sgd<double>, rules::Signum<double>, rules::Lion<double>>;
+
+// One tensor's step. `param` and `grad` have `dtype`; the states are float64 for float64 and float32 otherwise.
+struct Job {
+  Rule rule;
+  Dtype dtype = Dtype::float32;
+  void* param = nullptr;
+  const void* grad = nullptr;
+  void* state[2] = {nullptr, nullptr};  // as many as the rule updates
+  std::int64_t size = 0;
+};
+
+// Calls body(i) for every i in [0, count), on any threads.
+using ParallelFor = std::function<void(std::int64_t count, const std::function<void(std::int64_t)>& body)>;
+
+// Elements per unit of work. Fixed, so that sums do not depend on the number of threads.
+inline constexpr std::int64_t kChunk = 16384;
+
+// Updates every job's tensor. If `sums` is not empty it has one entry per job and receives its sums, accumulated while
+// the values are in registers: float partial sums over short blocks, double over blocks, in fixed order.
+void step(std::span<const Job> jobs, std::span<StepSums> sums, const ParallelFor& parallel_for);
+
+struct GradView {
+  Dtype dtype = Dtype::float32;
+  const void* grad = nullptr;
+  std::int64_t size = 0;
+};
+
+// Σ g² of each tensor; infinite or NaN exactly if an element is (finite values whose squares overflow are summed again
+// in double).
+std::vector<double> squared_norms(std::span<const GradView> grads, const ParallelFor& parallel_for);
+
+// "avx512", "avx2" or "baseline": what this machine runs.
+const char* instruction_set();
+
+// The functions one instruction set provides.
+struct Table {
+  const char* name;
+  void (*step_chunk)(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums);
+  double (*square_sum)(const GradView& view, std::int64_t begin, std::int64_t end);
+};
+
+}  // namespace scalevec::kernels

@@ -1,0 +1,168 @@
+// Compiled once per instruction set with SCALEVEC_ISA_TABLE and SCALEVEC_ISA_NAME set. Everything but the table has
+// internal linkage: code for a newer instruction set must not be picked by the linker for an older machine.
+#include <bit>
+#include <cmath>
+#include <type_traits>
+
+#include "scalevec/optim/kernels/elementwise.hpp"
+
+namespace scalevec::kernels {
+namespace {
+
+struct Bf16 {
+  std::uint16_t bits;
+};
+
+inline float load(float x) { return x; }
+inline double load(double x) { return x; }
+inline float load(Bf16 x) { return std::bit_cast<float>(std::uint32_t{x.bits} << 16); }
+
+inline void store(float& to, float x) { to = x; }
+inline void store(double& to, double x) { to = x; }
+inline void store(Bf16& to, float x) {
+  const auto u = std::bit_cast<std::uint32_t>(x);
+  const std::uint32_t rounded = (u + 0x7FFFu + ((u >> 16) & 1u)) >> 16;  // to nearest, ties to even
+  to.bits = static_cast<std::uint16_t>(x != x ? 0x7FC0u : rounded);
+}
+
+template <class P>
+using Compute = std::conditional_t<std::is_same_v<P, double>, double, float>;
+
+// Float partial sums stay short, so that their rounding is far below the double total's accuracy of 1e-6.
+constexpr std::int64_t kBlock = 256;
+
+template <class P, int kStates, bool kSums, class F>
+inline __attribute__((always_inline)) void apply(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums,
+                                                 F rule) {
+  using T = Compute<P>;
+  P* __restrict__ p = static_cast<P*>(job.param);
+  const P* __restrict__ g = static_cast<const P*>(job.grad);
+  T* __restrict__ s0 = static_cast<T*>(job.state[0]);
+  T* __restrict__ s1 = static_cast<T*>(job.state[1]);
+  double total[6] = {};
+  for (std::int64_t from = begin; from < end; from += kBlock) {
+    const std::int64_t to = from + kBlock < end ? from + kBlock : end;
+    T gg = 0, pp = 0, dd = 0, pd = 0, gd = 0, inv = 0;
+#pragma omp simd reduction(+ : gg, pp, dd, pd, gd, inv)
+    for (std::int64_t i = from; i < to; ++i) {
+      const T old_p = load(p[i]);
+      const T grad = load(g[i]);
+      T a = kStates > 0 ? s0[i] : T(0);
+      T b = kStates > 1 ? s1[i] : T(0);
+      T inv_denom = 0;
+      store(p[i], rule(old_p, grad, a, b, inv_denom));
+      if constexpr (kStates > 0) s0[i] = a;
+      if constexpr (kStates > 1) s1[i] = b;
+      if constexpr (kSums) {
+        const T delta = load(p[i]) - old_p;
+        gg += grad * grad;
+        pp += old_p * old_p;
+        dd += delta * delta;
+        pd += old_p * delta;
+        gd += grad * delta;
+        inv += inv_denom;
+      }
+    }
+    if constexpr (kSums) {
+      total[0] += static_cast<double>(gg);
+      total[1] += static_cast<double>(pp);
+      total[2] += static_cast<double>(dd);
+      total[3] += static_cast<double>(pd);
+      total[4] += static_cast<double>(gd);
+      total[5] += static_cast<double>(inv);
+    }
+  }
+  if constexpr (kSums)
+    *sums = StepSums{total[0], total[1], total[2], total[3], total[4], total[5], end - begin};
+}
+
+template <class P, bool kSums>
+void step_typed(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums) {
+  using T = Compute<P>;
+  switch (job.rule.index()) {
+    case 0: {
+      const auto r = std::get_if<0>(&job.rule)->template as<T>();
+      return apply<P, 2, kSums>(job, begin, end, sums, [r](T p, T g, T& m, T& v, T& inv) __attribute__((always_inline)) {
+        return r(p, g, m, v, inv);
+      });
+    }
+    case 1: {
+      const auto r = std::get_if<1>(&job.rule)->template as<T>();
+      if (job.state[0] == nullptr)
+        return apply<P, 0, kSums>(job, begin, end, sums, [r](T p, T g, T& b, T&, T&) __attribute__((always_inline)) {
+          return r(p, g, b);
+        });
+      return apply<P, 1, kSums>(job, begin, end, sums, [r](T p, T g, T& b, T&, T&) __attribute__((always_inline)) {
+        return r(p, g, b);
+      });
+    }
+    case 2: {
+      const auto r = std::get_if<2>(&job.rule)->template as<T>();
+      return apply<P, 1, kSums>(job, begin, end, sums, [r](T p, T g, T& b, T&, T&) __attribute__((always_inline)) {
+        return r(p, g, b);
+      });
+    }
+    case 3: {
+      const auto r = std::get_if<3>(&job.rule)->template as<T>();
+      return apply<P, 1, kSums>(job, begin, end, sums, [r](T p, T g, T& m, T&, T&) __attribute__((always_inline)) {
+        return r(p, g, m);
+      });
+    }
+  }
+}
+
+template <class P>
+void step_dtype(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums) {
+  if (sums)
+    step_typed<P, true>(job, begin, end, sums);
+  else
+    step_typed<P, false>(job, begin, end, nullptr);
+}
+
+void step_chunk(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums) {
+  switch (job.dtype) {
+    case Dtype::float32: return step_dtype<float>(job, begin, end, sums);
+    case Dtype::float64: return step_dtype<double>(job, begin, end, sums);
+    case Dtype::bfloat16: return step_dtype<Bf16>(job, begin, end, sums);
+  }
+}
+
+template <class P>
+double square_sum_typed(const GradView& view, std::int64_t begin, std::int64_t end) {
+  using T = Compute<P>;
+  const P* __restrict__ g = static_cast<const P*>(view.grad);
+  double total = 0;
+  for (std::int64_t from = begin; from < end; from += kBlock) {
+    const std::int64_t to = from + kBlock < end ? from + kBlock : end;
+    T sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (std::int64_t i = from; i < to; ++i) {
+      const T x = load(g[i]);
+      sum += x * x;
+    }
+    total += static_cast<double>(sum);
+  }
+  if (total <= 1.7e308 && total >= 1e-280) return total;
+  total = 0;
+  for (std::int64_t i = begin; i < end; ++i) {
+    const double x = static_cast<double>(load(g[i]));
+    total += x * x;
+  }
+  return total;
+}
+
+double square_sum(const GradView& view, std::int64_t begin, std::int64_t end) {
+  switch (view.dtype) {
+    case Dtype::float32: return square_sum_typed<float>(view, begin, end);
+    case Dtype::float64: return square_sum_typed<double>(view, begin, end);
+    case Dtype::bfloat16: return square_sum_typed<Bf16>(view, begin, end);
+  }
+  return 0;
+}
+
+}  // namespace
+
+extern const Table SCALEVEC_ISA_TABLE;
+const Table SCALEVEC_ISA_TABLE{SCALEVEC_ISA_NAME, &step_chunk, &square_sum};
+
+}  // namespace scalevec::kernels

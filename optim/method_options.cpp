@@ -1,0 +1,85 @@
+#include "scalevec/optim/method_options.hpp"
+
+#include <torch/serialize/archive.h>
+
+#include <cmath>
+#include <limits>
+#include <sstream>
+
+namespace scalevec {
+namespace {
+
+constexpr double kInf = std::numeric_limits<double>::infinity();
+
+struct Writer {
+  torch::serialize::OutputArchive& archive;
+  const char* name;
+  void operator()(const double* v) const { archive.write(name, c10::IValue(*v)); }
+  void operator()(const bool* v) const { archive.write(name, c10::IValue(*v)); }
+  void operator()(const std::int64_t* v) const { archive.write(name, c10::IValue(*v)); }
+  void operator()(const std::string* v) const { archive.write(name, c10::IValue(*v)); }
+  void operator()(const DecayCoupling* v) const { archive.write(name, c10::IValue(std::string(to_string(*v)))); }
+};
+
+struct Reader {
+  torch::serialize::InputArchive& archive;
+  const char* name;
+  c10::IValue value() const {
+    c10::IValue v;
+    archive.read(name, v);
+    return v;
+  }
+  void operator()(double* v) const { *v = value().toDouble(); }
+  void operator()(bool* v) const { *v = value().toBool(); }
+  void operator()(std::int64_t* v) const { *v = value().toInt(); }
+  void operator()(std::string* v) const { *v = value().toStringRef(); }
+  void operator()(DecayCoupling* v) const {
+    const auto coupling = parse_decay_coupling(value().toStringRef());
+    TORCH_CHECK(coupling, "saved optimizer options: unknown decay_coupling ", value().toStringRef());
+    *v = *coupling;
+  }
+};
+
+std::string bound(double x) {
+  std::ostringstream out;
+  out << x;
+  return out.str();
+}
+
+}  // namespace
+
+std::vector<OptionField> MethodOptions::fields() {
+  return {{"lr", &lr_, 0.0, kInf, false, {}},
+          {"initial_lr", &initial_lr_, -1.0, kInf, false, {}},
+          {"weight_decay", &weight_decay_, 0.0, kInf, false, {}},
+          {"decay_target", &decay_target_, 0.0, 1.0, false, {}},
+          {"decay_coupling", &decay_coupling_, 0, 0, false, {}},
+          {"clip", &clip_, 0, 0, false, {}}};
+}
+
+std::string MethodOptions::error() const {
+  for (const OptionField& f : const_cast<MethodOptions*>(this)->fields()) {
+    if (const auto* v = std::get_if<double*>(&f.value)) {
+      const double x = **v;
+      if (std::isfinite(x) && x >= f.low && (f.high_open ? x < f.high : x <= f.high)) continue;
+      return std::string(f.name) + ": got " + bound(x) + "; allowed: [" + bound(f.low) + ", " + bound(f.high) +
+             (f.high_open || std::isinf(f.high) ? ")" : "]");
+    }
+    if (const auto* v = std::get_if<std::int64_t*>(&f.value)) {
+      if (static_cast<double>(**v) >= f.low && static_cast<double>(**v) <= f.high) continue;
+      return std::string(f.name) + ": got " + std::to_string(**v) + "; allowed: [" + bound(f.low) + ", " + bound(f.high) + "]";
+    }
+  }
+  if (decay_target_ != 0.0 && decay_target_ != 1.0) return "decay_target: got " + bound(decay_target_) + "; allowed: 0, 1";
+  return {};
+}
+
+void MethodOptions::serialize(torch::serialize::OutputArchive& archive) const {
+  for (const OptionField& f : const_cast<MethodOptions*>(this)->fields()) std::visit(Writer{archive, f.name}, f.value);
+}
+
+void MethodOptions::serialize(torch::serialize::InputArchive& archive) {
+  for (const OptionField& f : fields()) std::visit(Reader{archive, f.name}, f.value);
+}
+
+}  // namespace scalevec

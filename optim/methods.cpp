@@ -1,0 +1,122 @@
+#include "scalevec/optim/methods.hpp"
+
+#include <limits>
+
+#include "scalevec/optim/method.hpp"
+
+namespace scalevec {
+namespace {
+
+constexpr double kInf = std::numeric_limits<double>::infinity();
+
+OptionField fraction(const char* name, double* value) { return {name, value, 0.0, 1.0, true, {}}; }
+OptionField nonnegative(const char* name, double* value) { return {name, value, 0.0, kInf, false, {}}; }
+
+template <class Options>
+class AdamMethod : public Method {
+ public:
+  bool adaptive() const override { return true; }
+  std::vector<std::string> buffers(const MethodOptions&) const override { return {"exp_avg", "exp_avg_sq"}; }
+  kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t step) const override {
+    const auto& o = static_cast<const Options&>(options);
+    return rules::AdamW<double>::at_step(decay, o.lr(), o.beta1(), o.beta2(), o.eps(), static_cast<double>(step));
+  }
+};
+
+class SgdMethod : public Method {
+ public:
+  std::vector<std::string> buffers(const MethodOptions& options) const override {
+    if (static_cast<const SGDOptions&>(options).momentum() == 0.0) return {};
+    return {"momentum_buffer"};
+  }
+  kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t step) const override {
+    const auto& o = static_cast<const SGDOptions&>(options);
+    const bool plain = o.momentum() == 0.0;
+    const double one_minus_dampening = plain || step == 1 ? 1.0 : 1.0 - o.dampening();
+    return rules::Sgd<double>{decay, o.lr(), o.momentum(), one_minus_dampening, o.nesterov() && !plain};
+  }
+};
+
+class LionMethod : public Method {
+ public:
+  std::vector<std::string> buffers(const MethodOptions&) const override { return {"exp_avg"}; }
+  kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t) const override {
+    const auto& o = static_cast<const LionOptions&>(options);
+    return rules::Lion<double>{decay, o.lr(), 1.0 - o.beta1(), 1.0 - o.beta2()};
+  }
+};
+
+class SignumMethod : public Method {
+ public:
+  std::vector<std::string> buffers(const MethodOptions&) const override { return {"momentum_buffer"}; }
+  kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t) const override {
+    const auto& o = static_cast<const SignumOptions&>(options);
+    return rules::Signum<double>{decay, o.lr(), 1.0 - o.momentum()};
+  }
+};
+
+template <class M>
+const Method& instance() {
+  static const M method;
+  return method;
+}
+
+template <class Options>
+std::vector<OptionField> with_adam_fields(std::vector<OptionField> fields, double* beta1, double* beta2, double* eps) {
+  fields.push_back(fraction("beta1", beta1));
+  fields.push_back(fraction("beta2", beta2));
+  fields.push_back(nonnegative("eps", eps));
+  return fields;
+}
+
+}  // namespace
+
+const Method& AdamWOptions::implementation() const { return instance<AdamMethod<AdamWOptions>>(); }
+const Method& AdamOptions::implementation() const { return instance<AdamMethod<AdamOptions>>(); }
+const Method& SGDOptions::implementation() const { return instance<SgdMethod>(); }
+const Method& LionOptions::implementation() const { return instance<LionMethod>(); }
+const Method& SignumOptions::implementation() const { return instance<SignumMethod>(); }
+
+std::vector<OptionField> AdamWOptions::fields() {
+  return with_adam_fields<AdamWOptions>(MethodOptions::fields(), &beta1_, &beta2_, &eps_);
+}
+
+std::vector<OptionField> AdamOptions::fields() {
+  return with_adam_fields<AdamOptions>(MethodOptions::fields(), &beta1_, &beta2_, &eps_);
+}
+
+std::vector<OptionField> SGDOptions::fields() {
+  auto fields = MethodOptions::fields();
+  fields.push_back(nonnegative("momentum", &momentum_));
+  fields.push_back({"dampening", &dampening_, -kInf, kInf, false, {}});
+  fields.push_back({"nesterov", &nesterov_, 0, 0, false, {}});
+  return fields;
+}
+
+std::vector<OptionField> LionOptions::fields() {
+  auto fields = MethodOptions::fields();
+  fields.push_back(fraction("beta1", &beta1_));
+  fields.push_back(fraction("beta2", &beta2_));
+  return fields;
+}
+
+std::vector<OptionField> SignumOptions::fields() {
+  auto fields = MethodOptions::fields();
+  fields.push_back(fraction("momentum", &momentum_));
+  return fields;
+}
+
+std::unique_ptr<MethodOptions> make_method_options(std::string_view method) {
+  std::unique_ptr<MethodOptions> options;
+  if (method == "adamw") options = std::make_unique<AdamWOptions>();
+  if (method == "adam") options = std::make_unique<AdamOptions>();
+  if (method == "sgd") options = std::make_unique<SGDOptions>();
+  if (method == "lion") options = std::make_unique<LionOptions>();
+  if (method == "signum") options = std::make_unique<SignumOptions>();
+  if (options) options->set_weight_decay(0.0);
+  return options;
+}
+
+std::vector<std::string> method_names() { return {"adamw", "adam", "sgd", "lion", "signum"}; }
+
+}  // namespace scalevec

@@ -1,0 +1,128 @@
+#pragma once
+
+#include "scalevec/optim/method_options.hpp"
+#include "scalevec/optim/optimizer.hpp"
+
+// The elementwise methods: options and optimizer class of each. Every constructor takes lr; other defaults are PyTorch's
+// where PyTorch has the method. Shared options: see MethodOptions.
+namespace scalevec {
+
+// Adam with decoupled decay (Loshchilov & Hutter, arXiv 1711.05101). State: 8 bytes per float parameter.
+class AdamWOptions : public MethodOptionsOf<AdamWOptions> {
+ public:
+  AdamWOptions(double lr = 1e-3) : AdamWOptions(lr, 1e-2, DecayCoupling::lr) {}
+  std::string_view method() const override { return "adamw"; }
+  const Method& implementation() const override;
+  std::vector<OptionField> fields() override;
+
+  double beta1() const { return beta1_; }
+  double beta2() const { return beta2_; }
+  double eps() const { return eps_; }
+  AdamWOptions& beta1(double value) { return set(beta1_, value); }
+  AdamWOptions& beta2(double value) { return set(beta2_, value); }
+  AdamWOptions& eps(double value) { return set(eps_, value); }
+  AdamWOptions& betas(std::tuple<double, double> value) { return beta1(std::get<0>(value)).beta2(std::get<1>(value)); }
+
+ protected:
+  AdamWOptions(double lr, double weight_decay, DecayCoupling coupling)
+      : MethodOptionsOf<AdamWOptions>(lr, weight_decay, coupling) {}
+
+ private:
+  double beta1_ = 0.9;    // decay of the mean of g
+  double beta2_ = 0.999;  // decay of the mean of g²
+  double eps_ = 1e-8;     // added to √v̂
+};
+
+// Adam (Kingma & Ba, arXiv 1412.6980): AdamW whose decay, 0 by default, is part of the gradient.
+class AdamOptions : public MethodOptionsOf<AdamOptions> {
+ public:
+  AdamOptions(double lr = 1e-3) : MethodOptionsOf<AdamOptions>(lr, 0.0, DecayCoupling::l2) {}
+  std::string_view method() const override { return "adam"; }
+  const Method& implementation() const override;
+  std::vector<OptionField> fields() override;
+
+  double beta1() const { return beta1_; }
+  double beta2() const { return beta2_; }
+  double eps() const { return eps_; }
+  AdamOptions& beta1(double value) { return set(beta1_, value); }
+  AdamOptions& beta2(double value) { return set(beta2_, value); }
+  AdamOptions& eps(double value) { return set(eps_, value); }
+  AdamOptions& betas(std::tuple<double, double> value) { return beta1(std::get<0>(value)).beta2(std::get<1>(value)); }
+
+ private:
+  double beta1_ = 0.9;
+  double beta2_ = 0.999;
+  double eps_ = 1e-8;
+};
+
+// Stochastic gradient descent with momentum in PyTorch's form: b ← μb + (1 − dampening)g with b = g at the first step.
+class SGDOptions : public MethodOptionsOf<SGDOptions> {
+ public:
+  SGDOptions(double lr = 1e-3) : MethodOptionsOf<SGDOptions>(lr, 0.0, DecayCoupling::l2) {}
+  std::string_view method() const override { return "sgd"; }
+  const Method& implementation() const override;
+  std::vector<OptionField> fields() override;
+
+  double momentum() const { return momentum_; }
+  double dampening() const { return dampening_; }
+  bool nesterov() const { return nesterov_; }
+  SGDOptions& momentum(double value) { return set(momentum_, value); }
+  SGDOptions& dampening(double value) { return set(dampening_, value); }
+  SGDOptions& nesterov(bool value) { return set(nesterov_, value); }
+
+ private:
+  double momentum_ = 0.0;
+  double dampening_ = 0.0;
+  bool nesterov_ = false;
+};
+
+// Lion (Chen et al., arXiv 2302.06675), whose defaults these are. State: 4 bytes per float parameter.
+class LionOptions : public MethodOptionsOf<LionOptions> {
+ public:
+  LionOptions(double lr = 1e-4) : MethodOptionsOf<LionOptions>(lr, 0.0, DecayCoupling::lr) {}
+  std::string_view method() const override { return "lion"; }
+  const Method& implementation() const override;
+  std::vector<OptionField> fields() override;
+
+  double beta1() const { return beta1_; }
+  double beta2() const { return beta2_; }
+  LionOptions& beta1(double value) { return set(beta1_, value); }
+  LionOptions& beta2(double value) { return set(beta2_, value); }
+
+ private:
+  double beta1_ = 0.9;   // mix of momentum and gradient whose sign is taken
+  double beta2_ = 0.99;  // decay of the momentum
+};
+
+// Signum (Bernstein et al., arXiv 1802.04434): the sign of b ← μb + (1 − μ)g; μ = 0 is signSGD.
+class SignumOptions : public MethodOptionsOf<SignumOptions> {
+ public:
+  SignumOptions(double lr = 1e-4) : MethodOptionsOf<SignumOptions>(lr, 0.0, DecayCoupling::lr) {}
+  std::string_view method() const override { return "signum"; }
+  const Method& implementation() const override;
+  std::vector<OptionField> fields() override;
+
+  double momentum() const { return momentum_; }
+  SignumOptions& momentum(double value) { return set(momentum_, value); }
+
+ private:
+  double momentum_ = 0.9;
+};
+
+// An optimizer of one method for all its parameters; a group given with options of another method trains by that one.
+template <class Options>
+class SingleMethodOptimizer : public Optimizer {
+ public:
+  explicit SingleMethodOptimizer(std::vector<torch::Tensor> params, Options defaults = {})
+      : SingleMethodOptimizer(std::vector<torch::optim::OptimizerParamGroup>{std::move(params)}, std::move(defaults)) {}
+  explicit SingleMethodOptimizer(const std::vector<torch::optim::OptimizerParamGroup>& groups, Options defaults = {})
+      : Optimizer(groups, std::make_unique<Options>(std::move(defaults))) {}
+};
+
+using AdamW = SingleMethodOptimizer<AdamWOptions>;
+using Adam = SingleMethodOptimizer<AdamOptions>;
+using SGD = SingleMethodOptimizer<SGDOptions>;
+using Lion = SingleMethodOptimizer<LionOptions>;
+using Signum = SingleMethodOptimizer<SignumOptions>;
+
+}  // namespace scalevec

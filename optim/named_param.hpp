@@ -1,0 +1,26 @@
+#pragma once
+
+#include <torch/nn/module.h>
+#include <torch/types.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "scalevec/optim/core/param_role.hpp"
+
+namespace scalevec {
+
+struct NamedParam {
+  std::string name;
+  torch::Tensor tensor;
+  ParamRole role;
+};
+
+using RoleOf = std::function<ParamRole(const std::string& name, const torch::Tensor& tensor)>;
+
+// The parameters of `module` that require a gradient, each once (a tied tensor under its first name), with the role that
+// `role_of` states. Throws std::invalid_argument naming a parameter whose role contradicts itself.
+std::vector<NamedParam> named_params(const torch::nn::Module& module, const RoleOf& role_of);
+
+}  // namespace scalevec

@@ -1,0 +1,100 @@
+#pragma once
+
+#include <torch/optim/optimizer.h>
+
+#include <cstdint>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "scalevec/optim/core/traces.hpp"
+#include "scalevec/optim/method_options.hpp"
+#include "scalevec/optim/named_param.hpp"
+
+namespace scalevec {
+
+// Thrown by step() before any parameter or state has changed.
+struct NonFiniteGradient : std::runtime_error {
+  explicit NonFiniteGradient(std::string name)
+      : std::runtime_error("the gradient of " + name + " is not finite"), parameter(std::move(name)) {}
+  std::string parameter;
+};
+
+// An optimizer whose every group's options name the method that trains it. It is a torch::optim::Optimizer: zero_grad,
+// add_param_group, torch::optim schedulers, torch::save and torch::load work on it. Parameters must be distinct, dense
+// and real; a parameter without a gradient is left alone and keeps its step count.
+class Optimizer : public torch::optim::Optimizer {
+ public:
+  // Groups without options take `defaults`. Throws std::invalid_argument for a duplicate parameter, options of a foreign
+  // type or out of range.
+  Optimizer(const std::vector<torch::optim::OptimizerParamGroup>& groups, std::unique_ptr<MethodOptions> defaults);
+
+  // Names and roles for traces and messages; a parameter not named here is "param.G.I" (group, index).
+  void set_names(const std::vector<NamedParam>& params);
+
+  // Runs the closure, if any, once with gradients enabled and returns its loss; then updates every parameter. Gradients
+  // in memory are not modified: the clip factor enters the update.
+  torch::Tensor step(LossClosure closure = nullptr) override;
+
+  // The global norm over members that gradients are clipped to: factor min(1, max_norm/(‖g‖ + 1e-6)). 0: no clipping.
+  void set_max_norm(double max_norm) { max_norm_ = max_norm; }
+  double max_norm() const { return max_norm_; }
+
+  // Whether step() refuses gradients that are not finite; on by default. With both this and clipping off, the step reads
+  // each gradient once only.
+  void set_check_finite(bool on) { check_finite_ = on; }
+
+  // Every group's lr becomes initial_lr · factor: how a Schedule is applied.
+  void set_lr_factor(double factor);
+
+  // The next step accumulates the sums of its traces; only that one.
+  void trace_next_step() { trace_ = true; }
+
+  // One row per parameter that the last traced step updated, in the order of the groups; and one per trace_group().
+  const std::vector<TraceRow>& traces() const { return traces_; }
+  const std::vector<TraceRow>& group_traces() const { return group_traces_; }
+
+  // Of the last step, over the members of the clip norm and before clipping; NaN if the step did not need it.
+  double grad_norm() const { return grad_norm_; }
+  double clip_factor() const { return clip_factor_; }
+
+  // The whole state by name: "NAME/step" (int64 scalar) and "NAME/BUFFER", in the order of the groups. Tensors are the
+  // live ones. Parameters never stepped have none.
+  std::vector<std::pair<std::string, torch::Tensor>> named_state() const;
+
+  // Copies a state written by named_state() of an optimizer with the same layout. Throws std::invalid_argument naming
+  // what is missing, left over or of another shape, with nothing changed.
+  void load_named_state(const std::vector<std::pair<std::string, torch::Tensor>>& state);
+
+  // Options and state of every group, each tagged with its method, so that mixtures are restored.
+  void save(torch::serialize::OutputArchive& archive) const override;
+  void load(torch::serialize::InputArchive& archive) override;
+
+ private:
+  struct Identity {
+    std::string name;
+    std::string group;
+  };
+  struct Slot;
+
+  void check_layout();
+  std::vector<Slot> slots_with_gradients();
+  void clip_and_check(std::vector<Slot>& slots);
+  void record_traces(const std::vector<Slot>& slots, const std::vector<StepSums>& sums);
+  std::string name_of(const torch::Tensor& param, size_t group, size_t index) const;
+
+  std::unordered_map<const void*, Identity> identities_;
+  std::vector<size_t> checked_layout_;  // group sizes at the last check
+  double max_norm_ = 0.0;
+  bool check_finite_ = true;
+  bool trace_ = false;
+  double grad_norm_ = kNoTrace;
+  double clip_factor_ = 1.0;
+  std::vector<TraceRow> traces_;
+  std::vector<TraceRow> group_traces_;
+};
+
+}  // namespace scalevec

@@ -1,0 +1,171 @@
+#include "scalevec/experiments/compare/grid.hpp"
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "scalevec/experiments/compare/overrides.hpp"
+#include "scalevec/experiments/errors.hpp"
+#include "scalevec/tests/compare/scratch.hpp"
+#include "scalevec/tests/support/catch.hpp"
+
+using namespace scalevec;
+using nlohmann::json;
+
+namespace {
+
+// Variants in an order that sorting would change.
+constexpr const char* kGrid = R"({
+  "name": "scales",
+  "base": {"model": {"width": 64}, "steps": 10,
+           "optimizer": {"lr": 1, "rules": [{"weight_decay": 0}, {"weight_decay": 0}]}},
+  "variants": {
+    "plain": {},
+    "none": {"model.scale_vectors": false},
+    "decay": {"optimizer.rules.1.weight_decay": 0.1, "optimizer": {"clip": {"max_norm": 1}}}
+  },
+  "grid": {"optimizer.lr": [0.003, 1e-3], "seed": [1, 2, 3]}
+})";
+
+std::string error_of(const std::string& text) {
+  const Scratch scratch;
+  const auto file = scratch.write("grid.json", text);
+  return message_of<ConfigError>([&] { read_grid(file); });
+}
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+// kGrid with one top-level key replaced.
+std::string grid_with(const std::string& key, const json& value) {
+  nlohmann::ordered_json grid = nlohmann::ordered_json::parse(kGrid);
+  grid[key] = nlohmann::ordered_json::parse(value.dump());
+  return grid.dump();
+}
+
+}  // namespace
+
+TEST_CASE("a grid expands to every variant at every setting and seed") {
+  const Scratch scratch;
+  const Grid grid = read_grid(scratch.write("grid.json", kGrid));
+  CHECK(grid.variants == std::vector<std::string>{"plain", "none", "decay"});
+  CHECK(grid.baseline == "plain");
+  CHECK(grid.seeds == std::vector<std::int64_t>{1, 2, 3});
+  REQUIRE(grid.cells.size() == 18);
+  std::set<std::string> names, hashes;
+  for (const Cell& cell : grid.cells) {
+    names.insert(cell.name);
+    hashes.insert(cell.hash);
+    CHECK(cell.config["seed"] == cell.seed);
+    CHECK(cell.config["optimizer"]["lr"] == cell.setting["optimizer.lr"]);
+    CHECK(cell.config["steps"] == 10);
+  }
+  CHECK(names.size() == 18);
+  CHECK(hashes.size() == 18);
+  CHECK(names.count("plain/lr=0.003,seed=1") == 1);
+  CHECK(names.count("decay/lr=0.001,seed=3") == 1);
+  // Seed by seed, so that a comparison that is cut short has whole seeds.
+  for (size_t i = 0; i < 6; ++i) CHECK(grid.cells[i].seed == 1);
+}
+
+TEST_CASE("overrides reach into objects and arrays and merge") {
+  const Scratch scratch;
+  const Grid grid = read_grid(scratch.write("grid.json", kGrid));
+  for (const Cell& cell : grid.cells) {
+    const json& optimizer = cell.config["optimizer"];
+    const bool decay = cell.variant == "decay";
+    CHECK(optimizer["rules"][0]["weight_decay"] == 0);
+    CHECK(optimizer["rules"][1]["weight_decay"] == json(decay ? 0.1 : 0.0));
+    CHECK(optimizer.contains("clip") == decay);
+    CHECK(cell.config["model"].contains("scale_vectors") == (cell.variant == "none"));
+    CHECK(cell.config["model"]["width"] == 64);
+  }
+}
+
+TEST_CASE("--set reaches every cell, as JSON or else as a string") {
+  const Scratch scratch;
+  const Grid grid = read_grid(scratch.write("grid.json", kGrid), {"model.width=32", "data.name=text", "tags=[1,2]"});
+  for (const Cell& cell : grid.cells) {
+    CHECK(cell.config["model"]["width"] == 32);
+    CHECK(cell.config["data"]["name"] == "text");
+    CHECK(cell.config["tags"] == json({1, 2}));
+  }
+  json config;
+  CHECK(contains(message_of<ConfigError>([&] { apply_set(config, "no-equals-sign"); }), "key.path=value"));
+}
+
+TEST_CASE("the base may be a file beside the grid") {
+  const Scratch scratch;
+  scratch.write("sub/base.json", R"({"steps": 7})");
+  const Grid grid = read_grid(
+      scratch.write("sub/grid.json", R"({"base": "base.json", "variants": {"a": {}}, "grid": {"seed": [5]}})"));
+  REQUIRE(grid.cells.size() == 1);
+  CHECK(grid.name == "grid");
+  CHECK(grid.cells[0].config == json{{"steps", 7}, {"seed", 5}});
+  CHECK(grid.cells[0].name == "a/seed=5");
+}
+
+TEST_CASE("tuning seeds come first and are told apart") {
+  const Scratch scratch;
+  const Grid grid = read_grid(scratch.write("grid.json", grid_with("tuning_seeds", {10, 11})));
+  REQUIRE(grid.cells.size() == 30);
+  for (size_t i = 0; i < 30; ++i) CHECK(grid.cells[i].tuning == (i < 12));
+  CHECK(contains(error_of(grid_with("tuning_seeds", {2})), "the seed 2 is also on the axis"));
+}
+
+TEST_CASE("the hash is the configuration's, not the file's") {
+  const Scratch scratch;
+  const std::string spaced = json::parse(kGrid).dump(4);
+  const Grid a = read_grid(scratch.write("a.json", kGrid)), b = read_grid(scratch.write("b.json", spaced));
+  for (const Cell& x : a.cells)
+    for (const Cell& y : b.cells)
+      if (x.name == y.name) CHECK(x.hash == y.hash);
+  const Grid c = read_grid(scratch.write("a.json", kGrid), {"steps=11"});
+  CHECK(c.cells[0].name == a.cells[0].name);
+  CHECK(c.cells[0].hash != a.cells[0].hash);
+}
+
+TEST_CASE("a manifest keeps what the analysis needs") {
+  const Scratch scratch;
+  const Grid grid = read_grid(scratch.write("grid.json", grid_with("tuning_seeds", {10})));
+  const Grid back = grid_from_manifest(json::parse(grid_manifest(grid).dump()));
+  CHECK(back.variants == grid.variants);
+  CHECK(back.tuning_seeds == grid.tuning_seeds);
+  REQUIRE(back.cells.size() == grid.cells.size());
+  for (size_t i = 0; i < grid.cells.size(); ++i) {
+    CHECK(back.cells[i].name == grid.cells[i].name);
+    CHECK(back.cells[i].setting == grid.cells[i].setting);
+    CHECK(back.cells[i].hash == grid.cells[i].hash);
+    CHECK(back.cells[i].tuning == grid.cells[i].tuning);
+  }
+  CHECK_THROWS_AS(grid_from_manifest(json{{"name", 3}}), UsageError);
+}
+
+TEST_CASE("axes that share a last word keep their whole keys") {
+  const Scratch scratch;
+  const Grid grid = read_grid(scratch.write("g.json", R"({"base": {}, "variants": {"a b": {}}, "lr_key": "x.lr",
+    "grid": {"x.lr": [1], "y.lr": ["f/g"], "z.beta": [2], "seed": [0]}})"));
+  CHECK(grid.cells[0].name == "a_b/x.lr=1,y.lr=f_g,beta=2,seed=0");
+  CHECK(describe_setting(grid, grid.cells[0].setting) == "x.lr=1, y.lr=f/g, beta=2");
+}
+
+TEST_CASE("a grid that means nothing is refused with one line") {
+  const auto error = [](const std::string& key, const json& value) { return error_of(grid_with(key, value)); };
+  CHECK(contains(error("baseline", "plian"), "baseline: got \"plian\"; allowed: plain, none, decay"));
+  CHECK(contains(error("varaints", {}), "did you mean \"variants\"?"));
+  CHECK(contains(error("grid", {{"optimizer.lr", json::array()}, {"seed", {1}}}), "grid.optimizer.lr: got []"));
+  CHECK(contains(error("grid", {{"optimizer.lr", {0.1}}}), "the axis \"seed\" is missing"));
+  CHECK(contains(error("grid", {{"optimizer.lr", {-0.1}}, {"seed", {1}}}), "more than 0"));
+  CHECK(contains(error("grid", {{"optimizer.lr", {0.1, 0.1}}, {"seed", {1}}}), "0.1 is given twice"));
+  CHECK(contains(error("grid", {{"seed", {1, 1}}}), "the seed 1 is given twice"));
+  CHECK(contains(error("grid", {{"seed", {-1}}}), "at least 0"));
+  CHECK(contains(error("variants", json::object()), "one variant or more"));
+  CHECK(contains(error("variants", {{"a", {{"steps.x", 1}}}}), "variants.a: steps.x: steps is 10, not an object"));
+  CHECK(
+      contains(error("variants", {{"a", {{"optimizer.rules.2.lr", 1}}}}), "not an index of the array optimizer.rules"));
+  CHECK(contains(error("variants", {{"a", {{"seed", 4}}}}), "sets seed, which is an axis"));
+  CHECK(contains(error("variants", {{"a", {{"optimizer", {{"lr", 4}}}}}}), "sets optimizer.lr, which is an axis"));
+  CHECK(contains(error("variants", {{"a b", json::object()}, {"a_b", json::object()}}), "would share the folder"));
+  CHECK(contains(error("base", 3), "base: got 3"));
+  CHECK(contains(error("base", "absent.json"), "absent.json: cannot be read"));
+  CHECK(contains(error_of("{\"base\": "), "not valid JSON"));
+}

@@ -1,0 +1,175 @@
+#include "scalevec/experiments/compare/report.hpp"
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "scalevec/experiments/compare/html.hpp"
+#include "scalevec/experiments/compare/record_files.hpp"
+#include "scalevec/experiments/errors.hpp"
+#include "scalevec/experiments/plot/plot.hpp"
+#include "scalevec/tests/compare/fake_comparison.hpp"
+#include "scalevec/tests/compare/scratch.hpp"
+#include "scalevec/tests/support/catch.hpp"
+
+using namespace scalevec;
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+namespace {
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+void write_run(const Scratch& scratch, const std::string& folder, const std::string& words, double loss) {
+  json summary{{"status", "done"},       {"val_loss", loss},    {"seed", 1},
+               {"git_commit", "c0ffee"}, {"data_hash", "d1ce"}, {"versions", {{"libtorch", "2.11.0"}}},
+               {"machine", "2 cores"},   {"seconds", 60.0},     {"tokens", 4000}};
+  scratch.write(folder + "/summary.json", summary.dump());
+  scratch.write(folder + "/policy.json", json{{"words", words},
+                                              {"groups",
+                                               {{{"group", "matrix"},
+                                                 {"method", "adamw"},
+                                                 {"tensors", 4},
+                                                 {"count", 1234},
+                                                 {"lr", 0.003},
+                                                 {"weight_decay", 0.1}}}}}
+                                             .dump());
+  std::string metrics, traces;
+  for (int step = 10; step <= 100; step += 10) {
+    const double x = loss + 10.0 / step;
+    metrics +=
+        json{{"kind", "train"}, {"step", step}, {"tokens", 40 * step}, {"loss", x}, {"grad_norm", x}}.dump() + "\n";
+    metrics += json{{"kind", "val"}, {"step", step}, {"tokens", 40 * step}, {"loss", x}}.dump() + "\n";
+    const json row{{"name", "scale.input"},
+                   {"group", "scale.input"},
+                   {"count", 8},
+                   {"effective_lr", 1e-3 / step},
+                   {"adaptive_lr", 2e-3},
+                   {"update_ratio", 1e-3},
+                   {"gamma_quantiles", {0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2}}};
+    traces += json{{"step", step}, {"params", {row}}, {"groups", {row}}}.dump() + "\n";
+  }
+  scratch.write(folder + "/metrics.jsonl", metrics + R"({"kind": "tra)");
+  scratch.write(folder + "/traces.jsonl", traces);
+}
+
+// A comparison's folder with these losses.
+void write_comparison(const Scratch& scratch, const Comparison& c, const std::string& words) {
+  json manifest = grid_manifest(c.grid);
+  manifest["command"] = "scalevec compare 'a & b.json'";
+  scratch.write("cmp/compare.json", manifest.dump());
+  for (size_t i = 0; i < c.outcomes.size(); ++i) {
+    if (c.outcomes[i].state == CellOutcome::State::done)
+      write_run(scratch, "cmp/" + c.grid.cells[i].name, words, c.outcomes[i].loss);
+    if (c.outcomes[i].state == CellOutcome::State::diverged)
+      scratch.write("cmp/" + c.grid.cells[i].name + "/summary.json", R"({"status": "diverged"})");
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a comparison's report holds every number, name and picture and needs nothing from elsewhere") {
+  const Scratch scratch;
+  const Comparison c = fake_comparison({0.001, 0.002, 0.003}, {}, {1, 2, 3},
+                                       {{"base", {{3.0, 3.0, 3.0}, {2.0, 2.1, 2.2}, {2.5, 2.5, 2.5}}},
+                                        {"<b>&\"x\"", {{1.9, 1.9, 1.9}, {1.8, 1.9, 2.2}, {kDiverged, 3.0, kMissing}}}});
+  write_comparison(scratch, c, "Decay on <matrices> only.");
+  write_report({scratch / "cmp"}, scratch / "page/report.html", "");
+  const std::string page = scratch.read("page/report.html");
+
+  for (const char* part : {"base",
+                           "&lt;b&gt;&amp;&quot;x&quot;",
+                           "2.1000",
+                           "2.0000",
+                           "1.9667",
+                           "\u22120.1000 [\u22120.3484, +0.1484]",
+                           "\u22120.1333",
+                           "lowest lr of the grid",
+                           "8 of 9, 1 diverged, 1 missing",
+                           "lr=0.002",
+                           "v1/lr=0.003000,seed=3",
+                           "not started",
+                           "Decay on &lt;matrices&gt; only.",
+                           "c0ffee",
+                           "d1ce",
+                           "libtorch 2.11.0",
+                           "2 cores",
+                           "1, 2, 3",
+                           "scalevec compare &#39;a &amp; b.json&#39;",
+                           "1234"})
+    CHECK(contains(page, part));
+  CHECK(!contains(page, "<b>"));
+  CHECK(!contains(page, "<matrices>"));
+  for (const char* part : {"src=", "href=\"http", "href='http", "@import", "<script", "<link"})
+    CHECK(!contains(page, part));
+
+  if (have_gnuplot()) {
+    for (const char* figure :
+         {"loss_lr", "difference", "loss", "grad_norm", "effective_lr", "adaptive_lr", "update_ratio", "gamma"}) {
+      CHECK(contains(page, std::string("<figure id=\"figure-") + figure + "\">"));
+      for (const char* end : {".png", ".svg", ".csv", ".gp"})
+        CHECK(fs::file_size(scratch / (std::string("page/report_files/") + figure + end)) > 0);
+    }
+    CHECK(contains(page, "<svg"));
+    CHECK(!contains(page, "<?xml"));
+  } else {
+    CHECK(contains(page, "gnuplot was not found"));
+  }
+
+  const json numbers = json::parse(scratch.read("page/report.json"));
+  CHECK(numbers["selection"] == "leave_one_out");
+  REQUIRE(numbers["variants"].size() == 2);
+  const json& v = numbers["variants"][1];
+  CHECK(v["name"] == "<b>&\"x\"");
+  CHECK(v["best"]["optimizer.lr"] == 0.001);
+  CHECK(v["edge"] == "low");
+  CHECK(v["own"]["losses"] == json({1.9, 1.9, 2.2}));
+  CHECK(std::abs(v["own"]["difference"]["mean"].get<double>() - -0.1) <= 1e-12);
+  CHECK(v["diverged"] == 1);
+  CHECK(v["lr_curve"][2]["diverged"] == 1);
+  CHECK(numbers["missing"].size() == 1);
+  CHECK(numbers["cells"].size() == 18);
+  CHECK(numbers["variants"][0]["own"]["difference"].is_null());
+}
+
+TEST_CASE("runs are reported side by side, unfinished ones too") {
+  const Scratch scratch;
+  write_run(scratch, "one", "All by AdamW.", 2.5);
+  scratch.write("two/metrics.jsonl", "{\"kind\": \"train\", \"step\": 1, \"tokens\": 4, \"loss\": 3.0}\n");
+  write_report({scratch / "one", scratch / "two"}, scratch / "r.html", "My <runs>");
+  const std::string page = scratch.read("r.html");
+  for (const char* part : {"<h1>My &lt;runs&gt;</h1>", "2.5000", "unfinished", "All by AdamW.", "c0ffee"})
+    CHECK(contains(page, part));
+  CHECK(json::parse(scratch.read("r.json"))["runs"].size() == 2);
+}
+
+TEST_CASE("a folder that is no run is refused, and nothing is written") {
+  const Scratch scratch;
+  fs::create_directories(scratch / "empty");
+  CHECK_THROWS_AS(write_report({scratch / "empty"}, scratch / "r.html", ""), UsageError);
+  scratch.write("cmp/compare.json", "{}");
+  CHECK_THROWS_AS(write_report({scratch / "cmp"}, scratch / "r.html", ""), UsageError);
+  CHECK_THROWS_AS(write_report({scratch / "cmp", scratch / "empty"}, scratch / "r.html", ""), UsageError);
+  CHECK(!fs::exists(scratch / "r.html"));
+}
+
+TEST_CASE("a torn last line is left out, a torn middle refused") {
+  const Scratch scratch;
+  CHECK(read_json_lines(scratch.write("a", "{\"x\": 1}\n{\"x\": 2}\n{\"x\"")).size() == 2);
+  CHECK(read_json_lines(scratch / "absent").empty());
+  CHECK(contains(message_of<RunError>([&] { read_json_lines(scratch.write("b", "{\"x\": 1}\n{\"x\n{\"x\": 2}\n")); }),
+                 "line 2"));
+}
+
+TEST_CASE("pictures in one page don't share ids") {
+  const std::string svg =
+      "<?xml version='1.0'?>\n<svg><path id='gpPt0'/><use xlink:href='#gpPt0'/><g clip-path=\"url(#c)\" "
+      "id=\"c\"/></svg>";
+  CHECK(html::inline_svg(svg, "f") ==
+        "<svg><path id='f-gpPt0'/><use xlink:href='#f-gpPt0'/><g clip-path=\"url(#f-c)\" id=\"f-c\"/></svg>");
+}
+
+TEST_CASE("negative numbers get a minus sign, hyphens stay") {
+  CHECK(html::number("-0.5 [-1, +2] leave-one-out a-1 < 95 %") ==
+        "\u22120.5 [\u22121, +2] leave-one-out a-1 &lt; 95\u00a0%");
+}

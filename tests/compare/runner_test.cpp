@@ -1,0 +1,162 @@
+#include "scalevec/experiments/compare/runner.hpp"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <sstream>
+#include <string>
+#include <thread>
+
+#include "scalevec/experiments/errors.hpp"
+#include "scalevec/tests/compare/scratch.hpp"
+#include "scalevec/tests/support/catch.hpp"
+
+using namespace scalevec;
+namespace fs = std::filesystem;
+
+namespace {
+
+// Stands for the program: `train CONFIG --check`, or `train CONFIG --out CELL --resume`. What it does in a cell depends
+// on its seed; every training call adds a line to CELL/calls.
+constexpr const char* kProgram = R"(#!/bin/sh
+config=$2
+if [ "$3" = --check ]; then
+  grep -q '"bad"' "$config" && { echo "bad: unknown key" >&2; exit 2; }
+  exit 0
+fi
+cell=$4
+echo call >> "$cell/calls"
+seed=$(sed -n 's/.*"seed": \([0-9]*\).*/\1/p' "$config")
+case "$seed" in
+  13) echo "step 1"; echo "error: out of luck" >&2; exit 1 ;;
+  14) kill -9 $$ ;;
+  15) echo '{"status": "diverged", "reason": "loss at step 2"}' > "$cell/summary.json"; exit 1 ;;
+  16) exit 0 ;;
+  17) trap 'echo stopped > "$cell/checkpoint"; exit 143' TERM; touch "$cell/ready"; while :; do sleep 0.02; done ;;
+esac
+echo '{"status": "done", "val_loss": 1.25}' > "$cell/summary.json"
+)";
+
+struct Setup {
+  Scratch scratch;
+  RunnerOptions options;
+  std::ostringstream progress;
+
+  Setup() {
+    options.program = scratch.write("program.sh", kProgram);
+    fs::permissions(options.program, fs::perms::owner_all);
+    options.cores = 8;
+    options.jobs = 2;
+    options.progress = &progress;
+  }
+
+  Grid grid(const std::string& seeds, const std::string& base = "{}") {
+    return read_grid(scratch.write(
+        "grid.json", R"({"base": )" + base + R"(, "variants": {"p": {}}, "grid": {"seed": [)" + seeds + "]}}"));
+  }
+  RunnerResult run(const Grid& g) { return run_cells(g, scratch / "out", options); }
+  std::string cell(int seed, const std::string& file) {
+    return scratch.read("out/p/seed=" + std::to_string(seed) + "/" + file);
+  }
+};
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
+
+TEST_CASE("cells run once, and a second call skips the finished ones") {
+  Setup s;
+  s.options.manifest = {{"name", "g"}};
+  const Grid grid = s.grid("1, 2, 3");
+  const RunnerResult first = s.run(grid);
+  CHECK(first.finished == 3);
+  CHECK(first.failed.empty());
+  CHECK(contains(s.progress.str(), "[3/3]"));
+  CHECK(contains(s.progress.str(), "p/seed=2: val loss 1.2500"));
+  CHECK(contains(s.scratch.read("out/compare.json"), "\"g\""));
+  const auto config = nlohmann::json::parse(s.cell(1, "config-in.json"));
+  CHECK(config == nlohmann::json{{"seed", 1}, {"threads", 4}});
+  const RunnerResult second = s.run(grid);
+  CHECK(second.skipped == 3);
+  CHECK(second.finished == 0);
+  CHECK(s.cell(2, "calls") == "call\n");
+  // A longer grid in the same folder runs what is new.
+  CHECK(s.run(s.grid("1, 2, 3, 4")).finished == 1);
+}
+
+TEST_CASE("a thread count in the configuration stands, and a cell keeps the one it began with") {
+  Setup s;
+  s.run(s.grid("1", R"({"threads": 3})"));
+  CHECK(nlohmann::json::parse(s.cell(1, "config-in.json"))["threads"] == 3);
+  s.run(s.grid("13, 2"));
+  s.options.jobs = 1;
+  s.run(s.grid("13, 2"));
+  CHECK(nlohmann::json::parse(s.cell(13, "config-in.json"))["threads"] == 4);
+  CHECK(s.cell(13, "calls") == "call\ncall\n");
+}
+
+TEST_CASE("cells that die don't take others along, are named, and are tried again") {
+  Setup s;
+  const Grid grid = s.grid("13, 14, 15, 16, 1");
+  for (int call = 1; call <= 2; ++call) {
+    const RunnerResult r = s.run(grid);
+    CHECK(r.finished == (call == 1 ? 2u : 0u));
+    CHECK(r.skipped == (call == 1 ? 0u : 2u));
+    REQUIRE(r.failed.size() == 3);
+    for (const auto& [cell, reason] : r.failed) {
+      if (cell == "p/seed=13") CHECK(reason == "error: out of luck");
+      if (cell == "p/seed=14") CHECK(contains(reason, "signal 9"));
+      if (cell == "p/seed=16") CHECK(contains(reason, "exit status 0"));
+    }
+  }
+  CHECK(contains(s.progress.str(), "p/seed=15: diverged: loss at step 2"));
+  CHECK(contains(s.progress.str(), "p/seed=13: FAILED: error: out of luck"));
+}
+
+TEST_CASE("a folder that holds another configuration's cell is refused and left alone") {
+  Setup s;
+  s.run(s.grid("1, 2"));
+  const std::string before = s.cell(2, "cell.json");
+  const Grid other = s.grid("3, 2", R"({"steps": 5})");
+  const std::string message = message_of<UsageError>([&] { s.run(other); });
+  CHECK(contains(message, "p/seed=2"));
+  CHECK(contains(message, "another configuration"));
+  CHECK(s.cell(2, "cell.json") == before);
+  CHECK(!fs::exists(s.scratch / "out/p/seed=3"));
+
+  s.scratch.write("foreign/p/seed=1/thesis.tex", "\\begin");
+  CHECK(contains(message_of<UsageError>([&] { run_cells(s.grid("1"), s.scratch / "foreign", s.options); }),
+                 "not this comparison's"));
+  CHECK(s.scratch.read("foreign/p/seed=1/thesis.tex") == "\\begin");
+}
+
+TEST_CASE("a configuration that the program refuses stops everything before it starts") {
+  Setup s;
+  const std::string message = message_of<ConfigError>([&] { s.run(s.grid("1, 2", R"({"bad": 1})")); });
+  CHECK(message == "cell p/seed=1: bad: unknown key");
+  CHECK(!fs::exists(s.scratch / "out"));
+  s.options.program = s.scratch / "absent";
+  CHECK(contains(message_of<ConfigError>([&] { s.run(s.grid("1")); }), "cannot be started"));
+}
+
+TEST_CASE("a signal is passed on to the children, which are waited for") {
+  for (const int signal : {SIGINT, SIGTERM}) {
+    Setup s;
+    const Grid grid = s.grid("17, 1, 18");
+    s.options.jobs = 1;
+    std::thread sender([&] {
+      // Bounded, so that a runner that never starts the cell fails the test instead of hanging it.
+      for (int i = 0; i < 3000 && !fs::exists(s.scratch / "out/p/seed=17/ready"); ++i)
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      kill(getpid(), signal);
+    });
+    const RunnerResult r = s.run(grid);
+    sender.join();
+    CHECK(r.signal == signal);
+    CHECK(s.cell(17, "checkpoint") == "stopped\n");
+    CHECK(!fs::exists(s.scratch / "out/p/seed=1"));
+    CHECK(r.failed.empty());
+  }
+}

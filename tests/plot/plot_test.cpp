@@ -1,0 +1,209 @@
+#include "scalevec/experiments/plot/plot.hpp"
+
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <stdexcept>
+
+#include "scalevec/experiments/errors.hpp"
+#include "scalevec/tests/support/catch.hpp"
+
+using namespace scalevec;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Folder {
+  Folder() {
+    std::string pattern = (fs::temp_directory_path() / "scalevec_plot_XXXXXX").string();
+    REQUIRE(mkdtemp(pattern.data()));
+    path = pattern;
+  }
+  ~Folder() { fs::remove_all(path); }
+  size_t entries() const { return static_cast<size_t>(std::distance(fs::directory_iterator(path), {})); }
+  fs::path path;
+};
+
+// PATH for the length of a scope.
+struct SearchPath {
+  explicit SearchPath(const std::string& value) : old(std::getenv("PATH")) { setenv("PATH", value.c_str(), 1); }
+  ~SearchPath() { setenv("PATH", old.c_str(), 1); }
+  std::string old;
+};
+
+std::string read(const fs::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+size_t count(const std::string& text, const std::string& part) {
+  size_t n = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++n;
+  return n;
+}
+
+Plot line_plot(std::vector<double> y) {
+  Series s;
+  s.label = "loss";
+  for (size_t i = 0; i < y.size(); ++i) s.x.push_back(static_cast<double>(i));
+  s.y = std::move(y);
+  Panel panel;
+  panel.title = "panel";
+  panel.x_label = "step";
+  panel.y_label = "loss";
+  panel.key_position = "off";
+  panel.series = {s};
+  Plot plot;
+  plot.name = "figure";
+  plot.title = "title";
+  plot.panels = {panel};
+  return plot;
+}
+
+// Pen movements of the drawn curve in the SVG: gnuplot begins every stroke of a path with M.
+size_t strokes(const std::string& svg) {
+  const size_t start = svg.find("gnuplot_plot_1");
+  REQUIRE(start != std::string::npos);
+  const size_t end = svg.find("</g>\n\t</g>", start);
+  const std::string curve = svg.substr(start, end == std::string::npos ? end : end - start);
+  const size_t path = curve.find("<path");
+  REQUIRE(path != std::string::npos);
+  const std::string d = curve.substr(path, curve.find("/>", path) - path);
+  return count(d, "M");
+}
+
+}  // namespace
+
+TEST_CASE("a plot is data, script and pictures", "[plot]") {
+  REQUIRE(have_gnuplot());
+  const Folder folder;
+  Plot plot = line_plot({3.0, 2.5, 2.0});
+  plot.panels[0].series[0].y_low = {2.9, 2.4, 1.9};
+  plot.panels[0].series[0].y_high = {3.1, 2.6, 2.125};
+  const PlotFiles files = write_plot(plot, folder.path);
+  CHECK(files.csv == folder.path / "figure.csv");
+  CHECK(read(files.csv) ==
+        "panel,series,x,y,y_low,y_high\npanel,loss,0,3,2.9,3.1\npanel,loss,1,2.5,2.4,2.6\npanel,loss,2,2,1.9,2.125\n");
+  CHECK(has(read(files.svg), "</svg>"));
+  CHECK(has(read(files.svg), ">loss<"));
+  CHECK(read(files.png).substr(1, 3) == "PNG");
+  CHECK(folder.entries() == 4);
+
+  // The script alone draws the same picture in another folder.
+  const Folder elsewhere;
+  fs::copy(files.script, elsewhere.path / "figure.gp");
+  REQUIRE(std::system(("cd '" + elsewhere.path.string() + "' && gnuplot -d figure.gp").c_str()) == 0);
+  CHECK(read(elsewhere.path / "figure.svg") == read(files.svg));
+  CHECK(read(elsewhere.path / "figure.png").size() > 1000);
+}
+
+TEST_CASE("a NaN breaks a line", "[plot]") {
+  const Folder folder;
+  const size_t whole = strokes(read(write_plot(line_plot({1, 2, 3, 4, 5, 6, 7}), folder.path).svg));
+  const Plot broken = line_plot({1, 2, 3, std::nan(""), 5, 6, 7});
+  const PlotFiles files = write_plot(broken, folder.path);
+  CHECK(strokes(read(files.svg)) == whole + 1);
+  CHECK(has(read(files.csv), "panel,loss,3,nan,,\n"));
+}
+
+TEST_CASE("labels are plain text, whatever they hold", "[plot]") {
+  const Folder folder;
+  const fs::path trap = folder.path / "trap";
+  Plot plot = line_plot({1.0, 2.0});
+  const std::string awkward = "it's \"γ_∞\" {λ^2} @x ~y \\n %d $HOME `touch " + trap.string() + "`";
+  plot.title = awkward;
+  Panel& panel = plot.panels[0];
+  panel.title = panel.x_label = panel.y_label = awkward + "', system('touch " + trap.string() + "') #";
+  panel.key_position = "auto";
+  panel.series[0].label = awkward;
+  const PlotFiles files = write_plot(plot, folder.path);
+  const std::string svg = read(files.svg);
+  for (const char* part : {"it's", "γ_∞", "{λ^2}", "@x ~y", "\\n %d $HOME `touch"}) {
+    INFO(part);
+    CHECK(count(svg, part) >= 5);  // title, panel title, both axes, key
+  }
+  CHECK_FALSE(fs::exists(trap));
+  CHECK(has(read(files.csv), "\"it's \"\"γ_∞\"\""));
+  panel.series[0].label = "two\nlines";
+  CHECK(has(read(write_plot(plot, folder.path).svg), "two lines"));
+}
+
+TEST_CASE("what cannot be drawn leaves an empty frame, not an error", "[plot]") {
+  const Folder folder;
+  Plot plot = line_plot({std::nan(""), std::nan("")});
+  CHECK(fs::exists(write_plot(plot, folder.path).svg));
+  plot = line_plot({-1.0, 0.0});
+  plot.panels[0].log_y = true;
+  CHECK(fs::exists(write_plot(plot, folder.path).svg));
+  plot = line_plot({});
+  CHECK(fs::exists(write_plot(plot, folder.path).svg));
+  plot.panels[0].series.clear();
+  CHECK(fs::exists(write_plot(plot, folder.path).svg));
+  plot.panels[0].series = line_plot({2.0}).panels[0].series;
+  plot.panels[0].log_y = true;
+  CHECK(fs::exists(write_plot(plot, folder.path).svg));
+}
+
+TEST_CASE("log axes have tick marks one can read", "[plot]") {
+  const Folder folder;
+  Plot plot = line_plot({3.0, 3.4, 4.1});
+  plot.panels[0].log_y = true;
+  const std::string narrow = read(write_plot(plot, folder.path).svg);
+  CHECK(has(narrow, ">3.4<"));  // gnuplot's own choice for this range is no label at all
+  plot = line_plot({1e-4, 1e-1, 1e2});
+  plot.panels[0].log_y = true;
+  const std::string wide = read(write_plot(plot, folder.path).svg);
+  CHECK(has(wide, ">-3<"));  // an exponent, raised
+}
+
+TEST_CASE("without gnuplot data and script are written", "[plot]") {
+  const Folder folder;
+  const SearchPath nothing("");
+  CHECK_FALSE(have_gnuplot());
+  const PlotFiles files = write_plot(line_plot({1.0, 2.0}), folder.path);
+  CHECK(files.svg.empty());
+  CHECK(files.png.empty());
+  CHECK(has(read(files.csv), "panel,loss,1,2,,"));
+  CHECK(has(read(files.script), "set terminal svg"));
+  CHECK(folder.entries() == 2);
+}
+
+TEST_CASE("a failure of gnuplot is an error with its message", "[plot]") {
+  const Folder folder;
+  fs::create_directory(folder.path / "bin");
+  std::ofstream(folder.path / "bin" / "gnuplot")
+      << "#!/bin/sh\necho 'figure.gp:7: line 7: no such thing' >&2\nexit 1\n";
+  fs::permissions(folder.path / "bin" / "gnuplot", fs::perms::owner_all);
+  const SearchPath fake((folder.path / "bin").string() + ":" + std::getenv("PATH"));
+  std::string message;
+  try {
+    write_plot(line_plot({1.0, 2.0}), folder.path);
+  } catch (const RunError& e) {
+    message = e.what();
+  }
+  CHECK(message == "plot figure: figure.gp:7: line 7: no such thing");
+  CHECK(fs::exists(folder.path / "figure.gp"));
+  CHECK_FALSE(fs::exists(folder.path / "figure.svg"));
+  CHECK(folder.entries() == 3);
+}
+
+TEST_CASE("a plot that means nothing is refused", "[plot]") {
+  const Folder folder;
+  Plot plot = line_plot({1.0, 2.0});
+  plot.name = "../figure";
+  CHECK_THROWS_AS(write_plot(plot, folder.path), std::invalid_argument);
+  plot = line_plot({1.0, 2.0});
+  plot.panels[0].series[0].x.pop_back();
+  CHECK_THROWS_AS(write_plot(plot, folder.path), std::invalid_argument);
+  plot = line_plot({1.0, 2.0});
+  plot.panels[0].series[0].style = Series::Style::band;  // without edges
+  CHECK_THROWS_AS(write_plot(plot, folder.path), std::invalid_argument);
+  CHECK(folder.entries() == 0);
+  CHECK_THROWS_AS(write_plot(line_plot({1.0}), folder.path / "absent"), RunError);
+}

@@ -1,0 +1,189 @@
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <sstream>
+#include <thread>
+
+#include "scalevec/tests/support/catch.hpp"
+
+// The program as a user runs it: exit statuses, messages, kills and resumes.
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Folder {
+  fs::path path = fs::temp_directory_path() / ("scalevec-program-" + std::to_string(::getpid()));
+  Folder() {
+    fs::remove_all(path);
+    fs::create_directories(path);
+    std::ofstream(path / "config.json") << R"({"model": {"vocab_size": 32, "width": 32, "layers": 2, "heads": 2},
+      "data": {"synthetic": {"validation_windows": 8}}, "sequence_length": 32, "batch_size": 4, "steps": 40, "threads": 1,
+      "optimizer": {"lr": 1e-2, "max_norm": 1, "rules": [{"match": {}, "weight_decay": 0.1}]},
+      "schedule": {"shape": "cosine", "warmup_steps": 5}, "log": {"every": 1, "traces_every": 5},
+      "validation": {"every": 10, "batches": 2}, "checkpoint": {"every": 7}})";
+  }
+  ~Folder() { fs::remove_all(path); }
+};
+
+std::string content(const fs::path& file) {
+  std::ostringstream text;
+  text << std::ifstream(file, std::ios::binary).rdbuf();
+  return text.str();
+}
+
+pid_t start(const std::vector<std::string>& args, const fs::path& errors) {
+  const pid_t child = ::fork();
+  if (child != 0) return child;
+  std::vector<char*> argv{const_cast<char*>(SCALEVEC_PROGRAM)};
+  for (const auto& a : args) argv.push_back(const_cast<char*>(a.c_str()));
+  argv.push_back(nullptr);
+  ::close(1);
+  ::open("/dev/null", O_WRONLY);
+  ::close(2);
+  ::open(errors.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
+  ::execv(SCALEVEC_PROGRAM, argv.data());
+  ::_exit(127);
+}
+
+int finish(pid_t child) {
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 256 + WTERMSIG(status);
+}
+
+size_t lines(const fs::path& file) {
+  const std::string text = content(file);
+  return static_cast<size_t>(std::count(text.begin(), text.end(), '\n'));
+}
+
+// Returns false if the child ended before the log had so many lines.
+bool wait_for_lines(pid_t child, const fs::path& file, size_t count) {
+  for (int i = 0; i < 60'000; ++i) {
+    if (lines(file) >= count) return true;
+    if (::waitpid(child, nullptr, WNOHANG) == child) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
+}
+
+std::vector<nlohmann::json> without_times(const fs::path& file) {
+  std::vector<nlohmann::json> out;
+  std::ifstream in(file);
+  for (std::string line; std::getline(in, line);) {
+    out.push_back(nlohmann::json::parse(line));
+    out.back().erase("seconds");
+    out.back().erase("tokens_per_second");
+  }
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("killed at random steps and resumed, a run ends bit for bit as an undisturbed one") {
+  const Folder folder;
+  const fs::path errors = folder.path / "errors", config = folder.path / "config.json";
+  REQUIRE(finish(start({"train", config, "--out", folder.path / "whole"}, errors)) == 0);
+  const std::string weights = content(folder.path / "whole/checkpoints/step-00000040/weights.safetensors");
+  const std::string state = content(folder.path / "whole/checkpoints/step-00000040/optimizer.safetensors");
+  REQUIRE(!weights.empty());
+
+  std::mt19937 random(20240520);
+  for (int trial = 0; trial < 3; ++trial) {
+    const fs::path out = folder.path / ("killed" + std::to_string(trial));
+    for (int kills = 0; kills < 3; ++kills) {
+      const pid_t child = start({"train", config, "--out", out, "--resume"}, errors);
+      const size_t at = 1 + random() % 44;
+      if (wait_for_lines(child, out / "metrics.jsonl", at)) {
+        ::kill(child, SIGKILL);
+        finish(child);
+      }
+      // What a crash of the machine may leave: a torn line, and a checkpoint half written.
+      std::ofstream(out / "metrics.jsonl", std::ios::app) << "{\"step\": 3, \"lo";
+      fs::create_directories(out / "checkpoints/.writing-step-00000099");
+      std::ofstream(out / "checkpoints/.writing-step-00000099/weights.safetensors") << "torn";
+    }
+    fs::remove(out / "summary.json");
+    REQUIRE(finish(start({"train", config, "--out", out, "--resume"}, errors)) == 0);
+    CHECK(content(out / "checkpoints/step-00000040/weights.safetensors") == weights);
+    CHECK(content(out / "checkpoints/step-00000040/optimizer.safetensors") == state);
+    CHECK(without_times(out / "metrics.jsonl") == without_times(folder.path / "whole/metrics.jsonl"));
+    CHECK(content(out / "traces.jsonl") == content(folder.path / "whole/traces.jsonl"));
+    CHECK(std::distance(fs::directory_iterator(out / "checkpoints"), {}) == 2);
+  }
+}
+
+TEST_CASE("SIGINT and SIGTERM write a checkpoint and exit 130 and 143") {
+  const Folder folder;
+  const fs::path errors = folder.path / "errors", config = folder.path / "config.json";
+  for (const auto& [signal, status] : {std::pair(SIGINT, 130), std::pair(SIGTERM, 143)}) {
+    const fs::path out = folder.path / std::to_string(status);
+    const pid_t child = start({"train", config, "--set", "steps=100000", "--out", out}, errors);
+    REQUIRE(wait_for_lines(child, out / "metrics.jsonl", 5));
+    ::kill(child, signal);
+    CHECK(finish(child) == status);
+    CHECK(!fs::is_empty(out / "checkpoints"));
+    CHECK(nlohmann::json::parse(content(out / "summary.json"))["status"] == "interrupted");
+  }
+}
+
+TEST_CASE("wrong input ends with status 2, one line, and nothing written") {
+  const Folder folder;
+  const fs::path errors = folder.path / "errors", out = folder.path / "out", config = folder.path / "config.json";
+  const auto refused = [&](std::vector<std::string> args, const std::string& expected) {
+    INFO(expected);
+    args.push_back("--out");
+    args.push_back(out);
+    CHECK(finish(start(args, errors)) == 2);
+    const std::string text = content(errors);
+    CHECK(text.find(expected) != std::string::npos);
+    CHECK(std::count(text.begin(), text.end(), '\n') == 1);
+    CHECK(!fs::exists(out));
+  };
+  refused({"train", config, "--set", "stepz=3"}, "stepz: unknown key; did you mean \"steps\"?");
+  refused({"train", config, "--set", "model.heads=5"}, "model.");
+  refused({"train", config, "--set", "model.vocab_size=16", "--set", "data.synthetic.vocab_size=32"}, "16");
+  refused({"train", config, "--set", "optimizer.rules.0.match.kind=matrix"}, "no rule of the policy matches embed.weight");
+  refused({"train", folder.path / "missing.json"}, "missing.json: cannot be read");
+  refused({"train", config, "--set", "device=cuda"}, "cuda");
+  refused({"train"}, "CONFIG");
+
+  nlohmann::json with_folder = nlohmann::json::parse(content(config));
+  with_folder["data"] = {{"dir", folder.path / "tokens"}};
+  const fs::path other = folder.path / "folder.json";
+  std::ofstream(other) << with_folder;
+  refused({"train", other}, "tokens");
+  fs::create_directories(folder.path / "tokens");
+  std::ofstream(folder.path / "tokens/train_0.bin") << "not tokens";
+  std::ofstream(folder.path / "tokens/val_0.bin") << "not tokens";
+  refused({"train", other}, "train_0.bin");
+}
+
+TEST_CASE("an output folder of another configuration is refused and kept") {
+  const Folder folder;
+  const fs::path errors = folder.path / "errors", config = folder.path / "config.json", out = folder.path / "out";
+  REQUIRE(finish(start({"train", config, "--set", "steps=8", "--out", out}, errors)) == 0);
+  const std::string before = content(out / "metrics.jsonl");
+  CHECK(finish(start({"train", config, "--set", "steps=9", "--out", out, "--resume"}, errors)) == 2);
+  CHECK(content(errors).find("steps (8 there, 9 here)") != std::string::npos);
+  CHECK(finish(start({"train", config, "--set", "steps=8", "--out", out}, errors)) == 2);
+  CHECK(content(errors).find("--resume") != std::string::npos);
+  CHECK(finish(start({"train", config, "--set", "steps=8", "--out", out, "--resume"}, errors)) == 0);
+  CHECK(content(out / "metrics.jsonl") == before);
+}
+
+TEST_CASE("a run that diverges says at which step and parameter, in the record and with status 1") {
+  const Folder folder;
+  const fs::path errors = folder.path / "errors", out = folder.path / "out";
+  CHECK(finish(start({"train", folder.path / "config.json", "--set", "optimizer.lr=1e30", "--set", "optimizer.max_norm=0", "--out", out}, errors)) == 1);
+  const auto summary = nlohmann::json::parse(content(out / "summary.json"));
+  CHECK(summary["status"] == "diverged");
+  CHECK(summary["reason"].get<std::string>().find("step " + std::to_string(summary["diverged_at"].get<int>())) == 0);
+  CHECK(!summary["parameter"].get<std::string>().empty());
+}

@@ -1,0 +1,64 @@
+#include "scalevec/experiments/train/run_config.hpp"
+
+#include "scalevec/experiments/errors.hpp"
+#include "scalevec/tests/support/catch.hpp"
+
+using namespace scalevec;
+using nlohmann::json;
+
+namespace {
+
+json sound() {
+  return json::parse(R"({"model": {"vocab_size": 32, "width": 16, "layers": 1, "heads": 2},
+    "data": {"synthetic": {}}, "sequence_length": 8, "batch_size": 4, "steps": 5,
+    "optimizer": {"lr": 1e-3, "rules": [{"match": {}}]}})");
+}
+
+std::string error_with(const char* patch) {
+  json root = sound();
+  root.merge_patch(json::parse(patch));
+  try {
+    read_run_config(root);
+  } catch (const ConfigError& e) {
+    return e.what();
+  }
+  return "";
+}
+
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
+
+TEST_CASE("a sound configuration reads, and its resolved form reads to itself") {
+  const RunConfig config = read_run_config(sound());
+  CHECK(config.data_seed == config.seed);
+  CHECK(config.synthetic->vocab_size == 32);
+  CHECK(config.schedule.total_steps == 5);
+  const json again = read_run_config(json::parse(config.resolved.dump())).resolved;
+  CHECK(json::parse(again.dump()) == json::parse(config.resolved.dump()));
+}
+
+TEST_CASE("wrong configurations are refused in one line with path, value and what is allowed") {
+  CHECK(has(error_with(R"({"step": 3})"), "step: unknown key; did you mean \"steps\"?"));
+  CHECK(has(error_with(R"({"model": {"widht": 3}})"), "model.widht: unknown key; did you mean \"width\"?"));
+  CHECK(has(error_with(R"({"steps": "many"})"), "steps: got \"many\"; allowed: an integer"));
+  CHECK(has(error_with(R"({"steps": 0})"), "steps: got 0; allowed: an integer, [1,"));
+  CHECK(has(error_with(R"({"steps": 2.5})"), "steps: got 2.5; allowed: an integer"));
+  CHECK(has(error_with(R"({"model": {"heads": 3}})"), "model."));
+  CHECK(has(error_with(R"({"accumulation": 3})"), "accumulation: got 3; allowed: a divisor of batch_size, 4"));
+  CHECK(has(error_with(R"({"data": {"dir": "x"}})"), "exactly one of"));
+  CHECK(has(error_with(R"({"data": null})"), "data"));
+  CHECK(has(error_with(R"({"device": "gpu"})"), "device: got \"gpu\"; allowed: auto, cpu, cuda"));
+  CHECK(has(error_with(R"({"schedule": {"shape": "cosine", "warmup_steps": 9}})"), "schedule.warmup_steps"));
+  CHECK(has(error_with(R"({"seed": -1})"), "seed: got -1"));
+  CHECK(has(error_with(R"({"optimizer": 3})"), "optimizer: got 3"));
+  CHECK(has(error_with(R"({"data": {"synthetic": {"mixing": 2}}})"), "data.synthetic"));
+}
+
+TEST_CASE("a toy takes no data and runs in float64") {
+  const auto toy = json::parse(R"({"model": {"type": "output_scale"}, "steps": 5, "optimizer": {"lr": 1, "rules": [{"match": {}}]}})");
+  CHECK(read_run_config(toy).dtype == "float64");
+  json with_data = toy;
+  with_data["data"] = {{"dir", "x"}};
+  CHECK_THROWS_AS(read_run_config(with_data), ConfigError);
+}

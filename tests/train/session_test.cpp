@@ -1,0 +1,153 @@
+#include <torch/torch.h>
+
+#include <cmath>
+
+#include "scalevec/experiments/errors.hpp"
+#include "scalevec/experiments/figures/toy_run.hpp"
+#include "scalevec/experiments/train/session.hpp"
+#include "scalevec/optim/core/random.hpp"
+#include "scalevec/theory/simulate/output_scale.hpp"
+#include "scalevec/tests/support/catch.hpp"
+
+using namespace scalevec;
+using nlohmann::json;
+
+namespace {
+
+json tiny() {
+  return json::parse(R"({"model": {"vocab_size": 16, "width": 16, "layers": 1, "heads": 2, "qk_norm": true},
+    "data": {"synthetic": {}}, "sequence_length": 8, "batch_size": 4, "steps": 6, "dtype": "float64", "threads": 1,
+    "optimizer": {"lr": 1e-2, "max_norm": 1.0, "rules": [{"match": {}, "weight_decay": 0.1}]}})");
+}
+
+}  // namespace
+
+TEST_CASE("accumulated micro-batches make the same step as the whole batch") {
+  json parts = tiny();
+  parts["accumulation"] = 4;
+  Session whole(read_run_config(tiny())), split(read_run_config(parts));
+  for (int i = 0; i < 3; ++i) {
+    const StepResult a = whole.step(false), b = split.step(false);
+    CHECK(std::abs(a.loss - b.loss) < 1e-12);
+    CHECK(std::abs(a.grad_norm - b.grad_norm) < 1e-12);
+  }
+}
+
+TEST_CASE("two variants with one seed see the same batches and start from the same matrices") {
+  json bare = tiny();
+  bare["model"]["scale_vectors"] = false;
+  bare["model"]["qk_norm_scale"] = false;
+  Session with(read_run_config(tiny())), without(read_run_config(bare));
+  CHECK(with.params().size() > without.params().size());
+  for (const NamedParam& p : without.params())
+    for (const NamedParam& q : with.params())
+      if (p.name == q.name) CHECK(torch::equal(p.tensor, q.tensor));
+  // Every γ starts at 1, so the first losses agree too.
+  CHECK(std::abs(with.step(false).loss - without.step(false).loss) < 1e-12);
+}
+
+TEST_CASE("a traced step reports every parameter and changes nothing else") {
+  Session traced(read_run_config(tiny())), plain(read_run_config(tiny()));
+  for (int i = 0; i < 3; ++i) {
+    const StepResult r = traced.step(true);
+    plain.step(false);
+    CHECK(r.params.size() == traced.params().size());
+    for (const TraceRow& row : r.params) {
+      CHECK(row.grad_norm >= 0);
+      CHECK((row.group.starts_with("scale") ? row.gamma_quantiles.size() == 7 : row.gamma_quantiles.empty()));
+      if (row.group == "scale.input") CHECK(std::isfinite(row.imbalance));
+      if (row.name.find("attn.q.weight") != std::string::npos) CHECK(std::isfinite(row.directional_lr));
+    }
+  }
+  for (size_t i = 0; i < traced.params().size(); ++i) CHECK(torch::equal(traced.params()[i].tensor, plain.params()[i].tensor));
+}
+
+TEST_CASE("a loss that is not finite stops the step before anything is changed") {
+  json config = tiny();
+  config["optimizer"]["lr"] = 1e300;
+  Session session(read_run_config(config));
+  session.step(false);
+  std::vector<torch::Tensor> before;
+  for (const NamedParam& p : session.params()) before.push_back(p.tensor.detach().clone());
+  bool stopped = false;
+  try {
+    session.step(false);
+    for (size_t i = 0; i < before.size(); ++i) before[i] = session.params()[i].tensor.detach().clone();
+    session.step(false);
+  } catch (const Divergence& d) {
+    stopped = true;
+    CHECK(d.step == session.steps_done() + 1);
+    CHECK(!d.parameter.empty());
+    CHECK(d.reason.find(d.parameter) != std::string::npos);
+  }
+  REQUIRE(stopped);
+  for (size_t i = 0; i < before.size(); ++i) CHECK(torch::equal(session.params()[i].tensor, before[i]));
+}
+
+TEST_CASE("the LibTorch toy and a hand-written AdamW on the same noise agree step by step") {
+  ToyRunOptions o;
+  o.replicas = 5;
+  o.steps = 200;
+  o.lr = 1e-2;
+  o.weight_decay = 0.1;
+  o.seed = 11;
+  const ToyRunResult result = run_toy_with_torch(o);
+  for (std::int64_t i = 0; i < o.replicas; ++i) {
+    double p = o.gamma0, m = 0, v = 0;
+    for (std::int64_t t = 1; t <= o.steps; ++t) {
+      const double noise = random_normal(o.seed, stream_of("toy.noise"), static_cast<std::uint64_t>((t - 1) * o.replicas + i));
+      const double g = o.h * (p - o.target) + o.sigma * noise;
+      m = 0.9 * m + 0.1 * g;
+      v = 0.999 * v + 0.001 * g * g;
+      p -= o.lr * o.weight_decay * p;
+      p -= o.lr * (m / (1 - std::pow(0.9, t))) / (std::sqrt(v / (1 - std::pow(0.999, t))) + 1e-8);
+    }
+    CHECK(std::abs(result.final_gamma[static_cast<size_t>(i)] - p) < 1e-12);
+  }
+}
+
+TEST_CASE("the batched simulation and the LibTorch toy are the same run, in values and in traces") {
+  for (const auto& [name, method] : {std::pair("adamw", SimulatedMethod::adamw), std::pair("sgd", SimulatedMethod::sgd), std::pair("signum", SimulatedMethod::signum)})
+    for (const std::int64_t steps : {1, 2, 50, 200}) {
+      ToyRunOptions o;
+      o.method = name;
+      o.replicas = 300;
+      o.steps = steps;
+      o.lr = 3e-3;
+      o.weight_decay = 0.2;
+      o.decay_target = 1.0;
+      o.seed = 4;
+      const ToyRunResult torch = run_toy_with_torch(o);
+      OutputScaleCell cell;
+      cell.toy = {o.h, o.target, o.sigma, o.gamma0};
+      cell.rule.method = method;
+      cell.rule.lr = o.lr;
+      cell.rule.weight_decay = o.weight_decay;
+      cell.rule.decay_target = o.decay_target;
+      SimulationOptions simulation;
+      simulation.steps = steps;
+      simulation.replicas = o.replicas;
+      simulation.seed = o.seed;
+      simulation.trace_steps = {steps - 1};
+      const OutputScaleResult batch = simulate_output_scale(cell, simulation);
+      INFO(name << " after " << steps);
+      for (size_t i = 0; i < batch.final_gamma.size(); ++i) CHECK(std::abs(batch.final_gamma[i] - torch.final_gamma[i]) < 1e-12);
+      REQUIRE(torch.last_traces.size() == 1);
+      REQUIRE(batch.traces.size() == 1);
+      for (const TraceField& field : trace_fields()) {
+        const double a = batch.traces[0].*field.member, b = torch.last_traces[0].*field.member;
+        INFO(field.name);
+        CHECK(std::isnan(a) == std::isnan(b));
+        if (!std::isnan(a)) CHECK(std::abs(a - b) <= 1e-9 * std::abs(a));
+      }
+    }
+}
+
+TEST_CASE("wrong data is refused with one line") {
+  json config = tiny();
+  config["data"]["synthetic"]["vocab_size"] = 64;
+  CHECK_THROWS_AS(Session(read_run_config(config)), UsageError);
+  config = tiny();
+  config["data"] = {{"dir", "/nonexistent/folder"}};
+  CHECK_THROWS_AS(Session(read_run_config(config)), UsageError);
+}

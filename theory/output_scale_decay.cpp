@@ -1,0 +1,100 @@
+#include "scalevec/theory/output_scale_decay.hpp"
+
+#include <algorithm>
+#include <boost/math/tools/roots.hpp>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <stdexcept>
+#include <string>
+
+namespace scalevec {
+namespace {
+
+void require(bool sound, const char* field, double value, const char* allowed) {
+  if (!sound)
+    throw std::domain_error(std::string("output-scale decay: ") + field + " = " + std::to_string(value) +
+                            "; allowed: " + allowed);
+}
+
+void check(const OutputScaleDecay& p) {
+  require(std::isfinite(p.h) && p.h > 0.0, "h", p.h, "finite and > 0");
+  require(std::isfinite(p.target), "target", p.target, "finite");
+  require(std::isfinite(p.sigma) && p.sigma >= 0.0, "sigma", p.sigma, "finite and >= 0");
+  require(std::isfinite(p.weight_decay) && p.weight_decay >= 0.0, "weight_decay", p.weight_decay, "finite and >= 0");
+  require(std::isfinite(p.decay_target), "decay_target", p.decay_target, "finite");
+}
+
+DecayEquilibrium at_offset(const OutputScaleDecay& p, double offset) {
+  return {p.target - offset, offset, 0.5 * p.h * offset * offset};
+}
+
+// Solves drift(d) = λ(D − d) for the offset d = γ* − γ between 0 and D = γ* − p̂, where drift is odd and increasing:
+// the two sides cross once. Working with the offset keeps its digits when it is small against γ*.
+template <class Drift>
+DecayEquilibrium balance(const OutputScaleDecay& p, const Drift& drift) {
+  const double distance = std::abs(p.target - p.decay_target);
+  if (p.weight_decay == 0.0 || distance == 0.0) return at_offset(p, 0.0);
+  const double side = p.target > p.decay_target ? 1.0 : -1.0;
+  // A sign: decay wins only over a pull larger than 1.
+  if (p.sigma == 0.0) return at_offset(p, side * std::max(0.0, distance - 1.0 / p.weight_decay));
+
+  const auto surplus = [&](double d) { return drift(d) - p.weight_decay * (distance - d); };
+  const double at_distance = drift(distance);
+  if (!(at_distance > 0.0)) return at_offset(p, side * distance);  // a pull that underflows cannot resist
+  std::uintmax_t evaluations = 300;
+  // The last two bits of a double are rounding.
+  const boost::math::tools::eps_tolerance<double> tolerance(std::numeric_limits<double>::digits - 2);
+  const auto bracket = boost::math::tools::toms748_solve(surplus, 0.0, distance, -p.weight_decay * distance,
+                                                         at_distance, tolerance, evaluations);
+  return at_offset(p, side * 0.5 * (bracket.first + bracket.second));
+}
+
+double scaled_pull(const OutputScaleDecay& p, double offset) { return p.h * offset / p.sigma; }
+
+}  // namespace
+
+DecayEquilibrium flow_equilibrium(const OutputScaleDecay& p) {
+  check(p);
+  return at_offset(p, p.weight_decay * (p.target - p.decay_target) / (p.h + p.weight_decay));
+}
+
+DecayEquilibrium adamw_equilibrium(const OutputScaleDecay& p) {
+  check(p);
+  return balance(p, [&](double d) { return p.h * d / std::hypot(p.h * d, p.sigma); });
+}
+
+DecayEquilibrium sign_sgd_equilibrium(const OutputScaleDecay& p) {
+  check(p);
+  return balance(p, [&](double d) { return std::erf(scaled_pull(p, d) / std::sqrt(2.0)); });
+}
+
+double flow_relaxation_rate(const OutputScaleDecay& p) {
+  check(p);
+  return p.h + p.weight_decay;
+}
+
+double adamw_relaxation_rate(const OutputScaleDecay& p) {
+  const double offset = adamw_equilibrium(p).offset;
+  if (p.sigma == 0.0) return offset == 0.0 ? std::numeric_limits<double>::infinity() : p.weight_decay;
+  const double x = scaled_pull(p, offset);
+  return p.h / p.sigma * std::pow(1.0 + x * x, -1.5) + p.weight_decay;
+}
+
+double sign_sgd_relaxation_rate(const OutputScaleDecay& p) {
+  const double offset = sign_sgd_equilibrium(p).offset;
+  if (p.sigma == 0.0) return offset == 0.0 ? std::numeric_limits<double>::infinity() : p.weight_decay;
+  const double x = scaled_pull(p, offset);
+  const double peak = 0.79788456080286535588;  // √(2/π), the slope of erf(x/√2) at 0
+  return p.h / p.sigma * peak * std::exp(-0.5 * x * x) + p.weight_decay;
+}
+
+double flow_gamma(const OutputScaleDecay& p, double gamma0, double t) {
+  check(p);
+  require(std::isfinite(gamma0), "gamma0", gamma0, "finite");
+  require(t >= 0.0, "t", t, ">= 0");
+  const double settled = flow_equilibrium(p).gamma;
+  return settled + (gamma0 - settled) * std::exp(-(p.h + p.weight_decay) * t);
+}
+
+}  // namespace scalevec

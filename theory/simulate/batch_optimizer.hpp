@@ -1,0 +1,69 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "scalevec/optim/core/decay.hpp"
+#include "scalevec/optim/core/schedule.hpp"
+#include "scalevec/optim/core/traces.hpp"
+
+// The update rules of optim/core/update_rules.hpp over arrays of doubles, for toy models: many replicas side by side.
+namespace scalevec {
+
+enum class SimulatedMethod { sgd, signum, adamw };
+
+std::string_view to_string(SimulatedMethod method);
+
+// The optimizer of a simulation. Defaults are PyTorch's, except for the lr, which has none.
+struct SimulatedRule {
+  SimulatedMethod method = SimulatedMethod::adamw;
+  double lr = 0.0;            // η before the schedule, > 0
+  double weight_decay = 0.0;  // λ ≥ 0
+  double decay_target = 0.0;  // p̂
+  DecayCoupling coupling = DecayCoupling::lr;
+  double momentum = 0.0;      // sgd and signum, in [0, 1); 0 is plain SGD and signSGD
+  double dampening = 0.0;     // sgd, in [0, 1)
+  bool nesterov = false;      // sgd with momentum > 0 and no dampening
+  double beta1 = 0.9;         // adamw, in [0, 1)
+  double beta2 = 0.999;       // adamw, in [0, 1)
+  double eps = 1e-8;          // adamw, ≥ 0
+  Schedule schedule;          // multiplies lr
+
+  // Why these values mean nothing, naming the field; empty if they are sound.
+  std::string error() const;
+};
+
+// One optimizer over `size` parameters, all with one rule. No element depends on another, so that a batch can be cut
+// into blocks and give the same values.
+class BatchOptimizer {
+ public:
+  // Throws std::invalid_argument with rule.error().
+  BatchOptimizer(const SimulatedRule& rule, std::size_t size);
+
+  // One step on `size` parameters with their raw gradients, in place. With `sums` the step's sums are added to it.
+  void step(double* param, const double* grad, StepSums* sums = nullptr);
+
+  // η_t of the next step, and the number of steps done.
+  double lr() const { return rule_.lr * rule_.schedule.factor(steps_); }
+  std::int64_t steps() const { return steps_; }
+
+ private:
+  template <bool traced>
+  void update(double* param, const double* grad);
+  void add_sums(const double* param, const double* grad, StepSums& sums) const;
+
+  SimulatedRule rule_;
+  std::size_t size_;
+  std::int64_t steps_ = 0;
+  std::vector<double> first_, second_;  // momentum or m; v
+  std::vector<double> before_, inv_denom_;  // of a traced step
+};
+
+// The row of sums taken at a step with lr η_t, named as the optimizers name it.
+TraceRow simulated_trace(std::string_view name, std::string_view group, SimulatedMethod method, double lr,
+                         const StepSums& sums);
+
+}  // namespace scalevec
