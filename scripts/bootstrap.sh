@@ -1,8 +1,15 @@
 #!/usr/bin/env bash
 # Sets up what the build needs on Debian 12 or Ubuntu 24.04: system packages by apt and LibTorch as a pinned wheel.
 # A second call finds everything in place and returns at once. Also accepts a LibTorch of yours (see README).
+#   scripts/bootstrap.sh [--cuda] [PACKAGE…]     --cuda unpacks LibTorch's CUDA libraries too; PACKAGE: more of apt's
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+stamp=cpu
+if [[ ${1:-} == --cuda ]]; then
+  stamp=cuda
+  shift
+fi
 
 torch_version=2.11.0
 torch_sha256=7aa2f9bbc6d4595ba72138026b2074be1233186150e9292865e04b7a63b8c67a
@@ -30,7 +37,9 @@ fi
 
 # A LibTorch that the user named, or that the active Python has, is left to CMake to find and check.
 [[ -n "${CMAKE_PREFIX_PATH:-}${Torch_DIR:-}" ]] && exit 0
-[[ -f .deps/libtorch/stamp && $(<.deps/libtorch/stamp) == "$torch_sha256" ]] && exit 0
+if [[ -f .deps/libtorch/stamp ]]; then
+  case "$(<.deps/libtorch/stamp)" in "$torch_sha256 $stamp" | "$torch_sha256 cuda") exit 0 ;; esac
+fi
 if python3 -c '
 import importlib.util, os, re, sys
 spec = importlib.util.find_spec("torch")
@@ -53,8 +62,9 @@ python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-bin
 wheel=$(echo "$work"/torch-*.whl)
 echo "$torch_sha256  $wheel" | sha256sum --check --quiet ||
   fail "the checksum of $wheel is not the pinned one; nothing was unpacked"
-unzip -q "$wheel" 'torch/include/*' 'torch/lib/libtorch_cpu.so' 'torch/lib/libc10.so' 'torch/lib/libgomp.so.1' \
-  'torch/lib/libtorch_cuda.so' 'torch/lib/libc10_cuda.so' 'torch/version.py' -d "$work/libtorch"
-echo "$torch_sha256" >"$work/libtorch/stamp"
+files=('torch/include/*' torch/lib/libtorch_cpu.so torch/lib/libc10.so torch/lib/libgomp.so.1 torch/version.py)
+[[ $stamp == cuda ]] && files+=(torch/lib/libtorch_cuda.so torch/lib/libc10_cuda.so)
+unzip -q "$wheel" "${files[@]}" -d "$work/libtorch"
+echo "$torch_sha256 $stamp" >"$work/libtorch/stamp"
 rm -rf .deps/libtorch
 mv "$work/libtorch" .deps/libtorch

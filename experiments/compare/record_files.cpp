@@ -3,31 +3,12 @@
 #include <fstream>
 #include <limits>
 #include <sstream>
-#include <system_error>
 
 #include "scalevec/experiments/errors.hpp"
 
 namespace scalevec {
 
 using nlohmann::json;
-
-void write_whole(const std::filesystem::path& file, std::string_view text) {
-  std::filesystem::path temporary = file;
-  temporary += ".tmp";
-  {
-    std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
-    out.write(text.data(), static_cast<std::streamsize>(text.size()));
-    out.close();
-    if (!out) {
-      std::error_code ignored;
-      std::filesystem::remove(temporary, ignored);
-      throw RunError(file.string() + ": cannot be written");
-    }
-  }
-  std::error_code error;
-  std::filesystem::rename(temporary, file, error);
-  if (error) throw RunError(file.string() + ": cannot be written: " + error.message());
-}
 
 std::string read_whole(const std::filesystem::path& file) {
   std::ifstream in(file, std::ios::binary);

@@ -7,11 +7,8 @@
 #include <string_view>
 #include <vector>
 
-// Reading run folders leniently and writing files whole.
+// Reading run folders leniently.
 namespace scalevec {
-
-// Writes beside the file and renames, so that a reader sees the old text or the new. Throws RunError.
-void write_whole(const std::filesystem::path& file, std::string_view text);
 
 std::string read_whole(const std::filesystem::path& file);  // throws RunError
 

@@ -9,6 +9,7 @@
 #include "scalevec/experiments/compare/record_files.hpp"
 #include "scalevec/experiments/compare/report_json.hpp"
 #include "scalevec/experiments/compare/tables.hpp"
+#include "scalevec/experiments/data/file_io.hpp"
 #include "scalevec/experiments/errors.hpp"
 
 namespace scalevec {
@@ -255,9 +256,9 @@ void write_report(const std::vector<fs::path>& dirs, const fs::path& out, std::s
   const fs::path files = out.parent_path() / (out.stem().string() + "_files");
   const Report report = compares ? comparison_report(dirs[0], files, title) : run_report(dirs, files, title);
   fs::path numbers = out;
-  write_whole(numbers.replace_extension(".json"),
+  write_file(numbers.replace_extension(".json"),
               report.numbers.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
-  write_whole(out, html::page(report.title, report.body));
+  write_file(out, html::page(report.title, report.body));
 }
 
 }  // namespace scalevec

@@ -12,6 +12,7 @@
 
 #include "scalevec/experiments/compare/child_process.hpp"
 #include "scalevec/experiments/compare/record_files.hpp"
+#include "scalevec/experiments/data/file_io.hpp"
 #include "scalevec/experiments/errors.hpp"
 
 namespace scalevec {
@@ -87,7 +88,7 @@ void check_configurations(const std::vector<CellPlan>& pending, const RunnerOpti
     if (started || !checked.emplace(cell->variant, cell->setting.dump()).second) continue;
     const fs::path config = scratch.path() / "config.json",
                    log = scratch.path() / ("log" + std::to_string(checked.size()));
-    write_whole(config, cell->config.dump(2));
+    write_file(config, cell->config.dump(2));
     const pid_t child = start_child({options.program.string(), "train", config.string(), "--check"}, log);
     std::optional<ChildEnd> end;
     for (bool told = false; !(end = poll_child(child)); std::this_thread::sleep_for(std::chrono::milliseconds(5)))
@@ -111,14 +112,14 @@ void write_cell(const Cell& cell, const fs::path& folder, const RunnerOptions& o
   json config = cell.config;
   if (!config.contains("threads")) config["threads"] = std::max(1, options.cores / options.jobs);
   // cell.json first: a folder without it is taken for someone else's.
-  write_whole(folder / "cell.json", json{{"variant", cell.variant},
+  write_file(folder / "cell.json", json{{"variant", cell.variant},
                                          {"setting", cell.setting},
                                          {"seed", cell.seed},
                                          {"tuning", cell.tuning},
                                          {"hash", cell.hash}}
                                             .dump(2) +
                                         "\n");
-  write_whole(folder / "config-in.json", config.dump(2) + "\n");
+  write_file(folder / "config-in.json", config.dump(2) + "\n");
 }
 
 std::string time_text(double seconds) {
@@ -201,7 +202,7 @@ RunnerResult run_cells(const Grid& grid, const fs::path& dir, const RunnerOption
   check_configurations(pending, options, signals);
   if (!options.manifest.is_null() && !signals.first()) {
     make_folder(dir);
-    write_whole(dir / "compare.json", options.manifest.dump(2) + "\n");
+    write_file(dir / "compare.json", options.manifest.dump(2) + "\n");
   }
 
   Progress progress(options, grid.cells.size(), result.skipped);

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Builds the benchmarks and prints the ratios of one interleaved run: scripts/bench.sh optimizers|training [OPTIONS]
+# Options go to Google Benchmark (--benchmark_filter=…, --benchmark_repetitions=…). Run it on a quiet machine.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+what=${1:-}
+case $what in optimizers | training) ;; *) echo "usage: scripts/bench.sh optimizers|training [benchmark options]" >&2; exit 2 ;; esac
+shift
+scripts/bootstrap.sh
+scripts/build.sh dev "bench_$what"
+result=build/dev/bench_$what.json
+"build/dev/bin/bench_$what" --benchmark_repetitions=9 --benchmark_enable_random_interleaving=true \
+  --benchmark_out="$result" --benchmark_out_format=json "$@" >/dev/null
+python3 bench/ratios.py "$what" "$result"
