@@ -1,6 +1,7 @@
 #include "scalevec/experiments/train/plan_table.hpp"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <vector>
 

@@ -1,5 +1,6 @@
 #include "scalevec/experiments/figures/toy_run.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "scalevec/experiments/train/session.hpp"

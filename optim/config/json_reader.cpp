@@ -19,6 +19,7 @@ std::string shown(const json& value) {
 
 std::string number_text(double x) {
   std::ostringstream out;
+  out.precision(12);
   out << x;
   return out.str();
 }

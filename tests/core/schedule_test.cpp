@@ -1,5 +1,6 @@
 #include "scalevec/optim/core/schedule.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "scalevec/optim/core/decay.hpp"

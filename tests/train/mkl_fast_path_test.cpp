@@ -1,5 +1,7 @@
 #include <torch/torch.h>
 
+#include <algorithm>
+
 #include "scalevec/tests/support/catch.hpp"
 
 TEST_CASE("products on MKL's fast path agree with a plain reference in double") {
