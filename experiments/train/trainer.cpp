@@ -1,6 +1,7 @@
 #include "scalevec/experiments/train/trainer.hpp"
 
 #include <ATen/Parallel.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -25,7 +26,11 @@ namespace fs = std::filesystem;
 
 volatile std::sig_atomic_t g_signal = 0;
 
-void note_signal(int number) { g_signal = number; }
+// A second signal ends the program at once: a step may be long.
+void note_signal(int number) {
+  if (g_signal != 0) ::_exit(128 + number);
+  g_signal = number;
+}
 
 json row_json(const TraceRow& row) {
   json out = {{"name", row.name}, {"group", row.group}, {"method", row.method}, {"count", row.count}};
