@@ -41,7 +41,7 @@ struct AdamW {
   T eps;
 
   // Constants of step t ≥ 1.
-  static AdamW at_step(const Decay<double>& d, double lr, double beta1, double beta2, double eps, double t) {
+  SCALEVEC_HD static AdamW at_step(const Decay<double>& d, double lr, double beta1, double beta2, double eps, double t) {
     return AdamW{d.as<T>(),
                  T(1.0 - beta1),
                  T(beta2),

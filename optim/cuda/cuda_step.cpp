@@ -1,0 +1,125 @@
+#include "scalevec/optim/cuda/cuda_step.hpp"
+
+#include <c10/core/DeviceGuard.h>
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+#if defined(SCALEVEC_CUDA)
+#include <c10/cuda/CUDAStream.h>
+#endif
+
+#include "scalevec/optim/methods.hpp"
+
+namespace scalevec::cuda {
+namespace {
+
+Stream current_stream(torch::Device device) {
+#if defined(SCALEVEC_CUDA)
+  return c10::cuda::getCurrentCUDAStream(device.index()).stream();
+#else
+  throw std::runtime_error(why_unavailable());
+#endif
+}
+
+kernels::Dtype dtype_of(const torch::Tensor& tensor) {
+  switch (tensor.scalar_type()) {
+    case torch::kFloat64: return kernels::Dtype::float64;
+    case torch::kBFloat16: return kernels::Dtype::bfloat16;
+    default: return kernels::Dtype::float32;
+  }
+}
+
+bool known_method(std::string_view method) {
+  return method == "adamw" || method == "adam" || method == "sgd" || method == "signum" || method == "lion";
+}
+
+template <class Options>
+void set_adam(GroupOptions& group, const MethodOptions& options) {
+  const auto& o = static_cast<const Options&>(options);
+  group.rule = RuleKind::adamw;
+  group.beta1 = o.beta1();
+  group.beta2 = o.beta2();
+  group.eps = o.eps();
+}
+
+std::vector<GroupOptions> groups_of(const std::vector<CudaEntry>& entries, std::vector<TensorJob>& jobs) {
+  std::vector<const MethodOptions*> seen;
+  std::vector<GroupOptions> groups;
+  for (const CudaEntry& e : entries) {
+    const auto at = std::find(seen.begin(), seen.end(), e.options) - seen.begin();
+    if (static_cast<std::size_t>(at) == seen.size()) {
+      seen.push_back(e.options);
+      groups.push_back(group_options(*e.options));
+    }
+    TensorJob job{dtype_of(e.param), static_cast<std::int32_t>(at), e.param.data_ptr(), e.grad.data_ptr(),
+                  {nullptr, nullptr}, e.step.data_ptr<std::int64_t>(), e.param.numel()};
+    for (std::size_t b = 0; b < e.buffers.size(); ++b) job.state[b] = e.buffers[b].data_ptr();
+    jobs.push_back(job);
+  }
+  return groups;
+}
+
+}  // namespace
+
+GroupOptions group_options(const MethodOptions& options) {
+  GroupOptions group;
+  group.coupling = options.decay_coupling();
+  group.clip = options.clip();
+  group.lr = options.lr();
+  group.initial_lr = options.initial_lr();
+  group.weight_decay = options.weight_decay();
+  group.decay_target = options.decay_target();
+  const std::string_view method = options.method();
+  if (method == "adamw") {
+    set_adam<AdamWOptions>(group, options);
+  } else if (method == "adam") {
+    set_adam<AdamOptions>(group, options);
+  } else if (method == "sgd") {
+    const auto& o = static_cast<const SGDOptions&>(options);
+    group.rule = RuleKind::sgd;
+    group.momentum = o.momentum();
+    group.dampening = o.dampening();
+    group.nesterov = o.nesterov();
+  } else if (method == "signum") {
+    group.rule = RuleKind::signum;
+    group.momentum = static_cast<const SignumOptions&>(options).momentum();
+  } else if (method == "lion") {
+    const auto& o = static_cast<const LionOptions&>(options);
+    group.rule = RuleKind::lion;
+    group.beta1 = o.beta1();
+    group.beta2 = o.beta2();
+  } else {
+    throw std::invalid_argument("method " + std::string(method) + " has no CUDA kernel; allowed: adamw, adam, sgd, signum, lion");
+  }
+  return group;
+}
+
+bool handles(const torch::Tensor& param, const MethodOptions& options) {
+  const auto dtype = param.scalar_type();
+  return available() && param.is_cuda() && known_method(options.method()) &&
+         (dtype == torch::kFloat32 || dtype == torch::kFloat64 || dtype == torch::kBFloat16);
+}
+
+void CudaStep::update(const std::vector<CudaEntry>& entries, const StepLimits& limits) {
+  if (entries.empty()) return;
+  device_ = entries.front().param.device();
+  const c10::DeviceGuard guard(device_);
+  std::vector<TensorJob> jobs;
+  const std::vector<GroupOptions> groups = groups_of(entries, jobs);
+  kernels_.prepare(groups, jobs, limits, current_stream(device_));
+}
+
+void CudaStep::step(const std::vector<CudaEntry>& entries, const StepLimits& limits, bool sums) {
+  if (entries.empty()) return;
+  update(entries, limits);
+  const c10::DeviceGuard guard(device_);
+  kernels_.launch(sums, current_stream(device_));
+}
+
+Status CudaStep::status() const { return kernels_.status(current_stream(device_)); }
+
+std::vector<StepSums> CudaStep::step_sums() const { return kernels_.step_sums(current_stream(device_)); }
+
+}  // namespace scalevec::cuda

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <vector>
+
+#include "scalevec/optim/cuda/multi_tensor.hpp"
+#include "scalevec/optim/method_options.hpp"
+
+// Between the optimizers and the CUDA kernels. Not installed.
+namespace scalevec::cuda {
+
+// One parameter's step. `param` is dense on the device and `grad` is laid out like it, of its dtype; `buffers` are the
+// method's state on the device; `step` is an int64 scalar on the device that counts the steps made. `options` outlives
+// the call.
+struct CudaEntry {
+  torch::Tensor param;
+  torch::Tensor grad;
+  std::vector<torch::Tensor> buffers;
+  torch::Tensor step;
+  const MethodOptions* options;
+};
+
+// What the kernels know of a method. Throws std::invalid_argument for a method they do not have.
+GroupOptions group_options(const MethodOptions& options);
+
+// Whether CudaStep can train the parameter: on CUDA, of a dtype and by a method that the kernels have.
+bool handles(const torch::Tensor& param, const MethodOptions& options);
+
+class CudaStep {
+ public:
+  // All entries are on one device; the step is enqueued on its current stream. Nothing waits for the device, and when
+  // the entries' addresses and options are those of the last call it can be captured in a CUDA graph.
+  void step(const std::vector<CudaEntry>& entries, const StepLimits& limits, bool sums);
+
+  // Brings a changed lr or limit to the device without a step: call it between replays of a captured step.
+  void update(const std::vector<CudaEntry>& entries, const StepLimits& limits);
+
+  // These wait for the last step; see MultiTensorStep.
+  Status status() const;
+  std::vector<StepSums> step_sums() const;
+
+ private:
+  MultiTensorStep kernels_;
+  torch::Device device_{torch::kCPU};
+};
+
+}  // namespace scalevec::cuda

@@ -1,0 +1,206 @@
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+
+#include "scalevec/optim/cuda/step_kernels.cuh"
+
+namespace scalevec::cuda {
+namespace {
+
+void check(cudaError_t error, const char* what) {
+  if (error != cudaSuccess) throw std::runtime_error(std::string("CUDA: ") + what + ": " + cudaGetErrorString(error));
+}
+
+bool capturing(Stream stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  check(cudaStreamIsCapturing(stream, &status), "cudaStreamIsCapturing");
+  return status != cudaStreamCaptureStatusNone;
+}
+
+// Data that travels as a kernel argument: no host memory that must outlive the call and no wait. Within the 4 KB that
+// every toolkit allows for arguments.
+struct Piece {
+  static constexpr std::size_t kBytes = 3584;
+  unsigned char bytes[kBytes];
+};
+
+__global__ void upload_kernel(unsigned char* to, Piece piece, int count) {
+  for (int i = static_cast<int>(threadIdx.x); i < count; i += static_cast<int>(blockDim.x)) to[i] = piece.bytes[i];
+}
+
+// Device memory that only grows. Its content is lost when it does.
+class DeviceMemory {
+ public:
+  DeviceMemory() = default;
+  DeviceMemory(const DeviceMemory&) = delete;
+  DeviceMemory& operator=(const DeviceMemory&) = delete;
+  ~DeviceMemory() { cudaFree(data_); }
+
+  // Whether it grew.
+  bool reserve(std::size_t bytes) {
+    if (bytes <= capacity_) return false;
+    void* grown = nullptr;
+    check(cudaMalloc(&grown, bytes), "cudaMalloc");
+    check(cudaFree(data_), "cudaFree");
+    data_ = grown;
+    capacity_ = bytes;
+    return true;
+  }
+
+  template <class T>
+  T* as() const { return static_cast<T*>(data_); }
+
+ private:
+  void* data_ = nullptr;
+  std::size_t capacity_ = 0;
+};
+
+// A table on the device and what it holds, so that only pieces that differ are sent.
+template <class T>
+class Table {
+  static_assert(std::is_trivially_copyable_v<T>);
+
+ public:
+  bool differs(const std::vector<T>& values) const { return values != known_; }
+
+  void upload(const std::vector<T>& values, bool in_capture, Stream stream) {
+    constexpr std::size_t kPerPiece = Piece::kBytes / sizeof(T);
+    if (memory_.reserve(values.size() * sizeof(T))) known_.clear();
+    for (std::size_t at = 0; at < values.size(); at += kPerPiece) {
+      const std::size_t count = std::min(values.size() - at, kPerPiece);
+      if (at + count <= known_.size() && std::equal(&values[at], &values[at] + count, &known_[at])) continue;
+      Piece piece;
+      std::memcpy(piece.bytes, &values[at], count * sizeof(T));
+      upload_kernel<<<1, kThreads, 0, stream>>>(reinterpret_cast<unsigned char*>(data() + at), piece,
+                                               static_cast<int>(count * sizeof(T)));
+      check(cudaGetLastError(), "upload");
+      replayed_ = replayed_ || in_capture;
+    }
+    // Every replay of a captured upload writes the table again, so that what it holds is no longer known.
+    known_ = replayed_ ? std::vector<T>{} : values;
+  }
+
+  T* data() const { return memory_.as<T>(); }
+
+ private:
+  DeviceMemory memory_;
+  std::vector<T> known_;
+  bool replayed_ = false;
+};
+
+}  // namespace
+
+struct MultiTensorStep::Tables {
+  Table<GroupOptions> groups;
+  Table<TensorRow> rows;
+  Table<const void*> grads;
+  Table<std::int64_t> first_unit;
+  Table<StepLimits> limits;
+  DeviceMemory unit_norms, unit_finite, tensor_norms, tensor_finite, constants, unit_sums, tensor_sums, status;
+  std::int64_t tensors = 0, units = 0;
+  bool norms = false;
+
+  View view() const {
+    return {tensors, groups.data(), rows.data(), grads.data(), first_unit.data(), limits.data(), unit_norms.as<double>(), unit_finite.as<int>(),
+            tensor_norms.as<double>(), tensor_finite.as<int>(), constants.as<Constants>(), unit_sums.as<double>(),
+            tensor_sums.as<StepSums>(), status.as<Status>()};
+  }
+};
+
+bool available() { return why_unavailable().empty(); }
+
+std::string why_unavailable() {
+  int count = 0;
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  if (error != cudaSuccess) return std::string("no CUDA device: ") + cudaGetErrorString(error);
+  return count > 0 ? "" : "no CUDA device";
+}
+
+MultiTensorStep::MultiTensorStep() {
+  if (const std::string why = why_unavailable(); !why.empty()) throw std::runtime_error(why);
+  tables_ = std::make_unique<Tables>();
+  const Status none;
+  tables_->status.reserve(sizeof(Status));
+  check(cudaMemcpy(tables_->status.as<Status>(), &none, sizeof(Status), cudaMemcpyHostToDevice), "cudaMemcpy");
+}
+
+MultiTensorStep::~MultiTensorStep() = default;
+
+void MultiTensorStep::prepare(std::span<const GroupOptions> groups, std::span<const TensorJob> jobs,
+                              const StepLimits& limits, Stream stream) {
+  Tables& t = *tables_;
+  std::vector<TensorRow> rows(jobs.size());
+  std::vector<const void*> grads(jobs.size());
+  std::vector<std::int64_t> sizes(jobs.size());
+  for (std::size_t j = 0; j < jobs.size(); ++j) {
+    const TensorJob& job = jobs[j];
+    if (job.group < 0 || static_cast<std::size_t>(job.group) >= groups.size())
+      throw std::invalid_argument("job " + std::to_string(j) + ": group " + std::to_string(job.group) + "; allowed: 0 to " +
+                                  std::to_string(static_cast<std::int64_t>(groups.size()) - 1));
+    rows[j] = {job.param, {job.state[0], job.state[1]}, job.step, job.size, job.group, job.dtype};
+    grads[j] = job.grad;
+    sizes[j] = job.size;
+  }
+  const std::vector<GroupOptions> options(groups.begin(), groups.end());
+  const std::vector<StepLimits> limit{limits};
+  const std::vector<std::int64_t> first = first_units(sizes);
+  const bool in_capture = capturing(stream);
+  if (in_capture && (t.groups.differs(options) || t.limits.differs(limit) || t.first_unit.differs(first)))
+    throw std::logic_error("options or sizes have changed since the last step: make one step before the capture begins");
+  t.tensors = static_cast<std::int64_t>(jobs.size());
+  t.units = first.back();
+  t.norms = limits.check_finite || limits.max_norm > 0.0;
+  const auto tensors = jobs.size();
+  const auto units = static_cast<std::size_t>(t.units);
+  t.unit_norms.reserve(units * sizeof(double));
+  t.unit_finite.reserve(units * sizeof(int));
+  t.tensor_norms.reserve(tensors * sizeof(double));
+  t.tensor_finite.reserve(tensors * sizeof(int));
+  t.constants.reserve(tensors * sizeof(Constants));
+  t.unit_sums.reserve(units * kSumCount * sizeof(double));
+  t.tensor_sums.reserve(tensors * sizeof(StepSums));
+  t.groups.upload(options, in_capture, stream);
+  t.rows.upload(rows, in_capture, stream);
+  t.grads.upload(grads, in_capture, stream);
+  t.first_unit.upload(first, in_capture, stream);
+  t.limits.upload(limit, in_capture, stream);
+}
+
+void MultiTensorStep::launch(bool sums, Stream stream) {
+  const Tables& t = *tables_;
+  if (t.tensors == 0) return;
+  const View view = t.view();
+  const auto units = static_cast<unsigned>(t.units);
+  const auto tensors = static_cast<unsigned>(t.tensors);
+  if (t.norms && units > 0) norm_kernel<<<units, kThreads, 0, stream>>>(view);
+  if (t.norms) tensor_norm_kernel<<<tensors, kThreads, 0, stream>>>(view);
+  setup_kernel<<<1, kThreads, 0, stream>>>(view, t.norms);
+  if (units > 0) {
+    if (sums)
+      step_kernel<true><<<units, kThreads, 0, stream>>>(view);
+    else
+      step_kernel<false><<<units, kThreads, 0, stream>>>(view);
+  }
+  if (sums) tensor_sums_kernel<<<tensors, kThreads, 0, stream>>>(view);
+  check(cudaGetLastError(), "step");
+}
+
+Status MultiTensorStep::status(Stream stream) const {
+  Status status;
+  check(cudaMemcpyAsync(&status, tables_->status.as<Status>(), sizeof(Status), cudaMemcpyDeviceToHost, stream), "status");
+  check(cudaStreamSynchronize(stream), "status");
+  return status;
+}
+
+std::vector<StepSums> MultiTensorStep::step_sums(Stream stream) const {
+  std::vector<StepSums> sums(static_cast<std::size_t>(tables_->tensors));
+  if (sums.empty()) return sums;
+  check(cudaMemcpyAsync(sums.data(), tables_->tensor_sums.as<StepSums>(), sums.size() * sizeof(StepSums),
+                        cudaMemcpyDeviceToHost, stream), "step_sums");
+  check(cudaStreamSynchronize(stream), "step_sums");
+  return sums;
+}
+
+}  // namespace scalevec::cuda

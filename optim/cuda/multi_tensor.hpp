@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "scalevec/optim/core/traces.hpp"
+#include "scalevec/optim/cuda/constants.hpp"
+#include "scalevec/optim/kernels/elementwise.hpp"
+
+struct CUstream_st;
+
+// The elementwise optimizer step on a CUDA device, over many tensors at once. No LibTorch here: raw device pointers. A
+// build without CUDA has the same functions: available() is false and constructing MultiTensorStep throws.
+namespace scalevec::cuda {
+
+using Stream = CUstream_st*;  // cudaStream_t; null is the default stream
+
+bool available();
+std::string why_unavailable();  // one line; empty if available
+
+// One tensor. All pointers are to device memory; `param` and `grad` have `dtype`, the states are float64 for float64 and
+// float32 otherwise.
+struct TensorJob {
+  kernels::Dtype dtype = kernels::Dtype::float32;
+  std::int32_t group = 0;  // index of its options
+  void* param = nullptr;
+  const void* grad = nullptr;
+  void* state[2] = {nullptr, nullptr};  // as many as the rule updates; sgd without momentum has none
+  std::int64_t* step = nullptr;         // steps made so far, counted by the device
+  std::int64_t size = 0;
+};
+
+struct StepLimits {
+  double max_norm = 0.0;     // 0: no clipping
+  bool check_finite = true;  // a gradient that is not finite makes the whole step a no-op, step counts included
+
+  bool operator==(const StepLimits&) const = default;
+};
+
+// Of the last launch.
+struct Status {
+  double grad_norm = kNoTrace;    // over the members of the clip norm, before clipping; NaN if the step did not need it
+  double clip_factor = 1.0;
+  std::int64_t bad_tensor = -1;   // first job whose gradient is not finite; -1: none, or not checked
+  std::int64_t refused_steps = 0; // no-ops since construction
+};
+
+// Two calls make a step. prepare() brings the tables on the device up to date: it uploads what differs from the last
+// call, as kernel arguments, and waits for nothing unless the number of tensors grew. launch() enqueues the kernels,
+// whose arguments are the tables' addresses: it can be captured in a CUDA graph, and after prepare() with another lr
+// the replayed graph uses it. A captured launch holds while prepare() is given tensors of the same sizes, and either
+// always or never limits that need norms.
+class MultiTensorStep {
+ public:
+  MultiTensorStep();  // on the current device; throws std::runtime_error with why_unavailable()
+  ~MultiTensorStep();
+  MultiTensorStep(const MultiTensorStep&) = delete;
+  MultiTensorStep& operator=(const MultiTensorStep&) = delete;
+
+  // Throws std::invalid_argument for a job without its group, and std::logic_error when a capturing stream would have to
+  // upload options: the captured upload would undo every later change of lr.
+  void prepare(std::span<const GroupOptions> groups, std::span<const TensorJob> jobs, const StepLimits& limits, Stream stream);
+
+  // With `sums`, also accumulates every job's StepSums.
+  void launch(bool sums, Stream stream);
+
+  // These wait for the stream. step_sums() has one entry per job, of the last launch with sums; zero if it was refused.
+  Status status(Stream stream) const;
+  std::vector<StepSums> step_sums(Stream stream) const;
+
+ private:
+  struct Tables;
+  std::unique_ptr<Tables> tables_;
+};
+
+}  // namespace scalevec::cuda

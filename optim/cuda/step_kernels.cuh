@@ -1,0 +1,281 @@
+#pragma once
+
+#include <type_traits>
+
+#include "scalevec/optim/cuda/layout.hpp"
+#include "scalevec/optim/cuda/multi_tensor.hpp"
+
+// The kernels of one step, in the order of their launch. Every sum is added in an order that the layout fixes, so that
+// a step gives the same bits each time. See layout.hpp for who takes which element.
+namespace scalevec::cuda {
+
+using kernels::Dtype;
+
+inline constexpr int kSumCount = 6;  // the sums of StepSums, in its order
+
+struct TensorRow {
+  void* param;
+  void* state[2];
+  std::int64_t* step;
+  std::int64_t size;
+  std::int32_t group;
+  Dtype dtype;
+
+  bool operator==(const TensorRow&) const = default;
+};
+
+// Addresses of the tables on the device.
+struct View {
+  std::int64_t tensors;
+  const GroupOptions* groups;
+  const TensorRow* rows;
+  const void* const* grads;
+  const std::int64_t* first_unit;
+  const StepLimits* limits;
+  double* unit_norms;     // Σg² of each unit
+  int* unit_finite;
+  double* tensor_norms;
+  int* tensor_finite;
+  Constants* constants;   // of each tensor
+  double* unit_sums;      // kSumCount for each unit
+  StepSums* tensor_sums;
+  Status* status;
+};
+
+template <class P>
+using Compute = std::conditional_t<std::is_same_v<P, double>, double, float>;
+
+// Sum of every thread's value, for all threads; `row` is shared memory.
+__device__ inline double block_sum(double value, double* row) {
+  const int thread = static_cast<int>(threadIdx.x);
+  __syncthreads();
+  row[thread] = value;
+  for (int width = kThreads / 2; width > 0; width /= 2) {
+    __syncthreads();
+    add_half(row, thread, width);
+  }
+  __syncthreads();
+  return row[0];
+}
+
+template <class T, class Op>
+__device__ T block_reduce(T value, T* row, Op op) {
+  const int thread = static_cast<int>(threadIdx.x);
+  __syncthreads();
+  row[thread] = value;
+  for (int width = kThreads / 2; width > 0; width /= 2) {
+    __syncthreads();
+    if (thread < width) row[thread] = op(row[thread], row[thread + width]);
+  }
+  __syncthreads();
+  return row[0];
+}
+
+// In double, where the square of a finite float is finite.
+template <class P>
+__device__ void square_sum(const P* __restrict__ grad, Range range, double& sum, int& finite) {
+  const int thread = static_cast<int>(threadIdx.x);
+  for (std::int64_t pass = 0; pass < passes_of(range); ++pass) {
+#pragma unroll
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const std::int64_t i = element(range, pass, lane, thread);
+      if (i >= range.end) continue;
+      const auto x = static_cast<double>(load(grad[i]));
+      finite &= isfinite(x) ? 1 : 0;
+      sum += x * x;
+    }
+  }
+}
+
+__global__ void __launch_bounds__(kThreads) norm_kernel(View v) {
+  __shared__ double row[kThreads];
+  const std::int64_t unit = blockIdx.x;
+  const std::int64_t tensor = tensor_of_unit(v.first_unit, v.tensors, unit);
+  const Range range = unit_range(unit - v.first_unit[tensor], v.rows[tensor].size);
+  const void* grad = v.grads[tensor];
+  double sum = 0.0;
+  int finite = 1;
+  switch (v.rows[tensor].dtype) {
+    case Dtype::float32: square_sum(static_cast<const float*>(grad), range, sum, finite); break;
+    case Dtype::float64: square_sum(static_cast<const double*>(grad), range, sum, finite); break;
+    case Dtype::bfloat16: square_sum(static_cast<const Bf16*>(grad), range, sum, finite); break;
+  }
+  sum = block_sum(sum, row);
+  finite = __syncthreads_and(finite);
+  if (threadIdx.x == 0) {
+    v.unit_norms[unit] = sum;
+    v.unit_finite[unit] = finite;
+  }
+}
+
+// One block per tensor.
+__global__ void __launch_bounds__(kThreads) tensor_norm_kernel(View v) {
+  __shared__ double row[kThreads];
+  const std::int64_t tensor = blockIdx.x;
+  double sum = 0.0;
+  int finite = 1;
+  for (std::int64_t u = v.first_unit[tensor] + threadIdx.x; u < v.first_unit[tensor + 1]; u += kThreads) {
+    sum += v.unit_norms[u];
+    finite &= v.unit_finite[u];
+  }
+  sum = block_sum(sum, row);
+  finite = __syncthreads_and(finite);
+  if (threadIdx.x == 0) {
+    v.tensor_norms[tensor] = sum;
+    v.tensor_finite[tensor] = finite;
+  }
+}
+
+// One block: global norm, clip factor, whether the step is made, then each tensor's step count and constants.
+__global__ void __launch_bounds__(kThreads) setup_kernel(View v, bool norms) {
+  __shared__ double row[kThreads];
+  __shared__ std::int64_t integer_row[kThreads];
+  const int thread = static_cast<int>(threadIdx.x);
+  double factor = 1.0, norm = kNoTrace;
+  std::int64_t bad = v.tensors;
+  if (norms) {
+    double max = 0.0, sum = 0.0;
+    for (std::int64_t j = thread; j < v.tensors; j += kThreads) {
+      if (v.limits->check_finite && !v.tensor_finite[j] && j < bad) bad = j;
+      if (!v.groups[v.rows[j].group].clip) continue;
+      max = fmax(max, v.tensor_norms[j]);
+      sum += v.tensor_norms[j];
+    }
+    bad = block_reduce(bad, integer_row, [](std::int64_t a, std::int64_t b) { return a < b ? a : b; });
+    max = block_reduce(max, row, [](double a, double b) { return fmax(a, b); });
+    sum = block_sum(sum, row);
+    if (isfinite(sum)) {
+      const int shift = sum_shift(max, v.tensors);
+      std::int64_t total = 0;
+      for (std::int64_t j = thread; j < v.tensors; j += kThreads)
+        if (v.groups[v.rows[j].group].clip) total += to_integer(v.tensor_norms[j], shift);
+      total = block_reduce(total, integer_row, [](std::int64_t a, std::int64_t b) { return a + b; });
+      sum = from_integer(total, shift);
+    }
+    norm = sqrt(sum);
+    factor = clip_factor_of(norm, v.limits->max_norm);
+  }
+  const bool refused = bad < v.tensors;
+  if (thread == 0) {
+    v.status->grad_norm = norm;
+    v.status->clip_factor = factor;
+    v.status->bad_tensor = refused ? bad : -1;
+    v.status->refused_steps += refused ? 1 : 0;
+  }
+  if (refused) return;
+  for (std::int64_t j = thread; j < v.tensors; j += kThreads) {
+    const std::int64_t step = *v.rows[j].step + 1;
+    *v.rows[j].step = step;
+    v.constants[j] = constants_at(v.groups[v.rows[j].group], factor, step);
+  }
+}
+
+// A thread's sums: in T over the lanes of a pass, then in double.
+template <class P, int kStates, bool kSums, class Rule>
+__device__ void apply(const TensorRow& tensor, const void* grads, Range range, double (&total)[kSumCount], Rule rule) {
+  using T = Compute<P>;
+  P* __restrict__ params = static_cast<P*>(tensor.param);
+  const P* __restrict__ gradients = static_cast<const P*>(grads);
+  T* __restrict__ state0 = static_cast<T*>(tensor.state[0]);
+  T* __restrict__ state1 = static_cast<T*>(tensor.state[1]);
+  const int thread = static_cast<int>(threadIdx.x);
+  for (std::int64_t pass = 0; pass < passes_of(range); ++pass) {
+    T p[kLanes], g[kLanes], a[kLanes], b[kLanes];
+#pragma unroll
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const std::int64_t i = element(range, pass, lane, thread);
+      p[lane] = g[lane] = a[lane] = b[lane] = T(0);
+      if (i >= range.end) continue;
+      p[lane] = load(params[i]);
+      g[lane] = load(gradients[i]);
+      if constexpr (kStates > 0) a[lane] = state0[i];
+      if constexpr (kStates > 1) b[lane] = state1[i];
+    }
+    T sum[kSumCount] = {};
+#pragma unroll
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const std::int64_t i = element(range, pass, lane, thread);
+      if (i >= range.end) continue;
+      T inv_denom = T(0);
+      P stored;
+      store(stored, rule(p[lane], g[lane], a[lane], b[lane], inv_denom));
+      params[i] = stored;
+      if constexpr (kStates > 0) state0[i] = a[lane];
+      if constexpr (kStates > 1) state1[i] = b[lane];
+      if constexpr (kSums) {
+        const T delta = load(stored) - p[lane];
+        sum[0] += g[lane] * g[lane];
+        sum[1] += p[lane] * p[lane];
+        sum[2] += delta * delta;
+        sum[3] += p[lane] * delta;
+        sum[4] += g[lane] * delta;
+        sum[5] += inv_denom;
+      }
+    }
+    if constexpr (kSums)
+      for (int k = 0; k < kSumCount; ++k) total[k] += static_cast<double>(sum[k]);
+  }
+}
+
+template <class P, bool kSums>
+__device__ void step_unit(const TensorRow& tensor, const void* grad, const Constants& c, Range range,
+                          double (&total)[kSumCount]) {
+  using T = Compute<P>;
+  switch (c.kind) {
+    case RuleKind::adamw: {
+      const auto r = c.adamw.template as<T>();
+      return apply<P, 2, kSums>(tensor, grad, range, total, [&](T p, T g, T& m, T& u, T& inv) { return r(p, g, m, u, inv); });
+    }
+    case RuleKind::sgd: {
+      const auto r = c.sgd.template as<T>();
+      const auto rule = [&](T p, T g, T& b, T&, T&) { return r(p, g, b); };
+      if (tensor.state[0] == nullptr) return apply<P, 0, kSums>(tensor, grad, range, total, rule);
+      return apply<P, 1, kSums>(tensor, grad, range, total, rule);
+    }
+    case RuleKind::signum: {
+      const auto r = c.signum.template as<T>();
+      return apply<P, 1, kSums>(tensor, grad, range, total, [&](T p, T g, T& b, T&, T&) { return r(p, g, b); });
+    }
+    case RuleKind::lion: {
+      const auto r = c.lion.template as<T>();
+      return apply<P, 1, kSums>(tensor, grad, range, total, [&](T p, T g, T& m, T&, T&) { return r(p, g, m); });
+    }
+  }
+}
+
+template <bool kSums>
+__global__ void __launch_bounds__(kThreads) step_kernel(View v) {
+  if (v.status->bad_tensor >= 0) return;
+  const std::int64_t unit = blockIdx.x;
+  const std::int64_t j = tensor_of_unit(v.first_unit, v.tensors, unit);
+  const TensorRow tensor = v.rows[j];
+  const Range range = unit_range(unit - v.first_unit[j], tensor.size);
+  double total[kSumCount] = {};
+  switch (tensor.dtype) {
+    case Dtype::float32: step_unit<float, kSums>(tensor, v.grads[j], v.constants[j], range, total); break;
+    case Dtype::float64: step_unit<double, kSums>(tensor, v.grads[j], v.constants[j], range, total); break;
+    case Dtype::bfloat16: step_unit<Bf16, kSums>(tensor, v.grads[j], v.constants[j], range, total); break;
+  }
+  if constexpr (kSums) {
+    __shared__ double row[kThreads];
+    for (int k = 0; k < kSumCount; ++k) {
+      const double sum = block_sum(total[k], row);
+      if (threadIdx.x == 0) v.unit_sums[unit * kSumCount + k] = sum;
+    }
+  }
+}
+
+// One block per tensor.
+__global__ void __launch_bounds__(kThreads) tensor_sums_kernel(View v) {
+  __shared__ double row[kThreads];
+  const std::int64_t j = blockIdx.x;
+  const bool refused = v.status->bad_tensor >= 0;
+  double total[kSumCount] = {};
+  for (std::int64_t u = v.first_unit[j] + threadIdx.x; u < v.first_unit[j + 1] && !refused; u += kThreads)
+    for (int k = 0; k < kSumCount; ++k) total[k] += v.unit_sums[u * kSumCount + k];
+  for (int k = 0; k < kSumCount; ++k) total[k] = block_sum(total[k], row);
+  if (threadIdx.x == 0)
+    v.tensor_sums[j] = StepSums{total[0], total[1], total[2], total[3], total[4], total[5], refused ? 0 : v.rows[j].size};
+}
+
+}  // namespace scalevec::cuda
