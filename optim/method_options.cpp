@@ -2,6 +2,7 @@
 
 #include <torch/serialize/archive.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <sstream>
@@ -67,10 +68,19 @@ std::string MethodOptions::error() const {
     }
     if (const auto* v = std::get_if<std::int64_t*>(&f.value)) {
       if (static_cast<double>(**v) >= f.low && static_cast<double>(**v) <= f.high) continue;
-      return std::string(f.name) + ": got " + std::to_string(**v) + "; allowed: [" + bound(f.low) + ", " + bound(f.high) + "]";
+      return std::string(f.name) + ": got " + std::to_string(**v) + "; allowed: [" + bound(f.low) + ", " +
+             bound(f.high) + "]";
     }
   }
-  if (decay_target_ != 0.0 && decay_target_ != 1.0) return "decay_target: got " + bound(decay_target_) + "; allowed: 0, 1";
+  for (const OptionField& f : const_cast<MethodOptions*>(this)->fields()) {
+    const auto* v = std::get_if<std::string*>(&f.value);
+    if (!v || std::find(f.choices.begin(), f.choices.end(), **v) != f.choices.end()) continue;
+    std::string allowed;
+    for (const std::string& word : f.choices) allowed += (allowed.empty() ? "" : ", ") + word;
+    return std::string(f.name) + ": got " + **v + "; allowed: " + allowed;
+  }
+  if (decay_target_ != 0.0 && decay_target_ != 1.0)
+    return "decay_target: got " + bound(decay_target_) + "; allowed: 0, 1";
   return {};
 }
 

@@ -1,7 +1,9 @@
 #include "scalevec/optim/methods.hpp"
 
+#include <cmath>
 #include <limits>
 
+#include "scalevec/optim/matrix_methods.hpp"
 #include "scalevec/optim/method.hpp"
 
 namespace scalevec {
@@ -9,27 +11,26 @@ namespace {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
 
-OptionField fraction(const char* name, double* value) { return {name, value, 0.0, 1.0, true, {}}; }
-OptionField nonnegative(const char* name, double* value) { return {name, value, 0.0, kInf, false, {}}; }
-
 template <class Options>
-class AdamMethod : public Method {
+class AdamMethod : public ElementwiseMethod {
  public:
   bool adaptive() const override { return true; }
   std::vector<std::string> buffers(const MethodOptions&) const override { return {"exp_avg", "exp_avg_sq"}; }
-  kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t step) const override {
+  kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay,
+                     std::int64_t step) const override {
     const auto& o = static_cast<const Options&>(options);
     return rules::AdamW<double>::at_step(decay, o.lr(), o.beta1(), o.beta2(), o.eps(), static_cast<double>(step));
   }
 };
 
-class SgdMethod : public Method {
+class SgdMethod : public ElementwiseMethod {
  public:
   std::vector<std::string> buffers(const MethodOptions& options) const override {
     if (static_cast<const SGDOptions&>(options).momentum() == 0.0) return {};
     return {"momentum_buffer"};
   }
-  kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t step) const override {
+  kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay,
+                     std::int64_t step) const override {
     const auto& o = static_cast<const SGDOptions&>(options);
     const bool plain = o.momentum() == 0.0;
     const double one_minus_dampening = plain || step == 1 ? 1.0 : 1.0 - o.dampening();
@@ -37,7 +38,7 @@ class SgdMethod : public Method {
   }
 };
 
-class LionMethod : public Method {
+class LionMethod : public ElementwiseMethod {
  public:
   std::vector<std::string> buffers(const MethodOptions&) const override { return {"exp_avg"}; }
   kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t) const override {
@@ -46,7 +47,7 @@ class LionMethod : public Method {
   }
 };
 
-class SignumMethod : public Method {
+class SignumMethod : public ElementwiseMethod {
  public:
   std::vector<std::string> buffers(const MethodOptions&) const override { return {"momentum_buffer"}; }
   kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t) const override {
@@ -55,11 +56,37 @@ class SignumMethod : public Method {
   }
 };
 
-template <class M>
-const Method& instance() {
-  static const M method;
-  return method;
-}
+// Algorithm 1's warm-ups, over `warmup` steps: α linearly from 0, β₃ so that its half-life goes linearly from β₁'s.
+class AdEMAMixMethod : public ElementwiseMethod {
+ public:
+  bool adaptive() const override { return true; }
+  std::vector<std::string> buffers(const MethodOptions&) const override {
+    return {"exp_avg_fast", "exp_avg_slow", "exp_avg_sq"};
+  }
+  kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay,
+                     std::int64_t step) const override {
+    const auto& o = static_cast<const AdEMAMixOptions&>(options);
+    const double t = static_cast<double>(step);
+    const double alpha = step < o.alpha_warmup() ? o.alpha() * t / static_cast<double>(o.alpha_warmup()) : o.alpha();
+    return rules::AdEMAMix<double>{decay,
+                                   1.0 - o.beta1(),
+                                   o.beta2(),
+                                   1.0 - o.beta2(),
+                                   1.0 - beta3_at(o, step),
+                                   o.lr() / (1.0 - std::pow(o.beta1(), t)),
+                                   o.lr() * alpha,
+                                   1.0 / std::sqrt(1.0 - std::pow(o.beta2(), t)),
+                                   o.eps()};
+  }
+
+ private:
+  static double beta3_at(const AdEMAMixOptions& o, std::int64_t step) {
+    // β = 0 has no half-life to start from: its limit is β₃ = 0 until the end of the warm-up.
+    if (step >= o.beta3_warmup()) return o.beta3();
+    const double done = static_cast<double>(step) / static_cast<double>(o.beta3_warmup());
+    return std::exp(1.0 / ((1.0 - done) / std::log(o.beta1()) + done / std::log(o.beta3())));
+  }
+};
 
 template <class Options>
 std::vector<OptionField> with_adam_fields(std::vector<OptionField> fields, double* beta1, double* beta2, double* eps) {
@@ -71,11 +98,12 @@ std::vector<OptionField> with_adam_fields(std::vector<OptionField> fields, doubl
 
 }  // namespace
 
-const Method& AdamWOptions::implementation() const { return instance<AdamMethod<AdamWOptions>>(); }
-const Method& AdamOptions::implementation() const { return instance<AdamMethod<AdamOptions>>(); }
-const Method& SGDOptions::implementation() const { return instance<SgdMethod>(); }
-const Method& LionOptions::implementation() const { return instance<LionMethod>(); }
-const Method& SignumOptions::implementation() const { return instance<SignumMethod>(); }
+const Method& AdamWOptions::implementation() const { return method_instance<AdamMethod<AdamWOptions>>(); }
+const Method& AdamOptions::implementation() const { return method_instance<AdamMethod<AdamOptions>>(); }
+const Method& SGDOptions::implementation() const { return method_instance<SgdMethod>(); }
+const Method& LionOptions::implementation() const { return method_instance<LionMethod>(); }
+const Method& SignumOptions::implementation() const { return method_instance<SignumMethod>(); }
+const Method& AdEMAMixOptions::implementation() const { return method_instance<AdEMAMixMethod>(); }
 
 std::vector<OptionField> AdamWOptions::fields() {
   return with_adam_fields<AdamWOptions>(MethodOptions::fields(), &beta1_, &beta2_, &eps_);
@@ -106,6 +134,15 @@ std::vector<OptionField> SignumOptions::fields() {
   return fields;
 }
 
+std::vector<OptionField> AdEMAMixOptions::fields() {
+  auto fields = with_adam_fields<AdEMAMixOptions>(MethodOptions::fields(), &beta1_, &beta2_, &eps_);
+  fields.push_back(fraction("beta3", &beta3_));
+  fields.push_back(nonnegative("alpha", &alpha_));
+  fields.push_back({"alpha_warmup", &alpha_warmup_, 0.0, kInf, false, {}});
+  fields.push_back({"beta3_warmup", &beta3_warmup_, 0.0, kInf, false, {}});
+  return fields;
+}
+
 std::unique_ptr<MethodOptions> make_method_options(std::string_view method) {
   std::unique_ptr<MethodOptions> options;
   if (method == "adamw") options = std::make_unique<AdamWOptions>();
@@ -113,10 +150,16 @@ std::unique_ptr<MethodOptions> make_method_options(std::string_view method) {
   if (method == "sgd") options = std::make_unique<SGDOptions>();
   if (method == "lion") options = std::make_unique<LionOptions>();
   if (method == "signum") options = std::make_unique<SignumOptions>();
+  if (method == "ademamix") options = std::make_unique<AdEMAMixOptions>();
+  if (method == "muon") options = std::make_unique<MuonOptions>();
+  if (method == "normuon") options = std::make_unique<NorMuonOptions>();
+  if (method == "soap") options = std::make_unique<SOAPOptions>();
   if (options) options->set_weight_decay(0.0);
   return options;
 }
 
-std::vector<std::string> method_names() { return {"adamw", "adam", "sgd", "lion", "signum"}; }
+std::vector<std::string> method_names() {
+  return {"adamw", "adam", "sgd", "lion", "signum", "ademamix", "muon", "normuon", "soap"};
+}
 
 }  // namespace scalevec

@@ -3,8 +3,8 @@
 #include "scalevec/optim/method_options.hpp"
 #include "scalevec/optim/optimizer.hpp"
 
-// The elementwise methods: options and optimizer class of each. Every constructor takes lr; other defaults are PyTorch's
-// where PyTorch has the method. Shared options: see MethodOptions.
+// The elementwise methods: options and optimizer class of each. Every constructor takes lr; other defaults are
+// PyTorch's where PyTorch has the method. Shared options: see MethodOptions.
 namespace scalevec {
 
 // Adam with decoupled decay (Loshchilov & Hutter, arXiv 1711.05101). State: 8 bytes per float parameter.
@@ -109,6 +109,40 @@ class SignumOptions : public MethodOptionsOf<SignumOptions> {
   double momentum_ = 0.9;
 };
 
+// AdEMAMix (Pagliardini et al., arXiv 2409.03137): AdamW with a second, slow mean of the gradient. Defaults are those
+// of the authors' code. State: 12 bytes per float parameter.
+class AdEMAMixOptions : public MethodOptionsOf<AdEMAMixOptions> {
+ public:
+  AdEMAMixOptions(double lr = 1e-3) : MethodOptionsOf<AdEMAMixOptions>(lr, 0.0, DecayCoupling::lr) {}
+  std::string_view method() const override { return "ademamix"; }
+  const Method& implementation() const override;
+  std::vector<OptionField> fields() override;
+
+  double beta1() const { return beta1_; }
+  double beta2() const { return beta2_; }
+  double beta3() const { return beta3_; }
+  double alpha() const { return alpha_; }
+  double eps() const { return eps_; }
+  std::int64_t alpha_warmup() const { return alpha_warmup_; }
+  std::int64_t beta3_warmup() const { return beta3_warmup_; }
+  AdEMAMixOptions& beta1(double value) { return set(beta1_, value); }
+  AdEMAMixOptions& beta2(double value) { return set(beta2_, value); }
+  AdEMAMixOptions& beta3(double value) { return set(beta3_, value); }
+  AdEMAMixOptions& alpha(double value) { return set(alpha_, value); }
+  AdEMAMixOptions& eps(double value) { return set(eps_, value); }
+  AdEMAMixOptions& alpha_warmup(std::int64_t value) { return set(alpha_warmup_, value); }
+  AdEMAMixOptions& beta3_warmup(std::int64_t value) { return set(beta3_warmup_, value); }
+
+ private:
+  double beta1_ = 0.9;             // decay of the fast mean of g
+  double beta2_ = 0.999;           // decay of the mean of g²
+  double beta3_ = 0.9999;          // decay of the slow mean of g
+  double alpha_ = 2.0;             // weight of the slow mean; the paper's own runs take 4 to 10
+  double eps_ = 1e-8;              // added to √v̂
+  std::int64_t alpha_warmup_ = 0;  // steps over which α rises from 0; the paper takes the whole run
+  std::int64_t beta3_warmup_ = 0;  // steps over which β₃ rises from β₁; the paper takes the whole run
+};
+
 // An optimizer of one method for all its parameters; a group given with options of another method trains by that one.
 template <class Options>
 class SingleMethodOptimizer : public Optimizer {
@@ -124,5 +158,6 @@ using Adam = SingleMethodOptimizer<AdamOptions>;
 using SGD = SingleMethodOptimizer<SGDOptions>;
 using Lion = SingleMethodOptimizer<LionOptions>;
 using Signum = SingleMethodOptimizer<SignumOptions>;
+using AdEMAMix = SingleMethodOptimizer<AdEMAMixOptions>;
 
 }  // namespace scalevec

@@ -19,8 +19,8 @@ struct NamedParam {
 
 using RoleOf = std::function<ParamRole(const std::string& name, const torch::Tensor& tensor)>;
 
-// The parameters of `module` that require a gradient, each once (a tied tensor under its first name), with the role that
-// `role_of` states. Throws std::invalid_argument naming a parameter whose role contradicts itself.
+// The parameters of `module` that require a gradient, each once (a tied tensor under its first name), with the role
+// that `role_of` states. Throws std::invalid_argument naming a parameter whose role contradicts itself.
 std::vector<NamedParam> named_params(const torch::nn::Module& module, const RoleOf& role_of);
 
 }  // namespace scalevec

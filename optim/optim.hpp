@@ -5,6 +5,7 @@
 #include "scalevec/optim/core/param_role.hpp"
 #include "scalevec/optim/core/schedule.hpp"
 #include "scalevec/optim/core/traces.hpp"
+#include "scalevec/optim/matrix_methods.hpp"
 #include "scalevec/optim/methods.hpp"
 #include "scalevec/optim/named_param.hpp"
 #include "scalevec/optim/optimizer.hpp"

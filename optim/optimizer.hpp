@@ -11,10 +11,13 @@
 #include <vector>
 
 #include "scalevec/optim/core/traces.hpp"
+#include "scalevec/optim/core/update_rules.hpp"
 #include "scalevec/optim/method_options.hpp"
 #include "scalevec/optim/named_param.hpp"
 
 namespace scalevec {
+
+struct ParamState;
 
 // Thrown by step() before any parameter or state has changed.
 struct NonFiniteGradient : std::runtime_error {
@@ -28,11 +31,12 @@ struct NonFiniteGradient : std::runtime_error {
 // and real; a parameter without a gradient is left alone and keeps its step count.
 class Optimizer : public torch::optim::Optimizer {
  public:
-  // Groups without options take `defaults`. Throws std::invalid_argument for a duplicate parameter, options of a foreign
-  // type or out of range.
-  Optimizer(const std::vector<torch::optim::OptimizerParamGroup>& groups, std::unique_ptr<MethodOptions> defaults);
+  // Groups without options take `defaults`. Throws std::invalid_argument for a duplicate parameter, options of a
+  // foreign type or out of range, a tensor that its method cannot train. `names` as in set_names().
+  Optimizer(const std::vector<torch::optim::OptimizerParamGroup>& groups, std::unique_ptr<MethodOptions> defaults,
+            const std::vector<NamedParam>& names = {});
 
-  // Names and roles for traces and messages; a parameter not named here is "param.G.I" (group, index).
+  // Names and roles for traces, messages and row blocks; a parameter not named here is "param.G.I" (group, index).
   void set_names(const std::vector<NamedParam>& params);
 
   // Runs the closure, if any, once with gradients enabled and returns its loss; then updates every parameter. Gradients
@@ -43,8 +47,8 @@ class Optimizer : public torch::optim::Optimizer {
   void set_max_norm(double max_norm) { max_norm_ = max_norm; }
   double max_norm() const { return max_norm_; }
 
-  // Whether step() refuses gradients that are not finite; on by default. With both this and clipping off, the step reads
-  // each gradient once only.
+  // Whether step() refuses gradients that are not finite; on by default. With both this and clipping off, the step
+  // reads each gradient once only.
   void set_check_finite(bool on) { check_finite_ = on; }
 
   // Every group's lr becomes initial_lr · factor: how a Schedule is applied.
@@ -76,18 +80,27 @@ class Optimizer : public torch::optim::Optimizer {
  private:
   struct Identity {
     std::string name;
-    std::string group;
+    std::string group = "params";
+    std::int64_t row_blocks = 1;
   };
   struct Slot;
 
   void check_layout();
   std::vector<Slot> slots_with_gradients();
   void clip_and_check(std::vector<Slot>& slots);
+  rules::Decay<double> decay_of(const MethodOptions& options) const;
+  void step_elementwise(const std::vector<Slot>& slots, const std::vector<ParamState*>& states,
+                        std::vector<StepSums>& sums);
+  void step_matrices(const std::vector<Slot>& slots, const std::vector<ParamState*>& states,
+                     std::vector<StepSums>& sums);
+  void step_matrix_batch(const std::vector<Slot>& slots, const std::vector<ParamState*>& states,
+                         const std::vector<size_t>& members, std::vector<StepSums>& sums);
   void record_traces(const std::vector<Slot>& slots, const std::vector<StepSums>& sums);
+  Identity identity(const torch::Tensor& param) const;
   std::string name_of(const torch::Tensor& param, size_t group, size_t index) const;
 
   std::unordered_map<const void*, Identity> identities_;
-  std::vector<size_t> checked_layout_;  // group sizes at the last check
+  std::vector<const void*> checked_layout_;  // options and parameters of the groups at the last check
   double max_norm_ = 0.0;
   bool check_finite_ = true;
   bool trace_ = false;

@@ -6,12 +6,14 @@
 #include <sstream>
 
 #include "scalevec/optim/config/json_reader.hpp"
+#include "scalevec/optim/method.hpp"
 
 namespace scalevec {
 namespace {
 
 template <class E>
-std::vector<E> words(JsonReader& in, const char* key, std::optional<E> (*parse)(std::string_view), const char* allowed) {
+std::vector<E> words(JsonReader& in, const char* key, std::optional<E> (*parse)(std::string_view),
+                     const char* allowed) {
   std::vector<E> out;
   if (in.has(key) && in.strings(key, {}).empty()) in.fail(key, std::string("one or more of ") + allowed);
   for (const std::string& word : in.strings(key, {})) {
@@ -32,7 +34,8 @@ RoleMatch read_match(JsonReader in) {
   match.part = words<ScalePart>(in, "part", parse_scale_part, "none, value, magnitude, direction");
   match.name = in.strings("name", {});
   for (const char* key : {"site", "layer", "name"})
-    if (in.has(key) && match.site.empty() && match.layer.empty() && match.name.empty()) in.fail(key, "at least one entry");
+    if (in.has(key) && match.site.empty() && match.layer.empty() && match.name.empty())
+      in.fail(key, "at least one entry");
   in.finish();
   return match;
 }
@@ -44,8 +47,7 @@ void read_field(JsonReader& in, const OptionField& field) {
   if (auto* i = std::get_if<std::int64_t*>(&field.value)) **i = in.integer(field.name, **i, range);
   if (auto* s = std::get_if<std::string*>(&field.value)) **s = in.choice(field.name, **s, field.choices);
   if (auto* c = std::get_if<DecayCoupling*>(&field.value))
-    **c = *parse_decay_coupling(
-        in.choice(field.name, std::string(to_string(**c)), {"l2", "lr", "independent", "lr2"}));
+    **c = *parse_decay_coupling(in.choice(field.name, std::string(to_string(**c)), {"l2", "lr", "independent", "lr2"}));
 }
 
 // lr comes from the policy and its multiplier, and η_0 from it.
@@ -57,7 +59,8 @@ void read_options(JsonReader& in, MethodOptions& options) {
   for (const OptionField& field : options.fields()) {
     if (given_by_policy(field)) continue;
     read_field(in, field);
-    if (std::string_view(field.name) == "decay_target" && options.decay_target() != 0.0 && options.decay_target() != 1.0)
+    if (std::string_view(field.name) == "decay_target" && options.decay_target() != 0.0 &&
+        options.decay_target() != 1.0)
       in.fail("decay_target", "0, 1");
   }
 }
@@ -161,7 +164,8 @@ RolePolicy RolePolicy::from_json(std::string_view text, const std::string& path)
   for (JsonReader& rule : rules) {
     PolicyRule out;
     out.match = read_match(rule.object("match"));
-    const std::string method = rule.choice("method", defaults.choice("method", "adamw", method_names()), method_names());
+    const std::string method =
+        rule.choice("method", defaults.choice("method", "adamw", method_names()), method_names());
     out.lr_mult = rule.number("lr_mult", 1.0, Range::at_least(0.0));
     auto options = make_method_options(method);
     read_options(defaults, *options);
@@ -197,7 +201,10 @@ std::vector<PolicyRow> RolePolicy::resolve(const std::vector<NamedParam>& params
                         std::to_string(best[1]) + " (" + rules[best[1]].match.text() + ") both match " + who +
                         " equally closely; add a field to the one that should win");
     const PolicyRule& rule = rules[best[0]];
-    rows.push_back({param.name, param.tensor.sizes().vec(), param.tensor.numel(), param.role, best[0], rule.lr_mult, rule.options});
+    const std::string misfit = shape_error(*rule.options, param.tensor.sizes(), param.role.row_blocks);
+    if (!misfit.empty()) throw ConfigError(who + ": " + misfit + " (rule " + std::to_string(best[0]) + ")");
+    rows.push_back({param.name, param.tensor.sizes().vec(), param.tensor.numel(), param.role, best[0], rule.lr_mult,
+                    rule.options});
   }
   return rows;
 }
@@ -207,7 +214,8 @@ std::string describe(const RolePolicy& policy, const std::vector<PolicyRow>& row
   for (size_t r = 0; r < policy.rules.size(); ++r) {
     if (std::none_of(rows.begin(), rows.end(), [&](const PolicyRow& row) { return row.rule == r; })) continue;
     const MethodOptions& o = *policy.rules[r].options;
-    out += (out.empty() ? "" : " ") + policy.rules[r].match.text() + ": " + std::string(o.method()) + ", lr " + number(o.lr());
+    out += (out.empty() ? "" : " ") + policy.rules[r].match.text() + ": " + std::string(o.method()) + ", lr " +
+           number(o.lr());
     if (policy.rules[r].lr_mult != 1.0) out += " (" + number(policy.rules[r].lr_mult) + " times the base)";
     if (o.weight_decay() == 0.0)
       out += ", no decay";
@@ -232,8 +240,7 @@ std::unique_ptr<Optimizer> make_optimizer(const std::vector<NamedParam>& params,
   }
   auto defaults = make_method_options("adamw");
   defaults->set_lr(policy.lr);
-  auto optimizer = std::make_unique<Optimizer>(groups, std::move(defaults));
-  optimizer->set_names(params);
+  auto optimizer = std::make_unique<Optimizer>(groups, std::move(defaults), params);
   optimizer->set_max_norm(policy.max_norm);
   return optimizer;
 }

@@ -45,8 +45,8 @@ struct PolicyRow {
   std::shared_ptr<const MethodOptions> options;
 };
 
-// Rules from roles to methods and their options. A rule that gives a name glob wins over one that does not, then the one
-// with more fields; a tie is an error that names both, and so is a parameter that no rule matches.
+// Rules from roles to methods and their options. A rule that gives a name glob wins over one that does not, then the
+// one with more fields; a tie is an error that names both, and so is a parameter that no rule matches.
 struct RolePolicy {
   double lr = 0.0;
   double max_norm = 0.0;  // global clip norm; 0: no clipping

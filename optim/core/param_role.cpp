@@ -57,6 +57,7 @@ std::string describe(const ParamRole& role) {
   if (role.side != ScaleSide::none) text += " " + std::string(to_string(role.side));
   if (!role.site.empty()) text += " " + role.site;
   if (role.layer >= 0) text += " layer " + std::to_string(role.layer);
+  if (role.row_blocks != 1) text += " of " + std::to_string(role.row_blocks) + " row blocks";
   return text;
 }
 
@@ -67,6 +68,7 @@ std::string trace_group(const ParamRole& role) {
 }
 
 std::string role_error(const ParamRole& role) {
+  if (role.row_blocks < 1) return "row_blocks: got " + std::to_string(role.row_blocks) + "; allowed: at least 1";
   if (role.kind == ParamKind::scale) {
     if (role.norm_class == NormClass::none) return "a scale needs norm_class input or output";
     return {};

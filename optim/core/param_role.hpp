@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -26,6 +27,7 @@ struct ParamRole {
   int layer = -1;    // block index from 0; -1 outside the blocks
   ScaleSide side = ScaleSide::none;
   ScalePart part = ScalePart::none;
+  std::int64_t row_blocks = 1;  // equal blocks of rows that are maps of their own: 3 for stacked Q, K, V
 
   bool operator==(const ParamRole&) const = default;
 };

@@ -36,12 +36,13 @@ template <class T>
 struct AdamW {
   Decay<T> decay;
   T one_minus_beta1, beta2, one_minus_beta2;
-  T step_size;        // η/(1 − β₁ᵗ)
-  T inv_sqrt_bias2;   // 1/√(1 − β₂ᵗ)
+  T step_size;       // η/(1 − β₁ᵗ)
+  T inv_sqrt_bias2;  // 1/√(1 − β₂ᵗ)
   T eps;
 
   // Constants of step t ≥ 1.
-  SCALEVEC_HD static AdamW at_step(const Decay<double>& d, double lr, double beta1, double beta2, double eps, double t) {
+  SCALEVEC_HD static AdamW at_step(const Decay<double>& d, double lr, double beta1, double beta2, double eps,
+                                   double t) {
     return AdamW{d.as<T>(),
                  T(1.0 - beta1),
                  T(beta2),
@@ -53,8 +54,8 @@ struct AdamW {
 
   template <class U>
   SCALEVEC_HD constexpr AdamW<U> as() const {
-    return {decay.template as<U>(), U(one_minus_beta1), U(beta2), U(one_minus_beta2), U(step_size), U(inv_sqrt_bias2),
-            U(eps)};
+    return {decay.template as<U>(), U(one_minus_beta1), U(beta2), U(one_minus_beta2),
+            U(step_size),           U(inv_sqrt_bias2),  U(eps)};
   }
 
   // Also gives inv_denom = 1/(√v̂ + ε), of which the trace adaptive_lr is the mean times η.
@@ -125,6 +126,68 @@ struct Lion {
     m += one_minus_beta2 * (grad - m);
     return decayed(decay, p) - lr * sign(direction);
   }
+};
+
+// AdEMAMix (arXiv 2409.03137, Algorithm 1): AdamW whose numerator is m̂₁ + αm₂, m₂ a second, slower mean of g'.
+template <class T>
+struct AdEMAMix {
+  Decay<T> decay;
+  T one_minus_beta1, beta2, one_minus_beta2, one_minus_beta3;
+  T fast_size;       // η/(1 − β₁ᵗ)
+  T slow_size;       // ηα
+  T inv_sqrt_bias2;  // 1/√(1 − β₂ᵗ)
+  T eps;
+
+  template <class U>
+  SCALEVEC_HD constexpr AdEMAMix<U> as() const {
+    return {decay.template as<U>(), U(one_minus_beta1), U(beta2), U(one_minus_beta2), U(one_minus_beta3), U(fast_size),
+            U(slow_size),           U(inv_sqrt_bias2),  U(eps)};
+  }
+
+  // Also gives inv_denom = 1/(√v̂ + ε).
+  SCALEVEC_HD T operator()(T p, T g, T& fast, T& slow, T& v, T& inv_denom) const {
+    const T grad = effective_grad(decay, p, g);
+    fast += one_minus_beta1 * (grad - fast);
+    slow += one_minus_beta3 * (grad - slow);
+    v = beta2 * v + one_minus_beta2 * grad * grad;
+    inv_denom = T(1) / (std::sqrt(v) * inv_sqrt_bias2 + eps);
+    return decayed(decay, p) - (fast_size * fast + slow_size * slow) * inv_denom;
+  }
+};
+
+// The first pass of a matrix method: m ← μm + (1 − μ)g' and the mean that its update is formed from,
+// u = (1 − mix)g' + mix·m (mix = μ is Nesterov's, 1 the momentum, 0 the gradient). p stays.
+template <class T>
+struct Momentum {
+  Decay<T> decay;
+  T one_minus_momentum, mix;
+
+  template <class U>
+  SCALEVEC_HD constexpr Momentum<U> as() const {
+    return {decay.template as<U>(), U(one_minus_momentum), U(mix)};
+  }
+
+  SCALEVEC_HD T operator()(T p, T g, T& m, T& u) const {
+    const T grad = effective_grad(decay, p, g);
+    m += one_minus_momentum * (grad - m);
+    // Exact at both ends.
+    u = mix < T(0.5) ? grad + mix * (m - grad) : m - (T(1) - mix) * (m - grad);
+    return p;
+  }
+};
+
+// The last pass of a matrix method: p ← p − shrink·(p − target) − scale·u. The gradient enters the sums only.
+template <class T>
+struct ApplyUpdate {
+  Decay<T> decay;
+  T scale;
+
+  template <class U>
+  SCALEVEC_HD constexpr ApplyUpdate<U> as() const {
+    return {decay.template as<U>(), U(scale)};
+  }
+
+  SCALEVEC_HD constexpr T operator()(T p, T u) const { return decayed(decay, p) - scale * u; }
 };
 
 }  // namespace scalevec::rules

@@ -52,7 +52,8 @@ void step(std::span<const Job> jobs, std::span<StepSums> sums, const ParallelFor
   std::vector<StepSums> partial(sums.empty() ? 0 : units.size());
   parallel_for(static_cast<std::int64_t>(units.size()), [&](std::int64_t u) {
     const Unit& unit = units[static_cast<std::size_t>(u)];
-    table.step_chunk(jobs[unit.job], unit.begin, unit.end, sums.empty() ? nullptr : &partial[static_cast<std::size_t>(u)]);
+    table.step_chunk(jobs[unit.job], unit.begin, unit.end,
+                     sums.empty() ? nullptr : &partial[static_cast<std::size_t>(u)]);
   });
   for (StepSums& s : sums) s = StepSums{};
   for (std::size_t u = 0; u < partial.size(); ++u) sums[units[u].job] += partial[u];

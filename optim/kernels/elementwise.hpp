@@ -15,7 +15,8 @@ namespace scalevec::kernels {
 
 enum class Dtype : std::uint8_t { float32, float64, bfloat16 };
 
-using Rule = std::variant<rules::AdamW<double>, rules::Sgd<double>, rules::Signum<double>, rules::Lion<double>>;
+using Rule = std::variant<rules::AdamW<double>, rules::Sgd<double>, rules::Signum<double>, rules::Lion<double>,
+                          rules::AdEMAMix<double>, rules::Momentum<double>, rules::ApplyUpdate<double>>;
 
 // One tensor's step. `param` and `grad` have `dtype`; the states are float64 for float64 and float32 otherwise.
 struct Job {
@@ -23,7 +24,7 @@ struct Job {
   Dtype dtype = Dtype::float32;
   void* param = nullptr;
   const void* grad = nullptr;
-  void* state[2] = {nullptr, nullptr};  // as many as the rule updates
+  void* state[3] = {nullptr, nullptr, nullptr};  // as many as the rule has, in its order
   std::int64_t size = 0;
 };
 

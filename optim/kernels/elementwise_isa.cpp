@@ -39,6 +39,7 @@ inline __attribute__((always_inline)) void apply(const Job& job, std::int64_t be
   const P* __restrict__ g = static_cast<const P*>(job.grad);
   T* __restrict__ s0 = static_cast<T*>(job.state[0]);
   T* __restrict__ s1 = static_cast<T*>(job.state[1]);
+  T* __restrict__ s2 = static_cast<T*>(job.state[2]);
   double total[6] = {};
   for (std::int64_t from = begin; from < end; from += kBlock) {
     const std::int64_t to = from + kBlock < end ? from + kBlock : end;
@@ -49,10 +50,12 @@ inline __attribute__((always_inline)) void apply(const Job& job, std::int64_t be
       const T grad = load(g[i]);
       T a = kStates > 0 ? s0[i] : T(0);
       T b = kStates > 1 ? s1[i] : T(0);
+      T c = kStates > 2 ? s2[i] : T(0);
       T inv_denom = 0;
-      store(p[i], rule(old_p, grad, a, b, inv_denom));
+      store(p[i], rule(old_p, grad, a, b, c, inv_denom));
       if constexpr (kStates > 0) s0[i] = a;
       if constexpr (kStates > 1) s1[i] = b;
+      if constexpr (kStates > 2) s2[i] = c;
       if constexpr (kSums) {
         const T delta = load(p[i]) - old_p;
         gg += grad * grad;
@@ -72,44 +75,44 @@ inline __attribute__((always_inline)) void apply(const Job& job, std::int64_t be
       total[5] += static_cast<double>(inv);
     }
   }
-  if constexpr (kSums)
-    *sums = StepSums{total[0], total[1], total[2], total[3], total[4], total[5], end - begin};
+  if constexpr (kSums) *sums = StepSums{total[0], total[1], total[2], total[3], total[4], total[5], end - begin};
 }
+
+// A rule's call as apply() makes it, whatever states the rule has.
+#define SCALEVEC_CALL(...) \
+  [r](T p, T g, T & a, T & b, T & c, T & inv) __attribute__((always_inline)) { return r(__VA_ARGS__); }
 
 template <class P, bool kSums>
 void step_typed(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums) {
   using T = Compute<P>;
-  switch (job.rule.index()) {
-    case 0: {
-      const auto r = std::get_if<0>(&job.rule)->template as<T>();
-      return apply<P, 2, kSums>(job, begin, end, sums, [r](T p, T g, T& m, T& v, T& inv) __attribute__((always_inline)) {
-        return r(p, g, m, v, inv);
-      });
-    }
-    case 1: {
-      const auto r = std::get_if<1>(&job.rule)->template as<T>();
-      if (job.state[0] == nullptr)
-        return apply<P, 0, kSums>(job, begin, end, sums, [r](T p, T g, T& b, T&, T&) __attribute__((always_inline)) {
-          return r(p, g, b);
-        });
-      return apply<P, 1, kSums>(job, begin, end, sums, [r](T p, T g, T& b, T&, T&) __attribute__((always_inline)) {
-        return r(p, g, b);
-      });
-    }
-    case 2: {
-      const auto r = std::get_if<2>(&job.rule)->template as<T>();
-      return apply<P, 1, kSums>(job, begin, end, sums, [r](T p, T g, T& b, T&, T&) __attribute__((always_inline)) {
-        return r(p, g, b);
-      });
-    }
-    case 3: {
-      const auto r = std::get_if<3>(&job.rule)->template as<T>();
-      return apply<P, 1, kSums>(job, begin, end, sums, [r](T p, T g, T& m, T&, T&) __attribute__((always_inline)) {
-        return r(p, g, m);
-      });
-    }
+  if (const auto* rule = std::get_if<rules::AdamW<double>>(&job.rule)) {
+    const auto r = rule->template as<T>();
+    apply<P, 2, kSums>(job, begin, end, sums, SCALEVEC_CALL(p, g, a, b, inv));
+  } else if (const auto* rule = std::get_if<rules::Sgd<double>>(&job.rule)) {
+    const auto r = rule->template as<T>();
+    if (job.state[0] == nullptr)
+      apply<P, 0, kSums>(job, begin, end, sums, SCALEVEC_CALL(p, g, a));
+    else
+      apply<P, 1, kSums>(job, begin, end, sums, SCALEVEC_CALL(p, g, a));
+  } else if (const auto* rule = std::get_if<rules::Signum<double>>(&job.rule)) {
+    const auto r = rule->template as<T>();
+    apply<P, 1, kSums>(job, begin, end, sums, SCALEVEC_CALL(p, g, a));
+  } else if (const auto* rule = std::get_if<rules::Lion<double>>(&job.rule)) {
+    const auto r = rule->template as<T>();
+    apply<P, 1, kSums>(job, begin, end, sums, SCALEVEC_CALL(p, g, a));
+  } else if (const auto* rule = std::get_if<rules::AdEMAMix<double>>(&job.rule)) {
+    const auto r = rule->template as<T>();
+    apply<P, 3, kSums>(job, begin, end, sums, SCALEVEC_CALL(p, g, a, b, c, inv));
+  } else if (const auto* rule = std::get_if<rules::Momentum<double>>(&job.rule)) {
+    const auto r = rule->template as<T>();
+    apply<P, 2, kSums>(job, begin, end, sums, SCALEVEC_CALL(p, g, a, b));
+  } else if (const auto* rule = std::get_if<rules::ApplyUpdate<double>>(&job.rule)) {
+    const auto r = rule->template as<T>();
+    apply<P, 1, kSums>(job, begin, end, sums, SCALEVEC_CALL(p, a));
   }
 }
+
+#undef SCALEVEC_CALL
 
 template <class P>
 void step_dtype(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums) {
@@ -121,9 +124,12 @@ void step_dtype(const Job& job, std::int64_t begin, std::int64_t end, StepSums* 
 
 void step_chunk(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums) {
   switch (job.dtype) {
-    case Dtype::float32: return step_dtype<float>(job, begin, end, sums);
-    case Dtype::float64: return step_dtype<double>(job, begin, end, sums);
-    case Dtype::bfloat16: return step_dtype<Bf16>(job, begin, end, sums);
+    case Dtype::float32:
+      return step_dtype<float>(job, begin, end, sums);
+    case Dtype::float64:
+      return step_dtype<double>(job, begin, end, sums);
+    case Dtype::bfloat16:
+      return step_dtype<Bf16>(job, begin, end, sums);
   }
 }
 
@@ -153,9 +159,12 @@ double square_sum_typed(const GradView& view, std::int64_t begin, std::int64_t e
 
 double square_sum(const GradView& view, std::int64_t begin, std::int64_t end) {
   switch (view.dtype) {
-    case Dtype::float32: return square_sum_typed<float>(view, begin, end);
-    case Dtype::float64: return square_sum_typed<double>(view, begin, end);
-    case Dtype::bfloat16: return square_sum_typed<Bf16>(view, begin, end);
+    case Dtype::float32:
+      return square_sum_typed<float>(view, begin, end);
+    case Dtype::float64:
+      return square_sum_typed<double>(view, begin, end);
+    case Dtype::bfloat16:
+      return square_sum_typed<Bf16>(view, begin, end);
   }
   return 0;
 }

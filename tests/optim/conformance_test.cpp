@@ -20,34 +20,48 @@ using Groups = std::vector<torch::optim::OptimizerParamGroup>;
 struct Case {
   const char* name;
   std::function<std::unique_ptr<MethodOptions>()> options;
+  bool matrices_only = false;
 };
 
 template <class Options>
-Case make_case(const char* name, Options options) {
-  return {name, [options] { return std::make_unique<Options>(options); }};
+Case make_case(const char* name, Options options, bool matrices_only = false) {
+  return {name, [options] { return std::make_unique<Options>(options); }, matrices_only};
 }
 
 std::vector<Case> cases() {
   std::vector<Case> list;
   for (const auto coupling : {DecayCoupling::l2, DecayCoupling::lr, DecayCoupling::independent, DecayCoupling::lr2}) {
     list.push_back(make_case("adamw", AdamWOptions(1e-2).weight_decay(0.1).decay_coupling(coupling)));
-    list.push_back(make_case("sgd", SGDOptions(1e-2).momentum(0.9).weight_decay(0.1).decay_coupling(coupling).decay_target(1)));
+    list.push_back(
+        make_case("sgd", SGDOptions(1e-2).momentum(0.9).weight_decay(0.1).decay_coupling(coupling).decay_target(1)));
   }
   list.push_back(make_case("adam", AdamOptions(1e-2)));
   list.push_back(make_case("sgd plain", SGDOptions(1e-2)));
   list.push_back(make_case("sgd nesterov", SGDOptions(1e-2).momentum(0.9).nesterov(true)));
   list.push_back(make_case("lion", LionOptions(1e-2).weight_decay(0.1)));
   list.push_back(make_case("signum", SignumOptions(1e-2).weight_decay(0.1)));
+  list.push_back(make_case("ademamix", AdEMAMixOptions(1e-2).weight_decay(0.1).alpha_warmup(5).beta3_warmup(5)));
+  for (const auto coupling : {DecayCoupling::l2, DecayCoupling::lr, DecayCoupling::independent, DecayCoupling::lr2})
+    list.push_back(make_case("muon", MuonOptions(1e-2).decay_coupling(coupling).decay_target(1), true));
+  list.push_back(make_case("muon float32", MuonOptions(1e-2).coefficients("polar_express").precision("float32"), true));
+  list.push_back(make_case("normuon", NorMuonOptions(1e-2).weight_decay(0.1), true));
+  list.push_back(make_case("soap", SOAPOptions(1e-2).precondition_frequency(2).max_precond_dim(200), true));
   return list;
 }
 
-// Shapes that cross chunk and block borders, a scalar and an empty tensor.
-std::vector<Tensor> make_params(torch::Dtype dtype = torch::kFloat32) {
+// Shapes that cross the borders of chunks, blocks and tiles, a scalar and an empty tensor.
+std::vector<Tensor> make_params(torch::Dtype dtype = torch::kFloat32, bool matrices_only = false) {
+  using Shapes = std::vector<std::vector<std::int64_t>>;
+  const Shapes any{{131, 257}, {300}, {}, {0, 4}, {17, 3}}, matrices{{131, 257}, {1025, 260}, {1, 1}, {0, 4}, {17, 3}};
   torch::manual_seed(5);
   std::vector<Tensor> params;
-  for (const auto& shape : std::vector<std::vector<std::int64_t>>{{131, 257}, {300}, {}, {0, 4}, {17, 3}})
+  for (const auto& shape : matrices_only ? matrices : any)
     params.push_back(torch::randn(shape, torch::kFloat64).to(dtype).requires_grad_(true));
   return params;
+}
+
+std::vector<Tensor> make_params(const Case& c, torch::Dtype dtype = torch::kFloat32) {
+  return make_params(dtype, c.matrices_only);
 }
 
 void set_grads(const std::vector<Tensor>& params, int step) {
@@ -86,7 +100,7 @@ std::string message_of(const std::function<void()>& f) {
 TEST_CASE("saved and loaded in mid-run, a run continues bit for bit") {
   for (const Case& c : cases()) {
     INFO(c.name);
-    auto whole = make_params(), parts = make_params();
+    auto whole = make_params(c), parts = make_params(c);
     auto one = make(c, whole);
     run(*one, whole, 0, 8);
     auto first = make(c, parts);
@@ -99,7 +113,7 @@ TEST_CASE("saved and loaded in mid-run, a run continues bit for bit") {
     run(*second, parts, 4, 8);
     CHECK(same(whole, parts));
 
-    auto third = make_params();
+    auto third = make_params(c);
     auto by_name = make(c, third);
     run(*by_name, third, 0, 4);
     auto state = by_name->named_state();
@@ -114,7 +128,7 @@ TEST_CASE("saved and loaded in mid-run, a run continues bit for bit") {
 TEST_CASE("a parameter without gradient is left alone and keeps its step count") {
   for (const Case& c : cases()) {
     INFO(c.name);
-    auto params = make_params(), reference = make_params();
+    auto params = make_params(c), reference = make_params(c);
     auto optimizer = make(c, params);
     set_grads(params, 0);
     const Tensor before = params[1].detach().clone();
@@ -135,7 +149,7 @@ TEST_CASE("results do not depend on the number of threads nor on the order of pa
   const int threads = at::get_num_threads();
   for (const Case& c : cases()) {
     INFO(c.name);
-    auto a = make_params(), b = make_params();
+    auto a = make_params(c), b = make_params(c);
     auto one = make(c, a);
     one->set_max_norm(0.5);
     auto reversed = std::vector<Tensor>(b.rbegin(), b.rend());
@@ -163,7 +177,7 @@ TEST_CASE("sums equal those of copies before and after, under clipping and decay
   for (const Case& c : cases())
     for (const auto dtype : {torch::kFloat32, torch::kFloat64, torch::kBFloat16}) {
       INFO(c.name << " " << c10::toString(dtype));
-      auto params = make_params(dtype);
+      auto params = make_params(c, dtype);
       auto optimizer = make(c, params);
       optimizer->set_max_norm(1.0);
       run(*optimizer, params, 0, 3);
@@ -194,7 +208,7 @@ TEST_CASE("sums equal those of copies before and after, under clipping and decay
 
 TEST_CASE("gradients in memory are not modified and the closure is called once") {
   for (const Case& c : cases()) {
-    auto params = make_params();
+    auto params = make_params(c);
     auto optimizer = make(c, params);
     optimizer->set_max_norm(0.1);
     int calls = 0;
@@ -215,7 +229,7 @@ TEST_CASE("gradients in memory are not modified and the closure is called once")
 TEST_CASE("a gradient that is not finite is named before anything changes") {
   for (const Case& c : cases())
     for (const double bad : {std::nan(""), std::numeric_limits<double>::infinity()}) {
-      auto params = make_params();
+      auto params = make_params(c);
       auto optimizer = make(c, params);
       run(*optimizer, params, 0, 2);
       const auto state_before = optimizer->named_state();
@@ -248,7 +262,7 @@ TEST_CASE("memory layouts give the same values") {
     std::vector<Tensor> ends;
     for (int layout = 0; layout < 3; ++layout) {
       Tensor p = value.clone();
-      if (layout == 1) p = value.t().contiguous().t();                        // dense, transposed
+      if (layout == 1) p = value.t().contiguous().t();                              // dense, transposed
       if (layout == 2) p = torch::empty({30, 80}).slice(1, 0, 80, 2).copy_(value);  // holes in memory
       p = p.detach().requires_grad_(true);
       auto optimizer = make(c, {p});
@@ -266,7 +280,7 @@ TEST_CASE("memory layouts give the same values") {
 TEST_CASE("groups, late groups and schedulers of torch::optim work") {
   for (const Case& c : cases()) {
     INFO(c.name);
-    auto params = make_params();
+    auto params = make_params(c);
     auto optimizer = make(c, {params[0]});
     torch::optim::StepLR scheduler(*optimizer, 1, 0.5);
     set_grads(params, 0);
@@ -301,21 +315,30 @@ TEST_CASE("lr changed between steps changes the next step") {
 TEST_CASE("what cannot be trained is refused by name") {
   auto options = [] { return std::make_unique<AdamWOptions>(); };
   const Tensor p = torch::zeros({3}).requires_grad_(true);
-  CHECK(message_of([&] { Optimizer(Groups{{std::vector<Tensor>{p, p}}}, options()); }).find("param.0.1") != std::string::npos);
+  CHECK(message_of([&] {
+          Optimizer(Groups{{std::vector<Tensor>{p, p}}}, options());
+        }).find("param.0.1") != std::string::npos);
   const Tensor half = torch::zeros({3}, torch::kFloat16).requires_grad_(true);
-  CHECK(message_of([&] { Optimizer(Groups{{std::vector<Tensor>{half}}}, options()); }).find("float32, float64, bfloat16") != std::string::npos);
+  CHECK(message_of([&] {
+          Optimizer(Groups{{std::vector<Tensor>{half}}}, options());
+        }).find("float32, float64, bfloat16") != std::string::npos);
   const Tensor complex = torch::zeros({3}, torch::kComplexFloat).requires_grad_(true);
-  CHECK(message_of([&] { Optimizer(Groups{{std::vector<Tensor>{complex}}}, options()); }).find("complex") != std::string::npos);
-  CHECK(message_of([&] { Optimizer(Groups{{std::vector<Tensor>{p}}}, std::make_unique<AdamWOptions>(AdamWOptions(1e-3).beta2(1.0))); }).find("beta2: got 1; allowed: [0, 1)") != std::string::npos);
+  CHECK(message_of([&] { Optimizer(Groups{{std::vector<Tensor>{complex}}}, options()); }).find("complex") !=
+        std::string::npos);
+  CHECK(message_of([&] {
+          Optimizer(Groups{{std::vector<Tensor>{p}}}, std::make_unique<AdamWOptions>(AdamWOptions(1e-3).beta2(1.0)));
+        }).find("beta2: got 1; allowed: [0, 1)") != std::string::npos);
   Optimizer optimizer(Groups{{std::vector<Tensor>{p}}}, options());
   p.mutable_grad() = torch::tensor({0.0f, 1.0f, 0.0f}).to_sparse();
   CHECK(message_of([&] { optimizer.step(); }).find("sparse") != std::string::npos);
 }
 
 TEST_CASE("a group keeps its own options beside the defaults") {
-  const Tensor a = torch::ones({1}, torch::kFloat64).requires_grad_(true), b = torch::ones({1}, torch::kFloat64).requires_grad_(true);
-  AdamW optimizer(Groups{{{a}, std::make_unique<AdamWOptions>(AdamWOptions(0.5).weight_decay(0).eps(0))}, {std::vector<Tensor>{b}}},
-                  AdamWOptions(0.25).weight_decay(0).eps(0));
+  const Tensor a = torch::ones({1}, torch::kFloat64).requires_grad_(true),
+               b = torch::ones({1}, torch::kFloat64).requires_grad_(true);
+  AdamW optimizer(
+      Groups{{{a}, std::make_unique<AdamWOptions>(AdamWOptions(0.5).weight_decay(0).eps(0))}, {std::vector<Tensor>{b}}},
+      AdamWOptions(0.25).weight_decay(0).eps(0));
   a.mutable_grad() = torch::ones({1}, torch::kFloat64);
   b.mutable_grad() = torch::ones({1}, torch::kFloat64);
   optimizer.step();

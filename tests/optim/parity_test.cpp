@@ -53,7 +53,8 @@ double worst_difference(const std::string& name, const Options& first, const Opt
     const std::vector<double> expected = fixture()["cases"][name][key];
     const Tensor end = p.detach().to(torch::kFloat64).flatten();
     for (size_t i = 0; i < expected.size(); ++i)
-      worst = std::max(worst, std::abs(end[static_cast<std::int64_t>(i)].item<double>() - expected[i]) / std::max(1.0, std::abs(expected[i])));
+      worst = std::max(worst, std::abs(end[static_cast<std::int64_t>(i)].item<double>() - expected[i]) /
+                                  std::max(1.0, std::abs(expected[i])));
   }
   return worst;
 }

@@ -19,7 +19,8 @@ std::vector<NamedParam> model() {
           param("layers.0.q", {ParamKind::matrix, NormClass::none, "attn.q", 0}, {4, 4}),
           param("layers.1.up", {ParamKind::matrix, NormClass::none, "ffn.up", 1}, {4, 4}),
           param("layers.0.norm", {ParamKind::scale, NormClass::input, "attn", 0, ScaleSide::before, ScalePart::value}),
-          param("layers.0.q_norm", {ParamKind::scale, NormClass::output, "attn.q_norm", 0, ScaleSide::after, ScalePart::value})};
+          param("layers.0.q_norm",
+                {ParamKind::scale, NormClass::output, "attn.q_norm", 0, ScaleSide::after, ScalePart::value})};
 }
 
 std::string error_of(const std::string& json) {
@@ -60,7 +61,8 @@ TEST_CASE("the rule with more matched fields wins, and a name glob over roles") 
 }
 
 TEST_CASE("a tie and a parameter without a rule are errors that name them") {
-  const std::string tie = error_of(R"({"lr": 1, "rules": [{"match": {}}, {"match": {"kind": "matrix"}}, {"match": {"layer": 1}}]})");
+  const std::string tie =
+      error_of(R"({"lr": 1, "rules": [{"match": {}}, {"match": {"kind": "matrix"}}, {"match": {"layer": 1}}]})");
   CHECK(has(tie, "layers.1.up"));
   CHECK(has(tie, "rules 1 (kind=matrix) and 2 (layer=1)"));
   const std::string none = error_of(R"({"lr": 1, "rules": [{"match": {"kind": ["matrix", "embedding"]}}]})");
@@ -68,12 +70,16 @@ TEST_CASE("a tie and a parameter without a rule are errors that name them") {
 }
 
 TEST_CASE("wrong policies are refused with path, value and what is allowed") {
-  CHECK(has(error_of(R"({"lr": 1, "rules": [{"match": {}, "weigth_decay": 0.1}]})"), "rules[0].weigth_decay: unknown key; did you mean \"weight_decay\"?"));
+  CHECK(has(error_of(R"({"lr": 1, "rules": [{"match": {}, "weigth_decay": 0.1}]})"),
+            "rules[0].weigth_decay: unknown key; did you mean \"weight_decay\"?"));
   CHECK(has(error_of(R"({"lr": -1, "rules": [{"match": {}}]})"), "lr: got -1; allowed: a number, at least 0"));
-  CHECK(has(error_of(R"({"lr": 1, "rules": [{"match": {"kind": "gain"}}]})"), "rules[0].match.kind: got \"gain\"; allowed: embedding"));
+  CHECK(has(error_of(R"({"lr": 1, "rules": [{"match": {"kind": "gain"}}]})"),
+            "rules[0].match.kind: got \"gain\"; allowed: embedding"));
   CHECK(has(error_of(R"({"lr": 1, "rules": [{"match": {}, "method": "adamv"}]})"), "allowed: adamw, adam"));
-  CHECK(has(error_of(R"({"lr": 1, "rules": [{"match": {}, "decay_target": 0.5}]})"), "decay_target: got 0.5; allowed: 0, 1"));
-  CHECK(has(error_of(R"({"lr": 1, "rules": [{"match": {}, "beta1": 1.0}]})"), "beta1: got 1.0; allowed: a number, [0, 1)"));
+  CHECK(has(error_of(R"({"lr": 1, "rules": [{"match": {}, "decay_target": 0.5}]})"),
+            "decay_target: got 0.5; allowed: 0, 1"));
+  CHECK(has(error_of(R"({"lr": 1, "rules": [{"match": {}, "beta1": 1.0}]})"),
+            "beta1: got 1.0; allowed: a number, [0, 1)"));
   CHECK(has(error_of(R"({"lr": 1, "rules": [{"match": {}, "momentum": 0.9}]})"), "rules[0].momentum: unknown key"));
   CHECK(has(error_of(R"({"lr": 1, "rules": []})"), "rules"));
   CHECK(has(error_of(R"({"lr": 1, "rules": [{"match": {}}], "lr": 2})"), "given twice"));
@@ -114,7 +120,8 @@ TEST_CASE("couplings and targets act as their formulas say over a schedule") {
       const auto params = std::vector<NamedParam>{param("p", {ParamKind::matrix}, {3})};
       params[0].tensor.detach().fill_(4.0);
       const RolePolicy policy = RolePolicy::from_json(
-          std::string(R"({"lr": 0.25, "rules": [{"match": {}, "method": "sgd", "lr_mult": 2, "weight_decay": 0.1, "decay_coupling": ")") +
+          std::string(
+              R"({"lr": 0.25, "rules": [{"match": {}, "method": "sgd", "lr_mult": 2, "weight_decay": 0.1, "decay_coupling": ")") +
           coupling + R"(", "decay_target": )" + std::to_string(static_cast<int>(target)) + "}]}");
       auto optimizer = make_optimizer(params, policy);
       double p = 4.0;
@@ -135,7 +142,9 @@ TEST_CASE("couplings and targets act as their formulas say over a schedule") {
 
 TEST_CASE("a parameter's traces carry its name, group and method") {
   const auto params = model();
-  auto optimizer = make_optimizer(params, RolePolicy::from_json(R"({"lr": 0.1, "rules": [{"match": {}}, {"match": {"kind": "scale"}, "lr_mult": 3}]})"));
+  auto optimizer = make_optimizer(
+      params,
+      RolePolicy::from_json(R"({"lr": 0.1, "rules": [{"match": {}}, {"match": {"kind": "scale"}, "lr_mult": 3}]})"));
   for (const auto& p : params) p.tensor.mutable_grad() = torch::ones_like(p.tensor);
   optimizer->trace_next_step();
   optimizer->step();
@@ -148,7 +157,9 @@ TEST_CASE("a parameter's traces carry its name, group and method") {
       CHECK(row.method == "adamw");
     }
   CHECK(optimizer->group_traces().size() == 4);
-  const auto words = describe(RolePolicy::from_json(R"({"lr": 0.1, "rules": [{"match": {}, "weight_decay": 0.1}]})"), RolePolicy::from_json(R"({"lr": 0.1, "rules": [{"match": {}, "weight_decay": 0.1}]})").resolve(params));
+  const auto words =
+      describe(RolePolicy::from_json(R"({"lr": 0.1, "rules": [{"match": {}, "weight_decay": 0.1}]})"),
+               RolePolicy::from_json(R"({"lr": 0.1, "rules": [{"match": {}, "weight_decay": 0.1}]})").resolve(params));
   CHECK(has(words, "everything: adamw, lr 0.1, decay 0.1 toward 0 (coupling lr)"));
   optimizer->step();
   CHECK(optimizer->traces().size() == 5);

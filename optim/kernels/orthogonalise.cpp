@@ -1,0 +1,87 @@
+#include "scalevec/optim/kernels/orthogonalise.hpp"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "scalevec/optim/kernels/elementwise.hpp"
+#include "scalevec/optim/kernels/matrix_products.hpp"
+#include "scalevec/optim/kernels/parallel.hpp"
+
+namespace scalevec::kernels {
+namespace {
+
+using torch::Tensor;
+
+constexpr NewtonSchulz kQuintic{3.4445, -4.7750, 2.0315};
+
+constexpr std::array<NewtonSchulz, 8> kPolarExpress{{{8.28721201814563, -23.595886519098837, 17.300387312530933},
+                                                     {4.107059111542203, -2.9478499167379106, 0.5448431082926601},
+                                                     {3.9486908534822946, -2.908902115962949, 0.5518191394370137},
+                                                     {3.3184196573706015, -2.488488024314874, 0.51004894012372},
+                                                     {2.300652019954817, -1.6689039845747493, 0.4188073119525673},
+                                                     {1.891301407787398, -1.2679958271945868, 0.37680408948524835},
+                                                     {1.8750014808534479, -1.2500016453999487, 0.3750001645474248},
+                                                     {1.875, -1.25, 0.375}}};
+
+double frobenius_norm(const Tensor& x) {
+  const Dtype dtype = x.scalar_type() == torch::kFloat64   ? Dtype::float64
+                      : x.scalar_type() == torch::kFloat32 ? Dtype::float32
+                                                           : Dtype::bfloat16;
+  const GradView view{dtype, x.const_data_ptr(), x.numel()};
+  return std::sqrt(squared_norms({&view, 1}, parallel_for)[0]);
+}
+
+}  // namespace
+
+OrthogonaliseOptions orthogonalise_options(std::string_view coefficients, std::int64_t steps) {
+  OrthogonaliseOptions options;
+  if (coefficients == "quintic") {
+    options.steps.assign(static_cast<size_t>(steps), kQuintic);
+    return options;
+  }
+  constexpr double safety = 1.01;
+  options.norm_factor = safety;
+  for (std::int64_t k = 0; k < steps; ++k) {
+    const NewtonSchulz& s = kPolarExpress[std::min<size_t>(static_cast<size_t>(k), kPolarExpress.size() - 1)];
+    const bool last = static_cast<size_t>(k) + 1 >= kPolarExpress.size();
+    options.steps.push_back(last ? s
+                                 : NewtonSchulz{s.a / safety, s.b / std::pow(safety, 3), s.c / std::pow(safety, 5)});
+  }
+  return options;
+}
+
+void orthogonalise(Tensor& matrix, const OrthogonaliseOptions& options) {
+  const bool converted = options.dtype != matrix.scalar_type();
+  Tensor x = converted ? at::empty_like(matrix, matrix.options().dtype(options.dtype)) : matrix;
+  const auto strips = [&](auto body) {
+    for_row_strips(matrix.size(0), [&](std::int64_t begin, std::int64_t rows) {
+      Tensor to = x.narrow(0, begin, rows), from = matrix.narrow(0, begin, rows);
+      body(to, from);
+    });
+  };
+  if (converted) strips([](Tensor& to, Tensor& from) { to.copy_(from); });
+  // The norm in the iteration's type and of the converted matrix, as PyTorch takes it: bfloat16's quintic steps move
+  // small singular values enough for another rounding to show.
+  double norm = frobenius_norm(x) * options.norm_factor;
+  if (options.dtype == torch::kBFloat16) norm = static_cast<double>(c10::BFloat16(static_cast<float>(norm)));
+  strips([norm = std::max(norm, options.eps)](Tensor& to, Tensor&) { to.div_(norm); });
+  const std::int64_t m = std::min(matrix.size(0), matrix.size(1));
+  Tensor gram = at::empty({m, m}, x.options()), polynomial = at::empty_like(gram), next = at::empty_like(x);
+  const bool tall = matrix.size(0) > matrix.size(1);
+  for (const NewtonSchulz& s : options.steps) {
+    symmetric_product(gram, tall ? x.t() : x);
+    symmetric_product(polynomial, gram, s.c, gram, s.b);
+    if (tall)
+      product(next, x, polynomial, x, s.a);
+    else
+      product(next, polynomial, x, x, s.a);
+    std::swap(x, next);
+  }
+  if (!x.is_same(matrix)) strips([](Tensor& to, Tensor& from) { from.copy_(to); });
+}
+
+}  // namespace scalevec::kernels
