@@ -81,7 +81,6 @@ class AdEMAMixMethod : public ElementwiseMethod {
 
  private:
   static double beta3_at(const AdEMAMixOptions& o, std::int64_t step) {
-    // β = 0 has no half-life to start from: its limit is β₃ = 0 until the end of the warm-up.
     if (step >= o.beta3_warmup()) return o.beta3();
     const double done = static_cast<double>(step) / static_cast<double>(o.beta3_warmup());
     return std::exp(1.0 / ((1.0 - done) / std::log(o.beta1()) + done / std::log(o.beta3())));

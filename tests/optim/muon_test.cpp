@@ -174,7 +174,8 @@ TEST_CASE("the Polar Express converges to the polar factor of the SVD") {
 }
 
 TEST_CASE("NorMuon follows a double reference") {
-  for (const auto& [scaling, rows, factor] : {std::tuple("original", "norm", 2.0), {"match_rms_adamw", "rms", 1.0}})
+  for (const auto& [scaling, rows, factor] :
+       {std::tuple("original", "norm", 2.0), std::tuple("match_rms_adamw", "rms", 1.0)})
     for (const auto coupling : {DecayCoupling::l2, DecayCoupling::lr}) {
       INFO(scaling);
       reference::Muon muon;
