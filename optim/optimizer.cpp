@@ -6,7 +6,7 @@
 #include <cmath>
 #include <set>
 
-#include "scalevec/optim/kernels/parallel.hpp"
+#include "scalevec/optim/matrix/parallel.hpp"
 #include "scalevec/optim/method.hpp"
 
 namespace scalevec {

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <limits>
 
-#include "scalevec/optim/kernels/matrix_products.hpp"
-#include "scalevec/optim/kernels/parallel.hpp"
+#include "scalevec/optim/matrix/parallel.hpp"
+#include "scalevec/optim/matrix/products.hpp"
 #include "scalevec/optim/matrix_methods.hpp"
 #include "scalevec/optim/method.hpp"
 

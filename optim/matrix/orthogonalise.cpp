@@ -1,4 +1,4 @@
-#include "scalevec/optim/kernels/orthogonalise.hpp"
+#include "scalevec/optim/matrix/orthogonalise.hpp"
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -8,8 +8,8 @@
 #include <cmath>
 
 #include "scalevec/optim/kernels/elementwise.hpp"
-#include "scalevec/optim/kernels/matrix_products.hpp"
-#include "scalevec/optim/kernels/parallel.hpp"
+#include "scalevec/optim/matrix/parallel.hpp"
+#include "scalevec/optim/matrix/products.hpp"
 
 namespace scalevec::kernels {
 namespace {

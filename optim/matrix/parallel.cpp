@@ -1,4 +1,4 @@
-#include "scalevec/optim/kernels/parallel.hpp"
+#include "scalevec/optim/matrix/parallel.hpp"
 
 #include <ATen/Parallel.h>
 #include <torch/types.h>
