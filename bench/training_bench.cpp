@@ -1,14 +1,40 @@
-// What traces cost: training steps with a traced step every 10, with every step traced, and without, interleaved.
-// `scripts/bench.sh training` prints the ratios.
+// What traces cost. Blocks of ten steps without traces, with one traced step, and with every step traced take turns in
+// one session, so that each round gives paired ratios: between sessions the memory's placement alone moves a step by
+// more than traces cost. `scripts/bench.sh training` prints the medians and their intervals.
 #include <ATen/Parallel.h>
 #include <benchmark/benchmark.h>
+#include <malloc.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cmath>
+#include <string>
+#include <vector>
 
 #include "scalevec/experiments/train/session.hpp"
 
 namespace {
 
-// Ten steps, of which every `every`-th is traced (0: none).
-void ten_steps(benchmark::State& state, int width, int layers, int every) {
+constexpr std::array<int, 3> kTraceEvery{0, 10, 1};  // 0: none
+
+double ten_steps(scalevec::Session& session, int every) {
+  const auto start = std::chrono::steady_clock::now();
+  for (int step = 0; step < 10; ++step) session.step(every > 0 && step % every == 0);
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// Median, and the order statistics that hold it with 95 % confidence whatever the distribution.
+void report(benchmark::State& state, const std::string& name, std::vector<double> ratios) {
+  std::sort(ratios.begin(), ratios.end());
+  const auto n = static_cast<double>(ratios.size());
+  const auto low = static_cast<size_t>(std::max(0.0, std::floor(n / 2 - 0.98 * std::sqrt(n))));
+  state.counters[name] = ratios[ratios.size() / 2];
+  state.counters[name + "_low"] = ratios[low];
+  state.counters[name + "_high"] = ratios[ratios.size() - 1 - low];
+}
+
+void traces(benchmark::State& state, int width, int layers) {
   at::set_num_threads(2);
   scalevec::Session session(scalevec::read_run_config(
       {{"model", {{"vocab_size", 256}, {"width", width}, {"layers", layers}, {"heads", width / 32}, {"qk_norm", true}}},
@@ -16,20 +42,40 @@ void ten_steps(benchmark::State& state, int width, int layers, int every) {
        {"sequence_length", 128},
        {"batch_size", 16},
        {"steps", 1'000'000},
-       {"optimizer", {{"lr", 1e-3}, {"max_norm", 1.0}, {"rules", {{{"match", nlohmann::json::object()}}}}}}}));
-  for (auto _ : state)
-    for (int step = 0; step < 10; ++step) session.step(every > 0 && step % every == 0);
+       {"optimizer",
+        {{"lr", 1e-3},
+         {"max_norm", 1.0},
+         {"rules", nlohmann::json::array({nlohmann::json{{"match", nlohmann::json::object()}}})}}}}));
+  for (const int every : kTraceEvery) ten_steps(session, every);
+  std::vector<double> every_10, every_step;
+  size_t round = 0;
+  for (auto _ : state) {
+    std::array<double, 3> seconds{};
+    for (size_t k = 0; k < 3; ++k) {
+      const size_t block = (k + round) % 3;  // each kind stands first, second and last equally often
+      seconds[block] = ten_steps(session, kTraceEvery[block]);
+    }
+    ++round;
+    every_10.push_back(seconds[1] / seconds[0]);
+    every_step.push_back(seconds[2] / seconds[0]);
+  }
+  report(state, "traced_every_10", every_10);
+  report(state, "traced_every_step", every_step);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  // As the program does.
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
   benchmark::Initialize(&argc, argv);
-  for (const auto& [width, layers] : {std::pair(64, 2), std::pair(128, 4), std::pair(256, 4)})
-    for (const auto& [name, every] : {std::pair("untraced", 0), std::pair("traced_every_10", 10), std::pair("traced_every_step", 1)})
-      benchmark::RegisterBenchmark(("width_" + std::to_string(width) + "_layers_" + std::to_string(layers) + "/" + name).c_str(),
-                                   [width = width, layers = layers, every = every](benchmark::State& s) { ten_steps(s, width, layers, every); })
-          ->Unit(benchmark::kMillisecond)
-          ->UseRealTime();
+  for (const auto& [width, layers, rounds] : {std::tuple(64, 2, 90), std::tuple(128, 4, 45), std::tuple(256, 4, 24)})
+    benchmark::RegisterBenchmark(
+        ("width_" + std::to_string(width) + "_layers_" + std::to_string(layers)).c_str(),
+        [width = width, layers = layers](benchmark::State& s) { traces(s, width, layers); })
+        ->Iterations(rounds)
+        ->Unit(benchmark::kMillisecond)
+        ->UseRealTime();
   benchmark::RunSpecifiedBenchmarks();
 }

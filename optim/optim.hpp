@@ -10,3 +10,4 @@
 #include "scalevec/optim/named_param.hpp"
 #include "scalevec/optim/optimizer.hpp"
 #include "scalevec/optim/role_policy.hpp"
+#include "scalevec/optim/roles_by_module.hpp"

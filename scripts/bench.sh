@@ -9,6 +9,7 @@ shift
 scripts/bootstrap.sh
 scripts/build.sh dev "bench_$what"
 result=build/dev/bench_$what.json
-"build/dev/bin/bench_$what" --benchmark_repetitions=9 --benchmark_enable_random_interleaving=true \
-  --benchmark_out="$result" --benchmark_out_format=json "$@" >/dev/null
+interleave=()  # the training benchmark takes its turns itself
+[[ $what == optimizers ]] && interleave=(--benchmark_repetitions=9 --benchmark_enable_random_interleaving=true)
+"build/dev/bin/bench_$what" "${interleave[@]}" --benchmark_out="$result" --benchmark_out_format=json "$@" >/dev/null
 python3 bench/ratios.py "$what" "$result"

@@ -1,0 +1,9 @@
+#pragma once
+
+// Everything that needs no LibTorch: roles, schedules, decay, update rules, traces, random numbers.
+#include "scalevec/optim/core/decay.hpp"
+#include "scalevec/optim/core/param_role.hpp"
+#include "scalevec/optim/core/random.hpp"
+#include "scalevec/optim/core/schedule.hpp"
+#include "scalevec/optim/core/traces.hpp"
+#include "scalevec/optim/core/update_rules.hpp"
