@@ -15,10 +15,12 @@
 // What the optimizer asks of a method. Not installed.
 namespace scalevec {
 
-// What a method keeps of one parameter: the buffers in the order of Method::state.
+// What a method keeps of one parameter: the buffers in the order of Method::state. A device that steps the parameter
+// counts its steps itself, in the int64 scalar `device_step`, and `step` is not used.
 struct ParamState : torch::optim::OptimizerParamState {
   std::string method;
   std::int64_t step = 0;
+  torch::Tensor device_step;
   std::vector<torch::Tensor> buffers;
 
   std::unique_ptr<OptimizerParamState> clone() const override { return std::make_unique<ParamState>(*this); }
@@ -101,6 +103,12 @@ const MethodOptions& method_options(const torch::optim::OptimizerParamGroup& gro
 // The method's buffers for this parameter, zero, on the CPU: laid out like it for an elementwise method, else
 // contiguous.
 std::unique_ptr<ParamState> new_state(const torch::Tensor& param, const MethodOptions& options);
+
+// Steps made so far; waits for the device that counts them, if any.
+std::int64_t steps_of(const ParamState& state);
+
+// Brings the buffers to `device`, and the count to it (`counts`) or to the host.
+void place_state(ParamState& state, torch::Device device, bool counts);
 
 std::string shape_text(c10::IntArrayRef sizes);  // "[3,4]"
 

@@ -56,7 +56,6 @@ class SignumMethod : public ElementwiseMethod {
   }
 };
 
-// Algorithm 1's warm-ups, over `warmup` steps: α linearly from 0, β₃ so that its half-life goes linearly from β₁'s.
 class AdEMAMixMethod : public ElementwiseMethod {
  public:
   bool adaptive() const override { return true; }
@@ -66,24 +65,9 @@ class AdEMAMixMethod : public ElementwiseMethod {
   kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay,
                      std::int64_t step) const override {
     const auto& o = static_cast<const AdEMAMixOptions&>(options);
-    const double t = static_cast<double>(step);
-    const double alpha = step < o.alpha_warmup() ? o.alpha() * t / static_cast<double>(o.alpha_warmup()) : o.alpha();
-    return rules::AdEMAMix<double>{decay,
-                                   1.0 - o.beta1(),
-                                   o.beta2(),
-                                   1.0 - o.beta2(),
-                                   1.0 - beta3_at(o, step),
-                                   o.lr() / (1.0 - std::pow(o.beta1(), t)),
-                                   o.lr() * alpha,
-                                   1.0 / std::sqrt(1.0 - std::pow(o.beta2(), t)),
-                                   o.eps()};
-  }
-
- private:
-  static double beta3_at(const AdEMAMixOptions& o, std::int64_t step) {
-    if (step >= o.beta3_warmup()) return o.beta3();
-    const double done = static_cast<double>(step) / static_cast<double>(o.beta3_warmup());
-    return std::exp(1.0 / ((1.0 - done) / std::log(o.beta1()) + done / std::log(o.beta3())));
+    return rules::AdEMAMix<double>::at_step(decay, o.lr(), o.beta1(), o.beta2(), o.beta3(), o.alpha(),
+                                            static_cast<double>(o.alpha_warmup()),
+                                            static_cast<double>(o.beta3_warmup()), o.eps(), static_cast<double>(step));
   }
 };
 

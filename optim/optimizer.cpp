@@ -4,8 +4,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <set>
 
+#include <c10/core/DeviceGuard.h>
+
+#include "scalevec/optim/cuda/cuda_step.hpp"
 #include "scalevec/optim/matrix/parallel.hpp"
 #include "scalevec/optim/method.hpp"
 
@@ -54,14 +58,14 @@ std::string shape_error(const MethodOptions& options, c10::IntArrayRef sizes, st
 
 struct Optimizer::Slot {
   Tensor param;  // the caller's
-  Tensor work;   // what the kernel writes: param itself where its memory is dense on the CPU
+  Tensor work;   // what the kernel writes: param itself where its memory is dense, on the CPU or on_device
   Tensor grad;   // laid out like `work`
   MethodOptions* options;
   kernels::Dtype dtype;
   std::string name;
   std::string group;
   std::int64_t row_blocks = 1;
-  double grad_sq = 0.0;
+  bool on_device = false;  // stepped by device_
 };
 
 Optimizer::Optimizer(const std::vector<torch::optim::OptimizerParamGroup>& groups,
@@ -130,8 +134,17 @@ void Optimizer::set_lr_factor(double factor) {
   }
 }
 
+bool Optimizer::on_device(const Tensor& param, const MethodOptions& options) {
+  if (!device_ && cuda::handles(param, options)) {
+    const c10::DeviceGuard guard(param.device());
+    device_ = std::make_shared<cuda::CudaStep>();
+  }
+  return device_ && param.is_non_overlapping_and_dense() && device_->handles(param, options);
+}
+
 std::vector<Optimizer::Slot> Optimizer::slots_with_gradients() {
   std::vector<Slot> slots;
+  std::optional<torch::Device> stepping;  // the first parameter's that steps on a device; others' there step on the CPU
   for (size_t g = 0; g < param_groups_.size(); ++g) {
     MethodOptions& options = method_options(param_groups_[g]);
     for (size_t i = 0; i < param_groups_[g].params().size(); ++i) {
@@ -146,15 +159,18 @@ std::vector<Optimizer::Slot> Optimizer::slots_with_gradients() {
         throw std::invalid_argument(name + ": its gradient is complex; only real gradients are supported");
       Tensor work = param.detach();
       const bool matrix = dynamic_cast<const MatrixMethod*>(&options.implementation()) != nullptr;
-      if (!work.device().is_cpu() || !work.is_non_overlapping_and_dense() || (matrix && !work.is_contiguous()))
+      const bool device = on_device(work, options) && stepping.value_or(work.device()) == work.device();
+      if (device) stepping = work.device();
+      if (!device &&
+          (!work.device().is_cpu() || !work.is_non_overlapping_and_dense() || (matrix && !work.is_contiguous())))
         work = work.cpu().contiguous();
-      if (!grad.device().is_cpu() || grad.strides() != work.strides() || grad.scalar_type() != work.scalar_type()) {
+      if (grad.device() != work.device() || grad.strides() != work.strides() || grad.scalar_type() != work.scalar_type()) {
         const Tensor laid_out = at::empty_strided(work.sizes(), work.strides(), work.options());
         grad = laid_out.copy_(grad);
       }
       const kernels::Dtype dtype = kernel_dtype(param, name);
       slots.push_back({param, std::move(work), std::move(grad), &options, dtype, std::move(name), known.group,
-                       known.row_blocks, 0.0});
+                       known.row_blocks, device});
     }
   }
   return slots;
@@ -163,13 +179,18 @@ std::vector<Optimizer::Slot> Optimizer::slots_with_gradients() {
 void Optimizer::clip_and_check(std::vector<Slot>& slots) {
   grad_norm_ = kNoTrace;
   clip_factor_ = 1.0;
+  norm_on_device_ = !slots.empty() && std::all_of(slots.begin(), slots.end(), [](const Slot& s) { return s.on_device; });
+  if (norm_on_device_) return;
   if (!check_finite_ && max_norm_ <= 0.0) return;
   std::vector<kernels::GradView> views;
-  for (const Slot& s : slots) views.push_back({s.dtype, s.grad.data_ptr(), s.grad.numel()});
-  const std::vector<double> norms = kernels::squared_norms(views, kernels::parallel_for);
+  for (const Slot& s : slots) views.push_back({s.dtype, s.grad.data_ptr(), s.on_device ? 0 : s.grad.numel()});
+  std::vector<double> norms = kernels::squared_norms(views, kernels::parallel_for);
+  // The one norm of a mixture is known here, so that here the device is waited for.
+  for (size_t k = 0; k < slots.size(); ++k)
+    if (slots[k].on_device)
+      norms[k] = std::pow(at::linalg_vector_norm(slots[k].grad, 2, std::nullopt, false, torch::kFloat64).item<double>(), 2);
   std::vector<double> members;
   for (size_t k = 0; k < slots.size(); ++k) {
-    slots[k].grad_sq = norms[k];
     if (check_finite_ && !std::isfinite(norms[k]) && !torch::isfinite(slots[k].grad).all().item<bool>())
       throw NonFiniteGradient(slots[k].name);
     if (slots[k].options->clip()) members.push_back(norms[k]);
@@ -195,7 +216,7 @@ void Optimizer::step_elementwise(const std::vector<Slot>& slots, const std::vect
   for (size_t k = 0; k < slots.size(); ++k) {
     const Slot& s = slots[k];
     const Method& method = s.options->implementation();
-    if (!dynamic_cast<const ElementwiseMethod*>(&method)) continue;
+    if (s.on_device || !dynamic_cast<const ElementwiseMethod*>(&method)) continue;
     kernels::Job job{method.rule(*s.options, decay_of(*s.options), states[k]->step),
                      s.dtype,
                      s.work.data_ptr(),
@@ -208,6 +229,29 @@ void Optimizer::step_elementwise(const std::vector<Slot>& slots, const std::vect
   }
   run_jobs(jobs, members, sums);
 }
+
+void Optimizer::step_on_device(const std::vector<Slot>& slots, const std::vector<ParamState*>& states,
+                               std::vector<StepSums>& sums) {
+  std::vector<cuda::CudaEntry> entries;
+  std::vector<size_t> members;
+  for (size_t k = 0; k < slots.size(); ++k) {
+    const Slot& s = slots[k];
+    if (!s.on_device) continue;
+    entries.push_back({s.work, s.grad, states[k]->buffers, states[k]->device_step, s.options});
+    members.push_back(k);
+  }
+  if (entries.empty()) return;
+  const cuda::StepLimits limits =
+      norm_on_device_ ? cuda::StepLimits{max_norm_, check_finite_} : cuda::StepLimits{0.0, false, clip_factor_};
+  device_->step(entries, limits, !sums.empty());
+  if (sums.empty()) return;
+  const std::vector<StepSums> own = device_->step_sums();
+  for (size_t i = 0; i < own.size(); ++i) sums[members[i]] = own[i];
+}
+
+double Optimizer::grad_norm() const { return norm_on_device_ ? device_->status().grad_norm : grad_norm_; }
+double Optimizer::clip_factor() const { return norm_on_device_ ? device_->status().clip_factor : clip_factor_; }
+std::int64_t Optimizer::refused_steps() const { return device_ ? device_->status().refused_steps : 0; }
 
 void Optimizer::step_matrices(const std::vector<Slot>& slots, const std::vector<ParamState*>& states,
                               std::vector<StepSums>& sums) {
@@ -287,7 +331,11 @@ Tensor Optimizer::step(LossClosure closure) {
       throw std::invalid_argument(s.name + ": has state of method " + states.back()->method + " and options of " +
                                   std::string(s.options->method()));
   }
-  for (ParamState* state : states) ++state->step;
+  for (size_t k = 0; k < slots.size(); ++k) {
+    place_state(*states[k], slots[k].work.device(), slots[k].on_device);
+    if (!slots[k].on_device) ++states[k]->step;
+  }
+  step_on_device(slots, states, sums);
   step_elementwise(slots, states, sums);
   step_matrices(slots, states, sums);
   for (Slot& s : slots)

@@ -19,6 +19,10 @@ namespace scalevec {
 
 struct ParamState;
 
+namespace cuda {
+class DeviceStep;
+}
+
 // Thrown by step() before any parameter or state has changed.
 struct NonFiniteGradient : std::runtime_error {
   explicit NonFiniteGradient(std::string name)
@@ -28,7 +32,8 @@ struct NonFiniteGradient : std::runtime_error {
 
 // An optimizer whose every group's options name the method that trains it. It is a torch::optim::Optimizer: zero_grad,
 // add_param_group, torch::optim schedulers, torch::save and torch::load work on it. Parameters must be distinct, dense
-// and real; a parameter without a gradient is left alone and keeps its step count.
+// and real; a parameter without a gradient is left alone and keeps its step count. The elementwise methods step CUDA
+// parameters on their device, where nothing waits for it unless the step is traced; see set_check_finite().
 class Optimizer : public torch::optim::Optimizer {
  public:
   // Groups without options take `defaults`. Throws std::invalid_argument for a duplicate parameter, options of a
@@ -48,8 +53,10 @@ class Optimizer : public torch::optim::Optimizer {
   double max_norm() const { return max_norm_; }
 
   // Whether step() refuses gradients that are not finite; on by default. With both this and clipping off, the step
-  // reads each gradient once only.
+  // reads each gradient once only. Where all parameters step on a CUDA device, step() does not wait for the answer: it
+  // throws nothing, the device leaves everything as it is, and refused_steps() counts it.
   void set_check_finite(bool on) { check_finite_ = on; }
+  std::int64_t refused_steps() const;
 
   // Every group's lr becomes initial_lr · factor: how a Schedule is applied.
   void set_lr_factor(double factor);
@@ -62,8 +69,12 @@ class Optimizer : public torch::optim::Optimizer {
   const std::vector<TraceRow>& group_traces() const { return group_traces_; }
 
   // Of the last step, over the members of the clip norm and before clipping; NaN if the step did not need it.
-  double grad_norm() const { return grad_norm_; }
-  double clip_factor() const { return clip_factor_; }
+  // Both wait for a device that made the step.
+  double grad_norm() const;
+  double clip_factor() const;
+
+  // Who steps the parameters that it handles, in place of the CUDA kernels: how a test emulates a device.
+  void set_device_step(std::shared_ptr<cuda::DeviceStep> device) { device_ = std::move(device); }
 
   // The whole state by name: "NAME/step" (int64 scalar) and "NAME/BUFFER", in the order of the groups. Tensors are the
   // live ones. Parameters never stepped have none.
@@ -87,7 +98,10 @@ class Optimizer : public torch::optim::Optimizer {
 
   void check_layout();
   std::vector<Slot> slots_with_gradients();
+  bool on_device(const torch::Tensor& param, const MethodOptions& options);
   void clip_and_check(std::vector<Slot>& slots);
+  void step_on_device(const std::vector<Slot>& slots, const std::vector<ParamState*>& states,
+                      std::vector<StepSums>& sums);
   rules::Decay<double> decay_of(const MethodOptions& options) const;
   void step_elementwise(const std::vector<Slot>& slots, const std::vector<ParamState*>& states,
                         std::vector<StepSums>& sums);
@@ -106,6 +120,8 @@ class Optimizer : public torch::optim::Optimizer {
   bool trace_ = false;
   double grad_norm_ = kNoTrace;
   double clip_factor_ = 1.0;
+  std::shared_ptr<cuda::DeviceStep> device_;  // made when a parameter is on CUDA
+  bool norm_on_device_ = false;               // the last step's norm and factor are the device's
   std::vector<TraceRow> traces_;
   std::vector<TraceRow> group_traces_;
 };

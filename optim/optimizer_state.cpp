@@ -39,6 +39,19 @@ std::unique_ptr<ParamState> new_state(const Tensor& param, const MethodOptions& 
   return state;
 }
 
+std::int64_t steps_of(const ParamState& state) {
+  return state.device_step.defined() ? state.device_step.item<std::int64_t>() : state.step;
+}
+
+void place_state(ParamState& state, torch::Device device, bool counts) {
+  for (Tensor& buffer : state.buffers)
+    if (buffer.device() != device) buffer = buffer.to(device);
+  const bool counted = state.device_step.defined();
+  if (counted == counts && (!counts || state.device_step.device() == device)) return;
+  state.step = steps_of(state);
+  state.device_step = counts ? torch::full({}, state.step, torch::dtype(torch::kInt64).device(device)) : Tensor();
+}
+
 std::vector<std::pair<std::string, Tensor>> Optimizer::named_state() const {
   std::vector<std::pair<std::string, Tensor>> out;
   for (size_t g = 0; g < param_groups_.size(); ++g) {
@@ -50,7 +63,7 @@ std::vector<std::pair<std::string, Tensor>> Optimizer::named_state() const {
       const auto& state = static_cast<const ParamState&>(*it->second);
       const std::string name = name_of(param, g, i);
       const auto buffers = options.implementation().state(options, param.sizes());
-      out.emplace_back(name + "/step", torch::tensor(state.step, torch::kInt64));
+      out.emplace_back(name + "/step", torch::tensor(steps_of(state), torch::kInt64));
       for (size_t b = 0; b < state.buffers.size(); ++b)
         out.emplace_back(name + "/" + buffers[b].name, state.buffers[b]);
     }
@@ -107,10 +120,10 @@ void Optimizer::save(torch::serialize::OutputArchive& archive) const {
       const auto it = state_.find(param_groups_[g].params()[i].unsafeGetTensorImpl());
       torch::serialize::OutputArchive entry(archive.compilation_unit());
       const auto* state = it == state_.end() ? nullptr : static_cast<const ParamState*>(it->second.get());
-      entry.write("step", c10::IValue(state ? state->step : std::int64_t{-1}));
+      entry.write("step", c10::IValue(state ? steps_of(*state) : std::int64_t{-1}));
       entry.write("buffers", c10::IValue(static_cast<std::int64_t>(state ? state->buffers.size() : 0)));
       for (size_t b = 0; state && b < state->buffers.size(); ++b)
-        entry.write("buffer" + std::to_string(b), state->buffers[b]);
+        entry.write("buffer" + std::to_string(b), state->buffers[b].cpu());  // readable where the device is not
       group.write("state" + std::to_string(i), entry);
     }
     archive.write("group" + std::to_string(g), group);

@@ -27,9 +27,10 @@ SCALEVEC_HD constexpr T effective_grad(const Decay<T>& d, T p, T g) {
   return d.grad_factor * g + d.l2 * (p - d.target);
 }
 
+// p after its decay and a step. The two are added before they meet p, so that p, the largest of the three, rounds once.
 template <class T>
-SCALEVEC_HD constexpr T decayed(const Decay<T>& d, T p) {
-  return p - d.shrink * (p - d.target);
+SCALEVEC_HD constexpr T moved(const Decay<T>& d, T p, T step) {
+  return p - (d.shrink * (p - d.target) + step);
 }
 
 template <class T>
@@ -43,7 +44,7 @@ struct AdamW {
   // Constants of step t ≥ 1.
   SCALEVEC_HD static AdamW at_step(const Decay<double>& d, double lr, double beta1, double beta2, double eps,
                                    double t) {
-    return AdamW{d.as<T>(),
+    return AdamW{d.template as<T>(),
                  T(1.0 - beta1),
                  T(beta2),
                  T(1.0 - beta2),
@@ -64,7 +65,7 @@ struct AdamW {
     m += one_minus_beta1 * (grad - m);
     v = beta2 * v + one_minus_beta2 * grad * grad;
     inv_denom = T(1) / (std::sqrt(v) * inv_sqrt_bias2 + eps);
-    return decayed(decay, p) - step_size * m * inv_denom;
+    return moved(decay, p, step_size * m * inv_denom);
   }
 };
 
@@ -83,7 +84,7 @@ struct Sgd {
   SCALEVEC_HD T operator()(T p, T g, T& b) const {
     const T grad = effective_grad(decay, p, g);
     b = momentum * b + one_minus_dampening * grad;
-    return decayed(decay, p) - lr * (nesterov ? grad + momentum * b : b);
+    return moved(decay, p, lr * (nesterov ? grad + momentum * b : b));
   }
 };
 
@@ -105,7 +106,7 @@ struct Signum {
 
   SCALEVEC_HD T operator()(T p, T g, T& b) const {
     b += one_minus_momentum * (effective_grad(decay, p, g) - b);
-    return decayed(decay, p) - lr * sign(b);
+    return moved(decay, p, lr * sign(b));
   }
 };
 
@@ -124,7 +125,7 @@ struct Lion {
     const T grad = effective_grad(decay, p, g);
     const T direction = m + one_minus_beta1 * (grad - m);
     m += one_minus_beta2 * (grad - m);
-    return decayed(decay, p) - lr * sign(direction);
+    return moved(decay, p, lr * sign(direction));
   }
 };
 
@@ -137,6 +138,24 @@ struct AdEMAMix {
   T slow_size;       // ηα
   T inv_sqrt_bias2;  // 1/√(1 − β₂ᵗ)
   T eps;
+
+  // Constants of step t ≥ 1. Algorithm 1's warm-ups: α rises linearly from 0 over `alpha_warmup` steps, β₃ over
+  // `beta3_warmup` steps so that its half-life goes linearly from β₁'s.
+  SCALEVEC_HD static AdEMAMix at_step(const Decay<double>& d, double lr, double beta1, double beta2, double beta3,
+                                      double alpha, double alpha_warmup, double beta3_warmup, double eps, double t) {
+    const double done = t / beta3_warmup;
+    const double slow_beta =
+        t < beta3_warmup ? std::exp(1.0 / ((1.0 - done) / std::log(beta1) + done / std::log(beta3))) : beta3;
+    return AdEMAMix{d.template as<T>(),
+                    T(1.0 - beta1),
+                    T(beta2),
+                    T(1.0 - beta2),
+                    T(1.0 - slow_beta),
+                    T(lr / (1.0 - std::pow(beta1, t))),
+                    T(lr * (t < alpha_warmup ? alpha * t / alpha_warmup : alpha)),
+                    T(1.0 / std::sqrt(1.0 - std::pow(beta2, t))),
+                    T(eps)};
+  }
 
   template <class U>
   SCALEVEC_HD constexpr AdEMAMix<U> as() const {
@@ -151,7 +170,7 @@ struct AdEMAMix {
     slow += one_minus_beta3 * (grad - slow);
     v = beta2 * v + one_minus_beta2 * grad * grad;
     inv_denom = T(1) / (std::sqrt(v) * inv_sqrt_bias2 + eps);
-    return decayed(decay, p) - (fast_size * fast + slow_size * slow) * inv_denom;
+    return moved(decay, p, (fast_size * fast + slow_size * slow) * inv_denom);
   }
 };
 
@@ -187,7 +206,7 @@ struct ApplyUpdate {
     return {decay.template as<U>(), U(scale)};
   }
 
-  SCALEVEC_HD constexpr T operator()(T p, T u) const { return decayed(decay, p) - scale * u; }
+  SCALEVEC_HD constexpr T operator()(T p, T u) const { return moved(decay, p, scale * u); }
 };
 
 }  // namespace scalevec::rules

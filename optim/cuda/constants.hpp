@@ -9,7 +9,7 @@
 // and step count in its memory, so that a captured step goes on counting and follows the schedule.
 namespace scalevec::cuda {
 
-enum class RuleKind : std::uint8_t { adamw, sgd, signum, lion };
+enum class RuleKind : std::uint8_t { adamw, sgd, signum, lion, ademamix };
 
 // What a group's tensors share; meanings and defaults are those of the method's options.
 struct GroupOptions {
@@ -21,9 +21,10 @@ struct GroupOptions {
   double initial_lr = 0.0;
   double weight_decay = 0.0;
   double decay_target = 0.0;
-  double beta1 = 0.0, beta2 = 0.0, eps = 0.0;  // adamw (also Adam); lion without eps
+  double beta1 = 0.0, beta2 = 0.0, eps = 0.0;  // adamw (also Adam), ademamix; lion without eps
   double momentum = 0.0;                       // sgd, signum
   double dampening = 0.0;                      // sgd
+  double beta3 = 0.0, alpha = 0.0, alpha_warmup = 0.0, beta3_warmup = 0.0;  // ademamix; warm-ups in steps
 
   bool operator==(const GroupOptions&) const = default;
 };
@@ -35,6 +36,7 @@ struct Constants {
   rules::Sgd<double> sgd{};
   rules::Signum<double> signum{};
   rules::Lion<double> lion{};
+  rules::AdEMAMix<double> ademamix{};
 };
 
 // Constants of a tensor's step number `step` ≥ 1, in which members of the clip norm have gradients times `clip_factor`.
@@ -53,6 +55,10 @@ SCALEVEC_HD Constants constants_at(const GroupOptions& o, double clip_factor, st
       break;
     case RuleKind::signum: c.signum = {decay, o.lr, 1.0 - o.momentum}; break;
     case RuleKind::lion: c.lion = {decay, o.lr, 1.0 - o.beta1, 1.0 - o.beta2}; break;
+    case RuleKind::ademamix:
+      c.ademamix = rules::AdEMAMix<double>::at_step(decay, o.lr, o.beta1, o.beta2, o.beta3, o.alpha, o.alpha_warmup,
+                                                    o.beta3_warmup, o.eps, static_cast<double>(step));
+      break;
   }
   return c;
 }

@@ -32,7 +32,8 @@ kernels::Dtype dtype_of(const torch::Tensor& tensor) {
 }
 
 bool known_method(std::string_view method) {
-  return method == "adamw" || method == "adam" || method == "sgd" || method == "signum" || method == "lion";
+  return method == "adamw" || method == "adam" || method == "sgd" || method == "signum" || method == "lion" ||
+         method == "ademamix";
 }
 
 template <class Options>
@@ -42,23 +43,6 @@ void set_adam(GroupOptions& group, const MethodOptions& options) {
   group.beta1 = o.beta1();
   group.beta2 = o.beta2();
   group.eps = o.eps();
-}
-
-std::vector<GroupOptions> groups_of(const std::vector<CudaEntry>& entries, std::vector<TensorJob>& jobs) {
-  std::vector<const MethodOptions*> seen;
-  std::vector<GroupOptions> groups;
-  for (const CudaEntry& e : entries) {
-    const auto at = std::find(seen.begin(), seen.end(), e.options) - seen.begin();
-    if (static_cast<std::size_t>(at) == seen.size()) {
-      seen.push_back(e.options);
-      groups.push_back(group_options(*e.options));
-    }
-    TensorJob job{dtype_of(e.param), static_cast<std::int32_t>(at), e.param.data_ptr(), e.grad.data_ptr(),
-                  {nullptr, nullptr}, e.step.data_ptr<std::int64_t>(), e.param.numel()};
-    for (std::size_t b = 0; b < e.buffers.size(); ++b) job.state[b] = e.buffers[b].data_ptr();
-    jobs.push_back(job);
-  }
-  return groups;
 }
 
 }  // namespace
@@ -90,15 +74,42 @@ GroupOptions group_options(const MethodOptions& options) {
     group.rule = RuleKind::lion;
     group.beta1 = o.beta1();
     group.beta2 = o.beta2();
+  } else if (method == "ademamix") {
+    set_adam<AdEMAMixOptions>(group, options);
+    const auto& o = static_cast<const AdEMAMixOptions&>(options);
+    group.rule = RuleKind::ademamix;
+    group.beta3 = o.beta3();
+    group.alpha = o.alpha();
+    group.alpha_warmup = static_cast<double>(o.alpha_warmup());
+    group.beta3_warmup = static_cast<double>(o.beta3_warmup());
   } else {
-    throw std::invalid_argument("method " + std::string(method) + " has no CUDA kernel; allowed: adamw, adam, sgd, signum, lion");
+    throw std::invalid_argument("method " + std::string(method) + " has no CUDA kernel; allowed: adamw, adam, sgd, signum, lion, ademamix");
   }
   return group;
 }
 
+std::vector<GroupOptions> groups_of(const std::vector<CudaEntry>& entries, std::vector<TensorJob>& jobs) {
+  std::vector<const MethodOptions*> seen;
+  std::vector<GroupOptions> groups;
+  for (const CudaEntry& e : entries) {
+    const auto at = std::find(seen.begin(), seen.end(), e.options) - seen.begin();
+    if (static_cast<std::size_t>(at) == seen.size()) {
+      seen.push_back(e.options);
+      groups.push_back(group_options(*e.options));
+    }
+    TensorJob job{dtype_of(e.param), static_cast<std::int32_t>(at), e.param.data_ptr(), e.grad.data_ptr(),
+                  {nullptr, nullptr, nullptr}, e.step.data_ptr<std::int64_t>(), e.param.numel()};
+    for (std::size_t b = 0; b < e.buffers.size(); ++b) job.state[b] = e.buffers[b].data_ptr();
+    jobs.push_back(job);
+  }
+  return groups;
+}
+
 bool handles(const torch::Tensor& param, const MethodOptions& options) {
   const auto dtype = param.scalar_type();
-  return available() && param.is_cuda() && known_method(options.method()) &&
+  if (!param.is_cuda()) return false;
+  static const bool usable = available();
+  return usable && known_method(options.method()) &&
          (dtype == torch::kFloat32 || dtype == torch::kFloat64 || dtype == torch::kBFloat16);
 }
 

@@ -21,24 +21,48 @@ struct CudaEntry {
   const MethodOptions* options;
 };
 
+// A device's elementwise steps, as the optimizer sees them. All entries of a step are on one device.
+class DeviceStep {
+ public:
+  virtual ~DeviceStep() = default;
+
+  // Whether this can train the parameter.
+  virtual bool handles(const torch::Tensor& param, const MethodOptions& options) const = 0;
+
+  // Enqueues a step; waits for nothing.
+  virtual void step(const std::vector<CudaEntry>& entries, const StepLimits& limits, bool sums) = 0;
+
+  // These wait for the last step.
+  virtual Status status() const = 0;
+  virtual std::vector<StepSums> step_sums() const = 0;
+};
+
 // What the kernels know of a method. Throws std::invalid_argument for a method they do not have.
 GroupOptions group_options(const MethodOptions& options);
 
 // Whether CudaStep can train the parameter: on CUDA, of a dtype and by a method that the kernels have.
 bool handles(const torch::Tensor& param, const MethodOptions& options);
 
-class CudaStep {
+// The options of the entries' groups; `jobs` receives a job for each entry.
+std::vector<GroupOptions> groups_of(const std::vector<CudaEntry>& entries, std::vector<TensorJob>& jobs);
+
+// On the device that is current when it is made. Throws std::runtime_error with why_unavailable().
+class CudaStep : public DeviceStep {
  public:
+  bool handles(const torch::Tensor& param, const MethodOptions& options) const override {
+    return cuda::handles(param, options);
+  }
+
   // All entries are on one device; the step is enqueued on its current stream. Nothing waits for the device, and when
   // the entries' addresses and options are those of the last call it can be captured in a CUDA graph.
-  void step(const std::vector<CudaEntry>& entries, const StepLimits& limits, bool sums);
+  void step(const std::vector<CudaEntry>& entries, const StepLimits& limits, bool sums) override;
 
   // Brings a changed lr or limit to the device without a step: call it between replays of a captured step.
   void update(const std::vector<CudaEntry>& entries, const StepLimits& limits);
 
   // These wait for the last step; see MultiTensorStep.
-  Status status() const;
-  std::vector<StepSums> step_sums() const;
+  Status status() const override;
+  std::vector<StepSums> step_sums() const override;
 
  private:
   MultiTensorStep kernels_;

@@ -1,17 +1,21 @@
 #pragma once
 
-#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <span>
 #include <vector>
 
 #include "scalevec/optim/core/host_device.hpp"
+#include "scalevec/optim/kernels/bfloat16.hpp"
 #include "scalevec/optim/kernels/elementwise.hpp"
 
 // How the CUDA step divides tensors among blocks and threads, and in which order it adds. Everything here runs on the
 // host too. One block takes one unit: kernels::kChunk consecutive elements of one tensor, or its rest.
 namespace scalevec::cuda {
+
+using kernels::Bf16;
+using kernels::load;
+using kernels::store;
 
 inline constexpr int kThreads = 256;  // per block
 inline constexpr int kLanes = 4;      // elements a thread has in flight
@@ -73,20 +77,5 @@ SCALEVEC_HD int sum_shift(double max, std::int64_t n) {
 }
 SCALEVEC_HD std::int64_t to_integer(double x, int shift) { return std::llrint(std::ldexp(x, shift)); }
 SCALEVEC_HD double from_integer(std::int64_t sum, int shift) { return std::ldexp(static_cast<double>(sum), -shift); }
-
-struct Bf16 {
-  std::uint16_t bits;
-};
-
-SCALEVEC_HD float load(float x) { return x; }
-SCALEVEC_HD double load(double x) { return x; }
-SCALEVEC_HD float load(Bf16 x) { return std::bit_cast<float>(std::uint32_t{x.bits} << 16); }
-
-SCALEVEC_HD void store(float& to, float x) { to = x; }
-SCALEVEC_HD void store(double& to, double x) { to = x; }
-SCALEVEC_HD void store(Bf16& to, float x) {
-  const auto u = std::bit_cast<std::uint32_t>(x);
-  to.bits = static_cast<std::uint16_t>(x != x ? 0x7FC0u : (u + 0x7FFFu + ((u >> 16) & 1u)) >> 16);  // ties to even
-}
 
 }  // namespace scalevec::cuda

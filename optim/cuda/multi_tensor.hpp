@@ -28,7 +28,7 @@ struct TensorJob {
   std::int32_t group = 0;  // index of its options
   void* param = nullptr;
   const void* grad = nullptr;
-  void* state[2] = {nullptr, nullptr};  // as many as the rule updates; sgd without momentum has none
+  void* state[3] = {nullptr, nullptr, nullptr};  // as many as the rule updates; sgd without momentum has none
   std::int64_t* step = nullptr;         // steps made so far, counted by the device
   std::int64_t size = 0;
 };
@@ -36,6 +36,7 @@ struct TensorJob {
 struct StepLimits {
   double max_norm = 0.0;     // 0: no clipping
   bool check_finite = true;  // a gradient that is not finite makes the whole step a no-op, step counts included
+  double clip_factor = 1.0;  // used where max_norm is 0: what members of the clip norm are multiplied by
 
   bool operator==(const StepLimits&) const = default;
 };

@@ -15,7 +15,7 @@ inline constexpr int kSumCount = 6;  // the sums of StepSums, in its order
 
 struct TensorRow {
   void* param;
-  void* state[2];
+  void* state[3];
   std::int64_t* step;
   std::int64_t size;
   std::int32_t group;
@@ -131,7 +131,7 @@ __global__ void __launch_bounds__(kThreads) setup_kernel(View v, bool norms) {
   __shared__ double row[kThreads];
   __shared__ std::int64_t integer_row[kThreads];
   const int thread = static_cast<int>(threadIdx.x);
-  double factor = 1.0, norm = kNoTrace;
+  double factor = v.limits->clip_factor, norm = kNoTrace;
   std::int64_t bad = v.tensors;
   if (norms) {
     double max = 0.0, sum = 0.0;
@@ -153,7 +153,7 @@ __global__ void __launch_bounds__(kThreads) setup_kernel(View v, bool norms) {
       sum = from_integer(total, shift);
     }
     norm = sqrt(sum);
-    factor = clip_factor_of(norm, v.limits->max_norm);
+    if (v.limits->max_norm > 0.0) factor = clip_factor_of(norm, v.limits->max_norm);
   }
   const bool refused = bad < v.tensors;
   if (thread == 0) {
@@ -178,18 +178,20 @@ __device__ void apply(const TensorRow& tensor, const void* grads, Range range, d
   const P* __restrict__ gradients = static_cast<const P*>(grads);
   T* __restrict__ state0 = static_cast<T*>(tensor.state[0]);
   T* __restrict__ state1 = static_cast<T*>(tensor.state[1]);
+  T* __restrict__ state2 = static_cast<T*>(tensor.state[2]);
   const int thread = static_cast<int>(threadIdx.x);
   for (std::int64_t pass = 0; pass < passes_of(range); ++pass) {
-    T p[kLanes], g[kLanes], a[kLanes], b[kLanes];
+    T p[kLanes], g[kLanes], a[kLanes], b[kLanes], c[kLanes];
 #pragma unroll
     for (int lane = 0; lane < kLanes; ++lane) {
       const std::int64_t i = element(range, pass, lane, thread);
-      p[lane] = g[lane] = a[lane] = b[lane] = T(0);
+      p[lane] = g[lane] = a[lane] = b[lane] = c[lane] = T(0);
       if (i >= range.end) continue;
       p[lane] = load(params[i]);
       g[lane] = load(gradients[i]);
       if constexpr (kStates > 0) a[lane] = state0[i];
       if constexpr (kStates > 1) b[lane] = state1[i];
+      if constexpr (kStates > 2) c[lane] = state2[i];
     }
     T sum[kSumCount] = {};
 #pragma unroll
@@ -198,10 +200,11 @@ __device__ void apply(const TensorRow& tensor, const void* grads, Range range, d
       if (i >= range.end) continue;
       T inv_denom = T(0);
       P stored;
-      store(stored, rule(p[lane], g[lane], a[lane], b[lane], inv_denom));
+      store(stored, rule(p[lane], g[lane], a[lane], b[lane], c[lane], inv_denom));
       params[i] = stored;
       if constexpr (kStates > 0) state0[i] = a[lane];
       if constexpr (kStates > 1) state1[i] = b[lane];
+      if constexpr (kStates > 2) state2[i] = c[lane];
       if constexpr (kSums) {
         const T delta = load(stored) - p[lane];
         sum[0] += g[lane] * g[lane];
@@ -224,21 +227,26 @@ __device__ void step_unit(const TensorRow& tensor, const void* grad, const Const
   switch (c.kind) {
     case RuleKind::adamw: {
       const auto r = c.adamw.template as<T>();
-      return apply<P, 2, kSums>(tensor, grad, range, total, [&](T p, T g, T& m, T& u, T& inv) { return r(p, g, m, u, inv); });
+      return apply<P, 2, kSums>(tensor, grad, range, total, [&](T p, T g, T& m, T& u, T&, T& inv) { return r(p, g, m, u, inv); });
     }
     case RuleKind::sgd: {
       const auto r = c.sgd.template as<T>();
-      const auto rule = [&](T p, T g, T& b, T&, T&) { return r(p, g, b); };
+      const auto rule = [&](T p, T g, T& b, T&, T&, T&) { return r(p, g, b); };
       if (tensor.state[0] == nullptr) return apply<P, 0, kSums>(tensor, grad, range, total, rule);
       return apply<P, 1, kSums>(tensor, grad, range, total, rule);
     }
     case RuleKind::signum: {
       const auto r = c.signum.template as<T>();
-      return apply<P, 1, kSums>(tensor, grad, range, total, [&](T p, T g, T& b, T&, T&) { return r(p, g, b); });
+      return apply<P, 1, kSums>(tensor, grad, range, total, [&](T p, T g, T& b, T&, T&, T&) { return r(p, g, b); });
     }
     case RuleKind::lion: {
       const auto r = c.lion.template as<T>();
-      return apply<P, 1, kSums>(tensor, grad, range, total, [&](T p, T g, T& m, T&, T&) { return r(p, g, m); });
+      return apply<P, 1, kSums>(tensor, grad, range, total, [&](T p, T g, T& m, T&, T&, T&) { return r(p, g, m); });
+    }
+    case RuleKind::ademamix: {
+      const auto r = c.ademamix.template as<T>();
+      const auto rule = [&](T p, T g, T& fast, T& slow, T& u, T& inv) { return r(p, g, fast, slow, u, inv); };
+      return apply<P, 3, kSums>(tensor, grad, range, total, rule);
     }
   }
 }

@@ -1,6 +1,9 @@
 #include "scalevec/optim/kernels/elementwise.hpp"
 
 #include <cstddef>
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
 
 namespace scalevec::kernels {
 
@@ -12,20 +15,36 @@ extern const Table table_avx512;
 
 namespace {
 
-const Table& best_table() {
+// The tables that this machine can run, the best first.
+std::vector<const Table*> runnable_tables() {
+  std::vector<const Table*> tables;
 #if defined(SCALEVEC_X86_ISAS)
-  static const Table& best = [&]() -> const Table& {
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd"))
-      return table_avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
-      return table_avx2;
-    return table_baseline;
-  }();
-  return best;
-#else
-  return table_baseline;
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd"))
+    tables.push_back(&table_avx512);
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
+    tables.push_back(&table_avx2);
 #endif
+  tables.push_back(&table_baseline);
+  return tables;
+}
+
+const Table& choose_table() {
+  const std::vector<const Table*> tables = runnable_tables();
+  const char* wanted = std::getenv("SCALEVEC_ISA");
+  if (!wanted) return *tables.front();
+  std::string allowed;
+  for (const Table* table : tables) {
+    if (std::string(wanted) == table->name) return *table;
+    allowed += (allowed.empty() ? "" : ", ") + std::string(table->name);
+  }
+  throw std::invalid_argument("environment variable SCALEVEC_ISA: got \"" + std::string(wanted) +
+                              "\"; allowed on this machine: " + allowed);
+}
+
+const Table& chosen_table() {
+  static const Table& chosen = choose_table();
+  return chosen;
 }
 
 struct Unit {
@@ -44,11 +63,11 @@ std::vector<Unit> units_of(std::span<const Item> items) {
 
 }  // namespace
 
-const char* instruction_set() { return best_table().name; }
+const char* instruction_set() { return chosen_table().name; }
 
 void step(std::span<const Job> jobs, std::span<StepSums> sums, const ParallelFor& parallel_for) {
   const std::vector<Unit> units = units_of(jobs);
-  const Table& table = best_table();
+  const Table& table = chosen_table();
   std::vector<StepSums> partial(sums.empty() ? 0 : units.size());
   parallel_for(static_cast<std::int64_t>(units.size()), [&](std::int64_t u) {
     const Unit& unit = units[static_cast<std::size_t>(u)];
@@ -61,7 +80,7 @@ void step(std::span<const Job> jobs, std::span<StepSums> sums, const ParallelFor
 
 std::vector<double> squared_norms(std::span<const GradView> grads, const ParallelFor& parallel_for) {
   const std::vector<Unit> units = units_of(grads);
-  const Table& table = best_table();
+  const Table& table = chosen_table();
   std::vector<double> partial(units.size());
   parallel_for(static_cast<std::int64_t>(units.size()), [&](std::int64_t u) {
     const Unit& unit = units[static_cast<std::size_t>(u)];

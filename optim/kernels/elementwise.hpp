@@ -48,7 +48,8 @@ struct GradView {
 // in double).
 std::vector<double> squared_norms(std::span<const GradView> grads, const ParallelFor& parallel_for);
 
-// "avx512", "avx2" or "baseline": what this machine runs.
+// "avx512", "avx2" or "baseline": the best that this machine runs, or what the environment variable SCALEVEC_ISA names.
+// The first use, here or in a step, throws std::invalid_argument for a name that the machine cannot run.
 const char* instruction_set();
 
 // The functions one instruction set provides.

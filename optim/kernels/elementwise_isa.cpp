@@ -1,29 +1,13 @@
 // Compiled once per instruction set with SCALEVEC_ISA_TABLE and SCALEVEC_ISA_NAME set. Everything but the table has
 // internal linkage: code for a newer instruction set must not be picked by the linker for an older machine.
-#include <bit>
 #include <cmath>
 #include <type_traits>
 
+#include "scalevec/optim/kernels/bfloat16.hpp"
 #include "scalevec/optim/kernels/elementwise.hpp"
 
 namespace scalevec::kernels {
 namespace {
-
-struct Bf16 {
-  std::uint16_t bits;
-};
-
-inline float load(float x) { return x; }
-inline double load(double x) { return x; }
-inline float load(Bf16 x) { return std::bit_cast<float>(std::uint32_t{x.bits} << 16); }
-
-inline void store(float& to, float x) { to = x; }
-inline void store(double& to, double x) { to = x; }
-inline void store(Bf16& to, float x) {
-  const auto u = std::bit_cast<std::uint32_t>(x);
-  const std::uint32_t rounded = (u + 0x7FFFu + ((u >> 16) & 1u)) >> 16;  // to nearest, ties to even
-  to.bits = static_cast<std::uint16_t>(x != x ? 0x7FC0u : rounded);
-}
 
 template <class P>
 using Compute = std::conditional_t<std::is_same_v<P, double>, double, float>;

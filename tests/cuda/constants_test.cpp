@@ -14,7 +14,7 @@ namespace {
 using namespace scalevec;
 
 struct State {
-  double a = 0.0, b = 0.0;
+  double a = 0.0, b = 0.0, c = 0.0;
 };
 
 double apply(const cuda::Constants& c, double p, double g, State& s) {
@@ -24,6 +24,7 @@ double apply(const cuda::Constants& c, double p, double g, State& s) {
     case cuda::RuleKind::sgd: return c.sgd(p, g, s.a);
     case cuda::RuleKind::signum: return c.signum(p, g, s.a);
     case cuda::RuleKind::lion: return c.lion(p, g, s.a);
+    case cuda::RuleKind::ademamix: return c.ademamix(p, g, s.a, s.b, s.c, inv);
   }
   return 0.0;
 }
@@ -68,6 +69,7 @@ TEST_CASE("The device's constants give the steps of the CPU's optimizer") {
   check_same_as_optimizer(SGDOptions(1e-2).momentum(0.9).nesterov(true));
   check_same_as_optimizer(SignumOptions(1e-2).momentum(0.6));
   check_same_as_optimizer(LionOptions(1e-2));
+  check_same_as_optimizer(AdEMAMixOptions(1e-2).alpha(5).alpha_warmup(20).beta3_warmup(30));
 }
 
 TEST_CASE("The clip factor") {

@@ -2,13 +2,20 @@
 
 #include <ATen/Parallel.h>
 
+#include <c10/core/Allocator.h>
+#include <c10/util/ThreadLocalDebugInfo.h>
+
+#include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <functional>
 #include <limits>
 #include <sstream>
 
+#include "scalevec/optim/kernels/elementwise.hpp"
 #include "scalevec/optim/optim.hpp"
 #include "scalevec/tests/support/catch.hpp"
+#include "scalevec/tests/support/message.hpp"
 
 // What every optimizer must do, run over the list below: a new method is tested by adding its line.
 namespace {
@@ -84,15 +91,6 @@ bool same(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
   for (size_t i = 0; i < a.size(); ++i)
     if (!torch::equal(a[i], b[i])) return false;
   return true;
-}
-
-std::string message_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const std::exception& e) {
-    return e.what();
-  }
-  return "";
 }
 
 }  // namespace
@@ -173,7 +171,7 @@ TEST_CASE("results do not depend on the number of threads nor on the order of pa
   at::set_num_threads(threads);
 }
 
-TEST_CASE("sums equal those of copies before and after, under clipping and decay") {
+TEST_CASE("sums equal those of copies before and after, under clipping and decay", "[elementwise]") {
   for (const Case& c : cases())
     for (const auto dtype : {torch::kFloat32, torch::kFloat64, torch::kBFloat16}) {
       INFO(c.name << " " << c10::toString(dtype));
@@ -245,7 +243,7 @@ TEST_CASE("a gradient that is not finite is named before anything changes") {
     }
 }
 
-TEST_CASE("finite gradients whose squares overflow float are not called infinite") {
+TEST_CASE("finite gradients whose squares overflow float are not called infinite", "[elementwise]") {
   auto params = make_params();
   Optimizer optimizer(Groups{{params}}, std::make_unique<SGDOptions>(1e-30));
   set_grads(params, 0);
@@ -301,15 +299,84 @@ TEST_CASE("groups, late groups and schedulers of torch::optim work") {
   }
 }
 
-TEST_CASE("lr changed between steps changes the next step") {
-  auto params = make_params(torch::kFloat64);
-  Optimizer optimizer(Groups{{params}}, std::make_unique<SGDOptions>(0.5));
-  set_grads(params, 0);
-  optimizer.step();
-  optimizer.set_lr_factor(0.5);
-  const Tensor expected = params[0].detach() - 0.25 * params[0].grad();
-  optimizer.step();
-  CHECK(torch::allclose(params[0], expected, 0, 1e-15));
+TEST_CASE("lr changed between steps scales the next step's change") {
+  for (const Case& c : cases()) {
+    const auto options = c.options();
+    // Its decay goes with the square of lr.
+    if (options->decay_coupling() == DecayCoupling::lr2) continue;
+    INFO(c.name);
+    auto full = make_params(c, torch::kFloat64), half = make_params(c, torch::kFloat64);
+    auto one = make(c, full), two = make(c, half);
+    run(*one, full, 0, 3);
+    run(*two, half, 0, 3);
+    std::vector<Tensor> before;
+    for (const Tensor& p : full) before.push_back(p.detach().clone());
+    two->set_lr_factor(0.5);
+    run(*one, full, 3, 4);
+    run(*two, half, 3, 4);
+    for (size_t i = 0; i < full.size(); ++i) {
+      const Tensor change = full[i].detach() - before[i];
+      CHECK(torch::allclose(half[i].detach() - before[i], 0.5 * change, 0, 1e-14));
+      CHECK((change.numel() == 0 || change.norm().item<double>() > 0));
+    }
+  }
+}
+
+TEST_CASE("sparse gradients are refused by every method") {
+  for (const Case& c : cases()) {
+    INFO(c.name);
+    const Tensor p = torch::ones({3, 2}).requires_grad_(true);
+    auto optimizer = make(c, {p});
+    p.mutable_grad() = torch::ones({3, 2}).to_sparse();
+    CHECK(message_of([&] { optimizer->step(); }) ==
+          "param.0.0: its gradient is sparse; only dense gradients are supported");
+    CHECK(torch::equal(p, torch::ones({3, 2})));
+  }
+}
+
+namespace {
+
+// The largest tensor storage allocated on this thread while it is in place, in bytes.
+struct LargestAllocation : c10::MemoryReportingInfoBase {
+  std::int64_t bytes = 0;
+  void reportMemoryUsage(void*, std::int64_t size, size_t, size_t, c10::Device) override {
+    bytes = std::max(bytes, size);
+  }
+  bool memoryProfilingEnabled() const override { return true; }
+};
+
+}  // namespace
+
+TEST_CASE("an elementwise step allocates no tensor, traced and clipped or not") {
+  const int threads = at::get_num_threads();
+  at::set_num_threads(1);
+  for (const Case& c : cases()) {
+    if (c.matrices_only) continue;
+    INFO(c.name);
+    const Tensor p = torch::randn({1 << 18}).requires_grad_(true);
+    auto optimizer = make(c, {p});
+    optimizer->set_max_norm(0.5);
+    p.mutable_grad() = torch::randn({1 << 18});
+    optimizer->step();
+    const auto largest = std::make_shared<LargestAllocation>();
+    {
+      const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, largest);
+      optimizer->step();
+      optimizer->trace_next_step();
+      optimizer->step();
+      CHECK(largest->bytes == 0);
+      const Tensor seen = torch::empty({1000});
+      CHECK(largest->bytes >= 4000);
+    }
+  }
+  at::set_num_threads(threads);
+}
+
+TEST_CASE("SCALEVEC_ISA chooses the kernels' instruction set", "[elementwise]") {
+  const std::string isa = kernels::instruction_set();
+  const char* wanted = std::getenv("SCALEVEC_ISA");
+  CHECK(isa == (wanted ? std::string(wanted) : isa));
+  CHECK((isa == "baseline" || isa == "avx2" || isa == "avx512"));
 }
 
 TEST_CASE("what cannot be trained is refused by name") {

@@ -61,7 +61,7 @@ double worst_difference(const std::string& name, const Options& first, const Opt
 
 }  // namespace
 
-TEST_CASE("AdamW, Adam and SGD end 200 steps where PyTorch does, with lr and decay per group") {
+TEST_CASE("AdamW, Adam and SGD end 200 steps where PyTorch does, with lr and decay per group", "[elementwise]") {
   using namespace scalevec;
   const auto adamw = [] { return AdamWOptions(3e-3).betas({0.9, 0.95}).weight_decay(0.1); };
   const auto adam = [] { return AdamOptions(3e-3).weight_decay(0.01); };

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include "scalevec/tests/cuda/emulated_device.hpp"
+// After the language it is written in.
+#include "scalevec/optim/cuda/cuda_step.hpp"
+#include "scalevec/optim/cuda/step_kernels.cuh"
+
+namespace scalevec::cuda_test {
+
+// CudaStep over the emulated device: the kernels' own source on tensors in the host's memory. Counts the calls that
+// would wait for a device.
+class EmulatedStep : public cuda::DeviceStep {
+ public:
+  int steps = 0;
+  mutable int waits = 0;
+
+  bool handles(const torch::Tensor&, const MethodOptions& options) const override {
+    return options.method() != "muon" && options.method() != "normuon" && options.method() != "soap";
+  }
+
+  void step(const std::vector<cuda::CudaEntry>& entries, const cuda::StepLimits& limits, bool sums) override {
+    ++steps;
+    std::vector<cuda::TensorJob> jobs;
+    const std::vector<cuda::GroupOptions> groups = cuda::groups_of(entries, jobs);
+    std::vector<cuda::TensorRow> rows;
+    std::vector<const void*> grads;
+    std::vector<std::int64_t> sizes;
+    for (const cuda::TensorJob& job : jobs) {
+      rows.push_back({job.param, {job.state[0], job.state[1], job.state[2]}, job.step, job.size, job.group, job.dtype});
+      grads.push_back(job.grad);
+      sizes.push_back(job.size);
+    }
+    const auto first = cuda::first_units(sizes);
+    const auto units = static_cast<std::size_t>(first.back()), n = jobs.size();
+    std::vector<double> unit_norms(units), tensor_norms(n), unit_sums(units * cuda::kSumCount);
+    std::vector<int> unit_finite(units), tensor_finite(n);
+    std::vector<cuda::Constants> constants(n);
+    sums_.assign(n, StepSums{});
+    const cuda::View view{static_cast<std::int64_t>(n), groups.data(), rows.data(), grads.data(), first.data(), &limits,
+                          unit_norms.data(), unit_finite.data(), tensor_norms.data(), tensor_finite.data(),
+                          constants.data(), unit_sums.data(), sums_.data(), &status_};
+    const bool norms = limits.check_finite || limits.max_norm > 0.0;
+    const auto blocks = static_cast<unsigned>(units), tensors = static_cast<unsigned>(n);
+    if (norms) emulated_launch(blocks, [&] { cuda::norm_kernel(view); });
+    if (norms) emulated_launch(tensors, [&] { cuda::tensor_norm_kernel(view); });
+    emulated_launch(1, [&] { cuda::setup_kernel(view, norms); });
+    if (sums) {
+      emulated_launch(blocks, [&] { cuda::step_kernel<true>(view); });
+      emulated_launch(tensors, [&] { cuda::tensor_sums_kernel(view); });
+    } else {
+      emulated_launch(blocks, [&] { cuda::step_kernel<false>(view); });
+    }
+  }
+
+  cuda::Status status() const override {
+    ++waits;
+    return status_;
+  }
+  std::vector<StepSums> step_sums() const override {
+    ++waits;
+    return sums_;
+  }
+
+ private:
+  cuda::Status status_;
+  std::vector<StepSums> sums_;
+};
+
+}  // namespace scalevec::cuda_test

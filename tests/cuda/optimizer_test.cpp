@@ -1,0 +1,181 @@
+#include <torch/torch.h>
+
+#include <cmath>
+#include <limits>
+#include <sstream>
+
+#include "scalevec/optim/optim.hpp"
+#include "scalevec/tests/cuda/emulated_step.hpp"
+#include "scalevec/tests/support/catch.hpp"
+#include "scalevec/tests/support/message.hpp"
+
+// The optimizers over a device, which is emulated, against the optimizers on the CPU.
+namespace {
+
+using namespace scalevec;
+using scalevec::cuda_test::EmulatedStep;
+using torch::Tensor;
+using Groups = std::vector<torch::optim::OptimizerParamGroup>;
+
+std::vector<std::unique_ptr<MethodOptions>> elementwise_methods() {
+  std::vector<std::unique_ptr<MethodOptions>> list;
+  const auto add = [&](auto options) {
+    options.decay_target(1.0);
+    list.push_back(std::make_unique<decltype(options)>(options));
+  };
+  add(AdamWOptions(1e-2).weight_decay(0.1));
+  add(AdamOptions(1e-2).weight_decay(0.1));
+  add(SGDOptions(1e-2));
+  add(SGDOptions(1e-2).momentum(0.9).dampening(0.3).weight_decay(0.1));
+  add(SGDOptions(1e-2).momentum(0.9).nesterov(true));
+  add(SignumOptions(1e-2).weight_decay(0.1).decay_coupling(DecayCoupling::independent));
+  add(LionOptions(1e-2).weight_decay(0.1).decay_coupling(DecayCoupling::lr2));
+  add(AdEMAMixOptions(1e-2).weight_decay(0.1).alpha(5).alpha_warmup(3).beta3_warmup(4));
+  return list;
+}
+
+std::vector<Tensor> make_params(torch::Dtype dtype = torch::kFloat64) {
+  torch::manual_seed(5);
+  std::vector<Tensor> params;
+  for (const std::vector<std::int64_t>& shape : std::vector<std::vector<std::int64_t>>{{13, 87}, {}, {0, 4}, {5}})
+    params.push_back(torch::randn(shape, torch::kFloat64).to(dtype).requires_grad_(true));
+  // Dense and transposed, with gradients laid out otherwise.
+  params.push_back(torch::randn({6, 4}, torch::kFloat64).to(dtype).t().detach().requires_grad_(true));
+  return params;
+}
+
+void run(Optimizer& optimizer, const std::vector<Tensor>& params, int from, int to) {
+  for (int step = from; step < to; ++step) {
+    torch::manual_seed(100 + step);
+    for (const Tensor& p : params) p.mutable_grad() = torch::randn(p.sizes(), torch::kFloat64).to(p.dtype());
+    optimizer.set_lr_factor(1.0 / (1 + step));
+    optimizer.step();
+  }
+}
+
+std::unique_ptr<Optimizer> make(const std::vector<Tensor>& params, const MethodOptions& options,
+                                std::shared_ptr<EmulatedStep> device = nullptr) {
+  auto copy = options.clone();
+  auto optimizer = std::make_unique<Optimizer>(
+      Groups{{params}}, std::unique_ptr<MethodOptions>(static_cast<MethodOptions*>(copy.release())));
+  optimizer->set_max_norm(2.0);
+  if (device) optimizer->set_device_step(std::move(device));
+  return optimizer;
+}
+
+void check_close(const std::vector<Tensor>& a, const std::vector<Tensor>& b, double tolerance) {
+  for (size_t i = 0; i < a.size(); ++i) {
+    INFO("parameter " << i);
+    CHECK(torch::allclose(a[i], b[i], tolerance, tolerance));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a device's steps, norms, sums and counts are the CPU's for every elementwise method") {
+  for (const auto& options : elementwise_methods())
+    for (const auto& [dtype, tolerance] : {std::pair(torch::kFloat64, 1e-13), std::pair(torch::kFloat32, 1e-6)}) {
+      INFO(std::string(options->method()));
+      const auto host = make_params(dtype), device = make_params(dtype);
+      const auto emulated = std::make_shared<EmulatedStep>();
+      auto one = make(host, *options), two = make(device, *options, emulated);
+      run(*one, host, 0, 2);
+      run(*two, device, 0, 2);
+      CHECK(emulated->steps == 2);
+      CHECK(emulated->waits == 0);
+      one->trace_next_step();
+      two->trace_next_step();
+      run(*one, host, 2, 3);
+      run(*two, device, 2, 3);
+      check_close(host, device, tolerance);
+      CHECK(std::abs(one->grad_norm() - two->grad_norm()) <= 1e-6 * one->grad_norm());
+      CHECK(std::abs(one->clip_factor() - two->clip_factor()) <= 1e-6);
+      CHECK(two->clip_factor() < 1.0);
+      REQUIRE(one->traces().size() == two->traces().size());
+      for (size_t i = 0; i < one->traces().size(); ++i) {
+        const TraceRow &a = one->traces()[i], &b = two->traces()[i];
+        CHECK(a.name == b.name);
+        CHECK(a.count == b.count);
+        CHECK(std::abs(a.update_norm - b.update_norm) <= 1e-5 * a.update_norm);
+        CHECK(std::abs(a.predicted_decrease - b.predicted_decrease) <= 1e-5 * a.grad_norm * a.update_norm);
+      }
+      const auto state = two->named_state();
+      REQUIRE(state.size() == one->named_state().size());
+      CHECK(state.front().second.item<std::int64_t>() == 3);
+    }
+}
+
+TEST_CASE("state moves between the CPU and a device by saving and loading") {
+  for (const auto& options : elementwise_methods())
+    for (const bool to_device : {true, false}) {
+      INFO(std::string(options->method()) << (to_device ? " to" : " from") << " the device");
+      const auto whole = make_params(), parts = make_params();
+      auto reference = make(whole, *options);
+      run(*reference, whole, 0, 4);
+      const auto emulated = [] { return std::make_shared<EmulatedStep>(); };
+      auto first = make(parts, *options, to_device ? nullptr : emulated());
+      run(*first, parts, 0, 2);
+      std::stringstream file;
+      torch::save(*first, file);
+      auto second = make(parts, *options, to_device ? emulated() : nullptr);
+      torch::load(*second, file);
+      run(*second, parts, 2, 3);
+      auto third = make(parts, *options, to_device ? nullptr : emulated());
+      third->load_named_state(second->named_state());
+      run(*third, parts, 3, 4);
+      check_close(whole, parts, 1e-13);
+      for (const auto& entry : third->named_state())
+        if (entry.first.ends_with("/step")) CHECK(entry.second.item<std::int64_t>() == 4);
+    }
+}
+
+TEST_CASE("a gradient that is not finite makes a device's step a no-op without an exception") {
+  for (const auto& options : elementwise_methods()) {
+    INFO(std::string(options->method()));
+    const auto params = make_params();
+    auto optimizer = make(params, *options, std::make_shared<EmulatedStep>());
+    run(*optimizer, params, 0, 1);
+    std::vector<Tensor> before, state;
+    for (const Tensor& p : params) before.push_back(p.detach().clone());
+    for (const auto& entry : optimizer->named_state()) state.push_back(entry.second.clone());
+    params[3].grad()[2] = std::numeric_limits<double>::infinity();
+    optimizer->trace_next_step();
+    optimizer->step();
+    CHECK(optimizer->refused_steps() == 1);
+    for (size_t i = 0; i < params.size(); ++i) {
+      CHECK(torch::equal(params[i], before[i]));
+      CHECK(optimizer->traces()[i].count == 0);
+    }
+    const auto after = optimizer->named_state();
+    for (size_t i = 0; i < state.size(); ++i) CHECK(torch::equal(after[i].second, state[i]));
+    run(*optimizer, params, 1, 2);
+    CHECK(optimizer->refused_steps() == 1);
+    CHECK_FALSE(torch::equal(params[0], before[0]));
+  }
+}
+
+TEST_CASE("with matrix methods beside it, a device's parameters share one clip norm and the check by name") {
+  const auto build = [](const std::vector<Tensor>& params, std::shared_ptr<EmulatedStep> device) {
+    Groups groups;
+    groups.emplace_back(std::vector<Tensor>{params[0]}, std::make_unique<MuonOptions>(MuonOptions(1e-2).precision("auto")));
+    groups.emplace_back(std::vector<Tensor>{params[1], params[3]}, std::make_unique<AdamWOptions>(1e-2));
+    groups.emplace_back(std::vector<Tensor>{params[4]}, std::make_unique<SGDOptions>(1e-2));
+    auto optimizer = std::make_unique<Optimizer>(groups, std::make_unique<SGDOptions>(1e-2));
+    optimizer->set_max_norm(2.0);
+    if (device) optimizer->set_device_step(device);
+    return optimizer;
+  };
+  const auto host = make_params(), device = make_params();
+  const auto emulated = std::make_shared<EmulatedStep>();
+  auto one = build(host, nullptr), two = build(device, emulated);
+  run(*one, host, 0, 3);
+  run(*two, device, 0, 3);
+  CHECK(emulated->steps == 3);
+  check_close(host, device, 1e-12);
+  CHECK(std::abs(one->grad_norm() - two->grad_norm()) <= 1e-12 * one->grad_norm());
+  CHECK(two->clip_factor() < 1.0);
+  const Tensor before = device[0].detach().clone();
+  device[3].grad()[1] = std::nan("");
+  CHECK(message_of([&] { two->step(); }) == "the gradient of param.1.1 is not finite");
+  CHECK(torch::equal(device[0], before));
+}
