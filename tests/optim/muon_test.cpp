@@ -34,7 +34,10 @@ Tensor gradient(const std::string& name, const Tensor& like, int step) {
   for (std::int64_t i = 0; i < t.numel(); ++i)
     t.data_ptr<double>()[i] =
         std::sin(0.7 * static_cast<double>(i * i) + 1.3 * step + static_cast<double>(name.size()));
-  t.diagonal().add_(3);
+  if (name == "spread")
+    t.mul_(0.1).diagonal().add_(2 * torch::pow(20.0, torch::arange(24, torch::kFloat64) / 23));
+  else
+    t.diagonal().add_(3);
   return t.to(torch::kFloat32);
 }
 
