@@ -110,6 +110,9 @@ std::int64_t steps_of(const ParamState& state);
 // Brings the buffers to `device`, and the count to it (`counts`) or to the host.
 void place_state(ParamState& state, torch::Device device, bool counts);
 
+// The parameter's dtype; throws std::invalid_argument with `name` for one that the kernels lack.
+kernels::Dtype kernel_dtype(const torch::Tensor& param, const std::string& name);
+
 std::string shape_text(c10::IntArrayRef sizes);  // "[3,4]"
 
 // Why the options' method cannot train a tensor of this shape with so many row blocks, or empty.
