@@ -5,13 +5,12 @@
 #include <benchmark/benchmark.h>
 #include <malloc.h>
 
-#include <algorithm>
 #include <array>
 #include <chrono>
-#include <cmath>
 #include <string>
 #include <vector>
 
+#include "scalevec/bench/paired.hpp"
 #include "scalevec/experiments/train/session.hpp"
 
 namespace {
@@ -22,16 +21,6 @@ double ten_steps(scalevec::Session& session, int every) {
   const auto start = std::chrono::steady_clock::now();
   for (int step = 0; step < 10; ++step) session.step(every > 0 && step % every == 0);
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-// Median, and the order statistics that hold it with 95 % confidence whatever the distribution.
-void report(benchmark::State& state, const std::string& name, std::vector<double> ratios) {
-  std::sort(ratios.begin(), ratios.end());
-  const auto n = static_cast<double>(ratios.size());
-  const auto low = static_cast<size_t>(std::max(0.0, std::floor(n / 2 - 0.98 * std::sqrt(n))));
-  state.counters[name] = ratios[ratios.size() / 2];
-  state.counters[name + "_low"] = ratios[low];
-  state.counters[name + "_high"] = ratios[ratios.size() - 1 - low];
 }
 
 void traces(benchmark::State& state, int width, int layers) {
@@ -59,8 +48,8 @@ void traces(benchmark::State& state, int width, int layers) {
     every_10.push_back(seconds[1] / seconds[0]);
     every_step.push_back(seconds[2] / seconds[0]);
   }
-  report(state, "traced_every_10", every_10);
-  report(state, "traced_every_step", every_step);
+  scalevec::bench::report_ratio(state, "traced_every_10", every_10);
+  scalevec::bench::report_ratio(state, "traced_every_step", every_step);
 }
 
 }  // namespace

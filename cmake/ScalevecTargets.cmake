@@ -9,7 +9,7 @@ endif()
 
 set(SCALEVEC_INCLUDE_ROOT ${CMAKE_CURRENT_BINARY_DIR}/include)
 file(MAKE_DIRECTORY ${SCALEVEC_INCLUDE_ROOT}/scalevec)
-foreach(folder optim models theory experiments tests)
+foreach(folder optim models theory experiments tests bench)
   file(CREATE_LINK ${CMAKE_CURRENT_SOURCE_DIR}/${folder} ${SCALEVEC_INCLUDE_ROOT}/scalevec/${folder} SYMBOLIC)
 endforeach()
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the benchmarks and prints the ratios of one interleaved run: scripts/bench.sh optimizers|training [OPTIONS]
-# Options go to Google Benchmark (--benchmark_filter=…, --benchmark_repetitions=…). Run it on a quiet machine.
+# Options go to Google Benchmark (--benchmark_filter=…). Run it on a quiet machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what=${1:-}
@@ -9,7 +9,5 @@ shift
 scripts/bootstrap.sh
 scripts/build.sh dev "bench_$what"
 result=build/dev/bench_$what.json
-interleave=()  # the training benchmark takes its turns itself
-[[ $what == optimizers ]] && interleave=(--benchmark_repetitions=9 --benchmark_enable_random_interleaving=true)
-"build/dev/bin/bench_$what" "${interleave[@]}" --benchmark_out="$result" --benchmark_out_format=json "$@" >/dev/null
+"build/dev/bin/bench_$what" --benchmark_out="$result" --benchmark_out_format=json "$@" >/dev/null
 python3 bench/ratios.py "$what" "$result"
