@@ -28,6 +28,8 @@ struct DecoderOptions {
 
   // The first thing wrong, as "field: got VALUE; allowed: …"; empty if nothing is.
   std::string error() const;
+
+  bool operator==(const DecoderOptions&) const = default;
 };
 
 // Keys are the fields' names; text may hold comments. Throws an std::invalid_argument with one line that names path,

@@ -2,7 +2,10 @@
 
 // Every model, what they are made of, and weights in and out.
 #include "scalevec/models/decoder.hpp"
+#include "scalevec/models/fold.hpp"
+#include "scalevec/models/hugging_face.hpp"
 #include "scalevec/models/initial_value.hpp"
+#include "scalevec/models/model_folder.hpp"
 #include "scalevec/models/model_traces.hpp"
 #include "scalevec/models/safetensors.hpp"
 #include "scalevec/models/toy/output_scale.hpp"
