@@ -3,7 +3,7 @@
 exported model against theirs, in float32.
 
     pip install torch transformers
-    scripts/check_hf.py DIR [--program build/release/bin/scalevec] [--length 32] [--rows 2]
+    scripts/check_hf.py DIR [--program build/cpu/bin/scalevec] [--length 32] [--rows 2]
 
 Exit status 0 if each lies within 2e-5 of the logits' scale.
 """
@@ -24,7 +24,7 @@ TOLERANCE = 2e-5
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder")
-    parser.add_argument("--program", default="build/release/bin/scalevec")
+    parser.add_argument("--program", default="build/cpu/bin/scalevec")
     parser.add_argument("--length", type=int, default=32)
     parser.add_argument("--rows", type=int, default=2)
     args = parser.parse_args()
