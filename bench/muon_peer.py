@@ -3,7 +3,7 @@
 run on the same number of threads, and prints the ratio of their times: the median over the turns with its 95 % interval
 by order statistics.
 
-    python bench/muon_peer.py build/release/bin/bench_muon [TURNS]        # torch 2.11; 9 turns by default
+    python bench/muon_peer.py build/dev/bin/bench_muon [TURNS]        # torch 2.11; 9 turns by default
 """
 import math
 import statistics

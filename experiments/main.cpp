@@ -11,6 +11,7 @@
 #include "scalevec/experiments/data/data_command.hpp"
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/experiments/figures/theory_command.hpp"
+#include "scalevec/experiments/model/model_command.hpp"
 #include "scalevec/experiments/train/train_command.hpp"
 
 namespace {
@@ -40,6 +41,7 @@ int main(int argc, char** argv) {
   scalevec::add_compare_command(app);
   scalevec::add_theory_command(app);
   scalevec::add_report_command(app);
+  scalevec::add_model_command(app);
   try {
     app.parse(argc, argv);
     return status;

@@ -41,21 +41,23 @@ std::string gamma_error(const std::string& place, const GammaOptions& gamma) {
 }
 
 std::string rope_error(const DecoderOptions& o) {
-  const RopeOptions& r = o.rope;
-  if (r.scaling == RopeOptions::Scaling::none) return {};
-  if (!positive(r.factor)) return bad("rope.factor", r.factor, "more than 0");
-  if (r.scaling == RopeOptions::Scaling::linear) return {};
-  if (!positive(r.low_freq_factor)) return bad("rope.low_freq_factor", r.low_freq_factor, "more than 0");
+  const RopeScaling& r = o.rope_scaling;
+  if (r.kind == RopeScaling::Kind::none) return {};
+  if (!positive(r.factor)) return bad("rope_scaling.factor", r.factor, "more than 0");
+  if (r.kind == RopeScaling::Kind::linear) return {};
+  if (!positive(r.low_freq_factor)) return bad("rope_scaling.low_freq_factor", r.low_freq_factor, "more than 0");
   if (!(r.high_freq_factor > r.low_freq_factor) || !std::isfinite(r.high_freq_factor))
-    return bad("rope.high_freq_factor", r.high_freq_factor, "more than rope.low_freq_factor");
-  if (r.original_length < 1) return bad("rope.original_length", r.original_length, "at least 1");
+    return bad("rope_scaling.high_freq_factor", r.high_freq_factor, "more than rope_scaling.low_freq_factor");
+  if (r.original_length < 1) return bad("rope_scaling.original_length", r.original_length, "at least 1");
   return {};
 }
 
 std::string moe_error(const MoeOptions& m) {
   if (m.experts < 0 || m.experts > 65536) return bad("moe.experts", m.experts, "an integer from 0 to 65536");
   if (m.experts == 0) {
-    if (!(m == MoeOptions{.top_k = m.top_k}))
+    MoeOptions dense;
+    dense.top_k = m.top_k;
+    if (!(m == dense))
       return bad("moe.experts", m.experts, "at least 1 where another option of the mixture is set");
     return {};
   }
@@ -109,7 +111,6 @@ DecoderOptions DecoderOptions::resolved() const {
   if (r.head_dim == 0) r.head_dim = width / heads;
   if (r.mlp_width == 0) r.mlp_width = (8 * width + 95) / 96 * 32;
   if (r.query_scale == 0.0) r.query_scale = 1.0 / std::sqrt(static_cast<double>(r.head_dim));
-  r.rope.theta = rope_theta;
   if (r.windows.empty()) r.windows.assign(static_cast<size_t>(std::max<std::int64_t>(layers, 0)), 0);
   if (r.moe.experts > 0 && r.moe.expert_width == 0) r.moe.expert_width = r.mlp_width;
 

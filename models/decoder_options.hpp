@@ -29,17 +29,16 @@ enum class Activation { silu, gelu_tanh, gelu };
 enum class Execution { naive, folded, automatic };
 constexpr std::int64_t kFoldTokensPerWidth = 8;
 
-// Rotation angles are position·f_i with f_i = theta^(−2i/head_dim), changed by `scaling`.
-struct RopeOptions {
-  enum class Scaling { none, linear, llama3 };
-  double theta = 10000.0;
-  Scaling scaling = Scaling::none;
-  double factor = 1.0;             // linear: f_i/factor; llama3: the same for long wavelengths, blended in between
-  double low_freq_factor = 1.0;    // llama3: wavelengths above original_length/low_freq_factor are divided …
-  double high_freq_factor = 4.0;   // … and those below original_length/high_freq_factor kept
+// Frequencies f_i = theta^(−2i/head_dim) of the rotation angles position·f_i, for contexts longer than trained on.
+struct RopeScaling {
+  enum class Kind { none, linear, llama3 };
+  Kind kind = Kind::none;
+  double factor = 1.0;            // linear: f_i/factor; llama3: the same for long wavelengths, blended in between
+  double low_freq_factor = 1.0;   // llama3: wavelengths above original_length/low_freq_factor are divided …
+  double high_freq_factor = 4.0;  // … and those below original_length/high_freq_factor kept
   std::int64_t original_length = 8192;
 
-  bool operator==(const RopeOptions&) const = default;
+  bool operator==(const RopeScaling&) const = default;
 };
 
 // A mixture of experts in place of each block's MLP: y = Σ_e p_e·expert_e(x) over the top_k experts of each token, by
@@ -87,8 +86,8 @@ struct DecoderOptions {
   bool qkv_bias = false;           // biases of Q, K, V (Qwen2), initially 0
   bool o_bias = false;             // of the output projection
 
-  RopeOptions rope;                // rope.theta is rope_theta
-  double local_rope_theta = 0.0;   // of layers with a window, unscaled (Gemma 3); 0: `rope` as everywhere
+  RopeScaling rope_scaling;
+  double local_rope_theta = 0.0;   // of layers with a window, unscaled (Gemma 3); 0: as everywhere
   // Per layer, tokens a position sees, itself among them; 0: all before it. Empty: 0 everywhere.
   std::vector<std::int64_t> windows;
   double attn_softcap = 0.0;       // c: scores are c·tanh(score/c) (Gemma 2); 0: none
@@ -108,6 +107,8 @@ struct DecoderOptions {
 
   // What is allowed but inert: a line each, naming place and reason.
   std::vector<std::string> warnings() const;
+
+  bool operator==(const DecoderOptions&) const = default;
 
   bool pre_norms() const { return norm_placement == NormPlacement::pre || norm_placement == NormPlacement::sandwich; }
   bool post_norms() const {

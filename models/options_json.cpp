@@ -107,8 +107,8 @@ json scales_json(const ScaleOptions& s) {
           {"multipliers", {{"scalar", m.scalar}, {"rows", m.rows}, {"columns", m.columns}, {"maps", m.maps}}}};
 }
 
-void read_rope(JsonReader in, RopeOptions& r) {
-  read_word(in, "scaling", r.scaling, kRopeScalings);
+void read_rope(JsonReader in, RopeScaling& r) {
+  read_word(in, "kind", r.kind, kRopeScalings);
   r.factor = in.number("factor", r.factor, Range::above(0));
   r.low_freq_factor = in.number("low_freq_factor", r.low_freq_factor, Range::above(0));
   r.high_freq_factor = in.number("high_freq_factor", r.high_freq_factor, Range::above(0));
@@ -116,8 +116,8 @@ void read_rope(JsonReader in, RopeOptions& r) {
   in.finish();
 }
 
-json rope_json(const RopeOptions& r) {
-  return {{"scaling", word(r.scaling, kRopeScalings)}, {"factor", r.factor}, {"low_freq_factor", r.low_freq_factor},
+json rope_json(const RopeScaling& r) {
+  return {{"kind", word(r.kind, kRopeScalings)}, {"factor", r.factor}, {"low_freq_factor", r.low_freq_factor},
           {"high_freq_factor", r.high_freq_factor}, {"original_length", r.original_length}};
 }
 
@@ -168,7 +168,7 @@ DecoderOptions read_decoder_options(JsonReader& json) {
   read_word(json, "activation", o.activation, kActivations);
   o.qkv_bias = json.boolean("qkv_bias", o.qkv_bias);
   o.o_bias = json.boolean("o_bias", o.o_bias);
-  read_rope(json.object("rope"), o.rope);
+  read_rope(json.object("rope_scaling"), o.rope_scaling);
   o.local_rope_theta = json.number("local_rope_theta", o.local_rope_theta, Range::at_least(0));
   o.windows = json.integers("windows", {}, kSizeOrDefault);
   o.attn_softcap = json.number("attn_softcap", o.attn_softcap, Range::at_least(0));
@@ -182,7 +182,7 @@ DecoderOptions read_decoder_options(JsonReader& json) {
   return o;
 }
 
-nlohmann::json decoder_options_json(const DecoderOptions& o) {
+nlohmann::json json_of(const DecoderOptions& o) {
   json out = {{"vocab_size", o.vocab_size}, {"width", o.width}, {"layers", o.layers}, {"heads", o.heads},
               {"kv_heads", o.kv_heads}, {"head_dim", o.head_dim}, {"mlp_width", o.mlp_width},
               {"rope_theta", o.rope_theta}, {"norm_eps", o.norm_eps}, {"tie_embeddings", o.tie_embeddings},
@@ -191,14 +191,14 @@ nlohmann::json decoder_options_json(const DecoderOptions& o) {
               {"norm", word(o.norm, kNorms)}, {"norm_placement", word(o.norm_placement, kNormPlacements)},
               {"final_norm", o.final_norm}, {"qk_norm_width", word(o.qk_norm_width, kQkWidths)},
               {"activation", word(o.activation, kActivations)}, {"qkv_bias", o.qkv_bias}, {"o_bias", o.o_bias},
-              {"rope", rope_json(o.rope)}, {"local_rope_theta", o.local_rope_theta}, {"windows", o.windows},
+              {"rope_scaling", rope_json(o.rope_scaling)}, {"local_rope_theta", o.local_rope_theta}, {"windows", o.windows},
               {"attn_softcap", o.attn_softcap}, {"logit_softcap", o.logit_softcap}, {"query_scale", o.query_scale},
               {"embed_scale", o.embed_scale}, {"residual_depth_scaling", o.residual_depth_scaling},
               {"moe", moe_json(o.moe)}, {"execution", word(o.execution, kExecutions)}};
   // Explicit zeros stand for defaults in code and are refused in JSON.
   for (const char* key : {"kv_heads", "head_dim", "mlp_width"})
     if (out[key] == 0) out.erase(key);
-  if (o.qk_norm) out["qk_norm_scale"] = o.qk_norm_scale;
+  if (o.qk_norm || !o.qk_norm_scale) out["qk_norm_scale"] = o.qk_norm_scale;
   return out;
 }
 

@@ -12,7 +12,7 @@ namespace scalevec {
 DecoderOptions read_decoder_options(JsonReader& json);
 OutputScaleOptions read_output_scale_options(JsonReader& json);
 
-// Every option, so that reading it gives the same options back. qk_norm_scale only with qk_norm, which it needs.
-nlohmann::json decoder_options_json(const DecoderOptions& options);
+// Every option, so that reading it gives the same options back.
+nlohmann::json json_of(const DecoderOptions& options);
 
 }  // namespace scalevec

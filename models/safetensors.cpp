@@ -9,6 +9,7 @@
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 
 namespace scalevec {
 namespace {
@@ -58,15 +59,20 @@ Entry read_entry(const std::filesystem::path& file, const std::string& name, con
   if (!v.is_object() || !v.contains("dtype") || !v.contains("shape") || !v.contains("data_offsets"))
     refuse(file, "\"" + name + "\" lacks dtype, shape or data_offsets");
   Entry e{name, torch::kFloat32, {}, 0, 0};
-  const auto* known = std::find_if(std::begin(kDtypes), std::end(kDtypes), [&](const DtypeName& d) { return v["dtype"] == d.name; });
-  if (known == std::end(kDtypes)) refuse(file, "\"" + name + "\" has dtype " + v["dtype"].dump(-1, ' ', false, json::error_handler_t::replace));
+  const auto* known = std::find_if(std::begin(kDtypes), std::end(kDtypes),
+                                   [&](const DtypeName& d) { return v["dtype"] == d.name; });
+  if (known == std::end(kDtypes))
+    refuse(file, "\"" + name + "\" has dtype " + v["dtype"].dump(-1, ' ', false, json::error_handler_t::replace));
   e.dtype = known->dtype;
   if (!v["shape"].is_array() || v["shape"].size() > 16) refuse(file, "\"" + name + "\" has no sound shape");
-  std::uint64_t bytes = c10::elementSize(e.dtype);
+  // `extent` leaves zero sizes out: beside a zero, sizes whose strides overflow would pass a check of the product alone.
+  std::uint64_t bytes = c10::elementSize(e.dtype), extent = bytes;
   for (const json& n : v["shape"]) {
     if (!n.is_number_unsigned()) refuse(file, "\"" + name + "\" has a dimension that is not a count");
     const auto size = n.get<std::uint64_t>();
-    if (__builtin_mul_overflow(bytes, size, &bytes) || size > (std::uint64_t{1} << 62)) refuse(file, "\"" + name + "\" is larger than the file");
+    bytes *= size;
+    if (__builtin_mul_overflow(extent, std::max<std::uint64_t>(size, 1), &extent) || extent > (std::uint64_t{1} << 62))
+      refuse(file, "\"" + name + "\" is larger than the file");
     e.shape.push_back(static_cast<std::int64_t>(size));
   }
   const json& offsets = v["data_offsets"];
@@ -75,8 +81,32 @@ Entry read_entry(const std::filesystem::path& file, const std::string& name, con
   e.begin = offsets[0].get<std::uint64_t>();
   e.end = offsets[1].get<std::uint64_t>();
   if (e.begin > e.end || e.end > data_size) refuse(file, "\"" + name + "\" lies outside the file");
-  if (e.end - e.begin != bytes) refuse(file, "\"" + name + "\" has " + std::to_string(e.end - e.begin) + " bytes where its shape needs " + std::to_string(bytes));
+  if (e.end - e.begin != bytes)
+    refuse(file, "\"" + name + "\" has " + std::to_string(e.end - e.begin) + " bytes where its shape needs " +
+                     std::to_string(bytes));
   return e;
+}
+
+// Refuses deep nesting and a name given twice while parsing: the parsed object would show neither in time.
+json read_header(const std::filesystem::path& file, const std::string& text) {
+  if (text.empty() || text[0] != '{') refuse(file, "its header is not a JSON object");
+  std::set<std::string> names;
+  const json header = json::parse(
+      text,
+      [&](int depth, json::parse_event_t event, json& value) {
+        if (depth > 8) refuse(file, "its header is nested too deeply");
+        if (depth == 1 && event == json::parse_event_t::key && !names.insert(value.get<std::string>()).second)
+          refuse(file, "\"" + value.get<std::string>() + "\" is given twice");
+        return true;
+      },
+      false);
+  if (!header.is_object()) refuse(file, "its header is not a JSON object");
+  if (const auto metadata = header.find("__metadata__"); metadata != header.end()) {
+    bool strings = metadata->is_object();
+    for (const json& value : *metadata) strings = strings && value.is_string();
+    if (!strings) refuse(file, "__metadata__ is not an object of strings");
+  }
+  return header;
 }
 
 }  // namespace
@@ -121,10 +151,7 @@ NamedTensors read_safetensors(const std::filesystem::path& file) {
   if (length > kMaxHeader || length > size - 8) refuse(file, "a header of " + std::to_string(length) + " bytes in a file of " + std::to_string(size));
   std::string text(length, '\0');
   if (!in.read(text.data(), static_cast<std::streamsize>(length))) refuse(file, "its header cannot be read");
-  int depth = 0;
-  const json header = json::parse(
-      text, [&](int d, json::parse_event_t, json&) { return (depth = std::max(depth, d)) <= 8; }, false);
-  if (!header.is_object() || depth > 8) refuse(file, "its header is not a JSON object");
+  const json header = read_header(file, text);
 
   const std::uint64_t data_size = size - 8 - length;
   std::vector<Entry> entries;

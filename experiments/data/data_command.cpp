@@ -6,6 +6,7 @@
 
 #include "scalevec/experiments/data/info.hpp"
 #include "scalevec/experiments/data/prepare.hpp"
+#include "scalevec/experiments/data/tokenizer.hpp"
 #include "scalevec/experiments/errors.hpp"
 
 namespace scalevec {
@@ -75,8 +76,8 @@ void add_prepare(CLI::App& data) {
   command->add_option("--text", *texts, "Text files, in order")->required()->type_name("FILE");
   command->add_option("--out", *out, "Folder to write: train_*.bin, val_*.bin, data.json")
       ->required()->type_name("DIR");
-  command->add_option("--tokenizer", options->tokenizer, "How text becomes token ids; allowed: bytes")
-      ->capture_default_str();
+  command->add_option("--tokenizer", options->tokenizer, "How text becomes token ids; allowed: bytes, sentencepiece:MODEL")
+      ->capture_default_str()->type_name("NAME");
   command->add_option("--val-fraction", options->val_fraction, "Share of the text's blocks held out, evenly spread")
       ->capture_default_str();
   command->add_option("--block", options->block_bytes, "Bytes of text per block; a block ends at a line break")
@@ -88,6 +89,26 @@ void add_prepare(CLI::App& data) {
     options->texts.assign(texts->begin(), texts->end());
     options->out = *out;
     print_prepared(prepare_data(*options), *out);
+  });
+}
+
+void add_train_tokenizer(CLI::App& data) {
+  const auto options = std::make_shared<TrainTokenizerOptions>();
+  const auto texts = std::make_shared<std::vector<std::string>>();
+  const auto out = std::make_shared<std::string>();
+  CLI::App* command = data.add_subcommand("train-tokenizer", "Train a SentencePiece vocabulary on text files");
+  command->add_option("--text", *texts, "Text files, UTF-8")->required()->type_name("FILE");
+  command->add_option("--vocab", options->vocab_size, "Number of pieces")->capture_default_str()->type_name("N");
+  command->add_option("--out", *out, "Model file to write")->required()->type_name("FILE");
+  command->footer(
+      "Example:\n  scalevec data train-tokenizer --text dictionary.txt --vocab 8192 --out data/dictionary.model\n"
+      "  scalevec data prepare --text dictionary.txt --tokenizer sentencepiece:data/dictionary.model --out data/dict");
+  command->callback([=] {
+    options->texts.assign(texts->begin(), texts->end());
+    options->out = *out;
+    train_tokenizer(*options);
+    std::cout << "wrote " << *out << ": " << grouped(options->vocab_size) << " pieces\n"
+              << "next: scalevec data prepare --tokenizer sentencepiece:" << *out << " --text FILE --out DIR\n";
   });
 }
 
@@ -106,6 +127,7 @@ void add_data_command(CLI::App& app) {
   data->require_subcommand(1);
   data->footer("Example:\n  scalevec data prepare --text book.txt --out data/book\n  scalevec data info data/book");
   add_prepare(*data);
+  add_train_tokenizer(*data);
   add_info(*data);
 }
 

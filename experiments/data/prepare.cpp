@@ -1,13 +1,7 @@
 #include "scalevec/experiments/data/prepare.hpp"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
-#include <cstring>
 #include <iomanip>
 #include <memory>
 #include <optional>
@@ -17,8 +11,10 @@
 
 #include "scalevec/experiments/data/file_io.hpp"
 #include "scalevec/experiments/data/sha256.hpp"
+#include "scalevec/experiments/data/staging_folder.hpp"
 #include "scalevec/experiments/data/token_file.hpp"
 #include "scalevec/experiments/data/token_folder.hpp"
+#include "scalevec/experiments/data/tokenizer.hpp"
 #include "scalevec/experiments/errors.hpp"
 
 namespace scalevec {
@@ -36,20 +32,12 @@ void check_options(const PrepareOptions& o) {
   };
   if (o.texts.empty()) fail("--text", "no file", "at least one file");
   if (o.out.empty()) fail("--out", "nothing", "a folder");
-  if (o.tokenizer != "bytes") fail("--tokenizer", o.tokenizer, "bytes");
   // The least value keeps 1/val_fraction an integer that any text falls far short of.
   if (!(o.val_fraction >= 1e-9 && o.val_fraction <= 0.5)) {
     fail("--val-fraction", o.val_fraction, "more than 0, up to 0.5");
   }
   if (o.block_bytes < 1 || o.block_bytes > (std::int64_t{1} << 30)) fail("--block", o.block_bytes, "1 to 1073741824");
   if (o.shard_tokens < 1 || o.shard_tokens > 2147483647) fail("--shard-tokens", o.shard_tokens, "1 to 2147483647");
-}
-
-// The absolute path without a trailing slash.
-fs::path final_folder(const fs::path& out) {
-  fs::path folder = fs::weakly_canonical(fs::absolute(out));
-  if (!folder.has_filename()) folder = folder.parent_path();
-  return folder;
 }
 
 struct Source {
@@ -101,52 +89,6 @@ class SplitWriter {
   std::int64_t shard_tokens_;
   DataManifest::Split split_;
   std::unique_ptr<TokenFileWriter> writer_;
-};
-
-// A hidden folder beside `target`, removed unless committed. What a killed call left there is cleared; a lock keeps two
-// live calls apart.
-class StagingFolder {
- public:
-  explicit StagingFolder(const fs::path& target)
-      : target_(target), path_(target.parent_path() / ("." + target.filename().string() + ".scalevec-partial")) {
-    std::error_code error;
-    fs::create_directories(path_, error);
-    fd_ = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd_ < 0) {
-      throw RunError(path_.string() + ": cannot create: " + (error ? error.message() : std::strerror(errno)));
-    }
-    if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
-      ::close(fd_);
-      throw UsageError(target.string() + ": another scalevec data prepare is writing it");
-    }
-    for (const auto& entry : fs::directory_iterator(path_)) fs::remove_all(entry.path());
-  }
-
-  ~StagingFolder() {
-    std::error_code ignored;
-    if (!committed_) fs::remove_all(path_, ignored);
-    ::close(fd_);
-  }
-
-  StagingFolder(const StagingFolder&) = delete;
-  StagingFolder& operator=(const StagingFolder&) = delete;
-
-  const fs::path& path() const { return path_; }
-
-  // The system replaces an empty folder at the target and refuses a full one.
-  void commit() {
-    sync_folder(path_);
-    if (::rename(path_.c_str(), target_.c_str()) != 0) {
-      throw RunError(target_.string() + ": cannot rename the finished folder to it: " + std::strerror(errno));
-    }
-    committed_ = true;
-    sync_folder(target_.parent_path());
-  }
-
- private:
-  fs::path target_, path_;
-  int fd_ = -1;
-  bool committed_ = false;
 };
 
 // The name of the first option or source in which two manifests differ, or empty.
@@ -217,8 +159,9 @@ PrepareResult prepare_data(const PrepareOptions& options) {
   check_options(options);
   PrepareResult result;
   DataManifest& m = result.manifest;
-  m.tokenizer = options.tokenizer;
-  m.vocab_size = 256;
+  const std::unique_ptr<Tokenizer> tokenizer = make_tokenizer(options.tokenizer);
+  m.tokenizer = tokenizer->name();
+  m.vocab_size = tokenizer->vocab_size();
   m.block_bytes = options.block_bytes;
   m.val_fraction = options.val_fraction;
   m.val_every = std::llround(1.0 / options.val_fraction);
@@ -259,8 +202,8 @@ PrepareResult prepare_data(const PrepareOptions& options) {
     std::size_t begin = 0;
     for (const std::size_t end : source.block_ends) {
       const auto piece = text.substr(begin, end - begin);
-      tokens.assign(reinterpret_cast<const unsigned char*>(piece.data()),
-                    reinterpret_cast<const unsigned char*>(piece.data() + piece.size()));
+      tokens.clear();
+      tokenizer->encode(piece, tokens);
       (block % m.val_every == first_val ? val : train).append_block(tokens);
       ++block;
       begin = end;

@@ -11,7 +11,7 @@ using nlohmann::json;
 const Range kSeed = Range::between(0, 9007199254740992.0);
 
 json decoder_json(const DecoderOptions& o) {
-  json out = decoder_options_json(o);
+  json out = json_of(o);
   out["type"] = "decoder";
   return out;
 }

@@ -1,0 +1,107 @@
+#include "scalevec/models/model_folder.hpp"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <fstream>
+#include <map>
+#include <sstream>
+#include <stdexcept>
+#include <vector>
+
+#include "scalevec/models/options_json.hpp"
+
+namespace scalevec {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+
+// "a, b, c and 4 more"
+std::string listed(const std::vector<std::string>& names) {
+  constexpr std::size_t kShown = 3;
+  std::string text;
+  for (std::size_t i = 0; i < std::min(kShown, names.size()); ++i) text += (i > 0 ? ", " : "") + names[i];
+  if (names.size() > kShown) text += " and " + std::to_string(names.size() - kShown) + " more";
+  return text;
+}
+
+std::string shape(const torch::Tensor& t) {
+  std::ostringstream text;
+  text << t.sizes();
+  return text.str();
+}
+
+}  // namespace
+
+std::string decoder_options_json(const DecoderOptions& o) {
+  const std::string text = json_of(o).dump(1);
+  // An option left out above would come back as its default, and with it another function.
+  if (!(decoder_options_from_json(text) == o)) throw std::logic_error("decoder options do not survive being written");
+  return text;
+}
+
+void load_weights(Model& model, const NamedTensors& weights, const std::string& what,
+                  const std::function<std::string(const std::string&)>& name_of) {
+  std::map<std::string, torch::Tensor> left(weights.begin(), weights.end());
+  std::vector<std::string> missing, misshaped, no_floats, left_over;
+  std::vector<std::pair<torch::Tensor, torch::Tensor>> copies;
+  bool any_double = false;
+  std::vector<std::pair<std::string, torch::Tensor>> ours;
+  for (const auto& p : model.named_parameters()) ours.emplace_back(p.key(), p.value());
+  for (const auto& b : model.named_buffers()) ours.emplace_back(b.key(), b.value());
+  for (auto& [key, parameter] : ours) {
+    const std::string name = name_of ? name_of(key) : key;
+    const auto it = left.find(name);
+    if (it == left.end()) {
+      missing.push_back(name);
+      continue;
+    }
+    const torch::Tensor& value = it->second;
+    if (value.sizes() != parameter.sizes())
+      misshaped.push_back(name + " (" + shape(value) + " where " + shape(parameter) + " is needed)");
+    else if (!value.is_floating_point())
+      no_floats.push_back(name);
+    else
+      copies.emplace_back(parameter, value);
+    any_double = any_double || value.scalar_type() == torch::kFloat64;
+    left.erase(it);
+  }
+  for (const auto& [name, value] : left) left_over.push_back(name);
+  std::string wrong;
+  for (const auto& [kind, names] : {std::pair("missing: ", &missing), std::pair("left over: ", &left_over),
+                                    std::pair("of another shape: ", &misshaped), std::pair("no floats: ", &no_floats)})
+    if (!names->empty()) wrong += (wrong.empty() ? "" : "; ") + (kind + listed(*names));
+  if (!wrong.empty()) throw std::runtime_error(what + ": weights do not fit the options: " + wrong);
+
+  const torch::NoGradGuard no_grad;
+  model.to(any_double ? torch::kFloat64 : torch::kFloat32);
+  for (auto& [parameter, value] : copies) parameter.copy_(value);
+}
+
+void write_model_folder(const Model& model, const DecoderOptions& options, const fs::path& folder) {
+  NamedTensors weights;
+  for (const auto& p : model.named_parameters()) weights.emplace_back(p.key(), p.value().detach());
+  for (const auto& b : model.named_buffers()) weights.emplace_back(b.key(), b.value());
+  write_safetensors(folder / "model.safetensors", weights);
+  const ordered_json json = {{"format", 1}, {"model", ordered_json::parse(decoder_options_json(options))}};
+  std::ofstream out(folder / "model.json", std::ios::binary);
+  out << json.dump(1) << "\n";
+  if (!out.flush()) throw std::runtime_error((folder / "model.json").string() + ": cannot be written");
+}
+
+std::shared_ptr<Decoder> read_model_folder(const fs::path& folder) {
+  const std::string file = (folder / "model.json").string();
+  const nlohmann::json parsed = read_json_file(file);
+  JsonReader json(parsed, file);
+  json.integer("format", Range::between(1, 1));
+  JsonReader options_json = json.object("model");
+  const DecoderOptions options = read_decoder_options(options_json);
+  options_json.finish();
+  json.finish();
+  auto model = std::make_shared<Decoder>(options, 0);
+  load_weights(*model, read_safetensors(folder / "model.safetensors"), (folder / "model.safetensors").string());
+  return model;
+}
+
+}  // namespace scalevec
