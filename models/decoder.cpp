@@ -118,7 +118,7 @@ Tensor Decoder::residual(const Tensor& x, const ScaleVector& gamma, const ScaleV
 
 Tensor Decoder::forward(const Tensor& tokens) {
   folded_ = folds(tokens.numel());
-  balance_ = {};
+  balance_ = Tensor();
   Tensor x = at::embedding(embed_, tokens);
   if (options_.embed_scale != 1.0) x = x * options_.embed_scale;
   for (size_t layer = 0; layer < attention_.size(); ++layer) {
@@ -139,7 +139,7 @@ Tensor Decoder::loss(const Tensor& tokens, std::int64_t) {
   Tensor loss = at::cross_entropy_loss(logits.view({-1, options_.vocab_size}), tokens.narrow(1, 1, length).reshape({-1}));
   if (options_.moe.balance_loss > 0.0 && balance_.defined())
     loss = loss + balance_ * (options_.moe.balance_loss / static_cast<double>(options_.layers));
-  balance_ = {};
+  balance_ = Tensor();
   return loss;
 }
 
