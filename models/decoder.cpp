@@ -5,122 +5,130 @@
 #include <cmath>
 #include <optional>
 #include <stdexcept>
-#include <utility>
-
-#include "scalevec/models/initial_value.hpp"
 
 namespace scalevec {
 namespace {
 
 using torch::Tensor;
 
-DecoderOptions checked(const DecoderOptions& options) {
-  if (const std::string error = options.error(); !error.empty()) throw std::invalid_argument(error);
-  return options.resolved();
+Tensor softcap(const Tensor& x, double cap) { return cap > 0.0 ? at::tanh(x / cap) * cap : x; }
+
+Tensor activate(Activation activation, const Tensor& x) {
+  if (activation == Activation::silu) return at::silu(x);
+  return at::gelu(x, activation == Activation::gelu_tanh ? "tanh" : "none");
 }
 
-ParamRole matrix_role(std::string site, int layer) {
-  return {.kind = ParamKind::matrix, .site = std::move(site), .layer = layer};
+// [T, T] bool: position i (rows) sees i itself and the window − 1 positions before it; 0: all before it.
+Tensor visible(std::int64_t length, std::int64_t window, const Tensor& like) {
+  const Tensor ones = torch::ones({length, length}, like.options().dtype(torch::kBool));
+  const Tensor causal = ones.tril();
+  return window > 0 ? causal.logical_and(ones.triu(1 - window)) : causal;
+}
+
+// γ_a of the heads of V [kv_heads·head_dim] over the columns of the output projection.
+Tensor over_query_heads(const Tensor& gamma, const DecoderOptions& o) {
+  if (!gamma.defined() || o.heads == o.kv_heads) return gamma;
+  return gamma.view({o.kv_heads, 1, o.head_dim}).expand({-1, o.heads / o.kv_heads, -1}).reshape({-1});
 }
 
 }  // namespace
 
-Decoder::Decoder(const DecoderOptions& options, std::uint64_t seed)
-    : options_(checked(options)), seed_(seed), rope_(options_.head_dim, options_.rope_theta) {
-  embed_ = add_matrix("embed.weight", options_.vocab_size, options_.width,
-                      {.kind = ParamKind::embedding, .site = "embed"}, options_.init_std);
-  for (int layer = 0; layer < options_.layers; ++layer) blocks_.push_back(make_block(layer));
-  const std::string reader = options_.tie_embeddings ? "embed.weight" : "unembed.weight";
-  final_gamma_ = add_input_scale("final_norm.gamma", "final", -1, {reader});
-  unembed_ = options_.tie_embeddings
-                 ? embed_
-                 : add_matrix("unembed.weight", options_.vocab_size, options_.width,
-                              {.kind = ParamKind::unembedding, .site = "unembed"}, options_.init_std);
-  check_roles();
+bool Decoder::folds(std::int64_t tokens) const {
+  const ScaleOptions& s = options_.scales;
+  const bool something = s.branch_attn || s.branch_ffn || s.output.present || s.multipliers.any();
+  return options_.execution == Execution::folded ||
+         (options_.execution == Execution::automatic && something && tokens >= kFoldTokensPerWidth * options_.width);
 }
 
-Tensor Decoder::add_matrix(const std::string& name, std::int64_t rows, std::int64_t columns, const ParamRole& role,
-                           double std) {
-  return add_parameter(name, normal_values({rows, columns}, std, seed_, name), role);
-}
-
-Tensor Decoder::add_input_scale(const std::string& name, const std::string& site, int layer,
-                                std::vector<std::string> maps) {
-  if (!options_.scale_vectors) return {};
-  const ParamRole role{.kind = ParamKind::scale, .norm_class = NormClass::input, .site = site, .layer = layer,
-                       .side = ScaleSide::before, .part = ScalePart::value};
-  return add_scale(name, torch::ones({options_.width}), role, std::move(maps));
-}
-
-Tensor Decoder::add_head_scale(const std::string& name, const std::string& site, int layer) {
-  if (!options_.qk_norm || !options_.qk_norm_scale) return {};
-  const ParamRole role{.kind = ParamKind::scale, .norm_class = NormClass::output, .site = site, .layer = layer,
-                       .side = ScaleSide::after, .part = ScalePart::value};
-  return add_scale(name, torch::ones({options_.head_dim}), role, {});
-}
-
-Decoder::Block Decoder::make_block(int layer) {
+Tensor Decoder::attend(const Attention& a, const Tensor& q, const Tensor& k, const Tensor& v) {
   const DecoderOptions& o = options_;
-  const std::string path = "layers." + std::to_string(layer) + ".";
-  const std::int64_t q_width = o.heads * o.head_dim, kv_width = o.kv_heads * o.head_dim;
-  const double into_residual =
-      o.init_depth_scaling ? o.init_std / std::sqrt(2.0 * static_cast<double>(o.layers)) : o.init_std;
-  const auto matrix = [&](const std::string& site, std::int64_t rows, std::int64_t columns, double std) {
-    return add_matrix(path + site + ".weight", rows, columns, matrix_role(site, layer), std);
-  };
-
-  Block b;
-  b.attn_gamma = add_input_scale(path + "attn_norm.gamma", "attn", layer,
-                                 {path + "attn.q.weight", path + "attn.k.weight", path + "attn.v.weight"});
-  b.q = matrix("attn.q", q_width, o.width, o.init_std);
-  b.k = matrix("attn.k", kv_width, o.width, o.init_std);
-  b.v = matrix("attn.v", kv_width, o.width, o.init_std);
-  b.o = matrix("attn.o", o.width, q_width, into_residual);
-  b.q_gamma = add_head_scale(path + "attn.q_norm.gamma", "attn.q_norm", layer);
-  b.k_gamma = add_head_scale(path + "attn.k_norm.gamma", "attn.k_norm", layer);
-  if (o.qk_norm) {
-    add_matrix_before_norm(path + "attn.q.weight");
-    add_matrix_before_norm(path + "attn.k.weight");
-  }
-  b.ffn_gamma = add_input_scale(path + "ffn_norm.gamma", "ffn", layer,
-                                {path + "ffn.gate.weight", path + "ffn.up.weight"});
-  b.gate = matrix("ffn.gate", o.mlp_width, o.width, o.init_std);
-  b.up = matrix("ffn.up", o.mlp_width, o.width, o.init_std);
-  b.down = matrix("ffn.down", o.width, o.mlp_width, into_residual);
-  return b;
+  const std::int64_t length = q.size(2);
+  const bool windowed = a.window > 0 && a.window < length, grouped = o.kv_heads != o.heads;
+  if (o.attn_softcap == 0.0)
+    return at::scaled_dot_product_attention(
+        q, k, v, windowed ? std::optional<Tensor>(visible(length, a.window, q)) : std::nullopt, /*dropout_p=*/0.0,
+        /*is_causal=*/!windowed, o.query_scale, grouped);
+  const std::int64_t group = o.heads / o.kv_heads;
+  const Tensor keys = grouped ? k.repeat_interleave(group, 1) : k, values = grouped ? v.repeat_interleave(group, 1) : v;
+  const Tensor scores = softcap(at::matmul(q, keys.transpose(-1, -2)) * o.query_scale, o.attn_softcap);
+  const Tensor seen = visible(length, a.window, q);
+  return at::matmul(at::softmax(scores.masked_fill(seen.logical_not(), -INFINITY), -1), values);
 }
 
-Tensor Decoder::norm(const Tensor& x, const Tensor& gamma) const {
-  return at::rms_norm(x, {x.size(-1)}, gamma.defined() ? std::optional<Tensor>(gamma) : std::nullopt,
-                      options_.norm_eps);
-}
-
-Tensor Decoder::attention(const Block& block, const Tensor& x) {
+Tensor Decoder::attention(const Attention& a, const Tensor& x, const Tensor& columns) {
+  const DecoderOptions& o = options_;
   const std::int64_t batch = x.size(0), length = x.size(1);
-  Tensor q = at::linear(x, block.q).view({batch, length, options_.heads, options_.head_dim});
-  Tensor k = at::linear(x, block.k).view({batch, length, options_.kv_heads, options_.head_dim});
-  const Tensor v = at::linear(x, block.v).view({batch, length, options_.kv_heads, options_.head_dim});
-  if (options_.qk_norm) {
-    q = norm(q, block.q_gamma);
-    k = norm(k, block.k_gamma);
+  const std::vector<Tensor> maps = folded_ ? apply_folded({&a.q, &a.k, &a.v}, x, columns, norm_)
+                                           : std::vector<Tensor>{apply_naive(a.q, x, norm_), apply_naive(a.k, x, norm_),
+                                                                 apply_naive(a.v, x, norm_)};
+  const bool full = o.qk_norm && o.qk_norm_width == QkNormWidth::full;
+  Tensor q = full ? norm_(maps[0], a.q_gamma.value()) : maps[0];
+  Tensor k = full ? norm_(maps[1], a.k_gamma.value()) : maps[1];
+  q = q.reshape({batch, length, o.heads, o.head_dim});
+  k = k.reshape({batch, length, o.kv_heads, o.head_dim});
+  const Tensor v = maps[2].reshape({batch, length, o.kv_heads, o.head_dim});
+  if (o.qk_norm && !full) {
+    q = norm_(q, a.q_gamma.value());
+    k = norm_(k, a.k_gamma.value());
   }
-  const Tensor mixed = at::scaled_dot_product_attention(
-      rope_.rotate(q).transpose(1, 2), rope_.rotate(k).transpose(1, 2), v.transpose(1, 2), /*attn_mask=*/{},
-      /*dropout_p=*/0.0, /*is_causal=*/true, /*scale=*/{}, /*enable_gqa=*/options_.kv_heads != options_.heads);
-  return at::linear(mixed.transpose(1, 2).reshape({batch, length, options_.heads * options_.head_dim}), block.o);
+  Rope& rope = a.window > 0 ? local_rope_ : rope_;
+  const Tensor mixed = attend(a, rope.rotate(q).transpose(1, 2), rope.rotate(k).transpose(1, 2), v.transpose(1, 2));
+  const Tensor heads = mixed.transpose(1, 2).reshape({batch, length, o.heads * o.head_dim});
+  if (!folded_) return apply_naive(a.o, heads, norm_);
+  return apply_folded({&a.o}, heads, a.v.out_moves_on ? over_query_heads(a.v.out.value(), o) : Tensor(), norm_)[0];
 }
 
-Tensor Decoder::mlp(const Block& block, const Tensor& x) const {
-  return at::linear(at::silu(at::linear(x, block.gate)) * at::linear(x, block.up), block.down);
+Tensor Decoder::mlp(const Mlp& m, const Tensor& x, const Tensor& columns) const {
+  if (!folded_)
+    return apply_naive(m.down, activate(options_.activation, apply_naive(m.gate, x, norm_)) * apply_naive(m.up, x, norm_), norm_);
+  const std::vector<Tensor> both = apply_folded({&m.gate, &m.up}, x, columns, norm_);
+  return apply_folded({&m.down}, activate(options_.activation, both[0]) * both[1],
+                      m.up.out_moves_on ? m.up.out.value() : Tensor(), norm_)[0];
+}
+
+Tensor Decoder::feed_forward(FeedForward& f, const Tensor& x, const Tensor& columns) {
+  const MoeOptions& moe = options_.moe;
+  if (moe.experts == 0) return mlp(f.dense, x, columns);
+  const Tensor rows = x.reshape({-1, x.size(-1)});
+  const Routing routing = route(folded_ ? apply_folded({&f.router}, rows, columns, norm_)[0] : apply_naive(f.router, rows, norm_),
+                                f.balance, moe);
+  Tensor out = f.shared.gate.weight.defined() ? mlp(f.shared, rows, columns) : torch::zeros_like(rows);
+  for (std::int64_t e = 0; e < moe.experts; ++e) {
+    // An expert without tokens is run on none, so that its parameters get a gradient of zero.
+    const std::vector<Tensor> hits = routing.experts.eq(e).nonzero().unbind(1);
+    const Tensor weight = routing.weights.index({hits[0], hits[1]}).unsqueeze(-1);
+    out = out.index_add(0, hits[0], mlp(f.experts[static_cast<size_t>(e)], rows.index_select(0, hits[0]), columns) * weight);
+  }
+  if (torch::GradMode::is_enabled() && is_training()) {
+    balance_ = balance_.defined() ? balance_ + routing.balance : routing.balance;
+    if (f.balance.defined()) balance_bias(f.balance, routing.load, moe.balance_bias_rate);
+  }
+  return out.view_as(x);
+}
+
+template <class Sublayer>
+Tensor Decoder::residual(const Tensor& x, const ScaleVector& gamma, const ScaleVector& post, Sublayer sublayer) {
+  const DecoderOptions& o = options_;
+  const Tensor shared = gamma.value();
+  Tensor y = o.pre_norms() ? sublayer(norm_(x, folded_ ? Tensor() : shared), folded_ ? shared : Tensor()) : sublayer(x, Tensor());
+  if (o.norm_placement == NormPlacement::post || o.norm_placement == NormPlacement::sandwich) y = norm_(y, post.value());
+  if (o.residual_depth_scaling) y = y * (1.0 / std::sqrt(2.0 * static_cast<double>(o.layers)));
+  return o.norm_placement == NormPlacement::post_residual ? norm_(x + y, post.value()) : x + y;
 }
 
 Tensor Decoder::forward(const Tensor& tokens) {
+  folded_ = folds(tokens.numel());
+  balance_ = Tensor();
   Tensor x = at::embedding(embed_, tokens);
-  for (const Block& block : blocks_) {
-    x = x + attention(block, norm(x, block.attn_gamma));
-    x = x + mlp(block, norm(x, block.ffn_gamma));
+  if (options_.embed_scale != 1.0) x = x * options_.embed_scale;
+  for (size_t layer = 0; layer < attention_.size(); ++layer) {
+    const Attention& a = attention_[layer];
+    FeedForward& f = feed_forward_[layer];
+    x = residual(x, a.gamma, a.post, [&](const Tensor& h, const Tensor& columns) { return attention(a, h, columns); });
+    x = residual(x, f.gamma, f.post, [&](const Tensor& h, const Tensor& columns) { return feed_forward(f, h, columns); });
   }
-  return at::linear(norm(x, final_gamma_), unembed_);
+  if (options_.final_norm) x = norm_(x, final_gamma_.value());
+  return softcap(at::linear(x, unembed_), options_.logit_softcap);
 }
 
 Tensor Decoder::loss(const Tensor& tokens, std::int64_t) {
@@ -128,7 +136,11 @@ Tensor Decoder::loss(const Tensor& tokens, std::int64_t) {
     throw std::invalid_argument("a decoder's loss needs tokens [B, T+1] with T at least 1");
   const std::int64_t length = tokens.size(1) - 1;
   const Tensor logits = forward(tokens.narrow(1, 0, length));
-  return at::cross_entropy_loss(logits.view({-1, options_.vocab_size}), tokens.narrow(1, 1, length).reshape({-1}));
+  Tensor loss = at::cross_entropy_loss(logits.view({-1, options_.vocab_size}), tokens.narrow(1, 1, length).reshape({-1}));
+  if (options_.moe.balance_loss > 0.0 && balance_.defined())
+    loss = loss + balance_ * (options_.moe.balance_loss / static_cast<double>(options_.layers));
+  balance_ = Tensor();
+  return loss;
 }
 
 }  // namespace scalevec

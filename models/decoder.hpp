@@ -8,19 +8,32 @@
 
 #include "scalevec/models/decoder_options.hpp"
 #include "scalevec/models/model.hpp"
+#include "scalevec/models/moe.hpp"
+#include "scalevec/models/norm.hpp"
 #include "scalevec/models/rope.hpp"
+#include "scalevec/models/scaled_map.hpp"
 
 namespace scalevec {
 
-// Llama-style decoder language model. Parameters (matrices are [out, in]):
+// Decoder language model. Parameters (matrices are [out, in]; L a layer; γ is "gamma", or what its form has instead):
 //   embed.weight [vocab_size, width]                     embedding
-//   layers.L.attn_norm.gamma, .ffn_norm.gamma [width]    scale, input, sites "attn" and "ffn"
-//   layers.L.attn.{q,k,v,o}.weight                       matrix, sites "attn.q" …
-//   layers.L.attn.{q,k}_norm.gamma [head_dim]            scale, output, sites "attn.q_norm", "attn.k_norm"
+//   layers.L.{attn,ffn}_norm.gamma [width]               scale before the sublayer, sites "attn" and "ffn"
+//   layers.L.attn_norm.{q,k,v}.gamma, .ffn_norm.{gate,up,router}.gamma   in their place under branch scales, sites
+//                                                        "attn.q" …; of a mixture's experts .ffn_norm.experts.E.gate …
+//   layers.L.attn.{q,k,v,o}.weight, .bias                matrix, bias, sites "attn.q" …
+//   layers.L.attn.{q,k}_norm.gamma [head_dim]            scale, output, sites "attn.q_norm", "attn.k_norm"; over the
+//                                                        full width [heads·head_dim], [kv_heads·head_dim]
+//   layers.L.attn.q.out.gamma …                          scale behind a map (DP, DNP, SimpleNorm), the map's site
+//   layers.L.{attn,ffn}_post_norm.gamma [width]          scale, output, sites "attn_post", "ffn_post"
 //   layers.L.ffn.{gate,up,down}.weight                   matrix, sites "ffn.gate" …
+//   layers.L.ffn.router.weight [experts, width]          router; .ffn.experts.E.gate.weight …, .ffn.shared.gate.weight …
+//   MAP.multiplier.{scalar,rows,columns}                 scale, input, site "MAP.multiplier"
 //   final_norm.gamma [width]                             scale, input, site "final"
 //   unembed.weight [vocab_size, width]                   unembedding, absent when tied
-// The final norm's scale is input-class: the unembedding reads it, which with tied embeddings is embed.weight.
+// With bias-based balancing a buffer layers.L.ffn.router.balance [experts].
+// A scale is input-class if it can be multiplied into a matrix: of γ behind a map, into the map's own rows without a norm
+// between, with one into the reader of V (the output projection) or of up (down). The final norm's is, since the
+// unembedding reads it, which with tied embeddings is embed.weight.
 // Matrices start from N(0, std²) as a function of (seed, parameter name): the same whatever scale vectors exist.
 class Decoder : public Model {
  public:
@@ -30,37 +43,68 @@ class Decoder : public Model {
   // tokens: [B, T] int64 in [0, vocab_size). Returns logits [B, T, vocab_size]; position t sees tokens 0 … t.
   torch::Tensor forward(const torch::Tensor& tokens);
 
-  // Mean cross-entropy in nats of predicting tokens[:, 1:], over B·T positions; `step` plays no part.
+  // Mean cross-entropy in nats of predicting tokens[:, 1:], over B·T positions; `step` plays no part. While gradients are
+  // recorded, with a mixture's balance loss, and its balancing biases move.
   torch::Tensor loss(const torch::Tensor& tokens, std::int64_t step) override;
 
   bool needs_tokens() const override { return true; }
   std::int64_t vocab_size() const override { return options_.vocab_size; }
   // With no default left open.
   const DecoderOptions& options() const { return options_; }
+  // Whether a forward pass over so many tokens scales matrices in place of activations.
+  bool folds(std::int64_t tokens) const;
 
  private:
-  // Undefined where a norm has no scale vector.
-  struct Block {
-    torch::Tensor attn_gamma, q, k, v, o, q_gamma, k_gamma;
-    torch::Tensor ffn_gamma, gate, up, down;
+  struct Attention {
+    ScaleVector gamma, q_gamma, k_gamma, post;
+    ScaledMap q, k, v, o;
+    std::int64_t window;
+  };
+  struct Mlp {
+    ScaledMap gate, up, down;
+  };
+  struct FeedForward {
+    ScaleVector gamma, post;
+    Mlp dense, shared;  // undefined weights: none
+    ScaledMap router;
+    std::vector<Mlp> experts;
+    torch::Tensor balance;
   };
 
+  // Building, in decoder_build.cpp.
   torch::Tensor add_matrix(const std::string& name, std::int64_t rows, std::int64_t columns, const ParamRole& role,
                            double std);
-  torch::Tensor add_input_scale(const std::string& name, const std::string& site, int layer,
-                                std::vector<std::string> maps);
-  torch::Tensor add_head_scale(const std::string& name, const std::string& site, int layer);
-  Block make_block(int layer);
+  ScaledMap add_map(const std::string& name, const std::string& site, const std::string& kind, int layer,
+                    std::int64_t rows, std::int64_t columns, bool into_residual);
+  void add_output_scale(ScaledMap& map, const std::string& name, const std::string& site, const std::string& kind,
+                        int layer, const std::string& reader);
+  ScaleVector add_input_scale(const std::string& path, const std::string& site, int layer,
+                              std::vector<std::string> maps);
+  ScaleVector add_output_class_scale(const std::string& path, const GammaOptions& options, std::int64_t size,
+                                     const std::string& site, int layer, const std::string& why);
+  Attention make_attention(int layer);
+  FeedForward make_feed_forward(int layer);
+  Mlp make_mlp(const std::string& path, const std::string& site, int layer, std::int64_t hidden);
+  void add_mlp_scales(Mlp& mlp, const std::string& norm, const std::string& path, const std::string& site, int layer);
 
-  torch::Tensor norm(const torch::Tensor& x, const torch::Tensor& gamma) const;
-  torch::Tensor attention(const Block& block, const torch::Tensor& x);
-  torch::Tensor mlp(const Block& block, const torch::Tensor& x) const;
+  // One forward pass.
+  torch::Tensor attention(const Attention& a, const torch::Tensor& x, const torch::Tensor& columns);
+  torch::Tensor attend(const Attention& a, const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v);
+  torch::Tensor mlp(const Mlp& m, const torch::Tensor& x, const torch::Tensor& columns) const;
+  torch::Tensor feed_forward(FeedForward& f, const torch::Tensor& x, const torch::Tensor& columns);
+  template <class Sublayer>
+  torch::Tensor residual(const torch::Tensor& x, const ScaleVector& gamma, const ScaleVector& post, Sublayer sublayer);
 
   DecoderOptions options_;
   std::uint64_t seed_;
-  Rope rope_;
-  torch::Tensor embed_, unembed_, final_gamma_;
-  std::vector<Block> blocks_;
+  Norm norm_;
+  Rope rope_, local_rope_;
+  torch::Tensor embed_, unembed_;
+  ScaleVector final_gamma_;
+  std::vector<Attention> attention_;
+  std::vector<FeedForward> feed_forward_;
+  bool folded_ = false;      // the pass that runs
+  torch::Tensor balance_;    // sum over its layers
 };
 
 }  // namespace scalevec

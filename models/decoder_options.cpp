@@ -1,9 +1,10 @@
 #include "scalevec/models/decoder_options.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <sstream>
 
-#include "scalevec/models/options_json.hpp"
+#include "scalevec/models/decoder_sites.hpp"
 
 namespace scalevec {
 namespace {
@@ -11,13 +12,96 @@ namespace {
 constexpr std::int64_t kMaxSize = std::int64_t{1} << 30;
 
 template <class T>
-std::string bad(const char* field, T value, const std::string& allowed) {
+std::string bad(const std::string& field, T value, const std::string& allowed) {
   std::ostringstream out;
   out << std::boolalpha << field << ": got " << value << "; allowed: " << allowed;
   return out.str();
 }
 
 bool positive(double x) { return std::isfinite(x) && x > 0.0; }
+bool not_negative(double x) { return std::isfinite(x) && x >= 0.0; }
+
+std::string sites_error(const std::string& field, const std::vector<std::string>& maps) {
+  for (size_t i = 0; i < maps.size(); ++i) {
+    if (std::find(map_sites().begin(), map_sites().end(), maps[i]) == map_sites().end())
+      return bad(field, maps[i], "attn.q, attn.k, attn.v, attn.o, ffn.gate, ffn.up, ffn.down");
+    if (std::find(maps.begin(), maps.begin() + static_cast<std::ptrdiff_t>(i), maps[i]) !=
+        maps.begin() + static_cast<std::ptrdiff_t>(i))
+      return bad(field, maps[i], "each map once");
+  }
+  return {};
+}
+
+std::string gamma_error(const std::string& place, const GammaOptions& gamma) {
+  if (!gamma.present) return {};
+  if (!std::isfinite(gamma.initial)) return bad("scales." + place + ".initial", gamma.initial, "a finite number");
+  if (is_positive(gamma.form) && gamma.initial <= 0.0)
+    return bad("scales." + place + ".initial", gamma.initial, "more than 0, which an exponential always is");
+  return {};
+}
+
+std::string rope_error(const DecoderOptions& o) {
+  const RopeScaling& r = o.rope_scaling;
+  if (r.kind == RopeScaling::Kind::none) return {};
+  if (!positive(r.factor)) return bad("rope_scaling.factor", r.factor, "more than 0");
+  if (r.kind == RopeScaling::Kind::linear) return {};
+  if (!positive(r.low_freq_factor)) return bad("rope_scaling.low_freq_factor", r.low_freq_factor, "more than 0");
+  if (!(r.high_freq_factor > r.low_freq_factor) || !std::isfinite(r.high_freq_factor))
+    return bad("rope_scaling.high_freq_factor", r.high_freq_factor, "more than rope_scaling.low_freq_factor");
+  if (r.original_length < 1) return bad("rope_scaling.original_length", r.original_length, "at least 1");
+  return {};
+}
+
+std::string moe_error(const MoeOptions& m) {
+  if (m.experts < 0 || m.experts > 65536) return bad("moe.experts", m.experts, "an integer from 0 to 65536");
+  if (m.experts == 0) {
+    MoeOptions dense;
+    dense.top_k = m.top_k;
+    if (!(m == dense))
+      return bad("moe.experts", m.experts, "at least 1 where another option of the mixture is set");
+    return {};
+  }
+  if (m.top_k < 1 || m.top_k > m.experts) return bad("moe.top_k", m.top_k, "from 1 to experts");
+  if (m.expert_width < 0) return bad("moe.expert_width", m.expert_width, "at least 0");
+  if (m.shared_width < 0) return bad("moe.shared_width", m.shared_width, "at least 0");
+  if (!not_negative(m.balance_loss)) return bad("moe.balance_loss", m.balance_loss, "at least 0");
+  if (!not_negative(m.balance_bias_rate)) return bad("moe.balance_bias_rate", m.balance_bias_rate, "at least 0");
+  return {};
+}
+
+std::string placement_error(const DecoderOptions& o) {
+  const ScaleOptions& s = o.scales;
+  const std::string word(to_string(s.placement));
+  const bool dual = s.placement == ScalePlacement::both || s.placement == ScalePlacement::both_normed;
+  if (dual && !o.pre_norms())
+    return bad("scales.placement", word, "input, output without a norm before the maps: it has no γ_b there");
+  if (s.placement == ScalePlacement::output && o.pre_norms())
+    return bad("scales.placement", word,
+               "only with norm_placement none, post or post_residual: a norm before the map and one after it do the same");
+  if (s.placement == ScalePlacement::input && !s.maps.empty())
+    return bad("scales.maps", s.maps.front(), "none under placement input, which has nothing behind a map");
+  if (!o.pre_norms() && s.branch_attn) return bad("scales.branches", "attn", "none: no norm feeds the branches");
+  if (!o.pre_norms() && s.branch_ffn) return bad("scales.branches", "ffn", "none: no norm feeds the branches");
+  const DecoderOptions r = o.resolved();
+  if (!r.scales.input.present && o.pre_norms() && (s.branch_attn || s.branch_ffn) && o.scale_vectors)
+    return bad("scales.branches", s.branch_attn ? "attn" : "ffn", "none where scales.input is not present");
+  if (s.experts == ExpertScales::each && (o.moe.experts == 0 || !s.branch_ffn))
+    return bad("scales.experts", "each", "together, unless a mixture's experts have branch scales (branches: ffn)");
+  if (s.placement == ScalePlacement::both_normed && o.qk_norm)
+    for (const char* map : {"attn.q", "attn.k"})
+      if (std::find(s.maps.begin(), s.maps.end(), map) != s.maps.end())
+        return bad("scales.maps", map, "not under QK-norm, which normalises this map's output already");
+  const MultiplierOptions& m = s.multipliers;
+  if (!m.maps.empty() && !m.any())
+    return bad("scales.multipliers.maps", m.maps.front(), "none unless scalar, rows or columns is true");
+  for (const std::string& map : r.scales.multipliers.maps) {
+    if (m.rows && has_output_scale(r, map) && !has_output_norm(r, map))
+      return bad("scales.multipliers.rows", true, "false on " + map + ", whose rows γ_a multiplies already");
+    if (m.columns && has_branch_scale(r, map))
+      return bad("scales.multipliers.columns", true, "false on " + map + ", whose columns its own γ_b multiplies already");
+  }
+  return {};
+}
 
 }  // namespace
 
@@ -26,6 +110,29 @@ DecoderOptions DecoderOptions::resolved() const {
   if (r.kv_heads == 0) r.kv_heads = heads;
   if (r.head_dim == 0) r.head_dim = width / heads;
   if (r.mlp_width == 0) r.mlp_width = (8 * width + 95) / 96 * 32;
+  if (r.query_scale == 0.0) r.query_scale = 1.0 / std::sqrt(static_cast<double>(r.head_dim));
+  if (r.windows.empty()) r.windows.assign(static_cast<size_t>(std::max<std::int64_t>(layers, 0)), 0);
+  if (r.moe.experts > 0 && r.moe.expert_width == 0) r.moe.expert_width = r.mlp_width;
+
+  ScaleOptions& s = r.scales;
+  if (!scale_vectors) {
+    ScaleOptions bare;
+    bare.qk_norm = s.qk_norm;
+    bare.multipliers = s.multipliers;
+    s = bare;
+  }
+  for (GammaOptions* g : {&s.input, &s.output, &s.post, &s.final}) g->present = g->present && scale_vectors;
+  s.input.present = s.input.present && pre_norms();
+  s.post.present = s.post.present && post_norms();
+  s.qk_norm.present = s.qk_norm.present && qk_norm && qk_norm_scale;
+  s.final.present = s.final.present && final_norm;
+  s.output.present = s.output.present && s.placement != ScalePlacement::input;
+  if (s.placement == ScalePlacement::output && s.maps.empty()) s.maps = map_sites();
+  if (s.placement != ScalePlacement::input && s.maps.empty()) {
+    s.maps = {"attn.q", "attn.k", "attn.v", "ffn.gate", "ffn.up"};
+    if (s.placement == ScalePlacement::both_normed && qk_norm) s.maps.erase(s.maps.begin(), s.maps.begin() + 2);
+  }
+  if (s.multipliers.any() && s.multipliers.maps.empty()) s.multipliers.maps = map_sites();
   return r;
 }
 
@@ -40,72 +147,42 @@ std::string DecoderOptions::error() const {
         size("kv_heads", kv_heads, 0), size("head_dim", head_dim, 0), size("mlp_width", mlp_width, 0)})
     if (!error.empty()) return error;
   if (!positive(rope_theta)) return bad("rope_theta", rope_theta, "more than 0");
-  if (!std::isfinite(norm_eps) || norm_eps < 0.0) return bad("norm_eps", norm_eps, "at least 0");
-  if (!std::isfinite(init_std) || init_std < 0.0) return bad("init_std", init_std, "at least 0");
+  if (!not_negative(local_rope_theta)) return bad("local_rope_theta", local_rope_theta, "at least 0");
+  if (!not_negative(norm_eps)) return bad("norm_eps", norm_eps, "at least 0");
+  if (!not_negative(init_std)) return bad("init_std", init_std, "at least 0");
+  if (!not_negative(attn_softcap)) return bad("attn_softcap", attn_softcap, "at least 0");
+  if (!not_negative(logit_softcap)) return bad("logit_softcap", logit_softcap, "at least 0");
+  if (!not_negative(query_scale)) return bad("query_scale", query_scale, "at least 0");
+  if (!positive(embed_scale)) return bad("embed_scale", embed_scale, "more than 0");
 
   if (head_dim == 0 && width % heads != 0)
     return bad("heads", heads, "a divisor of width (" + std::to_string(width) + "), or any number with head_dim given");
-  const DecoderOptions r = resolved();
-  if (r.head_dim % 2 != 0)
-    return bad("head_dim", r.head_dim,
+  const std::int64_t resolved_head_dim = head_dim == 0 ? width / heads : head_dim;
+  if (resolved_head_dim % 2 != 0)
+    return bad("head_dim", resolved_head_dim,
                std::string("an even number, since RoPE rotates pairs") +
                    (head_dim == 0 ? " (default: width/heads)" : ""));
-  if (heads % r.kv_heads != 0)
+  if (kv_heads != 0 && heads % kv_heads != 0)
     return bad("kv_heads", kv_heads, "a divisor of heads (" + std::to_string(heads) + ")");
+  if (!windows.empty() && static_cast<std::int64_t>(windows.size()) != layers)
+    return bad("windows", windows.size(), "one per layer (" + std::to_string(layers) + "), or none");
+  for (const std::int64_t window : windows)
+    if (window < 0) return bad("windows", window, "at least 0");
+  if (qk_norm_width == QkNormWidth::full && !qk_norm)
+    return bad("qk_norm_width", "full", "head unless qk_norm is true");
+  for (const std::string& error :
+       {rope_error(*this), moe_error(moe), sites_error("scales.maps", scales.maps),
+        sites_error("scales.multipliers.maps", scales.multipliers.maps), gamma_error("input", scales.input),
+        gamma_error("output", scales.output), gamma_error("post", scales.post), gamma_error("qk_norm", scales.qk_norm),
+        gamma_error("final", scales.final), placement_error(*this)})
+    if (!error.empty()) return error;
+  if (!scales.allow_inert)
+    if (const auto inert = inert_magnitudes(resolved()); !inert.empty())
+      return bad("scales.input.form", to_string(scales.input.form),
+                 "plain, zero_centred or exp, or allow_inert true: " + inert.front());
   return {};
 }
 
-DecoderOptions read_decoder_options(JsonReader& json) {
-  const Range size = Range::between(1, static_cast<double>(kMaxSize));
-  DecoderOptions o;
-  o.vocab_size = json.integer("vocab_size", o.vocab_size, size);
-  o.width = json.integer("width", o.width, size);
-  o.layers = json.integer("layers", o.layers, size);
-  o.heads = json.integer("heads", o.heads, size);
-  o.kv_heads = json.integer("kv_heads", o.kv_heads, size);
-  o.head_dim = json.integer("head_dim", o.head_dim, size);
-  o.mlp_width = json.integer("mlp_width", o.mlp_width, size);
-  o.rope_theta = json.number("rope_theta", o.rope_theta, Range::above(0));
-  o.norm_eps = json.number("norm_eps", o.norm_eps, Range::at_least(0));
-  o.tie_embeddings = json.boolean("tie_embeddings", o.tie_embeddings);
-  o.scale_vectors = json.boolean("scale_vectors", o.scale_vectors);
-  o.qk_norm = json.boolean("qk_norm", o.qk_norm);
-  o.qk_norm_scale = json.boolean("qk_norm_scale", o.qk_norm_scale);
-  if (json.has("qk_norm_scale") && o.qk_norm_scale && !o.qk_norm)
-    json.fail("qk_norm_scale", "true only with qk_norm true");
-  o.init_std = json.number("init_std", o.init_std, Range::at_least(0));
-  o.init_depth_scaling = json.boolean("init_depth_scaling", o.init_depth_scaling);
-  if (const std::string error = o.error(); !error.empty()) throw ConfigError(json.path(error));
-  return o;
-}
-
-DecoderOptions decoder_options_from_json(const std::string& text) {
-  const nlohmann::json parsed = parse_json(text, "decoder options");
-  JsonReader json(parsed, "");
-  const DecoderOptions options = read_decoder_options(json);
-  json.finish();
-  return options;
-}
-
-std::string OutputScaleOptions::error() const {
-  if (replicas < 1 || replicas > kMaxSize) return bad("replicas", replicas, "an integer from 1 to 2^30");
-  if (!positive(curvature)) return bad("curvature", curvature, "more than 0");
-  if (!std::isfinite(target)) return bad("target", target, "a finite number");
-  if (!std::isfinite(sigma) || sigma < 0.0) return bad("sigma", sigma, "at least 0");
-  if (!std::isfinite(initial)) return bad("initial", initial, "a finite number");
-  return {};
-}
-
-OutputScaleOptions read_output_scale_options(JsonReader& json) {
-  OutputScaleOptions o;
-  o.replicas = json.integer("replicas", o.replicas, Range::between(1, static_cast<double>(kMaxSize)));
-  o.curvature = json.number("curvature", o.curvature, Range::above(0));
-  o.target = json.number("target", o.target);
-  o.sigma = json.number("sigma", o.sigma, Range::at_least(0));
-  o.initial = json.number("initial", o.initial);
-  o.seed = static_cast<std::uint64_t>(
-      json.integer("seed", static_cast<std::int64_t>(o.seed), Range::at_least(0)));
-  return o;
-}
+std::vector<std::string> DecoderOptions::warnings() const { return inert_magnitudes(resolved()); }
 
 }  // namespace scalevec

@@ -5,18 +5,33 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "scalevec/models/scale_vector.hpp"
 #include "scalevec/optim/core/param_role.hpp"
 
 namespace scalevec {
 
-// A scale vector γ and the full names of the matrices W that read γ ⊙ x, whose columns it multiplies: `W diag(γ)`.
-// Empty `maps` for an output-class scale.
+// A scale vector γ and the matrices it can be multiplied into, by full name: all of `maps` W ← W diag(γ), or all of `rows`
+// W ← diag(γ) W. Both are empty for an output-class scale.
 struct ScaleLink {
-  std::string scale;
+  std::string scale;              // the parameter that holds γ, δ, log γ or α
   std::vector<std::string> maps;
+  std::vector<std::string> rows;
+  ScaleVector gamma;
+  // Grouped queries: the columns are heads of `block` elements of which several share one head of γ; 0: one to one.
+  std::int64_t block = 0;
+  // How it comes to those matrices ("through the attention average"), or why to none; empty where they read it directly.
+  std::string via;
+
+  bool folds() const { return !maps.empty() || !rows.empty(); }
+  // γ laid out over `size` columns, as `block` says.
+  torch::Tensor spread(const torch::Tensor& gamma, std::int64_t size) const;
 };
+
+// "input: …" or "output: …" with the matrices or the reason, for tables.
+std::string class_reason(const ScaleLink& link);
 
 // What a trainer needs of a model, decoder and toy alike. Parameters enter through add_parameter() only, so that each
 // states its role; a parameter's name is its key in named_parameters().
@@ -49,9 +64,19 @@ class Model : public torch::nn::Module {
   // The same for a scale vector, noting who reads it.
   torch::Tensor add_scale(const std::string& name, const torch::Tensor& value, const ParamRole& role,
                           std::vector<std::string> maps);
+  // γ made as `options` says: parameters `path`.gamma, or the names of its form. `role` without part; `link` without
+  // scale and gamma. Undefined if the options say there is none.
+  ScaleVector add_scale_vector(const std::string& path, const GammaOptions& options, std::int64_t size, ParamRole role,
+                               ScaleLink link);
+  // For a scale that is not made by add_scale_vector(): its parameter is there already.
+  void add_scale_link(ScaleLink link) { scale_links_.push_back(std::move(link)); }
+  // State that no optimizer moves, under a dotted name; checkpoints and model folders hold it.
+  torch::Tensor add_buffer(const std::string& name, const torch::Tensor& value);
   void add_matrix_before_norm(const std::string& name) { before_norm_.push_back(name); }
 
  private:
+  torch::nn::Module* owner_of(const std::string& name);
+
   std::map<std::string, ParamRole> roles_;
   std::vector<ScaleLink> scale_links_;
   std::vector<std::string> before_norm_;

@@ -35,19 +35,7 @@ std::string shape(const torch::Tensor& t) {
 }  // namespace
 
 std::string decoder_options_json(const DecoderOptions& o) {
-  ordered_json json = {{"vocab_size", o.vocab_size}, {"width", o.width}, {"layers", o.layers}, {"heads", o.heads}};
-  if (o.kv_heads != 0) json["kv_heads"] = o.kv_heads;
-  if (o.head_dim != 0) json["head_dim"] = o.head_dim;
-  if (o.mlp_width != 0) json["mlp_width"] = o.mlp_width;
-  json["rope_theta"] = o.rope_theta;
-  json["norm_eps"] = o.norm_eps;
-  json["tie_embeddings"] = o.tie_embeddings;
-  json["scale_vectors"] = o.scale_vectors;
-  json["qk_norm"] = o.qk_norm;
-  if (o.qk_norm || !o.qk_norm_scale) json["qk_norm_scale"] = o.qk_norm_scale;
-  json["init_std"] = o.init_std;
-  json["init_depth_scaling"] = o.init_depth_scaling;
-  std::string text = json.dump(1);
+  const std::string text = json_of(o).dump(1);
   // An option left out above would come back as its default, and with it another function.
   if (!(decoder_options_from_json(text) == o)) throw std::logic_error("decoder options do not survive being written");
   return text;
@@ -59,20 +47,23 @@ void load_weights(Model& model, const NamedTensors& weights, const std::string& 
   std::vector<std::string> missing, misshaped, no_floats, left_over;
   std::vector<std::pair<torch::Tensor, torch::Tensor>> copies;
   bool any_double = false;
-  for (const auto& p : model.named_parameters()) {
-    const std::string name = name_of ? name_of(p.key()) : p.key();
+  std::vector<std::pair<std::string, torch::Tensor>> ours;
+  for (const auto& p : model.named_parameters()) ours.emplace_back(p.key(), p.value());
+  for (const auto& b : model.named_buffers()) ours.emplace_back(b.key(), b.value());
+  for (auto& [key, parameter] : ours) {
+    const std::string name = name_of ? name_of(key) : key;
     const auto it = left.find(name);
     if (it == left.end()) {
       missing.push_back(name);
       continue;
     }
     const torch::Tensor& value = it->second;
-    if (value.sizes() != p.value().sizes())
-      misshaped.push_back(name + " (" + shape(value) + " where " + shape(p.value()) + " is needed)");
+    if (value.sizes() != parameter.sizes())
+      misshaped.push_back(name + " (" + shape(value) + " where " + shape(parameter) + " is needed)");
     else if (!value.is_floating_point())
       no_floats.push_back(name);
     else
-      copies.emplace_back(p.value(), value);
+      copies.emplace_back(parameter, value);
     any_double = any_double || value.scalar_type() == torch::kFloat64;
     left.erase(it);
   }
@@ -91,6 +82,7 @@ void load_weights(Model& model, const NamedTensors& weights, const std::string& 
 void write_model_folder(const Model& model, const DecoderOptions& options, const fs::path& folder) {
   NamedTensors weights;
   for (const auto& p : model.named_parameters()) weights.emplace_back(p.key(), p.value().detach());
+  for (const auto& b : model.named_buffers()) weights.emplace_back(b.key(), b.value());
   write_safetensors(folder / "model.safetensors", weights);
   const ordered_json json = {{"format", 1}, {"model", ordered_json::parse(decoder_options_json(options))}};
   std::ofstream out(folder / "model.json", std::ios::binary);

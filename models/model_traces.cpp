@@ -22,15 +22,21 @@ ModelTraces ModelTraces::measure(const Model& model) {
   ModelTraces traces;
   traces.before_norm_ = model.matrices_before_norm();
   for (const ScaleLink& link : model.scale_links()) {
-    std::vector<double> gamma = to_doubles(parameters[link.scale]);
+    const torch::Tensor effective = link.gamma.value();
+    std::vector<double> gamma = to_doubles(effective);
     Scale& scale = traces.scales_[link.scale];
-    if (!link.maps.empty()) {
-      torch::Tensor columns;  // ‖w_j‖²
-      for (const std::string& map : link.maps) {
-        const torch::Tensor norms = at::linalg_vector_norm(parameters[map], 2, {0}, false, torch::kFloat64).square();
-        columns = columns.defined() ? columns + norms : norms;
-      }
-      const std::vector<double> column_sq = to_doubles(columns);
+    torch::Tensor squares;  // ‖w_j‖², of columns or rows
+    for (const std::string& map : link.maps) {
+      torch::Tensor norms = at::linalg_vector_norm(parameters[map], 2, {0}, false, torch::kFloat64).square();
+      if (link.block > 0) norms = norms.view({effective.size(0) / link.block, -1, link.block}).sum(1).flatten();
+      squares = squares.defined() ? squares + norms : norms;
+    }
+    for (const std::string& map : link.rows) {
+      const torch::Tensor norms = at::linalg_vector_norm(parameters[map], 2, {1}, false, torch::kFloat64).square();
+      squares = squares.defined() ? squares + norms : norms;
+    }
+    if (squares.defined() && squares.numel() == effective.numel()) {
+      const std::vector<double> column_sq = to_doubles(squares);
       scale.precond_min = scale.precond_max = gamma[0] * gamma[0];
       scale.imbalance = 0.0;
       for (std::size_t j = 0; j < gamma.size(); ++j) {

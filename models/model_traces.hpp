@@ -17,8 +17,9 @@ class ModelTraces {
   static ModelTraces measure(const Model& model);
 
   // Fills, in the row of each parameter concerned:
-  // - of a scale γ: gamma_quantiles;
-  // - of a scale that maps read, with w_j the column j of all its readers stacked: precond_min = min_j γ_j²,
+  // - of a scale γ, in the row of the parameter that is γ or holds its direction: gamma_quantiles of the γ in effect;
+  // - of a scale that maps read, with w_j the column j of all its readers stacked (or the row, of a γ behind its map, T7):
+  //   precond_min = min_j γ_j²,
   //   precond_max = max_j (γ_j² + ‖w_j‖²), imbalance = mean_j (γ_j² − ‖w_j‖²) (T2);
   // - of a matrix before a norm: directional_lr = η/‖p‖² under "sgd" and η/‖p‖ under every other method, whose step
   //   does not shrink with the gradient (T9); from the row's scheduled_lr, param_norm and method.

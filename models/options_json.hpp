@@ -12,4 +12,7 @@ namespace scalevec {
 DecoderOptions read_decoder_options(JsonReader& json);
 OutputScaleOptions read_output_scale_options(JsonReader& json);
 
+// Every option, so that reading it gives the same options back.
+nlohmann::json json_of(const DecoderOptions& options);
+
 }  // namespace scalevec

@@ -5,23 +5,27 @@
 #include <cstdint>
 #include <utility>
 
+#include "scalevec/models/decoder_options.hpp"
+
 namespace scalevec {
 
 // Rotary position embedding (Su et al., arXiv 2104.09864) in the half-split layout of Hugging Face's Llama: element i
-// is rotated with element i + head_dim/2 by the angle position·theta^(−2i/head_dim).
+// is rotated with element i + head_dim/2 by the angle position·f_i, f_i = theta^(−2i/head_dim) as `scaling` changes it.
 class Rope {
  public:
-  Rope(std::int64_t head_dim, double theta);
+  Rope(std::int64_t head_dim, double theta, const RopeScaling& scaling = {});
 
   // x: [B, T, H, head_dim], positions 0 … T−1; returns the same shape, contiguous. Keeps a table of the longest T seen
   // for x's dtype and device: not for use from two threads at once.
   torch::Tensor rotate(const torch::Tensor& x);
 
  private:
+  torch::Tensor frequencies() const;  // [head_dim/2] float64
   void make_tables(std::int64_t length, const torch::TensorOptions& options);
 
   std::int64_t head_dim_;
   double theta_;
+  RopeScaling scaling_;
   torch::Tensor cos_, sin_;  // [T, 1, head_dim/2]
 };
 

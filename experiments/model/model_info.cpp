@@ -55,7 +55,7 @@ std::string model_info(const Decoder& model) {
                 "read by");
   text += line;
   for (const ScaleLink& link : model.scale_links()) {
-    const torch::Tensor gamma = parameters[link.scale].detach().to(torch::kFloat64);
+    const torch::Tensor gamma = link.gamma.value().detach().to(torch::kFloat64);
     std::string maps;
     for (const std::string& map : link.maps) maps += (maps.empty() ? "" : ", ") + map;
     std::snprintf(line, sizeof line, "%-34s %10.4g %10.4g %10.4g %10.4g  ", link.scale.c_str(), gamma.min().item<double>(),

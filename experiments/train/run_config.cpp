@@ -11,15 +11,8 @@ using nlohmann::json;
 const Range kSeed = Range::between(0, 9007199254740992.0);
 
 json decoder_json(const DecoderOptions& o) {
-  json out = {{"type", "decoder"},           {"vocab_size", o.vocab_size},
-          {"width", o.width},            {"layers", o.layers},
-          {"heads", o.heads},            {"kv_heads", o.kv_heads},
-          {"head_dim", o.head_dim},      {"mlp_width", o.mlp_width},
-          {"rope_theta", o.rope_theta},  {"norm_eps", o.norm_eps},
-          {"tie_embeddings", o.tie_embeddings}, {"scale_vectors", o.scale_vectors},
-          {"qk_norm", o.qk_norm},        {"init_std", o.init_std},
-          {"init_depth_scaling", o.init_depth_scaling}};
-  if (o.qk_norm) out["qk_norm_scale"] = o.qk_norm_scale;
+  json out = json_of(o);
+  out["type"] = "decoder";
   return out;
 }
 

@@ -136,20 +136,22 @@ double Session::validate() {
 NamedTensors Session::weights() const {
   NamedTensors out;
   for (const NamedParam& p : params_) out.emplace_back(p.name, p.tensor.detach());
+  for (const auto& b : model_->named_buffers()) out.emplace_back(b.key(), b.value());
   return out;
 }
 
 void Session::restore(std::int64_t steps_done, const NamedTensors& weights, const NamedTensors& optimizer_state) {
   const std::map<std::string, torch::Tensor> saved(weights.begin(), weights.end());
-  for (const NamedParam& p : params_) {
-    const auto it = saved.find(p.name);
-    if (it == saved.end() || it->second.sizes() != p.tensor.sizes() || it->second.scalar_type() != p.tensor.scalar_type())
-      throw std::invalid_argument("checkpoint: " + p.name + " is missing or of another shape or dtype");
+  const NamedTensors own = this->weights();
+  for (const auto& [name, tensor] : own) {
+    const auto it = saved.find(name);
+    if (it == saved.end() || it->second.sizes() != tensor.sizes() || it->second.scalar_type() != tensor.scalar_type())
+      throw std::invalid_argument("checkpoint: " + name + " is missing or of another shape or dtype");
   }
-  if (saved.size() != params_.size()) throw std::invalid_argument("checkpoint: holds parameters that the model has not");
+  if (saved.size() != own.size()) throw std::invalid_argument("checkpoint: holds tensors that the model has not");
   optimizer_->load_named_state(optimizer_state);
   const torch::NoGradGuard no_grad;
-  for (const NamedParam& p : params_) p.tensor.detach().copy_(saved.at(p.name));
+  for (const auto& [name, tensor] : own) tensor.detach().copy_(saved.at(name));
   steps_done_ = steps_done;
 }
 

@@ -1,0 +1,24 @@
+#include "scalevec/models/moe.hpp"
+
+#include <torch/torch.h>
+
+namespace scalevec {
+
+Routing route(const torch::Tensor& logits, const torch::Tensor& bias, const MoeOptions& options) {
+  Routing r;
+  const torch::Tensor probability = at::softmax(logits, -1);
+  const torch::Tensor score = bias.defined() ? probability.detach() + bias : probability.detach();
+  r.experts = std::get<1>(score.topk(options.top_k, -1));
+  r.weights = probability.gather(-1, r.experts);
+  if (options.normalise_top_k) r.weights = r.weights / r.weights.sum(-1, true);
+  r.load = at::bincount(r.experts.flatten(), {}, options.experts).to(logits.scalar_type());
+  r.balance = static_cast<double>(options.experts) * ((r.load / r.load.sum()) * probability.mean(0)).sum();
+  return r;
+}
+
+void balance_bias(torch::Tensor& bias, const torch::Tensor& load, double rate) {
+  const torch::NoGradGuard no_grad;
+  bias.add_((load.mean() - load).sign(), rate);
+}
+
+}  // namespace scalevec

@@ -1,0 +1,15 @@
+#include "scalevec/models/norm.hpp"
+
+#include <torch/torch.h>
+
+#include <optional>
+
+namespace scalevec {
+
+torch::Tensor Norm::operator()(const torch::Tensor& x, const torch::Tensor& gamma) const {
+  const auto weight = gamma.defined() ? std::optional<torch::Tensor>(gamma) : std::nullopt;
+  if (kind == NormKind::layer) return at::layer_norm(x, {x.size(-1)}, weight, std::nullopt, eps);
+  return at::rms_norm(x, {x.size(-1)}, weight, eps);
+}
+
+}  // namespace scalevec

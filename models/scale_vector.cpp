@@ -1,0 +1,54 @@
+#include "scalevec/models/scale_vector.hpp"
+
+#include <torch/torch.h>
+
+#include <cmath>
+#include <stdexcept>
+#include <utility>
+
+namespace scalevec {
+
+ScaleVector::ScaleVector(ScaleForm form, torch::Tensor vector, torch::Tensor magnitude)
+    : form_(form), vector_(std::move(vector)), magnitude_(std::move(magnitude)) {
+  if (magnitude_.defined() != has_magnitude(form))
+    throw std::invalid_argument("scale form " + std::string(to_string(form)) + ": a magnitude is " +
+                                (has_magnitude(form) ? "needed" : "not allowed"));
+}
+
+torch::Tensor ScaleVector::value() const {
+  if (!defined()) return {};
+  // √d α/‖α‖: of root mean square 1.
+  const auto direction = [&] { return vector_ * vector_.square().mean().rsqrt(); };
+  switch (form_) {
+    case ScaleForm::plain: return vector_;
+    case ScaleForm::zero_centred: return vector_ + 1.0;
+    case ScaleForm::exponential: return vector_.exp();
+    case ScaleForm::original: return magnitude_ * direction();
+    case ScaleForm::product: return magnitude_ * vector_;
+    case ScaleForm::exponential_radial: return magnitude_.exp() * direction();
+  }
+  return {};
+}
+
+torch::Tensor ScaleVector::initial_vector(const GammaOptions& options, std::int64_t size) {
+  double value = 1.0;
+  if (options.form == ScaleForm::plain) value = options.initial;
+  if (options.form == ScaleForm::zero_centred) value = options.initial - 1.0;
+  if (options.form == ScaleForm::exponential) value = std::log(options.initial);
+  return torch::full({size}, value, torch::kFloat32);
+}
+
+torch::Tensor ScaleVector::initial_magnitude(const GammaOptions& options) {
+  if (!has_magnitude(options.form)) return {};
+  return torch::full({1}, is_positive(options.form) ? std::log(options.initial) : options.initial, torch::kFloat32);
+}
+
+std::string ScaleVector::vector_name(ScaleForm form) {
+  if (has_magnitude(form)) return "alpha";
+  if (form == ScaleForm::zero_centred) return "delta";
+  return form == ScaleForm::exponential ? "log_gamma" : "gamma";
+}
+
+std::string ScaleVector::magnitude_name(ScaleForm form) { return is_positive(form) ? "log_beta" : "beta"; }
+
+}  // namespace scalevec
