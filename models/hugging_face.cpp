@@ -3,8 +3,10 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <array>
 #include <fstream>
 #include <iterator>
+#include <set>
 #include <stdexcept>
 #include <utility>
 
@@ -15,21 +17,43 @@ namespace scalevec {
 namespace {
 
 namespace fs = std::filesystem;
+using Names = std::pair<const char*, const char*>;
 
-constexpr std::pair<const char*, const char*> kOutside[] = {{"embed.weight", "model.embed_tokens.weight"},
-                                                            {"final_norm.gamma", "model.norm.weight"},
-                                                            {"unembed.weight", "lm_head.weight"}};
-constexpr std::pair<const char*, const char*> kInLayer[] = {{"attn_norm.gamma", "input_layernorm.weight"},
-                                                            {"ffn_norm.gamma", "post_attention_layernorm.weight"},
-                                                            {"attn.q.weight", "self_attn.q_proj.weight"},
-                                                            {"attn.k.weight", "self_attn.k_proj.weight"},
-                                                            {"attn.v.weight", "self_attn.v_proj.weight"},
-                                                            {"attn.o.weight", "self_attn.o_proj.weight"},
-                                                            {"attn.q_norm.gamma", "self_attn.q_norm.weight"},
-                                                            {"attn.k_norm.gamma", "self_attn.k_norm.weight"},
-                                                            {"ffn.gate.weight", "mlp.gate_proj.weight"},
-                                                            {"ffn.up.weight", "mlp.up_proj.weight"},
-                                                            {"ffn.down.weight", "mlp.down_proj.weight"}};
+constexpr Names kOutside[] = {
+    {"embed", "model.embed_tokens"}, {"final_norm", "model.norm"}, {"unembed", "lm_head"}};
+constexpr Names kAttention[] = {{"attn_norm", "input_layernorm"},       {"attn.q", "self_attn.q_proj"},
+                                {"attn.k", "self_attn.k_proj"},         {"attn.v", "self_attn.v_proj"},
+                                {"attn.o", "self_attn.o_proj"},         {"attn.q_norm", "self_attn.q_norm"},
+                                {"attn.k_norm", "self_attn.k_norm"},    {"attn_post_norm", "post_attention_layernorm"},
+                                {"ffn_post_norm", "post_feedforward_layernorm"}};
+constexpr Names kMlp[] = {{"gate", "gate_proj"}, {"up", "up_proj"}, {"down", "down_proj"}};
+constexpr Names kMixtral[] = {{"gate", "w1"}, {"up", "w3"}, {"down", "w2"}};
+
+template <class Table>
+std::string look_up(const Table& table, const std::string& name) {
+  for (const auto& [ours, theirs] : table)
+    if (name == ours) return theirs;
+  return {};
+}
+
+// Of a block, without the last part of the name.
+std::string in_layer(const DecoderOptions& o, const std::string& name) {
+  if (name == "ffn_norm")
+    return o.norm_placement == NormPlacement::sandwich ? "pre_feedforward_layernorm" : "post_attention_layernorm";
+  if (!name.starts_with("ffn.")) return look_up(kAttention, name);
+  const std::string rest = name.substr(4);
+  const bool mixtral = hugging_face_type(o) == "mixtral";
+  const std::string home = mixtral ? "block_sparse_moe." : "mlp.";
+  if (o.moe.experts == 0) {
+    const std::string found = look_up(kMlp, rest);
+    return found.empty() ? found : home + found;
+  }
+  if (rest == "router") return home + "gate";
+  const std::size_t dot = rest.rfind('.');
+  if (!rest.starts_with("experts.") || dot < 8) return {};
+  const std::string found = look_up(mixtral ? std::to_array(kMixtral) : std::to_array(kMlp), rest.substr(dot + 1));
+  return found.empty() ? found : home + rest.substr(0, dot + 1) + found;
+}
 
 std::string text_of(const fs::path& file) {
   std::ifstream in(file, std::ios::binary);
@@ -53,18 +77,46 @@ void drop_redundant(NamedTensors& weights, const DecoderOptions& options, const 
   std::erase_if(weights, [](const auto& w) { return w.first.ends_with(".self_attn.rotary_emb.inv_freq"); });
 }
 
+// Every norm that the architecture gives a gain, by our path, with its width.
+std::vector<std::pair<std::string, std::int64_t>> norms(const DecoderOptions& o) {
+  std::vector<std::pair<std::string, std::int64_t>> out;
+  const std::int64_t full = o.qk_norm_width == QkNormWidth::full ? o.head_dim : 1;
+  for (std::int64_t layer = 0; layer < o.layers; ++layer) {
+    const std::string path = "layers." + std::to_string(layer) + ".";
+    for (const std::string sublayer : {"attn", "ffn"}) {
+      if (o.pre_norms()) out.emplace_back(path + sublayer + "_norm", o.width);
+      if (o.post_norms()) out.emplace_back(path + sublayer + "_post_norm", o.width);
+    }
+    if (!o.qk_norm) continue;
+    out.emplace_back(path + "attn.q_norm", full > 1 ? full * o.heads : o.head_dim);
+    out.emplace_back(path + "attn.k_norm", full > 1 ? full * o.kv_heads : o.head_dim);
+  }
+  out.emplace_back("final_norm", o.width);
+  return out;
+}
+
 }  // namespace
 
-std::string hugging_face_name(const std::string& name) {
-  for (const auto& [ours, theirs] : kOutside)
-    if (name == ours) return theirs;
-  if (name.starts_with("layers.")) {
-    const std::size_t end = name.find('.', 7);
-    for (const auto& [ours, theirs] : kInLayer)
-      if (end != std::string::npos && name.substr(end + 1) == ours)
-        return "model." + name.substr(0, end + 1) + theirs;
+std::string hugging_face_type(const DecoderOptions& o) {
+  if (o.norm_placement == NormPlacement::sandwich) return o.qk_norm ? "gemma3_text" : "gemma2";
+  if (o.norm_placement == NormPlacement::post) return "olmo2";
+  if (o.moe.experts > 0) return o.qk_norm ? "qwen3_moe" : "mixtral";
+  return o.qk_norm ? "qwen3" : "llama";
+}
+
+std::string hugging_face_name(const DecoderOptions& options, const std::string& name) {
+  const std::size_t dot = name.rfind('.');
+  const std::string last = dot == std::string::npos ? "" : name.substr(dot + 1);
+  const std::string path = name.substr(0, dot);
+  std::string theirs = look_up(kOutside, path);
+  if (path.starts_with("layers.")) {
+    const std::size_t end = path.find('.', 7);
+    const std::string found = end == std::string::npos ? "" : in_layer(options, path.substr(end + 1));
+    if (!found.empty()) theirs = "model." + path.substr(0, end + 1) + found;
   }
-  throw std::invalid_argument(name + ": has no counterpart in a Hugging Face model");
+  const bool known = last == "weight" || last == "bias" || last == "gamma" || last == "delta";
+  if (theirs.empty() || !known) throw std::invalid_argument(name + ": has no counterpart in a Hugging Face model");
+  return theirs + (last == "bias" ? ".bias" : ".weight");
 }
 
 std::shared_ptr<Decoder> import_hugging_face(const fs::path& folder) {
@@ -73,28 +125,36 @@ std::shared_ptr<Decoder> import_hugging_face(const fs::path& folder) {
   NamedTensors weights = read_safetensors_folder(folder);
   drop_redundant(weights, options, folder);
   auto model = std::make_shared<Decoder>(options, 0);
-  load_weights(*model, weights, folder.string(), hugging_face_name);
+  load_weights(*model, weights, folder.string(),
+               [&](const std::string& name) { return hugging_face_name(model->options(), name); });
   return model;
 }
 
 void export_hugging_face(const Decoder& model, const fs::path& folder) {
+  const torch::NoGradGuard no_grad;
   const DecoderOptions& o = model.options();
+  const std::string config = hugging_face_config(o);
+  const double offset = o.norm_placement == NormPlacement::sandwich ? 1.0 : 0.0;  // Gemma stores γ − 1
   NamedTensors weights;
-  for (const auto& p : model.named_parameters()) weights.emplace_back(hugging_face_name(p.key()), p.value().detach());
-  const auto ones = [&](const std::string& name, std::int64_t size) {
-    weights.emplace_back(hugging_face_name(name), torch::ones({size}, weights.front().second.options()));
-  };
-  for (std::int64_t layer = 0; layer < o.layers; ++layer) {
-    const std::string path = "layers." + std::to_string(layer) + ".";
-    if (!o.scale_vectors)
-      for (const char* name : {"attn_norm.gamma", "ffn_norm.gamma"}) ones(path + name, o.width);
-    if (o.qk_norm && !o.qk_norm_scale)
-      for (const char* name : {"attn.q_norm.gamma", "attn.k_norm.gamma"}) ones(path + name, o.head_dim);
+  for (const auto& p : model.named_parameters())
+    if (model.role(p.key()).kind != ParamKind::scale)
+      weights.emplace_back(hugging_face_name(o, p.key()), p.value().detach());
+  std::set<std::string> with_gain;
+  for (const ScaleLink& link : model.scale_links()) {
+    const std::string path = link.scale.substr(0, link.scale.rfind('.'));
+    with_gain.insert(path);
+    // As it is stored where that is possible: γ − 1 of 1 + δ is not δ to the last bit.
+    const bool same = link.gamma.form() == (offset == 1.0 ? ScaleForm::zero_centred : ScaleForm::plain);
+    weights.emplace_back(hugging_face_name(o, path + ".gamma"),
+                         same ? model.named_parameters()[link.scale].detach() : (link.gamma.value() - offset).detach());
   }
-  if (!o.scale_vectors) ones("final_norm.gamma", o.width);
+  for (const auto& [path, size] : norms(o))
+    if (!with_gain.contains(path))
+      weights.emplace_back(hugging_face_name(o, path + ".gamma"),
+                           torch::full({size}, 1.0 - offset, weights.front().second.options()));
   write_safetensors(folder / "model.safetensors", weights);
   std::ofstream out(folder / "config.json", std::ios::binary);
-  out << hugging_face_config(o);
+  out << config;
   if (!out.flush()) throw std::runtime_error((folder / "config.json").string() + ": cannot be written");
 }
 
