@@ -52,15 +52,13 @@ std::string model_info(const Decoder& model) {
   }
   if (model.scale_links().empty()) return text + "no scale vectors\n";
   std::snprintf(line, sizeof line, "%-34s %10s %10s %10s %10s  %s\n", "scale vector", "least", "mean", "RMS", "greatest",
-                "read by");
+                "class, and the matrices it can be multiplied into");
   text += line;
   for (const ScaleLink& link : model.scale_links()) {
     const torch::Tensor gamma = link.gamma.value().detach().to(torch::kFloat64);
-    std::string maps;
-    for (const std::string& map : link.maps) maps += (maps.empty() ? "" : ", ") + map;
     std::snprintf(line, sizeof line, "%-34s %10.4g %10.4g %10.4g %10.4g  ", link.scale.c_str(), gamma.min().item<double>(),
                   gamma.mean().item<double>(), gamma.square().mean().sqrt().item<double>(), gamma.max().item<double>());
-    text += line + (maps.empty() ? "no map (output-class)" : maps) + "\n";
+    text += line + class_reason(link) + "\n";
   }
   return text;
 }

@@ -75,6 +75,8 @@ void write_folder(const fs::path& out, const std::function<void(const fs::path&)
   StagingFolder staging(target);
   try {
     write(staging.path());
+  } catch (const std::invalid_argument& e) {
+    throw UsageError(e.what());
   } catch (const std::runtime_error& e) {
     throw RunError(e.what());
   }

@@ -70,13 +70,18 @@ std::string plan_text(const json& policy) {
     cells.push_back(clip_cell(group));
     groups.push_back(cells);
   }
+  Table vectors{{"scale vector", "form", "class, and why"}};
+  for (const json& scale : policy["scales"]) vectors.push_back({scale["name"], scale["form"], scale["why"]});
+  std::string warnings;
+  for (const json& warning : policy["warnings"]) warnings += "warning: " + warning.get<std::string>() + "\n";
   char share[160];
   std::snprintf(share, sizeof share, "%lld parameters, of which %lld (%.3g %%) are scale vectors\n",
                 static_cast<long long>(total), static_cast<long long>(scales),
                 total > 0 ? 100.0 * static_cast<double>(scales) / static_cast<double>(total) : 0.0);
   return layout(rows, {false, true, true, false, false, true, true, false, true, false}) + "\n" +
-         layout(groups, {false, true, true, true, false, true, true, false, true, false}) + "\n" + share +
-         policy["words"].get<std::string>() + "\n";
+         layout(groups, {false, true, true, true, false, true, true, false, true, false}) + "\n" +
+         (vectors.size() > 1 ? layout(vectors, {false, false, false}) + "\n" : "") + share +
+         policy["words"].get<std::string>() + "\n" + warnings;
 }
 
 }  // namespace scalevec

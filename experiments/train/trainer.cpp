@@ -46,7 +46,8 @@ json rows_json(const std::vector<TraceRow>& rows) {
   return out;
 }
 
-json policy_json(const RolePolicy& policy, const std::vector<PolicyRow>& rows) {
+json policy_json(const RunConfig& config, const Model& model, const RolePolicy& policy) {
+  const std::vector<PolicyRow> rows = policy.resolve(model_params(model));
   json out = {{"max_norm", policy.max_norm}, {"words", describe(policy, rows)}, {"rows", json::array()}, {"groups", json::array()}};
   for (const PolicyRow& row : rows) {
     const MethodOptions& o = *row.options;
@@ -79,6 +80,10 @@ json policy_json(const RolePolicy& policy, const std::vector<PolicyRow>& rows) {
     (*group)["tensors"] = (*group)["tensors"].get<std::int64_t>() + 1;
     (*group)["count"] = (*group)["count"].get<std::int64_t>() + row["count"].get<std::int64_t>();
   }
+  out["scales"] = json::array();
+  for (const ScaleLink& link : model.scale_links())
+    out["scales"].push_back({{"name", link.scale}, {"form", to_string(link.gamma.form())}, {"why", class_reason(link)}});
+  out["warnings"] = config.decoder ? config.decoder->warnings() : std::vector<std::string>{};
   return out;
 }
 
@@ -163,7 +168,7 @@ class Trainer {
 
   void write_record_of_intent() {
     if (!fs::exists(out_ / "config.json")) write_file(out_ / "config.json", config_.resolved.dump(2) + "\n");
-    const json policy = policy_json(session_.policy(), session_.policy().resolve(session_.params()));
+    const json policy = policy_json(config_, session_.model(), session_.policy());
     write_file(out_ / "policy.json", policy.dump(2) + "\n");
   }
 
@@ -307,8 +312,7 @@ int stop_signal() { return g_signal; }
 
 json policy_json(const RunConfig& config) {
   const auto model = make_model(config, torch::kCPU);
-  const RolePolicy policy = read_policy(config);
-  return policy_json(policy, policy.resolve(model_params(*model)));
+  return policy_json(config, *model, read_policy(config));
 }
 
 int train(const RunConfig& config, const fs::path& out, bool resume) {

@@ -45,8 +45,8 @@ TEST_CASE("folding leaves the logits and takes every input-class scale away") {
           CHECK(model.forward(tokens).equal(before));
 
           const bool final_stays = tied && !untie;
-          CHECK(result.folded.size() == (final_stays ? 6 : 7));
-          CHECK(result.kept.size() == (final_stays ? 1 : 0) + (qk_norm ? 6 : 0));
+          CHECK(result.folded.size() == (final_stays ? 6u : 7u));
+          CHECK(result.kept.size() == (final_stays ? 1u : 0u) + (qk_norm ? 6u : 0u));
           const auto parameters = result.model->named_parameters();
           for (const std::string& scale : result.folded) CHECK(parameters[scale].eq(1).all().item<bool>());
           for (const auto& kept : result.kept) CHECK(parameters[kept.scale].equal(model.named_parameters()[kept.scale]));
