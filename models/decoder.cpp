@@ -6,6 +6,8 @@
 #include <optional>
 #include <stdexcept>
 
+#include "scalevec/models/ops/fused.hpp"
+
 namespace scalevec {
 namespace {
 
@@ -58,39 +60,71 @@ Tensor Decoder::attend(const Attention& a, const Tensor& q, const Tensor& k, con
 Tensor Decoder::attention(const Attention& a, const Tensor& x, const Tensor& columns) {
   const DecoderOptions& o = options_;
   const std::int64_t batch = x.size(0), length = x.size(1);
-  const std::vector<Tensor> maps = folded_ ? apply_folded({&a.q, &a.k, &a.v}, x, columns, norm_)
-                                           : std::vector<Tensor>{apply_naive(a.q, x, norm_), apply_naive(a.k, x, norm_),
-                                                                 apply_naive(a.v, x, norm_)};
+  Tensor q, k, v;
+  // γ_a of Q and K behind a norm is applied together with the rotation.
+  Tensor q_gamma, k_gamma;
+  if (folded_) {
+    const std::vector<const ScaledMap*> maps{&a.q, &a.k, &a.v};
+    const std::vector<Tensor> raw = split(apply_folded(maps, x, columns), maps);
+    q = a.q.norm ? norm_(raw[0]) : raw[0];
+    k = a.k.norm ? norm_(raw[1]) : raw[1];
+    // A view would keep the other two alive until the backward.
+    v = a.v.norm ? norm_(raw[2], a.v.out_moves_on ? Tensor() : a.v.out.value()) : raw[2].contiguous();
+    if (a.q.norm) q_gamma = a.q.out.value();
+    if (a.k.norm) k_gamma = a.k.out.value();
+  } else {
+    q = apply_naive(a.q, x, norm_);
+    k = apply_naive(a.k, x, norm_);
+    v = apply_naive(a.v, x, norm_);
+  }
   const bool full = o.qk_norm && o.qk_norm_width == QkNormWidth::full;
-  Tensor q = full ? norm_(maps[0], a.q_gamma.value()) : maps[0];
-  Tensor k = full ? norm_(maps[1], a.k_gamma.value()) : maps[1];
-  q = q.reshape({batch, length, o.heads, o.head_dim});
-  k = k.reshape({batch, length, o.kv_heads, o.head_dim});
-  const Tensor v = maps[2].reshape({batch, length, o.kv_heads, o.head_dim});
+  if (full) {
+    q = norm_(q, a.q_gamma.value());
+    k = norm_(k, a.k_gamma.value());
+  }
+  q = q.unflatten(-1, {o.heads, o.head_dim});
+  k = k.unflatten(-1, {o.kv_heads, o.head_dim});
+  v = v.unflatten(-1, {o.kv_heads, o.head_dim});
   if (o.qk_norm && !full) {
     q = norm_(q, a.q_gamma.value());
     k = norm_(k, a.k_gamma.value());
   }
   Rope& rope = a.window > 0 ? local_rope_ : rope_;
-  const Tensor mixed = attend(a, rope.rotate(q).transpose(1, 2), rope.rotate(k).transpose(1, 2), v.transpose(1, 2));
+  const Tensor mixed =
+      attend(a, rope.rotate(q, q_gamma).transpose(1, 2), rope.rotate(k, k_gamma).transpose(1, 2), v.transpose(1, 2));
   const Tensor heads = mixed.transpose(1, 2).reshape({batch, length, o.heads * o.head_dim});
   if (!folded_) return apply_naive(a.o, heads, norm_);
-  return apply_folded({&a.o}, heads, a.v.out_moves_on ? over_query_heads(a.v.out.value(), o) : Tensor(), norm_)[0];
+  const Tensor y = apply_folded({&a.o}, heads, a.v.out_moves_on ? over_query_heads(a.v.out.value(), o) : Tensor());
+  return a.o.norm ? norm_(y, a.o.out.value()) : y;
 }
 
 Tensor Decoder::mlp(const Mlp& m, const Tensor& x, const Tensor& columns) const {
-  if (!folded_)
-    return apply_naive(m.down, activate(options_.activation, apply_naive(m.gate, x, norm_)) * apply_naive(m.up, x, norm_), norm_);
-  const std::vector<Tensor> both = apply_folded({&m.gate, &m.up}, x, columns, norm_);
-  return apply_folded({&m.down}, activate(options_.activation, both[0]) * both[1],
-                      m.up.out_moves_on ? m.up.out.value() : Tensor(), norm_)[0];
+  const bool silu = options_.activation == Activation::silu;
+  if (!folded_) {
+    const Tensor gate = apply_naive(m.gate, x, norm_), up = apply_naive(m.up, x, norm_);
+    return apply_naive(m.down, silu ? ops::swiglu(gate, up) : activate(options_.activation, gate) * up, norm_);
+  }
+  const std::vector<const ScaledMap*> maps{&m.gate, &m.up};
+  const Tensor stacked = apply_folded(maps, x, columns);
+  Tensor hidden;
+  if (silu && !m.gate.norm && !m.up.norm) {
+    hidden = ops::swiglu(stacked);
+  } else if (silu && m.gate.norm && m.up.norm && norm_.kind == NormKind::rms) {
+    hidden = ops::normed_swiglu(stacked, m.gate.out.value(), norm_.eps);
+  } else {
+    const std::vector<Tensor> raw = split(stacked, maps);
+    const Tensor gate = m.gate.norm ? norm_(raw[0], m.gate.out.value()) : raw[0];
+    hidden = activate(options_.activation, gate) * (m.up.norm ? norm_(raw[1]) : raw[1]);
+  }
+  const Tensor y = apply_folded({&m.down}, hidden, m.up.out_moves_on ? m.up.out.value() : Tensor());
+  return m.down.norm ? norm_(y, m.down.out.value()) : y;
 }
 
 Tensor Decoder::feed_forward(FeedForward& f, const Tensor& x, const Tensor& columns) {
   const MoeOptions& moe = options_.moe;
   if (moe.experts == 0) return mlp(f.dense, x, columns);
   const Tensor rows = x.reshape({-1, x.size(-1)});
-  const Routing routing = route(folded_ ? apply_folded({&f.router}, rows, columns, norm_)[0] : apply_naive(f.router, rows, norm_),
+  const Routing routing = route(folded_ ? apply_folded({&f.router}, rows, columns) : apply_naive(f.router, rows, norm_),
                                 f.balance, moe);
   Tensor out = f.shared.gate.weight.defined() ? mlp(f.shared, rows, columns) : torch::zeros_like(rows);
   for (std::int64_t e = 0; e < moe.experts; ++e) {

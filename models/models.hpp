@@ -10,6 +10,7 @@
 #include "scalevec/models/model_traces.hpp"
 #include "scalevec/models/moe.hpp"
 #include "scalevec/models/norm.hpp"
+#include "scalevec/models/ops/fused.hpp"
 #include "scalevec/models/safetensors.hpp"
 #include "scalevec/models/scale_vector.hpp"
 #include "scalevec/models/scaled_map.hpp"

@@ -4,12 +4,14 @@
 
 #include <optional>
 
+#include "scalevec/models/ops/fused.hpp"
+
 namespace scalevec {
 
 torch::Tensor Norm::operator()(const torch::Tensor& x, const torch::Tensor& gamma) const {
   const auto weight = gamma.defined() ? std::optional<torch::Tensor>(gamma) : std::nullopt;
   if (kind == NormKind::layer) return at::layer_norm(x, {x.size(-1)}, weight, std::nullopt, eps);
-  return at::rms_norm(x, {x.size(-1)}, weight, eps);
+  return ops::rms_norm(x, gamma, eps);
 }
 
 }  // namespace scalevec

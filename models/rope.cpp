@@ -4,33 +4,11 @@
 
 #include <cmath>
 
+#include "scalevec/models/ops/fused.hpp"
+
 namespace scalevec {
-namespace {
 
 using torch::Tensor;
-
-// (a, b) ↦ (a cos − b sin, b cos + a sin) on the halves of the last dimension. The backward is the inverse rotation, so
-// nothing but the tables is saved.
-struct RotateHalves : torch::autograd::Function<RotateHalves> {
-  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& x, const Tensor& cos,
-                        const Tensor& sin) {
-    context->save_for_backward({cos, sin});
-    Tensor out = at::empty(x.sizes(), x.options());
-    const auto in = x.chunk(2, -1);
-    auto half = out.chunk(2, -1);
-    at::mul_out(half[0], in[0], cos).addcmul_(in[1], sin, -1);
-    at::mul_out(half[1], in[1], cos).addcmul_(in[0], sin);
-    return out;
-  }
-
-  static torch::autograd::tensor_list backward(torch::autograd::AutogradContext* context,
-                                               const torch::autograd::tensor_list& grads) {
-    const auto saved = context->get_saved_variables();
-    return {apply(grads[0], saved[0], -saved[1]), Tensor(), Tensor()};
-  }
-};
-
-}  // namespace
 
 Rope::Rope(std::int64_t head_dim, double theta, const RopeScaling& scaling)
     : head_dim_(head_dim), theta_(theta), scaling_(scaling) {}
@@ -50,16 +28,16 @@ Tensor Rope::frequencies() const {
 // Angles are formed in double precision: in float32 an angle of some thousand radians keeps only four decimals.
 void Rope::make_tables(std::int64_t length, const torch::TensorOptions& options) {
   const torch::NoGradGuard no_grad;
-  const Tensor angle = torch::arange(length, torch::kFloat64).view({length, 1, 1}) * frequencies();
+  const Tensor angle = torch::arange(length, torch::kFloat64).view({length, 1}) * frequencies();
   cos_ = angle.cos().to(options);
   sin_ = angle.sin().to(options);
 }
 
-Tensor Rope::rotate(const Tensor& x) {
+Tensor Rope::rotate(const Tensor& x, const Tensor& gamma) {
   const std::int64_t length = x.size(1);
   if (!cos_.defined() || cos_.size(0) < length || cos_.scalar_type() != x.scalar_type() || cos_.device() != x.device())
     make_tables(length, torch::TensorOptions().dtype(x.scalar_type()).device(x.device()));
-  return RotateHalves::apply(x, cos_.narrow(0, 0, length), sin_.narrow(0, 0, length));
+  return ops::rotate(x, cos_.narrow(0, 0, length), sin_.narrow(0, 0, length), gamma);
 }
 
 }  // namespace scalevec

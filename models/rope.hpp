@@ -15,9 +15,10 @@ class Rope {
  public:
   Rope(std::int64_t head_dim, double theta, const RopeScaling& scaling = {});
 
-  // x: [B, T, H, head_dim], positions 0 … T−1; returns the same shape, contiguous. Keeps a table of the longest T seen
+  // γ ⊙ x rotated: x [B, T, H, head_dim], positions 0 … T−1; gamma [H·head_dim], or undefined. The result has x's shape and is
+  // contiguous on the kernels' path. Keeps a table of the longest T seen
   // for x's dtype and device: not for use from two threads at once.
-  torch::Tensor rotate(const torch::Tensor& x);
+  torch::Tensor rotate(const torch::Tensor& x, const torch::Tensor& gamma = {});
 
  private:
   torch::Tensor frequencies() const;  // [head_dim/2] float64
@@ -26,7 +27,7 @@ class Rope {
   std::int64_t head_dim_;
   double theta_;
   RopeScaling scaling_;
-  torch::Tensor cos_, sin_;  // [T, 1, head_dim/2]
+  torch::Tensor cos_, sin_;  // [T, head_dim/2]
 };
 
 }  // namespace scalevec

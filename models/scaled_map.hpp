@@ -18,7 +18,8 @@ struct ScaledMap {
   ScaleVector in;        // γ_b, of this map alone
   ScaleVector out;       // γ_a
   bool norm = false;
-  // Folded execution multiplies γ_a into the columns of the map that reads y (V into the output projection, up into down).
+  // Behind a norm, γ_a can still be multiplied into the columns of the map that reads y: of V into the output projection, of
+  // up into down.
   bool out_moves_on = false;
   torch::Tensor scalar, rows, columns;  // s [1], r [out], c [in]; undefined: none
 };
@@ -26,13 +27,12 @@ struct ScaledMap {
 // Scaling activations.
 torch::Tensor apply_naive(const ScaledMap& map, const torch::Tensor& x, const Norm& norm);
 
-// W' [out, in] with every scale that folds into this map; `columns` [in], or undefined, are the scales in front of it that
-// are not its own.
-torch::Tensor folded_weight(const ScaledMap& map, const torch::Tensor& columns);
+// Every map's V with the scales that fold into it, stacked into one product with x: [.., Σ out]. `columns` [in], or
+// undefined, are the scales in front of them that are not their own. What stands behind a map's norm, and the norm, is
+// left to the caller.
+torch::Tensor apply_folded(const std::vector<const ScaledMap*>& maps, const torch::Tensor& x, const torch::Tensor& columns);
 
-// The same outputs from one product of x with the maps' folded weights stacked, except that γ_a is left to the reader
-// where out_moves_on.
-std::vector<torch::Tensor> apply_folded(const std::vector<const ScaledMap*>& maps, const torch::Tensor& x,
-                                        const torch::Tensor& columns, const Norm& norm);
+// The maps' parts of what apply_folded() gives, as views.
+std::vector<torch::Tensor> split(const torch::Tensor& stacked, const std::vector<const ScaledMap*>& maps);
 
 }  // namespace scalevec

@@ -2,6 +2,7 @@
 
 // Everything that needs no LibTorch: roles, schedules, decay, update rules, traces, random numbers.
 #include "scalevec/optim/core/decay.hpp"
+#include "scalevec/optim/core/instruction_set.hpp"
 #include "scalevec/optim/core/param_role.hpp"
 #include "scalevec/optim/core/random.hpp"
 #include "scalevec/optim/core/schedule.hpp"

@@ -1,49 +1,28 @@
 #include "scalevec/optim/kernels/elementwise.hpp"
 
 #include <cstddef>
-#include <cstdlib>
-#include <stdexcept>
-#include <string>
+
+#include "scalevec/optim/core/instruction_set.hpp"
 
 namespace scalevec::kernels {
 
 extern const Table table_baseline;
-#if defined(SCALEVEC_X86_ISAS)
+#if defined(__x86_64__)
 extern const Table table_avx2;
 extern const Table table_avx512;
 #endif
 
 namespace {
 
-// The tables that this machine can run, the best first.
-std::vector<const Table*> runnable_tables() {
-  std::vector<const Table*> tables;
-#if defined(SCALEVEC_X86_ISAS)
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd"))
-    tables.push_back(&table_avx512);
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
-    tables.push_back(&table_avx2);
-#endif
-  tables.push_back(&table_baseline);
-  return tables;
-}
-
-const Table& choose_table() {
-  const std::vector<const Table*> tables = runnable_tables();
-  const char* wanted = std::getenv("SCALEVEC_ISA");
-  if (!wanted) return *tables.front();
-  std::string allowed;
-  for (const Table* table : tables) {
-    if (std::string(wanted) == table->name) return *table;
-    allowed += (allowed.empty() ? "" : ", ") + std::string(table->name);
-  }
-  throw std::invalid_argument("environment variable SCALEVEC_ISA: got \"" + std::string(wanted) +
-                              "\"; allowed on this machine: " + allowed);
-}
-
 const Table& chosen_table() {
-  static const Table& chosen = choose_table();
+  static const Table& chosen = []() -> const Table& {
+#if defined(__x86_64__)
+    if (scalevec::instruction_set() == "avx512") return table_avx512;
+    if (scalevec::instruction_set() == "avx2") return table_avx2;
+#endif
+    static_cast<void>(scalevec::instruction_set());
+    return table_baseline;
+  }();
   return chosen;
 }
 

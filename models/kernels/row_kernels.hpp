@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstdint>
+
+// Row by row arithmetic of the fused operators (models/ops). No LibTorch here: raw pointers, and ranges of rows that the
+// caller spreads over threads. Compiled for several instruction sets, of which the machine's best is taken when it runs.
+// What is summed over rows goes into buffers that the caller gives one of per range.
+namespace scalevec::kernels {
+
+// n rows of d elements: row r starts at data + (r / inner)·outer_stride + (r % inner)·inner_stride.
+template <class T>
+struct Rows {
+  T* data = nullptr;
+  std::int64_t inner = 1;
+  std::int64_t outer_stride = 0, inner_stride = 0;
+
+  T* operator[](std::int64_t r) const { return data + (r / inner) * outer_stride + (r % inner) * inner_stride; }
+};
+
+template <class T>
+struct RowKernels {
+  // y = γ ⊙ x·rstd, rstd = 1/√(mean x² + eps) [n]; gamma [d] or null; y [n, d].
+  void (*norm)(Rows<const T> x, const T* gamma, T eps, T* y, T* rstd, std::int64_t d, std::int64_t begin, std::int64_t end);
+  // From x and rstd; dx [n, d]; adds to dgamma [d].
+  void (*norm_backward)(Rows<const T> grad, Rows<const T> x, const T* gamma, const T* rstd, T* dx, T* dgamma,
+                        std::int64_t d, std::int64_t begin, std::int64_t end);
+  // From y = x·rstd, without γ.
+  void (*unscaled_norm_backward)(Rows<const T> grad, const T* y, const T* rstd, T* dx, std::int64_t d,
+                                 std::int64_t begin, std::int64_t end);
+
+  // y = silu(u) ⊙ v with u = gate, v = up; with rstd [n, 2] not null u = γ ⊙ gate·rstd₀, v = up·rstd₁, which it fills in.
+  void (*swiglu)(Rows<const T> gate, Rows<const T> up, const T* gamma, T eps, T* y, T* rstd, std::int64_t d,
+                 std::int64_t begin, std::int64_t end);
+  // Rows of dgate and dup are `stride` apart.
+  void (*swiglu_backward)(Rows<const T> grad, Rows<const T> gate, Rows<const T> up, const T* gamma, const T* rstd, T* dgate,
+                          T* dup, std::int64_t stride, T* dgamma, std::int64_t d, std::int64_t begin, std::int64_t end);
+
+  // Row (t, h) of x [n/heads, heads, d], times γ's row h [heads, d] or not, with elements i and i + d/2 rotated by the
+  // angles of position t mod length: cos, sin [length, d/2]; sign −1 rotates back.
+  void (*rotate)(Rows<const T> x, const T* gamma, const T* cos, const T* sin, T sign, T* y, std::int64_t length,
+                 std::int64_t heads, std::int64_t d, std::int64_t begin, std::int64_t end);
+  // g = grad rotated back; dx = γ ⊙ g; adds x ⊙ g to dgamma [heads, d].
+  void (*rotate_backward)(Rows<const T> grad, Rows<const T> x, const T* gamma, const T* cos, const T* sin, T* dx, T* dgamma,
+                          std::int64_t length, std::int64_t heads, std::int64_t d, std::int64_t begin, std::int64_t end);
+
+  // out_ij = row_i w_ij column_j; row, column may be null.
+  void (*scale_matrix)(const T* w, const T* row, const T* column, T* out, std::int64_t d, std::int64_t begin,
+                       std::int64_t end);
+  // From g = ∂L/∂out, in place: g_ij ← row_i g_ij column_j; drow_i = Σ_j w_ij g_ij column_j; adds Σ_i w_ij g_ij row_i to
+  // dcolumn_j. drow, dcolumn may be null.
+  void (*scale_matrix_backward)(T* g, const T* w, const T* row, const T* column, T* drow, T* dcolumn, std::int64_t d,
+                                std::int64_t begin, std::int64_t end);
+};
+
+struct RowTable {
+  RowKernels<float> f32;
+  RowKernels<double> f64;
+};
+
+const RowTable& row_table();
+
+template <class T>
+const RowKernels<T>& row_kernels() {
+  if constexpr (sizeof(T) == 4) return row_table().f32;
+  else return row_table().f64;
+}
+
+}  // namespace scalevec::kernels

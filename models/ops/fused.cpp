@@ -1,0 +1,372 @@
+#include "scalevec/models/ops/fused.hpp"
+
+#include <ATen/Parallel.h>
+#include <ATen/autocast_mode.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <optional>
+#include <stdexcept>
+
+#include "scalevec/models/kernels/row_kernels.hpp"
+
+namespace scalevec::ops {
+namespace {
+
+using kernels::row_kernels;
+using kernels::Rows;
+using torch::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::tensor_list;
+
+// Rows per unit of work. Fixed, so that sums over rows do not depend on the number of threads.
+constexpr std::int64_t kRows = 64;
+
+std::int64_t row_count(const Tensor& x) { return x.size(-1) == 0 ? 0 : x.numel() / x.size(-1); }
+std::int64_t chunk_count(std::int64_t rows) { return (rows + kRows - 1) / kRows; }
+
+// An undefined tensor is no argument to an autograd function.
+using Maybe = std::optional<Tensor>;
+Maybe maybe(const Tensor& t) { return t.defined() ? Maybe(t) : std::nullopt; }
+Tensor or_undefined(const Maybe& t) { return t ? *t : Tensor(); }
+
+// body(chunk, first row, end row)
+template <class Body>
+void over_rows(std::int64_t rows, const Body& body) {
+  at::parallel_for(0, chunk_count(rows), 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t c = begin; c < end; ++c) body(c, c * kRows, std::min(rows, (c + 1) * kRows));
+  });
+}
+
+// x itself where its rows can be walked as Rows says, else a contiguous copy.
+Tensor walkable(const Tensor& x) {
+  if (x.is_contiguous() || x.dim() < 2) return x.contiguous();
+  bool fits = x.stride(-1) == 1;
+  for (std::int64_t i = 0; i + 3 < x.dim(); ++i) fits = fits && x.stride(i) == x.stride(i + 1) * x.size(i + 1);
+  return fits ? x : x.contiguous();
+}
+
+template <class T>
+Rows<const T> rows_of(const Tensor& x) {
+  const std::int64_t d = x.size(-1);
+  if (x.is_contiguous() || x.dim() < 2) return {x.const_data_ptr<T>(), 1, d, 0};
+  if (x.dim() == 2) return {x.const_data_ptr<T>(), 1, x.stride(0), 0};
+  return {x.const_data_ptr<T>(), x.size(-2), x.stride(-3), x.stride(-2)};
+}
+
+template <class T>
+Rows<const T> shifted(Rows<const T> rows, std::int64_t by) {
+  rows.data += by;
+  return rows;
+}
+
+template <class T>
+const T* data_or_null(const Tensor& t) { return t.defined() ? t.const_data_ptr<T>() : nullptr; }
+
+template <class Body>
+void by_dtype(const Tensor& x, const Body& body) {
+  if (x.scalar_type() == torch::kFloat64)
+    body(double{});
+  else
+    body(float{});
+}
+
+// Σ over the first dimension in its order, in double.
+template <class T>
+Tensor sum_of_parts(const Tensor& parts) {
+  const std::int64_t count = parts.size(0), d = parts.size(1);
+  Tensor out = at::empty({d}, parts.options());
+  const T* from = parts.const_data_ptr<T>();
+  T* to = out.data_ptr<T>();
+  at::parallel_for(0, d, 2048, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t j = begin; j < end; ++j) {
+      double sum = 0.0;
+      for (std::int64_t c = 0; c < count; ++c) sum += static_cast<double>(from[c * d + j]);
+      to[j] = static_cast<T>(sum);
+    }
+  });
+  return out;
+}
+
+void refuse_double_backward() {
+  if (torch::GradMode::is_enabled())
+    throw std::logic_error("a fused operator has no gradient of its gradient; allowed: create_graph = false, or ops::composed");
+}
+
+struct RmsNorm : torch::autograd::Function<RmsNorm> {
+  static Tensor forward(AutogradContext* context, const Tensor& input, const Maybe& maybe_gamma, double eps) {
+    const Tensor x = walkable(input), gamma = or_undefined(maybe_gamma);
+    const std::int64_t n = row_count(x), d = x.size(-1);
+    Tensor y = at::empty(x.sizes(), x.options()), rstd = at::empty({n}, x.options());
+    by_dtype(x, [&](auto zero) {
+      using T = decltype(zero);
+      const auto rows = rows_of<T>(x);
+      const T* scale = data_or_null<T>(gamma);
+      over_rows(n, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+        row_kernels<T>().norm(rows, scale, static_cast<T>(eps), y.data_ptr<T>(), rstd.data_ptr<T>(), d, begin, end);
+      });
+    });
+    context->save_for_backward({gamma.defined() ? x : y, rstd, gamma});
+    return y;
+  }
+
+  static tensor_list backward(AutogradContext* context, const tensor_list& grads) {
+    refuse_double_backward();
+    const auto saved = context->get_saved_variables();
+    const Tensor grad = walkable(grads[0]);
+    const Tensor &x = saved[0], &rstd = saved[1], &gamma = saved[2];
+    const std::int64_t n = row_count(x), d = x.size(-1);
+    Tensor dx = at::empty(x.sizes(), x.options()), dgamma;
+    by_dtype(x, [&](auto zero) {
+      using T = decltype(zero);
+      const auto g = rows_of<T>(grad);
+      T* to = dx.data_ptr<T>();
+      const T* scale = rstd.const_data_ptr<T>();
+      if (!gamma.defined()) {
+        over_rows(n, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+          row_kernels<T>().unscaled_norm_backward(g, x.const_data_ptr<T>(), scale, to, d, begin, end);
+        });
+        return;
+      }
+      Tensor parts = at::zeros({chunk_count(n), d}, x.options());
+      const auto rows = rows_of<T>(x);
+      over_rows(n, [&](std::int64_t c, std::int64_t begin, std::int64_t end) {
+        row_kernels<T>().norm_backward(g, rows, gamma.const_data_ptr<T>(), scale, to, parts.data_ptr<T>() + c * d, d, begin, end);
+      });
+      dgamma = sum_of_parts<T>(parts);
+    });
+    return {dx, dgamma, Tensor()};
+  }
+};
+
+// One tensor [gate, up], or two; `normed` as in normed_swiglu().
+struct SwiGlu : torch::autograd::Function<SwiGlu> {
+  template <class T>
+  static std::pair<Rows<const T>, Rows<const T>> rows(const Tensor& gate, const Tensor& up, std::int64_t h) {
+    const auto first = rows_of<T>(gate);
+    return {first, up.defined() ? rows_of<T>(up) : shifted(first, h)};
+  }
+
+  static Tensor forward(AutogradContext* context, const Tensor& first, const Maybe& second, const Maybe& maybe_gamma,
+                        bool normed, double eps) {
+    const Tensor gate = walkable(first), up = second ? walkable(*second) : Tensor(), gamma = or_undefined(maybe_gamma);
+    const std::int64_t h = up.defined() ? gate.size(-1) : gate.size(-1) / 2, n = row_count(gate);
+    std::vector<std::int64_t> shape = gate.sizes().vec();
+    shape.back() = h;
+    Tensor y = at::empty(shape, gate.options()), rstd = normed ? at::empty({n, 2}, gate.options()) : Tensor();
+    by_dtype(gate, [&](auto zero) {
+      using T = decltype(zero);
+      const auto [a, b] = rows<T>(gate, up, h);
+      over_rows(n, [&, a = a, b = b](std::int64_t, std::int64_t begin, std::int64_t end) {
+        row_kernels<T>().swiglu(a, b, data_or_null<T>(gamma), static_cast<T>(eps), y.data_ptr<T>(),
+                                normed ? rstd.data_ptr<T>() : nullptr, h, begin, end);
+      });
+    });
+    context->save_for_backward({gate, up, gamma, rstd});
+    return y;
+  }
+
+  static tensor_list backward(AutogradContext* context, const tensor_list& grads) {
+    refuse_double_backward();
+    const auto saved = context->get_saved_variables();
+    const Tensor &gate = saved[0], &up = saved[1], &gamma = saved[2], &rstd = saved[3];
+    const Tensor grad = walkable(grads[0]);
+    const std::int64_t h = grad.size(-1), n = row_count(gate);
+    Tensor dgate = at::empty(gate.sizes(), gate.options()), dup = up.defined() ? at::empty(up.sizes(), up.options()) : Tensor();
+    Tensor dgamma;
+    by_dtype(gate, [&](auto zero) {
+      using T = decltype(zero);
+      const auto [a, b] = rows<T>(gate, up, h);
+      const auto g = rows_of<T>(grad);
+      T* da = dgate.data_ptr<T>();
+      T* db = up.defined() ? dup.data_ptr<T>() : da + h;
+      Tensor parts = gamma.defined() ? at::zeros({chunk_count(n), h}, gate.options()) : Tensor();
+      over_rows(n, [&, a = a, b = b](std::int64_t c, std::int64_t begin, std::int64_t end) {
+        row_kernels<T>().swiglu_backward(g, a, b, data_or_null<T>(gamma), data_or_null<T>(rstd), da, db,
+                                         up.defined() ? h : 2 * h, parts.defined() ? parts.data_ptr<T>() + c * h : nullptr, h,
+                                         begin, end);
+      });
+      if (parts.defined()) dgamma = sum_of_parts<T>(parts);
+    });
+    return {dgate, dup, dgamma, Tensor(), Tensor()};
+  }
+};
+
+struct Rotate : torch::autograd::Function<Rotate> {
+  static Tensor forward(AutogradContext* context, const Tensor& input, const Tensor& cos, const Tensor& sin,
+                        const Maybe& maybe_gamma) {
+    const Tensor x = walkable(input), gamma = or_undefined(maybe_gamma);
+    Tensor y = at::empty(x.sizes(), x.options());
+    run(x, cos, sin, gamma, 1, y);
+    context->save_for_backward({gamma.defined() ? x : Tensor(), cos, sin, gamma});
+    return y;
+  }
+
+  static void run(const Tensor& x, const Tensor& cos, const Tensor& sin, const Tensor& gamma, int sign, Tensor& y) {
+    const std::int64_t length = x.size(1), heads = x.size(2), d = x.size(3);
+    by_dtype(x, [&](auto zero) {
+      using T = decltype(zero);
+      const auto rows = rows_of<T>(x);
+      over_rows(row_count(x), [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+        row_kernels<T>().rotate(rows, data_or_null<T>(gamma), cos.const_data_ptr<T>(), sin.const_data_ptr<T>(),
+                                static_cast<T>(sign), y.data_ptr<T>(), length, heads, d, begin, end);
+      });
+    });
+  }
+
+  static tensor_list backward(AutogradContext* context, const tensor_list& grads) {
+    refuse_double_backward();
+    const auto saved = context->get_saved_variables();
+    const Tensor &x = saved[0], &cos = saved[1], &sin = saved[2], &gamma = saved[3];
+    const Tensor grad = walkable(grads[0]);
+    Tensor dx = at::empty(grad.sizes(), grad.options()), dgamma;
+    if (!gamma.defined()) {
+      run(grad, cos, sin, {}, -1, dx);
+      return {dx, Tensor(), Tensor(), Tensor()};
+    }
+    const std::int64_t length = x.size(1), heads = x.size(2), d = x.size(3), n = row_count(x);
+    by_dtype(x, [&](auto zero) {
+      using T = decltype(zero);
+      const auto g = rows_of<T>(grad), rows = rows_of<T>(x);
+      Tensor parts = at::zeros({chunk_count(n), heads * d}, x.options());
+      over_rows(n, [&](std::int64_t c, std::int64_t begin, std::int64_t end) {
+        row_kernels<T>().rotate_backward(g, rows, gamma.const_data_ptr<T>(), cos.const_data_ptr<T>(), sin.const_data_ptr<T>(),
+                                         dx.data_ptr<T>(), parts.data_ptr<T>() + c * heads * d, length, heads, d, begin, end);
+      });
+      dgamma = sum_of_parts<T>(parts);
+    });
+    return {dx, Tensor(), Tensor(), dgamma};
+  }
+};
+
+// The arguments after x are weight, row, column, bias of each map, without those that `defined` says are not there.
+struct ScaledLinear : torch::autograd::Function<ScaledLinear> {
+  static tensor_list with_gaps(at::TensorList given, std::size_t first, const std::vector<bool>& defined) {
+    tensor_list flat(defined.size());
+    for (std::size_t i = 0; i < defined.size(); ++i)
+      if (defined[i]) flat[i] = given[first++];
+    return flat;
+  }
+
+  static Tensor stacked_weight(const tensor_list& flat) {
+    if (flat.size() == 4 && !flat[1].defined() && !flat[2].defined()) return flat[0];
+    std::int64_t rows = 0;
+    for (std::size_t m = 0; m < flat.size(); m += 4) rows += flat[m].size(0);
+    const std::int64_t d = flat[0].size(1);
+    Tensor out = at::empty({rows, d}, flat[0].options());
+    by_dtype(out, [&](auto zero) {
+      using T = decltype(zero);
+      T* to = out.data_ptr<T>();
+      for (std::size_t m = 0; m < flat.size(); m += 4) {
+        const std::int64_t n = flat[m].size(0);
+        over_rows(n, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+          row_kernels<T>().scale_matrix(flat[m].const_data_ptr<T>(), data_or_null<T>(flat[m + 1]),
+                                        data_or_null<T>(flat[m + 2]), to, d, begin, end);
+        });
+        to += n * d;
+      }
+    });
+    return out;
+  }
+
+  static Tensor forward(AutogradContext* context, const Tensor& x, at::TensorList given,
+                        const std::vector<bool>& defined) {
+    const tensor_list flat = with_gaps(given, 0, defined);
+    tensor_list biases;
+    bool any_bias = false;
+    for (std::size_t m = 0; m < flat.size(); m += 4) {
+      any_bias = any_bias || flat[m + 3].defined();
+      biases.push_back(flat[m + 3].defined() ? flat[m + 3] : at::zeros({flat[m].size(0)}, flat[m].options()));
+    }
+    tensor_list saved{x};
+    saved.insert(saved.end(), given.begin(), given.end());
+    context->save_for_backward(saved);
+    context->saved_data["defined"] = c10::IValue(c10::List<bool>(std::initializer_list<bool>{}));
+    auto kept = context->saved_data["defined"].toBoolList();
+    for (const bool there : defined) kept.push_back(there);
+    return at::linear(x, stacked_weight(flat), any_bias ? maybe(at::cat(biases)) : std::nullopt);
+  }
+
+  static tensor_list backward(AutogradContext* context, const tensor_list& grads) {
+    refuse_double_backward();
+    const auto saved = context->get_saved_variables();
+    const Tensor& x = saved[0];
+    std::vector<bool> defined;
+    for (const bool there : context->saved_data["defined"].toBoolList()) defined.push_back(there);
+    const tensor_list flat = with_gaps(saved, 1, defined);
+    const std::int64_t d = x.size(-1);
+    const Tensor grad = grads[0].reshape({-1, grads[0].size(-1)}), rows = x.reshape({-1, d});
+    tensor_list out(flat.size()), result(1);
+    if (context->needs_input_grad(0)) result[0] = at::mm(grad, stacked_weight(flat)).view(x.sizes());
+    const Tensor dweight = at::mm(grad.t(), rows);
+    std::int64_t first = 0;
+    for (std::size_t m = 0; m < flat.size(); m += 4) {
+      const Tensor &weight = flat[m], &row = flat[m + 1], &column = flat[m + 2];
+      const std::int64_t n = weight.size(0);
+      Tensor own = flat.size() == 4 ? dweight : dweight.narrow(0, first, n);  // contiguous: whole rows
+      if (flat[m + 3].defined()) out[m + 3] = grad.narrow(1, first, n).sum(0);
+      if (row.defined() || column.defined())
+        by_dtype(x, [&](auto zero) {
+          using T = decltype(zero);
+          Tensor drow = row.defined() ? at::empty({n}, x.options()) : Tensor();
+          Tensor parts = column.defined() ? at::zeros({chunk_count(n), d}, x.options()) : Tensor();
+          over_rows(n, [&](std::int64_t c, std::int64_t begin, std::int64_t end) {
+            row_kernels<T>().scale_matrix_backward(own.data_ptr<T>(), weight.const_data_ptr<T>(), data_or_null<T>(row),
+                                                   data_or_null<T>(column), drow.defined() ? drow.data_ptr<T>() : nullptr,
+                                                   parts.defined() ? parts.data_ptr<T>() + c * d : nullptr, d, begin, end);
+          });
+          out[m + 1] = drow;
+          if (parts.defined()) out[m + 2] = sum_of_parts<T>(parts);
+        });
+      out[m] = own;
+      first += n;
+    }
+    for (std::size_t i = 0; i < flat.size(); ++i)
+      if (defined[i]) result.push_back(out[i]);
+    result.emplace_back();
+    return result;
+  }
+};
+
+}  // namespace
+
+bool takes_kernels(const Tensor& x) {
+  return x.device().is_cpu() && (x.scalar_type() == torch::kFloat32 || x.scalar_type() == torch::kFloat64) &&
+         !at::autocast::is_autocast_enabled(at::kCPU);
+}
+
+Tensor rms_norm(const Tensor& x, const Tensor& gamma, double eps) {
+  return takes_kernels(x) ? RmsNorm::apply(x, maybe(gamma), eps) : composed::rms_norm(x, gamma, eps);
+}
+
+Tensor swiglu(const Tensor& gate, const Tensor& up) {
+  return takes_kernels(gate) ? SwiGlu::apply(gate, Maybe(up), Maybe(), false, 0.0) : composed::swiglu(gate, up);
+}
+
+Tensor swiglu(const Tensor& x) {
+  if (takes_kernels(x)) return SwiGlu::apply(x, Maybe(), Maybe(), false, 0.0);
+  const std::vector<Tensor> halves = x.chunk(2, -1);
+  return composed::swiglu(halves[0], halves[1]);
+}
+
+Tensor normed_swiglu(const Tensor& x, const Tensor& gamma, double eps) {
+  return takes_kernels(x) ? SwiGlu::apply(x, Maybe(), maybe(gamma), true, eps) : composed::normed_swiglu(x, gamma, eps);
+}
+
+Tensor rotate(const Tensor& x, const Tensor& cos, const Tensor& sin, const Tensor& gamma) {
+  return takes_kernels(x) ? Rotate::apply(x, cos, sin, maybe(gamma)) : composed::rotate(x, cos, sin, gamma);
+}
+
+Tensor scaled_linear(const Tensor& x, const std::vector<Scaled>& maps) {
+  if (!takes_kernels(x)) return composed::scaled_linear(x, maps);
+  tensor_list given;
+  std::vector<bool> defined;
+  for (const Scaled& map : maps)
+    for (const Tensor& t : {map.weight, map.row, map.column, map.bias}) {
+      defined.push_back(t.defined());
+      if (t.defined()) given.push_back(t);
+    }
+  return ScaledLinear::apply(x, at::TensorList(given), defined);
+}
+
+}  // namespace scalevec::ops

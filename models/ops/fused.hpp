@@ -1,0 +1,47 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <vector>
+
+namespace scalevec::ops {
+
+// Operators of one pass over memory in each direction, for float32 and float64 on the CPU; `composed` of other dtypes,
+// other devices and autocast. They save less for their backward than what they are composed of (said with each), whose
+// sums, LibTorch's products aside, are taken in a fixed order: the same bits for any number of threads. Gradients of gradients are refused with a
+// std::logic_error, except in the composed form.
+bool takes_kernels(const torch::Tensor& x);
+
+// γ ⊙ x/√(mean x² + eps) over the last dimension d; gamma [d] or undefined. Saves x with γ and its own output without, so
+// nothing where a linear map reads that, and one number per row.
+torch::Tensor rms_norm(const torch::Tensor& x, const torch::Tensor& gamma, double eps);
+
+// silu(gate) ⊙ up, of the same shape [.., h]. Saves gate and up.
+torch::Tensor swiglu(const torch::Tensor& gate, const torch::Tensor& up);
+// The same of x = [gate, up] in one tensor [.., 2h], whose gradient comes in one piece.
+torch::Tensor swiglu(const torch::Tensor& x);
+// silu(γ ⊙ Norm(gate)) ⊙ Norm(up) of x = [gate, up], Norm as in rms_norm without γ; gamma [h] or undefined. Saves x and two
+// numbers per row.
+torch::Tensor normed_swiglu(const torch::Tensor& x, const torch::Tensor& gamma, double eps);
+
+// RoPE in the half-split layout of γ ⊙ x: x [B, T, H, d], cos and sin [T, d/2]; gamma [H·d] or undefined. Saves x with γ,
+// nothing without.
+torch::Tensor rotate(const torch::Tensor& x, const torch::Tensor& cos, const torch::Tensor& sin, const torch::Tensor& gamma);
+
+// W' = diag(row) W diag(column) of one map: weight [out, in]; row [out], column [in], bias [out], each may be undefined.
+struct Scaled {
+  torch::Tensor weight, row, column, bias;
+};
+
+// x [.., in] through every map's W' stacked: [.., Σ out], in the order of the maps. Saves x alone: W' is formed again.
+torch::Tensor scaled_linear(const torch::Tensor& x, const std::vector<Scaled>& maps);
+
+namespace composed {
+torch::Tensor rms_norm(const torch::Tensor& x, const torch::Tensor& gamma, double eps);
+torch::Tensor swiglu(const torch::Tensor& gate, const torch::Tensor& up);
+torch::Tensor normed_swiglu(const torch::Tensor& x, const torch::Tensor& gamma, double eps);
+torch::Tensor rotate(const torch::Tensor& x, const torch::Tensor& cos, const torch::Tensor& sin, const torch::Tensor& gamma);
+torch::Tensor scaled_linear(const torch::Tensor& x, const std::vector<Scaled>& maps);
+}  // namespace composed
+
+}  // namespace scalevec::ops

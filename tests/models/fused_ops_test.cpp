@@ -1,0 +1,158 @@
+#include <ATen/Parallel.h>
+#include <torch/torch.h>
+
+#include <cmath>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "scalevec/models/initial_value.hpp"
+#include "scalevec/models/ops/fused.hpp"
+#include "scalevec/tests/support/catch.hpp"
+
+namespace {
+
+using torch::Tensor;
+using namespace scalevec;
+using Inputs = std::vector<Tensor>;
+
+struct Op {
+  std::string name;
+  std::function<Tensor(const Inputs&)> fused, composed;
+  std::vector<std::vector<std::int64_t>> shapes;
+  std::size_t constants = 0;  // the last inputs that have no gradient
+};
+
+std::vector<ops::Scaled> maps_of(const Inputs& in) {
+  return {{in[1], in[2], in[3], {}}, {in[4], {}, in[5], in[6]}, {in[7], in[8], {}, {}}};
+}
+
+std::vector<Op> all_ops() {
+  const double eps = 1e-3;
+  return {
+      {"norm", [=](const Inputs& i) { return ops::rms_norm(i[0], {}, eps); },
+       [=](const Inputs& i) { return ops::composed::rms_norm(i[0], {}, eps); }, {{3, 67, 10}}},
+      {"norm with gamma", [=](const Inputs& i) { return ops::rms_norm(i[0], i[1], eps); },
+       [=](const Inputs& i) { return ops::composed::rms_norm(i[0], i[1], eps); }, {{3, 67, 10}, {10}}},
+      {"swiglu", [](const Inputs& i) { return ops::swiglu(i[0], i[1]); },
+       [](const Inputs& i) { return ops::composed::swiglu(i[0], i[1]); }, {{5, 29, 7}, {5, 29, 7}}},
+      {"packed swiglu", [](const Inputs& i) { return ops::swiglu(i[0]); },
+       [](const Inputs& i) { return ops::composed::swiglu(i[0].chunk(2, -1)[0], i[0].chunk(2, -1)[1]); }, {{140, 18}}},
+      {"normed swiglu", [=](const Inputs& i) { return ops::normed_swiglu(i[0], i[1], eps); },
+       [=](const Inputs& i) { return ops::composed::normed_swiglu(i[0], i[1], eps); }, {{2, 70, 18}, {9}}},
+      {"normed swiglu without gamma", [=](const Inputs& i) { return ops::normed_swiglu(i[0], {}, eps); },
+       [=](const Inputs& i) { return ops::composed::normed_swiglu(i[0], {}, eps); }, {{2, 70, 18}}},
+      {"rotate", [](const Inputs& i) { return ops::rotate(i[0], i[1], i[2], {}); },
+       [](const Inputs& i) { return ops::composed::rotate(i[0], i[1], i[2], {}); }, {{2, 13, 3, 6}, {13, 3}, {13, 3}}, 2},
+      {"rotate with gamma", [](const Inputs& i) { return ops::rotate(i[0], i[2], i[3], i[1]); },
+       [](const Inputs& i) { return ops::composed::rotate(i[0], i[2], i[3], i[1]); },
+       {{2, 13, 3, 6}, {18}, {13, 3}, {13, 3}}, 2},
+      {"scaled linear", [](const Inputs& i) { return ops::scaled_linear(i[0], maps_of(i)); },
+       [](const Inputs& i) { return ops::composed::scaled_linear(i[0], maps_of(i)); },
+       {{4, 21, 9}, {70, 9}, {70}, {9}, {5, 9}, {9}, {5}, {3, 9}, {3}}},
+      {"one plain linear", [](const Inputs& i) { return ops::scaled_linear(i[0], {{i[1], {}, {}, {}}}); },
+       [](const Inputs& i) { return ops::composed::scaled_linear(i[0], {{i[1], {}, {}, {}}}); }, {{11, 9}, {5, 9}}},
+  };
+}
+
+Inputs inputs_of(const Op& op, torch::Dtype dtype) {
+  Inputs inputs;
+  for (std::size_t i = 0; i < op.shapes.size(); ++i)
+    inputs.push_back(normal_values(op.shapes[i], 1.0, 5, op.name + std::to_string(i), dtype)
+                         .requires_grad_(i + op.constants < op.shapes.size()));
+  return inputs;
+}
+
+struct Result {
+  Tensor value;
+  Inputs grads;
+};
+
+Result run(const std::function<Tensor(const Inputs&)>& op, const Inputs& inputs, std::size_t constants) {
+  Result result;
+  result.value = op(inputs);
+  const Tensor weight = normal_values(result.value.sizes(), 1.0, 6, "weight", result.value.scalar_type());
+  const Inputs differentiable(inputs.begin(), inputs.end() - static_cast<std::ptrdiff_t>(constants));
+  result.grads = torch::autograd::grad({(result.value * weight).sum()}, differentiable);
+  return result;
+}
+
+double gap(const Tensor& a, const Tensor& b) { return ((a - b).abs().max() / b.abs().max()).item<double>(); }
+
+}  // namespace
+
+TEST_CASE("fused operators have the composed ones' values and gradients", "[ops]") {
+  for (const Op& op : all_ops())
+    for (const auto& [dtype, tolerance] : {std::pair(torch::kFloat64, 1e-13), std::pair(torch::kFloat32, 5e-6)}) {
+      INFO(op.name << (dtype == torch::kFloat64 ? ", float64" : ", float32"));
+      const Inputs inputs = inputs_of(op, dtype);
+      REQUIRE(ops::takes_kernels(inputs[0]));
+      const Result fused = run(op.fused, inputs, op.constants), composed = run(op.composed, inputs, op.constants);
+      CHECK(gap(fused.value, composed.value) <= tolerance);
+      for (std::size_t i = 0; i < fused.grads.size(); ++i) {
+        INFO("input " << i);
+        CHECK(gap(fused.grads[i], composed.grads[i]) <= tolerance);
+      }
+    }
+}
+
+TEST_CASE("gradients of fused operators agree with central differences", "[ops]") {
+  for (const Op& op : all_ops()) {
+    INFO(op.name);
+    const Inputs inputs = inputs_of(op, torch::kFloat64);
+    const Result analytic = run(op.fused, inputs, op.constants);
+    const torch::NoGradGuard no_grad;
+    const Tensor weight = normal_values(analytic.value.sizes(), 1.0, 6, "weight", torch::kFloat64);
+    for (std::size_t i = 0; i < analytic.grads.size(); ++i) {
+      INFO("input " << i);
+      const Tensor direction = normal_values(inputs[i].sizes(), 1.0, 8, op.name + std::to_string(i), torch::kFloat64);
+      const auto at = [&](double by) {
+        Inputs moved = inputs;
+        moved[i] = inputs[i] + direction * by;
+        return (op.fused(moved) * weight).sum().item<double>();
+      };
+      const double step = 1e-5, slope = (at(step) - at(-step)) / (2.0 * step);
+      const double expected = (analytic.grads[i] * direction).sum().item<double>();
+      CHECK(std::abs(slope - expected) <= 1e-7 * (analytic.grads[i].norm() * direction.norm()).item<double>());
+    }
+  }
+}
+
+TEST_CASE("fused operators take views and give the same bits for any number of threads", "[ops]") {
+  const int threads = at::get_num_threads();
+  for (const Op& op : all_ops()) {
+    INFO(op.name);
+    Inputs inputs = inputs_of(op, torch::kFloat32);
+    const Result one = run(op.fused, inputs, op.constants);
+    // The same values as a slice of something wider.
+    const std::int64_t width = inputs[0].size(-1);
+    Inputs views = inputs;
+    views[0] = at::cat({inputs[0].detach(), inputs[0].detach() + 1}, -1).narrow(-1, 0, width).requires_grad_();
+    REQUIRE(!views[0].is_contiguous());
+    for (const int count : {1, 3}) {
+      at::set_num_threads(count);
+      const Result other = run(op.fused, views, op.constants);
+      // The products are LibTorch's, whose order of summation is its own.
+      const double tolerance = op.name.ends_with("linear") ? 1e-6 : 0.0;
+      CHECK(gap(other.value, one.value) <= tolerance);
+      for (std::size_t i = 0; i < one.grads.size(); ++i) CHECK(gap(other.grads[i], one.grads[i]) <= tolerance);
+    }
+    at::set_num_threads(threads);
+  }
+}
+
+TEST_CASE("silu is right to the last bits over its whole range, and NaN stays NaN", "[ops]") {
+  const Tensor x = torch::linspace(-100, 100, 20001).to(torch::kFloat64);
+  const Tensor expected = x / (1 + (-x).exp());
+  const Tensor got = ops::swiglu(x.to(torch::kFloat32).unsqueeze(0), torch::ones({1, 20001})).to(torch::kFloat64)[0];
+  // float32 has a unit roundoff of 6e-8; below −87 the result is smaller than its smallest normal number.
+  CHECK(((got - expected).abs() <= 4e-7 * expected.abs() + 1e-36).all().item<bool>());
+  CHECK(ops::swiglu(torch::full({1, 4}, NAN), torch::ones({1, 4})).isnan().all().item<bool>());
+}
+
+TEST_CASE("empty inputs, and gradients of gradients", "[ops]") {
+  CHECK(ops::rms_norm(torch::zeros({0, 5}), torch::ones({5}), 1e-5).sizes() == at::IntArrayRef({0, 5}));
+  const Tensor x = torch::ones({2, 4}, torch::requires_grad());
+  const Tensor y = ops::rms_norm(x, {}, 1e-5).sum();
+  CHECK_THROWS_AS(torch::autograd::grad({y}, {x}, {}, true, /*create_graph=*/true), std::logic_error);
+}
