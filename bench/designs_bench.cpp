@@ -64,6 +64,7 @@ int main(int argc, char** argv) {
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   at::set_num_threads(2);
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
   const int rounds = argc > 1 ? std::atoi(argv[1]) : 30;
   for (const auto& [width, layers] : {std::pair(512, 4), std::pair(768, 6)}) {
     const torch::Tensor tokens = torch::randint(0, 4096, {4, 513}, torch::kInt64);

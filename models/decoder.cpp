@@ -64,12 +64,10 @@ Tensor Decoder::attention(const Attention& a, const Tensor& x, const Tensor& col
   // γ_a of Q and K behind a norm is applied together with the rotation.
   Tensor q_gamma, k_gamma;
   if (folded_) {
-    const std::vector<const ScaledMap*> maps{&a.q, &a.k, &a.v};
-    const std::vector<Tensor> raw = split(apply_folded(maps, x, columns), maps);
+    const std::vector<Tensor> raw = apply_folded({&a.q, &a.k, &a.v}, x, columns);
     q = a.q.norm ? norm_(raw[0]) : raw[0];
     k = a.k.norm ? norm_(raw[1]) : raw[1];
-    // A view would keep the other two alive until the backward.
-    v = a.v.norm ? norm_(raw[2], a.v.out_moves_on ? Tensor() : a.v.out.value()) : raw[2].contiguous();
+    v = a.v.norm ? norm_(raw[2]) : raw[2];
     if (a.q.norm) q_gamma = a.q.out.value();
     if (a.k.norm) k_gamma = a.k.out.value();
   } else {
@@ -94,7 +92,7 @@ Tensor Decoder::attention(const Attention& a, const Tensor& x, const Tensor& col
       attend(a, rope.rotate(q, q_gamma).transpose(1, 2), rope.rotate(k, k_gamma).transpose(1, 2), v.transpose(1, 2));
   const Tensor heads = mixed.transpose(1, 2).reshape({batch, length, o.heads * o.head_dim});
   if (!folded_) return apply_naive(a.o, heads, norm_);
-  const Tensor y = apply_folded({&a.o}, heads, a.v.out_moves_on ? over_query_heads(a.v.out.value(), o) : Tensor());
+  const Tensor y = apply_folded({&a.o}, heads, a.v.out_moves_on ? over_query_heads(a.v.out.value(), o) : Tensor())[0];
   return a.o.norm ? norm_(y, a.o.out.value()) : y;
 }
 
@@ -104,19 +102,17 @@ Tensor Decoder::mlp(const Mlp& m, const Tensor& x, const Tensor& columns) const 
     const Tensor gate = apply_naive(m.gate, x, norm_), up = apply_naive(m.up, x, norm_);
     return apply_naive(m.down, silu ? ops::swiglu(gate, up) : activate(options_.activation, gate) * up, norm_);
   }
-  const std::vector<const ScaledMap*> maps{&m.gate, &m.up};
-  const Tensor stacked = apply_folded(maps, x, columns);
+  const std::vector<Tensor> raw = apply_folded({&m.gate, &m.up}, x, columns);
   Tensor hidden;
   if (silu && !m.gate.norm && !m.up.norm) {
-    hidden = ops::swiglu(stacked);
+    hidden = ops::swiglu(raw[0], raw[1]);
   } else if (silu && m.gate.norm && m.up.norm && norm_.kind == NormKind::rms) {
-    hidden = ops::normed_swiglu(stacked, m.gate.out.value(), norm_.eps);
+    hidden = ops::normed_swiglu(raw[0], raw[1], m.gate.out.value(), norm_.eps);
   } else {
-    const std::vector<Tensor> raw = split(stacked, maps);
     const Tensor gate = m.gate.norm ? norm_(raw[0], m.gate.out.value()) : raw[0];
     hidden = activate(options_.activation, gate) * (m.up.norm ? norm_(raw[1]) : raw[1]);
   }
-  const Tensor y = apply_folded({&m.down}, hidden, m.up.out_moves_on ? m.up.out.value() : Tensor());
+  const Tensor y = apply_folded({&m.down}, hidden, m.up.out_moves_on ? m.up.out.value() : Tensor())[0];
   return m.down.norm ? norm_(y, m.down.out.value()) : y;
 }
 
@@ -124,7 +120,7 @@ Tensor Decoder::feed_forward(FeedForward& f, const Tensor& x, const Tensor& colu
   const MoeOptions& moe = options_.moe;
   if (moe.experts == 0) return mlp(f.dense, x, columns);
   const Tensor rows = x.reshape({-1, x.size(-1)});
-  const Routing routing = route(folded_ ? apply_folded({&f.router}, rows, columns) : apply_naive(f.router, rows, norm_),
+  const Routing routing = route(folded_ ? apply_folded({&f.router}, rows, columns)[0] : apply_naive(f.router, rows, norm_),
                                 f.balance, moe);
   Tensor out = f.shared.gate.weight.defined() ? mlp(f.shared, rows, columns) : torch::zeros_like(rows);
   for (std::int64_t e = 0; e < moe.experts; ++e) {

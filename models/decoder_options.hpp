@@ -23,8 +23,8 @@ enum class QkNormWidth { head, full };
 
 enum class Activation { silu, gelu_tanh, gelu };
 
-// naive: activations are scaled. folded: maps are, W' = diag(u) W diag(v) once per forward, Q, K, V and gate, up each in
-// one stacked product; the same function. automatic: folded from kFoldTokensPerWidth·width tokens on, if there is a scale
+// naive: activations are scaled. folded: maps are, W' = diag(u) W diag(v), and γ_a behind a norm joins the operator that
+// reads it; the same function. automatic: folded from kFoldTokensPerWidth·width tokens on, if there is a scale
 // that a plain norm does not apply for nothing.
 enum class Execution { naive, folded, automatic };
 constexpr std::int64_t kFoldTokensPerWidth = 8;

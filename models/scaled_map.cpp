@@ -22,7 +22,7 @@ Tensor apply_naive(const ScaledMap& map, const Tensor& x, const Norm& norm) {
   return map.norm ? norm(y, map.out.value()) : y;
 }
 
-Tensor apply_folded(const std::vector<const ScaledMap*>& maps, const Tensor& x, const Tensor& columns) {
+std::vector<Tensor> apply_folded(const std::vector<const ScaledMap*>& maps, const Tensor& x, const Tensor& columns) {
   std::vector<ops::Scaled> scaled;
   for (const ScaledMap* map : maps) {
     Tensor row = product(map->rows, map->scalar);
@@ -31,13 +31,6 @@ Tensor apply_folded(const std::vector<const ScaledMap*>& maps, const Tensor& x, 
     scaled.push_back({map->weight, row, product(product(columns, map->in.value()), map->columns), map->bias});
   }
   return ops::scaled_linear(x, scaled);
-}
-
-std::vector<Tensor> split(const Tensor& stacked, const std::vector<const ScaledMap*>& maps) {
-  std::vector<std::int64_t> sizes;
-  for (const ScaledMap* map : maps) sizes.push_back(map->weight.size(0));
-  // The backward of a split is one concatenation; that of slices would fill zeros per slice.
-  return maps.size() == 1 ? std::vector<Tensor>{stacked} : at::split_with_sizes(stacked, sizes, -1);
 }
 
 }  // namespace scalevec

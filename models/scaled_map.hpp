@@ -27,12 +27,9 @@ struct ScaledMap {
 // Scaling activations.
 torch::Tensor apply_naive(const ScaledMap& map, const torch::Tensor& x, const Norm& norm);
 
-// Every map's V with the scales that fold into it, stacked into one product with x: [.., Σ out]. `columns` [in], or
-// undefined, are the scales in front of them that are not their own. What stands behind a map's norm, and the norm, is
-// left to the caller.
-torch::Tensor apply_folded(const std::vector<const ScaledMap*>& maps, const torch::Tensor& x, const torch::Tensor& columns);
-
-// The maps' parts of what apply_folded() gives, as views.
-std::vector<torch::Tensor> split(const torch::Tensor& stacked, const std::vector<const ScaledMap*>& maps);
+// x through every map's V with the scales that fold into it, scaling matrices. `columns` [in], or undefined, are the scales
+// in front of them that are not their own. A map's norm, and what stands behind it, is left to the caller.
+std::vector<torch::Tensor> apply_folded(const std::vector<const ScaledMap*>& maps, const torch::Tensor& x,
+                                        const torch::Tensor& columns);
 
 }  // namespace scalevec

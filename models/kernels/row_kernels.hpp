@@ -31,9 +31,9 @@ struct RowKernels {
   // y = silu(u) ⊙ v with u = gate, v = up; with rstd [n, 2] not null u = γ ⊙ gate·rstd₀, v = up·rstd₁, which it fills in.
   void (*swiglu)(Rows<const T> gate, Rows<const T> up, const T* gamma, T eps, T* y, T* rstd, std::int64_t d,
                  std::int64_t begin, std::int64_t end);
-  // Rows of dgate and dup are `stride` apart.
+  // dgate, dup [n, d]; adds to dgamma [d], or null with gamma null.
   void (*swiglu_backward)(Rows<const T> grad, Rows<const T> gate, Rows<const T> up, const T* gamma, const T* rstd, T* dgate,
-                          T* dup, std::int64_t stride, T* dgamma, std::int64_t d, std::int64_t begin, std::int64_t end);
+                          T* dup, T* dgamma, std::int64_t d, std::int64_t begin, std::int64_t end);
 
   // Row (t, h) of x [n/heads, heads, d], times γ's row h [heads, d] or not, with elements i and i + d/2 rotated by the
   // angles of position t mod length: cos, sin [length, d/2]; sign −1 rotates back.

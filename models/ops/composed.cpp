@@ -14,9 +14,8 @@ Tensor rms_norm(const Tensor& x, const Tensor& gamma, double eps) {
 
 Tensor swiglu(const Tensor& gate, const Tensor& up) { return at::silu(gate) * up; }
 
-Tensor normed_swiglu(const Tensor& x, const Tensor& gamma, double eps) {
-  const std::vector<Tensor> halves = x.chunk(2, -1);
-  return swiglu(rms_norm(halves[0], gamma, eps), rms_norm(halves[1], {}, eps));
+Tensor normed_swiglu(const Tensor& gate, const Tensor& up, const Tensor& gamma, double eps) {
+  return swiglu(rms_norm(gate, gamma, eps), rms_norm(up, {}, eps));
 }
 
 Tensor rotate(const Tensor& x, const Tensor& cos, const Tensor& sin, const Tensor& gamma) {
@@ -26,18 +25,14 @@ Tensor rotate(const Tensor& x, const Tensor& cos, const Tensor& sin, const Tenso
   return at::cat({half[0] * c - half[1] * s, half[1] * c + half[0] * s}, -1);
 }
 
-Tensor scaled_linear(const Tensor& x, const std::vector<Scaled>& maps) {
-  std::vector<Tensor> weights, biases;
-  bool any_bias = false;
+std::vector<Tensor> scaled_linear(const Tensor& x, const std::vector<Scaled>& maps) {
+  std::vector<Tensor> out;
   for (const Scaled& map : maps) {
     Tensor weight = map.column.defined() ? map.weight * map.column : map.weight;
     if (map.row.defined()) weight = weight * map.row.unsqueeze(-1);
-    weights.push_back(weight);
-    biases.push_back(map.bias.defined() ? map.bias : torch::zeros({weight.size(0)}, weight.options()));
-    any_bias = any_bias || map.bias.defined();
+    out.push_back(at::linear(x, weight, map.bias.defined() ? std::optional<Tensor>(map.bias) : std::nullopt));
   }
-  return at::linear(x, weights.size() == 1 ? weights[0] : at::cat(weights),
-                    any_bias ? std::optional<Tensor>(at::cat(biases)) : std::nullopt);
+  return out;
 }
 
 }  // namespace scalevec::ops::composed

@@ -55,12 +55,6 @@ Rows<const T> rows_of(const Tensor& x) {
 }
 
 template <class T>
-Rows<const T> shifted(Rows<const T> rows, std::int64_t by) {
-  rows.data += by;
-  return rows;
-}
-
-template <class T>
 const T* data_or_null(const Tensor& t) { return t.defined() ? t.const_data_ptr<T>() : nullptr; }
 
 template <class Body>
@@ -139,25 +133,17 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
   }
 };
 
-// One tensor [gate, up], or two; `normed` as in normed_swiglu().
 struct SwiGlu : torch::autograd::Function<SwiGlu> {
-  template <class T>
-  static std::pair<Rows<const T>, Rows<const T>> rows(const Tensor& gate, const Tensor& up, std::int64_t h) {
-    const auto first = rows_of<T>(gate);
-    return {first, up.defined() ? rows_of<T>(up) : shifted(first, h)};
-  }
-
-  static Tensor forward(AutogradContext* context, const Tensor& first, const Maybe& second, const Maybe& maybe_gamma,
+  // `normed` as in normed_swiglu().
+  static Tensor forward(AutogradContext* context, const Tensor& first, const Tensor& second, const Maybe& maybe_gamma,
                         bool normed, double eps) {
-    const Tensor gate = walkable(first), up = second ? walkable(*second) : Tensor(), gamma = or_undefined(maybe_gamma);
-    const std::int64_t h = up.defined() ? gate.size(-1) : gate.size(-1) / 2, n = row_count(gate);
-    std::vector<std::int64_t> shape = gate.sizes().vec();
-    shape.back() = h;
-    Tensor y = at::empty(shape, gate.options()), rstd = normed ? at::empty({n, 2}, gate.options()) : Tensor();
+    const Tensor gate = walkable(first), up = walkable(second), gamma = or_undefined(maybe_gamma);
+    const std::int64_t h = gate.size(-1), n = row_count(gate);
+    Tensor y = at::empty(gate.sizes(), gate.options()), rstd = normed ? at::empty({n, 2}, gate.options()) : Tensor();
     by_dtype(gate, [&](auto zero) {
       using T = decltype(zero);
-      const auto [a, b] = rows<T>(gate, up, h);
-      over_rows(n, [&, a = a, b = b](std::int64_t, std::int64_t begin, std::int64_t end) {
+      const auto a = rows_of<T>(gate), b = rows_of<T>(up);
+      over_rows(n, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
         row_kernels<T>().swiglu(a, b, data_or_null<T>(gamma), static_cast<T>(eps), y.data_ptr<T>(),
                                 normed ? rstd.data_ptr<T>() : nullptr, h, begin, end);
       });
@@ -171,20 +157,16 @@ struct SwiGlu : torch::autograd::Function<SwiGlu> {
     const auto saved = context->get_saved_variables();
     const Tensor &gate = saved[0], &up = saved[1], &gamma = saved[2], &rstd = saved[3];
     const Tensor grad = walkable(grads[0]);
-    const std::int64_t h = grad.size(-1), n = row_count(gate);
-    Tensor dgate = at::empty(gate.sizes(), gate.options()), dup = up.defined() ? at::empty(up.sizes(), up.options()) : Tensor();
-    Tensor dgamma;
+    const std::int64_t h = gate.size(-1), n = row_count(gate);
+    Tensor dgate = at::empty(gate.sizes(), gate.options()), dup = at::empty(up.sizes(), up.options()), dgamma;
     by_dtype(gate, [&](auto zero) {
       using T = decltype(zero);
-      const auto [a, b] = rows<T>(gate, up, h);
-      const auto g = rows_of<T>(grad);
-      T* da = dgate.data_ptr<T>();
-      T* db = up.defined() ? dup.data_ptr<T>() : da + h;
+      const auto a = rows_of<T>(gate), b = rows_of<T>(up), g = rows_of<T>(grad);
       Tensor parts = gamma.defined() ? at::zeros({chunk_count(n), h}, gate.options()) : Tensor();
-      over_rows(n, [&, a = a, b = b](std::int64_t c, std::int64_t begin, std::int64_t end) {
-        row_kernels<T>().swiglu_backward(g, a, b, data_or_null<T>(gamma), data_or_null<T>(rstd), da, db,
-                                         up.defined() ? h : 2 * h, parts.defined() ? parts.data_ptr<T>() + c * h : nullptr, h,
-                                         begin, end);
+      over_rows(n, [&](std::int64_t c, std::int64_t begin, std::int64_t end) {
+        row_kernels<T>().swiglu_backward(g, a, b, data_or_null<T>(gamma), data_or_null<T>(rstd), dgate.data_ptr<T>(),
+                                         dup.data_ptr<T>(), parts.defined() ? parts.data_ptr<T>() + c * h : nullptr, h, begin,
+                                         end);
       });
       if (parts.defined()) dgamma = sum_of_parts<T>(parts);
     });
@@ -248,43 +230,32 @@ struct ScaledLinear : torch::autograd::Function<ScaledLinear> {
     return flat;
   }
 
-  static Tensor stacked_weight(const tensor_list& flat) {
-    if (flat.size() == 4 && !flat[1].defined() && !flat[2].defined()) return flat[0];
-    std::int64_t rows = 0;
-    for (std::size_t m = 0; m < flat.size(); m += 4) rows += flat[m].size(0);
-    const std::int64_t d = flat[0].size(1);
-    Tensor out = at::empty({rows, d}, flat[0].options());
+  // W' of the map whose four tensors start at flat[m].
+  static Tensor scaled_weight(const tensor_list& flat, std::size_t m) {
+    const Tensor &weight = flat[m], &row = flat[m + 1], &column = flat[m + 2];
+    if (!row.defined() && !column.defined()) return weight;
+    Tensor out = at::empty(weight.sizes(), weight.options());
     by_dtype(out, [&](auto zero) {
       using T = decltype(zero);
-      T* to = out.data_ptr<T>();
-      for (std::size_t m = 0; m < flat.size(); m += 4) {
-        const std::int64_t n = flat[m].size(0);
-        over_rows(n, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-          row_kernels<T>().scale_matrix(flat[m].const_data_ptr<T>(), data_or_null<T>(flat[m + 1]),
-                                        data_or_null<T>(flat[m + 2]), to, d, begin, end);
-        });
-        to += n * d;
-      }
+      over_rows(weight.size(0), [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+        row_kernels<T>().scale_matrix(weight.const_data_ptr<T>(), data_or_null<T>(row), data_or_null<T>(column),
+                                      out.data_ptr<T>(), weight.size(1), begin, end);
+      });
     });
     return out;
   }
 
-  static Tensor forward(AutogradContext* context, const Tensor& x, at::TensorList given,
-                        const std::vector<bool>& defined) {
+  static tensor_list forward(AutogradContext* context, const Tensor& x, at::TensorList given,
+                             const std::vector<bool>& defined) {
     const tensor_list flat = with_gaps(given, 0, defined);
-    tensor_list biases;
-    bool any_bias = false;
-    for (std::size_t m = 0; m < flat.size(); m += 4) {
-      any_bias = any_bias || flat[m + 3].defined();
-      biases.push_back(flat[m + 3].defined() ? flat[m + 3] : at::zeros({flat[m].size(0)}, flat[m].options()));
-    }
-    tensor_list saved{x};
+    tensor_list saved{x}, out;
     saved.insert(saved.end(), given.begin(), given.end());
     context->save_for_backward(saved);
-    context->saved_data["defined"] = c10::IValue(c10::List<bool>(std::initializer_list<bool>{}));
-    auto kept = context->saved_data["defined"].toBoolList();
+    c10::List<bool> kept;
     for (const bool there : defined) kept.push_back(there);
-    return at::linear(x, stacked_weight(flat), any_bias ? maybe(at::cat(biases)) : std::nullopt);
+    context->saved_data["defined"] = kept;
+    for (std::size_t m = 0; m < flat.size(); m += 4) out.push_back(at::linear(x, scaled_weight(flat, m), maybe(flat[m + 3])));
+    return out;
   }
 
   static tensor_list backward(AutogradContext* context, const tensor_list& grads) {
@@ -295,32 +266,39 @@ struct ScaledLinear : torch::autograd::Function<ScaledLinear> {
     for (const bool there : context->saved_data["defined"].toBoolList()) defined.push_back(there);
     const tensor_list flat = with_gaps(saved, 1, defined);
     const std::int64_t d = x.size(-1);
-    const Tensor grad = grads[0].reshape({-1, grads[0].size(-1)}), rows = x.reshape({-1, d});
-    tensor_list out(flat.size()), result(1);
-    if (context->needs_input_grad(0)) result[0] = at::mm(grad, stacked_weight(flat)).view(x.sizes());
-    const Tensor dweight = at::mm(grad.t(), rows);
-    std::int64_t first = 0;
+    const Tensor rows = x.reshape({-1, d});
+    tensor_list out(flat.size());
+    Tensor dx;
     for (std::size_t m = 0; m < flat.size(); m += 4) {
+      const Tensor& output_grad = grads[m / 4];
+      if (!output_grad.defined()) continue;
       const Tensor &weight = flat[m], &row = flat[m + 1], &column = flat[m + 2];
       const std::int64_t n = weight.size(0);
-      Tensor own = flat.size() == 4 ? dweight : dweight.narrow(0, first, n);  // contiguous: whole rows
-      if (flat[m + 3].defined()) out[m + 3] = grad.narrow(1, first, n).sum(0);
+      const Tensor grad = output_grad.reshape({-1, n});
+      if (context->needs_input_grad(0)) {
+        if (dx.defined())
+          dx.addmm_(grad, scaled_weight(flat, m));
+        else
+          dx = at::mm(grad, scaled_weight(flat, m));
+      }
+      Tensor dweight = at::mm(grad.t(), rows);
+      if (flat[m + 3].defined()) out[m + 3] = grad.sum(0);
       if (row.defined() || column.defined())
         by_dtype(x, [&](auto zero) {
           using T = decltype(zero);
           Tensor drow = row.defined() ? at::empty({n}, x.options()) : Tensor();
           Tensor parts = column.defined() ? at::zeros({chunk_count(n), d}, x.options()) : Tensor();
           over_rows(n, [&](std::int64_t c, std::int64_t begin, std::int64_t end) {
-            row_kernels<T>().scale_matrix_backward(own.data_ptr<T>(), weight.const_data_ptr<T>(), data_or_null<T>(row),
+            row_kernels<T>().scale_matrix_backward(dweight.data_ptr<T>(), weight.const_data_ptr<T>(), data_or_null<T>(row),
                                                    data_or_null<T>(column), drow.defined() ? drow.data_ptr<T>() : nullptr,
                                                    parts.defined() ? parts.data_ptr<T>() + c * d : nullptr, d, begin, end);
           });
           out[m + 1] = drow;
           if (parts.defined()) out[m + 2] = sum_of_parts<T>(parts);
         });
-      out[m] = own;
-      first += n;
+      out[m] = dweight;
     }
+    tensor_list result{dx.defined() ? dx.view(x.sizes()) : Tensor()};
     for (std::size_t i = 0; i < flat.size(); ++i)
       if (defined[i]) result.push_back(out[i]);
     result.emplace_back();
@@ -340,24 +318,19 @@ Tensor rms_norm(const Tensor& x, const Tensor& gamma, double eps) {
 }
 
 Tensor swiglu(const Tensor& gate, const Tensor& up) {
-  return takes_kernels(gate) ? SwiGlu::apply(gate, Maybe(up), Maybe(), false, 0.0) : composed::swiglu(gate, up);
+  return takes_kernels(gate) ? SwiGlu::apply(gate, up, Maybe(), false, 0.0) : composed::swiglu(gate, up);
 }
 
-Tensor swiglu(const Tensor& x) {
-  if (takes_kernels(x)) return SwiGlu::apply(x, Maybe(), Maybe(), false, 0.0);
-  const std::vector<Tensor> halves = x.chunk(2, -1);
-  return composed::swiglu(halves[0], halves[1]);
-}
-
-Tensor normed_swiglu(const Tensor& x, const Tensor& gamma, double eps) {
-  return takes_kernels(x) ? SwiGlu::apply(x, Maybe(), maybe(gamma), true, eps) : composed::normed_swiglu(x, gamma, eps);
+Tensor normed_swiglu(const Tensor& gate, const Tensor& up, const Tensor& gamma, double eps) {
+  return takes_kernels(gate) ? SwiGlu::apply(gate, up, maybe(gamma), true, eps)
+                             : composed::normed_swiglu(gate, up, gamma, eps);
 }
 
 Tensor rotate(const Tensor& x, const Tensor& cos, const Tensor& sin, const Tensor& gamma) {
   return takes_kernels(x) ? Rotate::apply(x, cos, sin, maybe(gamma)) : composed::rotate(x, cos, sin, gamma);
 }
 
-Tensor scaled_linear(const Tensor& x, const std::vector<Scaled>& maps) {
+std::vector<Tensor> scaled_linear(const Tensor& x, const std::vector<Scaled>& maps) {
   if (!takes_kernels(x)) return composed::scaled_linear(x, maps);
   tensor_list given;
   std::vector<bool> defined;

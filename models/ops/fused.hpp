@@ -18,11 +18,9 @@ torch::Tensor rms_norm(const torch::Tensor& x, const torch::Tensor& gamma, doubl
 
 // silu(gate) ⊙ up, of the same shape [.., h]. Saves gate and up.
 torch::Tensor swiglu(const torch::Tensor& gate, const torch::Tensor& up);
-// The same of x = [gate, up] in one tensor [.., 2h], whose gradient comes in one piece.
-torch::Tensor swiglu(const torch::Tensor& x);
-// silu(γ ⊙ Norm(gate)) ⊙ Norm(up) of x = [gate, up], Norm as in rms_norm without γ; gamma [h] or undefined. Saves x and two
-// numbers per row.
-torch::Tensor normed_swiglu(const torch::Tensor& x, const torch::Tensor& gamma, double eps);
+// silu(γ ⊙ Norm(gate)) ⊙ Norm(up), Norm as in rms_norm without γ; gamma [h] or undefined. Saves gate, up and two numbers
+// per row.
+torch::Tensor normed_swiglu(const torch::Tensor& gate, const torch::Tensor& up, const torch::Tensor& gamma, double eps);
 
 // RoPE in the half-split layout of γ ⊙ x: x [B, T, H, d], cos and sin [T, d/2]; gamma [H·d] or undefined. Saves x with γ,
 // nothing without.
@@ -33,15 +31,16 @@ struct Scaled {
   torch::Tensor weight, row, column, bias;
 };
 
-// x [.., in] through every map's W' stacked: [.., Σ out], in the order of the maps. Saves x alone: W' is formed again.
-torch::Tensor scaled_linear(const torch::Tensor& x, const std::vector<Scaled>& maps);
+// x [.., in] through every map's W', [.., out] each. Saves x alone, once: the backward forms W' again. The gradient of x
+// is accumulated in one buffer.
+std::vector<torch::Tensor> scaled_linear(const torch::Tensor& x, const std::vector<Scaled>& maps);
 
 namespace composed {
 torch::Tensor rms_norm(const torch::Tensor& x, const torch::Tensor& gamma, double eps);
 torch::Tensor swiglu(const torch::Tensor& gate, const torch::Tensor& up);
-torch::Tensor normed_swiglu(const torch::Tensor& x, const torch::Tensor& gamma, double eps);
+torch::Tensor normed_swiglu(const torch::Tensor& gate, const torch::Tensor& up, const torch::Tensor& gamma, double eps);
 torch::Tensor rotate(const torch::Tensor& x, const torch::Tensor& cos, const torch::Tensor& sin, const torch::Tensor& gamma);
-torch::Tensor scaled_linear(const torch::Tensor& x, const std::vector<Scaled>& maps);
+std::vector<torch::Tensor> scaled_linear(const torch::Tensor& x, const std::vector<Scaled>& maps);
 }  // namespace composed
 
 }  // namespace scalevec::ops
