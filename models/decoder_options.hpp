@@ -27,7 +27,7 @@ enum class Activation { silu, gelu_tanh, gelu };
 // reads it; the same function. automatic: folded from kFoldTokensPerWidth·width tokens on, if there is a scale
 // that a plain norm does not apply for nothing.
 enum class Execution { naive, folded, automatic };
-constexpr std::int64_t kFoldTokensPerWidth = 8;
+constexpr std::int64_t kFoldTokensPerWidth = 2;
 
 // Frequencies f_i = theta^(−2i/head_dim) of the rotation angles position·f_i, for contexts longer than trained on.
 struct RopeScaling {
@@ -96,7 +96,7 @@ struct DecoderOptions {
   double embed_scale = 1.0;        // the embeddings' factor (Gemma: √width)
   bool residual_depth_scaling = false;  // sublayers' outputs times 1/√(2·layers)
   MoeOptions moe;
-  Execution execution = Execution::naive;
+  Execution execution = Execution::automatic;
 
   // The same with every 0 above replaced by what it stands for, `scales` without what the switches turn off, maps and
   // windows written out.

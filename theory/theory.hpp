@@ -1,6 +1,14 @@
 #pragma once
 
 // Every result of the theory: closed forms and simulations.
+#include "scalevec/theory/branches.hpp"
+#include "scalevec/theory/domain.hpp"
+#include "scalevec/theory/flow.hpp"
+#include "scalevec/theory/input_scale_decay.hpp"
+#include "scalevec/theory/magnitude_direction.hpp"
 #include "scalevec/theory/output_scale_decay.hpp"
+#include "scalevec/theory/placement.hpp"
+#include "scalevec/theory/scale_invariance.hpp"
 #include "scalevec/theory/simulate/batch_optimizer.hpp"
 #include "scalevec/theory/simulate/output_scale.hpp"
+#include "scalevec/theory/spectra.hpp"

@@ -162,6 +162,7 @@ TEST_CASE("naive and folded execution agree in values and gradients") {
   for (Case c : designs()) {
     INFO(c.name);
     const torch::Tensor tokens = some_tokens();
+    c.options.execution = Execution::naive;
     Decoder naive(c.options, 1);
     c.options.execution = Execution::folded;
     Decoder folded(c.options, 1);

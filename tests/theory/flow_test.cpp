@@ -1,0 +1,168 @@
+#include "scalevec/theory/flow.hpp"
+
+#include <boost/multiprecision/cpp_bin_float.hpp>
+#include <boost/numeric/odeint.hpp>
+#include <cmath>
+#include <random>
+#include <stdexcept>
+#include <string>
+
+#include "scalevec/tests/support/catch.hpp"
+
+using namespace scalevec;
+
+namespace {
+
+using Wide = boost::multiprecision::cpp_bin_float_50;
+
+// R − r(t) in 50 digits from the textbook form: tanh substitution, r = (|k|/2) sinh(ln u) with D as an explicit exponential.
+struct Exact {
+  Wide position, gap;
+};
+Exact exact(const Flow& f, double t) {
+  const Wide k = abs(Wide(f.imbalance)), target = f.target, start = f.initial;
+  const auto asinh_wide = [](const Wide& x) { return x >= 0 ? Wide(log(x + sqrt(x * x + 1))) : Wide(-log(-x + sqrt(x * x + 1))); };
+  const Wide s = asinh_wide(2 * target / k), u0 = exp(asinh_wide(2 * start / k));
+  const Wide rate = Wide(f.h) * sqrt(k * k + 4 * target * target);
+  const Wide d = exp(-rate * Wide(t)) * (exp(s) - u0) / (u0 + exp(-s));
+  // D = (e^S − u)/(u + e^{−S}).
+  const Wide u = (exp(s) - d * exp(-s)) / (1 + d);
+  const Wide r = k / 4 * (u - 1 / u);
+  // The gap without cancellation: R − r = (k/4)(e^S − u)(1 + e^{−S}/u), e^S − u = D(e^S + e^{−S})/(1 + D).
+  return {r, k / 4 * d * (exp(s) + exp(-s)) / (1 + d) * (1 + exp(-s) / u)};
+}
+
+}  // namespace
+
+TEST_CASE("the flow's closed form is the solution of its equation") {
+  namespace odeint = boost::numeric::odeint;
+  std::mt19937_64 random(1);
+  std::uniform_real_distribution<double> wide(-3.0, 3.0), curvature(0.2, 2.0), time(0.01, 3.0);
+  for (int i = 0; i < 300; ++i) {
+    Flow f{curvature(random), wide(random), wide(random), wide(random)};
+    if (i % 5 == 0) f.imbalance = 0.0;
+    const double t = time(random);
+    double r = f.initial;
+    const auto equation = [&](const double& x, double& slope, double) {
+      slope = std::hypot(f.imbalance, 2.0 * x) * f.h * (f.target - x);
+    };
+    const auto stepper = odeint::make_controlled(1e-13, 1e-13, odeint::runge_kutta_fehlberg78<double>());
+    odeint::integrate_adaptive(stepper, equation, r, 0.0, t, 1e-3);
+    INFO("h " << f.h << " R " << f.target << " k " << f.imbalance << " r0 " << f.initial << " t " << t);
+    CHECK(std::abs(flow_position(f, t) - r) <= 1e-9);
+    CHECK(std::abs(flow_gap(f, t) - (f.target - r)) <= 1e-9);
+  }
+}
+
+TEST_CASE("the flow keeps 12 digits over ten decades of every argument") {
+  std::mt19937_64 random(2);
+  std::uniform_real_distribution<double> decade(-5.0, 5.0), time(-6.0, 6.0);
+  std::uniform_int_distribution<int> coin(0, 1);
+  const auto draw = [&] { return (coin(random) ? 1.0 : -1.0) * std::pow(10.0, decade(random)); };
+  for (int i = 0; i < 6000; ++i) {
+    const Flow f{std::pow(10.0, decade(random) / 2.0), draw(), draw(), i % 3 == 0 ? 0.0 : draw()};
+    const double t = std::pow(10.0, time(random));
+    const Exact expected = exact(f, t);
+    INFO("h " << f.h << " R " << f.target << " k " << f.imbalance << " r0 " << f.initial << " t " << t);
+    const double r = flow_position(f, t), gap = flow_gap(f, t);
+    REQUIRE(std::isfinite(r));
+    REQUIRE(std::isfinite(gap));
+    // Λt is rounded, and the gap falls by e^−Λt: an absolute error of Λt·2⁻⁵² in the exponent.
+    const double exponent = flow_rate(f) * t;
+    const double scale = std::max(std::abs(f.target), std::abs(f.initial));
+    CHECK(std::abs(r - static_cast<double>(expected.position)) <= 1e-12 * std::max(scale, std::abs(r)));
+    const double exact_gap = static_cast<double>(expected.gap);
+    if (exponent < 600.0) CHECK(std::abs(gap - exact_gap) <= (1e-12 + 1e-15 * exponent) * std::abs(exact_gap));
+  }
+}
+
+TEST_CASE("times invert positions, and steps of the flow compose") {
+  std::mt19937_64 random(3);
+  std::uniform_real_distribution<double> wide(-3.0, 3.0), time(0.01, 2.0);
+  for (int i = 0; i < 500; ++i) {
+    Flow f{0.7, wide(random), wide(random), wide(random)};
+    if (i % 4 == 0) {
+      f.imbalance = 0.0;
+      f.initial = std::copysign(f.initial, f.target);
+    }
+    const double t = time(random), r = flow_position(f, t);
+    INFO("R " << f.target << " k " << f.imbalance << " r0 " << f.initial << " t " << t);
+    CHECK(std::abs(flow_time(f, r) - t) <= 1e-9 * (1.0 + 1.0 / std::abs(flow_gap(f, t))));
+    Flow later = f;
+    later.initial = r;
+    CHECK(std::abs(flow_position(later, 0.3) - flow_position(f, t + 0.3)) <= 1e-12 * 3.0);
+    CHECK(flow_position(f, 0.0) == f.initial);
+  }
+}
+
+TEST_CASE("the flow is continuous at imbalance 0 and odd in the target") {
+  for (const double r0 : {0.4, 1.7, -0.4}) {
+    const Flow balanced{1.3, 1.0, 0.0, r0};
+    Flow near = balanced;
+    near.imbalance = 1e-9;
+    // From the other side of 0 the balanced flow sticks there, and a small imbalance leaves late: before, they agree.
+    for (const double t : {0.1, 1.0, 3.0}) CHECK(std::abs(flow_position(near, t) - flow_position(balanced, t)) <= 2e-6);
+    const Flow mirrored{1.3, -1.0, 0.3, -r0}, upright{1.3, 1.0, -0.3, r0};
+    CHECK(flow_position(mirrored, 0.8) == -flow_position(upright, 0.8));
+    CHECK(flow_gap(mirrored, 0.8) == -flow_gap(upright, 0.8));
+  }
+  CHECK(flow_position({1.0, 1.0, 0.0, -0.5}, 1e4) <= 0.0);
+  CHECK(std::abs(flow_position({1.0, 1.0, 0.0, -0.5}, 1e4)) <= 1e-300);
+  CHECK(flow_position({1.0, 1.0, 0.0, 0.0}, 5.0) == 0.0);
+  CHECK(std::abs(flow_position({1.0, 0.0, 0.0, 2.0}, 3.0) - 2.0 / 13.0) <= 1e-15);
+}
+
+TEST_CASE("the speed-up over no scale has theory's values") {
+  // T3: R = 3, k = 1: 2.24, 3.64, 4.54 at relative loss 1e-1, 1e-3, 1e-6, toward √37 = 6.08.
+  const Flow f{1.0, 3.0, 1.0, 0.0};
+  const auto speedup = [&](double relative) { return plain_time_to_loss(1.0, relative) / flow_time_to_loss(f, relative); };
+  CHECK(std::abs(speedup(1e-1) - 2.24) <= 0.005);
+  CHECK(std::abs(speedup(1e-3) - 3.64) <= 0.005);
+  CHECK(std::abs(speedup(1e-6) - 4.54) <= 0.005);
+  CHECK(std::abs(speedup(1e-300) - std::sqrt(37.0)) <= 0.06);
+  CHECK(std::abs(sign_descent_speedup(1.0) - 1.618) <= 0.0005);
+  CHECK(std::abs(sign_descent_speedup(10.0) - 3.701) <= 0.001);
+  for (const double target : {1e-8, 0.3, 1e6}) CHECK(std::abs(sign_descent_time(target) * sign_descent_speedup(target) / target - 1.0) <= 1e-15);
+}
+
+TEST_CASE("one step of gradient descent changes the imbalance as the exact map says") {
+  std::mt19937_64 random(4);
+  std::normal_distribution<double> normal;
+  for (int i = 0; i < 200; ++i) {
+    const double lr = 0.1;
+    double gamma = normal(random), w[3], g[3], k = gamma * gamma, after = 0.0, gg = 0.0, wg = 0.0;
+    for (int j = 0; j < 3; ++j) {
+      w[j] = normal(random);
+      g[j] = normal(random);
+      k -= w[j] * w[j];
+      gg += g[j] * g[j];
+      wg += w[j] * g[j];
+    }
+    const double new_gamma = gamma - lr * wg;
+    after = new_gamma * new_gamma;
+    for (int j = 0; j < 3; ++j) after -= std::pow(w[j] - lr * gamma * g[j], 2);
+    CHECK(std::abs(imbalance_after_step(k, lr, gamma, gg, wg) - after) <= 1e-13);
+  }
+  // T2: the floor at initial std 0.02 of c = 768, 3072, 8192 rows is 0.69, and then 0; at ‖w‖² = c·0.0004.
+  CHECK(std::abs(gamma_sq_floor(1.0, 768 * 0.0004) - 0.6928) <= 1e-12);
+  CHECK(gamma_sq_floor(1.0, 3072 * 0.0004) == 0.0);
+}
+
+TEST_CASE("arguments outside the flow's domain are named") {
+  const auto message = [](auto&& call) -> std::string {
+    try {
+      call();
+    } catch (const std::domain_error& e) {
+      return e.what();
+    }
+    return "";
+  };
+  CHECK(message([] { flow_position({0.0, 1.0, 1.0, 0.0}, 1.0); }).starts_with("h: got"));
+  CHECK(message([] { flow_position({1.0, 1.0, 1.0, 0.0}, -1.0); }).starts_with("t: got"));
+  CHECK(message([] { flow_position({1.0, NAN, 1.0, 0.0}, 1.0); }).starts_with("target: got"));
+  CHECK(message([] { flow_gap({1.0, 1.0, INFINITY, 0.0}, 1.0); }).starts_with("imbalance: got"));
+  CHECK(message([] { flow_time({1.0, 1.0, 1.0, 0.0}, 1.0); }).starts_with("r: got"));
+  CHECK(message([] { flow_time({1.0, 1.0, 0.0, 0.0}, 0.5); }).starts_with("initial: got"));
+  CHECK(message([] { flow_time({1.0, 1.0, 0.0, -1.0}, 0.5); }).starts_with("r: got"));
+  CHECK(message([] { flow_time_to_loss({1.0, 1.0, 1.0, 0.0}, 1.5); }).starts_with("relative: got"));
+}

@@ -1,0 +1,65 @@
+#include "scalevec/theory/spectra.hpp"
+
+#include <cmath>
+#include <stdexcept>
+
+#include "scalevec/tests/support/catch.hpp"
+#include "scalevec/theory/flow.hpp"
+
+using namespace scalevec;
+
+namespace {
+
+double relative(double a, double b) { return std::abs(a / b - 1.0); }
+
+}  // namespace
+
+TEST_CASE("sums over modes are the plain sums") {
+  for (const double b : {-0.2, 0.0, 0.5, 1.0})
+    for (const double t : {0.0, 1.0, 300.0, 1e5}) {
+      const PowerLawModes m{2.0, b, 20000.0, 1.3};
+      double with = 0.0, without = 0.0;
+      for (double j = 1.0; j <= m.modes; j += 1.0) {
+        const double h = std::pow(j, -2.0), target = 1.3 * std::pow(j, -b);
+        const double gap = target - flow_position({h, target, 1.0, 0.0}, t);
+        with += 0.5 * h * gap * gap;
+        without += 0.5 * h * std::pow(target * std::exp(-h * t), 2);
+      }
+      INFO("b " << b << " t " << t);
+      CHECK(relative(spectrum_loss_without(m, t), without) <= 1e-7);
+      CHECK(relative(spectrum_loss_with_scales(m, 1.0, t), with) <= 1e-7);
+    }
+}
+
+TEST_CASE("the closed form without scales is the sum's from t = 100 on") {
+  for (const double a : {1.2, 2.0})
+    for (const double b : {0.0, 0.5, 1.0})
+      for (const double t : {100.0, 1e4, 1e6}) {
+        const PowerLawModes m{a, b, 1e6, 1.0};
+        INFO("a " << a << " b " << b << " t " << t);
+        CHECK(relative(plain_spectrum_loss(m, t), spectrum_loss_without(m, t)) <= 1e-3);
+      }
+}
+
+TEST_CASE("the gain of scales is transient for b > 0, a constant at b = 0, an exponent for b < 0") {
+  const PowerLawModes m{2.0, 0.5, 1e6, 1.0};
+  for (const double t : {1e4, 1e6}) {
+    const double gain = 1.0 - spectrum_loss_with_scales(m, 1.0, t) / spectrum_loss_without(m, t);
+    CHECK(relative(scale_gain(m, t), gain) <= 0.15);
+  }
+  // T10: R = 3, a = 2, b = 0: .7818.
+  CHECK(std::abs(flat_target_ratio(3.0, 2.0) - 0.7818) <= 5e-5);
+  const PowerLawModes flat{2.0, 0.0, 1e7, 3.0};
+  CHECK(relative(spectrum_loss_with_scales(flat, 1.0, 1e6) / spectrum_loss_without(flat, 1e6), flat_target_ratio(3.0, 2.0)) <= 2e-3);
+  CHECK(plain_exponent(m) == 1.0);
+  CHECK(std::abs(balanced_exponent(m) - 0.8) <= 1e-15);
+  CHECK(balanced_exponent({2.0, -0.25, 1e6, 1.0}) > plain_exponent({2.0, -0.25, 1e6, 1.0}));
+}
+
+TEST_CASE("arguments outside the spectra's domain are refused") {
+  CHECK_THROWS_AS(plain_exponent({0.0, 1.0, 10.0, 1.0}), std::domain_error);
+  CHECK_THROWS_AS(plain_exponent({0.5, 0.1, 10.0, 1.0}), std::domain_error);
+  CHECK_THROWS_AS(plain_spectrum_loss({2.0, 0.5, 10.0, 1.0}, 0.0), std::domain_error);
+  CHECK_THROWS_AS(scale_gain({2.0, 0.0, 10.0, 1.0}, 10.0), std::domain_error);
+  CHECK_THROWS_AS(spectrum_loss_with_scales({2.0, 0.5, 10.0, 1.0}, 0.0, 10.0), std::domain_error);
+}

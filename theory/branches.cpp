@@ -1,0 +1,100 @@
+#include "scalevec/theory/branches.hpp"
+
+#include <Eigen/Dense>
+#include <algorithm>
+#include <cmath>
+
+#include "scalevec/theory/domain.hpp"
+#include "scalevec/theory/input_scale_decay.hpp"
+
+namespace scalevec {
+namespace {
+
+using namespace theory_domain;
+
+void check(const Branches& b) {
+  require(!b.h.empty(), "h", 0.0, "one curvature per branch");
+  require(b.h.size() == b.target.size(), "target", static_cast<double>(b.target.size()), "as many elements as h");
+  for (const double h : b.h) positive("h", h);
+  for (const double r : b.target) finite("target", r);
+}
+
+double length_of(const std::vector<double>& v) {
+  double sum = 0.0;
+  for (const double x : v) sum += x * x;
+  return std::sqrt(sum);
+}
+
+void same_size(const std::vector<double>& a, const std::vector<double>& b, const char* name) {
+  require(a.size() == b.size(), name, static_cast<double>(b.size()), "as many elements as the others");
+}
+
+}  // namespace
+
+double shared_condition_number(const Branches& b, double imbalance) {
+  check(b);
+  const InputScaleEquilibrium at = split_length(length_of(b.target), imbalance);
+  positive("imbalance", at.gamma_sq);
+  const auto c = static_cast<Eigen::Index>(b.h.size());
+  Eigen::MatrixXd m(c, c);
+  for (Eigen::Index i = 0; i < c; ++i)
+    for (Eigen::Index j = 0; j < c; ++j) {
+      const auto x = static_cast<std::size_t>(i), y = static_cast<std::size_t>(j);
+      const double p = (i == j ? at.gamma_sq : 0.0) + b.target[x] * b.target[y] / at.gamma_sq;
+      m(i, j) = std::sqrt(b.h[x] * b.h[y]) * p;
+    }
+  const Eigen::VectorXd values = Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd>(m).eigenvalues();
+  return values(c - 1) / values(0);
+}
+
+double own_condition_number(const Branches& b, double imbalance) {
+  check(b);
+  double low = INFINITY, high = 0.0;
+  for (std::size_t c = 0; c < b.h.size(); ++c) {
+    const double rate = top_curvature(b.h[c], b.target[c], imbalance);
+    low = std::min(low, rate);
+    high = std::max(high, rate);
+  }
+  require(low > 0.0, "imbalance", imbalance, "not 0 where a target is 0");
+  return high / low;
+}
+
+double shared_rate(double gamma, const std::vector<double>& w, const std::vector<double>& grad) {
+  same_size(w, grad, "grad");
+  double squares = 0.0, dot = 0.0;
+  for (std::size_t c = 0; c < w.size(); ++c) {
+    squares += grad[c] * grad[c];
+    dot += w[c] * grad[c];
+  }
+  return gamma * gamma * squares + dot * dot;
+}
+
+double own_rate(const std::vector<double>& gamma, const std::vector<double>& w, const std::vector<double>& grad) {
+  same_size(gamma, w, "w");
+  same_size(gamma, grad, "grad");
+  double sum = 0.0;
+  for (std::size_t c = 0; c < w.size(); ++c) sum += (gamma[c] * gamma[c] + w[c] * w[c]) * grad[c] * grad[c];
+  return sum;
+}
+
+std::vector<double> shared_decay_equilibrium(const Branches& b, double weight_decay) {
+  check(b);
+  not_negative("weight_decay", weight_decay);
+  for (const double h : b.h) require(h == b.h[0], "h", h, "the same for every branch");
+  const double length = length_of(b.target);
+  std::vector<double> theta = b.target;
+  const double kept = length > 0.0 ? std::max(0.0, 1.0 - weight_decay / (b.h[0] * length)) : 0.0;
+  for (double& x : theta) x *= kept;
+  return theta;
+}
+
+std::vector<double> own_decay_equilibrium(const Branches& b, double weight_decay) {
+  check(b);
+  not_negative("weight_decay", weight_decay);
+  std::vector<double> theta;
+  for (std::size_t c = 0; c < b.h.size(); ++c)
+    theta.push_back(std::copysign(std::max(0.0, std::abs(b.target[c]) - weight_decay / b.h[c]), b.target[c]));
+  return theta;
+}
+
+}  // namespace scalevec

@@ -1,0 +1,18 @@
+#pragma once
+
+#include <cmath>
+#include <stdexcept>
+#include <string>
+
+namespace scalevec::theory_domain {
+
+// Throws std::domain_error "NAME: got VALUE; allowed: …".
+inline void require(bool sound, const char* name, double value, const char* allowed) {
+  if (!sound) throw std::domain_error(std::string(name) + ": got " + std::to_string(value) + "; allowed: " + allowed);
+}
+inline void finite(const char* name, double x) { require(std::isfinite(x), name, x, "a finite number"); }
+inline void positive(const char* name, double x) { require(std::isfinite(x) && x > 0.0, name, x, "more than 0"); }
+inline void not_negative(const char* name, double x) { require(std::isfinite(x) && x >= 0.0, name, x, "at least 0"); }
+inline void fraction(const char* name, double x) { require(x >= 0.0 && x < 1.0, name, x, "[0, 1)"); }
+
+}  // namespace scalevec::theory_domain

@@ -1,0 +1,109 @@
+#include "scalevec/theory/input_scale_decay.hpp"
+
+#include <Eigen/Dense>
+#include <algorithm>
+#include <cmath>
+
+#include "scalevec/theory/domain.hpp"
+
+namespace scalevec {
+namespace {
+
+using namespace theory_domain;
+
+void check(const InputScaleDecay& p) {
+  positive("h", p.h);
+  positive("target", p.target);
+  not_negative("decay_gamma", p.decay_gamma);
+  not_negative("decay_w", p.decay_w);
+}
+
+void both_decay(const InputScaleDecay& p) {
+  check(p);
+  positive("decay_gamma", p.decay_gamma);
+  positive("decay_w", p.decay_w);
+}
+
+}  // namespace
+
+double imbalance_rate(const InputScaleDecay& p, double gamma_sq, double w_sq) {
+  check(p);
+  not_negative("gamma_sq", gamma_sq);
+  not_negative("w_sq", w_sq);
+  return 2.0 * (p.decay_w * w_sq - p.decay_gamma * gamma_sq);
+}
+
+InputScaleEquilibrium split_length(double length, double imbalance) {
+  not_negative("length", length);
+  finite("imbalance", imbalance);
+  const double larger = 0.5 * (std::abs(imbalance) + std::hypot(imbalance, 2.0 * length));
+  const double smaller = larger > 0.0 ? length / larger * length : 0.0;
+  return imbalance >= 0.0 ? InputScaleEquilibrium{length, larger, smaller} : InputScaleEquilibrium{length, smaller, larger};
+}
+
+InputScaleEquilibrium group_lasso_equilibrium(const InputScaleDecay& p) {
+  both_decay(p);
+  const double length = std::max(0.0, p.target - std::sqrt(p.decay_gamma) * std::sqrt(p.decay_w) / p.h);
+  const double ratio = std::sqrt(p.decay_w / p.decay_gamma);  // γ/‖w‖
+  return {length, length * ratio, length / ratio};
+}
+
+double unchecked_gamma_sq(const InputScaleDecay& p, double t) {
+  check(p);
+  require(p.decay_gamma == 0.0, "decay_gamma", p.decay_gamma, "0");
+  positive("decay_w", p.decay_w);
+  not_negative("t", t);
+  return 2.0 * p.target * std::sqrt(p.decay_w * t);
+}
+
+AdamWInputScale adamw_input_scale(const InputScaleDecay& p, double sigma, double lr, double rows) {
+  both_decay(p);
+  positive("sigma", sigma);
+  positive("lr", lr);
+  require(rows >= 1.0, "rows", rows, "at least 1");
+  const double ratio = p.decay_w / p.decay_gamma;  // γ/‖w‖
+  AdamWInputScale out;
+  out.at = {p.target, p.target * ratio, p.target / ratio};
+  out.bias = 0.5 * sigma * sigma * p.decay_gamma * p.decay_w * p.target / p.h;
+  out.noise_loss = lr * sigma * (rows * std::sqrt(out.at.gamma_sq) + std::sqrt(out.at.w_sq)) / 4.0;
+  return out;
+}
+
+double top_curvature(double h, double target, double imbalance) {
+  positive("h", h);
+  finite("target", target);
+  finite("imbalance", imbalance);
+  return h * std::hypot(imbalance, 2.0 * target);
+}
+
+double curvature_trace(double h, double target, double imbalance, double rows) {
+  positive("h", h);
+  require(rows >= 1.0, "rows", rows, "at least 1");
+  const InputScaleEquilibrium at = split_length(std::abs(target), imbalance);
+  return h * (rows * at.gamma_sq + at.w_sq);
+}
+
+std::vector<double> curvature_spectrum(const std::vector<double>& h, const std::vector<double>& theta, double imbalance) {
+  require(!h.empty() && h.size() == theta.size(), "theta", static_cast<double>(theta.size()), "as many elements as h");
+  const auto c = static_cast<Eigen::Index>(h.size());
+  double length_sq = 0.0;
+  for (std::size_t i = 0; i < h.size(); ++i) {
+    positive("h", h[i]);
+    finite("theta", theta[i]);
+    length_sq += theta[i] * theta[i];
+  }
+  const InputScaleEquilibrium at = split_length(std::sqrt(length_sq), imbalance);
+  const double gamma = std::sqrt(at.gamma_sq);
+  positive("imbalance", gamma);
+  Eigen::MatrixXd root(c, c + 1);
+  root.setZero();
+  for (Eigen::Index i = 0; i < c; ++i) {
+    const double s = std::sqrt(h[static_cast<std::size_t>(i)]);
+    root(i, i) = s * gamma;
+    root(i, c) = s * theta[static_cast<std::size_t>(i)] / gamma;
+  }
+  const Eigen::VectorXd values = Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd>(root.transpose() * root).eigenvalues();
+  return {values.data(), values.data() + values.size()};
+}
+
+}  // namespace scalevec

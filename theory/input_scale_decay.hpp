@@ -1,0 +1,53 @@
+#pragma once
+
+#include <vector>
+
+// T4: weight decay on an input-norm scale γ and on the column w that reads it, θ = γw, loss ½h(‖θ‖ − R)², decays λ_γ and λ_w.
+namespace scalevec {
+
+struct InputScaleDecay {
+  double h = 1.0;             // curvature, > 0
+  double target = 1.0;        // R > 0
+  double decay_gamma = 0.0;   // λ_γ ≥ 0
+  double decay_w = 0.0;       // λ_w ≥ 0
+};
+
+struct InputScaleEquilibrium {
+  double length = 0.0;      // r = γ‖w‖
+  double gamma_sq = 0.0, w_sq = 0.0;
+};
+
+// All throw std::domain_error naming the argument outside its domain.
+
+// dk/dt = −2λ_γγ² + 2λ_w‖w‖² of the imbalance k = γ² − ‖w‖² under the flow. Source: T4, ours.
+double imbalance_rate(const InputScaleDecay& problem, double gamma_sq, double w_sq);
+
+// The flow's equilibrium with coupled decay, both decays positive: the penalty √(λ_γλ_w)‖θ‖, a group lasso:
+// r = max(0, R − √(λ_γλ_w)/h), γ²/‖w‖² = λ_w/λ_γ. Source: T4, ours.
+InputScaleEquilibrium group_lasso_equilibrium(const InputScaleDecay& problem);
+
+// γ² at flow time t with λ_γ = 0 < λ_w, late: √(4λ_wR²t). Source: T4, ours.
+double unchecked_gamma_sq(const InputScaleDecay& problem, double t);
+
+// AdamW, decoupled decay, gradient noise σ ≫ the gradient: r short of R by `bias` = ½σ²λ_γλ_wR/h in loss, ‖w‖/γ = λ_γ/λ_w.
+// Both decays positive. `noise_loss` is the loss of fluctuations at constant lr η over c rows: ησ(cγ + ‖w‖)/4.
+// Source: T4, ours.
+struct AdamWInputScale {
+  InputScaleEquilibrium at;
+  double bias = 0.0, noise_loss = 0.0;
+};
+AdamWInputScale adamw_input_scale(const InputScaleDecay& problem, double sigma, double lr, double rows);
+
+// Largest curvature in (w, γ) at a minimum with isotropic h: h(γ² + ‖w‖²) = h√(k² + 4R²), least at k = 0; and the trace
+// h(cγ² + ‖w‖²). Source: T4, ours.
+double top_curvature(double h, double target, double imbalance);
+double curvature_trace(double h, double target, double imbalance, double rows);
+
+// Eigenvalues, ascending, of the Hessian in (w, γ) at the minimum θ* of ½(θ − θ*)ᵀ diag(h) (θ − θ*): [γI, w]ᵀ diag(h) [γI, w]
+// with γ² − ‖w‖² = imbalance. One is 0. Source: T4, ours.
+std::vector<double> curvature_spectrum(const std::vector<double>& h, const std::vector<double>& theta, double imbalance);
+
+// γ² and ‖w‖² with γ‖w‖ = R ≥ 0 and γ² − ‖w‖² = k, without cancellation.
+InputScaleEquilibrium split_length(double length, double imbalance);
+
+}  // namespace scalevec

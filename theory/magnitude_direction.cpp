@@ -1,0 +1,69 @@
+#include "scalevec/theory/magnitude_direction.hpp"
+
+#include <cmath>
+
+#include "scalevec/theory/domain.hpp"
+
+namespace scalevec {
+
+using namespace theory_domain;
+
+namespace {
+void dimension(double d) { require(std::isfinite(d) && d >= 1.0, "d", d, "at least 1"); }
+}  // namespace
+
+Amplification or_amplification(double d, double beta, double alpha_sq) {
+  dimension(d);
+  finite("beta", beta);
+  positive("alpha_sq", alpha_sq);
+  return {d, beta * beta * d / alpha_sq};
+}
+
+Amplification product_amplification(double beta, double alpha_sq) {
+  finite("beta", beta);
+  positive("alpha_sq", alpha_sq);
+  return {beta * beta + alpha_sq, beta * beta};
+}
+
+Amplification er_amplification(double d, double b, double alpha_sq) {
+  dimension(d);
+  finite("b", b);
+  positive("alpha_sq", alpha_sq);
+  const double gamma_sq = d * std::exp(2.0 * b);
+  return {gamma_sq, gamma_sq / alpha_sq};
+}
+
+double or_adam_amplification(double d, double snr) {
+  dimension(d);
+  require(snr >= 0.0, "snr", snr, "at least 0");
+  // In 1/s² where s is large, so that s → ∞ gives 1.
+  if (snr > 1.0) {
+    const double inverse = 1.0 / snr / snr;
+    return std::sqrt((1.0 + inverse) / (1.0 + inverse / d));
+  }
+  return std::sqrt((snr * snr + 1.0) / (snr * snr + 1.0 / d));
+}
+
+double or_alpha_sq(double d, double lr, double steps) {
+  dimension(d);
+  positive("lr", lr);
+  not_negative("steps", steps);
+  return d * (1.0 + lr * lr * steps);
+}
+
+double or_alpha_sq_limit(double d, double lr, double weight_decay) {
+  dimension(d);
+  positive("lr", lr);
+  positive("weight_decay", weight_decay);
+  return lr * d / (2.0 * weight_decay);
+}
+
+double or_beta_flow_equilibrium(double h, double d, double beta_target, double weight_decay) {
+  positive("h", h);
+  dimension(d);
+  finite("beta_target", beta_target);
+  not_negative("weight_decay", weight_decay);
+  return h * d * beta_target / (h * d + weight_decay);
+}
+
+}  // namespace scalevec
