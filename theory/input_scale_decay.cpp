@@ -57,16 +57,27 @@ double unchecked_gamma_sq(const InputScaleDecay& p, double t) {
 }
 
 AdamWInputScale adamw_input_scale(const InputScaleDecay& p, double sigma, double lr, double rows) {
-  both_decay(p);
+  check(p);
+  positive("decay_w", p.decay_w);
   positive("sigma", sigma);
   positive("lr", lr);
   require(rows >= 1.0, "rows", rows, "at least 1");
-  const double ratio = p.decay_w / p.decay_gamma;  // γ/‖w‖
-  AdamWInputScale out;
-  out.at = {p.target, p.target * ratio, p.target / ratio};
-  out.bias = 0.5 * sigma * sigma * p.decay_gamma * p.decay_w * p.target / p.h;
-  out.noise_loss = lr * sigma * (rows * std::sqrt(out.at.gamma_sq) + std::sqrt(out.at.w_sq)) / 4.0;
-  return out;
+  const auto gamma_of = [&](double w) { return (p.target - sigma * p.decay_w * w / p.h) / w; };
+  const auto spread = [&](double gamma) { return rows * lr * sigma / (2.0 * gamma * p.h); };
+  const auto excess = [&](double w) {
+    const double gamma = gamma_of(w);
+    return p.decay_w * w * w - 0.5 * rows * lr - p.decay_gamma * std::sqrt(gamma * gamma * w * w + gamma * gamma * spread(gamma));
+  };
+  // Negative for w → 0, where γ is large; where γ = 0 only λ_w w² − ½cη is left.
+  const double most = p.h * p.target / (sigma * p.decay_w);
+  require(p.decay_w * most * most > 0.5 * rows * lr, "lr", lr, "less, so that the noise leaves a column: 2λ_w(hR/(σλ_w))²/c");
+  double low = 0.0, high = most;
+  for (int i = 0; i < 200; ++i) {
+    const double w = 0.5 * (low + high);
+    (excess(w) < 0.0 ? low : high) = w;
+  }
+  const double w = 0.5 * (low + high), gamma = gamma_of(w), w_sq = w * w + spread(gamma), gap = sigma * p.decay_w * w / p.h;
+  return {{gamma * w, gamma * gamma, w_sq}, 0.5 * p.h * gap * gap, lr * sigma * (rows * gamma + std::sqrt(w_sq)) / 4.0};
 }
 
 double top_curvature(double h, double target, double imbalance) {

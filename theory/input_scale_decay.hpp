@@ -29,11 +29,13 @@ InputScaleEquilibrium group_lasso_equilibrium(const InputScaleDecay& problem);
 // γ² at flow time t with λ_γ = 0 < λ_w, late: √(4λ_wR²t). Source: T4, ours.
 double unchecked_gamma_sq(const InputScaleDecay& problem, double t);
 
-// AdamW, decoupled decay, gradient noise σ ≫ the gradient: r short of R by `bias` = ½σ²λ_γλ_wR/h in loss, ‖w‖/γ = λ_γ/λ_w.
-// Both decays positive. `noise_loss` is the loss of fluctuations at constant lr η over c rows: ησ(cγ + ‖w‖)/4.
-// Source: T4, ours.
+// AdamW with decoupled decay at constant lr η, gradient noise σ ≫ the gradient, c rows, λ_w > 0, λ_γ ≥ 0: the root of
+//   h(R − r) = σλ_w w,   λ_w w² − ½cη = λ_γ γ ‖w‖,   r = γw,   ‖w‖² = w² + cησ/(2γh),
+// w the column's mean length and the rest its fluctuation, whose pull on γ is ½cησ. For η → 0 that is T4's ‖w‖/γ = λ_γ/λ_w; for
+// λ_γ = 0 its w² = ηc/(2λ_w). At larger η and small λ_γ/λ_w T4's ratio is off (by 35 % in γ² + ‖w‖² at λ_γ/λ_w = ¼, c = 16,
+// η = 2e-3), this is not. `bias` = ½h(R − r)², `noise_loss` = ησ(cγ + ‖w‖)/4. Source: T4 and ours.
 struct AdamWInputScale {
-  InputScaleEquilibrium at;
+  InputScaleEquilibrium at;  // w_sq with its fluctuation
   double bias = 0.0, noise_loss = 0.0;
 };
 AdamWInputScale adamw_input_scale(const InputScaleDecay& problem, double sigma, double lr, double rows);

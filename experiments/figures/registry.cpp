@@ -7,10 +7,20 @@
 
 namespace scalevec {
 
+Figure figure_t1();
+Figure figure_t2();
+Figure figure_t3();
+Figure figure_t4();
 Figure figure_t5();
+Figure figure_t6();
+Figure figure_t7();
+Figure figure_t8();
+Figure figure_t9();
+Figure figure_t10();
 
 const std::vector<Figure>& figures() {
-  static const std::vector<Figure> all = {figure_t5()};
+  static const std::vector<Figure> all = {figure_t1(), figure_t2(), figure_t3(), figure_t4(), figure_t5(),
+                                          figure_t6(), figure_t7(), figure_t8(), figure_t9(), figure_t10()};
   return all;
 }
 

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "scalevec/experiments/figures/figure.hpp"
+#include "scalevec/experiments/figures/series.hpp"
 #include "scalevec/experiments/figures/toy_run.hpp"
 #include "scalevec/theory/output_scale_decay.hpp"
 #include "scalevec/theory/simulate/output_scale.hpp"
@@ -25,13 +26,6 @@ constexpr Method kMethods[] = {
 constexpr int kAdamW = 1;
 constexpr int kGrey = 6;  // palette index of black
 constexpr double kDecayTargets[] = {0.0, 1.0};
-
-std::vector<double> log_grid(double low, double high, std::int64_t points) {
-  std::vector<double> grid;
-  for (std::int64_t i = 0; i < points; ++i)
-    grid.push_back(low * std::pow(high / low, static_cast<double>(i) / static_cast<double>(points - 1)));
-  return grid;
-}
 
 // One simulated point: which curve it belongs to and what it should be.
 struct Point {

@@ -3,11 +3,15 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
+#include <exception>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <iostream>
 #include <memory>
+#include <thread>
 
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/experiments/figures/figure.hpp"
@@ -20,7 +24,8 @@ namespace fs = std::filesystem;
 struct Request {
   std::vector<std::string> ids, settings;
   std::string out, quality = "quick";
-  bool list = false;
+  bool list = false, all = false;
+  int jobs = 1;
 };
 
 std::string shown(double x) {
@@ -102,11 +107,65 @@ void write_caption(const fs::path& file, const std::string& caption) {
   }
 }
 
+struct Drawn {
+  std::string line;
+  bool agrees = false;
+};
+
+// A figure that fails to be drawn says why in its line, so that the others go on.
+Drawn draw_figure(const Figure& figure, const FigureValues& values, const fs::path& out) {
+  try {
+    FigureResult result = figure.run(values);
+    result.plot.name = figure.id;
+    result.plot.caption = result.caption;
+    write_plot(result.plot, out);
+    write_caption(out / (figure.id + ".caption.txt"), result.caption);
+    return {"agreement " + shown(result.agreement) + ", required " + shown(result.required),
+            result.agreement <= result.required};
+  } catch (const UsageError&) {
+    throw;
+  } catch (const std::exception& e) {
+    return {e.what(), false};
+  }
+}
+
+// work(0) … work(count − 1) on `jobs` threads; done(i, result) on this one, in order, each as soon as it can.
+template <class Work, class Done>
+void run_in_order(size_t count, int jobs, const Work& work, const Done& done) {
+  std::vector<std::promise<Drawn>> promises(count);
+  std::atomic<size_t> next{0};
+  std::vector<std::thread> threads;
+  for (size_t t = 0; t < std::min(count, static_cast<size_t>(jobs)); ++t)
+    threads.emplace_back([&] {
+      for (size_t i; (i = next++) < count;) try {
+          promises[i].set_value(work(i));
+        } catch (...) {
+          promises[i].set_exception(std::current_exception());
+        }
+    });
+  std::exception_ptr first;
+  for (size_t i = 0; i < count; ++i) try {
+      const Drawn drawn = promises[i].get_future().get();
+      if (!first) done(i, drawn);
+    } catch (...) {
+      if (!first) first = std::current_exception();
+      next = count;
+      break;
+    }
+  for (std::thread& t : threads) t.join();
+  if (first) std::rethrow_exception(first);
+}
+
 void run(const Request& request) {
   if (request.list) return print_list();
-  if (request.ids.empty()) throw UsageError("theory: name a figure, or --list to see them");
+  if (request.all && !request.ids.empty()) throw UsageError("theory: allowed: names of figures, or --all");
+  if (request.ids.empty() && !request.all) throw UsageError("theory: name figures, or --all; --list shows them");
+  if (request.jobs < 1 || request.jobs > 256) throw UsageError("--jobs: got " + std::to_string(request.jobs) + "; allowed: 1 to 256");
   if (request.out.empty()) throw UsageError("theory: --out DIR is missing");
-  const std::vector<const Figure*> chosen = find_figures(request.ids);
+  std::vector<std::string> ids = request.ids;
+  if (request.all)
+    for (const Figure& f : figures()) ids.push_back(f.id);
+  const std::vector<const Figure*> chosen = find_figures(ids);
   const std::vector<FigureValues> values = values_of(chosen, request);
   const fs::path out = request.out;
   std::error_code error;
@@ -114,18 +173,13 @@ void run(const Request& request) {
   if (!fs::is_directory(out)) throw UsageError("--out: cannot make the folder " + out.string());
 
   std::string failures;
-  for (size_t i = 0; i < chosen.size(); ++i) {
-    FigureResult result = chosen[i]->run(values[i]);
-    result.plot.name = chosen[i]->id;
-    result.plot.caption = result.caption;
-    write_plot(result.plot, out);
-    write_caption(out / (chosen[i]->id + ".caption.txt"), result.caption);
-    const bool agrees = result.agreement <= result.required;
-    const std::string line = chosen[i]->id + ": agreement " + shown(result.agreement) + ", required " +
-                             shown(result.required);
-    std::cout << line << (agrees ? ", ok" : ", out") << std::endl;
-    if (!agrees) failures += (failures.empty() ? "" : "; ") + line;
-  }
+  const auto fail = [&](const std::string& line) { failures += (failures.empty() ? "" : "; ") + line; };
+  run_in_order(chosen.size(), request.jobs, [&](size_t i) { return draw_figure(*chosen[i], values[i], out); },
+               [&](size_t i, const Drawn& drawn) {
+                 const std::string line = chosen[i]->id + ": " + drawn.line;
+                 std::cout << line << (drawn.agrees ? ", ok" : ", out") << std::endl;
+                 if (!drawn.agrees) fail(line);
+               });
   if (!have_gnuplot()) std::cerr << "gnuplot is not on PATH: wrote the data and the scripts that draw them\n";
   if (!failures.empty()) throw RunError("prediction and simulation disagree: " + failures);
 }
@@ -136,12 +190,14 @@ void add_theory_command(CLI::App& app) {
   const auto request = std::make_shared<Request>();
   CLI::App* command = app.add_subcommand("theory", "Draw figures of the theory: prediction over simulation");
   command->add_option("FIGURE", request->ids, "Figures to draw");
+  command->add_flag("--all", request->all, "Draw every figure");
+  command->add_option("--jobs", request->jobs, "Figures drawn at a time (default 1)");
   command->add_flag("--list", request->list, "List the figures and their parameters");
   command->add_option("--out", request->out, "Folder for FIGURE.csv, .gp, .svg, .png and .caption.txt");
   command->add_option("--set", request->settings, "key=value of a figure's parameter; may be repeated")
       ->allow_extra_args(false);
   command->add_option("--quality", request->quality, "quick or paper: replicas and resolution (default quick)");
-  command->footer("Example: scalevec theory T5 --out figures --set sigma=0.5");
+  command->footer("Examples:\n  scalevec theory T5 --out figures --set sigma=0.5\n  scalevec theory --all --out figures --jobs 2");
   command->callback([request] { run(*request); });
 }
 

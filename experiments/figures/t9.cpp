@@ -1,0 +1,146 @@
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+#include "scalevec/experiments/figures/figure.hpp"
+#include "scalevec/experiments/figures/series.hpp"
+#include "scalevec/optim/core/random.hpp"
+#include "scalevec/theory/scale_invariance.hpp"
+#include "scalevec/theory/simulate/batch_optimizer.hpp"
+
+// T9: the length at which weights before a norm settle, and how far they turn per step.
+namespace scalevec {
+namespace {
+
+struct Measured {
+  double norm_sq = 0.0, angle = 0.0;
+};
+
+// One block of d weights, gradients of random directions orthogonal to it with length ∝ 1/‖w‖.
+Measured simulate(const SimulatedRule& rule, std::size_t d, double start, std::int64_t settle, std::int64_t steps,
+                  std::uint64_t seed, std::uint64_t stream) {
+  BatchOptimizer optimizer(rule, d);
+  std::vector<double> w(d), g(d), before;
+  double ww = 0.0;
+  for (std::size_t i = 0; i < d; ++i) {
+    w[i] = random_normal(seed, stream, i);
+    ww += w[i] * w[i];
+  }
+  for (double& x : w) x *= start / std::sqrt(ww);
+  Measured out;
+  double fourth = 0.0, second = 0.0, angles = 0.0;
+  for (std::int64_t t = 0; t < settle + steps; ++t) {
+    double wg = 0.0;
+    ww = 0.0;
+    for (std::size_t i = 0; i < d; ++i) {
+      g[i] = random_normal(seed, stream + 1, static_cast<std::uint64_t>(t) * d + i);
+      ww += w[i] * w[i];
+      wg += w[i] * g[i];
+    }
+    for (std::size_t i = 0; i < d; ++i) g[i] = (g[i] - wg / ww * w[i]) / std::sqrt(ww);
+    before = w;
+    optimizer.step(w.data(), g.data());
+    if (t < settle) continue;
+    double dot = 0.0, after = 0.0, cross = 0.0;
+    for (std::size_t i = 0; i < d; ++i) {
+      dot += before[i] * w[i];
+      after += w[i] * w[i];
+    }
+    for (std::size_t i = 0; i < d; ++i) cross += std::pow(w[i] - dot / ww * before[i], 2);
+    angles += std::pow(std::atan2(std::sqrt(cross * ww), dot), 2);
+    second += ww;
+    fourth += ww * ww;
+  }
+  const auto n = static_cast<double>(steps);
+  out.norm_sq = rule.method == SimulatedMethod::sgd ? std::sqrt(fourth / n) : second / n;
+  out.angle = std::sqrt(angles / n);
+  return out;
+}
+
+FigureResult draw(const FigureValues& v) {
+  const double lr = v["lr"], beta = v["beta"];
+  const auto d = static_cast<std::size_t>(v.whole("d"));
+  const auto seed = static_cast<std::uint64_t>(v["seed"]);
+  const double dd = static_cast<double>(d);
+  FigureResult result;
+  result.required = 0.03;
+  Panel norm, angle;
+  norm.title = "Squared length";
+  norm.y_label = "‖w‖²";
+  angle.title = "Rotation per step";
+  angle.y_label = "angle (radians, root mean square)";
+  for (Panel* p : {&norm, &angle}) {
+    p->x_label = "learning rate × weight decay";
+    p->log_x = p->log_y = true;
+  }
+  const char* labels[] = {"SGD, decoupled decay", "SGD, coupled decay", "AdamW"};
+  const std::vector<double> fine = log_grid(v["least"], v["most"], 41), coarse = log_grid(v["least"], v["most"], v.whole("points"));
+  for (int m = 0; m < 3; ++m) {
+    const auto predict = [&](double product) {
+      const double lambda = product / lr;
+      if (m == 2) return adamw_rotation(lr, lambda, beta, dd);
+      // The mean square of the projected gradient is d − 1.
+      return m == 0 ? sgd_decoupled_rotation(lr, lambda, beta, std::sqrt(dd - 1.0))
+                    : sgd_coupled_rotation(lr, lambda, beta, std::sqrt(dd - 1.0));
+    };
+    std::vector<double> lengths, turns, dots, turned;
+    for (const double x : fine) {
+      lengths.push_back(std::pow(predict(x).norm, 2));
+      turns.push_back(predict(x).angle);
+    }
+    for (std::size_t i = 0; i < coarse.size(); ++i) {
+      SimulatedRule rule;
+      rule.method = m == 2 ? SimulatedMethod::adamw : SimulatedMethod::sgd;
+      rule.coupling = m == 1 ? DecayCoupling::l2 : DecayCoupling::lr;
+      rule.lr = lr;
+      rule.weight_decay = coarse[i] / lr;
+      rule.momentum = m == 2 ? 0.0 : beta;
+      rule.beta1 = beta;
+      rule.beta2 = v["beta2"];
+      const Rotation p = predict(coarse[i]);
+      const auto settle = static_cast<std::int64_t>(2.0 / coarse[i]);
+      const auto steps = static_cast<std::int64_t>(v["relaxations"] / coarse[i]);
+      const Measured r = simulate(rule, d, p.norm, settle, steps, seed, 10 * (i + 100 * static_cast<std::uint64_t>(m)));
+      dots.push_back(r.norm_sq);
+      turned.push_back(r.angle);
+      for (const double off : {std::abs(r.norm_sq / (p.norm * p.norm) - 1.0), std::abs(r.angle / p.angle - 1.0)})
+        if (!(off <= result.agreement)) result.agreement = off;
+    }
+    norm.series.push_back(line(labels[m], fine, lengths, m));
+    norm.series.push_back(points("", coarse, dots, m));
+    angle.series.push_back(line(labels[m], fine, turns, m));
+    angle.series.push_back(points("", coarse, turned, m));
+  }
+  result.plot.title = "T9  Weights before a norm: length and rotation at equilibrium";
+  result.plot.columns = 2;
+  result.plot.panel_height = 440;
+  result.plot.panels = {norm, angle};
+  char text[800];
+  std::snprintf(text, sizeof text,
+                "T9: weights that a norm follows see a gradient orthogonal to them; decay and learning rate set their length, and with "
+                "it how far their direction turns per step, √(2ηλ(1 − β)/(1 + β)) whatever the gradient's size under AdamW and SGD with "
+                "decoupled decay, √(2ηλ/(1 + β)) with coupled decay. Lines: formulas; dots: one block of %zu weights under random "
+                "gradients, time averages. η = %g, β = β₁ = %g, β₂ = %g. Largest relative difference %.4f.",
+                d, lr, beta, v["beta2"], result.agreement);
+  result.caption = text;
+  return result;
+}
+
+}  // namespace
+
+Figure figure_t9() {
+  return {"T9",
+          "Squared length and rotation per step of scale-invariant weights against ηλ",
+          {{"d", 128, 256, Range::between(2, 1e5), "weights in the block", true},
+           {"lr", 0.01, 0.01, {0.0, 1.0, true, false}, "learning rate η"},
+           {"beta", 0.9, 0.9, Range::below(0.0, 1.0), "momentum, and AdamW's β₁"},
+           {"beta2", 0.99, 0.99, Range::below(0.0, 1.0), "AdamW's β₂"},
+           {"least", 2e-4, 1e-4, {1e-6, 0.1}, "least ηλ"},
+           {"most", 1e-3, 1e-3, {1e-6, 0.1}, "largest ηλ"},
+           {"points", 3, 6, Range::between(2, 50), "values of ηλ simulated", true},
+           {"relaxations", 40.0, 120.0, {1.0, 1e4}, "length of the average in units of 1/(ηλ)"},
+           {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the gradients", true}},
+          draw};
+}
+
+}  // namespace scalevec
