@@ -21,7 +21,7 @@ FigureResult draw(const FigureValues& v) {
   FigureResult result;
   result.required = 1.0;
   const PowerLawModes m{a, b, modes, 1.0};
-  const double end = 0.01 * std::pow(modes, a);
+  const double end = 1e-3 * std::pow(modes, a);
   const std::vector<double> fine = log_grid(10.0, end, 61), coarse = log_grid(10.0, end, v.whole("points"));
   Panel exponent, gain;
   exponent.title = "Local exponent −d ln L / d ln t";
@@ -48,7 +48,10 @@ FigureResult draw(const FigureValues& v) {
     const PowerLawModes own{a, own_b, modes, 1.0};
     std::vector<double> measured;
     for (const double t : fine)
-      measured.push_back(local_exponent([&, k = k](double s) { return spectrum_loss_with_scales(own, k, s); }, t));
+      // While single modes leave r = 0 one after the other, a balanced loss is a staircase without an exponent.
+      measured.push_back(k < 1.0 && t < 5e3 ? NAN : local_exponent([&, k = k](double s) {
+        return spectrum_loss_with_scales(own, k, s);
+      }, t));
     char label[64];
     std::snprintf(label, sizeof label, "scales, b = %g, k %s", own_b, k < 1.0 ? "→ 0" : "= 1");
     exponent.series.push_back(line(label, fine, measured, color));
@@ -67,7 +70,7 @@ FigureResult draw(const FigureValues& v) {
       if (own_b == b && t >= 1e3 && !(off <= worst_gain)) worst_gain = off;
     }
     char label[64];
-    std::snprintf(label, sizeof label, "b = %g: C t^{−2b/a}", own_b);
+    std::snprintf(label, sizeof label, "b = %g: C t^(−2b/a)", own_b);
     gain.series.push_back(line(label, fine, predicted, color));
     gain.series.push_back(points("", coarse, saved, color));
     ++color;
@@ -80,7 +83,7 @@ FigureResult draw(const FigureValues& v) {
   char text[900];
   std::snprintf(text, sizeof text,
                 "T10: modes with curvatures j^−a and targets j^−b. With scale vectors of imbalance 1 and b > 0 the exponent and the "
-                "prefactor end as without: the gain is transient (right; lines: C t^{−2b/a}, dots: sums over the modes). At b = 0 the "
+                "prefactor end as without: the gain is transient (right; lines: C t^(−2b/a), dots: sums over the modes). At b = 0 the "
                 "prefactor changes, for b < 0 the exponent improves, and a balance kept by decay (k → 0) makes it worse for b > 0 (dashed: "
                 "limits). a = %g, b = %g, %g modes. Local exponent without scales: largest difference %.4f (allowed 0.01); gain at t ≥ 1e3: "
                 "%.3f (allowed 0.15); the agreement is the larger share of its allowance.",

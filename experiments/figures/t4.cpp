@@ -155,7 +155,7 @@ Figure figure_t4() {
            {"decay_w", 0.1, 0.1, {1e-4, 10.0}, "λ_w"},
            {"steps", 40000, 80000, Range::between(100, 1e7), "steps", true},
            {"replicas", 6, 32, Range::at_least(1), "replicas", true},
-           {"points", 3, 7, Range::between(2, 100), "ratios simulated", true},
+           {"points", 5, 7, Range::between(2, 100), "ratios simulated", true},
            {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the noise", true}},
           draw};
 }

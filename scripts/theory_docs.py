@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+"""Draws every figure of the theory at paper quality and writes docs/theory.md and docs/images/theory/ from them.
+
+    scripts/theory_docs.py [--program build/cpu/bin/scalevec] [--jobs 2] [--quality paper]
+"""
+
+import argparse
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+# Formula, condition under which it holds, header.
+ENTRIES = {
+    "T1": ("W diag(γ) x = (W diag(γ)) x", "every γ_j ≠ 0; with tied embeddings the final norm only after untying", "models/fold.hpp"),
+    "T2": ("dθ/dt = −(γ²I + wwᵀ) ∂L/∂θ; γ² − ‖w‖² conserved", "the flow conserves it; noise does not: SGD drifts to ‖w‖²/γ² = c", "theory/flow.hpp"),
+    "T3": ("dr/dt = √(k² + 4r²) h (R − r), solved in closed form", "a fixed direction, gradient flow", "theory/flow.hpp"),
+    "T4": ("h(R − r) = σλ_w w, λ_w w² − ½cη = λ_γ γ‖w‖", "AdamW at constant lr, gradient noise well above the gradient", "theory/input_scale_decay.hpp"),
+    "T5": ("h(γ* − γ)/√(h²(γ* − γ)² + σ²) = λγ (AdamW)", "no later weight compensates the scale; small lr", "theory/output_scale_decay.hpp"),
+    "T6": ("cond H^½(γ²I + wwᵀ)H^½ against cond h_c√(k² + 4R_c²)", "gradient descent, each at its best stable lr", "theory/branches.hpp"),
+    "T7": ("−dL/dt = Σ(u_iv_jg_ij)² + Σ_i(Σ_jW_ijv_jg_ij)² + Σ_j(Σ_iu_iW_ijg_ij)²", "never slower at u = 1 and equal (W, v); not along trajectories", "theory/placement.hpp"),
+    "T8": ("√((s² + 1)/(s² + 1/d))", "Adam; gradients of the coordinates independent", "theory/magnitude_direction.hpp"),
+    "T9": ("‖w‖² → ηd/(2λ), angle √(2ηλ(1 − β₁)/(1 + β₁)) (AdamW)", "ηλ small, 1/(1 − β₂) ≪ 1/(2ηλ)", "theory/scale_invariance.hpp"),
+    "T10": ("L = (2t)^−p/(2a) [γ(p, 2t) − γ(p, 2tN^−a)]; gain C t^(−2b/a)", "1 ≪ t ≪ N^a, targets below 1", "theory/spectra.hpp"),
+}
+
+INTRO = """# The theory as figures
+
+A scale vector γ and the column w that reads it act together as θ = γw. Each figure holds a closed form (line) against a simulation
+with the library's own update rules, an integration or a LibTorch run (dots). `scalevec theory --list` names every parameter; `--set`
+changes it, and shows where prediction and simulation part.
+
+```
+scalevec theory T4 --out figures --set sigma=0.1     # the low-signal formula outside its domain
+scalevec theory --all --out figures --jobs 2
+```
+
+The formulas are functions of `scalevec::theory`, which needs no LibTorch (`examples/theory_app`). This page and its pictures are written
+by `scripts/theory_docs.py`.
+
+Where simulation corrected a formula: at a learning rate that is not small, AdamW's noise pulls on an input-norm scale as a decay of
+½cη would, which the ratio ‖w‖/γ = λ_γ/λ_w leaves out. T4's line solves the equation with that pull; the ratio is its limit for small lr.
+"""
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--program", default=str(ROOT / "build/cpu/bin/scalevec"))
+    parser.add_argument("--jobs", default="2")
+    parser.add_argument("--quality", default="paper", choices=["quick", "paper"])
+    args = parser.parse_args()
+    images = ROOT / "docs/images/theory"
+    with tempfile.TemporaryDirectory() as temporary:
+        out = pathlib.Path(temporary)
+        command = [args.program, "theory", "--all", "--out", str(out), "--jobs", args.jobs, "--quality", args.quality]
+        done = subprocess.run(command, capture_output=True, text=True)
+        sys.stdout.write(done.stdout)
+        sys.stderr.write(done.stderr)
+        if done.returncode != 0:
+            return 1
+        images.mkdir(parents=True, exist_ok=True)
+        text = INTRO
+        for line in done.stdout.splitlines():
+            name, agreement = line.split(": ", 1)
+            formula, condition, header = ENTRIES[name]
+            shutil.copyfile(out / f"{name}.png", images / f"{name}.png")
+            caption = (out / f"{name}.caption.txt").read_text().strip().split(": ", 1)[1]
+            text += f"\n## {name}\n\n`{formula}`\n\nHolds for: {condition}. Code: `{header}`. {args.quality.capitalize()} quality: {agreement}.\n"
+            text += f"\n![{name}](images/theory/{name}.png)\n\n{caption[0].upper()}{caption[1:]}\n"
+    size = sum(f.stat().st_size for f in images.glob("*.png"))
+    (ROOT / "docs/theory.md").write_text(text)
+    print(f"wrote docs/theory.md and {size / 2**20:.1f} MiB of pictures")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
