@@ -24,6 +24,8 @@ ENTRIES = {
     "T7": ("−dL/dt = Σ(u_iv_jg_ij)² + Σ_i(Σ_jW_ijv_jg_ij)² + Σ_j(Σ_iu_iW_ijg_ij)²", "never slower at u = 1 and equal (W, v); not along trajectories", "theory/placement.hpp"),
     "T8": ("√((s² + 1)/(s² + 1/d))", "Adam; gradients of the coordinates independent", "theory/magnitude_direction.hpp"),
     "T9": ("‖w‖² → ηd/(2λ), angle √(2ηλ(1 − β₁)/(1 + β₁)) (AdamW)", "ηλ small, 1/(1 − β₂) ≪ 1/(2ηλ)", "theory/scale_invariance.hpp"),
+    "P1": ("edge of stability of γw at its minimum: lr·h = 2/√(1 + 4R²)", "gradient descent, one mode", "theory/flow.hpp"),
+    "P2": ("γ²(∞) > 1 exactly where R > ‖w(0)‖", "gradient flow, γ(0) = 1", "theory/input_scale_decay.hpp"),
     "T10": ("L = (2t)^−p/(2a) [γ(p, 2t) − γ(p, 2tN^−a)]; gain C t^(−2b/a)", "1 ≪ t ≪ N^a, targets below 1", "theory/spectra.hpp"),
 }
 

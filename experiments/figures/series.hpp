@@ -53,6 +53,63 @@ inline Series points_with_errors(std::string label, const std::vector<double>& x
   return s;
 }
 
+// A phase diagram on the centres xs × ys (equally spaced, in the logarithm where log_x, log_y): value[j·xs.size() + i] at
+// (xs[i], ys[j]) as cells, then the line along which it is 0.
+inline std::vector<Series> phase_diagram(const std::vector<double>& xs, const std::vector<double>& ys,
+                                         const std::vector<double>& value, bool log_x, bool log_y) {
+  const auto between = [](double a, double b, double share, bool log) {
+    return log ? a * std::pow(b / a, share) : a + (b - a) * share;
+  };
+  const auto edges = [&](const std::vector<double>& c, bool log) {
+    std::vector<double> out;
+    for (std::size_t i = 0; i <= c.size(); ++i)
+      out.push_back(i < c.size() ? between(c[i], c[i == 0 ? 1 : i - 1], i == 0 ? -0.5 : 0.5, log)
+                                 : between(c[i - 1], c[i - 2], -0.5, log));
+    return out;
+  };
+  const std::vector<double> ex = edges(xs, log_x), ey = edges(ys, log_y);
+  Series cells, zero;
+  cells.style = Series::Style::cells;
+  for (std::size_t j = 0; j < ys.size(); ++j)
+    for (std::size_t i = 0; i < xs.size(); ++i) {
+      cells.x.push_back(xs[i]);
+      cells.y.push_back(ys[j]);
+      cells.x_low.push_back(ex[i]);
+      cells.x_high.push_back(ex[i + 1]);
+      cells.y_low.push_back(ey[j]);
+      cells.y_high.push_back(ey[j + 1]);
+      cells.value.push_back(value[j * xs.size() + i]);
+    }
+  // Marching triangles: in each half of a square of neighbouring centres the zero of the linear interpolant is one segment.
+  struct Corner {
+    double x, y, v;
+  };
+  const auto corner = [&](std::size_t i, std::size_t j) { return Corner{xs[i], ys[j], value[j * xs.size() + i]}; };
+  const auto triangle = [&](const Corner& a, const Corner& b, const Corner& c) {
+    if (std::isnan(a.v + b.v + c.v)) return;
+    std::size_t found = 0;
+    const Corner* ends[][2] = {{&a, &b}, {&b, &c}, {&c, &a}};
+    for (const auto& [p, q] : ends) {
+      if ((p->v < 0.0) == (q->v < 0.0)) continue;
+      const double share = p->v / (p->v - q->v);
+      zero.x.push_back(between(p->x, q->x, share, log_x));
+      zero.y.push_back(between(p->y, q->y, share, log_y));
+      ++found;
+    }
+    if (found == 0) return;
+    zero.x.push_back(NAN);
+    zero.y.push_back(NAN);
+  };
+  for (std::size_t j = 0; j + 1 < ys.size(); ++j)
+    for (std::size_t i = 0; i + 1 < xs.size(); ++i) {
+      triangle(corner(i, j), corner(i + 1, j), corner(i, j + 1));
+      triangle(corner(i + 1, j), corner(i, j + 1), corner(i + 1, j + 1));
+    }
+  zero.label = "measured: equal";
+  zero.color = 6;
+  return {cells, zero};
+}
+
 // Classical Runge-Kutta with a fixed number of steps: an integration that shares nothing with the closed forms.
 template <class Slope>
 void runge_kutta(std::vector<double>& state, double time, std::int64_t steps, Slope slope) {

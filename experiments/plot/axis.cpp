@@ -32,7 +32,12 @@ AxisRange x_extent(const Panel& panel) {
   AxisRange range;
   for (const Series& s : panel.series)
     for (size_t i = 0; i < s.x.size(); ++i)
-      if (drawable(s.y[i], panel.log_y)) extend(range, s.x[i], panel.log_x);
+      if (drawable(s.y[i], panel.log_y)) {
+        extend(range, s.x[i], panel.log_x);
+        if (s.x_low.empty()) continue;
+        extend(range, s.x_low[i], panel.log_x);
+        extend(range, s.x_high[i], panel.log_x);
+      }
   return range;
 }
 

@@ -22,7 +22,7 @@ std::string number(double x) {
   return std::string(text, std::to_chars(text, text + sizeof text, x).ptr);
 }
 
-bool has_bars(const Series& s) { return !s.y_low.empty(); }
+bool has_bars(const Series& s) { return !s.y_low.empty() && s.style != Series::Style::cells; }
 
 bool anything_to_draw(const Series& s, const Panel& panel) {
   for (size_t i = 0; i < s.x.size(); ++i)
@@ -39,6 +39,9 @@ void write_data(std::ostream& out, const Series& s, const std::string& block) {
   for (size_t i = 0; i < s.x.size(); ++i) {
     out << number(s.x[i]) << ' ' << number(s.y[i]);
     if (has_bars(s)) out << ' ' << number(s.y_low[i]) << ' ' << number(s.y_high[i]);
+    if (s.style == Series::Style::cells)
+      out << ' ' << number(s.x_low[i]) << ' ' << number(s.x_high[i]) << ' ' << number(s.y_low[i]) << ' '
+          << number(s.y_high[i]) << ' ' << number(s.value[i]);
     out << '\n';
   }
   out << "EOD\n";
@@ -57,6 +60,7 @@ std::string look(const Series& s, int color, bool bars) {
     case Style::points: return (bars ? "with yerrorbars lw 1.3" : "with points lw 1.3") + point + rgb;
     case Style::line_points: return (bars ? "with yerrorlines lw 1.8" : "with linespoints lw 1.8") + point + rgb;
     case Style::band: return "with filledcurves fs transparent solid 0.18 noborder" + rgb;
+    case Style::cells: return "with boxxyerror fs solid 1 noborder lc palette";
   }
   return "";
 }
@@ -64,6 +68,7 @@ std::string look(const Series& s, int color, bool bars) {
 std::string drawing(const Series& s, const Panel& panel, const std::string& block, int color) {
   const std::string title = s.label.empty() ? "notitle" : "title " + gnuplot_quoted(s.label);
   if (!anything_to_draw(s, panel)) return "NaN " + title + " " + look(s, color, false);
+  if (s.style == Style::cells) return block + " using 1:2:3:4:5:6:7 notitle " + look(s, color, false);
   if (s.style == Style::band) return block + " using 1:3:4 " + title + " " + look(s, color, true);
   const bool bars = has_bars(s) && (s.style == Style::points || s.style == Style::line_points);
   return block + (bars ? " using 1:2:3:4 " : " using 1:2 ") + title + " " + look(s, color, bars);
@@ -101,6 +106,13 @@ void write_panel(std::ostream& out, const Plot& plot, size_t index) {
   out << "  set title " << gnuplot_quoted(panel.title) << " noenhanced\n";
   write_axis(out, 'x', panel.x_label, panel.log_x, x_extent(panel), panel.x_range);
   write_axis(out, 'y', panel.y_label, panel.log_y, y_extent(panel), panel.y_range);
+  const bool cells = std::any_of(panel.series.begin(), panel.series.end(), [](const Series& s) { return s.style == Style::cells; });
+  if (cells)
+    out << "  set palette defined (-1 '#2166ac', -0.5 '#92c5de', 0 '#f7f7f7', 0.5 '#f4a582', 1 '#b2182b')\n  set cbrange ["
+        << number(-panel.color_limit) << ":" << number(panel.color_limit) << "]\n  set cblabel "
+        << gnuplot_quoted(panel.color_label) << " noenhanced\n  set colorbox\n  set style fill solid 1 noborder\n";
+  else
+    out << "  unset colorbox\n  set style fill transparent solid 0.18 noborder\n";
   const std::string key = key_words(panel, plot.panel_width, plot.panel_height);
   const std::string key_style = "set key default Left reverse noenhanced samplen 2.2 spacing 1.15 ";
   out << "  " << (key == "off" ? "unset key" : key_style + key) << "\n";
@@ -152,7 +164,6 @@ std::string gnuplot_script(const Plot& plot) {
       << "  set border 3 lw 1.2 lc rgb '#404040'\n"
       << "  set tics out nomirror scale 0.6 textcolor rgb '#202020'\n"
       << "  set grid back lt 1 lw 0.8 lc rgb '#e4e4e4'\n"
-      << "  set style fill transparent solid 0.18 noborder\n"
       << "  set multiplot layout " << rows << "," << columns;
   if (!plot.title.empty()) out << " title " << gnuplot_quoted(plot.title) << " font ',16' noenhanced";
   out << "\n";

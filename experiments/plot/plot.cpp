@@ -60,6 +60,10 @@ void check(const Plot& plot) {
       if (s.y.size() != s.x.size() || (bars && (s.y_low.size() != s.x.size() || s.y_high.size() != s.x.size())))
         throw std::invalid_argument("plot " + plot.name + ": series \"" + s.label +
                                     "\": x, y, y_low and y_high differ in length");
+      if (s.style == Series::Style::cells &&
+          (s.x_low.size() != s.x.size() || s.x_high.size() != s.x.size() || s.y_low.size() != s.x.size() ||
+           s.y_high.size() != s.x.size() || s.value.size() != s.x.size()))
+        throw std::invalid_argument("plot " + plot.name + ": series \"" + s.label + "\": cells need every edge and a value");
     }
 }
 
@@ -77,10 +81,19 @@ std::string cell(double x) {
   return std::string(text, std::to_chars(text, text + sizeof text, x).ptr);
 }
 
-// Tidy: one row per point. A panel without title goes by its number, absent error bars are empty.
+bool has_cells(const Plot& plot) {
+  for (const Panel& panel : plot.panels)
+    for (const Series& s : panel.series)
+      if (s.style == Series::Style::cells) return true;
+  return false;
+}
+
+// Tidy: one row per point. A panel without title goes by its number, absent error bars are empty. With cells a column of
+// their values.
 std::string csv_text(const Plot& plot) {
   std::ostringstream out;
-  out << "panel,series,x,y,y_low,y_high\n";
+  const bool cells = has_cells(plot);
+  out << "panel,series,x,y,y_low,y_high" << (cells ? ",value\n" : "\n");
   for (size_t p = 0; p < plot.panels.size(); ++p) {
     const Panel& panel = plot.panels[p];
     const std::string name = cell(panel.title.empty() ? std::to_string(p + 1) : panel.title);
@@ -89,6 +102,7 @@ std::string csv_text(const Plot& plot) {
         out << name << ',' << cell(s.label) << ',' << cell(s.x[i]) << ',' << cell(s.y[i]) << ',';
         if (!s.y_low.empty()) out << cell(s.y_low[i]) << ',' << cell(s.y_high[i]);
         else out << ',';
+        if (cells) out << ',' << (s.style == Series::Style::cells ? cell(s.value[i]) : "");
         out << '\n';
       }
   }

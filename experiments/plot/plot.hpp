@@ -10,11 +10,13 @@
 namespace scalevec {
 
 struct Series {
-  enum class Style { line, dashed, points, line_points, band };
+  enum class Style { line, dashed, points, line_points, band, cells };
   std::string label;  // key entry; empty: none
   std::vector<double> x;
   std::vector<double> y;               // a NaN breaks a line
   std::vector<double> y_low, y_high;   // error bars, or the edges of a band; empty: none
+  // Of cells: rectangles from x_low to x_high and y_low to y_high around (x, y), coloured by value.
+  std::vector<double> x_low, x_high, value;
   Style style = Style::line;
   int color = -1;   // index into the palette (so that a prediction and its simulation match); -1: next
   int marker = -1;  // 0 disc, 1 circle, 2 square, 3 open square, 4 diamond, 5 triangle (then again); -1: by color
@@ -26,6 +28,9 @@ struct Panel {
   bool log_x = false, log_y = false;
   std::optional<std::pair<double, double>> x_range, y_range;
   std::vector<Series> series;
+  // Of cells: what their colour means, and the value at the ends of the diverging palette, whose middle is 0.
+  std::string color_label;
+  double color_limit = 1.0;
   std::string key_position = "auto";  // a corner free of data, or below; else gnuplot's words; "off": none
 };
 

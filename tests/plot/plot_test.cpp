@@ -1,3 +1,4 @@
+#include "scalevec/experiments/figures/series.hpp"
 #include "scalevec/experiments/plot/plot.hpp"
 
 #include <unistd.h>
@@ -101,6 +102,40 @@ TEST_CASE("a plot is data, script and pictures", "[plot]") {
   REQUIRE(std::system(("cd '" + elsewhere.path.string() + "' && gnuplot -d figure.gp").c_str()) == 0);
   CHECK(read(elsewhere.path / "figure.svg") == read(files.svg));
   CHECK(read(elsewhere.path / "figure.png").size() > 1000);
+}
+
+TEST_CASE("a phase diagram is cells, a colour bar and the line along which it is zero", "[plot]") {
+  // value = ln x + ln y: zero on xy = 1, which is straight in logarithms and so exact for linear interpolation.
+  const std::vector<double> xs{0.25, 0.5, 1.0, 2.0, 4.0}, ys{0.3, 0.6, 1.2, 2.4};
+  std::vector<double> value;
+  for (const double y : ys)
+    for (const double x : xs) value.push_back(std::log(x) + std::log(y));
+  Plot plot = line_plot({});
+  Panel& panel = plot.panels[0];
+  panel.log_x = panel.log_y = true;
+  panel.color_label = "log ratio";
+  panel.color_limit = 3.0;
+  panel.series = phase_diagram(xs, ys, value, true, true);
+  REQUIRE(panel.series.size() == 2);
+  size_t drawn = 0;
+  for (size_t i = 0; i < panel.series[1].x.size(); ++i) {
+    if (std::isnan(panel.series[1].x[i])) continue;
+    ++drawn;
+    CHECK(std::abs(panel.series[1].x[i] * panel.series[1].y[i] - 1.0) <= 1e-12);
+  }
+  CHECK(drawn >= 8);
+  const Series& cells = panel.series[0];
+  for (size_t i = 0; i < cells.x.size(); ++i) {
+    CHECK(std::abs(cells.x_low[i] * cells.x_high[i] / (cells.x[i] * cells.x[i]) - 1.0) <= 1e-12);
+    CHECK(std::abs(cells.x_high[i] / cells.x_low[i] - 2.0) <= 1e-12);
+    CHECK(std::abs(cells.y_high[i] / cells.y_low[i] - 2.0) <= 1e-12);
+  }
+  const Folder folder;
+  const PlotFiles files = write_plot(plot, folder.path);
+  CHECK(read(files.csv).starts_with("panel,series,x,y,y_low,y_high,value\n"));
+  CHECK(has(read(files.svg), ">log ratio<"));
+  panel.series[0].value.pop_back();
+  CHECK_THROWS_AS(write_plot(plot, folder.path), std::invalid_argument);
 }
 
 TEST_CASE("a NaN breaks a line", "[plot]") {

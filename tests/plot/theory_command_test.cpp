@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "scalevec/experiments/errors.hpp"
+#include "scalevec/experiments/figures/fold_gap.hpp"
 #include "scalevec/experiments/figures/toy_run.hpp"
 #include "scalevec/tests/support/catch.hpp"
 
@@ -21,6 +22,8 @@ namespace scalevec {
 // Stands in for the LibTorch run, so that this test needs none: what a run would give without noise, off by a factor.
 double stand_in_error = 0.0;
 int stand_in_runs = 0;
+
+double fold_gap(std::int64_t, std::int64_t, double, double, bool, std::uint64_t) { return 0.0; }
 
 ToyRunResult run_toy_with_torch(const ToyRunOptions& o) {
   ++stand_in_runs;
@@ -93,9 +96,11 @@ TEST_CASE("theory lists its figures", "[figures]") {
 
 TEST_CASE("theory refuses what it does not know", "[figures]") {
   const std::string out = out_folder();
-  CHECK(has(run({"T6x", "--out", out}).error, "usage: theory: unknown figure \"T6x\"; did you mean \"T5\"?"));
-  CHECK(run({"--out", out}).error == "usage: theory: name a figure, or --list to see them");
+  CHECK(has(run({"T6x", "--out", out}).error, "usage: theory: unknown figure \"T6x\"; did you mean \"T6\"?"));
+  CHECK(run({"--out", out}).error == "usage: theory: name figures, or --all; --list shows them");
   CHECK(run({"T5"}).error == "usage: theory: --out DIR is missing");
+  CHECK(run({"T5", "--all", "--out", out}).error == "usage: theory: allowed: names of figures, or --all");
+  CHECK(run({"T5", "--out", out, "--jobs", "0"}).error == "usage: --jobs: got 0; allowed: 1 to 256");
   CHECK(has(run({"T5", "--out", out, "--set", "sigmo=1"}).error, "unknown key \"sigmo\"; did you mean \"sigma\"?"));
   CHECK(has(run({"T5", "--out", out, "--set", "sigma"}).error, "usage: --set: got \"sigma\"; allowed: key=value"));
   CHECK(has(run({"T5", "--out", out, "--set", "sigma=-1"}).error, "usage: --set sigma=-1: allowed: a number"));

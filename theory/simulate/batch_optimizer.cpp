@@ -12,6 +12,7 @@ std::string_view to_string(SimulatedMethod method) {
     case SimulatedMethod::sgd: return "sgd";
     case SimulatedMethod::signum: return "signum";
     case SimulatedMethod::adamw: return "adamw";
+    case SimulatedMethod::lion: return "lion";
   }
   return "";
 }
@@ -50,6 +51,11 @@ void BatchOptimizer::update(double* __restrict param, const double* __restrict g
     }
     case SimulatedMethod::signum: {
       const rules::Signum<double> rule{decay, lr, 1.0 - rule_.momentum};
+      for (std::size_t i = 0; i < size_; ++i) param[i] = rule(param[i], grad[i], first[i]);
+      break;
+    }
+    case SimulatedMethod::lion: {
+      const rules::Lion<double> rule{decay, lr, 1.0 - rule_.beta1, 1.0 - rule_.beta2};
       for (std::size_t i = 0; i < size_; ++i) param[i] = rule(param[i], grad[i], first[i]);
       break;
     }

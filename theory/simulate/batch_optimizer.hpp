@@ -13,7 +13,7 @@
 // The update rules of optim/core/update_rules.hpp over arrays of doubles, for toy models: many replicas side by side.
 namespace scalevec {
 
-enum class SimulatedMethod { sgd, signum, adamw };
+enum class SimulatedMethod { sgd, signum, adamw, lion };
 
 std::string_view to_string(SimulatedMethod method);
 
@@ -27,8 +27,8 @@ struct SimulatedRule {
   double momentum = 0.0;      // sgd and signum, in [0, 1); 0 is plain SGD and signSGD
   double dampening = 0.0;     // sgd, in [0, 1)
   bool nesterov = false;      // sgd with momentum > 0 and no dampening
-  double beta1 = 0.9;         // adamw, in [0, 1)
-  double beta2 = 0.999;       // adamw, in [0, 1)
+  double beta1 = 0.9;         // adamw and lion, in [0, 1)
+  double beta2 = 0.999;       // the same; Lion's authors take 0.99
   double eps = 1e-8;          // adamw, ≥ 0
   Schedule schedule;          // multiplies lr
 
