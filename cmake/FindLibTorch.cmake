@@ -57,7 +57,13 @@ if(LibTorch_FOUND AND NOT TARGET scalevec::torch)
   target_include_directories(scalevec::torch SYSTEM INTERFACE
     ${LibTorch_ROOT}/include ${LibTorch_ROOT}/include/torch/csrc/api/include)
   target_link_libraries(scalevec::torch INTERFACE ${LibTorch_CPU} ${LibTorch_C10})
+  # LibTorch's own copy of OpenMP where it brings one, so that its loops and ours share one pool of threads.
   find_file(LibTorch_GOMP NAMES libgomp.so.1 PATHS ${LibTorch_ROOT}/lib NO_DEFAULT_PATH)
+  if(LibTorch_GOMP)
+    target_link_libraries(scalevec::torch INTERFACE ${LibTorch_GOMP})
+  else()
+    target_link_libraries(scalevec::torch INTERFACE gomp)
+  endif()
   if(SCALEVEC_CUDA)
     find_package(CUDAToolkit REQUIRED)
     find_library(LibTorch_CUDA torch_cuda PATHS ${LibTorch_ROOT}/lib NO_DEFAULT_PATH REQUIRED)

@@ -5,7 +5,7 @@ set(SCALEVEC_UMBRELLAS optim/core/core.hpp theory/theory.hpp)
 set(SCALEVEC_LIBRARIES core theory)
 if(SCALEVEC_WITH_TORCH)
   list(APPEND SCALEVEC_UMBRELLAS optim/optim.hpp models/models.hpp)
-  list(APPEND SCALEVEC_LIBRARIES config optim models)
+  list(APPEND SCALEVEC_LIBRARIES config parallel optim models)
 endif()
 
 foreach(header ${SCALEVEC_UMBRELLAS})
@@ -22,8 +22,8 @@ set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/scalevec)
 set(header_dir ${CMAKE_INSTALL_INCLUDEDIR}/scalevec)
 
 # Headers that only our own sources include.
-set(private PATTERN config EXCLUDE PATTERN cuda EXCLUDE PATTERN kernels EXCLUDE PATTERN matrix EXCLUDE PATTERN method.hpp EXCLUDE
-            PATTERN options_json.hpp EXCLUDE)
+set(private PATTERN config EXCLUDE PATTERN cuda EXCLUDE PATTERN kernels EXCLUDE PATTERN matrix EXCLUDE PATTERN parallel EXCLUDE
+            PATTERN method.hpp EXCLUDE PATTERN options_json.hpp EXCLUDE)
 install(FILES ${SCALEVEC_UMBRELLAS} DESTINATION ${header_dir})
 install(DIRECTORY theory DESTINATION ${header_dir} FILES_MATCHING PATTERN *.hpp ${private})
 if(SCALEVEC_WITH_TORCH)

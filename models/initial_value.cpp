@@ -3,11 +3,18 @@
 #include <torch/torch.h>
 
 #include <ATen/Dispatch.h>
-#include <ATen/Parallel.h>
+
+#include <algorithm>
 
 #include "scalevec/optim/core/random.hpp"
+#include "scalevec/optim/parallel/parallel.hpp"
 
 namespace scalevec {
+namespace {
+
+constexpr std::int64_t kBlock = 4096;
+
+}  // namespace
 
 torch::Tensor normal_values(at::IntArrayRef shape, double std, std::uint64_t seed, std::string_view name,
                             torch::Dtype dtype) {
@@ -15,8 +22,9 @@ torch::Tensor normal_values(at::IntArrayRef shape, double std, std::uint64_t see
   const std::uint64_t stream = stream_of(name);
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, dtype, "normal_values", [&] {
     scalar_t* out = values.data_ptr<scalar_t>();
-    at::parallel_for(0, values.numel(), 4096, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i)
+    kernels::parallel_for((values.numel() + kBlock - 1) / kBlock, [&](std::int64_t block) {
+      const std::int64_t end = std::min(values.numel(), (block + 1) * kBlock);
+      for (std::int64_t i = block * kBlock; i < end; ++i)
         out[i] = static_cast<scalar_t>(std * random_normal(seed, stream, static_cast<std::uint64_t>(i)));
     });
   });

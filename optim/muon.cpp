@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "scalevec/optim/matrix/orthogonalise.hpp"
-#include "scalevec/optim/matrix/parallel.hpp"
+#include "scalevec/optim/parallel/parallel.hpp"
 #include "scalevec/optim/matrix/products.hpp"
 #include "scalevec/optim/matrix_methods.hpp"
 #include "scalevec/optim/method.hpp"

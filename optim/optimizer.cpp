@@ -9,7 +9,7 @@
 #include <c10/core/DeviceGuard.h>
 
 #include "scalevec/optim/cuda/cuda_step.hpp"
-#include "scalevec/optim/matrix/parallel.hpp"
+#include "scalevec/optim/parallel/parallel.hpp"
 #include "scalevec/optim/method.hpp"
 
 namespace scalevec {

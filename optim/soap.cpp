@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "scalevec/optim/matrix/parallel.hpp"
+#include "scalevec/optim/parallel/parallel.hpp"
 #include "scalevec/optim/matrix/products.hpp"
 #include "scalevec/optim/matrix_methods.hpp"
 #include "scalevec/optim/method.hpp"

@@ -14,7 +14,7 @@ RULES = {
     "optim/kernels": (["optim/core", "optim/kernels"], re.compile(r"^(torch|ATen|c10|nlohmann|CLI|Eigen|boost)/")),
     "optim/config": (["optim/config"], re.compile(r"^(torch|ATen|c10|CLI|Eigen|boost)/")),
     "optim": (["optim"], re.compile(r"^(CLI|Eigen|boost)/")),
-    "models": (["models", "optim/core", "optim/config"], re.compile(r"^(CLI|Eigen|boost)/")),
+    "models": (["models", "optim/core", "optim/config", "optim/parallel"], re.compile(r"^(CLI|Eigen|boost)/")),
     "theory": (["theory", "optim/core"], re.compile(r"^(torch|ATen|c10|nlohmann|CLI)/")),
     "experiments": (["experiments", "optim", "models", "theory"], re.compile(r"^Eigen/")),
 }

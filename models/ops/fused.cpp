@@ -1,6 +1,5 @@
 #include "scalevec/models/ops/fused.hpp"
 
-#include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
 #include <torch/torch.h>
 
@@ -9,6 +8,7 @@
 #include <stdexcept>
 
 #include "scalevec/models/kernels/row_kernels.hpp"
+#include "scalevec/optim/parallel/parallel.hpp"
 
 namespace scalevec::ops {
 namespace {
@@ -21,6 +21,7 @@ using torch::autograd::tensor_list;
 
 // Rows per unit of work. Fixed, so that sums over rows do not depend on the number of threads.
 constexpr std::int64_t kRows = 64;
+constexpr std::int64_t kColumns = 1024;
 
 std::int64_t row_count(const Tensor& x) { return x.size(-1) == 0 ? 0 : x.numel() / x.size(-1); }
 std::int64_t chunk_count(std::int64_t rows) { return (rows + kRows - 1) / kRows; }
@@ -33,9 +34,8 @@ Tensor or_undefined(const Maybe& t) { return t ? *t : Tensor(); }
 // body(chunk, first row, end row)
 template <class Body>
 void over_rows(std::int64_t rows, const Body& body) {
-  at::parallel_for(0, chunk_count(rows), 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t c = begin; c < end; ++c) body(c, c * kRows, std::min(rows, (c + 1) * kRows));
-  });
+  kernels::parallel_for(chunk_count(rows),
+                        [&](std::int64_t c) { body(c, c * kRows, std::min(rows, (c + 1) * kRows)); });
 }
 
 // x itself where its rows can be walked as Rows says, else a contiguous copy.
@@ -72,8 +72,8 @@ Tensor sum_of_parts(const Tensor& parts) {
   Tensor out = at::empty({d}, parts.options());
   const T* from = parts.const_data_ptr<T>();
   T* to = out.data_ptr<T>();
-  at::parallel_for(0, d, 2048, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t j = begin; j < end; ++j) {
+  kernels::parallel_for((d + kColumns - 1) / kColumns, [&](std::int64_t block) {
+    for (std::int64_t j = block * kColumns; j < std::min(d, (block + 1) * kColumns); ++j) {
       double sum = 0.0;
       for (std::int64_t c = 0; c < count; ++c) sum += static_cast<double>(from[c * d + j]);
       to[j] = static_cast<T>(sum);

@@ -8,7 +8,7 @@
 #include <cmath>
 
 #include "scalevec/optim/kernels/elementwise.hpp"
-#include "scalevec/optim/matrix/parallel.hpp"
+#include "scalevec/optim/parallel/parallel.hpp"
 #include "scalevec/optim/matrix/products.hpp"
 
 namespace scalevec::kernels {

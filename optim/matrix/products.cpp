@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "scalevec/optim/matrix/parallel.hpp"
+#include "scalevec/optim/parallel/parallel.hpp"
 
 namespace scalevec::kernels {
 namespace {

@@ -1,7 +1,11 @@
-#include "scalevec/optim/matrix/parallel.hpp"
+#include "scalevec/optim/parallel/parallel.hpp"
 
 #include <ATen/Parallel.h>
-#include <torch/types.h>
+#include <c10/core/GradMode.h>
+
+#if !defined(_OPENMP)
+#error "at::parallel_for is a serial loop in code compiled without OpenMP: compile this file with -fopenmp"
+#endif
 
 namespace scalevec::kernels {
 namespace {
@@ -33,7 +37,7 @@ void parallel_for(std::int64_t count, const std::function<void(std::int64_t)>& b
 
 void run_tasks(std::int64_t count, const std::function<void(std::int64_t)>& body) {
   const auto run = [&](std::int64_t begin, std::int64_t end) {
-    const torch::NoGradGuard no_grad;
+    const at::NoGradGuard no_grad;
     for (std::int64_t i = begin; i < end; ++i) body(i);
   };
   if (at::in_parallel_region()) return run(0, count);
