@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -42,6 +43,9 @@ struct FigureResult {
   double required = 0.0;
   std::string caption;     // what is drawn, with which parameters, and what to see
 };
+
+// The larger of two differences, and NaN where either is, so that nothing that went wrong is lost on the way to `agreement`.
+inline double worse(double a, double b) { return std::isnan(a) || a > b ? a : b; }
 
 struct Figure {
   std::string id, title;

@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <cmath>
 #include <cstdio>
 
@@ -27,16 +26,16 @@ FigureResult draw(const FigureValues& v) {
       double most = 0.0;
       for (std::int64_t seed = 1; seed <= v.whole("models"); ++seed) {
         const double gap = fold_gap(layers, v.whole("width"), v["least_gain"], v["largest_gain"], d == 1, static_cast<std::uint64_t>(seed));
-        if (!(gap <= most)) most = gap;
+        most = worse(most, gap);
       }
       depths.push_back(static_cast<double>(layers));
       gaps.push_back(most);
-      if (!(most <= worst[d])) worst[d] = most;
+      worst[d] = worse(worst[d], most);
     }
     panel.series.push_back(points(labels[d], depths, gaps, d));
     panel.series.push_back(line(std::string("required, ") + labels[d], {1.0, depths.back()}, {allowed[d], allowed[d]}, d, Series::Style::dashed));
   }
-  result.agreement = std::max(worst[0] / allowed[0], worst[1] / allowed[1]);
+  result.agreement = worse(worst[0] / allowed[0], worst[1] / allowed[1]);
   result.plot.title = "T1  Folding input-side scale vectors away";
   result.plot.panel_width = 700;
   result.plot.panels = {panel};

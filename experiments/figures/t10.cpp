@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <cmath>
 #include <cstdio>
 
@@ -39,7 +38,7 @@ FigureResult draw(const FigureValues& v) {
   for (const double t : coarse) {
     dots.push_back(local_exponent([&](double s) { return spectrum_loss_without(m, s); }, t));
     const double off = std::abs(dots.back() - local_exponent([&](double s) { return plain_spectrum_loss(m, s); }, t));
-    if (t >= 100.0 && !(off <= worst_exponent)) worst_exponent = off;
+    if (t >= 100.0) worst_exponent = worse(worst_exponent, off);
   }
   exponent.series.push_back(line("no scale vector", fine, y, 0));
   exponent.series.push_back(points("", coarse, dots, 0));
@@ -67,7 +66,7 @@ FigureResult draw(const FigureValues& v) {
     for (const double t : coarse) {
       saved.push_back(1.0 - spectrum_loss_with_scales(own, 1.0, t) / spectrum_loss_without(own, t));
       const double off = std::abs(saved.back() / scale_gain(own, t) - 1.0);
-      if (own_b == b && t >= 1e3 && !(off <= worst_gain)) worst_gain = off;
+      if (own_b == b && t >= 1e3) worst_gain = worse(worst_gain, off);
     }
     char label[64];
     std::snprintf(label, sizeof label, "b = %g: C t^(−2b/a)", own_b);
@@ -75,7 +74,7 @@ FigureResult draw(const FigureValues& v) {
     gain.series.push_back(points("", coarse, saved, color));
     ++color;
   }
-  result.agreement = std::max(worst_exponent / 0.01, worst_gain / 0.15);
+  result.agreement = worse(worst_exponent / 0.01, worst_gain / 0.15);
   result.plot.title = "T10  Loss curves of a power-law spectrum";
   result.plot.columns = 2;
   result.plot.panel_height = 440;

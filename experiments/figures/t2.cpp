@@ -83,7 +83,7 @@ FigureResult draw(const FigureValues& v) {
     const Course course = simulate(sgd, c, target, sigma, replicas, steps, checks, seed);
     const double cc = static_cast<double>(c);
     const double off = std::abs(course.final_ratio / cc - 1.0);
-    if (!(off <= worst_ratio)) worst_ratio = off;
+    worst_ratio = worse(worst_ratio, off);
     SimulatedRule adam;
     adam.lr = v["adam_lr"];
     const Course other = simulate(adam, c, target, sigma, replicas, steps, checks, seed);
@@ -115,7 +115,7 @@ FigureResult draw(const FigureValues& v) {
       });
       dots.push_back(s[0] * s[0]);
       const double off = std::abs(s[0] * s[0] - s[1] * s[1] - s[2] * s[2] - (1.0 - w_sq));
-      if (!(off <= worst_flow)) worst_flow = off;
+      worst_flow = worse(worst_flow, off);
     }
     std::snprintf(label, sizeof label, "‖θ*‖ = %g", length);
     floor.series.push_back(line(label, fine, y, color));
@@ -129,7 +129,7 @@ FigureResult draw(const FigureValues& v) {
     std::snprintf(label, sizeof label, "initial std 0.02, c = %g", rows);
     floor.series.push_back(points(label, {rows * 0.0004}, {gamma_sq_floor(1.0, rows * 0.0004)}, 5, marker));
   }
-  result.agreement = std::max(worst_ratio / 0.1, worst_flow / 1e-9);
+  result.agreement = worse(worst_ratio / 0.1, worst_flow / 1e-9);
   result.plot.title = "T2  The preconditioner γ²I + wwᵀ and its imbalance";
   result.plot.columns = 2;
   result.plot.panel_height = 460;

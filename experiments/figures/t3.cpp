@@ -33,7 +33,7 @@ FigureResult draw(const FigureValues& v) {
       });
       dots.push_back(0.5 * h * std::pow(target - r[0], 2));
       const double off = std::abs(flow_position(flow, t) - r[0]) / std::max(std::abs(target), std::abs(start));
-      if (!(off <= result.agreement)) result.agreement = off;
+      result.agreement = worse(result.agreement, off);
     }
     char label[32];
     std::snprintf(label, sizeof label, "k = %g", k);

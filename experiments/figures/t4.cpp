@@ -104,8 +104,8 @@ FigureResult draw(const FigureValues& v) {
       losses.push_back(o.loss);
       const AdamWInputScale at = adamw_input_scale(problem(ratio), s.sigma, s.lr, static_cast<double>(s.c));
       if (cosine == 0) {
-        const double off = std::max(std::abs(o.curvature / (at.at.gamma_sq + at.at.w_sq) - 1.0), std::abs(o.loss / (at.bias + at.noise_loss) - 1.0));
-        if (!(off <= worst_adamw)) worst_adamw = off;
+        const double off = worse(std::abs(o.curvature / (at.at.gamma_sq + at.at.w_sq) - 1.0), std::abs(o.loss / (at.bias + at.noise_loss) - 1.0));
+        worst_adamw = worse(worst_adamw, off);
       }
     }
     const Outcome none = simulate(s, 0.0, cosine == 1);
@@ -123,10 +123,10 @@ FigureResult draw(const FigureValues& v) {
       d[1] = -g * at[0] - p.decay_w * at[1];
     });
     const double off = std::abs(state[0] * state[1] - group_lasso_equilibrium(p).length);
-    if (!(off <= worst_flow)) worst_flow = off;
+    worst_flow = worse(worst_flow, off);
   }
   loss.key_position = "off";
-  result.agreement = std::max(worst_adamw / 0.15, worst_flow / 1e-6);
+  result.agreement = worse(worst_adamw / 0.15, worst_flow / 1e-6);
   result.plot.title = "T4  Weight decay on an input-norm scale";
   result.plot.columns = 2;
   result.plot.panel_height = 480;

@@ -125,11 +125,7 @@ std::vector<Point> torch_points(const std::vector<Point>& simulated, const Setti
 double worst(std::vector<Point> points, const std::vector<Point>& more) {
   points.insert(points.end(), more.begin(), more.end());
   double most = 0.0;
-  for (const Point& p : points) {
-    const double off = std::abs(p.mean - p.predicted.gamma) / std::abs(p.predicted.gamma);
-    if (std::isnan(off)) return off;
-    most = std::max(most, off);
-  }
+  for (const Point& p : points) most = worse(most, std::abs(p.mean - p.predicted.gamma) / std::abs(p.predicted.gamma));
   return most;
 }
 

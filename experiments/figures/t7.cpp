@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <cmath>
 #include <cstdio>
 
@@ -58,7 +57,7 @@ FigureResult draw(const FigureValues& v) {
   const std::vector<double> fine = log_grid(0.01, v["largest"], 121), coarse = log_grid(0.01, v["largest"], 13);
   const auto note = [&](double predicted, double measured) {
     const double off = std::abs(measured / predicted - 1.0);
-    if (!(off <= result.agreement)) result.agreement = off;
+    result.agreement = worse(result.agreement, off);
   };
   int color = 0;
   for (const double along : {1.0, 0.7071067811865476, 0.0}) {

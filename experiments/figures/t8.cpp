@@ -66,7 +66,7 @@ FigureResult draw(const FigureValues& v) {
       dots.push_back(ratio);
       errors.push_back(ratio * std::hypot(magnitude.standard_error / magnitude.mean, plain.standard_error / plain.mean));
       const double off = std::abs(ratio / or_adam_amplification(d, coarse[i]) - 1.0);
-      if (coarse[i] >= 0.03 && !(off <= result.agreement)) result.agreement = off;
+      if (coarse[i] >= 0.03) result.agreement = worse(result.agreement, off);
     }
     char label[48];
     std::snprintf(label, sizeof label, "d = %g", d);

@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <cmath>
 #include <cstdio>
 
@@ -104,7 +103,7 @@ FigureResult draw(const FigureValues& v) {
       dots.push_back(r.norm_sq);
       turned.push_back(r.angle);
       for (const double off : {std::abs(r.norm_sq / (p.norm * p.norm) - 1.0), std::abs(r.angle / p.angle - 1.0)})
-        if (!(off <= result.agreement)) result.agreement = off;
+        result.agreement = worse(result.agreement, off);
     }
     norm.series.push_back(line(labels[m], fine, lengths, m));
     norm.series.push_back(points("", coarse, dots, m));
