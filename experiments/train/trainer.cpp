@@ -16,7 +16,7 @@
 #include "scalevec/experiments/train/json_lines.hpp"
 #include "scalevec/experiments/train/progress.hpp"
 #include "scalevec/experiments/train/session.hpp"
-#include "scalevec/optim/kernels/elementwise.hpp"
+#include "scalevec/optim/core/instruction_set.hpp"
 
 namespace scalevec {
 namespace {
@@ -260,7 +260,7 @@ class Trainer {
                  {{"scalevec", build_info::version()},
                   {"libtorch", TORCH_VERSION},
                   {"compiler", build_info::compiler()},
-                  {"kernels", kernels::instruction_set()}}}};
+                  {"kernels", instruction_set()}}}};
     if (tokens > 0 && counters_.training_seconds > 0)
       out["tokens_per_second"] = static_cast<double>(tokens) / counters_.training_seconds;
     if (std::isfinite(counters_.best_val_loss)) out["best_val_loss"] = counters_.best_val_loss;

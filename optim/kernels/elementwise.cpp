@@ -17,10 +17,10 @@ namespace {
 const Table& chosen_table() {
   static const Table& chosen = []() -> const Table& {
 #if defined(__x86_64__)
-    if (scalevec::instruction_set() == "avx512") return table_avx512;
-    if (scalevec::instruction_set() == "avx2") return table_avx2;
+    if (instruction_set() == "avx512") return table_avx512;
+    if (instruction_set() == "avx2") return table_avx2;
 #endif
-    static_cast<void>(scalevec::instruction_set());
+    static_cast<void>(instruction_set());
     return table_baseline;
   }();
   return chosen;
@@ -41,8 +41,6 @@ std::vector<Unit> units_of(std::span<const Item> items) {
 }
 
 }  // namespace
-
-const char* instruction_set() { return chosen_table().name; }
 
 void step(std::span<const Job> jobs, std::span<StepSums> sums, const ParallelFor& parallel_for) {
   const std::vector<Unit> units = units_of(jobs);

@@ -48,13 +48,8 @@ struct GradView {
 // in double).
 std::vector<double> squared_norms(std::span<const GradView> grads, const ParallelFor& parallel_for);
 
-// "avx512", "avx2" or "baseline": the best that this machine runs, or what the environment variable SCALEVEC_ISA names.
-// The first use, here or in a step, throws std::invalid_argument for a name that the machine cannot run.
-const char* instruction_set();
-
 // The functions one instruction set provides.
 struct Table {
-  const char* name;
   void (*step_chunk)(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums);
   double (*square_sum)(const GradView& view, std::int64_t begin, std::int64_t end);
 };

@@ -1,4 +1,4 @@
-// Compiled once per instruction set with SCALEVEC_ISA_TABLE and SCALEVEC_ISA_NAME set. Everything but the table has
+// Compiled once per instruction set with SCALEVEC_ISA_TABLE set. Everything but the table has
 // internal linkage: code for a newer instruction set must not be picked by the linker for an older machine.
 #include <cmath>
 #include <type_traits>
@@ -156,6 +156,6 @@ double square_sum(const GradView& view, std::int64_t begin, std::int64_t end) {
 }  // namespace
 
 extern const Table SCALEVEC_ISA_TABLE;
-const Table SCALEVEC_ISA_TABLE{SCALEVEC_ISA_NAME, &step_chunk, &square_sum};
+const Table SCALEVEC_ISA_TABLE{&step_chunk, &square_sum};
 
 }  // namespace scalevec::kernels

@@ -12,7 +12,7 @@
 #include <limits>
 #include <sstream>
 
-#include "scalevec/optim/kernels/elementwise.hpp"
+#include "scalevec/optim/core/instruction_set.hpp"
 #include "scalevec/optim/optim.hpp"
 #include "scalevec/tests/support/catch.hpp"
 #include "scalevec/tests/support/message.hpp"
@@ -373,7 +373,7 @@ TEST_CASE("an elementwise step allocates no tensor, traced and clipped or not") 
 }
 
 TEST_CASE("SCALEVEC_ISA chooses the kernels' instruction set", "[elementwise]") {
-  const std::string isa = kernels::instruction_set();
+  const std::string isa = instruction_set();
   const char* wanted = std::getenv("SCALEVEC_ISA");
   CHECK(isa == (wanted ? std::string(wanted) : isa));
   CHECK((isa == "baseline" || isa == "avx2" || isa == "avx512"));
