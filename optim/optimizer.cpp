@@ -33,15 +33,13 @@ void run_jobs(const std::vector<kernels::Job>& jobs, const std::vector<size_t>& 
 }  // namespace
 
 struct Optimizer::Slot {
-  Tensor param;  // the caller's
-  Tensor work;   // what the kernel writes: param itself where its memory is dense, on the CPU or on_device
-  Tensor grad;   // laid out like `work`
-  MethodOptions* options;
+  const Entry* entry;
+  Tensor work;  // what the kernel writes: the parameter itself where its memory is dense, on the CPU or on_device
+  Tensor grad;  // laid out like `work`
   kernels::Dtype dtype;
-  std::string name;
-  std::string group;
-  std::int64_t row_blocks = 1;
   bool on_device = false;  // stepped by device_
+
+  const MethodOptions& options() const { return *entry->options; }
 };
 
 bool Optimizer::on_device(const Tensor& param, const MethodOptions& options) {
@@ -54,34 +52,28 @@ bool Optimizer::on_device(const Tensor& param, const MethodOptions& options) {
 
 std::vector<Optimizer::Slot> Optimizer::slots_with_gradients() {
   std::vector<Slot> slots;
+  slots.reserve(entries_.size());
   std::optional<torch::Device> stepping;  // the first parameter's that steps on a device; others' there step on the CPU
-  for (size_t g = 0; g < param_groups_.size(); ++g) {
-    MethodOptions& options = method_options(param_groups_[g]);
-    for (size_t i = 0; i < param_groups_[g].params().size(); ++i) {
-      const Tensor& param = param_groups_[g].params()[i];
-      Tensor grad = param.grad();
-      if (!grad.defined()) continue;
-      const Identity known = identity(param);
-      std::string name = name_of(param, g, i);
-      if (grad.is_sparse())
-        throw std::invalid_argument(name + ": its gradient is sparse; only dense gradients are supported");
-      if (grad.is_complex())
-        throw std::invalid_argument(name + ": its gradient is complex; only real gradients are supported");
-      Tensor work = param.detach();
-      const bool matrix = dynamic_cast<const MatrixMethod*>(&options.implementation()) != nullptr;
-      const bool device = on_device(work, options) && stepping.value_or(work.device()) == work.device();
-      if (device) stepping = work.device();
-      if (!device &&
-          (!work.device().is_cpu() || !work.is_non_overlapping_and_dense() || (matrix && !work.is_contiguous())))
-        work = work.cpu().contiguous();
-      if (grad.device() != work.device() || grad.strides() != work.strides() || grad.scalar_type() != work.scalar_type()) {
-        const Tensor laid_out = at::empty_strided(work.sizes(), work.strides(), work.options());
-        grad = laid_out.copy_(grad);
-      }
-      const kernels::Dtype dtype = kernel_dtype(param, name);
-      slots.push_back({param, std::move(work), std::move(grad), &options, dtype, std::move(name), known.group,
-                       known.row_blocks, device});
+  for (const Entry& e : entries_) {
+    const Tensor& given = e.param.grad();
+    if (!given.defined()) continue;
+    if (given.is_sparse())
+      throw std::invalid_argument(e.name + ": its gradient is sparse; only dense gradients are supported");
+    if (given.is_complex())
+      throw std::invalid_argument(e.name + ": its gradient is complex; only real gradients are supported");
+    const bool device = on_device(e.param, *e.options) && stepping.value_or(e.param.device()) == e.param.device();
+    if (device) stepping = e.param.device();
+    Slot slot{&e, e.param, given, kernel_dtype(e.param, e.name), device};
+    Tensor& work = slot.work;
+    if (!device &&
+        (!work.device().is_cpu() || !work.is_non_overlapping_and_dense() || (e.matrix && !work.is_contiguous())))
+      work = work.cpu().contiguous();
+    if (given.device() != work.device() || given.strides() != work.strides() ||
+        given.scalar_type() != work.scalar_type()) {
+      slot.grad = at::empty_strided(work.sizes(), work.strides(), work.options().requires_grad(false));
+      slot.grad.copy_(given);
     }
+    slots.push_back(std::move(slot));
   }
   return slots;
 }
@@ -102,8 +94,8 @@ void Optimizer::clip_and_check(std::vector<Slot>& slots) {
   std::vector<double> members;
   for (size_t k = 0; k < slots.size(); ++k) {
     if (check_finite_ && !std::isfinite(norms[k]) && !torch::isfinite(slots[k].grad).all().item<bool>())
-      throw NonFiniteGradient(slots[k].name);
-    if (slots[k].options->clip()) members.push_back(norms[k]);
+      throw NonFiniteGradient(slots[k].entry->name);
+    if (slots[k].options().clip()) members.push_back(norms[k]);
   }
   // In sorted order, so that the order of parameters does not change the norm.
   std::sort(members.begin(), members.end());
@@ -123,18 +115,23 @@ void Optimizer::step_elementwise(const std::vector<Slot>& slots, const std::vect
                                  std::vector<StepSums>& sums) {
   std::vector<kernels::Job> jobs;
   std::vector<size_t> members;
+  jobs.reserve(slots.size());
+  members.reserve(slots.size());
+  // A rule has powers in it, and neighbours mostly share theirs.
+  const MethodOptions* rule_options = nullptr;
+  std::int64_t rule_step = -1;
+  kernels::Rule rule;
   for (size_t k = 0; k < slots.size(); ++k) {
     const Slot& s = slots[k];
-    const Method& method = s.options->implementation();
-    if (s.on_device || !dynamic_cast<const ElementwiseMethod*>(&method)) continue;
-    kernels::Job job{method.rule(*s.options, decay_of(*s.options), states[k]->step),
-                     s.dtype,
-                     s.work.data_ptr(),
-                     s.grad.data_ptr(),
-                     {nullptr, nullptr, nullptr},
-                     s.work.numel()};
+    if (s.on_device || s.entry->matrix) continue;
+    if (rule_options != s.entry->options || rule_step != states[k]->step) {
+      rule_options = s.entry->options;
+      rule_step = states[k]->step;
+      rule = rule_options->implementation().rule(*rule_options, decay_of(*rule_options), rule_step);
+    }
+    kernels::Job& job = jobs.emplace_back(kernels::Job{
+        rule, s.dtype, s.work.data_ptr(), s.grad.data_ptr(), {nullptr, nullptr, nullptr}, s.work.numel()});
     for (size_t b = 0; b < states[k]->buffers.size(); ++b) job.state[b] = states[k]->buffers[b].data_ptr();
-    jobs.push_back(job);
     members.push_back(k);
   }
   run_jobs(jobs, members, sums);
@@ -147,7 +144,7 @@ void Optimizer::step_on_device(const std::vector<Slot>& slots, const std::vector
   for (size_t k = 0; k < slots.size(); ++k) {
     const Slot& s = slots[k];
     if (!s.on_device) continue;
-    entries.push_back({s.work, s.grad, states[k]->buffers, states[k]->device_step, s.options});
+    entries.push_back({s.work, s.grad, states[k]->buffers, states[k]->device_step, s.entry->options});
     members.push_back(k);
   }
   if (entries.empty()) return;
@@ -174,7 +171,7 @@ void Optimizer::step_matrices(const std::vector<Slot>& slots, const std::vector<
       members.clear();
       elements = 0;
     }
-    if (k == slots.size() || !dynamic_cast<const MatrixMethod*>(&slots[k].options->implementation())) continue;
+    if (k == slots.size() || !slots[k].entry->matrix) continue;
     if (sums.size() > k) sums[k] = StepSums{};
     if (more == 0) continue;
     members.push_back(k);
@@ -191,15 +188,15 @@ void Optimizer::step_matrix_batch(const std::vector<Slot>& slots, const std::vec
   std::vector<size_t> small;
   for (const size_t k : members) {
     const Slot& s = slots[k];
-    if (s.work.numel() < kSmallMatrix && !method_of(s.options).factorises()) small.push_back(matrices.size());
-    matrices.push_back({s.options,
+    if (s.work.numel() < kSmallMatrix && !method_of(s.entry->options).factorises()) small.push_back(matrices.size());
+    matrices.push_back({s.entry->options,
                         states[k]->step,
-                        s.row_blocks,
+                        s.entry->row_blocks,
                         s.dtype,
-                        s.work,
+                        s.work.detach(),
                         s.grad,
                         states[k]->buffers,
-                        decay_of(*s.options),
+                        decay_of(s.options()),
                         {},
                         0.0});
   }
@@ -233,13 +230,14 @@ Tensor Optimizer::step(LossClosure closure) {
 
   std::vector<StepSums> sums(trace ? slots.size() : 0);
   std::vector<ParamState*> states;
+  states.reserve(slots.size());
   for (const Slot& s : slots) {
-    auto& stored = state_[s.param.unsafeGetTensorImpl()];
-    if (!stored) stored = new_state(s.work, *s.options);
+    auto& stored = state_[s.entry->param.unsafeGetTensorImpl()];
+    if (!stored) stored = new_state(s.work, s.options());
     states.push_back(static_cast<ParamState*>(stored.get()));
-    if (states.back()->method != s.options->method())
-      throw std::invalid_argument(s.name + ": has state of method " + states.back()->method + " and options of " +
-                                  std::string(s.options->method()));
+    if (states.back()->method != s.options().method())
+      throw std::invalid_argument(s.entry->name + ": has state of method " + states.back()->method +
+                                  " and options of " + std::string(s.options().method()));
   }
   for (size_t k = 0; k < slots.size(); ++k) {
     place_state(*states[k], slots[k].work.device(), slots[k].on_device);
@@ -248,21 +246,22 @@ Tensor Optimizer::step(LossClosure closure) {
   step_on_device(slots, states, sums);
   step_elementwise(slots, states, sums);
   step_matrices(slots, states, sums);
-  for (Slot& s : slots)
-    if (s.work.data_ptr() != s.param.data_ptr()) s.param.detach().copy_(s.work);
+  for (const Slot& s : slots)
+    if (!s.work.is_same(s.entry->param)) s.entry->param.detach().copy_(s.work);
   if (trace) record_traces(slots, sums);
   return loss;
 }
 
 void Optimizer::record_traces(const std::vector<Slot>& slots, const std::vector<StepSums>& sums) {
   std::vector<TraceInput> inputs;
+  inputs.reserve(slots.size());
   for (size_t k = 0; k < slots.size(); ++k) {
-    const Slot& s = slots[k];
+    const Entry& e = *slots[k].entry;
     inputs.push_back(
-        {s.name, s.group, s.options->method(), s.options->lr(), s.options->implementation().adaptive(), sums[k]});
+        {e.name, e.group, e.options->method(), e.options->lr(), e.options->implementation().adaptive(), sums[k]});
   }
-  traces_.clear();
-  for (const TraceInput& in : inputs) traces_.push_back(trace_row(in));
+  traces_.resize(inputs.size());
+  for (size_t k = 0; k < inputs.size(); ++k) fill_trace_row(inputs[k], traces_[k]);
   group_traces_ = trace_rows_by_group(inputs);
 }
 

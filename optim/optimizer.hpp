@@ -94,6 +94,14 @@ class Optimizer : public torch::optim::Optimizer {
     std::string group = "params";
     std::int64_t row_blocks = 1;
   };
+  // One parameter as the last layout check found it, so that a step makes no names and looks nothing up that stays.
+  struct Entry {
+    torch::Tensor param;
+    MethodOptions* options;
+    bool matrix;
+    std::string name, group;
+    std::int64_t row_blocks;
+  };
   struct Slot;
 
   void check_layout();
@@ -115,6 +123,7 @@ class Optimizer : public torch::optim::Optimizer {
 
   std::unordered_map<const void*, Identity> identities_;
   std::vector<const void*> checked_layout_;  // options and parameters of the groups at the last check
+  std::vector<Entry> entries_;               // of that layout, in the order of the groups
   double max_norm_ = 0.0;
   bool check_finite_ = true;
   bool trace_ = false;

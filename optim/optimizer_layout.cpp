@@ -68,6 +68,7 @@ void Optimizer::check_layout() {
   }
   if (captured && layout == checked_layout_) return;
   std::set<const void*> seen;
+  std::vector<Entry> entries;
   for (size_t g = 0; g < param_groups_.size(); ++g) {
     MethodOptions& options = method_options(param_groups_[g]);
     const std::string error = options.error();
@@ -77,18 +78,22 @@ void Optimizer::check_layout() {
       if (!param.defined())
         throw std::invalid_argument("parameter " + std::to_string(i) + " of group " + std::to_string(g) +
                                     " is undefined");
-      const std::string name = name_of(param, g, i);
+      std::string name = name_of(param, g, i);
       if (!seen.insert(param.unsafeGetTensorImpl()).second)
         throw std::invalid_argument(name + ": the same parameter is in the optimizer twice");
       if (param.is_sparse() || param.is_complex())
         throw std::invalid_argument(name + ": sparse and complex parameters are not supported");
       kernel_dtype(param, name);
-      const std::string misfit = shape_error(options, param.sizes(), identity(param).row_blocks);
+      Identity known = identity(param);
+      const std::string misfit = shape_error(options, param.sizes(), known.row_blocks);
       if (!misfit.empty()) throw std::invalid_argument(name + ": " + misfit);
+      const bool matrix = dynamic_cast<const MatrixMethod*>(&options.implementation()) != nullptr;
+      entries.push_back({param, &options, matrix, std::move(name), std::move(known.group), known.row_blocks});
     }
     if (options.initial_lr() < 0.0) options.set_initial_lr(options.lr());
   }
   checked_layout_ = std::move(layout);
+  entries_ = std::move(entries);
 }
 
 void Optimizer::set_lr_factor(double factor) {

@@ -39,15 +39,22 @@ StepSums& StepSums::operator+=(const StepSums& other) {
   return *this;
 }
 
-TraceRow trace_row(const TraceInput& input) {
-  TraceRow row;
+void fill_trace_row(const TraceInput& input, TraceRow& row) {
   row.name = input.name;
   row.group = input.group;
   row.method = input.method;
   row.scheduled_lr = input.lr;
   fill(row, input.sums);
-  if (input.adaptive && input.sums.count > 0)
-    row.adaptive_lr = input.lr * input.sums.inv_denom / static_cast<double>(input.sums.count);
+  row.adaptive_lr = input.adaptive && input.sums.count > 0
+                        ? input.lr * input.sums.inv_denom / static_cast<double>(input.sums.count)
+                        : kNoTrace;
+  row.directional_lr = row.precond_min = row.precond_max = row.imbalance = kNoTrace;
+  row.gamma_quantiles.clear();
+}
+
+TraceRow trace_row(const TraceInput& input) {
+  TraceRow row;
+  fill_trace_row(input, row);
   return row;
 }
 
