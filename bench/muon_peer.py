@@ -5,13 +5,14 @@ by order statistics.
 
     python bench/muon_peer.py build/dev/bin/bench_muon [TURNS]        # torch 2.11; 9 turns by default
 """
-import math
 import statistics
 import subprocess
 import sys
 import time
 
 import torch
+
+from interval import median_interval
 
 SHAPES = [(1024, 1024), (2048, 1024), (4096, 1024)]
 TARGET = 0.9
@@ -40,15 +41,6 @@ class Peer:
         start = time.perf_counter()
         self.optimizers[shape].step()
         return time.perf_counter() - start
-
-
-def median_interval(values):
-    """The median and the narrowest symmetric pair of order statistics that covers it with 95 %; needs 6 values."""
-    ordered, n = sorted(values), len(values)
-    k = 0
-    while 2 * sum(math.comb(n, i) for i in range(k + 2)) / 2**n <= 0.05:
-        k += 1
-    return statistics.median(ordered), ordered[k], ordered[n - 1 - k]
 
 
 def main():

@@ -3,7 +3,6 @@
 // more than traces cost. `scripts/bench.sh training` prints the medians and their intervals.
 #include <ATen/Parallel.h>
 #include <benchmark/benchmark.h>
-#include <malloc.h>
 
 #include <array>
 #include <chrono>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "scalevec/bench/paired.hpp"
+#include "scalevec/experiments/memory.hpp"
 #include "scalevec/experiments/train/session.hpp"
 
 namespace {
@@ -55,9 +55,7 @@ void traces(benchmark::State& state, int width, int layers) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  // As the program does.
-  mallopt(M_TRIM_THRESHOLD, 1 << 30);
-  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  scalevec::keep_freed_memory();  // as the program does
   benchmark::Initialize(&argc, argv);
   for (const auto& [width, layers, rounds] : {std::tuple(64, 2, 90), std::tuple(128, 4, 45), std::tuple(256, 4, 24)})
     benchmark::RegisterBenchmark(

@@ -45,9 +45,9 @@ function(scalevec_use_torch_pch target)
   target_precompile_headers(${target} REUSE_FROM scalevec_torch_pch)
 endfunction()
 
-# scalevec_isa_kernels(NAME SOURCE): SOURCE, once per instruction set, becomes part of scalevec_NAME; which of the tables
+# scalevec_isa_kernels(NAME SOURCES...): SOURCES, once per instruction set, become part of scalevec_NAME; which of the tables
 # named by SCALEVEC_ISA_TABLE is used is chosen when the program runs (optim/core/instruction_set.hpp).
-function(scalevec_isa_kernels name source)
+function(scalevec_isa_kernels name)
   set(isas baseline)
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     list(APPEND isas avx2 avx512)
@@ -57,7 +57,7 @@ function(scalevec_isa_kernels name source)
   set(flags_avx512 -march=x86-64-v4 -mprefer-vector-width=512)
   foreach(isa ${isas})
     set(kernel scalevec_${name}_kernel_${isa})
-    add_library(${kernel} OBJECT ${source})
+    add_library(${kernel} OBJECT ${ARGN})
     target_include_directories(${kernel} PRIVATE ${SCALEVEC_INCLUDE_ROOT})
     target_compile_features(${kernel} PRIVATE cxx_std_20)
     target_compile_options(${kernel} PRIVATE ${SCALEVEC_WARNINGS} -O3 -fopenmp-simd -fno-math-errno -fno-trapping-math

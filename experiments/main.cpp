@@ -1,5 +1,3 @@
-#include <malloc.h>
-
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
@@ -11,6 +9,7 @@
 #include "scalevec/experiments/data/data_command.hpp"
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/experiments/figures/theory_command.hpp"
+#include "scalevec/experiments/memory.hpp"
 #include "scalevec/experiments/model/model_command.hpp"
 #include "scalevec/experiments/train/train_command.hpp"
 
@@ -25,10 +24,7 @@ int fail(int status, std::string message) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  // Activation memory is freed and asked for again every step; giving it back to the kernel in between costs tens of
-  // thousands of page faults a step.
-  mallopt(M_TRIM_THRESHOLD, 1 << 30);
-  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  scalevec::keep_freed_memory();
 
   CLI::App app("Optimizer research on scale vectors: train, compare, and hold theory against simulation", "scalevec");
   app.require_subcommand(1);

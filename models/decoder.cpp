@@ -3,9 +3,9 @@
 #include <torch/torch.h>
 
 #include <cmath>
-#include <optional>
 #include <stdexcept>
 
+#include "scalevec/models/ops/attention.hpp"
 #include "scalevec/models/ops/fused.hpp"
 
 namespace scalevec {
@@ -18,13 +18,6 @@ Tensor softcap(const Tensor& x, double cap) { return cap > 0.0 ? at::tanh(x / ca
 Tensor activate(Activation activation, const Tensor& x) {
   if (activation == Activation::silu) return at::silu(x);
   return at::gelu(x, activation == Activation::gelu_tanh ? "tanh" : "none");
-}
-
-// [T, T] bool: position i (rows) sees i itself and the window − 1 positions before it; 0: all before it.
-Tensor visible(std::int64_t length, std::int64_t window, const Tensor& like) {
-  const Tensor ones = torch::ones({length, length}, like.options().dtype(torch::kBool));
-  const Tensor causal = ones.tril();
-  return window > 0 ? causal.logical_and(ones.triu(1 - window)) : causal;
 }
 
 // γ_a of the heads of V [kv_heads·head_dim] over the columns of the output projection.
@@ -44,17 +37,11 @@ bool Decoder::folds(std::int64_t tokens) const {
 
 Tensor Decoder::attend(const Attention& a, const Tensor& q, const Tensor& k, const Tensor& v) {
   const DecoderOptions& o = options_;
-  const std::int64_t length = q.size(2);
-  const bool windowed = a.window > 0 && a.window < length, grouped = o.kv_heads != o.heads;
-  if (o.attn_softcap == 0.0)
-    return at::scaled_dot_product_attention(
-        q, k, v, windowed ? std::optional<Tensor>(visible(length, a.window, q)) : std::nullopt, /*dropout_p=*/0.0,
-        /*is_causal=*/!windowed, o.query_scale, grouped);
-  const std::int64_t group = o.heads / o.kv_heads;
-  const Tensor keys = grouped ? k.repeat_interleave(group, 1) : k, values = grouped ? v.repeat_interleave(group, 1) : v;
-  const Tensor scores = softcap(at::matmul(q, keys.transpose(-1, -2)) * o.query_scale, o.attn_softcap);
-  const Tensor seen = visible(length, a.window, q);
-  return at::matmul(at::softmax(scores.masked_fill(seen.logical_not(), -INFINITY), -1), values);
+  if (o.attn_softcap == 0.0) return ops::attention(q, k, v, o.query_scale, a.window);
+  const auto heads_first = [&](const Tensor& x) { return x.repeat_interleave(o.heads / x.size(2), 2).transpose(1, 2); };
+  const Tensor scores = softcap(at::matmul(q.transpose(1, 2), heads_first(k).transpose(-1, -2)) * o.query_scale, o.attn_softcap);
+  const Tensor seen = ops::visible(q.size(1), a.window, q.options());
+  return at::matmul(at::softmax(scores.masked_fill(seen.logical_not(), -INFINITY), -1), heads_first(v)).transpose(1, 2);
 }
 
 Tensor Decoder::attention(const Attention& a, const Tensor& x, const Tensor& columns) {
@@ -88,9 +75,8 @@ Tensor Decoder::attention(const Attention& a, const Tensor& x, const Tensor& col
     k = norm_(k, a.k_gamma.value());
   }
   Rope& rope = a.window > 0 ? local_rope_ : rope_;
-  const Tensor mixed =
-      attend(a, rope.rotate(q, q_gamma).transpose(1, 2), rope.rotate(k, k_gamma).transpose(1, 2), v.transpose(1, 2));
-  const Tensor heads = mixed.transpose(1, 2).reshape({batch, length, o.heads * o.head_dim});
+  const Tensor heads =
+      attend(a, rope.rotate(q, q_gamma), rope.rotate(k, k_gamma), v).reshape({batch, length, o.heads * o.head_dim});
   if (!folded_) return apply_naive(a.o, heads, norm_);
   const Tensor y = apply_folded({&a.o}, heads, a.v.out_moves_on ? over_query_heads(a.v.out.value(), o) : Tensor())[0];
   return a.o.norm ? norm_(y, a.o.out.value()) : y;

@@ -89,6 +89,7 @@ class Decoder : public Model {
 
   // One forward pass.
   torch::Tensor attention(const Attention& a, const torch::Tensor& x, const torch::Tensor& columns);
+  // q, k, v and the result: [B, T, heads, head_dim].
   torch::Tensor attend(const Attention& a, const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v);
   torch::Tensor mlp(const Mlp& m, const torch::Tensor& x, const torch::Tensor& columns) const;
   torch::Tensor feed_forward(FeedForward& f, const torch::Tensor& x, const torch::Tensor& columns);

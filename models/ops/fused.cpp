@@ -5,9 +5,9 @@
 
 #include <algorithm>
 #include <optional>
-#include <stdexcept>
 
 #include "scalevec/models/kernels/row_kernels.hpp"
+#include "scalevec/models/ops/dispatch.hpp"
 #include "scalevec/optim/parallel/parallel.hpp"
 
 namespace scalevec::ops {
@@ -57,14 +57,6 @@ Rows<const T> rows_of(const Tensor& x) {
 template <class T>
 const T* data_or_null(const Tensor& t) { return t.defined() ? t.const_data_ptr<T>() : nullptr; }
 
-template <class Body>
-void by_dtype(const Tensor& x, const Body& body) {
-  if (x.scalar_type() == torch::kFloat64)
-    body(double{});
-  else
-    body(float{});
-}
-
 // Σ over the first dimension in its order, in double.
 template <class T>
 Tensor sum_of_parts(const Tensor& parts) {
@@ -80,11 +72,6 @@ Tensor sum_of_parts(const Tensor& parts) {
     }
   });
   return out;
-}
-
-void refuse_double_backward() {
-  if (torch::GradMode::is_enabled())
-    throw std::logic_error("a fused operator has no gradient of its gradient; allowed: create_graph = false, or ops::composed");
 }
 
 struct RmsNorm : torch::autograd::Function<RmsNorm> {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "scalevec/models/initial_value.hpp"
+#include "scalevec/models/ops/attention.hpp"
 #include "scalevec/models/ops/fused.hpp"
 #include "scalevec/tests/support/catch.hpp"
 
@@ -48,6 +49,12 @@ std::vector<Op> all_ops() {
       {"scaled linear", [](const Inputs& i) { return at::cat(ops::scaled_linear(i[0], maps_of(i)), -1); },
        [](const Inputs& i) { return at::cat(ops::composed::scaled_linear(i[0], maps_of(i)), -1); },
        {{4, 21, 9}, {70, 9}, {70}, {9}, {5, 9}, {9}, {5}, {3, 9}, {3}}},
+      {"attention", [](const Inputs& i) { return ops::attention(i[0], i[1], i[2], 0.3, 0); },
+       [](const Inputs& i) { return ops::composed::attention(i[0], i[1], i[2], 0.3, 0); },
+       {{2, 75, 3, 16}, {2, 75, 3, 16}, {2, 75, 3, 16}}},
+      {"attention with a window and grouped heads", [](const Inputs& i) { return ops::attention(i[0], i[1], i[2], 0.3, 40); },
+       [](const Inputs& i) { return ops::composed::attention(i[0], i[1], i[2], 0.3, 40); },
+       {{1, 130, 4, 48}, {1, 130, 2, 48}, {1, 130, 2, 48}}},
       {"one plain linear", [](const Inputs& i) { return ops::scaled_linear(i[0], {{i[1], {}, {}, {}}})[0]; },
        [](const Inputs& i) { return ops::composed::scaled_linear(i[0], {{i[1], {}, {}, {}}})[0]; }, {{11, 9}, {5, 9}}},
   };

@@ -1,0 +1,37 @@
+#include "scalevec/experiments/memory.hpp"
+
+#include <malloc.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdlib>
+
+namespace scalevec {
+namespace {
+
+constexpr std::uintptr_t kHugePage = std::uintptr_t{1} << 21;
+
+}  // namespace
+
+void keep_freed_memory() {
+  mallopt(M_TRIM_THRESHOLD, -1);  // never trim
+  mallopt(M_MMAP_MAX, 0);         // one heap also for large blocks
+  mallopt(M_ARENA_MAX, 1);
+
+  rlimit space{};
+  if (getrlimit(RLIMIT_AS, &space) != 0 || space.rlim_cur != RLIM_INFINITY) return;
+  const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+  if (pages <= 0 || page <= 0) return;
+  // Half of the machine's memory as address space only: nothing is touched, so nothing is used.
+  const std::size_t reach = static_cast<std::size_t>(pages) / 2 * static_cast<std::size_t>(page);
+  void* block = std::malloc(reach);
+  if (!block) return;
+  const std::uintptr_t begin = (reinterpret_cast<std::uintptr_t>(block) + kHugePage - 1) & ~(kHugePage - 1);
+  const std::uintptr_t end = (reinterpret_cast<std::uintptr_t>(block) + reach) & ~(kHugePage - 1);
+  madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);  // a kernel without them keeps small ones
+  std::free(block);
+}
+
+}  // namespace scalevec

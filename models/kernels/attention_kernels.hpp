@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstdint>
+
+// Causal softmax attention of one head, in blocks of queries that fit the cache. No LibTorch here: raw pointers. Compiled
+// for several instruction sets, of which the machine's best is taken when it runs.
+namespace scalevec::kernels {
+
+// Rows of `dim` contiguous elements, one per position, `stride` elements apart.
+template <class T>
+struct HeadRows {
+  T* data = nullptr;
+  std::int64_t stride = 0;
+
+  T* operator[](std::int64_t row) const { return data + row * stride; }
+};
+
+template <class T>
+struct AttentionHead {
+  HeadRows<const T> q, k, v;
+  std::int64_t length = 0;  // positions
+  std::int64_t dim = 0;     // a multiple of kAttentionDim
+  std::int64_t window = 0;  // positions a query sees, itself among them; 0: all before it
+  T scale = 1;              // scores are scale·q·k
+};
+
+inline constexpr std::int64_t kAttentionDim = 16;
+
+template <class T>
+struct AttentionKernels {
+  // Elements that `scratch` below has, aligned to 64 bytes.
+  std::int64_t (*scratch_size)(std::int64_t length, std::int64_t dim);
+
+  // out_i = Σ_j p_ij v_j and lse_i = log Σ_j exp(scale·q_i·k_j) [length] over the visible j.
+  void (*forward)(const AttentionHead<T>& head, HeadRows<T> out, T* lse, T* scratch);
+
+  // From out and lse; writes dq, adds to dk and dv.
+  void (*backward)(const AttentionHead<T>& head, HeadRows<const T> out, HeadRows<const T> grad, const T* lse, HeadRows<T> dq,
+                   HeadRows<T> dk, HeadRows<T> dv, T* scratch);
+};
+
+struct AttentionTable {
+  AttentionKernels<float> f32;
+  AttentionKernels<double> f64;
+};
+
+const AttentionTable& attention_table();
+
+template <class T>
+const AttentionKernels<T>& attention_kernels() {
+  if constexpr (sizeof(T) == 4) return attention_table().f32;
+  else return attention_table().f64;
+}
+
+}  // namespace scalevec::kernels

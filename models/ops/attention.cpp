@@ -1,0 +1,131 @@
+#include "scalevec/models/ops/attention.hpp"
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "scalevec/models/kernels/attention_kernels.hpp"
+#include "scalevec/models/ops/dispatch.hpp"
+#include "scalevec/models/ops/fused.hpp"
+#include "scalevec/optim/parallel/parallel.hpp"
+
+namespace scalevec::ops {
+namespace {
+
+using kernels::AttentionHead;
+using kernels::attention_kernels;
+using kernels::HeadRows;
+using torch::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::tensor_list;
+
+Tensor with_dense_rows(const Tensor& x) { return x.stride(-1) == 1 ? x : x.contiguous(); }
+
+// Head h of batch b of [B, T, H, d].
+template <class T>
+HeadRows<const T> head_of(const Tensor& x, std::int64_t b, std::int64_t h) {
+  return {x.const_data_ptr<T>() + b * x.stride(0) + h * x.stride(2), x.stride(1)};
+}
+template <class T>
+HeadRows<T> mutable_head_of(Tensor& x, std::int64_t b, std::int64_t h) {
+  return {x.data_ptr<T>() + b * x.stride(0) + h * x.stride(2), x.stride(1)};
+}
+
+struct Shape {
+  std::int64_t batch, length, heads, dim, kv_heads;
+
+  Shape(const Tensor& q, const Tensor& k)
+      : batch(q.size(0)), length(q.size(1)), heads(q.size(2)), dim(q.size(3)), kv_heads(k.size(2)) {}
+};
+
+// body(batch, head, its key head, scratch): the heads that share keys one after the other.
+template <class T, class Body>
+void over_heads(const Shape& shape, const Body& body) {
+  const std::int64_t group = shape.heads / shape.kv_heads;
+  const std::int64_t size = attention_kernels<T>().scratch_size(shape.length, shape.dim);
+  kernels::parallel_for(shape.batch * shape.kv_heads, [&](std::int64_t task) {
+    thread_local std::vector<std::uint64_t> buffer;
+    const std::size_t words = (static_cast<std::size_t>(size) * sizeof(T) + 64) / 8 + 1;
+    if (buffer.size() < words) buffer.resize(words);
+    T* scratch = reinterpret_cast<T*>((reinterpret_cast<std::uintptr_t>(buffer.data()) + 63) / 64 * 64);
+    const std::int64_t b = task / shape.kv_heads, kv = task % shape.kv_heads;
+    for (std::int64_t h = kv * group; h < (kv + 1) * group; ++h) body(b, h, kv, scratch);
+  });
+}
+
+struct Attention : torch::autograd::Function<Attention> {
+  static Tensor forward(AutogradContext* context, const Tensor& q_in, const Tensor& k_in, const Tensor& v_in, double scale,
+                        std::int64_t window) {
+    const Tensor q = with_dense_rows(q_in), k = with_dense_rows(k_in), v = with_dense_rows(v_in);
+    const Shape shape(q, k);
+    Tensor out = at::empty(q.sizes(), q.options()), lse = at::empty({shape.batch, shape.heads, shape.length}, q.options());
+    by_dtype(q, [&](auto zero) {
+      using T = decltype(zero);
+      T* row = lse.data_ptr<T>();
+      over_heads<T>(shape, [&](std::int64_t b, std::int64_t h, std::int64_t kv, T* scratch) {
+        const AttentionHead<T> head{head_of<T>(q, b, h), head_of<T>(k, b, kv), head_of<T>(v, b, kv), shape.length, shape.dim,
+                                    window, static_cast<T>(scale)};
+        attention_kernels<T>().forward(head, mutable_head_of<T>(out, b, h), row + (b * shape.heads + h) * shape.length, scratch);
+      });
+    });
+    context->save_for_backward({q, k, v, out, lse});
+    context->saved_data["scale"] = scale;
+    context->saved_data["window"] = window;
+    return out;
+  }
+
+  static tensor_list backward(AutogradContext* context, const tensor_list& grads) {
+    refuse_double_backward();
+    const auto saved = context->get_saved_variables();
+    const Tensor &q = saved[0], &k = saved[1], &v = saved[2], &out = saved[3], &lse = saved[4];
+    const Tensor grad = with_dense_rows(grads[0]);
+    const double scale = context->saved_data["scale"].toDouble();
+    const std::int64_t window = context->saved_data["window"].toInt();
+    const Shape shape(q, k);
+    Tensor dq = at::empty(q.sizes(), q.options()), dk = at::zeros(k.sizes(), k.options()), dv = at::zeros(v.sizes(), v.options());
+    by_dtype(q, [&](auto zero) {
+      using T = decltype(zero);
+      const T* row = lse.const_data_ptr<T>();
+      over_heads<T>(shape, [&](std::int64_t b, std::int64_t h, std::int64_t kv, T* scratch) {
+        const AttentionHead<T> head{head_of<T>(q, b, h), head_of<T>(k, b, kv), head_of<T>(v, b, kv), shape.length, shape.dim,
+                                    window, static_cast<T>(scale)};
+        attention_kernels<T>().backward(head, head_of<T>(out, b, h), head_of<T>(grad, b, h),
+                                        row + (b * shape.heads + h) * shape.length, mutable_head_of<T>(dq, b, h),
+                                        mutable_head_of<T>(dk, b, kv), mutable_head_of<T>(dv, b, kv), scratch);
+      });
+    });
+    return {dq, dk, dv, Tensor(), Tensor()};
+  }
+};
+
+}  // namespace
+
+Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, std::int64_t window) {
+  const bool ours = takes_kernels(q) && q.size(3) % kernels::kAttentionDim == 0 && q.numel() > 0;
+  return ours ? Attention::apply(q, k, v, scale, window) : composed::attention(q, k, v, scale, window);
+}
+
+Tensor visible(std::int64_t length, std::int64_t window, const torch::TensorOptions& like) {
+  const Tensor ones = torch::ones({length, length}, like.dtype(torch::kBool));
+  const Tensor causal = ones.tril();
+  return window > 0 ? causal.logical_and(ones.triu(1 - window)) : causal;
+}
+
+namespace composed {
+
+Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, std::int64_t window) {
+  const std::int64_t length = q.size(1);
+  const bool windowed = window > 0 && window < length;
+  return at::scaled_dot_product_attention(
+             q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2),
+             windowed ? std::optional<Tensor>(visible(length, window, q.options())) : std::nullopt, /*dropout_p=*/0.0,
+             /*is_causal=*/!windowed, scale, /*enable_gqa=*/q.size(2) != k.size(2))
+      .transpose(1, 2)
+      .contiguous();
+}
+
+}  // namespace composed
+
+}  // namespace scalevec::ops

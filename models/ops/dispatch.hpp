@@ -1,0 +1,23 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <stdexcept>
+
+// What our operators share.
+namespace scalevec::ops {
+
+template <class Body>
+void by_dtype(const torch::Tensor& x, const Body& body) {
+  if (x.scalar_type() == torch::kFloat64)
+    body(double{});
+  else
+    body(float{});
+}
+
+inline void refuse_double_backward() {
+  if (torch::GradMode::is_enabled())
+    throw std::logic_error("a fused operator has no gradient of its gradient; allowed: create_graph = false, or ops::composed");
+}
+
+}  // namespace scalevec::ops
