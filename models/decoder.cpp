@@ -152,7 +152,7 @@ Tensor Decoder::loss(const Tensor& tokens, std::int64_t) {
     throw std::invalid_argument("a decoder's loss needs tokens [B, T+1] with T at least 1");
   const std::int64_t length = tokens.size(1) - 1;
   const Tensor logits = forward(tokens.narrow(1, 0, length));
-  Tensor loss = at::cross_entropy_loss(logits.view({-1, options_.vocab_size}), tokens.narrow(1, 1, length).reshape({-1}));
+  Tensor loss = ops::cross_entropy(logits.view({-1, options_.vocab_size}), tokens.narrow(1, 1, length).reshape({-1}));
   if (options_.moe.balance_loss > 0.0 && balance_.defined())
     loss = loss + balance_ * (options_.moe.balance_loss / static_cast<double>(options_.layers));
   balance_ = Tensor();

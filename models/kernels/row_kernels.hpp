@@ -50,6 +50,13 @@ struct RowKernels {
   // dcolumn_j. drow, dcolumn may be null.
   void (*scale_matrix_backward)(T* g, const T* w, const T* row, const T* column, T* drow, T* dcolumn, std::int64_t d,
                                 std::int64_t begin, std::int64_t end);
+
+  // lse = log Σ_j exp(logits_j) and loss = lse − logits_target of each row of [n, d].
+  void (*cross_entropy)(const T* logits, const std::int64_t* target, T* lse, T* loss, std::int64_t d, std::int64_t begin,
+                        std::int64_t end);
+  // dlogits_j = scale·(exp(logits_j − lse) − [j = target]).
+  void (*cross_entropy_backward)(const T* logits, const std::int64_t* target, const T* lse, T scale, T* dlogits,
+                                 std::int64_t d, std::int64_t begin, std::int64_t end);
 };
 
 struct RowTable {

@@ -12,6 +12,8 @@ Tensor rms_norm(const Tensor& x, const Tensor& gamma, double eps) {
   return at::rms_norm(x, {x.size(-1)}, gamma.defined() ? std::optional<Tensor>(gamma) : std::nullopt, eps);
 }
 
+Tensor cross_entropy(const Tensor& logits, const Tensor& target) { return at::cross_entropy_loss(logits, target); }
+
 Tensor swiglu(const Tensor& gate, const Tensor& up) { return at::silu(gate) * up; }
 
 Tensor normed_swiglu(const Tensor& gate, const Tensor& up, const Tensor& gamma, double eps) {

@@ -35,7 +35,12 @@ struct Scaled {
 // is accumulated in one buffer.
 std::vector<torch::Tensor> scaled_linear(const torch::Tensor& x, const std::vector<Scaled>& maps);
 
+// Mean over rows of log Σ_j exp(logits_j) − logits_target: logits [n, d], target int64 [n] in [0, d), n ≥ 1. Saves logits, target
+// and one number per row: the log-softmax of all rows is never held. Throws std::invalid_argument for a target out of range.
+torch::Tensor cross_entropy(const torch::Tensor& logits, const torch::Tensor& target);
+
 namespace composed {
+torch::Tensor cross_entropy(const torch::Tensor& logits, const torch::Tensor& target);
 torch::Tensor rms_norm(const torch::Tensor& x, const torch::Tensor& gamma, double eps);
 torch::Tensor swiglu(const torch::Tensor& gate, const torch::Tensor& up);
 torch::Tensor normed_swiglu(const torch::Tensor& gate, const torch::Tensor& up, const torch::Tensor& gamma, double eps);

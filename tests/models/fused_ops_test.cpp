@@ -28,6 +28,8 @@ std::vector<ops::Scaled> maps_of(const Inputs& in) {
   return {{in[1], in[2], in[3], {}}, {in[4], {}, in[5], in[6]}, {in[7], in[8], {}, {}}};
 }
 
+Tensor targets_of(const Tensor& logits) { return torch::arange(logits.size(0), torch::kInt64).mul(7).remainder(logits.size(1)); }
+
 std::vector<Op> all_ops() {
   const double eps = 1e-3;
   return {
@@ -55,6 +57,8 @@ std::vector<Op> all_ops() {
       {"attention with a window and grouped heads", [](const Inputs& i) { return ops::attention(i[0], i[1], i[2], 0.3, 40); },
        [](const Inputs& i) { return ops::composed::attention(i[0], i[1], i[2], 0.3, 40); },
        {{1, 130, 4, 48}, {1, 130, 2, 48}, {1, 130, 2, 48}}},
+      {"cross entropy", [](const Inputs& i) { return ops::cross_entropy(i[0], targets_of(i[0])); },
+       [](const Inputs& i) { return ops::composed::cross_entropy(i[0], targets_of(i[0])); }, {{70, 33}}},
       {"one plain linear", [](const Inputs& i) { return ops::scaled_linear(i[0], {{i[1], {}, {}, {}}})[0]; },
        [](const Inputs& i) { return ops::composed::scaled_linear(i[0], {{i[1], {}, {}, {}}})[0]; }, {{11, 9}, {5, 9}}},
   };
@@ -157,6 +161,8 @@ TEST_CASE("silu is right to the last bits over its whole range, and NaN stays Na
 
 TEST_CASE("empty inputs, and gradients of gradients", "[ops]") {
   CHECK(ops::rms_norm(torch::zeros({0, 5}), torch::ones({5}), 1e-5).sizes() == at::IntArrayRef({0, 5}));
+  for (const std::int64_t id : {-1, 5})
+    CHECK_THROWS_AS(ops::cross_entropy(torch::zeros({1, 5}), torch::full({1}, id, torch::kInt64)), std::invalid_argument);
   const Tensor x = torch::ones({2, 4}, torch::requires_grad());
   const Tensor y = ops::rms_norm(x, {}, 1e-5).sum();
   CHECK_THROWS_AS(torch::autograd::grad({y}, {x}, {}, true, /*create_graph=*/true), std::logic_error);
