@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "scalevec/experiments/build_info.hpp"
+#include "scalevec/experiments/compare/run_lock.hpp"
 #include "scalevec/experiments/data/file_io.hpp"
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/experiments/train/checkpoint.hpp"
@@ -316,20 +317,29 @@ json policy_json(const RunConfig& config) {
 }
 
 int train(const RunConfig& config, const fs::path& out, bool resume) {
-  claim_folder(config, out, resume);
+  const auto done_already = [&] {
+    claim_folder(config, out, resume);
+    std::error_code ec;
+    if (!resume || !fs::exists(out / "summary.json", ec)) return false;
+    if (read_json_file((out / "summary.json").string()).value("status", "") != "done") return false;
+    std::printf("%s is done already\n", out.c_str());
+    return true;
+  };
+  if (done_already()) return 0;
   if (config.threads > 0) at::set_num_threads(config.threads);
-  std::error_code ec;
-  if (resume && fs::exists(out / "summary.json", ec)) {
-    const json summary = read_json_file((out / "summary.json").string());
-    if (summary.value("status", "") == "done") {
-      std::printf("%s is done already\n", out.c_str());
-      return 0;
-    }
-  }
   // Everything that can be wrong with the input is found here, before the folder exists.
   Trainer trainer(config, out);
+  std::error_code ec;
   fs::create_directories(out, ec);
   if (ec) throw UsageError(out.string() + ": cannot be made: " + ec.message());
+  // A comparison that was killed leaves cells that write their checkpoint before they end: a resume waits for them.
+  const RunLock lock(out, resume ? std::chrono::seconds(5) : std::chrono::seconds(0));
+  if (!lock.held()) {
+    std::fprintf(stderr, "scalevec: %s: %s is at work on it; left to it\n", out.c_str(), lock_holder(out).c_str());
+    return kBusyStatus;
+  }
+  // Another process may have had the lock before.
+  if (done_already()) return 0;
   install_signal_handlers();
   return trainer.run(resume);
 }
