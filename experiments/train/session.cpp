@@ -6,7 +6,6 @@
 
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/models/decoder.hpp"
-#include "scalevec/models/model_traces.hpp"
 #include "scalevec/models/toy/output_scale.hpp"
 
 namespace scalevec {
@@ -109,10 +108,10 @@ StepResult Session::step(bool trace) {
     throw Divergence{number, "", "step " + std::to_string(number) + ": the loss is not finite"};
   }
   if (trace) optimizer_->trace_next_step();
-  ModelTraces measured;
   if (trace) {
     const auto timed = phases_.scope(Phase::traces);
-    measured = ModelTraces::measure(*model_);
+    if (!model_traces_) model_traces_ = std::make_unique<ModelTraces>(*model_);
+    model_traces_->measure();
   }
   try {
     const auto timed = phases_.scope(Phase::optimizer);
@@ -126,7 +125,7 @@ StepResult Session::step(bool trace) {
     const auto timed = phases_.scope(Phase::traces);
     result.params = optimizer_->traces();
     result.groups = optimizer_->group_traces();
-    measured.merge_into(result.params);
+    model_traces_->merge_into(result.params);
   }
   ++steps_done_;
   return result;

@@ -11,6 +11,7 @@
 #include "scalevec/experiments/train/phases.hpp"
 #include "scalevec/experiments/train/run_config.hpp"
 #include "scalevec/models/model.hpp"
+#include "scalevec/models/model_traces.hpp"
 #include "scalevec/models/safetensors.hpp"
 #include "scalevec/optim/role_policy.hpp"
 
@@ -84,6 +85,7 @@ class Session {
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<BatchSource> source_;
   std::int64_t steps_done_ = 0;
+  std::unique_ptr<ModelTraces> model_traces_;  // null until a step is traced
   Phases phases_;
 };
 

@@ -50,6 +50,11 @@ struct RowKernels {
   // dcolumn_j. drow, dcolumn may be null.
   void (*scale_matrix_backward)(T* g, const T* w, const T* row, const T* column, T* drow, T* dcolumn, std::int64_t d,
                                 std::int64_t begin, std::int64_t end);
+
+  // Adds Σ_i w_ij² over rows i in [begin, end) to columns_j, in double precision.
+  void (*column_squares)(const T* w, double* columns, std::int64_t d, std::int64_t begin, std::int64_t end);
+  // rows_{i − begin} = Σ_j w_ij².
+  void (*row_squares)(const T* w, double* rows, std::int64_t d, std::int64_t begin, std::int64_t end);
 };
 
 struct RowTable {
