@@ -2,13 +2,14 @@
 """Trains the same decoder with this library and with PyTorch, checks that their losses agree for 20 steps, then lets them
 take turns and prints the ratios of their tokens per second: medians over the turns with 95 % intervals.
 
-    python bench/compare_with_pytorch.py BUILD_FOLDER [--cases a,b,c] [--rounds 9] [--threads 2] [--memory-steps N]
+    python bench/compare_with_pytorch.py BUILD_FOLDER [--cases a,b,c] [--rounds 9] [--threads 2] [--side-by-side] [--memory-steps N]
 
 BUILD_FOLDER holds bin/bench_step and bin/libbench_tuned_process.so (scripts/build.sh dev bench_step bench_tuned_process).
 Needs torch 2.11, numpy and safetensors. PyTorch runs as installed (eager, torch.compile) and with our allocator settings and
 MKL path (tuned). --memory-steps makes that many steps of the first case on both sides and prints resident memory.
 """
 import argparse
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -77,6 +78,24 @@ def check_losses(what, ours, theirs, tolerance):
     return worst
 
 
+def side_by_side(program, folder, rounds):
+    """Steps per second of two one-thread processes at once over those of one alone."""
+    path = f"{folder}/side.json"
+    pathlib.Path(path).write_text(json.dumps(config_of("a", "float32")), encoding="utf-8")
+    sides = [Side([program, path, "1"]) for _ in range(2)]
+    for side in sides:
+        side.run(5)
+    ratios = []
+    for _ in range(rounds):
+        alone = sides[0].run(10)[0]
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            both = max(seconds for seconds, _ in pool.map(lambda side: side.run(10), sides))
+        ratios.append(2 * alone / both)
+    for side in sides:
+        side.close()
+    return median_interval(ratios)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("build", type=pathlib.Path)
@@ -84,6 +103,7 @@ def main():
     parser.add_argument("--peers", default="0,1,2,3", help="which of the peers, by number")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--side-by-side", action="store_true", help="also two one-thread runs at once against one")
     parser.add_argument("--memory-steps", type=int, default=0)
     args = parser.parse_args()
     here = pathlib.Path(__file__).parent
@@ -141,6 +161,11 @@ def main():
         print("\n| case | float32 product of 2048², GFLOP/s | a step's share of it [95 %] | target | speed with traces every step [95 %] | target |")
         print("|---|---|---|---|---|---|")
         print("\n".join(shares))
+    if args.side_by_side:
+        with tempfile.TemporaryDirectory() as folder:
+            ratio, low, high = side_by_side(program, folder, args.rounds)
+        print(f"\ntwo one-thread runs at once: {ratio:.2f} [{low:.2f}, {high:.2f}] × the steps of one; target 1.9: "
+              f"{'met' if ratio >= 1.9 else 'missed'}")
     for who, before, after in memory:
         print(f"\nresident memory, {who}: {float(before):.0f} MiB, after {args.memory_steps} steps more {float(after):.0f} MiB")
 

@@ -5,62 +5,144 @@
 #include <algorithm>
 #include <cmath>
 
+#include "scalevec/models/kernels/row_kernels.hpp"
+#include "scalevec/optim/parallel/parallel.hpp"
+
 namespace scalevec {
 namespace {
 
-std::vector<double> to_doubles(const torch::Tensor& t) {
-  const torch::Tensor flat = t.detach().to(torch::kCPU, torch::kFloat64).contiguous();
+// Elements of a part: large enough for a thread to be worth starting, and at most 64 parts a matrix.
+constexpr std::int64_t kPartElements = 1 << 15;
+
+// What the kernels read in place.
+bool plain(const torch::Tensor& t) {
+  return t.device().is_cpu() && t.is_contiguous() &&
+         (t.scalar_type() == torch::kFloat32 || t.scalar_type() == torch::kFloat64);
+}
+
+void copy_to_doubles(const torch::Tensor& from, std::vector<double>& to) {
+  if (plain(from) && from.scalar_type() == torch::kFloat32) {
+    const float* data = from.const_data_ptr<float>();
+    to.assign(data, data + from.numel());
+    return;
+  }
+  const torch::Tensor flat = from.to(torch::kCPU, torch::kFloat64).contiguous();
   const double* data = flat.const_data_ptr<double>();
-  return {data, data + flat.numel()};
+  to.assign(data, data + flat.numel());
+}
+
+template <class T>
+void sum_rows(const torch::Tensor& matrix, bool by_column, std::int64_t begin, std::int64_t end, double* sums) {
+  const T* data = matrix.const_data_ptr<T>();
+  const std::int64_t d = matrix.size(1);
+  if (by_column)
+    kernels::row_kernels<T>().column_squares(data, sums, d, begin, end);
+  else
+    kernels::row_kernels<T>().row_squares(data, sums, d, begin, end);
 }
 
 }  // namespace
 
-ModelTraces ModelTraces::measure(const Model& model) {
+ModelTraces::ModelTraces(const Model& model) {
   const torch::NoGradGuard no_grad;
   const auto parameters = model.named_parameters();
-  ModelTraces traces;
-  traces.before_norm_ = model.matrices_before_norm();
+  before_norm_.insert(model.matrices_before_norm().begin(), model.matrices_before_norm().end());
   for (const ScaleLink& link : model.scale_links()) {
-    const torch::Tensor effective = link.gamma.value();
-    std::vector<double> gamma = to_doubles(effective);
-    Scale& scale = traces.scales_[link.scale];
-    torch::Tensor squares;  // ‖w_j‖², of columns or rows
-    for (const std::string& map : link.maps) {
-      torch::Tensor norms = at::linalg_vector_norm(parameters[map], 2, {0}, false, torch::kFloat64).square();
-      if (link.block > 0) norms = norms.view({effective.size(0) / link.block, -1, link.block}).sum(1).flatten();
-      squares = squares.defined() ? squares + norms : norms;
-    }
-    for (const std::string& map : link.rows) {
-      const torch::Tensor norms = at::linalg_vector_norm(parameters[map], 2, {1}, false, torch::kFloat64).square();
-      squares = squares.defined() ? squares + norms : norms;
-    }
-    if (squares.defined() && squares.numel() == effective.numel()) {
-      const std::vector<double> column_sq = to_doubles(squares);
-      scale.precond_min = scale.precond_max = gamma[0] * gamma[0];
-      scale.imbalance = 0.0;
-      for (std::size_t j = 0; j < gamma.size(); ++j) {
-        const double gamma_sq = gamma[j] * gamma[j];
-        scale.precond_min = std::min(scale.precond_min, gamma_sq);
-        scale.precond_max = std::max(scale.precond_max, gamma_sq + column_sq[j]);
-        scale.imbalance += (gamma_sq - column_sq[j]) / static_cast<double>(gamma.size());
-      }
-    }
-    scale.quantiles = quantiles(gamma, kGammaQuantiles);
+    scale_of_[link.scale] = scales_.size();
+    Scale scale;
+    scale.form = link.gamma;
+    scale.size = link.gamma.value().numel();
+    scale.block = link.block;
+    scales_.push_back(std::move(scale));
+    parts_of_.emplace_back();
+    std::int64_t spread = 0;  // columns that heads of γ share
+    for (const std::string& map : link.maps) spread = std::max(spread, parameters[map].size(1));
+    const bool fits = link.block > 0 ? spread % scales_.back().size == 0 : spread == 0 || spread == scales_.back().size;
+    if (!fits) continue;
+    for (const std::string& map : link.maps) add_parts(parameters[map], true, scales_.size() - 1);
+    for (const std::string& map : link.rows)
+      if (parameters[map].size(0) == scales_.back().size) add_parts(parameters[map], false, scales_.size() - 1);
   }
-  return traces;
+}
+
+void ModelTraces::add_parts(const torch::Tensor& matrix, bool by_column, std::size_t scale) {
+  const std::int64_t rows = matrix.size(0), d = matrix.size(1);
+  const std::int64_t elements = std::max(kPartElements, (rows * d + 63) / 64);
+  const std::int64_t step = plain(matrix) ? std::max<std::int64_t>(1, elements / std::max<std::int64_t>(1, d)) : rows;
+  for (std::int64_t begin = 0; begin < rows; begin += step) {
+    parts_of_[scale].push_back(parts_.size());
+    parts_.push_back({matrix.detach(), by_column, begin, std::min(rows, begin + step), {}});
+  }
+}
+
+void ModelTraces::sum_squares(Part& part) const {
+  if (!plain(part.matrix)) {
+    const std::int64_t along = part.by_column ? 0 : 1;
+    copy_to_doubles(at::linalg_vector_norm(part.matrix, 2, {along}, false, torch::kFloat64).square(), part.sums);
+    return;
+  }
+  part.sums.assign(static_cast<std::size_t>(part.by_column ? part.matrix.size(1) : part.end - part.begin), 0.0);
+  if (part.matrix.scalar_type() == torch::kFloat32)
+    sum_rows<float>(part.matrix, part.by_column, part.begin, part.end, part.sums.data());
+  else
+    sum_rows<double>(part.matrix, part.by_column, part.begin, part.end, part.sums.data());
+}
+
+void ModelTraces::finish(std::size_t index) {
+  Scale& scale = scales_[index];
+  const auto size = static_cast<std::size_t>(scale.size);
+  scale.squares.assign(parts_of_[index].empty() ? 0 : size, 0.0);
+  for (const std::size_t p : parts_of_[index]) {
+    const Part& part = parts_[p];
+    const std::size_t first = part.by_column ? 0 : static_cast<std::size_t>(part.begin);
+    for (std::size_t c = 0; c < part.sums.size(); ++c) {
+      std::size_t j = first + c;
+      if (scale.block > 0 && part.by_column) {
+        const auto block = static_cast<std::size_t>(scale.block), shared = part.sums.size() / size;
+        j = c / (block * shared) * block + c % block;
+      }
+      scale.squares[j] += part.sums[c];
+    }
+  }
+  if (!scale.squares.empty()) {
+    scale.precond_min = scale.precond_max = scale.gamma[0] * scale.gamma[0];
+    double sum = 0.0;
+    for (std::size_t j = 0; j < size; ++j) {
+      const double gamma_sq = scale.gamma[j] * scale.gamma[j];
+      scale.precond_min = std::min(scale.precond_min, gamma_sq);
+      scale.precond_max = std::max(scale.precond_max, gamma_sq + scale.squares[j]);
+      sum += gamma_sq - scale.squares[j];
+    }
+    scale.imbalance = sum / static_cast<double>(size);
+  }
+  scale.quantiles = quantiles(scale.gamma, kGammaQuantiles);
+}
+
+void ModelTraces::measure() {
+  const torch::NoGradGuard no_grad;
+  for (Scale& scale : scales_) copy_to_doubles(scale.form.value().detach(), scale.gamma);
+  // Only the kernels run on our threads; LibTorch has its own.
+  kernels::parallel_for(static_cast<std::int64_t>(parts_.size()), [&](std::int64_t i) {
+    Part& part = parts_[static_cast<std::size_t>(i)];
+    if (plain(part.matrix)) sum_squares(part);
+  });
+  for (Part& part : parts_)
+    if (!plain(part.matrix)) sum_squares(part);
+  kernels::parallel_for(static_cast<std::int64_t>(scales_.size()),
+                        [&](std::int64_t i) { finish(static_cast<std::size_t>(i)); });
 }
 
 void ModelTraces::merge_into(std::vector<TraceRow>& rows) const {
   for (TraceRow& row : rows) {
-    if (const auto it = scales_.find(row.name); it != scales_.end()) {
-      row.gamma_quantiles = it->second.quantiles;
-      row.precond_min = it->second.precond_min;
-      row.precond_max = it->second.precond_max;
-      row.imbalance = it->second.imbalance;
-    }
-    if (std::find(before_norm_.begin(), before_norm_.end(), row.name) != before_norm_.end() && row.param_norm > 0.0)
+    if (const auto it = scale_of_.find(row.name); it != scale_of_.end()) {
+      const Scale& scale = scales_[it->second];
+      row.gamma_quantiles = scale.quantiles;
+      row.precond_min = scale.precond_min;
+      row.precond_max = scale.precond_max;
+      row.imbalance = scale.imbalance;
+    } else if (before_norm_.contains(row.name) && row.param_norm > 0.0) {
       row.directional_lr = row.scheduled_lr / (row.method == "sgd" ? row.param_norm * row.param_norm : row.param_norm);
+    }
   }
 }
 

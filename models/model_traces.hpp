@@ -1,7 +1,9 @@
 #pragma once
 
-#include <map>
+#include <cstdint>
 #include <string>
+#include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "scalevec/models/model.hpp"
@@ -13,12 +15,16 @@ namespace scalevec {
 // measure() before it, and merge them afterwards into the rows that the optimizer made in it.
 class ModelTraces {
  public:
-  // Reads every scale vector and every matrix that reads one. Sums are double precision.
-  static ModelTraces measure(const Model& model);
+  // Keeps handles to the model's parameters: the model may train on, but not change its device or dtype.
+  explicit ModelTraces(const Model& model);
+
+  // Reads every scale vector and every matrix that reads one. Sums are double precision, the same for any thread count.
+  void measure();
 
   // Fills, in the row of each parameter concerned:
   // - of a scale γ, in the row of the parameter that is γ or holds its direction: gamma_quantiles of the γ in effect;
-  // - of a scale that maps read, with w_j the column j of all its readers stacked (or the row, of a γ behind its map, T7):
+  // - of a scale that maps read, with w_j the column j of all its readers stacked (or the row, of a γ behind its map,
+  // T7):
   //   precond_min = min_j γ_j²,
   //   precond_max = max_j (γ_j² + ‖w_j‖²), imbalance = mean_j (γ_j² − ‖w_j‖²) (T2);
   // - of a matrix before a norm: directional_lr = η/‖p‖² under "sgd" and η/‖p‖ under every other method, whose step
@@ -27,13 +33,32 @@ class ModelTraces {
 
  private:
   struct Scale {
+    ScaleVector form;
+    std::int64_t size = 0;               // of γ
+    std::int64_t block = 0;              // ScaleLink::block
+    std::vector<double> gamma, squares;  // γ_j and ‖w_j‖²; no squares where no matrix of γ's size reads it
     std::vector<double> quantiles;
     double precond_min = kNoTrace;
     double precond_max = kNoTrace;
     double imbalance = kNoTrace;
   };
-  std::map<std::string, Scale> scales_;
-  std::vector<std::string> before_norm_;
+  // Some rows of a matrix, whose squares it sums by column or by row.
+  struct Part {
+    torch::Tensor matrix;
+    bool by_column = true;
+    std::int64_t begin = 0, end = 0;
+    std::vector<double> sums;
+  };
+
+  void add_parts(const torch::Tensor& matrix, bool by_column, std::size_t scale);
+  void sum_squares(Part& part) const;
+  void finish(std::size_t scale);
+
+  std::vector<Scale> scales_;
+  std::vector<Part> parts_;
+  std::vector<std::vector<std::size_t>> parts_of_;  // by scale
+  std::unordered_map<std::string, std::size_t> scale_of_;
+  std::unordered_set<std::string> before_norm_;
 };
 
 }  // namespace scalevec

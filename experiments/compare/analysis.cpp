@@ -6,6 +6,7 @@
 #include <map>
 
 #include "scalevec/experiments/compare/record_files.hpp"
+#include "scalevec/experiments/compare/run_lock.hpp"
 #include "scalevec/experiments/errors.hpp"
 
 namespace scalevec {
@@ -25,6 +26,8 @@ CellOutcome read_outcome(const std::filesystem::path& folder) {
   if (status == "diverged") return {State::diverged, kInf, reason.empty() ? "no reason given" : reason};
   if (status == "done" && std::isfinite(loss)) return {State::done, loss, ""};
   if (status == "done") return {State::missing, kNaN, "done, but its summary has no val_loss"};
+  if (const std::string holder = lock_holder(folder); !holder.empty())
+    return {State::missing, kNaN, "running now: " + holder};
   if (!status.empty()) return {State::missing, kNaN, status + (reason.empty() ? "" : ": " + reason)};
   const std::string line = last_line(folder / "log.txt");
   return {State::missing, kNaN, line.empty() ? "unfinished" : "unfinished; last line of its log: " + line};

@@ -15,7 +15,9 @@
 #include "scalevec/experiments/compare/analysis.hpp"
 #include "scalevec/experiments/compare/record_files.hpp"
 #include "scalevec/experiments/compare/report.hpp"
+#include "scalevec/experiments/compare/run_lock.hpp"
 #include "scalevec/experiments/compare/runner.hpp"
+#include "scalevec/experiments/compare/spread.hpp"
 #include "scalevec/experiments/compare/tables.hpp"
 #include "scalevec/experiments/errors.hpp"
 
@@ -25,27 +27,10 @@ namespace {
 namespace fs = std::filesystem;
 
 struct CompareArguments {
-  std::string grid, out;
-  std::vector<std::string> sets;
-  int jobs = 1;
+  CompareCall call;
+  std::string shard, cell;
+  bool list_cells = false, collect = false;
 };
-
-std::string shell_quoted(const std::string& word) {
-  const bool plain = !word.empty() && word.find_first_not_of(
-                                          "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                                          "._-+=/,:@%") == std::string::npos;
-  if (plain) return word;
-  std::string out = "'";
-  for (const char c : word) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return out + "'";
-}
-
-std::string command_text(const CompareArguments& a) {
-  std::string text = "scalevec compare " + shell_quoted(a.grid) + " --out " + shell_quoted(a.out) + " --jobs " +
-                     std::to_string(a.jobs);
-  for (const std::string& set : a.sets) text += " --set " + shell_quoted(set);
-  return text;
-}
 
 // Finished work that a changed grid no longer names stays in the folder, but not in the report: say so.
 void note_dropped_cells(const fs::path& dir, const Grid& grid) {
@@ -60,31 +45,68 @@ void note_dropped_cells(const fs::path& dir, const Grid& grid) {
               << " are not in this one and not in its report\n";
 }
 
+// The table, what it allows to conclude, what is missing, and the report.
+void conclude(const Grid& grid, const CompareCall& call) {
+  const fs::path dir = call.out;
+  const Analysis analysis = analyse(load_comparison(dir));
+  std::cout << '\n' << text_table(analysis) << '\n';
+  for (const std::string& sentence : findings(grid, analysis)) std::cout << sentence << '\n';
+  constexpr size_t kShown = 10;
+  for (size_t i = 0; i < std::min(kShown, analysis.missing.size()); ++i)
+    std::cout << "  " << analysis.missing[i].first << ": " << analysis.missing[i].second << '\n';
+  if (analysis.missing.size() > kShown) std::cout << "  and " << analysis.missing.size() - kShown << " more\n";
+  if (!analysis.missing.empty())
+    std::cout << "a command for each: scalevec " << call_text(call) << " --list-cells\n";
+  const fs::path report = dir / "report.html";
+  write_report({dir}, report, "");
+  std::cout << "\nreport: " << report.string() << std::endl;
+}
+
+void list_cells(const CompareArguments& a, const Grid& grid, const RunnerOptions& options) {
+  const std::vector<Cell> cells = unfinished_cells(grid, a.call.out, options);
+  size_t running = 0;
+  for (const Cell& cell : cells) {
+    std::cout << cell_command(a.call, fs::current_path(), fs::read_symlink(options.program), cell) << '\n';
+    running += !lock_holder(fs::path(a.call.out) / cell.name).empty();
+  }
+  std::cout << std::flush;
+  std::cerr << grid.cells.size() - cells.size() << " of " << grid.cells.size() << " cells are finished";
+  if (running) std::cerr << ", " << running << " of the others are running now";
+  std::cerr << '\n';
+}
+
 void compare(const CompareArguments& a) {
-  const Grid grid = read_grid(a.grid, a.sets);
-  const fs::path dir = a.out;
-  if (fs::exists(dir) && !fs::is_directory(dir)) throw UsageError(a.out + ": is not a folder");
-  note_dropped_cells(dir, grid);
+  Grid grid = read_grid(a.call.grid, a.call.sets);
+  const fs::path dir = a.call.out;
+  if (fs::exists(dir) && !fs::is_directory(dir)) throw UsageError(a.call.out + ": is not a folder");
   RunnerOptions options;
-  options.jobs = a.jobs;
+  options.jobs = a.call.jobs;
   options.cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   options.terminal = isatty(STDOUT_FILENO) == 1;
   options.progress = &std::cout;
   options.manifest = grid_manifest(grid);
-  options.manifest["command"] = command_text(a);
+  options.manifest["command"] = "scalevec " + call_text(a.call);
+  if (a.list_cells) return list_cells(a, grid, options);
+  note_dropped_cells(dir, grid);
+  if (a.collect) {
+    if (!fs::is_directory(dir)) throw UsageError(a.call.out + ": is not there, so there is nothing to collect");
+    write_manifest(dir, options.manifest);
+    return conclude(grid, a.call);
+  }
+  const bool part = !a.shard.empty() || !a.cell.empty();
+  if (!a.shard.empty()) grid = shard_of(grid, parse_shard(a.shard));
+  if (!a.cell.empty()) grid = only_cell(grid, a.cell);
   const RunnerResult result = run_cells(grid, dir, options);
   if (result.skipped)
     std::cout << result.skipped << " of " << grid.cells.size() << " cells were finished before and not run again\n";
+  if (!result.busy.empty())
+    std::cout << result.busy.size() << " of " << grid.cells.size() << " cells are in other processes' hands (first: "
+              << result.busy.front() << ")\n";
   if (result.signal) {
     std::cout << "stopped by a signal; the same command continues\n" << std::flush;
     throw CLI::RuntimeError(128 + result.signal);
   }
-  const Analysis analysis = analyse(load_comparison(dir));
-  std::cout << '\n' << text_table(analysis) << '\n';
-  for (const std::string& sentence : findings(grid, analysis)) std::cout << sentence << '\n';
-  const fs::path report = dir / "report.html";
-  write_report({dir}, report, "");
-  std::cout << "\nreport: " << report.string() << std::endl;
+  if (!part) conclude(grid, a.call);
   if (result.failed.empty()) return;
   const auto& [cell, reason] = result.failed.front();
   throw RunError(std::to_string(result.failed.size()) + " of " + std::to_string(grid.cells.size()) +
@@ -96,15 +118,25 @@ void compare(const CompareArguments& a) {
 void add_compare_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("compare", "Train every cell of a grid of variants, and report what differs");
   const auto a = std::make_shared<CompareArguments>();
-  command->add_option("GRID", a->grid, "JSON: base configuration, variants, grid axes")->required();
-  command->add_option("--out", a->out, "Folder of the comparison; finished cells in it are not run again")->required();
-  command->add_option("--jobs", a->jobs, "Cells at a time; each gets its share of the cores as threads")
+  command->add_option("GRID", a->call.grid, "JSON: base configuration, variants, grid axes")->required();
+  command->add_option("--out", a->call.out, "Folder of the comparison; finished cells in it are not run again")->required();
+  command->add_option("--jobs", a->call.jobs, "Cells at a time; each gets its share of the cores as threads")
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));
-  command->add_option("--set", a->sets, "key.path=value: override in the base configuration")->allow_extra_args(false);
+  command->add_option("--set", a->call.sets, "key.path=value: override in the base configuration")->allow_extra_args(false);
+  CLI::Option* list = command->add_flag("--list-cells", a->list_cells,
+                                        "Print one shell command per unfinished cell, and run nothing");
+  CLI::Option* shard = command->add_option("--shard", a->shard, "I/N: run the I-th of N parts of the grid");
+  CLI::Option* cell = command->add_option("--cell", a->cell, "Run the one cell of this name");
+  CLI::Option* collect = command->add_flag("--collect", a->collect, "Run nothing: report what is there, name what is not");
+  for (CLI::Option* one : {list, shard, cell, collect})
+    for (CLI::Option* other : {list, shard, cell, collect})
+      if (one != other) one->excludes(other);
   command->footer(
       "Example: scalevec compare grid.json --out runs/grid --jobs 2\n"
-      "Stopped or failed cells are taken up again by the same command.");
+      "Stopped or failed cells are taken up again by the same command.\n"
+      "Over many machines: scalevec compare grid.json --out runs/grid --list-cells | parallel\n"
+      "                    scalevec compare grid.json --out runs/grid --collect");
   command->callback([a] { compare(*a); });
 }
 

@@ -4,14 +4,17 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cerrno>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <ostream>
 #include <set>
 #include <thread>
 
 #include "scalevec/experiments/compare/child_process.hpp"
 #include "scalevec/experiments/compare/record_files.hpp"
+#include "scalevec/experiments/compare/run_lock.hpp"
 #include "scalevec/experiments/data/file_io.hpp"
 #include "scalevec/experiments/errors.hpp"
 
@@ -60,11 +63,12 @@ std::vector<CellPlan> plan_cells(const Grid& grid, const fs::path& dir, size_t& 
   return pending;
 }
 
+// Made from a pattern that ends in XXXXXX; removed with what is left in it.
 class ScratchFolder {
  public:
-  ScratchFolder() {
-    std::string path = (fs::temp_directory_path() / "scalevec-check-XXXXXX").string();
-    if (!mkdtemp(path.data())) throw RunError(path + ": cannot be made");
+  explicit ScratchFolder(const fs::path& pattern) {
+    std::string path = pattern.string();
+    if (!mkdtemp(path.data())) throw RunError(path + ": cannot be made: " + std::strerror(errno));
     path_ = path;
   }
   ~ScratchFolder() {
@@ -82,7 +86,7 @@ class ScratchFolder {
 // Has the program check one configuration per variant and setting of the cells that were never started.
 void check_configurations(const std::vector<CellPlan>& pending, const RunnerOptions& options,
                           const SignalGuard& signals) {
-  const ScratchFolder scratch;
+  const ScratchFolder scratch(fs::temp_directory_path() / "scalevec-check-XXXXXX");
   std::set<std::pair<std::string, std::string>> checked;
   for (const auto& [cell, started] : pending) {
     if (started || !checked.emplace(cell->variant, cell->setting.dump()).second) continue;
@@ -107,19 +111,26 @@ void make_folder(const fs::path& folder) {
   if (error) throw RunError(folder.string() + ": cannot be made: " + error.message());
 }
 
-void write_cell(const Cell& cell, const fs::path& folder, const RunnerOptions& options) {
-  make_folder(folder);
+// Everything in it appears at once, since another process may be starting the same cell: who comes second finds a folder
+// with its cell.json and takes that.
+void write_cell(const Cell& cell, const fs::path& dir, const RunnerOptions& options) {
   json config = cell.config;
   if (!config.contains("threads")) config["threads"] = std::max(1, options.cores / options.jobs);
-  // cell.json first: a folder without it is taken for someone else's.
-  write_file(folder / "cell.json", json{{"variant", cell.variant},
-                                         {"setting", cell.setting},
-                                         {"seed", cell.seed},
-                                         {"tuning", cell.tuning},
-                                         {"hash", cell.hash}}
-                                            .dump(2) +
-                                        "\n");
+  const json identity{{"variant", cell.variant},
+                      {"setting", cell.setting},
+                      {"seed", cell.seed},
+                      {"tuning", cell.tuning},
+                      {"hash", cell.hash}};
+  make_folder((dir / cell.name).parent_path());
+  const ScratchFolder scratch(dir / ".starting-XXXXXX");
+  const fs::path folder = scratch.path() / "cell";
+  make_folder(folder);
+  write_file(folder / "cell.json", identity.dump(2) + "\n");
   write_file(folder / "config-in.json", config.dump(2) + "\n");
+  std::error_code error;
+  fs::rename(folder, dir / cell.name, error);
+  if (error && !fs::exists(dir / cell.name / "cell.json"))
+    throw RunError((dir / cell.name).string() + ": cannot be made: " + error.message());
 }
 
 std::string time_text(double seconds) {
@@ -178,6 +189,12 @@ std::string result_text(const fs::path& folder, double seconds) {
   return text;
 }
 
+// Who works on a cell that was busy a moment ago.
+std::string busy_with(const fs::path& folder) {
+  const std::string holder = lock_holder(folder);
+  return holder.empty() ? "another process" : holder;
+}
+
 struct Running {
   pid_t child;
   const Cell* cell;
@@ -195,15 +212,33 @@ struct RunningCells : std::vector<Running> {
 
 }  // namespace
 
+std::vector<Cell> unfinished_cells(const Grid& grid, const fs::path& dir, const RunnerOptions& options) {
+  size_t skipped = 0;
+  const std::vector<CellPlan> pending = plan_cells(grid, dir, skipped);
+  const SignalGuard signals;
+  check_configurations(pending, options, signals);
+  std::vector<Cell> cells;
+  for (const CellPlan& plan : pending) cells.push_back(*plan.cell);
+  return cells;
+}
+
+void write_manifest(const fs::path& dir, const json& manifest) {
+  make_folder(dir);
+  if (const auto there = read_json_if_whole(dir / "compare.json"); there && *there == manifest) return;
+  // By way of a folder of our own: other processes may be writing it at this moment.
+  const ScratchFolder scratch(dir / ".starting-XXXXXX");
+  write_file(scratch.path() / "compare.json", manifest.dump(2) + "\n");
+  std::error_code error;
+  fs::rename(scratch.path() / "compare.json", dir / "compare.json", error);
+  if (error) throw RunError((dir / "compare.json").string() + ": cannot be written: " + error.message());
+}
+
 RunnerResult run_cells(const Grid& grid, const fs::path& dir, const RunnerOptions& options) {
   RunnerResult result;
   const std::vector<CellPlan> pending = plan_cells(grid, dir, result.skipped);
   const SignalGuard signals;
   check_configurations(pending, options, signals);
-  if (!options.manifest.is_null() && !signals.first()) {
-    make_folder(dir);
-    write_file(dir / "compare.json", options.manifest.dump(2) + "\n");
-  }
+  if (!options.manifest.is_null() && !signals.first()) write_manifest(dir, options.manifest);
 
   Progress progress(options, grid.cells.size(), result.skipped);
   RunningCells running;
@@ -217,7 +252,7 @@ RunnerResult run_cells(const Grid& grid, const fs::path& dir, const RunnerOption
     while (!signals.first() && next < pending.size() && running.size() < static_cast<size_t>(options.jobs)) {
       const auto& [cell, started] = pending[next++];
       const fs::path folder = dir / cell->name;
-      if (!started || !fs::exists(folder / "config-in.json")) write_cell(*cell, folder, options);
+      if (!started) write_cell(*cell, dir, options);
       const std::vector<std::string> arguments{
           options.program.string(), "train",   (folder / "config-in.json").string(), "--out",
           folder.string(),          "--resume"};
@@ -235,6 +270,9 @@ RunnerResult run_cells(const Grid& grid, const fs::path& dir, const RunnerOption
       if (finished(folder)) {
         ++result.finished;
         progress.cell_ended(ended.cell->name, result_text(folder, seconds_since(ended.start)), false);
+      } else if (end->status == kBusyStatus) {
+        result.busy.push_back(ended.cell->name);
+        progress.cell_ended(ended.cell->name, "left to " + busy_with(folder), false);
       } else if (!signals.first()) {
         const std::string reason = reason_of(folder / "log.txt", *end);
         result.failed.emplace_back(ended.cell->name, reason);

@@ -42,8 +42,10 @@ JsonLines::~JsonLines() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-void JsonLines::append(const nlohmann::json& line) {
-  const std::string text = line.dump() + "\n";
+void JsonLines::append(const nlohmann::json& line) { append_line(line.dump()); }
+
+void JsonLines::append_line(std::string text) {
+  text += '\n';
   size_t written = 0;
   while (written < text.size()) {
     const ssize_t n = ::write(fd_, text.data() + written, text.size() - written);

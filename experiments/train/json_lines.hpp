@@ -19,6 +19,8 @@ class JsonLines {
   // One write per line, so that a reader never sees half of one unless the system stops. A number that is not finite is
   // written as null. Throws RunError, for example on a full disk.
   void append(const nlohmann::json& line);
+  // The same for a line that is text already, an object with a "step" without its line break.
+  void append_line(std::string line);
 
   // Waits until the lines are on disk.
   void sync();

@@ -1,8 +1,12 @@
 #include "scalevec/experiments/train/progress.hpp"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <cstdlib>
+#include <span>
 
 namespace scalevec {
 namespace {
@@ -17,32 +21,100 @@ std::string clock_text(double seconds) {
   return text;
 }
 
+int terminal_columns() {
+  winsize size{};
+  return ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+bool utf8_locale() {
+  for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
+    const char* value = std::getenv(name);
+    if (value && *value) {
+      const std::string text = value;
+      return text.find("UTF-8") != std::string::npos || text.find("utf8") != std::string::npos;
+    }
+  }
+  return false;
+}
+
+// The last `count` of a history, evenly thinned where it holds more.
+std::vector<double> fitted(const History& history, std::size_t count) {
+  const std::vector<double>& all = history.values();
+  if (all.size() <= count) return all;
+  std::vector<double> out;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t begin = i * all.size() / count, end = (i + 1) * all.size() / count;
+    out.push_back(history.summary(std::span(all).subspan(begin, end - begin)));
+  }
+  return out;
+}
+
 }  // namespace
 
-Progress::Progress(std::int64_t first_step, std::int64_t steps)
-    : first_step_(first_step), steps_(steps), terminal_(::isatty(STDOUT_FILENO)), start_(Clock::now()), last_(start_) {}
+std::string progress_line(const ProgressView& view) {
+  char rate[48] = "";
+  if (view.tokens_per_second > 0) std::snprintf(rate, sizeof rate, "  %.1fk tokens/s", view.tokens_per_second / 1000.0);
+  char line[200];
+  std::snprintf(line, sizeof line, "step %lld/%lld  loss %.4f  lr %.3g%s  %s left", static_cast<long long>(view.step),
+                static_cast<long long>(view.steps), view.loss, view.lr, rate, clock_text(view.seconds_left).c_str());
+  return line;
+}
 
-void Progress::update(std::int64_t step, double loss, double lr, double tokens_per_second) {
+std::string progress_screen(const ProgressView& view, const History& loss, const History& grad_norm, int columns,
+                            bool utf8) {
+  const auto width = static_cast<std::size_t>(std::max(columns, 1));
+  const std::string first = progress_line(view).substr(0, width);
+  char norm[32], slowest[48] = "";
+  std::snprintf(norm, sizeof norm, " %.3g", view.grad_norm);
+  if (view.slowest.share > 0.0)
+    std::snprintf(slowest, sizeof slowest, "  %s %.0f %%", std::string(to_string(view.slowest.phase)).c_str(),
+                  100.0 * view.slowest.share);
+  const std::string before_loss = "loss ", before_norm = "  grad norm ";
+  const std::size_t words =
+      before_loss.size() + before_norm.size() + std::string(norm).size() + std::string(slowest).size();
+  if (width < words + 8) return first;
+  const std::size_t each = (width - words) / 2;
+  return first + "\n" + before_loss + sparkline(fitted(loss, each), utf8) + before_norm +
+         sparkline(fitted(grad_norm, each), utf8) + norm + slowest;
+}
+
+Progress::Progress(std::int64_t first_step, std::int64_t steps)
+    : first_step_(first_step),
+      steps_(steps),
+      terminal_(::isatty(STDOUT_FILENO)),
+      utf8_(utf8_locale()),
+      start_(Clock::now()),
+      last_(start_) {}
+
+void Progress::update(std::int64_t step, double loss, double lr, double grad_norm, double tokens_per_second,
+                      const PhaseSeconds& phases) {
+  loss_.add(loss);
+  grad_norm_.add(grad_norm);
   const auto now = Clock::now();
   const double pause = terminal_ ? 0.2 : 10.0;
   const bool last = step == steps_;
   if (!last && std::chrono::duration<double>(now - last_).count() < pause) return;
   last_ = now;
   const double elapsed = std::chrono::duration<double>(now - start_).count();
-  const double left = elapsed / static_cast<double>(step - first_step_) * static_cast<double>(steps_ - step);
-  char rate[48] = "";
-  if (tokens_per_second > 0) std::snprintf(rate, sizeof rate, "  %.1fk tokens/s", tokens_per_second / 1000.0);
-  char line[200];
-  std::snprintf(line, sizeof line, "step %lld/%lld  loss %.4f  lr %.3g%s  %s left", static_cast<long long>(step),
-                static_cast<long long>(steps_), loss, lr, rate, clock_text(left).c_str());
-  std::printf(terminal_ ? "\r\033[K%s" : "%s\n", line);
-  open_line_ = terminal_;
+  ProgressView view{step, steps_, loss, lr, grad_norm, tokens_per_second, 0.0, slowest_phase(phases, phases_before_)};
+  view.seconds_left = elapsed / static_cast<double>(step - first_step_) * static_cast<double>(steps_ - step);
+  phases_before_ = phases;
+  if (!terminal_) {
+    std::printf("%s\n", progress_line(view).c_str());
+  } else {
+    std::string screen = progress_screen(view, loss_, grad_norm_, terminal_columns(), utf8_);
+    const std::size_t break_at = screen.find('\n');
+    if (break_at != std::string::npos) screen.replace(break_at, 1, "\033[K\n");
+    std::printf("\r%s%s\033[J", open_lines_ == 2 ? "\033[1A" : "", screen.c_str());
+    open_lines_ = break_at == std::string::npos ? 1 : 2;
+  }
   std::fflush(stdout);
 }
 
 void Progress::note(const std::string& line) {
-  std::printf("%s%s\n", open_line_ ? "\r\033[K" : "", line.c_str());
-  open_line_ = false;
+  if (open_lines_ > 0) std::printf("\r%s\033[J", open_lines_ == 2 ? "\033[1A" : "");
+  open_lines_ = 0;
+  std::printf("%s\n", line.c_str());
   std::fflush(stdout);
 }
 

@@ -1,5 +1,7 @@
 #include "scalevec/experiments/train/run_config.hpp"
 
+#include <algorithm>
+
 #include "scalevec/models/options_json.hpp"
 
 namespace scalevec {
@@ -86,6 +88,21 @@ void read_schedule(JsonReader in, RunConfig& config) {
                                  {"decay_shape", to_string(s.decay_shape)}};
 }
 
+// {"every", "traces_every", "formats"}, or the formats alone.
+void read_log(JsonReader& in, const json& root, RunConfig& config) {
+  const bool list = root.is_object() && root.contains("log") && root["log"].is_array();
+  const json wrapped = list ? json{{"formats", in.value("log")}} : json::object();
+  JsonReader log = list ? JsonReader(wrapped, "log") : in.object("log");
+  config.log_every = log.integer("every", 10, Range::at_least(1));
+  config.traces_every = log.integer("traces_every", 10, Range::at_least(0));
+  const std::vector<std::string> formats = log.strings("formats", {"jsonl"});
+  const auto given = [&](const char* word) { return std::count(formats.begin(), formats.end(), word); };
+  config.tensorboard = given("tensorboard") > 0;
+  if (given("jsonl") + given("tensorboard") != static_cast<std::ptrdiff_t>(formats.size()) || given("jsonl") == 0)
+    log.fail("formats", R"(["jsonl"] or ["jsonl", "tensorboard"]: reports and --resume read the JSONL logs)");
+  log.finish();
+}
+
 }  // namespace
 
 RunConfig read_run_config(const json& root) {
@@ -114,10 +131,7 @@ RunConfig read_run_config(const json& root) {
   c.validation_every = validation.integer("every", 0, Range::at_least(0));
   c.validation_batches = validation.integer("batches", 8, Range::at_least(1));
   validation.finish();
-  JsonReader log = in.object("log");
-  c.log_every = log.integer("every", 10, Range::at_least(1));
-  c.traces_every = log.integer("traces_every", 10, Range::at_least(0));
-  log.finish();
+  read_log(in, root, c);
   JsonReader checkpoint = in.object("checkpoint");
   c.checkpoint_every = checkpoint.integer("every", 0, Range::at_least(0));
   c.checkpoint_keep = checkpoint.integer("keep", 2, Range::at_least(1));
@@ -137,6 +151,8 @@ RunConfig read_run_config(const json& root) {
   c.resolved["optimizer"] = c.optimizer;
   c.resolved["validation"] = {{"every", c.validation_every}, {"batches", c.validation_batches}};
   c.resolved["log"] = {{"every", c.log_every}, {"traces_every", c.traces_every}};
+  // Only where it is asked for, so that runs from before there was a choice go on.
+  if (c.tensorboard) c.resolved["log"]["formats"] = {"jsonl", "tensorboard"};
   c.resolved["checkpoint"] = {{"every", c.checkpoint_every}, {"keep", c.checkpoint_keep}};
   if (root.contains("name")) c.resolved["name"] = root["name"];
   return c;

@@ -6,7 +6,6 @@
 
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/models/decoder.hpp"
-#include "scalevec/models/model_traces.hpp"
 #include "scalevec/models/toy/output_scale.hpp"
 
 namespace scalevec {
@@ -63,21 +62,29 @@ std::int64_t Session::tokens_per_step() const {
 }
 
 torch::Tensor Session::batch(std::int64_t first, std::int64_t count) {
+  const auto timed = phases_.scope(Phase::batch);
   torch::Tensor tokens = torch::empty({count, config_.sequence_length + 1}, torch::kInt64);
   source_->train_batch(steps_done_, config_.batch_size, first, count, config_.sequence_length, tokens.data_ptr<std::int64_t>());
   return tokens.to(device_);
 }
 
+torch::Tensor Session::forward(const torch::Tensor& tokens) {
+  const auto timed = phases_.scope(Phase::forward);
+  return model_->loss(tokens, steps_done_);
+}
+
 torch::Tensor Session::backward() {
   if (!source_) {
-    torch::Tensor loss = model_->loss({}, steps_done_);
+    torch::Tensor loss = forward({});
+    const auto timed = phases_.scope(Phase::backward);
     loss.backward();
     return loss.detach();
   }
   const std::int64_t rows = config_.batch_size / config_.accumulation;
   torch::Tensor total = torch::zeros({}, torch::dtype(torch::kFloat64).device(device_));
   for (std::int64_t part = 0; part < config_.accumulation; ++part) {
-    torch::Tensor loss = model_->loss(batch(part * rows, rows), steps_done_);
+    torch::Tensor loss = forward(batch(part * rows, rows));
+    const auto timed = phases_.scope(Phase::backward);
     if (config_.accumulation > 1) loss = loss / static_cast<double>(config_.accumulation);
     loss.backward();
     total += loss.detach();
@@ -101,8 +108,13 @@ StepResult Session::step(bool trace) {
     throw Divergence{number, "", "step " + std::to_string(number) + ": the loss is not finite"};
   }
   if (trace) optimizer_->trace_next_step();
-  const auto measured = trace ? ModelTraces::measure(*model_) : ModelTraces{};
+  if (trace) {
+    const auto timed = phases_.scope(Phase::traces);
+    if (!model_traces_) model_traces_ = std::make_unique<ModelTraces>(*model_);
+    model_traces_->measure();
+  }
   try {
+    const auto timed = phases_.scope(Phase::optimizer);
     optimizer_->step();
   } catch (const NonFiniteGradient& e) {
     throw Divergence{number, e.parameter, "step " + std::to_string(number) + ": " + e.what()};
@@ -110,9 +122,10 @@ StepResult Session::step(bool trace) {
   result.grad_norm = optimizer_->grad_norm();
   result.clip_factor = optimizer_->clip_factor();
   if (trace) {
+    const auto timed = phases_.scope(Phase::traces);
     result.params = optimizer_->traces();
     result.groups = optimizer_->group_traces();
-    measured.merge_into(result.params);
+    model_traces_->merge_into(result.params);
   }
   ++steps_done_;
   return result;

@@ -8,8 +8,10 @@
 #include <vector>
 
 #include "scalevec/experiments/data/batch_source.hpp"
+#include "scalevec/experiments/train/phases.hpp"
 #include "scalevec/experiments/train/run_config.hpp"
 #include "scalevec/models/model.hpp"
+#include "scalevec/models/model_traces.hpp"
 #include "scalevec/models/safetensors.hpp"
 #include "scalevec/optim/role_policy.hpp"
 
@@ -61,6 +63,8 @@ class Session {
   const RolePolicy& policy() const { return policy_; }
   const std::vector<NamedParam>& params() const { return params_; }
   torch::Device device() const { return device_; }
+  // What the steps spent their time on.
+  Phases& phases() { return phases_; }
 
   // Parameters, and optimizer state, by name.
   NamedTensors weights() const;
@@ -70,6 +74,7 @@ class Session {
 
  private:
   torch::Tensor batch(std::int64_t first, std::int64_t count);
+  torch::Tensor forward(const torch::Tensor& tokens);
   torch::Tensor backward();  // returns the step's loss
 
   const RunConfig config_;
@@ -80,6 +85,8 @@ class Session {
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<BatchSource> source_;
   std::int64_t steps_done_ = 0;
+  std::unique_ptr<ModelTraces> model_traces_;  // null until a step is traced
+  Phases phases_;
 };
 
 }  // namespace scalevec

@@ -17,6 +17,7 @@ struct Arguments {
   std::string config;
   std::vector<std::string> sets;
   std::string out;
+  std::int64_t profile = 0;
   bool resume = false;
   bool check = false;
   bool json = false;
@@ -45,6 +46,8 @@ void add_train_command(CLI::App& app, int& status) {
   command->add_option("--out", args->out, "folder of the run");
   command->add_flag("--resume", args->resume, "go on from the newest checkpoint, or start if there is none");
   command->add_flag("--check", args->check, "check configuration and data, train and write nothing");
+  command->add_option("--profile", args->profile, "write OUT/profile.json, a Chrome trace of so many steps")
+      ->check(CLI::Range(1, 10000));
   command->callback([args, &status] {
     const RunConfig config = load(*args);
     if (args->check) {
@@ -53,7 +56,7 @@ void add_train_command(CLI::App& app, int& status) {
       return;
     }
     if (args->out.empty()) throw UsageError("train: --out is missing; allowed: the folder to write the run to");
-    status = train(config, args->out, args->resume);
+    status = train(config, args->out, args->resume, args->profile);
   });
 }
 

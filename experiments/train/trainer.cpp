@@ -10,12 +10,16 @@
 #include <limits>
 
 #include "scalevec/experiments/build_info.hpp"
+#include "scalevec/experiments/compare/run_lock.hpp"
 #include "scalevec/experiments/data/file_io.hpp"
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/experiments/train/checkpoint.hpp"
 #include "scalevec/experiments/train/json_lines.hpp"
+#include "scalevec/experiments/train/profiler.hpp"
 #include "scalevec/experiments/train/progress.hpp"
+#include "scalevec/experiments/train/run_events.hpp"
 #include "scalevec/experiments/train/session.hpp"
+#include "scalevec/experiments/train/trace_line.hpp"
 #include "scalevec/optim/core/instruction_set.hpp"
 
 namespace scalevec {
@@ -30,20 +34,6 @@ volatile std::sig_atomic_t g_signal = 0;
 void note_signal(int number) {
   if (g_signal != 0) ::_exit(128 + number);
   g_signal = number;
-}
-
-json row_json(const TraceRow& row) {
-  json out = {{"name", row.name}, {"group", row.group}, {"method", row.method}, {"count", row.count}};
-  for (const TraceField& field : trace_fields())
-    if (!std::isnan(row.*field.member)) out[field.name] = row.*field.member;
-  if (!row.gamma_quantiles.empty()) out["gamma_quantiles"] = row.gamma_quantiles;
-  return out;
-}
-
-json rows_json(const std::vector<TraceRow>& rows) {
-  json out = json::array();
-  for (const TraceRow& row : rows) out.push_back(row_json(row));
-  return out;
 }
 
 json policy_json(const RunConfig& config, const Model& model, const RolePolicy& policy) {
@@ -122,8 +112,8 @@ struct Counters {
 
 class Trainer {
  public:
-  Trainer(const RunConfig& config, const fs::path& out)
-      : config_(config), out_(out), session_(config), start_(Clock::now()) {}
+  Trainer(const RunConfig& config, const fs::path& out, std::int64_t profiled_steps)
+      : config_(config), out_(out), profiled_steps_(profiled_steps), session_(config), start_(Clock::now()) {}
 
   int run(bool resume) {
     write_record_of_intent();
@@ -138,13 +128,17 @@ class Trainer {
     }
     metrics_ = std::make_unique<JsonLines>(out_ / "metrics.jsonl", from);
     traces_ = std::make_unique<JsonLines>(out_ / "traces.jsonl", from);
+    if (config_.tensorboard) events_ = std::make_unique<RunEvents>(out_ / "tensorboard", from);
+    profiler_ = std::make_unique<StepProfiler>(profiled_steps_, config_.steps - from, session_.phases(), out_ / "profile.json");
     Progress progress(from, config_.steps);
     if (from > 0) progress.note("resumed after step " + std::to_string(from));
     if (from == 0 && config_.validation_every > 0) record_validation();
     try {
       while (session_.steps_done() < config_.steps) {
         if (stop_signal() != 0) return interrupted(progress);
+        profiler_->begin_step();
         make_step(progress);
+        if (profiler_->end_step(session_.steps_done())) progress.note("profile of " + profiler_->words());
       }
     } catch (const Divergence& d) {
       return diverged(d, progress);
@@ -157,6 +151,7 @@ class Trainer {
     write_summary(summary);
     char text[80];
     std::snprintf(text, sizeof text, "validation loss %.4f", val_loss);
+    finish_profile(progress);
     progress.note("done: " + std::string(text) + ", " + out_.string());
     return 0;
   }
@@ -183,7 +178,16 @@ class Trainer {
     counters_.training_seconds += step_seconds;
     counters_.train_loss = result.loss;
     const double rate = static_cast<double>(session_.tokens_per_step()) / step_seconds;
-    if (due(config_.log_every))
+    record(number, due(config_.log_every), trace, result, rate);
+    progress.update(number, result.loss, result.lr, result.grad_norm, rate, session_.phases().seconds());
+    validated_last_ = config_.validation_every > 0 && number % config_.validation_every == 0;
+    if (validated_last_) last_val_loss_ = record_validation();
+    if (config_.checkpoint_every > 0 && number % config_.checkpoint_every == 0 && !last) checkpoint();
+  }
+
+  void record(std::int64_t number, bool log, bool trace, const StepResult& result, double rate) {
+    const auto timed = session_.phases().scope(Phase::log);
+    if (log) {
       metrics_->append({{"kind", "train"},
                         {"step", number},
                         {"tokens", number * session_.tokens_per_step()},
@@ -193,33 +197,47 @@ class Trainer {
                         {"clip_factor", result.clip_factor},
                         {"tokens_per_second", rate},
                         {"seconds", seconds_before_ + elapsed()}});
-    if (trace)
-      traces_->append({{"step", number}, {"params", rows_json(result.params)}, {"groups", rows_json(result.groups)}});
-    progress.update(number, result.loss, result.lr, rate);
-    validated_last_ = config_.validation_every > 0 && number % config_.validation_every == 0;
-    if (validated_last_) last_val_loss_ = record_validation();
-    if (config_.checkpoint_every > 0 && number % config_.checkpoint_every == 0 && !last) checkpoint();
+      if (events_)
+        events_->training(number, {result.loss, result.lr, result.grad_norm, result.clip_factor, rate});
+    }
+    if (trace) {
+      traces_->append_line(trace_line(number, result.params, result.groups));
+      if (events_) events_->traces(number, result.params, result.groups);
+    }
+  }
+
+  double validate() {
+    const auto timed = session_.phases().scope(Phase::validation);
+    return session_.validate();
   }
 
   double record_validation() {
-    const double loss = session_.validate();
+    const double loss = validate();
     counters_.best_val_loss = std::min(counters_.best_val_loss, loss);
     metrics_->append({{"kind", "val"},
                       {"step", session_.steps_done()},
                       {"tokens", session_.steps_done() * session_.tokens_per_step()},
                       {"loss", loss}});
+    if (events_) events_->validation(session_.steps_done(), loss);
     return loss;
   }
 
   void checkpoint() {
+    const auto timed = session_.phases().scope(Phase::checkpoint);
     metrics_->sync();
     traces_->sync();
     counters_.seconds = seconds_before_ + elapsed();
     write_checkpoint(out_, session_, counters_.to_json(), config_.checkpoint_keep);
   }
 
+  // A run that ends before the steps to profile are made leaves a profile of those it made.
+  void finish_profile(Progress& progress) {
+    if (profiler_->finish()) progress.note("profile of " + profiler_->words());
+  }
+
   int interrupted(Progress& progress) {
     checkpoint();
+    finish_profile(progress);
     write_summary(base_summary("interrupted"));
     progress.note("interrupted after step " + std::to_string(session_.steps_done()) + "; --resume continues " + out_.string());
     return 128 + stop_signal();
@@ -232,6 +250,7 @@ class Trainer {
     summary["diverged_at"] = d.step;
     summary["parameter"] = d.parameter;
     write_summary(summary);
+    finish_profile(progress);
     progress.note("stopped: " + d.reason);
     return 1;
   }
@@ -275,6 +294,7 @@ class Trainer {
 
   const RunConfig& config_;
   const fs::path out_;
+  const std::int64_t profiled_steps_;
   Session session_;
   Clock::time_point start_;
   double seconds_before_ = 0.0;
@@ -282,6 +302,8 @@ class Trainer {
   bool validated_last_ = false;
   double last_val_loss_ = kNoTrace;
   std::unique_ptr<JsonLines> metrics_, traces_;
+  std::unique_ptr<RunEvents> events_;  // null: not asked for
+  std::unique_ptr<StepProfiler> profiler_;
 };
 
 void claim_folder(const RunConfig& config, const fs::path& out, bool resume) {
@@ -315,21 +337,30 @@ json policy_json(const RunConfig& config) {
   return policy_json(config, *model, read_policy(config));
 }
 
-int train(const RunConfig& config, const fs::path& out, bool resume) {
-  claim_folder(config, out, resume);
+int train(const RunConfig& config, const fs::path& out, bool resume, std::int64_t profiled_steps) {
+  const auto done_already = [&] {
+    claim_folder(config, out, resume);
+    std::error_code ec;
+    if (!resume || !fs::exists(out / "summary.json", ec)) return false;
+    if (read_json_file((out / "summary.json").string()).value("status", "") != "done") return false;
+    std::printf("%s is done already\n", out.c_str());
+    return true;
+  };
+  if (done_already()) return 0;
   if (config.threads > 0) at::set_num_threads(config.threads);
-  std::error_code ec;
-  if (resume && fs::exists(out / "summary.json", ec)) {
-    const json summary = read_json_file((out / "summary.json").string());
-    if (summary.value("status", "") == "done") {
-      std::printf("%s is done already\n", out.c_str());
-      return 0;
-    }
-  }
   // Everything that can be wrong with the input is found here, before the folder exists.
-  Trainer trainer(config, out);
+  Trainer trainer(config, out, profiled_steps);
+  std::error_code ec;
   fs::create_directories(out, ec);
   if (ec) throw UsageError(out.string() + ": cannot be made: " + ec.message());
+  // A comparison that was killed leaves cells that write their checkpoint before they end: a resume waits for them.
+  const RunLock lock(out, resume ? std::chrono::seconds(5) : std::chrono::seconds(0));
+  if (!lock.held()) {
+    std::fprintf(stderr, "scalevec: %s: %s is at work on it; left to it\n", out.c_str(), lock_holder(out).c_str());
+    return kBusyStatus;
+  }
+  // Another process may have had the lock before.
+  if (done_already()) return 0;
   install_signal_handlers();
   return trainer.run(resume);
 }

@@ -57,6 +57,11 @@ struct RowKernels {
   // dlogits_j = scale·(exp(logits_j − lse) − [j = target]).
   void (*cross_entropy_backward)(const T* logits, const std::int64_t* target, const T* lse, T scale, T* dlogits,
                                  std::int64_t d, std::int64_t begin, std::int64_t end);
+
+  // Adds Σ_i w_ij² over rows i in [begin, end) to columns_j, in double precision.
+  void (*column_squares)(const T* w, double* columns, std::int64_t d, std::int64_t begin, std::int64_t end);
+  // rows_{i − begin} = Σ_j w_ij².
+  void (*row_squares)(const T* w, double* rows, std::int64_t d, std::int64_t begin, std::int64_t end);
 };
 
 struct RowTable {

@@ -1,6 +1,7 @@
 #include "scalevec/experiments/compare/runner.hpp"
 
 #include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -34,9 +35,10 @@ case "$seed" in
   14) kill -9 $$ ;;
   15) echo '{"status": "diverged", "reason": "loss at step 2"}' > "$cell/summary.json"; exit 1 ;;
   16) exit 0 ;;
+  19) echo "another process is at work on it" >&2; exit 75 ;;
   17) trap 'echo stopped > "$cell/checkpoint"; exit 143' TERM; touch "$cell/ready"; while :; do sleep 0.02; done ;;
 esac
-echo '{"status": "done", "val_loss": 1.25}' > "$cell/summary.json"
+echo '{"status": "done", "val_loss": 1.25}' > "$cell/summary.$$" && mv "$cell/summary.$$" "$cell/summary.json"
 )";
 
 struct Setup {
@@ -139,6 +141,62 @@ TEST_CASE("a configuration that the program refuses stops everything before it s
   CHECK(!fs::exists(s.scratch / "out"));
   s.options.program = s.scratch / "absent";
   CHECK(contains(message_of<ConfigError>([&] { s.run(s.grid("1")); }), "cannot be started"));
+}
+
+TEST_CASE("a cell in another process's hands is neither finished nor failed") {
+  Setup s;
+  const RunnerResult r = s.run(s.grid("19, 1"));
+  CHECK(r.finished == 1);
+  CHECK(r.failed.empty());
+  CHECK(r.busy == std::vector<std::string>{"p/seed=19"});
+  CHECK(contains(s.progress.str(), "p/seed=19: left to another process"));
+}
+
+TEST_CASE("unfinished cells are those that a run would take, and naming them writes nothing") {
+  Setup s;
+  const auto names = [&](const Grid& grid) {
+    std::vector<std::string> out;
+    for (const Cell& cell : unfinished_cells(grid, s.scratch / "out", s.options)) out.push_back(cell.name);
+    return out;
+  };
+  const Grid grid = s.grid("1, 13, 15, 2");
+  CHECK(names(grid).size() == 4);
+  CHECK(!fs::exists(s.scratch / "out"));
+  s.run(s.grid("1, 13, 15"));
+  CHECK(names(s.grid("1, 13, 15, 2")) == std::vector<std::string>{"p/seed=13", "p/seed=2"});
+  CHECK(contains(message_of<UsageError>([&] { names(s.grid("1", R"({"bad": 1})")); }), "another configuration"));
+  CHECK(contains(message_of<ConfigError>([&] { names(s.grid("7", R"({"bad": 1})")); }), "bad: unknown key"));
+}
+
+TEST_CASE("processes that start the same cells at the same moment leave whole cells and one list") {
+  Setup s;
+  s.options.jobs = 8;
+  s.options.manifest = {{"name", "g"}};
+  s.options.progress = nullptr;
+  const Grid grid = s.grid("1, 2, 3, 4, 5, 6, 7, 8");
+  std::vector<pid_t> starters;
+  for (int i = 0; i < 6; ++i) {
+    starters.push_back(fork());
+    if (starters.back() == 0) {
+      int status = 1;
+      try {
+        status = s.run(grid).failed.empty() ? 0 : 1;
+      } catch (...) {
+        status = 2;
+      }
+      _exit(status);
+    }
+  }
+  for (const pid_t starter : starters) {
+    int status = 0;
+    waitpid(starter, &status, 0);
+    CHECK(status == 0);
+  }
+  CHECK(s.run(grid).skipped == 8);
+  size_t entries = 0;
+  for ([[maybe_unused]] const auto& entry : fs::directory_iterator(s.scratch / "out")) ++entries;
+  CHECK(entries == 2);  // compare.json and p
+  CHECK(nlohmann::json::parse(s.scratch.read("out/compare.json")) == s.options.manifest);
 }
 
 TEST_CASE("a signal is passed on to the children, which are waited for") {

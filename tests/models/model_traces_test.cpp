@@ -32,6 +32,12 @@ std::vector<TraceRow> rows_of(const scalevec::Model& model, const std::string& m
   return rows;
 }
 
+void merge_traces(const scalevec::Model& model, std::vector<TraceRow>& rows) {
+  ModelTraces traces(model);
+  traces.measure();
+  traces.merge_into(rows);
+}
+
 bool near(double a, double b) { return std::abs(a - b) <= 1e-12 * std::max(1.0, std::abs(b)); }
 
 }  // namespace
@@ -53,7 +59,7 @@ TEST_CASE("preconditioner and imbalance agree with loops over the stacked column
   }
   const auto parameters = model.named_parameters();
   std::vector<TraceRow> rows = rows_of(model, "adamw", 0.01, 4.0);
-  ModelTraces::measure(model).merge_into(rows);
+  merge_traces(model, rows);
 
   const auto readers = [](const std::string& name) -> std::vector<std::string> {
     const std::string layer = name.substr(0, name.rfind("layers.", 0) == 0 ? 9 : 0);
@@ -108,6 +114,72 @@ TEST_CASE("preconditioner and imbalance agree with loops over the stacked column
   CHECK(with_readers == 2 * 2 + 1);
 }
 
+TEST_CASE("every kind of reader: branches, rows, shared heads, experts, in parts, the same bits for any thread count") {
+  for (const char* preset : {"plain", "hg", "dp", "dnp", "or"})
+    for (const int experts : {0, 3}) {
+      scalevec::DecoderOptions o;
+      o.vocab_size = 600;  // embedding and MLP are summed in several parts
+      o.width = 96;
+      o.layers = 1;
+      o.heads = 4;
+      o.kv_heads = 2;
+      o.qk_norm = true;
+      o.mlp_width = 416;
+      o.scales = scalevec::scale_preset(preset);
+      o.scales.allow_inert = true;
+      o.moe.experts = experts;
+      if (experts > 0) o.moe.top_k = 2;
+      scalevec::Decoder model(o, 1);
+      for (const auto dtype : {torch::kFloat32, torch::kFloat64}) {
+        model.to(dtype);
+        {
+          const torch::NoGradGuard no_grad;
+          for (const auto& p : model.named_parameters())
+            p.value().add_(scalevec::normal_values(p.value().sizes(), 0.3, 2, p.key()).to(dtype));
+        }
+        const auto parameters = model.named_parameters();
+        std::vector<TraceRow> rows = rows_of(model, "adamw", 0.01, 4.0), again = rows;
+        const int threads = at::get_num_threads();
+        at::set_num_threads(1);
+        merge_traces(model, rows);
+        at::set_num_threads(4);
+        merge_traces(model, again);
+        at::set_num_threads(threads);
+        std::size_t related = 0;
+        for (const scalevec::ScaleLink& link : model.scale_links()) {
+          INFO(preset << " " << experts << " " << link.scale);
+          const auto is_its = [&](const TraceRow& r) { return r.name == link.scale; };
+          const TraceRow row = *std::find_if(rows.begin(), rows.end(), is_its);
+          const TraceRow other = *std::find_if(again.begin(), again.end(), is_its);
+          CHECK(row.gamma_quantiles == other.gamma_quantiles);
+          const torch::Tensor gamma_sq = link.gamma.value().detach().to(torch::kFloat64).square();
+          torch::Tensor squares = torch::zeros_like(gamma_sq);
+          for (const std::string& map : link.maps) {
+            torch::Tensor columns = parameters[map].detach().to(torch::kFloat64).square().sum(0);
+            if (link.block > 0) {
+              // Query heads side by side share one of γ's: column (head, copy, element).
+              columns = columns.view({gamma_sq.size(0) / link.block, -1, link.block}).sum(1).flatten();
+            }
+            squares += columns;
+          }
+          for (const std::string& map : link.rows) squares += parameters[map].detach().to(torch::kFloat64).square().sum(1);
+          if (!link.folds()) {
+            CHECK(std::isnan(row.imbalance));
+            continue;
+          }
+          ++related;
+          CHECK(near(row.precond_min, gamma_sq.min().item<double>()));
+          CHECK(near(row.precond_max, (gamma_sq + squares).max().item<double>()));
+          CHECK(near(row.imbalance, (gamma_sq - squares).mean().item<double>()));
+          CHECK(row.precond_min == other.precond_min);
+          CHECK(row.precond_max == other.precond_max);
+          CHECK(row.imbalance == other.imbalance);
+        }
+        CHECK(related >= 3);
+      }
+    }
+}
+
 TEST_CASE("directional lr of matrices before a norm, by method") {
   scalevec::DecoderOptions o;
   o.vocab_size = 11;
@@ -118,7 +190,7 @@ TEST_CASE("directional lr of matrices before a norm, by method") {
   scalevec::Decoder model(o, 1);
   for (const auto& [method, expected] : {std::pair<const char*, double>{"adamw", 0.01 / 4.0}, {"sgd", 0.01 / 16.0}}) {
     std::vector<TraceRow> rows = rows_of(model, method, 0.01, 4.0);
-    ModelTraces::measure(model).merge_into(rows);
+    merge_traces(model, rows);
     for (const TraceRow& row : rows) {
       INFO(row.name);
       const bool before_norm = row.name.ends_with("attn.q.weight") || row.name.ends_with("attn.k.weight");
@@ -166,7 +238,7 @@ TEST_CASE("the toy's gradient is curvature times error plus the shared noise") {
   CHECK(scalevec::trace_group(role) == "scale.output");
   CHECK(role.site == "toy");
   std::vector<TraceRow> rows = rows_of(toy, "adamw", 0.01, 1.0);
-  ModelTraces::measure(toy).merge_into(rows);
+  merge_traces(toy, rows);
   CHECK(rows[0].gamma_quantiles.front() == gamma[0].item<double>());
   CHECK(std::isnan(rows[0].imbalance));
 }

@@ -188,3 +188,19 @@ TEST_CASE("a run that diverges says at which step and parameter, in the record a
   CHECK(summary["reason"].get<std::string>().find("step " + std::to_string(summary["diverged_at"].get<int>())) == 0);
   CHECK(!summary["parameter"].get<std::string>().empty());
 }
+
+TEST_CASE("a run that another process is at work on is left to it with status 75, and goes on undisturbed") {
+  const Folder folder;
+  const fs::path errors = folder.path / "errors", out = folder.path / "out", config = folder.path / "config.json";
+  const std::vector<std::string> call{"train", config, "--set", "steps=1000000", "--out", out, "--resume"};
+  const pid_t first = start(call, folder.path / "errors of the first");
+  REQUIRE(wait_for_lines(first, out / "metrics.jsonl", 5));
+  CHECK(finish(start(call, errors)) == 75);
+  CHECK(content(errors).find("process " + std::to_string(first) + " on ") != std::string::npos);
+  CHECK(wait_for_lines(first, out / "metrics.jsonl", lines(out / "metrics.jsonl") + 5));
+  ::kill(first, SIGTERM);
+  CHECK(finish(first) == 143);
+  std::int64_t step = 0;
+  for (const auto& line : without_times(out / "metrics.jsonl"))
+    if (line["kind"] == "train") CHECK(line["step"].get<std::int64_t>() == ++step);
+}

@@ -62,3 +62,19 @@ TEST_CASE("a toy takes no data and runs in float64") {
   with_data["data"] = {{"dir", "x"}};
   CHECK_THROWS_AS(read_run_config(with_data), ConfigError);
 }
+
+TEST_CASE("log formats: a list alone or beside the intervals; the JSONL logs always") {
+  json root = sound();
+  CHECK(!read_run_config(root).tensorboard);
+  CHECK(!read_run_config(root).resolved["log"].contains("formats"));
+  root["log"] = {"jsonl", "tensorboard"};
+  CHECK(read_run_config(root).tensorboard);
+  CHECK(read_run_config(root).log_every == 10);
+  CHECK(read_run_config(json::parse(read_run_config(root).resolved.dump())).resolved == read_run_config(root).resolved);
+  root["log"] = {{"every", 3}, {"formats", {"tensorboard", "jsonl"}}};
+  CHECK(read_run_config(root).tensorboard);
+  CHECK(read_run_config(root).log_every == 3);
+  for (const char* wrong : {R"({"log": ["tensorboard"]})", R"({"log": []})", R"({"log": {"formats": ["jsonl", "wandb"]}})"})
+    CHECK(has(error_with(wrong), "log.formats: got ["));
+  CHECK(has(error_with(R"({"log": {"evry": 1}})"), "log.evry: unknown key; did you mean \"every\"?"));
+}

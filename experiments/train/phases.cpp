@@ -1,0 +1,31 @@
+#include "scalevec/experiments/train/phases.hpp"
+
+namespace scalevec {
+
+std::string_view to_string(Phase phase) {
+  constexpr std::array<std::string_view, kPhases> names{"batch",  "forward", "backward",   "optimizer",
+                                                        "traces", "log",     "validation", "checkpoint"};
+  return names[static_cast<std::size_t>(phase)];
+}
+
+void Phases::add(const Event& event) {
+  seconds_[static_cast<std::size_t>(event.phase)] += std::chrono::duration<double>(event.end - event.begin).count();
+  if (keep_) events_.push_back(event);
+}
+
+SlowestPhase slowest_phase(const PhaseSeconds& now, const PhaseSeconds& before) {
+  SlowestPhase slowest;
+  double total = 0.0, most = 0.0;
+  for (std::size_t i = 0; i < kPhases; ++i) {
+    const double seconds = now[i] - before[i];
+    total += seconds;
+    if (seconds > most) {
+      most = seconds;
+      slowest.phase = static_cast<Phase>(i);
+    }
+  }
+  if (total > 0.0) slowest.share = most / total;
+  return slowest;
+}
+
+}  // namespace scalevec
