@@ -11,6 +11,7 @@
 
 #include "scalevec/optim/kernels/elementwise.hpp"
 #include "scalevec/optim/method_options.hpp"
+#include "scalevec/optim/state_memory.hpp"
 
 // What the optimizer asks of a method. Not installed.
 namespace scalevec {
@@ -102,7 +103,7 @@ const MethodOptions& method_options(const torch::optim::OptimizerParamGroup& gro
 
 // The method's buffers for this parameter, zero, on the CPU: laid out like it for an elementwise method, else
 // contiguous.
-std::unique_ptr<ParamState> new_state(const torch::Tensor& param, const MethodOptions& options);
+std::unique_ptr<ParamState> new_state(const torch::Tensor& param, const MethodOptions& options, StateMemory& memory);
 
 // Steps made so far; waits for the device that counts them, if any.
 std::int64_t steps_of(const ParamState& state);

@@ -233,7 +233,7 @@ Tensor Optimizer::step(LossClosure closure) {
   states.reserve(slots.size());
   for (const Slot& s : slots) {
     auto& stored = state_[s.entry->param.unsafeGetTensorImpl()];
-    if (!stored) stored = new_state(s.work, s.options());
+    if (!stored) stored = new_state(s.work, s.options(), memory_);
     states.push_back(static_cast<ParamState*>(stored.get()));
     if (states.back()->method != s.options().method())
       throw std::invalid_argument(s.entry->name + ": has state of method " + states.back()->method +

@@ -14,6 +14,7 @@
 #include "scalevec/optim/core/update_rules.hpp"
 #include "scalevec/optim/method_options.hpp"
 #include "scalevec/optim/named_param.hpp"
+#include "scalevec/optim/state_memory.hpp"
 
 namespace scalevec {
 
@@ -124,6 +125,7 @@ class Optimizer : public torch::optim::Optimizer {
   std::unordered_map<const void*, Identity> identities_;
   std::vector<const void*> checked_layout_;  // options and parameters of the groups at the last check
   std::vector<Entry> entries_;               // of that layout, in the order of the groups
+  StateMemory memory_;
   double max_norm_ = 0.0;
   bool check_finite_ = true;
   bool trace_ = false;

@@ -26,16 +26,14 @@ std::string shape_text(c10::IntArrayRef sizes) {
   return text + "]";
 }
 
-std::unique_ptr<ParamState> new_state(const Tensor& param, const MethodOptions& options) {
+std::unique_ptr<ParamState> new_state(const Tensor& param, const MethodOptions& options, StateMemory& memory) {
   auto state = std::make_unique<ParamState>();
   state->method = options.method();
   const Method& method = options.implementation();
   const auto dtype = param.scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
-  const auto settings = torch::dtype(dtype).device(torch::kCPU).requires_grad(false);
   const bool like_param = dynamic_cast<const ElementwiseMethod*>(&method) != nullptr;
   for (const BufferSpec& spec : method.state(options, param.sizes()))
-    state->buffers.push_back(like_param ? torch::zeros_like(param.detach(), settings)
-                                        : torch::zeros(spec.shape, settings));
+    state->buffers.push_back(like_param ? memory.zeros_like(param, dtype) : memory.zeros(spec.shape, dtype));
   return state;
 }
 
@@ -81,7 +79,7 @@ void Optimizer::load_named_state(const std::vector<std::pair<std::string, Tensor
       const std::string name = name_of(param, g, i);
       const auto steps = left.find(name + "/step");
       if (steps == left.end()) continue;
-      auto state = new_state(param, options);
+      auto state = new_state(param, options, memory_);
       const auto buffers = options.implementation().state(options, param.sizes());
       state->step = steps->second.item<std::int64_t>();
       left.erase(steps);
@@ -165,7 +163,7 @@ void Optimizer::load(torch::serialize::InputArchive& archive) {
       if (step < 0) continue;
       const std::string misfit = shape_error(*options, params[i].sizes(), identity(params[i]).row_blocks);
       if (!misfit.empty()) throw std::invalid_argument(where + name_of(params[i], g, i) + ": " + misfit);
-      auto state = new_state(params[i], *options);
+      auto state = new_state(params[i], *options, memory_);
       state->step = step;
       if (integer(entry, "buffers") != static_cast<std::int64_t>(state->buffers.size()))
         throw std::invalid_argument(where + name_of(params[i], g, i) + " has state of another method");
