@@ -27,7 +27,12 @@ ModelTraces ModelTraces::measure(const Model& model) {
     Scale& scale = traces.scales_[link.scale];
     torch::Tensor squares;  // ‖w_j‖², of columns or rows
     for (const std::string& map : link.maps) {
-      torch::Tensor norms = at::linalg_vector_norm(parameters[map], 2, {0}, false, torch::kFloat64).square();
+      const torch::Tensor& matrix = parameters[map];
+      const std::int64_t columns = matrix.size(1), stacked = link.block == 0 ? effective.numel() / columns : 1;
+      torch::Tensor norms = at::linalg_vector_norm(stacked > 1 ? matrix.view({stacked, -1, columns}) : matrix, 2,
+                                                   {stacked > 1 ? 1 : 0}, false, torch::kFloat64)
+                                .square()
+                                .flatten();
       if (link.block > 0) norms = norms.view({effective.size(0) / link.block, -1, link.block}).sum(1).flatten();
       squares = squares.defined() ? squares + norms : norms;
     }

@@ -6,6 +6,9 @@
 
 namespace scalevec {
 
+// "2.3456", "0.0123", and "1.234e-05" below 0.01, where four places would show little.
+std::string loss_text(double loss);
+
 // Tells a person how a run goes: one line that is rewritten on a terminal, and elsewhere a plain line at most every ten
 // seconds.
 class Progress {
