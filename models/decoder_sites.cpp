@@ -42,7 +42,9 @@ bool output_normalised(const DecoderOptions& o, const std::string& site) {
 
 std::vector<std::string> inert_magnitudes(const DecoderOptions& o) {
   std::vector<std::string> lines;
-  if (!o.scales.input.present || !has_magnitude(o.scales.input.form)) return lines;
+  // The β of e^(βa) is no magnitude that a norm divides out.
+  const ScaleForm form = o.scales.input.form;
+  if (!o.scales.input.present || !has_magnitude(form) || form == ScaleForm::exponential_product) return lines;
   const auto visit = [&](const std::string& norm, bool branches, const std::vector<std::string>& sites, bool router) {
     if (branches) {
       for (const std::string& site : sites)

@@ -20,6 +20,7 @@ struct ScaleLink {
   std::vector<std::string> maps;
   std::vector<std::string> rows;
   ScaleVector gamma;
+  // Where γ is longer than the columns, it holds one after the other the γ of as many equal blocks of rows.
   // Grouped queries: the columns are heads of `block` elements of which several share one head of γ; 0: one to one.
   std::int64_t block = 0;
   // How it comes to those matrices ("through the attention average"), or why to none; empty where they read it directly.

@@ -55,23 +55,31 @@ ModelTraces::ModelTraces(const Model& model) {
     scale.block = link.block;
     scales_.push_back(std::move(scale));
     parts_of_.emplace_back();
-    std::int64_t spread = 0;  // columns that heads of γ share
-    for (const std::string& map : link.maps) spread = std::max(spread, parameters[map].size(1));
-    const bool fits = link.block > 0 ? spread % scales_.back().size == 0 : spread == 0 || spread == scales_.back().size;
-    if (!fits) continue;
-    for (const std::string& map : link.maps) add_parts(parameters[map], true, scales_.size() - 1);
+    const std::int64_t size = scales_.back().size;
+    std::int64_t columns = 0;
+    for (const std::string& map : link.maps) columns = std::max(columns, parameters[map].size(1));
+    // Heads of γ share columns (block > 0); a γ of several times the columns is of replicas that lie one below the other.
+    const bool replicas = link.block == 0 && columns > 0 && size % columns == 0;
+    if (columns > 0 && !replicas && !(link.block > 0 && columns % size == 0)) continue;
+    for (const std::string& map : link.maps) {
+      const torch::Tensor& matrix = parameters[map];
+      const std::int64_t count = replicas ? size / columns : 1, rows = matrix.size(0) / count;
+      for (std::int64_t i = 0; i < count; ++i)
+        add_parts(matrix.narrow(0, i * rows, rows), true, scales_.size() - 1, static_cast<std::size_t>(i * columns));
+    }
     for (const std::string& map : link.rows)
-      if (parameters[map].size(0) == scales_.back().size) add_parts(parameters[map], false, scales_.size() - 1);
+      if (parameters[map].size(0) == size) add_parts(parameters[map], false, scales_.size() - 1, 0);
   }
 }
 
-void ModelTraces::add_parts(const torch::Tensor& matrix, bool by_column, std::size_t scale) {
+void ModelTraces::add_parts(const torch::Tensor& matrix, bool by_column, std::size_t scale, std::size_t first) {
   const std::int64_t rows = matrix.size(0), d = matrix.size(1);
   const std::int64_t elements = std::max(kPartElements, (rows * d + 63) / 64);
   const std::int64_t step = plain(matrix) ? std::max<std::int64_t>(1, elements / std::max<std::int64_t>(1, d)) : rows;
   for (std::int64_t begin = 0; begin < rows; begin += step) {
     parts_of_[scale].push_back(parts_.size());
-    parts_.push_back({matrix.detach(), by_column, begin, std::min(rows, begin + step), {}});
+    parts_.push_back({matrix.detach(), by_column, first + (by_column ? 0 : static_cast<std::size_t>(begin)), begin,
+                      std::min(rows, begin + step), {}});
   }
 }
 
@@ -94,9 +102,8 @@ void ModelTraces::finish(std::size_t index) {
   scale.squares.assign(parts_of_[index].empty() ? 0 : size, 0.0);
   for (const std::size_t p : parts_of_[index]) {
     const Part& part = parts_[p];
-    const std::size_t first = part.by_column ? 0 : static_cast<std::size_t>(part.begin);
     for (std::size_t c = 0; c < part.sums.size(); ++c) {
-      std::size_t j = first + c;
+      std::size_t j = part.first + c;
       if (scale.block > 0 && part.by_column) {
         const auto block = static_cast<std::size_t>(scale.block), shared = part.sums.size() / size;
         j = c / (block * shared) * block + c % block;

@@ -46,11 +46,12 @@ class ModelTraces {
   struct Part {
     torch::Tensor matrix;
     bool by_column = true;
+    std::size_t first = 0;  // element of γ that the first sum belongs to
     std::int64_t begin = 0, end = 0;
     std::vector<double> sums;
   };
 
-  void add_parts(const torch::Tensor& matrix, bool by_column, std::size_t scale);
+  void add_parts(const torch::Tensor& matrix, bool by_column, std::size_t scale, std::size_t first);
   void sum_squares(Part& part) const;
   void finish(std::size_t scale);
 

@@ -14,7 +14,7 @@ const Range kSize = Range::between(1, 1 << 30);
 const Range kSizeOrDefault = Range::between(0, 1 << 30);
 
 // Words of the JSON, in the order of the enumeration.
-const std::vector<std::string> kForms{"plain", "zero_centred", "exp", "or", "product", "er"};
+const std::vector<std::string> kForms{"plain", "zero_centred", "exp", "or", "product", "er", "exp_sum", "exp_product"};
 const std::vector<std::string> kPlacements{"input", "both", "both_normed", "output"};
 const std::vector<std::string> kExperts{"together", "each"};
 const std::vector<std::string> kNorms{"rms", "layer"};
@@ -210,16 +210,25 @@ DecoderOptions decoder_options_from_json(const std::string& text) {
   return options;
 }
 
-OutputScaleOptions read_output_scale_options(JsonReader& json) {
-  OutputScaleOptions o;
-  o.replicas = json.integer("replicas", o.replicas, kSize);
-  o.curvature = json.number("curvature", o.curvature, Range::above(0));
-  o.target = json.number("target", o.target);
-  o.sigma = json.number("sigma", o.sigma, Range::at_least(0));
-  o.initial = json.number("initial", o.initial);
-  o.seed = static_cast<std::uint64_t>(
-      json.integer("seed", static_cast<std::int64_t>(o.seed), Range::at_least(0)));
+ToyOptions read_toy_options(std::string_view type, JsonReader& json) {
+  ToyOptions o = toy_defaults(type);
+  for (const ToyField& f : toy_fields(o)) {
+    const Range range{f.low, f.high, f.low_open, false};
+    if (const auto* n = std::get_if<std::int64_t*>(&f.value)) **n = json.integer(f.key, **n, range);
+    if (const auto* x = std::get_if<double*>(&f.value)) **x = json.number(f.key, **x, range);
+    if (const auto* flag = std::get_if<bool*>(&f.value)) **flag = json.boolean(f.key, **flag);
+    if (const auto* word = std::get_if<std::string*>(&f.value)) **word = json.choice(f.key, **word, f.words);
+    if (const auto* list = std::get_if<std::vector<double>*>(&f.value)) **list = json.numbers(f.key, **list, range);
+  }
+  if (const std::string error = toy_error(o); !error.empty()) throw ConfigError(json.path(error));
   return o;
+}
+
+json json_of(const ToyOptions& options) {
+  ToyOptions copy = options;
+  json out = {{"type", toy_type(options)}};
+  for (const ToyField& f : toy_fields(copy)) std::visit([&](const auto* value) { out[std::string(f.key)] = *value; }, f.value);
+  return out;
 }
 
 }  // namespace scalevec

@@ -12,16 +12,19 @@ std::string_view to_string(ScaleForm form) {
     case ScaleForm::original: return "or";
     case ScaleForm::product: return "product";
     case ScaleForm::exponential_radial: return "er";
+    case ScaleForm::exponential_sum: return "exp_sum";
+    case ScaleForm::exponential_product: return "exp_product";
   }
   return "?";
 }
 
 bool has_magnitude(ScaleForm form) {
-  return form == ScaleForm::original || form == ScaleForm::product || form == ScaleForm::exponential_radial;
+  return form != ScaleForm::plain && form != ScaleForm::zero_centred && form != ScaleForm::exponential;
 }
 
 bool is_positive(ScaleForm form) {
-  return form == ScaleForm::exponential || form == ScaleForm::exponential_radial;
+  return form == ScaleForm::exponential || form == ScaleForm::exponential_radial ||
+         form == ScaleForm::exponential_sum || form == ScaleForm::exponential_product;
 }
 
 std::string_view to_string(ScalePlacement placement) {

@@ -13,9 +13,20 @@ namespace scalevec {
 //   original             β√d α/‖α‖            "beta" and "alpha" (OR; our reading of the paper)
 //   product              βα                   "beta" and "alpha"
 //   exponential_radial   e^b √d α/‖α‖         "log_beta" and "alpha" (ER; our reading of the paper)
-enum class ScaleForm { plain, zero_centred, exponential, original, product, exponential_radial };
+//   exponential_sum      e^(b + a)            "log_beta" and "log_alpha"
+//   exponential_product  e^(βa)               "beta" and "log_alpha"
+enum class ScaleForm {
+  plain,
+  zero_centred,
+  exponential,
+  original,
+  product,
+  exponential_radial,
+  exponential_sum,
+  exponential_product
+};
 
-// Words of the JSON: "plain", "zero_centred", "exp", "or", "product", "er".
+// Words of the JSON: "plain", "zero_centred", "exp", "or", "product", "er", "exp_sum", "exp_product".
 std::string_view to_string(ScaleForm form);
 bool has_magnitude(ScaleForm form);  // two parameters: a magnitude and a direction
 bool is_positive(ScaleForm form);    // γ > 0 whatever the parameters, so that `initial` must be

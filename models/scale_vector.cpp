@@ -26,6 +26,8 @@ torch::Tensor ScaleVector::value() const {
     case ScaleForm::original: return magnitude_ * direction();
     case ScaleForm::product: return magnitude_ * vector_;
     case ScaleForm::exponential_radial: return magnitude_.exp() * direction();
+    case ScaleForm::exponential_sum: return (magnitude_ + vector_).exp();
+    case ScaleForm::exponential_product: return (magnitude_ * vector_).exp();
   }
   return {};
 }
@@ -34,21 +36,28 @@ torch::Tensor ScaleVector::initial_vector(const GammaOptions& options, std::int6
   double value = 1.0;
   if (options.form == ScaleForm::plain) value = options.initial;
   if (options.form == ScaleForm::zero_centred) value = options.initial - 1.0;
-  if (options.form == ScaleForm::exponential) value = std::log(options.initial);
+  if (options.form == ScaleForm::exponential || options.form == ScaleForm::exponential_product)
+    value = std::log(options.initial);
+  if (options.form == ScaleForm::exponential_sum) value = 0.0;
   return torch::full({size}, value, torch::kFloat32);
 }
 
 torch::Tensor ScaleVector::initial_magnitude(const GammaOptions& options) {
   if (!has_magnitude(options.form)) return {};
-  return torch::full({1}, is_positive(options.form) ? std::log(options.initial) : options.initial, torch::kFloat32);
+  double value = is_positive(options.form) ? std::log(options.initial) : options.initial;
+  if (options.form == ScaleForm::exponential_product) value = 1.0;
+  return torch::full({1}, value, torch::kFloat32);
 }
 
 std::string ScaleVector::vector_name(ScaleForm form) {
+  if (form == ScaleForm::exponential_sum || form == ScaleForm::exponential_product) return "log_alpha";
   if (has_magnitude(form)) return "alpha";
   if (form == ScaleForm::zero_centred) return "delta";
   return form == ScaleForm::exponential ? "log_gamma" : "gamma";
 }
 
-std::string ScaleVector::magnitude_name(ScaleForm form) { return is_positive(form) ? "log_beta" : "beta"; }
+std::string ScaleVector::magnitude_name(ScaleForm form) {
+  return form == ScaleForm::exponential_radial || form == ScaleForm::exponential_sum ? "log_beta" : "beta";
+}
 
 }  // namespace scalevec

@@ -13,7 +13,7 @@ namespace scalevec {
 class ScaleVector {
  public:
   ScaleVector() = default;
-  // vector [d]: γ, δ, log γ or α. magnitude [1]: β or log β, for the forms that have one.
+  // vector [d]: γ, δ, log γ, α or log α. magnitude [1]: β or log β, for the forms that have one.
   ScaleVector(ScaleForm form, torch::Tensor vector, torch::Tensor magnitude = {});
 
   bool defined() const { return vector_.defined(); }
@@ -24,7 +24,7 @@ class ScaleVector {
   // Parameters that make every element of γ equal to `initial`, float32.
   static torch::Tensor initial_vector(const GammaOptions& options, std::int64_t size);
   static torch::Tensor initial_magnitude(const GammaOptions& options);
-  // The last part of the parameters' names: "gamma", "delta", "log_gamma", "alpha"; "beta", "log_beta".
+  // The last part of the parameters' names: "gamma", "delta", "log_gamma", "alpha", "log_alpha"; "beta", "log_beta".
   static std::string vector_name(ScaleForm form);
   static std::string magnitude_name(ScaleForm form);
 

@@ -26,6 +26,8 @@ ENTRIES = {
     "T9": ("‖w‖² → ηd/(2λ), angle √(2ηλ(1 − β₁)/(1 + β₁)) (AdamW)", "ηλ small, 1/(1 − β₂) ≪ 1/(2ηλ)", "theory/scale_invariance.hpp"),
     "P1": ("edge of stability of γw at its minimum: lr·h = 2/√(1 + 4R²)", "gradient descent, one mode", "theory/flow.hpp"),
     "P2": ("γ²(∞) > 1 exactly where R > ‖w(0)‖", "gradient flow, γ(0) = 1", "theory/input_scale_decay.hpp"),
+    "M1": ("½n²V(√π/4)(τσ/a)^1.5 √(lr/steps), a = (8/3π)/√n", "noise above the signal, n large, exact polar factor; within a factor of 2", "theory/muon.hpp"),
+    "M2": ("‖W‖² = ηn²V/(2λ), angle √(2ηλ/(nV))", "ηλ small against 1 − μ, exact polar factor", "theory/muon.hpp"),
     "T10": ("L = (2t)^−p/(2a) [γ(p, 2t) − γ(p, 2tN^−a)]; gain C t^(−2b/a)", "1 ≪ t ≪ N^a, targets below 1", "theory/spectra.hpp"),
 }
 
@@ -42,6 +44,13 @@ scalevec theory --all --out figures --jobs 2
 
 The formulas are functions of `scalevec::theory`, which needs no LibTorch (`examples/theory_app`). This page and its pictures are written
 by `scripts/theory_docs.py`.
+
+The toys train as language models do, with every optimizer and the same traces (`docs/configuration.md` has their keys):
+
+```
+scalevec plan experiments/configs/toy_t7.json --set model.scales=both_normed
+scalevec train experiments/configs/toy_muon.json --out runs/muon
+```
 
 Where simulation corrected a formula: at a learning rate that is not small, AdamW's noise pulls on an input-norm scale as a decay of
 ½cη would, which the ratio ‖w‖/γ = λ_γ/λ_w leaves out. T4's line solves the equation with that pull; the ratio is its limit for small lr.

@@ -6,6 +6,7 @@
 #include "scalevec/theory/flow.hpp"
 #include "scalevec/theory/input_scale_decay.hpp"
 #include "scalevec/theory/magnitude_direction.hpp"
+#include "scalevec/theory/muon.hpp"
 #include "scalevec/theory/output_scale_decay.hpp"
 #include "scalevec/theory/placement.hpp"
 #include "scalevec/theory/scale_invariance.hpp"

@@ -1,14 +1,16 @@
 #pragma once
 
 #include <cstdint>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "scalevec/optim/core/traces.hpp"
 
-// The toy of T5 as a LibTorch module, trained by the same trainer and optimizers as a language model.
+// Toys as LibTorch modules, trained by the same session and optimizers as a language model.
 namespace scalevec {
 
+// The toy of T5.
 struct ToyRunOptions {
   std::string method = "adamw";  // as in a policy
   double h = 1.0, target = 2.0, sigma = 1.5, gamma0 = 1.0;
@@ -26,5 +28,12 @@ struct ToyRunResult {
 };
 
 ToyRunResult run_toy_with_torch(const ToyRunOptions& options);
+
+// Any toy: its loss without noise above the minimum after a run's steps, mean over replicas; infinite if the run diverged.
+// `config` is what `scalevec train` reads (docs/configuration.md); throws ConfigError.
+double toy_excess_with_torch(const nlohmann::json& config);
+
+// Traces of its first parameter at every `every`-th step from `first` on, counted from 0. Throws RunError if the run diverged.
+std::vector<TraceRow> toy_traces_with_torch(const nlohmann::json& config, std::int64_t first, std::int64_t every);
 
 }  // namespace scalevec

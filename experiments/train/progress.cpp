@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <span>
@@ -51,12 +52,18 @@ std::vector<double> fitted(const History& history, std::size_t count) {
 
 }  // namespace
 
+std::string loss_text(double loss) {
+  char text[32];
+  std::snprintf(text, sizeof text, std::abs(loss) < 0.01 && loss != 0.0 ? "%.3e" : "%.4f", loss);
+  return text;
+}
+
 std::string progress_line(const ProgressView& view) {
   char rate[48] = "";
   if (view.tokens_per_second > 0) std::snprintf(rate, sizeof rate, "  %.1fk tokens/s", view.tokens_per_second / 1000.0);
   char line[200];
-  std::snprintf(line, sizeof line, "step %lld/%lld  loss %.4f  lr %.3g%s  %s left", static_cast<long long>(view.step),
-                static_cast<long long>(view.steps), view.loss, view.lr, rate, clock_text(view.seconds_left).c_str());
+  std::snprintf(line, sizeof line, "step %lld/%lld  loss %s  lr %.3g%s  %s left", static_cast<long long>(view.step),
+                static_cast<long long>(view.steps), loss_text(view.loss).c_str(), view.lr, rate, clock_text(view.seconds_left).c_str());
   return line;
 }
 

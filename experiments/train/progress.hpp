@@ -9,6 +9,9 @@
 
 namespace scalevec {
 
+// "2.3456", "0.0123", and "1.234e-05" below 0.01, where four places would show little.
+std::string loss_text(double loss);
+
 // What a person sees of a running training, without the terminal.
 struct ProgressView {
   std::int64_t step = 0, steps = 0;

@@ -18,20 +18,16 @@ json decoder_json(const DecoderOptions& o) {
   return out;
 }
 
-json output_scale_json(const OutputScaleOptions& o) {
-  return {{"type", "output_scale"}, {"replicas", o.replicas}, {"curvature", o.curvature},
-          {"target", o.target},     {"sigma", o.sigma},       {"initial", o.initial}};
-}
-
 void read_model(JsonReader in, RunConfig& config) {
-  const std::string type = in.choice("type", "decoder", {"decoder", "output_scale"});
+  std::vector<std::string> types = toy_types();
+  types.insert(types.begin(), "decoder");
+  const std::string type = in.choice("type", "decoder", types);
   if (type == "decoder") {
     config.decoder = read_decoder_options(in).resolved();
     config.resolved["model"] = decoder_json(*config.decoder);
   } else {
-    config.output_scale = read_output_scale_options(in);
-    config.output_scale->seed = config.seed;
-    config.resolved["model"] = output_scale_json(*config.output_scale);
+    config.toy = read_toy_options(type, in);
+    config.resolved["model"] = json_of(*config.toy);
   }
   in.finish();
 }

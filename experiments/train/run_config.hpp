@@ -7,7 +7,7 @@
 
 #include "scalevec/experiments/data/synthetic_source.hpp"
 #include "scalevec/models/decoder_options.hpp"
-#include "scalevec/models/toy/output_scale_options.hpp"
+#include "scalevec/models/toy/toy_options.hpp"
 #include "scalevec/optim/core/schedule.hpp"
 
 namespace scalevec {
@@ -26,7 +26,7 @@ struct RunConfig {
 
   // Exactly one of these; toys need no data.
   std::optional<DecoderOptions> decoder;
-  std::optional<OutputScaleOptions> output_scale;
+  std::optional<ToyOptions> toy;
 
   std::string data_dir;                       // empty: synthetic or none
   std::optional<SyntheticOptions> synthetic;

@@ -6,7 +6,7 @@
 
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/models/decoder.hpp"
-#include "scalevec/models/toy/output_scale.hpp"
+#include "scalevec/models/toy/toy.hpp"
 
 namespace scalevec {
 
@@ -15,7 +15,7 @@ std::unique_ptr<Model> make_model(const RunConfig& config, torch::Device device)
   if (config.decoder)
     model = std::make_unique<Decoder>(*config.decoder, config.seed);
   else
-    model = std::make_unique<OutputScale>(*config.output_scale);
+    model = make_toy(*config.toy, config.seed);
   model->to(device, config.dtype == "float64" ? torch::kFloat64 : torch::kFloat32);
   model->check_roles();
   return model;
@@ -133,7 +133,7 @@ StepResult Session::step(bool trace) {
 
 double Session::validate() {
   const torch::NoGradGuard no_grad;
-  if (!source_) return static_cast<const OutputScale&>(*model_).excess();
+  if (!source_) return static_cast<const Toy&>(*model_).excess();
   const std::int64_t windows = std::min(source_->validation_windows(config_.sequence_length),
                                         config_.validation_batches * config_.batch_size);
   double total = 0.0;

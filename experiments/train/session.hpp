@@ -58,6 +58,7 @@ class Session {
 
   std::int64_t steps_done() const { return steps_done_; }
   std::int64_t tokens_per_step() const;
+  const RunConfig& config() const { return config_; }
   const Model& model() const { return *model_; }
   const BatchSource* source() const { return source_.get(); }
   const RolePolicy& policy() const { return policy_; }

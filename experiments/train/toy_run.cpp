@@ -1,8 +1,11 @@
 #include "scalevec/experiments/figures/toy_run.hpp"
 
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <cmath>
 
+#include "scalevec/experiments/errors.hpp"
 #include "scalevec/experiments/train/session.hpp"
 
 namespace scalevec {
@@ -42,6 +45,45 @@ ToyRunResult run_toy_with_torch(const ToyRunOptions& o) {
   result.gamma_stderr = o.replicas > 1 ? std::sqrt(square / (n - 1.0) / n) : 0.0;
   result.final_gamma.assign(gamma, gamma + o.replicas);
   return result;
+}
+
+namespace {
+
+// A toy's tensors are too small for threads to share, and a figure may train several toys at a time.
+struct OneThread {
+  const int before = at::get_num_threads();
+  OneThread() { at::set_num_threads(1); }
+  ~OneThread() { at::set_num_threads(before); }
+};
+
+}  // namespace
+
+double toy_excess_with_torch(const nlohmann::json& config) {
+  const OneThread guard;
+  Session session(read_run_config(config));
+  try {
+    for (std::int64_t steps = session.config().steps; steps > 0; --steps) session.step(false);
+  } catch (const Divergence&) {
+    return INFINITY;
+  }
+  const double excess = session.validate();
+  return std::isnan(excess) ? INFINITY : excess;
+}
+
+std::vector<TraceRow> toy_traces_with_torch(const nlohmann::json& config, std::int64_t first, std::int64_t every) {
+  const OneThread guard;
+  Session session(read_run_config(config));
+  std::vector<TraceRow> rows;
+  try {
+    for (std::int64_t step = 0; step < session.config().steps; ++step) {
+      const bool trace = step >= first && (step - first) % every == 0;
+      StepResult made = session.step(trace);
+      if (trace) rows.push_back(std::move(made.params.at(0)));
+    }
+  } catch (const Divergence& d) {
+    throw RunError(d.reason);
+  }
+  return rows;
 }
 
 }  // namespace scalevec

@@ -149,10 +149,8 @@ class Trainer {
     json summary = base_summary("done");
     summary["val_loss"] = val_loss;
     write_summary(summary);
-    char text[80];
-    std::snprintf(text, sizeof text, "validation loss %.4f", val_loss);
     finish_profile(progress);
-    progress.note("done: " + std::string(text) + ", " + out_.string());
+    progress.note("done: validation loss " + loss_text(val_loss) + ", " + out_.string());
     return 0;
   }
 

@@ -232,6 +232,16 @@ std::vector<std::int64_t> JsonReader::integers(std::string_view key, std::vector
   return out;
 }
 
+std::vector<double> JsonReader::numbers(std::string_view key, std::vector<double> fallback, Range range) {
+  const json* v = find(key);
+  if (!v) return fallback;
+  if (v->is_number()) return {as_number(key, *v, range)};
+  if (!v->is_array()) fail(key, "a number or an array of numbers");
+  std::vector<double> out;
+  for (const json& item : *v) out.push_back(as_number(key, item, range));
+  return out;
+}
+
 JsonReader JsonReader::object(std::string_view key) {
   const json* v = find(key);
   return JsonReader(v ? *v : empty_object(), path(key));

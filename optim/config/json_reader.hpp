@@ -59,6 +59,7 @@ class JsonReader {
   std::string choice(std::string_view key, const std::vector<std::string>& allowed);  // required
   std::vector<std::string> strings(std::string_view key, std::vector<std::string> fallback);  // a string or an array
   std::vector<std::int64_t> integers(std::string_view key, std::vector<std::int64_t> fallback, Range range = {});
+  std::vector<double> numbers(std::string_view key, std::vector<double> fallback, Range range = {});
   JsonReader object(std::string_view key);                             // an absent key reads as {}
   const nlohmann::json& value(std::string_view key);                   // required, any type
   std::vector<JsonReader> objects(std::string_view key);               // an array of objects; absent reads as []

@@ -206,8 +206,7 @@ TEST_CASE("the toy's gradient is curvature times error plus the shared noise") {
   o.target = 2.5;
   o.sigma = 1.3;
   o.initial = 0.25;
-  o.seed = 12;
-  scalevec::OutputScale toy(o);
+  scalevec::OutputScale toy(o, 12);
   CHECK(!toy.needs_tokens());
   torch::Tensor gamma = toy.named_parameters()["gamma"];
   REQUIRE(gamma.scalar_type() == torch::kFloat64);

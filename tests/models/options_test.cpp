@@ -7,6 +7,7 @@
 #include "scalevec/models/decoder.hpp"
 #include "scalevec/models/options_json.hpp"
 #include "scalevec/models/toy/output_scale.hpp"
+#include "scalevec/models/toy/toy_options.hpp"
 #include "scalevec/tests/support/catch.hpp"
 
 namespace {
@@ -32,8 +33,8 @@ std::string decoder_message(const std::string& text) {
   return message_of(text, [](scalevec::JsonReader& r) { scalevec::read_decoder_options(r); });
 }
 
-std::string toy_message(const std::string& text) {
-  return message_of(text, [](scalevec::JsonReader& r) { scalevec::read_output_scale_options(r); });
+std::string toy_message(const std::string& text, const char* type = "output_scale") {
+  return message_of(text, [&](scalevec::JsonReader& r) { scalevec::read_toy_options(type, r); });
 }
 
 }  // namespace
@@ -115,12 +116,49 @@ TEST_CASE("options set in code are checked by the constructors") {
 }
 
 TEST_CASE("toy options are read and refused likewise") {
-  CHECK(toy_message(R"({"replicas": 10, "curvature": 0.5, "target": -1, "sigma": 0, "initial": 3, "seed": 4})") ==
+  CHECK(toy_message(R"({"replicas": 10, "curvature": 0.5, "target": -1, "sigma": 0, "initial": 3})") ==
         "accepted");
   CHECK(toy_message(R"({"replicas": 0})").rfind("model.replicas: got 0; allowed: an integer, [1, ", 0) == 0);
   CHECK(toy_message(R"({"curvature": 0})") == "model.curvature: got 0; allowed: a number, more than 0");
   CHECK(toy_message(R"({"sigma": -1})") == "model.sigma: got -1; allowed: a number, at least 0");
   CHECK(toy_message(R"({"target": "x"})") == "model.target: got \"x\"; allowed: a finite number");
-  CHECK(toy_message(R"({"seed": -1})") == "model.seed: got -1; allowed: an integer, at least 0");
+  CHECK(toy_message(R"({"seed": 1})").rfind("model.seed: unknown key", 0) == 0);
   CHECK(toy_message(R"({"gamma": 1})").find("model.gamma") != std::string::npos);
+  CHECK(toy_message(R"({"rows": 3, "scale": false, "init_std": 0})", "input_scale") == "accepted");
+  CHECK(toy_message(R"({"scale": 1})", "input_scale") == "model.scale: got 1; allowed: true, false");
+  CHECK(toy_message(R"({"curvatures": [1, 2, 3], "targets": [1, -1, 0], "own": true})", "branch_scales") == "accepted");
+  CHECK(toy_message(R"({"curvatures": [1, 2, 3]})", "branch_scales") ==
+        "model.targets: got 2 numbers; allowed: as many as curvatures, 3");
+  CHECK(toy_message(R"({"curvatures": [1, -2]})", "branch_scales") ==
+        "model.curvatures: got [1,-2]; allowed: a number, more than 0");
+  CHECK(toy_message(R"({"curvatures": [], "targets": []})", "branch_scales") ==
+        "model.curvatures: got []; allowed: at least one number");
+  CHECK(toy_message(R"({"scales": "dp"})", "placement") ==
+        "model.scales: got \"dp\"; allowed: none, input, both, both_normed");
+  CHECK(toy_message(R"({"spread": 0.5})", "placement") == "model.spread: got 0.5; allowed: a number, at least 1");
+  CHECK(toy_message(R"({"scales": "both_normed", "init_std": 0})", "placement") ==
+        "model.init_std: got 0; allowed: more than 0 with scales both_normed, since a norm follows W");
+  CHECK(toy_message(R"({"form": "zero_centred"})", "magnitude_direction").rfind("model.form: got \"zero_centred\"", 0) == 0);
+  CHECK(toy_message(R"({"init_std": 0})", "scale_invariant") == "model.init_std: got 0; allowed: a number, more than 0");
+  CHECK(toy_message(R"({"modes": 2.5})", "spectrum").rfind("model.modes: got 2.5; allowed: an integer", 0) == 0);
+  CHECK(toy_message(R"({"mode": 2})", "spectrum").rfind("model.mode: unknown key; did you mean \"modes\"?", 0) == 0);
+}
+
+TEST_CASE("every toy's options read back from their JSON, and are checked in code as in JSON") {
+  CHECK(scalevec::toy_types().size() == 7);
+  for (const std::string& type : scalevec::toy_types()) {
+    INFO(type);
+    const nlohmann::json written = scalevec::json_of(scalevec::toy_defaults(type));
+    CHECK(written["type"] == type);
+    scalevec::JsonReader reader(written, "model");
+    reader.string("type");
+    CHECK(scalevec::json_of(scalevec::read_toy_options(type, reader)) == written);
+    reader.finish();
+  }
+  CHECK_THROWS_AS(scalevec::toy_defaults("decoder"), std::invalid_argument);
+  CHECK(scalevec::toy_error(scalevec::InputScaleOptions{}).empty());
+  CHECK(scalevec::toy_error(scalevec::InputScaleOptions{.rows = 0}).rfind("rows: got 0; allowed: from 1 to ", 0) == 0);
+  CHECK(scalevec::toy_error(scalevec::SpectrumOptions{.a = NAN}) == "a: got nan; allowed: at least 0");
+  CHECK(scalevec::toy_error(scalevec::PlacementOptions{.scales = "dp"}) ==
+        "scales: got dp; allowed: none, input, both, both_normed");
 }

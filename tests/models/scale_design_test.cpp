@@ -56,7 +56,8 @@ std::vector<Case> designs() {
       o.moe.balance_loss = 0.1;
     });
   }
-  for (const ScaleForm form : {ScaleForm::zero_centred, ScaleForm::exponential, ScaleForm::product, ScaleForm::exponential_radial})
+  for (const ScaleForm form : {ScaleForm::zero_centred, ScaleForm::exponential, ScaleForm::product, ScaleForm::exponential_radial,
+                               ScaleForm::exponential_sum, ScaleForm::exponential_product})
     add("form " + std::string(to_string(form)), [&](auto& o) {
       o.scales.input.form = o.scales.final.form = form;
       o.scales.input.initial = 1.3;
@@ -226,7 +227,8 @@ TEST_CASE("a seed gives the same matrices under every design") {
 
 TEST_CASE("every scale starts at its initial value, and no form changes the model that it starts from") {
   for (const ScaleForm form : {ScaleForm::plain, ScaleForm::zero_centred, ScaleForm::exponential, ScaleForm::original,
-                               ScaleForm::product, ScaleForm::exponential_radial}) {
+                               ScaleForm::product, ScaleForm::exponential_radial,
+                               ScaleForm::exponential_sum, ScaleForm::exponential_product}) {
     const GammaOptions options{true, form, 1.75};
     const ScaleVector gamma(form, ScaleVector::initial_vector(options, 5), ScaleVector::initial_magnitude(options));
     INFO(std::string(to_string(form)));
@@ -266,6 +268,17 @@ TEST_CASE("the forms of a scale have theory's Jacobians") {
     const torch::Tensor unit = a / a.norm(), along = torch::outer(unit, unit);
     const torch::Tensor expected = gamma.square().sum() * (along + (identity - along) / a.square().sum());
     CHECK((jjt - expected).abs().max().item<double>() <= 1e-12);
+  }
+  {
+    const auto [jjt, a, gamma] = of(ScaleForm::exponential_sum, std::log(beta));
+    const torch::Tensor expected = torch::diag(gamma.square()) + torch::outer(gamma, gamma);
+    CHECK(((jjt - expected).abs() / (1.0 + expected)).max().item<double>() <= 1e-12);
+  }
+  {
+    const auto [jjt, a, gamma] = of(ScaleForm::exponential_product, beta);
+    const torch::Tensor inner = beta * beta * identity + torch::outer(a, a);
+    const torch::Tensor expected = torch::diag(gamma).matmul(inner).matmul(torch::diag(gamma));
+    CHECK(((jjt - expected).abs() / (1.0 + expected.abs())).max().item<double>() <= 1e-12);
   }
 }
 

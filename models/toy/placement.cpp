@@ -1,0 +1,56 @@
+#include "scalevec/models/toy/placement.hpp"
+
+#include <torch/torch.h>
+
+#include <cmath>
+
+namespace scalevec {
+
+Placement::Placement(const PlacementOptions& o, std::uint64_t seed) : QuadraticToy(o.sigma, seed), options_(o) {
+  check_toy(o);
+  const bool normed = o.scales == "both_normed";
+  const auto ones = [&](std::int64_t size) { return torch::ones({o.replicas * size}, torch::kFloat64); };
+  if (o.scales != "none")
+    v_ = add_scale("input.gamma", ones(o.columns),
+                   {.kind = ParamKind::scale,
+                    .norm_class = NormClass::input,
+                    .site = "input",
+                    .side = ScaleSide::before,
+                    .part = ScalePart::value},
+                   {"map.weight"});
+  weight_ = add_parameter("map.weight", normal_start({o.replicas * o.rows, o.columns}, o.init_std, "map.weight"),
+                          {.site = "map", .row_blocks = o.replicas});
+  if (o.scales == "both" || normed) {
+    u_ = add_parameter("output.gamma", ones(o.rows),
+                       {.kind = ParamKind::scale,
+                        .norm_class = normed ? NormClass::output : NormClass::input,
+                        .site = "output",
+                        .side = ScaleSide::after,
+                        .part = ScalePart::value});
+    ScaleLink link;
+    link.scale = "output.gamma";
+    if (!normed) link.rows = {"map.weight"};
+    link.gamma = ScaleVector(ScaleForm::plain, u_);
+    add_scale_link(link);
+  }
+  if (normed && o.replicas == 1) add_matrix_before_norm("map.weight");
+
+  torch::Tensor target = o.target == "full"
+                             ? target_draw({o.replicas, o.rows, o.columns})
+                             : target_draw({o.replicas, o.rows, 1}, ".rows") * target_draw({o.replicas, 1, o.columns}, ".columns");
+  torch::Tensor row_scale = torch::ones({o.rows, 1}, torch::kFloat64);
+  for (std::int64_t i = 0; i < o.rows && o.rows > 1; ++i)
+    row_scale[i][0] = std::pow(o.spread, static_cast<double>(i) / static_cast<double>(o.rows - 1) - 0.5);
+  set_quadratic(torch::full({}, o.curvature, torch::kFloat64), target * row_scale, o.replicas);
+}
+
+torch::Tensor Placement::theta() const {
+  torch::Tensor theta = weight_.view({options_.replicas, options_.rows, options_.columns});
+  if (v_.defined()) theta = theta * v_.view({options_.replicas, 1, options_.columns});
+  if (options_.scales == "both_normed")
+    theta = theta * (std::sqrt(static_cast<double>(options_.rows)) * theta.square().sum({1, 2}, true).rsqrt());
+  if (u_.defined()) theta = theta * u_.view({options_.replicas, options_.rows, 1});
+  return theta;
+}
+
+}  // namespace scalevec

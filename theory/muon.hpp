@@ -1,0 +1,37 @@
+#pragma once
+
+#include "scalevec/theory/scale_invariance.hpp"
+
+// Muon on an n × n matrix whose gradient is mostly noise of independent entries with standard deviation σ: its polar factor, to
+// first order in the signal. Exact orthogonalisation and Gaussian noise; n → ∞ for the mean singular value. All throw
+// std::domain_error naming the argument outside its domain. Source: ours.
+namespace scalevec {
+
+// With N the matrix that is orthogonalised, (1 − μ)g + μm for Nesterov's momentum m ← μm + (1 − μ)g, of standard deviation τσ:
+//   E polar(N + E) = aE/(τσ) by Stein's lemma, a = E‖N‖_*/(τσn²) = (8/3π)/√n;
+//   τ² = (1 − μ²)² + μ⁴(1 − μ)/(1 + μ);
+//   V = a²/τ² + (1/n − a²)(1 + 2Σ_k r_k³), the sum over all lags of an entry's autocovariance: that of its linear part, whose
+//   autocorrelation r_k sums to 1/τ², and of the rest, taken as cubic in N.
+struct MuonNoise {
+  double gain = 0.0;      // a
+  double spread = 0.0;    // τ
+  double long_run = 0.0;  // V
+};
+// n ≥ 1, momentum μ in [0, 1).
+MuonNoise muon_noise(double size, double momentum);
+
+// Expected loss ½h‖W − W*‖² at the end of `steps` steps whose learning rate falls linearly from lr to 0, noise having won over
+// the signal long before:
+//   ½n²V (√π/4) (τσ/a)^{3/2} √(lr/(h steps)),
+// which grows with √lr, so that the least lr that arrives, 2‖W* − W₀‖₂/steps, is best.
+double muon_linear_schedule_loss(double size, double momentum, double sigma, double curvature, double lr, double steps);
+
+// Variance of the error over that of the orthogonalised noise at the lr where the error stops following the schedule,
+// V/(2aτσ) √(lr τσh/(a steps)): the formula above holds where this is below 1. Beyond, Muon sees more signal than noise and its
+// steps overshoot: the loss is larger.
+double muon_error_to_noise(double size, double momentum, double sigma, double curvature, double lr, double steps);
+
+// A matrix before a norm (T9) under gradient noise alone and decoupled decay λ: ‖W‖² = ηn²V/(2λ), angle √(2ηλ/(nV)).
+Rotation muon_rotation(double size, double momentum, double lr, double weight_decay);
+
+}  // namespace scalevec
