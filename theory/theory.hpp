@@ -11,4 +11,6 @@
 #include "scalevec/theory/scale_invariance.hpp"
 #include "scalevec/theory/simulate/batch_optimizer.hpp"
 #include "scalevec/theory/simulate/output_scale.hpp"
+#include "scalevec/theory/simulate/replica_optimizer.hpp"
+#include "scalevec/theory/simulate/scaled_map.hpp"
 #include "scalevec/theory/spectra.hpp"
