@@ -146,7 +146,7 @@ class Block {
   }
 
   void step() {
-    weight_step_->step(w_.data(), grad_w_.data());
+    if (!map_.frozen) weight_step_->step(w_.data(), grad_w_.data());
     if (branches_ > 0) vectors_step_->step(vectors_.data(), vectors_grad_.data());
     if (formed()) magnitude_step_->step(magnitude_.data(), magnitude_grad_.data());
     if (map_.output) output_step_->step(u_.data(), u_grad_.data());

@@ -22,6 +22,7 @@ struct ScaledMap {
   Input input = Input::shared;
   Form form = Form::plain;
   bool output = false;  // u, one per row (DP)
+  bool frozen = false;  // W stays at initial_w: the scales alone learn
 
   std::string error() const;
 };
