@@ -53,7 +53,8 @@ by `scripts/theory_docs.py`.
 
 Where simulation corrected a formula: at a learning rate that is not small, AdamW's noise pulls on an input-norm scale as a decay of
 ½cη would, which the ratio ‖w‖/γ = λ_γ/λ_w leaves out. T4's line solves the equation with that pull; the ratio is its limit for small lr.
-And OR's advantage where the loss is flat along the magnitude ends at h_mag/h_dir = β*/√d (1/8 to 1/5 at d = 64) near the minimum only: while
+The losses stated for a cosine at λ_w = .1 (.0018 without decay on γ, .0043 with decay to 1; c = 16, η = 2e-3) depend on its length: .0022 and
+.0030 after 20,000 steps, .0014 and .0024 after 40,000; the claim, flatter but some three times the loss, holds at both. And OR's advantage where the loss is flat along the magnitude ends at h_mag/h_dir = β*/√d (1/8 to 1/5 at d = 64) near the minimum only: while
 γ points away from its target by an angle φ, the magnitude feels the other directions' curvature too, d·h_dir·sin²φ (P6).
 
 A formula is called derived where it follows from the model, and fitted where it was read off the simulation; where none is known the figure

@@ -8,6 +8,7 @@
 #include "scalevec/theory/magnitude_direction.hpp"
 #include "scalevec/theory/output_scale_decay.hpp"
 #include "scalevec/theory/placement.hpp"
+#include "scalevec/theory/reparameterisation.hpp"
 #include "scalevec/theory/scale_invariance.hpp"
 #include "scalevec/theory/simulate/batch_optimizer.hpp"
 #include "scalevec/theory/simulate/output_scale.hpp"
