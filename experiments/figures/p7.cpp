@@ -12,6 +12,7 @@ namespace {
 
 FigureResult draw(const FigureValues& v) {
   const auto d = static_cast<std::size_t>(v.whole("d"));
+  if (d % 2 != 0) throw UsageError("--set d=" + std::to_string(d) + ": allowed: an even number, half of the rows for each branch");
   const auto steps = v.whole("steps"), replicas = v.whole("replicas"), grid = v.whole("grid");
   const auto seed = static_cast<std::uint64_t>(v["seed"]);
   const std::vector<double> horizons = log_grid(0.01, 30.0, grid), noises = log_grid(0.1, 30.0, grid);
