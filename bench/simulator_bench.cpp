@@ -7,9 +7,9 @@
 #include "scalevec/theory/simulate/replica_optimizer.hpp"
 #include "scalevec/theory/simulate/scaled_map.hpp"
 
-// Our side of bench/simulator_peer.py. Reads lines "JOB REPLICAS ROWS STEPS" and answers each with the seconds that STEPS steps
-// take on one thread: job `adamw`, the update alone of ROWS parameters per replica; job `toy`, a column of ROWS weights and its
-// scale under noise, AdamW. Every replica has its own lr, decay, β₁ and β₂.
+// Our side of bench/simulator_peer.py. Reads lines "JOB REPLICAS ROWS STEPS" and answers each with the seconds that
+// STEPS steps take on one thread: job `adamw`, the update alone of ROWS parameters per replica; job `toy`, a column of
+// ROWS weights and its scale under noise, AdamW. Every replica has its own lr, decay, β₁ and β₂.
 namespace {
 
 using namespace scalevec;

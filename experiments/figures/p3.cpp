@@ -7,8 +7,8 @@
 #include "scalevec/experiments/figures/phase.hpp"
 #include "scalevec/theory/input_scale_decay.hpp"
 
-// P3: where weight decay on an input-norm scale pays, over both decays, in loss and in curvature, at constant lr and under a
-// cosine.
+// P3: where weight decay on an input-norm scale pays, over both decays, in loss and in curvature, at constant lr and
+// under a cosine.
 namespace scalevec {
 namespace {
 
@@ -73,7 +73,12 @@ Outcome predicted(const Setting& s, double decay_gamma, double decay_w) {
 }
 
 FigureResult draw(const FigureValues& v) {
-  const Setting s{static_cast<std::size_t>(v.whole("rows")), v.whole("steps"), v.whole("replicas"), v["target"], v["sigma"], v["lr"],
+  const Setting s{static_cast<std::size_t>(v.whole("rows")),
+                  v.whole("steps"),
+                  v.whole("replicas"),
+                  v["target"],
+                  v["sigma"],
+                  v["lr"],
                   static_cast<std::uint64_t>(v["seed"])};
   const std::vector<double> axis = log_grid(v["least"], v["most"], v.whole("grid"));
   std::vector<double> decays{0.0};
@@ -107,7 +112,8 @@ FigureResult draw(const FigureValues& v) {
   FigureResult result;
   result.required = 0.05;
   result.agreement = constant.share();
-  const char* titles[] = {"Final loss, constant lr", "Top curvature, constant lr", "Final loss, cosine to 0", "Top curvature, cosine to 0"};
+  const char* titles[] = {"Final loss, constant lr", "Top curvature, constant lr", "Final loss, cosine to 0",
+                          "Top curvature, cosine to 0"};
   const double limit = 3.0;
   for (int k = 0; k < 4; ++k) {
     Panel panel;
@@ -130,12 +136,18 @@ FigureResult draw(const FigureValues& v) {
   result.plot.panel_height = 440;
   char text[1500];
   std::snprintf(text, sizeof text,
-                "P3: AdamW on ½‖γw − θ*‖² with gradient noise; colour: what decay λ_γ on the scale does to the final loss and to the "
-                "largest eigenvalue h(γ² + ‖w‖²), against λ_γ = 0 at the same λ_w (red: decay on γ helps). At constant lr the closed form "
-                "of T4 (derived, green) gives both boundaries. Under a cosine the noise is gone at the end and the bias of the decay "
-                "is all that is left: λ_γ lowers the loss in %lld of %zu cells, while its effect on the curvature keeps the boundary of the "
-                "constant lr (%.3f of cells on the wrong side of it; no formula of its own is known). c = %zu, R = %g, σ = %g, lr = "
-                "%g, %lld steps, %lld replicas. Cells at constant lr on the wrong side, those within 10 %% of equal left out: %.4f of %lld.",
+                "P3: AdamW on ½‖γw − θ*‖² with gradient noise; colour: what decay λ_γ on the scale does to the final "
+                "loss and to the "
+                "largest eigenvalue h(γ² + ‖w‖²), against λ_γ = 0 at the same λ_w (red: decay on γ helps). At constant "
+                "lr the closed form "
+                "of T4 (derived, green) gives both boundaries. Under a cosine the noise is gone at the end and the "
+                "bias of the decay "
+                "is all that is left: λ_γ lowers the loss in %lld of %zu cells, while its effect on the curvature "
+                "keeps the boundary of the "
+                "constant lr (%.3f of cells on the wrong side of it; no formula of its own is known). c = %zu, R = %g, "
+                "σ = %g, lr = "
+                "%g, %lld steps, %lld replicas. Cells at constant lr on the wrong side, those within 10 %% of equal "
+                "left out: %.4f of %lld.",
                 static_cast<long long>(cosine_helps), n * n, cosine_curvature.share(), s.rows, s.target, s.sigma, s.lr,
                 static_cast<long long>(s.steps), static_cast<long long>(s.replicas), result.agreement,
                 static_cast<long long>(constant.counted));

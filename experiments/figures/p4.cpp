@@ -16,15 +16,21 @@ Branches branches_of(double h_ratio, double r_ratio) {
 
 // The largest curvature at the minimum: gradient descent is stable below 2 over it.
 double top(const Branches& b, bool own) {
-  if (own) return std::max(b.h[0] * std::sqrt(1.0 + 4.0 * b.target[0] * b.target[0]), b.h[1] * std::sqrt(1.0 + 4.0 * b.target[1] * b.target[1]));
-  const double sq = b.target[0] * b.target[0] + b.target[1] * b.target[1], gamma_sq = 0.5 * (1.0 + std::sqrt(1.0 + 4.0 * sq));
-  const double p0 = b.h[0] * (gamma_sq + b.target[0] * b.target[0] / gamma_sq), p1 = b.h[1] * (gamma_sq + b.target[1] * b.target[1] / gamma_sq);
+  if (own)
+    return std::max(b.h[0] * std::sqrt(1.0 + 4.0 * b.target[0] * b.target[0]),
+                    b.h[1] * std::sqrt(1.0 + 4.0 * b.target[1] * b.target[1]));
+  const double sq = b.target[0] * b.target[0] + b.target[1] * b.target[1],
+               gamma_sq = 0.5 * (1.0 + std::sqrt(1.0 + 4.0 * sq));
+  const double p0 = b.h[0] * (gamma_sq + b.target[0] * b.target[0] / gamma_sq),
+               p1 = b.h[1] * (gamma_sq + b.target[1] * b.target[1] / gamma_sq);
   const double cross = std::sqrt(b.h[0] * b.h[1]) * b.target[0] * b.target[1] / gamma_sq;
   return 0.5 * (p0 + p1) + std::hypot(0.5 * (p0 - p1), cross);
 }
 
-// Steps of gradient descent from γ = 1, w = `start` to `relative` of the loss, at the best of `rates` below the edge of stability.
-double best_steps(const Branches& b, bool own, double relative, double start, std::int64_t most, const std::vector<double>& rates) {
+// Steps of gradient descent from γ = 1, w = `start` to `relative` of the loss, at the best of `rates` below the edge of
+// stability.
+double best_steps(const Branches& b, bool own, double relative, double start, std::int64_t most,
+                  const std::vector<double>& rates) {
   std::vector<MapReplica> replicas;
   for (const double share : rates) {
     MapReplica r;
@@ -90,20 +96,27 @@ FigureResult draw(const FigureValues& v) {
   panel.color_label = "ln(steps with a shared γ / with own γ)";
   panel.color_limit = limit;
   panel.series = phase_diagram(h_ratios, r_ratios, clamped(measured, limit), true, true);
-  panel.series.push_back(predicted_zero(h_ratios, r_ratios, expected, true, true, "predicted: equal condition numbers"));
+  panel.series.push_back(
+      predicted_zero(h_ratios, r_ratios, expected, true, true, "predicted: equal condition numbers"));
   panel.key_position = kPhaseKey;
   result.plot.title = "P4  One scale vector for two branches, or one each (HG)";
   result.plot.panel_width = 760;
   result.plot.panel_height = 600;
   result.plot.panels = {panel};
   char text[1000];
-  std::snprintf(text, sizeof text,
-                "P4: two branches with curvatures h and targets R (geometric means 1) read one input; gradient descent from γ = 1, w = 1e-3 "
-                "to %g of the loss, each at its best learning rate (red: own scales are faster; white: neither arrives in %lld steps). "
-                "Own scales win where the larger target sits on the flatter branch and lose where it sits on the steeper one. Green: equal "
-                "condition numbers of H^½(γ²I + wwᵀ)H^½ and of h_c√(1 + 4R_c²) (derived, for the end of the runs). Correlation of the "
-                "logarithms %.3f; cells on the wrong side, those predicted within 20 %% of equal left out: %.3f of %lld.",
-                v["relative"], static_cast<long long>(v.whole("most")), correlation, result.agreement, static_cast<long long>(count.counted));
+  std::snprintf(
+      text, sizeof text,
+      "P4: two branches with curvatures h and targets R (geometric means 1) read one input; gradient descent from γ = "
+      "1, w = 1e-3 "
+      "to %g of the loss, each at its best learning rate (red: own scales are faster; white: neither arrives in %lld "
+      "steps). "
+      "Own scales win where the larger target sits on the flatter branch and lose where it sits on the steeper one. "
+      "Green: equal "
+      "condition numbers of H^½(γ²I + wwᵀ)H^½ and of h_c√(1 + 4R_c²) (derived, for the end of the runs). Correlation "
+      "of the "
+      "logarithms %.3f; cells on the wrong side, those predicted within 20 %% of equal left out: %.3f of %lld.",
+      v["relative"], static_cast<long long>(v.whole("most")), correlation, result.agreement,
+      static_cast<long long>(count.counted));
   result.caption = text;
   return result;
 }

@@ -6,8 +6,8 @@
 #include "scalevec/experiments/figures/phase.hpp"
 #include "scalevec/optim/core/random.hpp"
 
-// P5: scales on both sides of a map (DP) against the input side alone under noisy Adam, over how much the target's rows differ
-// in size and the signal-to-noise ratio.
+// P5: scales on both sides of a map (DP) against the input side alone under noisy Adam, over how much the target's rows
+// differ in size and the signal-to-noise ratio.
 namespace scalevec {
 namespace {
 
@@ -91,7 +91,8 @@ FigureResult draw(const FigureValues& v) {
     if (at_best) {
       char label[64];
       std::snprintf(label, sizeof label, "fitted: spread %.2f", boundary);
-      panel.series.push_back(line(label, {boundary, boundary}, {ratios.front(), ratios.back()}, 2, Series::Style::dashed));
+      panel.series.push_back(
+          line(label, {boundary, boundary}, {ratios.front(), ratios.back()}, 2, Series::Style::dashed));
     }
     panel.key_position = kPhaseKey;
     result.plot.panels.push_back(panel);
@@ -103,14 +104,21 @@ FigureResult draw(const FigureValues& v) {
   result.plot.panel_height = 480;
   char text[1300];
   std::snprintf(text, sizeof text,
-                "P5: Adam with a cosine on a %zu × %zu map, target rows of lognormal size, gradient noise σ = 1/(signal-to-noise ratio), "
-                "%lld steps; final loss with scales on the input side over that with both sides (red: both sides win), means of logarithms "
-                "over %lld replicas with common noise. At each one's best rate both sides win once the rows differ (up to %.0f %% "
-                "less loss) and tie on identically distributed rows (mean ln ratio %+.3f at spread 0, allowed 0.1): what the comparisons "
-                "behind T7 found. At one equal rate the two sides' larger steps cost at high signal-to-noise. No boundary is derived; dashed: "
-                "fitted, the spread beyond which both sides win at every noise, %.2f (required below 1.1). The agreement is the larger share of "
+                "P5: Adam with a cosine on a %zu × %zu map, target rows of lognormal size, gradient noise σ = "
+                "1/(signal-to-noise ratio), "
+                "%lld steps; final loss with scales on the input side over that with both sides (red: both sides win), "
+                "means of logarithms "
+                "over %lld replicas with common noise. At each one's best rate both sides win once the rows differ (up "
+                "to %.0f %% "
+                "less loss) and tie on identically distributed rows (mean ln ratio %+.3f at spread 0, allowed 0.1): "
+                "what the comparisons "
+                "behind T7 found. At one equal rate the two sides' larger steps cost at high signal-to-noise. No "
+                "boundary is derived; dashed: "
+                "fitted, the spread beyond which both sides win at every noise, %.2f (required below 1.1). The "
+                "agreement is the larger share of "
                 "its allowance.",
-                d, d, static_cast<long long>(steps), static_cast<long long>(replicas), 100.0 * -std::expm1(-most), tie, boundary);
+                d, d, static_cast<long long>(steps), static_cast<long long>(replicas), 100.0 * -std::expm1(-most), tie,
+                boundary);
   result.caption = text;
   return result;
 }

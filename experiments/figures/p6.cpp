@@ -12,8 +12,8 @@
 namespace scalevec {
 namespace {
 
-// Loss ½h_mag m² + ½h_dir‖o‖² of γ − γ*'s parts along and orthogonal to γ*, γ(0) = 1 and γ* = `length` times as long at the
-// angle `turn`. γ and α stay in the plane of γ(0) and γ*, so that two components stand for d.
+// Loss ½h_mag m² + ½h_dir‖o‖² of γ − γ*'s parts along and orthogonal to γ*, γ(0) = 1 and γ* = `length` times as long at
+// the angle `turn`. γ and α stay in the plane of γ(0) and γ*, so that two components stand for d.
 struct PlaneProblem {
   double h_mag, h_dir, d, length, turn;
 
@@ -26,8 +26,10 @@ struct PlaneProblem {
   }
 };
 
-// Steps of gradient descent to `relative` of the loss at the best of `rates` below the edge of stability at the minimum.
-double best_steps(const PlaneProblem& p, bool apart, double relative, std::int64_t most, const std::vector<double>& rates) {
+// Steps of gradient descent to `relative` of the loss at the best of `rates` below the edge of stability at the
+// minimum.
+double best_steps(const PlaneProblem& p, bool apart, double relative, std::int64_t most,
+                  const std::vector<double>& rates) {
   const Amplification end = apart ? or_amplification(p.d, p.length, p.d) : Amplification{};
   const double edge = 2.0 / std::max(p.h_mag * end.magnitude, p.h_dir * end.orthogonal);
   std::vector<SimulatedRule> rules;
@@ -83,7 +85,8 @@ FigureResult draw(const FigureValues& v) {
   for (std::size_t j = 0; j < dimensions.size(); ++j)
     for (std::size_t i = 0; i < curvatures.size(); ++i) {
       const PlaneProblem p{curvatures[i], 1.0, dimensions[j], length, v["turn"]};
-      const double plain = best_steps(p, false, v["relative"], most, shares), apart = best_steps(p, true, v["relative"], most, shares);
+      const double plain = best_steps(p, false, v["relative"], most, shares),
+                   apart = best_steps(p, true, v["relative"], most, shares);
       const double ratio = std::isinf(plain) && std::isinf(apart) ? NAN : std::log(plain / apart);
       descent[j * curvatures.size() + i] = ratio;
       const double boundary = length / std::sqrt(dimensions[j]);
@@ -138,7 +141,8 @@ FigureResult draw(const FigureValues& v) {
       const std::size_t at = j * ratios.size() + i;
       adam[0][at] = plain - unit;
       adam[1][at] = plain - exponential;
-      if (d >= 16) adam_count.add(adam[0][at], std::log(or_adam_amplification(sizes[j], ratios[i]) / std::sqrt(2.0)), 0.25);
+      if (d >= 16)
+        adam_count.add(adam[0][at], std::log(or_adam_amplification(sizes[j], ratios[i]) / std::sqrt(2.0)), 0.25);
     }
   result.agreement = worse(count.share() / 0.05, adam_count.share() / 0.15);
 
@@ -177,17 +181,26 @@ FigureResult draw(const FigureValues& v) {
   result.plot.panel_height = 470;
   char text[1900];
   std::snprintf(text, sizeof text,
-                "P6: γ = β√d α/‖α‖ (OR) or e^b √d α/‖α‖ (ER) against plain γ (red: apart is better). Left: gradient descent on a γ* %g times as long as "
-                "γ(0) and turned by %g, to %g of the loss. OR multiplies the curvature along γ by d and the other by β*², so that the condition "
-                "numbers are equal at h_mag/h_dir = β*/√d (derived, for the minimum): left of it OR wins. Before the directions agree, at an angle φ, the "
-                "magnitude feels d·h_dir·sin²φ as well, which holds OR's rate down at large d (--set turn=0.5). Cells on the wrong side, those within e^0.5 left "
-                "out: %.4f of %lld (allowed 0.05). Middle and right: Adam with a cosine, γ(0) = 1, γ* = 2 + %g n, noise σ = 1/(signal-to-noise "
-                "ratio), %lld steps, %lld replicas: separating pays while noise dominates and d is large, and its gain is gone where the signal "
-                "reaches the noise. That this happens where T8's amplification √((s² + 1)/(s² + 1/d)) has fallen to √2, s² = 1 − 2/d, is "
-                "fitted; cells of OR on the wrong side for d ≥ 16, those within 25 %% left out: %.3f of %lld (allowed 0.15). The agreement is the "
+                "P6: γ = β√d α/‖α‖ (OR) or e^b √d α/‖α‖ (ER) against plain γ (red: apart is better). Left: gradient "
+                "descent on a γ* %g times as long as "
+                "γ(0) and turned by %g, to %g of the loss. OR multiplies the curvature along γ by d and the other by "
+                "β*², so that the condition "
+                "numbers are equal at h_mag/h_dir = β*/√d (derived, for the minimum): left of it OR wins. Before the "
+                "directions agree, at an angle φ, the "
+                "magnitude feels d·h_dir·sin²φ as well, which holds OR's rate down at large d (--set turn=0.5). Cells "
+                "on the wrong side, those within e^0.5 left "
+                "out: %.4f of %lld (allowed 0.05). Middle and right: Adam with a cosine, γ(0) = 1, γ* = 2 + %g n, "
+                "noise σ = 1/(signal-to-noise "
+                "ratio), %lld steps, %lld replicas: separating pays while noise dominates and d is large, and its gain "
+                "is gone where the signal "
+                "reaches the noise. That this happens where T8's amplification √((s² + 1)/(s² + 1/d)) has fallen to "
+                "√2, s² = 1 − 2/d, is "
+                "fitted; cells of OR on the wrong side for d ≥ 16, those within 25 %% left out: %.3f of %lld (allowed "
+                "0.15). The agreement is the "
                 "larger share of its allowance.",
-                length, v["turn"], v["relative"], count.share(), static_cast<long long>(count.counted), v["unequal"], static_cast<long long>(steps),
-                static_cast<long long>(replicas), adam_count.share(), static_cast<long long>(adam_count.counted));
+                length, v["turn"], v["relative"], count.share(), static_cast<long long>(count.counted), v["unequal"],
+                static_cast<long long>(steps), static_cast<long long>(replicas), adam_count.share(),
+                static_cast<long long>(adam_count.counted));
   result.caption = text;
   return result;
 }

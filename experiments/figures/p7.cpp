@@ -6,13 +6,15 @@
 #include "scalevec/experiments/figures/phase.hpp"
 #include "scalevec/optim/core/random.hpp"
 
-// P7: all designs together (own scales per branch, both sides, magnitude apart) over the run's length in decay times and the noise.
+// P7: all designs together (own scales per branch, both sides, magnitude apart) over the run's length in decay times
+// and the noise.
 namespace scalevec {
 namespace {
 
 FigureResult draw(const FigureValues& v) {
   const auto d = static_cast<std::size_t>(v.whole("d"));
-  if (d % 2 != 0) throw UsageError("--set d=" + std::to_string(d) + ": allowed: an even number, half of the rows for each branch");
+  if (d % 2 != 0)
+    throw UsageError("--set d=" + std::to_string(d) + ": allowed: an even number, half of the rows for each branch");
   const auto steps = v.whole("steps"), replicas = v.whole("replicas"), grid = v.whole("grid");
   const auto seed = static_cast<std::uint64_t>(v["seed"]);
   const std::vector<double> horizons = log_grid(0.01, 30.0, grid), noises = log_grid(0.1, 30.0, grid);
@@ -68,7 +70,8 @@ FigureResult draw(const FigureValues& v) {
       undecayed[j * n + i] = usual - best(all, false);
       decayed[j * n + i] = usual - best(all, true);
     }
-  // Where decay on every scale stops paying: one horizon for all noise below the signal, cells within 3 % of equal left out.
+  // Where decay on every scale stops paying: one horizon for all noise below the signal, cells within 3 % of equal left
+  // out.
   double boundary = NAN;
   std::int64_t fewest = 1 << 30, counted = 0;
   for (std::size_t cut = 0; cut + 1 < n; ++cut) {
@@ -88,8 +91,10 @@ FigureResult draw(const FigureValues& v) {
   result.required = 0.15;
   result.agreement = static_cast<double>(fewest) / static_cast<double>(counted);
   const double limit = 0.6;
-  const char* titles[] = {"A scale vector at all", "All designs, decay on W alone", "All designs, decay on W and every scale"};
-  const char* labels[] = {"ln(final loss, none / plain γ)", "ln(final loss, plain γ / all)", "ln(final loss, plain γ / all)"};
+  const char* titles[] = {"A scale vector at all", "All designs, decay on W alone",
+                          "All designs, decay on W and every scale"};
+  const char* labels[] = {"ln(final loss, none / plain γ)", "ln(final loss, plain γ / all)",
+                          "ln(final loss, plain γ / all)"};
   const std::vector<double>* values[] = {&removed, &undecayed, &decayed};
   for (int k = 0; k < 3; ++k) {
     Panel panel;
@@ -109,7 +114,8 @@ FigureResult draw(const FigureValues& v) {
     result.plot.panels.push_back(panel);
   }
   const auto share = [&](const std::vector<double>& x) {
-    return static_cast<double>(std::count_if(x.begin(), x.end(), [](double r) { return r > 0.0; })) / static_cast<double>(x.size());
+    return static_cast<double>(std::count_if(x.begin(), x.end(), [](double r) { return r > 0.0; })) /
+           static_cast<double>(x.size());
   };
   result.plot.title = "P7  All designs together";
   result.plot.columns = 3;
@@ -117,15 +123,21 @@ FigureResult draw(const FigureValues& v) {
   result.plot.panel_height = 470;
   char text[1500];
   std::snprintf(text, sizeof text,
-                "P7: AdamW with a cosine on a %zu × %zu map of two branches, rows and columns of the target lognormal (spread %g), decay λ scaled so "
-                "that ληT is the horizon, %lld steps, %lld replicas with common noise, each design at its best learning rate (red: the "
+                "P7: AdamW with a cosine on a %zu × %zu map of two branches, rows and columns of the target lognormal "
+                "(spread %g), decay λ scaled so "
+                "that ληT is the horizon, %lld steps, %lld replicas with common noise, each design at its best "
+                "learning rate (red: the "
                 "additional scales win). Left: one plain γ against none, ahead in %.0f %% of the cells. "
-                "Middle and right: own scales per branch, both sides and OR together against plain γ (its γ not decayed): with decay on W alone they "
-                "are ahead in %.0f %% of the cells, with decay on every scale as well in %.0f %%, only while the decay has no time to act: the bias of P3's "
-                "lower left panel. No boundary is derived; dashed: fitted, one horizon for noise below the signal; above it there is "
+                "Middle and right: own scales per branch, both sides and OR together against plain γ (its γ not "
+                "decayed): with decay on W alone they "
+                "are ahead in %.0f %% of the cells, with decay on every scale as well in %.0f %%, only while the decay "
+                "has no time to act: the bias of P3's "
+                "lower left panel. No boundary is derived; dashed: fitted, one horizon for noise below the signal; "
+                "above it there is "
                 "none. Cells there on the wrong side, those within 3 %% of equal left out: %.3f of %lld.",
-                d, d, v["spread"], static_cast<long long>(steps), static_cast<long long>(replicas), 100.0 * share(removed),
-                100.0 * share(undecayed), 100.0 * share(decayed), result.agreement, static_cast<long long>(counted));
+                d, d, v["spread"], static_cast<long long>(steps), static_cast<long long>(replicas),
+                100.0 * share(removed), 100.0 * share(undecayed), 100.0 * share(decayed), result.agreement,
+                static_cast<long long>(counted));
   result.caption = text;
   return result;
 }

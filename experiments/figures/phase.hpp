@@ -9,14 +9,15 @@
 #include "scalevec/experiments/figures/series.hpp"
 #include "scalevec/theory/simulate/scaled_map.hpp"
 
-// What the phase diagrams share: the measure of a design over a grid of learning rates, and how far a boundary is right.
+// What the phase diagrams share: the measure of a design over a grid of learning rates, and how far a boundary is
+// right.
 namespace scalevec {
 
 // Below the panel: cells fill the panel itself.
 inline constexpr const char* kPhaseKey = "outside bottom center horizontal";
 
-// Mean logarithm of the final loss by learning rate, over replicas that differ in noise and, as `make(lr, replica)` says, in
-// their problem. A design that diverges in one replica has an infinite one.
+// Mean logarithm of the final loss by learning rate, over replicas that differ in noise and, as `make(lr, replica)`
+// says, in their problem. A design that diverges in one replica has an infinite one.
 template <class Make>
 std::vector<double> mean_log_losses(const ScaledMap& map, const std::vector<double>& rates, std::int64_t replicas,
                                     const MapOptions& options, const Make& make) {
@@ -53,8 +54,8 @@ inline std::vector<double> clamped(std::vector<double> values, double limit) {
 }
 
 // The line along which a predicted field is 0, drawn over the measured one.
-inline Series predicted_zero(const std::vector<double>& xs, const std::vector<double>& ys, const std::vector<double>& field,
-                             bool log_x, bool log_y, const std::string& label) {
+inline Series predicted_zero(const std::vector<double>& xs, const std::vector<double>& ys,
+                             const std::vector<double>& field, bool log_x, bool log_y, const std::string& label) {
   Series line = phase_diagram(xs, ys, field, log_x, log_y)[1];
   line.label = label;
   line.color = 2;

@@ -23,8 +23,12 @@ double off(double got, const Wide& expected) {
 
 class Draw {
  public:
-  double size(double from, double to) { return std::pow(10.0, std::uniform_real_distribution<double>(from, to)(random_)); }
-  double either(double from, double to) { return (std::uniform_int_distribution<int>(0, 1)(random_) ? 1.0 : -1.0) * size(from, to); }
+  double size(double from, double to) {
+    return std::pow(10.0, std::uniform_real_distribution<double>(from, to)(random_));
+  }
+  double either(double from, double to) {
+    return (std::uniform_int_distribution<int>(0, 1)(random_) ? 1.0 : -1.0) * size(from, to);
+  }
 
  private:
   std::mt19937_64 random_{11};
@@ -66,18 +70,20 @@ TEST_CASE("times of the flow keep 12 digits where the states' differences do", "
 TEST_CASE("elementary forms keep 12 digits over their whole domain", "[extremes]") {
   Draw draw;
   for (int i = 0; i < 4000; ++i) {
-    const double target = draw.size(-5, 5), d = draw.size(0, 10), s = draw.size(-5, 5), lr = draw.size(-6, 0), decay = draw.size(-6, 2),
-                 beta = 1.0 - draw.size(-4, -0.01);
+    const double target = draw.size(-5, 5), d = draw.size(0, 10), s = draw.size(-5, 5), lr = draw.size(-6, 0),
+                 decay = draw.size(-6, 2), beta = 1.0 - draw.size(-4, -0.01);
     const Wide wide_s = s, wide_d = d;
     REQUIRE(off(sign_descent_time(target), (sqrt(1 + 4 * Wide(target)) - 1) / 2) <= 1e-12);
     REQUIRE(off(sign_descent_speedup(target), (sqrt(1 + 4 * Wide(target)) + 1) / 2) <= 1e-12);
     REQUIRE(off(or_adam_amplification(d, s), sqrt((wide_s * wide_s + 1) / (wide_s * wide_s + 1 / wide_d))) <= 1e-12);
-    REQUIRE(off(or_beta_flow_equilibrium(target, d, s, decay), Wide(target) * wide_d * wide_s / (Wide(target) * wide_d + decay)) <= 1e-12);
+    REQUIRE(off(or_beta_flow_equilibrium(target, d, s, decay),
+                Wide(target) * wide_d * wide_s / (Wide(target) * wide_d + decay)) <= 1e-12);
     const Wide eta = lr, lambda = decay, mu = beta;
     REQUIRE(off(adamw_rotation(lr, decay, beta, d).angle, sqrt(2 * eta * lambda * (1 - mu) / (1 + mu))) <= 1e-12);
     REQUIRE(off(sgd_decoupled_rotation(lr, decay, beta, s).norm,
                 pow(eta * wide_s * wide_s / (2 * lambda * (1 - mu) * (1 - mu)), Wide(1) / 4)) <= 1e-12);
-    REQUIRE(off(sgd_coupled_rotation(lr, decay, beta, s).norm, pow(eta * wide_s * wide_s / (2 * lambda * (1 - mu)), Wide(1) / 4)) <= 1e-12);
+    REQUIRE(off(sgd_coupled_rotation(lr, decay, beta, s).norm,
+                pow(eta * wide_s * wide_s / (2 * lambda * (1 - mu)), Wide(1) / 4)) <= 1e-12);
   }
 }
 

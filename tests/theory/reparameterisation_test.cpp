@@ -115,7 +115,8 @@ TEST_CASE("T8: the flow of a loss of γ conserves what the table says", "[T8]") 
         for (std::size_t j = 0; j < 4; ++j) dx[q] -= column[j] * (gamma[j] - target[j]);
       }
     };
-    odeint::integrate_adaptive(odeint::make_controlled(1e-13, 1e-13, odeint::runge_kutta_fehlberg78<State>()), flow, p, 0.0, 2.0, 1e-3);
+    odeint::integrate_adaptive(odeint::make_controlled(1e-13, 1e-13, odeint::runge_kutta_fehlberg78<State>()), flow, p,
+                               0.0, 2.0, 1e-3);
     INFO("form " << static_cast<int>(form));
     // The slopes are differences good to some 1e-12.
     CHECK(std::abs(conserved_quantity(form, p[0], direction_of(p)) - before) <= 1e-10);
@@ -131,7 +132,8 @@ TEST_CASE("T8: decay holds ER's RMS where the flow stops", "[T8]") {
       const auto flow = [&](const State& x, State& dx, double) {
         dx[0] = -0.7 * 8.0 * (std::exp(x[0]) - target) * std::exp(x[0]) - decay * x[0];
       };
-      odeint::integrate_adaptive(odeint::make_controlled(1e-13, 1e-13, odeint::runge_kutta_fehlberg78<State>()), flow, b, 0.0, 60.0, 1e-3);
+      odeint::integrate_adaptive(odeint::make_controlled(1e-13, 1e-13, odeint::runge_kutta_fehlberg78<State>()), flow,
+                                 b, 0.0, 60.0, 1e-3);
       INFO("R " << target << " λ " << decay);
       CHECK(std::abs(er_rms_flow_equilibrium(0.7, 8.0, target, decay) - std::exp(b[0])) <= 1e-9);
     }

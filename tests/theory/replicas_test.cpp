@@ -18,8 +18,10 @@ constexpr int kSteps = 120;
 
 // Every hyperparameter differs from replica to replica.
 SimulatedRule rule_of(SimulatedMethod method, std::size_t i) {
-  constexpr DecayCoupling couplings[] = {DecayCoupling::l2, DecayCoupling::lr, DecayCoupling::independent, DecayCoupling::lr2};
-  constexpr Schedule::Shape shapes[] = {Schedule::Shape::constant, Schedule::Shape::cosine, Schedule::Shape::linear, Schedule::Shape::wsd};
+  constexpr DecayCoupling couplings[] = {DecayCoupling::l2, DecayCoupling::lr, DecayCoupling::independent,
+                                         DecayCoupling::lr2};
+  constexpr Schedule::Shape shapes[] = {Schedule::Shape::constant, Schedule::Shape::cosine, Schedule::Shape::linear,
+                                        Schedule::Shape::wsd};
   const double x = static_cast<double>(i);
   SimulatedRule r;
   r.method = method;
@@ -53,15 +55,21 @@ double lr_at(const SimulatedRule& r, int t) {
   };
   const auto warm = static_cast<double>(s.warmup_steps);
   switch (s.shape) {
-    case Schedule::Shape::constant: return r.lr;
-    case Schedule::Shape::cosine: return r.lr * (f + (1 - f) * 0.5 * (1 + std::cos(3.14159265358979323846 * share(warm))));
-    case Schedule::Shape::linear: return r.lr * (1 - (1 - f) * share(warm));
-    case Schedule::Shape::wsd: return r.lr * (1 - (1 - f) * share(static_cast<double>(s.total_steps - 30)));
+    case Schedule::Shape::constant:
+      return r.lr;
+    case Schedule::Shape::cosine:
+      return r.lr * (f + (1 - f) * 0.5 * (1 + std::cos(3.14159265358979323846 * share(warm))));
+    case Schedule::Shape::linear:
+      return r.lr * (1 - (1 - f) * share(warm));
+    case Schedule::Shape::wsd:
+      return r.lr * (1 - (1 - f) * share(static_cast<double>(s.total_steps - 30)));
   }
   return 0.0;
 }
 
-double start_of(std::size_t i, std::size_t j) { return 0.3 * static_cast<double>(j) - 0.4 + 0.01 * static_cast<double>(i); }
+double start_of(std::size_t i, std::size_t j) {
+  return 0.3 * static_cast<double>(j) - 0.4 + 0.01 * static_cast<double>(i);
+}
 double noise_of(std::size_t i, std::size_t j, int t) {
   return random_normal(3, 1000 + i, static_cast<std::uint64_t>(t) * kParams + j);
 }
@@ -72,7 +80,8 @@ std::vector<double> reference_run(const SimulatedRule& r, std::size_t i) {
   for (std::size_t j = 0; j < kParams; ++j) p.push_back(start_of(i, j));
   const char* couplings[] = {"l2", "lr", "independent", "lr2"};
   for (int t = 0; t < kSteps; ++t) {
-    reference::Decay d{couplings[static_cast<int>(r.coupling)], r.weight_decay, r.decay_target, lr_at(r, t), lr_at(r, 0)};
+    reference::Decay d{couplings[static_cast<int>(r.coupling)], r.weight_decay, r.decay_target, lr_at(r, t),
+                       lr_at(r, 0)};
     for (std::size_t j = 0; j < kParams; ++j) {
       const double raw = 0.8 * (p[j] - 0.5) + 0.7 * noise_of(i, j, t), g = d.gradient(p[j], raw);
       double step = 0.0;

@@ -194,7 +194,8 @@ TEST_CASE("an unsound scaled map is refused by name", "[scaled_map]") {
   r = good;
   r.scales.lr = 0.0;
   CHECK(message(map, r, 2) == "scaled-map simulation: replica 0: lr must be finite and > 0");
-  CHECK(message({4, 2, 3, Input::own, Form::plain, false}, good, 2) == "scaled-map simulation: branches must divide rows");
+  CHECK(message({4, 2, 3, Input::own, Form::plain, false}, good, 2) ==
+        "scaled-map simulation: branches must divide rows");
   CHECK(message({4, 2, 1, Input::none, Form::unit, false}, good, 2) ==
         "scaled-map simulation: form must be plain where there is no input scale");
   CHECK(message(map, good, 0) == "scaled-map simulation: steps must be >= 1");

@@ -31,10 +31,11 @@ TEST_CASE("T2: a large column at the start leaves γ² at 0.0033", "[values]") {
   for (int i = 0; i < 3; ++i) CHECK(std::abs(1.0 - columns[i] * 0.02 * 0.02 - imbalances[i]) <= 5e-3);
 }
 
-// c = 16, R = 1, σ = 1, η = 2e-3, λ_w = .1. At constant lr means over 20000 steps of 16 replicas have standard errors under 2 %, at
-// the end of a cosine means over 64 replicas have 4 %. 15 % is beyond 3.5 of them where the stated value has an error of its
-// own: below 1e-3 false alarms a check. The losses that T4 states for a cosine without decay on γ and with decay to 1 (.0018, .0043)
-// depend on its length, which T4 leaves open: there the claims are checked, whose two sides are many standard errors apart.
+// c = 16, R = 1, σ = 1, η = 2e-3, λ_w = .1. At constant lr means over 20000 steps of 16 replicas have standard errors
+// under 2 %, at the end of a cosine means over 64 replicas have 4 %. 15 % is beyond 3.5 of them where the stated value
+// has an error of its own: below 1e-3 false alarms a check. The losses that T4 states for a cosine without decay on γ
+// and with decay to 1 (.0018, .0043) depend on its length, which T4 leaves open: there the claims are checked, whose
+// two sides are many standard errors apart.
 TEST_CASE("T4: decay on the scale helps at constant lr and costs under a cosine, by theory's values", "[values]") {
   struct Outcome {
     double loss = 0.0, curvature = 0.0;

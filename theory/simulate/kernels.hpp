@@ -14,21 +14,34 @@ constexpr std::size_t padded(std::size_t replicas) { return (replicas + kLanes -
 
 // The hyperparameters of a replica's rule at a step, in the order of rule_rows.
 enum RuleRow : std::size_t {
-  kL2, kShrink, kTarget, kLr,                       // every method: decay terms, its target, η_t
-  kMomentum, kKept, kNesterov,                      // sgd: 1 − dampening, 1 or 0; signum: kKept is 1 − momentum
-  kBeta1, kOneMinusBeta1, kBeta2, kOneMinusBeta2, kOneMinusBeta3, kAlpha, kEps,
-  kPower1, kPower2,                                 // β₁ᵗ and β₂ᵗ of the steps done
-  kStepSize, kInvSqrtBias2,                         // what follows from them
+  kL2,
+  kShrink,
+  kTarget,
+  kLr,  // every method: decay terms, its target, η_t
+  kMomentum,
+  kKept,
+  kNesterov,  // sgd: 1 − dampening, 1 or 0; signum: kKept is 1 − momentum
+  kBeta1,
+  kOneMinusBeta1,
+  kBeta2,
+  kOneMinusBeta2,
+  kOneMinusBeta3,
+  kAlpha,
+  kEps,
+  kPower1,
+  kPower2,  // β₁ᵗ and β₂ᵗ of the steps done
+  kStepSize,
+  kInvSqrtBias2,  // what follows from them
   kRuleRows
 };
 
 // A step of kLanes replicas.
 struct StepJob {
-  std::size_t rows;             // parameters of a replica
+  std::size_t rows;  // parameters of a replica
   double* param;
   const double* grad;
-  double* state[3];             // as many as the method has
-  double* rule;                 // kRuleRows rows
+  double* state[3];  // as many as the method has
+  double* rule;      // kRuleRows rows
 };
 
 // loss = Σ ½h(u_i W_ij v_bj − R_ij)² and its gradients with noise σn on each ∂L/∂θ_ij. `v` holds branches ×
@@ -44,7 +57,7 @@ struct FormJob {
   std::size_t columns;
   bool unit;
   const double *magnitude, *alpha;
-  double *v, *inverse_norm;             // out of forward; inverse_norm: √d/‖α‖, or 1
+  double *v, *inverse_norm;  // out of forward; inverse_norm: √d/‖α‖, or 1
   const double* grad_v;
   double *grad_magnitude, *grad_alpha;  // out of backward
 };

@@ -1,5 +1,5 @@
-// Compiled once per instruction set with SCALEVEC_ISA_TABLE set. Everything but the table has internal linkage: code for a
-// newer instruction set must not be picked by the linker for an older machine.
+// Compiled once per instruction set with SCALEVEC_ISA_TABLE set. Everything but the table has internal linkage: code
+// for a newer instruction set must not be picked by the linker for an older machine.
 #include "scalevec/theory/simulate/kernels.hpp"
 
 #include <cmath>
@@ -19,14 +19,15 @@ struct Constants {
 
 void step_sgd(const StepJob& job) {
   const Constants k{job.rule};
-  const double *l2 = k[kL2], *shrink = k[kShrink], *target = k[kTarget], *lr = k[kLr], *momentum = k[kMomentum], *kept = k[kKept],
-               *nesterov = k[kNesterov];
+  const double *l2 = k[kL2], *shrink = k[kShrink], *target = k[kTarget], *lr = k[kLr], *momentum = k[kMomentum],
+               *kept = k[kKept], *nesterov = k[kNesterov];
   for (std::size_t r = 0; r < job.rows; ++r) {
     double* __restrict p = job.param + r * kLanes;
     double* __restrict b = job.state[0] + r * kLanes;
     const double* __restrict g = job.grad + r * kLanes;
     SCALEVEC_LANES {
-      const rules::Sgd<double> rule{{1.0, l2[l], shrink[l], target[l]}, lr[l], momentum[l], kept[l], nesterov[l] != 0.0};
+      const rules::Sgd<double> rule{
+          {1.0, l2[l], shrink[l], target[l]}, lr[l], momentum[l], kept[l], nesterov[l] != 0.0};
       p[l] = rule(p[l], g[l], b[l]);
     }
   }
@@ -88,7 +89,8 @@ void step_adamw(const StepJob& job) {
     double* __restrict v = job.state[1] + r * kLanes;
     const double* __restrict g = job.grad + r * kLanes;
     SCALEVEC_LANES {
-      const rules::AdamW<double> rule{{1.0, l2[l], shrink[l], target[l]}, a[l], b2[l], b[l], size[l], inverse[l], eps[l]};
+      const rules::AdamW<double> rule{
+          {1.0, l2[l], shrink[l], target[l]}, a[l], b2[l], b[l], size[l], inverse[l], eps[l]};
       double inv_denom;
       p[l] = rule(p[l], g[l], m[l], v[l], inv_denom);
     }
@@ -98,9 +100,9 @@ void step_adamw(const StepJob& job) {
 void step_ademamix(const StepJob& job) {
   advance(job);
   const Constants k{job.rule};
-  const double *l2 = k[kL2], *shrink = k[kShrink], *target = k[kTarget], *lr = k[kLr], *a = k[kOneMinusBeta1], *b2 = k[kBeta2],
-               *b = k[kOneMinusBeta2], *c = k[kOneMinusBeta3], *alpha = k[kAlpha], *size = k[kStepSize],
-               *inverse = k[kInvSqrtBias2], *eps = k[kEps];
+  const double *l2 = k[kL2], *shrink = k[kShrink], *target = k[kTarget], *lr = k[kLr], *a = k[kOneMinusBeta1],
+               *b2 = k[kBeta2], *b = k[kOneMinusBeta2], *c = k[kOneMinusBeta3], *alpha = k[kAlpha],
+               *size = k[kStepSize], *inverse = k[kInvSqrtBias2], *eps = k[kEps];
   for (std::size_t r = 0; r < job.rows; ++r) {
     double* __restrict p = job.param + r * kLanes;
     double* __restrict fast = job.state[0] + r * kLanes;
@@ -108,8 +110,8 @@ void step_ademamix(const StepJob& job) {
     double* __restrict slow = job.state[2] + r * kLanes;
     const double* __restrict g = job.grad + r * kLanes;
     SCALEVEC_LANES {
-      const rules::AdEMAMix<double> rule{{1.0, l2[l], shrink[l], target[l]}, a[l],       b2[l], b[l], c[l], size[l],
-                                         lr[l] * alpha[l],                   inverse[l], eps[l]};
+      const rules::AdEMAMix<double> rule{
+          {1.0, l2[l], shrink[l], target[l]}, a[l], b2[l], b[l], c[l], size[l], lr[l] * alpha[l], inverse[l], eps[l]};
       double inv_denom;
       p[l] = rule(p[l], g[l], fast[l], slow[l], v[l], inv_denom);
     }
@@ -129,8 +131,9 @@ double log_unit(double u) {
   const double f = from_bits((bits & 0x000fffffffffffffu) + (std::uint64_t{0x3fe6a09eu} << 32)) - 1.0;
   const double s = f / (2.0 + f), z = s * s, w = z * z, half = 0.5 * f * f;
   const double odd = w * (3.999999999940941908e-01 + w * (2.222219843214978396e-01 + w * 1.531383769920937332e-01));
-  const double even = z * (6.666666666666735130e-01 +
-                           w * (2.857142874366239149e-01 + w * (1.818357216161805012e-01 + w * 1.479819860511658591e-01)));
+  const double even =
+      z * (6.666666666666735130e-01 +
+           w * (2.857142874366239149e-01 + w * (1.818357216161805012e-01 + w * 1.479819860511658591e-01)));
   return k * 6.93147180369123816490e-01 - ((half - (s * (half + odd + even) + k * 1.90821492927058770002e-10)) - f);
 }
 
@@ -138,17 +141,19 @@ double log_unit(double u) {
 double cos_turns(double v) {
   const double quarter = (4.0 * v + 6755399441055744.0) - 6755399441055744.0;  // the nearest whole number, 0 … 4
   const double x = 6.283185307179586476925 * (v - 0.25 * quarter), z = x * x;
-  const double sine =
-      x + x * z * (-1.66666666666666324348e-01 +
-                   z * (8.33333333332248946124e-03 +
-                        z * (-1.98412698298579493134e-04 +
-                             z * (2.75573137070700676789e-06 + z * (-2.50507602534068634195e-08 + z * 1.58969099521155010221e-10)))));
-  const double cosine =
-      1.0 - 0.5 * z +
-      z * z * (4.16666666666666019037e-02 +
-               z * (-1.38888888888741095749e-03 +
-                    z * (2.48015872894767294178e-05 +
-                         z * (-2.75573143513906633035e-07 + z * (2.08757232129817482790e-09 + z * -1.13596475577881948265e-11)))));
+  const double sine = x + x * z *
+                              (-1.66666666666666324348e-01 +
+                               z * (8.33333333332248946124e-03 +
+                                    z * (-1.98412698298579493134e-04 +
+                                         z * (2.75573137070700676789e-06 +
+                                              z * (-2.50507602534068634195e-08 + z * 1.58969099521155010221e-10)))));
+  const double cosine = 1.0 - 0.5 * z +
+                        z * z *
+                            (4.16666666666666019037e-02 +
+                             z * (-1.38888888888741095749e-03 +
+                                  z * (2.48015872894767294178e-05 +
+                                       z * (-2.75573143513906633035e-07 +
+                                            z * (2.08757232129817482790e-09 + z * -1.13596475577881948265e-11)))));
   // 0 and 4: cos; 1: −sin; 2: −cos; 3: sin.
   const double value = quarter == 1.0 || quarter == 3.0 ? sine : cosine;
   return quarter == 1.0 || quarter == 2.0 ? -value : value;

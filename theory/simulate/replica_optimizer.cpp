@@ -18,9 +18,12 @@ bool same(const Schedule& a, const Schedule& b) {
 
 int states_of(SimulatedMethod method) {
   switch (method) {
-    case SimulatedMethod::adamw: return 2;
-    case SimulatedMethod::ademamix: return 3;
-    default: return 1;
+    case SimulatedMethod::adamw:
+      return 2;
+    case SimulatedMethod::ademamix:
+      return 3;
+    default:
+      return 1;
   }
 }
 
@@ -34,8 +37,10 @@ ReplicaOptimizer::ReplicaOptimizer(std::span<const SimulatedRule> rules, std::si
     const std::string at = "replica " + std::to_string(i) + ": ";
     if (const std::string why = rules[i].error(); !why.empty()) throw std::invalid_argument(at + why);
     if (rules[i].method != rules[0].method)
-      throw std::invalid_argument(at + "method must be the first replica's, " + std::string(to_string(rules[0].method)));
-    const auto found = std::find_if(schedules_.begin(), schedules_.end(), [&](const Schedule& s) { return same(s, rules[i].schedule); });
+      throw std::invalid_argument(at + "method must be the first replica's, " +
+                                  std::string(to_string(rules[0].method)));
+    const auto found = std::find_if(schedules_.begin(), schedules_.end(),
+                                    [&](const Schedule& s) { return same(s, rules[i].schedule); });
     schedule_of_.push_back(static_cast<std::size_t>(found - schedules_.begin()));
     if (found == schedules_.end()) schedules_.push_back(rules[i].schedule);
   }
@@ -87,7 +92,8 @@ void ReplicaOptimizer::step(double* param, const double* grad) {
   set_rates();
   const SimulatedMethod method = rules_[0].method;
   if (steps_ == 1 && method == SimulatedMethod::sgd)
-    for (std::size_t i = 0; i < padded(rules_.size()); ++i) constant(kKept, i) = 1.0 - rules_[std::min(i, rules_.size() - 1)].dampening;
+    for (std::size_t i = 0; i < padded(rules_.size()); ++i)
+      constant(kKept, i) = 1.0 - rules_[std::min(i, rules_.size() - 1)].dampening;
   const auto run = kernels().step[static_cast<std::size_t>(method)];
   for (std::size_t block = 0; block < padded(rules_.size()) / kLanes; ++block) {
     const std::size_t at = block * params_ * kLanes;
@@ -98,8 +104,10 @@ void ReplicaOptimizer::step(double* param, const double* grad) {
   ++steps_;
 }
 
-void replica_noise(std::uint64_t seed, std::span<const std::uint64_t> streams, std::uint64_t first, std::size_t rows, double* out) {
-  if (streams.size() % kLanes != 0) throw std::invalid_argument("replica noise: streams must be padded to a multiple of " + std::to_string(kLanes));
+void replica_noise(std::uint64_t seed, std::span<const std::uint64_t> streams, std::uint64_t first, std::size_t rows,
+                   double* out) {
+  if (streams.size() % kLanes != 0)
+    throw std::invalid_argument("replica noise: streams must be padded to a multiple of " + std::to_string(kLanes));
   for (std::size_t lane = 0; lane < streams.size(); lane += kLanes)
     for (std::size_t j = 0; j < rows; ++j, out += kLanes) kernels().normal(seed, streams.data() + lane, first + j, out);
 }

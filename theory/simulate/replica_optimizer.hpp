@@ -12,13 +12,13 @@
 namespace scalevec {
 
 // Replicas stand in blocks of kLanes = 64, in a block the parameters as rows: parameter j of replica i is element
-// index(i, j). No replica depends on another: alone or in a batch it has the same values, bit for bit (on one instruction
-// set).
+// index(i, j). No replica depends on another: alone or in a batch it has the same values, bit for bit (on one
+// instruction set).
 class ReplicaOptimizer {
  public:
   // One rule per replica and `params` ≥ 1 parameters in each. The rules share their method and differ in what else they
-  // like: lr, decay, its target and coupling, momentum, betas, eps, schedule. Throws std::invalid_argument with the replica
-  // and SimulatedRule::error().
+  // like: lr, decay, its target and coupling, momentum, betas, eps, schedule. Throws std::invalid_argument with the
+  // replica and SimulatedRule::error().
   ReplicaOptimizer(std::span<const SimulatedRule> rules, std::size_t params);
 
   std::size_t index(std::size_t replica, std::size_t param) const {
@@ -39,15 +39,16 @@ class ReplicaOptimizer {
   std::vector<SimulatedRule> rules_;
   std::size_t params_;
   std::int64_t steps_ = 0;
-  std::vector<double> constants_;         // simulate::kRuleRows rows per block
+  std::vector<double> constants_;  // simulate::kRuleRows rows per block
   std::vector<double> state_[3];
   std::vector<Schedule> schedules_;       // the distinct ones
   std::vector<std::size_t> schedule_of_;  // by replica
   std::vector<double> first_factor_, factor_;
 };
 
-// Noise that no batch changes, in ReplicaOptimizer's layout: random_normal(seed, streams[i], first + j) to 1e-14 for replica i
-// and j < rows. `streams` is padded to whole blocks.
-void replica_noise(std::uint64_t seed, std::span<const std::uint64_t> streams, std::uint64_t first, std::size_t rows, double* out);
+// Noise that no batch changes, in ReplicaOptimizer's layout: random_normal(seed, streams[i], first + j) to 1e-14 for
+// replica i and j < rows. `streams` is padded to whole blocks.
+void replica_noise(std::uint64_t seed, std::span<const std::uint64_t> streams, std::uint64_t first, std::size_t rows,
+                   double* out);
 
 }  // namespace scalevec

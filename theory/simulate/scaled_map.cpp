@@ -19,7 +19,8 @@ using Rows = std::vector<double>;  // kLanes doubles a row
 constexpr double kNever = std::numeric_limits<double>::infinity();
 
 void refuse(std::size_t replica, const std::string& why) {
-  if (!why.empty()) throw std::invalid_argument("scaled-map simulation: replica " + std::to_string(replica) + ": " + why);
+  if (!why.empty())
+    throw std::invalid_argument("scaled-map simulation: replica " + std::to_string(replica) + ": " + why);
 }
 
 std::string replica_error(const ScaledMap& map, const MapReplica& r) {
@@ -45,7 +46,7 @@ class Block {
   Block(const ScaledMap& map, std::span<const MapReplica> replicas, const MapOptions& options)
       : map_(map), options_(options), used_(replicas.size()), entries_(map.rows * map.columns) {
     const auto at = [&](std::size_t l) -> const MapReplica& { return replicas[std::min(l, used_ - 1)]; };
-    const auto fill = [&](Rows& rows, const std::vector<double> MapReplica::* values) {
+    const auto fill = [&](Rows& rows, const std::vector<double> MapReplica::*values) {
       rows.resize(entries_ * kLanes);
       for (std::size_t l = 0; l < kLanes; ++l) {
         const std::vector<double>& x = at(l).*values;
@@ -109,7 +110,8 @@ class Block {
     }
     const double n = static_cast<double>(options_.average_steps);
     for (std::size_t l = 0; l < used_; ++l)
-      results[l] = {diverged[l] ? kNever : sums[l].loss / n, sums[l].input_sq / n, sums[l].weight_sq / n, diverged[l] ? kNever : arrival[l]};
+      results[l] = {diverged[l] ? kNever : sums[l].loss / n, sums[l].input_sq / n, sums[l].weight_sq / n,
+                    diverged[l] ? kNever : arrival[l]};
   }
 
  private:
@@ -118,10 +120,17 @@ class Block {
 
   FormJob form(std::size_t branch) {
     const std::size_t wide = branch * map_.columns * kLanes, one = branch * kLanes;
-    const double* magnitude = map_.form == ScaledMap::Form::exponential ? exp_magnitude_.data() + one : magnitude_.data() + one;
-    return {map_.columns,        map_.form != ScaledMap::Form::product, magnitude,
-            vectors_.data() + wide, v_.data() + wide,                      inverse_norm_.data() + one,
-            v_grad_.data() + wide, magnitude_grad_.data() + one,          vectors_grad_.data() + wide};
+    const double* magnitude =
+        map_.form == ScaledMap::Form::exponential ? exp_magnitude_.data() + one : magnitude_.data() + one;
+    return {map_.columns,
+            map_.form != ScaledMap::Form::product,
+            magnitude,
+            vectors_.data() + wide,
+            v_.data() + wide,
+            inverse_norm_.data() + one,
+            v_grad_.data() + wide,
+            magnitude_grad_.data() + one,
+            vectors_grad_.data() + wide};
   }
 
   void gradients(std::int64_t t, double* loss) {
@@ -136,8 +145,10 @@ class Block {
       replica_noise(options_.seed, streams_, static_cast<std::uint64_t>(t) * entries_, entries_, noise_.data());
     table.map({map_.rows, map_.columns, std::max<std::size_t>(1, branches_), h_.data(), target_.data(), sigma_.data(),
                noisy_ ? noise_.data() : nullptr, w_.data(), scale(), map_.output ? u_.data() : nullptr, grad_w_.data(),
-               branches_ == 0 ? nullptr : formed() ? v_grad_.data() : vectors_grad_.data(), map_.output ? u_grad_.data() : nullptr,
-               loss});
+               branches_ == 0 ? nullptr
+               : formed()     ? v_grad_.data()
+                              : vectors_grad_.data(),
+               map_.output ? u_grad_.data() : nullptr, loss});
     if (!formed()) return;
     for (std::size_t b = 0; b < branches_; ++b) table.form_backward(form(b));
     // ∂v/∂b = v where ∂v/∂β = v/β.
@@ -157,7 +168,8 @@ class Block {
     for (std::size_t l = 0; l < kLanes; ++l) {
       sums[l].loss += loss[l];
       for (std::size_t e = 0; e < entries_; ++e) sums[l].weight_sq += w_[e * kLanes + l] * w_[e * kLanes + l];
-      for (std::size_t e = 0; e < branches_ * map_.columns; ++e) sums[l].input_sq += v[e * kLanes + l] * v[e * kLanes + l];
+      for (std::size_t e = 0; e < branches_ * map_.columns; ++e)
+        sums[l].input_sq += v[e * kLanes + l] * v[e * kLanes + l];
     }
   }
 
@@ -190,7 +202,8 @@ std::string MapOptions::error() const {
   return "";
 }
 
-std::vector<MapResult> simulate_scaled_map(const ScaledMap& map, std::span<const MapReplica> replicas, const MapOptions& options) {
+std::vector<MapResult> simulate_scaled_map(const ScaledMap& map, std::span<const MapReplica> replicas,
+                                           const MapOptions& options) {
   for (const std::string& why : {map.error(), options.error()})
     if (!why.empty()) throw std::invalid_argument("scaled-map simulation: " + why);
   for (std::size_t i = 0; i < replicas.size(); ++i) {
