@@ -66,4 +66,20 @@ double or_beta_flow_equilibrium(double h, double d, double beta_target, double w
   return h * d * beta_target / (h * d + weight_decay);
 }
 
+double er_rms_flow_equilibrium(double h, double d, double rms_target, double weight_decay) {
+  positive("h", h);
+  dimension(d);
+  require(rms_target > 0.0 && rms_target <= 4.0, "rms_target", rms_target, "(0, 4]");
+  not_negative("weight_decay", weight_decay);
+  const double end = std::log(rms_target);
+  // With b = share · ln R the pull back to 0 grows over (0, 1) where R < 1, and is concave where 1 < R ≤ 4: one root.
+  double low = 0.0, high = 1.0;
+  for (int i = 0; i < 200; ++i) {
+    const double share = 0.5 * (low + high), b = share * end;
+    const double outward = -h * d * rms_target * std::expm1(b - end) * std::exp(b) - weight_decay * b;
+    ((end > 0.0 ? outward : -outward) > 0.0 ? low : high) = share;
+  }
+  return std::exp(0.5 * (low + high) * end);
+}
+
 }  // namespace scalevec

@@ -31,4 +31,8 @@ double or_alpha_sq_limit(double d, double lr, double weight_decay);
 // Under AdamW it is T5's equilibrium with σ/√d.
 double or_beta_flow_equilibrium(double h, double d, double beta_target, double weight_decay);
 
+// The same for ER's b, whose decay pulls the RMS e^b to 1: the root of hd(e^b − R)e^b + λb = 0 between 0 and ln R, as e^b. R, the
+// RMS without decay, in (0, 4]: above 4 there can be several. Source: T8, ours.
+double er_rms_flow_equilibrium(double h, double d, double rms_target, double weight_decay);
+
 }  // namespace scalevec

@@ -21,11 +21,17 @@ Figure figure_p1();
 Figure figure_p2();
 Figure figure_m1();
 Figure figure_m2();
+Figure figure_p3();
+Figure figure_p4();
+Figure figure_p5();
+Figure figure_p6();
+Figure figure_p7();
 
 const std::vector<Figure>& figures() {
   static const std::vector<Figure> all = {figure_t1(), figure_t2(), figure_t3(), figure_t4(), figure_t5(),
                                           figure_t6(), figure_t7(), figure_t8(), figure_t9(), figure_t10(),
-                                          figure_p1(), figure_p2(), figure_m1(), figure_m2()};
+                                          figure_p1(), figure_p2(), figure_p3(), figure_p4(), figure_p5(),
+                                          figure_p6(), figure_p7(), figure_m1(), figure_m2()};
   return all;
 }
 

@@ -114,6 +114,8 @@ void write_panel(std::ostream& out, const Plot& plot, size_t index) {
   else
     out << "  unset colorbox\n  set style fill transparent solid 0.18 noborder\n";
   const std::string key = key_words(panel, plot.panel_width, plot.panel_height);
+  // Left to gnuplot, a key below a panel with a colour bar touches the axis label.
+  out << "  set bmargin " << (cells && key.starts_with("outside bottom") ? "5.6" : "-1") << "\n";
   const std::string key_style = "set key default Left reverse noenhanced samplen 2.2 spacing 1.15 ";
   out << "  " << (key == "off" ? "unset key" : key_style + key) << "\n";
   if (panel.series.empty()) {

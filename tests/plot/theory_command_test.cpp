@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -90,6 +91,7 @@ TEST_CASE("theory lists its figures", "[figures]") {
   const Outcome list = run({"--list"});
   CHECK(list.error.empty());
   CHECK(has(list.output, "T5  Weight decay on an output-norm scale"));
+  for (const char* id : {"T1  ", "T10  ", "P1  ", "P2  ", "P3  ", "P4  ", "P5  ", "P6  ", "P7  "}) CHECK(has(list.output, id));
   CHECK(has(list.output, "    sigma=1.5  "));
   CHECK(has(list.output, "    replicas=2048 (paper: 8192)  "));
 }
@@ -140,5 +142,29 @@ TEST_CASE("T5 draws prediction, simulation and run, and says whether they agree"
   stand_in_error = NAN;
   CHECK(has(run(small({"--out", out})).error, "run: prediction and simulation disagree"));
   stand_in_error = 0.0;
+  fs::remove_all(out);
+}
+
+// Gradient descent without noise: the same on any seed.
+TEST_CASE("P4 finds the boundary that the condition numbers predict", "[figures]") {
+  const std::string out = out_folder() + "_p4";
+  const Outcome drawn = run({"P4", "--out", out, "--set", "grid=7", "--set", "most=3000"});
+  CHECK(drawn.error.empty());
+  CHECK(has(drawn.output, ", required 0.1, ok\n"));
+  fs::remove_all(out);
+}
+
+TEST_CASE("without gnuplot a figure is its data, script and caption, and theory says so", "[figures]") {
+  const std::string out = out_folder() + "_bare", path = std::getenv("PATH") ? std::getenv("PATH") : "";
+  std::ostringstream messages;
+  std::streambuf* const before = std::cerr.rdbuf(messages.rdbuf());
+  setenv("PATH", "/nonexistent", 1);
+  const Outcome drawn = run({"T7", "--out", out, "--set", "draws=20"});
+  setenv("PATH", path.c_str(), 1);
+  std::cerr.rdbuf(before);
+  CHECK(drawn.error.empty());
+  CHECK(messages.str() == "gnuplot is not on PATH: wrote the data and the scripts that draw them\n");
+  for (const char* file : {"T7.csv", "T7.gp", "T7.caption.txt"}) CHECK(fs::exists(fs::path(out) / file));
+  for (const char* file : {"T7.svg", "T7.png"}) CHECK_FALSE(fs::exists(fs::path(out) / file));
   fs::remove_all(out);
 }

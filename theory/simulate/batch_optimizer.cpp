@@ -6,6 +6,13 @@
 #include "scalevec/optim/core/update_rules.hpp"
 
 namespace scalevec {
+namespace {
+
+bool has_denominator(SimulatedMethod method) {
+  return method == SimulatedMethod::adamw || method == SimulatedMethod::ademamix;
+}
+
+}  // namespace
 
 std::string_view to_string(SimulatedMethod method) {
   switch (method) {
@@ -13,6 +20,7 @@ std::string_view to_string(SimulatedMethod method) {
     case SimulatedMethod::signum: return "signum";
     case SimulatedMethod::adamw: return "adamw";
     case SimulatedMethod::lion: return "lion";
+    case SimulatedMethod::ademamix: return "ademamix";
   }
   return "";
 }
@@ -28,12 +36,15 @@ std::string SimulatedRule::error() const {
   if (!fraction(beta1)) return "beta1 must be in [0, 1)";
   if (!fraction(beta2)) return "beta2 must be in [0, 1)";
   if (!(std::isfinite(eps) && eps >= 0.0)) return "eps must be finite and >= 0";
+  if (!fraction(beta3)) return "beta3 must be in [0, 1)";
+  if (!(std::isfinite(alpha) && alpha >= 0.0)) return "alpha must be finite and >= 0";
   return schedule.error();
 }
 
 BatchOptimizer::BatchOptimizer(const SimulatedRule& rule, std::size_t size) : rule_(rule), size_(size), first_(size) {
   if (const std::string why = rule.error(); !why.empty()) throw std::invalid_argument("simulated rule: " + why);
-  if (rule.method == SimulatedMethod::adamw) second_.resize(size);
+  if (has_denominator(rule.method)) second_.resize(size);
+  if (rule.method == SimulatedMethod::ademamix) slow_.resize(size);
 }
 
 template <bool traced>
@@ -71,6 +82,19 @@ void BatchOptimizer::update(double* __restrict param, const double* __restrict g
       }
       break;
     }
+    case SimulatedMethod::ademamix: {
+      const auto rule = rules::AdEMAMix<double>::at_step(decay, lr, rule_.beta1, rule_.beta2, rule_.beta3, rule_.alpha, 0.0, 0.0,
+                                                         rule_.eps, static_cast<double>(steps_ + 1));
+      double* __restrict slow = slow_.data();
+      double* __restrict second = second_.data();
+      double* __restrict inv = inv_denom_.data();
+      for (std::size_t i = 0; i < size_; ++i) {
+        double inv_denom;
+        param[i] = rule(param[i], grad[i], first[i], slow[i], second[i], inv_denom);
+        if constexpr (traced) inv[i] = inv_denom;
+      }
+      break;
+    }
   }
 }
 
@@ -84,7 +108,7 @@ void BatchOptimizer::add_sums(const double* param, const double* grad, StepSums&
     s.param_update += p * delta;
     s.grad_update += g * delta;
   }
-  if (rule_.method == SimulatedMethod::adamw)
+  if (has_denominator(rule_.method))
     for (std::size_t i = 0; i < size_; ++i) s.inv_denom += inv_denom_[i];
   s.count = static_cast<std::int64_t>(size_);
   sums += s;
@@ -104,7 +128,7 @@ void BatchOptimizer::step(double* param, const double* grad, StepSums* sums) {
 
 TraceRow simulated_trace(std::string_view name, std::string_view group, SimulatedMethod method, double lr,
                          const StepSums& sums) {
-  return trace_row({name, group, to_string(method), lr, method == SimulatedMethod::adamw, sums});
+  return trace_row({name, group, to_string(method), lr, has_denominator(method), sums});
 }
 
 }  // namespace scalevec

@@ -13,7 +13,7 @@
 // The update rules of optim/core/update_rules.hpp over arrays of doubles, for toy models: many replicas side by side.
 namespace scalevec {
 
-enum class SimulatedMethod { sgd, signum, adamw, lion };
+enum class SimulatedMethod { sgd, signum, adamw, lion, ademamix };
 
 std::string_view to_string(SimulatedMethod method);
 
@@ -27,9 +27,11 @@ struct SimulatedRule {
   double momentum = 0.0;      // sgd and signum, in [0, 1); 0 is plain SGD and signSGD
   double dampening = 0.0;     // sgd, in [0, 1)
   bool nesterov = false;      // sgd with momentum > 0 and no dampening
-  double beta1 = 0.9;         // adamw and lion, in [0, 1)
+  double beta1 = 0.9;         // adamw, lion and ademamix, in [0, 1)
   double beta2 = 0.999;       // the same; Lion's authors take 0.99
-  double eps = 1e-8;          // adamw, ≥ 0
+  double eps = 1e-8;          // adamw and ademamix, ≥ 0
+  double beta3 = 0.9999;      // ademamix: the slow mean, in [0, 1), without warm-up
+  double alpha = 2.0;         // ademamix: weight of the slow mean, ≥ 0, without warm-up
   Schedule schedule;          // multiplies lr
 
   // Why these values mean nothing, naming the field; empty if they are sound.
@@ -58,7 +60,7 @@ class BatchOptimizer {
   SimulatedRule rule_;
   std::size_t size_;
   std::int64_t steps_ = 0;
-  std::vector<double> first_, second_;  // momentum or m; v
+  std::vector<double> first_, second_, slow_;  // momentum or m; v; ademamix's slow mean
   std::vector<double> before_, inv_denom_;  // of a traced step
 };
 

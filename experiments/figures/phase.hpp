@@ -1,0 +1,65 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "scalevec/experiments/figures/series.hpp"
+#include "scalevec/theory/simulate/scaled_map.hpp"
+
+// What the phase diagrams share: the measure of a design over a grid of learning rates, and how far a boundary is
+// right.
+namespace scalevec {
+
+// Below the panel: cells fill the panel itself.
+inline constexpr const char* kPhaseKey = "outside bottom center horizontal";
+
+// Mean logarithm of the final loss by learning rate, over replicas that differ in noise and, as `make(lr, replica)`
+// says, in their problem. A design that diverges in one replica has an infinite one.
+template <class Make>
+std::vector<double> mean_log_losses(const ScaledMap& map, const std::vector<double>& rates, std::int64_t replicas,
+                                    const MapOptions& options, const Make& make) {
+  std::vector<MapReplica> all;
+  for (const double lr : rates)
+    for (std::int64_t k = 0; k < replicas; ++k) all.push_back(make(lr, k));
+  const std::vector<MapResult> results = simulate_scaled_map(map, all, options);
+  std::vector<double> means;
+  for (std::size_t at = 0; at < results.size(); at += static_cast<std::size_t>(replicas)) {
+    double sum = 0.0;
+    for (std::int64_t k = 0; k < replicas; ++k) sum += std::log(results[at + static_cast<std::size_t>(k)].loss);
+    means.push_back(sum / static_cast<double>(replicas));
+  }
+  return means;
+}
+
+inline double least(const std::vector<double>& values) { return *std::min_element(values.begin(), values.end()); }
+
+// Cells whose measured sign differs from the predicted one, where the prediction's size is above a margin.
+struct SignCount {
+  std::int64_t wrong = 0, counted = 0;
+
+  void add(double measured, double predicted, double margin) {
+    if (std::isnan(measured) || !(std::abs(predicted) > margin)) return;
+    ++counted;
+    wrong += (measured > 0.0) != (predicted > 0.0);
+  }
+  double share() const { return static_cast<double>(wrong) / static_cast<double>(counted); }
+};
+
+inline std::vector<double> clamped(std::vector<double> values, double limit) {
+  for (double& v : values) v = std::clamp(v, -limit, limit);
+  return values;
+}
+
+// The line along which a predicted field is 0, drawn over the measured one.
+inline Series predicted_zero(const std::vector<double>& xs, const std::vector<double>& ys,
+                             const std::vector<double>& field, bool log_x, bool log_y, const std::string& label) {
+  Series line = phase_diagram(xs, ys, field, log_x, log_y)[1];
+  line.label = label;
+  line.color = 2;
+  return line;
+}
+
+}  // namespace scalevec

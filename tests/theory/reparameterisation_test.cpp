@@ -1,0 +1,158 @@
+#include "scalevec/theory/reparameterisation.hpp"
+
+#include <algorithm>
+#include <boost/numeric/odeint.hpp>
+#include <cmath>
+#include <stdexcept>
+#include <string>
+
+#include "scalevec/tests/support/catch.hpp"
+#include "scalevec/theory/magnitude_direction.hpp"
+
+using namespace scalevec;
+
+namespace {
+
+using Form = Reparameterisation;
+using State = std::vector<double>;
+constexpr Form kForms[] = {Form::plain, Form::unit, Form::product, Form::exponential, Form::exp_sum, Form::exp_product};
+
+// T8's forms from their definitions; parameter 0 is the magnitude.
+State gamma_of(Form form, const State& p) {
+  double squares = 0.0;
+  for (std::size_t j = 1; j < p.size(); ++j) squares += p[j] * p[j];
+  const double root = std::sqrt(static_cast<double>(p.size() - 1) / squares);
+  State out;
+  for (std::size_t j = 1; j < p.size(); ++j) {
+    if (form == Form::plain) out.push_back(p[j]);
+    if (form == Form::unit) out.push_back(p[0] * root * p[j]);
+    if (form == Form::product) out.push_back(p[0] * p[j]);
+    if (form == Form::exponential) out.push_back(std::exp(p[0]) * root * p[j]);
+    if (form == Form::exp_sum) out.push_back(std::exp(p[0] + p[j]));
+    if (form == Form::exp_product) out.push_back(std::exp(p[0] * p[j]));
+  }
+  return out;
+}
+
+// Column q of J by a fourth-order difference.
+State slope(Form form, const State& p, std::size_t q) {
+  const auto at = [&](double by) {
+    State moved = p;
+    moved[q] += by;
+    return gamma_of(form, moved);
+  };
+  const double e = 1e-3;
+  const State a = at(e), b = at(-e), c = at(2 * e), d = at(-2 * e);
+  State out;
+  for (std::size_t j = 0; j < a.size(); ++j) out.push_back((8.0 * (a[j] - b[j]) - (c[j] - d[j])) / (12.0 * e));
+  return out;
+}
+
+const State kParams{0.6, 0.8, -0.5, 1.1, 0.3};
+State direction_of(const State& p) { return State(p.begin() + 1, p.end()); }
+
+}  // namespace
+
+TEST_CASE("T8: every form's JJᵀ is its Jacobian's", "[T8]") {
+  for (const Form form : kForms) {
+    const State gram = jacobian_gram(form, kParams[0], direction_of(kParams));
+    State expected(16, 0.0);
+    for (std::size_t q = 0; q < kParams.size(); ++q) {
+      const State column = slope(form, kParams, q);
+      for (std::size_t i = 0; i < 4; ++i)
+        for (std::size_t j = 0; j < 4; ++j) expected[i * 4 + j] += column[i] * column[j];
+    }
+    INFO("form " << static_cast<int>(form));
+    for (std::size_t x = 0; x < 16; ++x) CHECK(std::abs(gram[x] - expected[x]) <= 1e-10);
+    const State gamma = reparameterised(form, kParams[0], direction_of(kParams));
+    for (std::size_t j = 0; j < 4; ++j) CHECK(std::abs(gamma[j] - gamma_of(form, kParams)[j]) <= 1e-15);
+  }
+}
+
+TEST_CASE("T8: along and orthogonal to γ the forms have the table's amplifications, d = 1 included", "[T8]") {
+  for (const std::size_t d : {std::size_t{1}, std::size_t{2}, std::size_t{64}}) {
+    const State ones(d, 1.0), zeros(d, 0.0);
+    const double dd = static_cast<double>(d);
+    const auto quotient = [&](const State& gram, bool along) {
+      State v(d, along ? 1.0 / std::sqrt(dd) : 0.0);
+      if (!along) {
+        v[0] = std::sqrt(0.5);
+        v[1] = -v[0];
+      }
+      double sum = 0.0;
+      for (std::size_t i = 0; i < d; ++i)
+        for (std::size_t j = 0; j < d; ++j) sum += v[i] * gram[i * d + j] * v[j];
+      return sum;
+    };
+    const auto expect = [&](Form form, double m, const State& a, double magnitude, double orthogonal) {
+      const State gram = jacobian_gram(form, m, a);
+      CHECK(std::abs(quotient(gram, true) - magnitude) <= 1e-12 * dd);
+      if (d > 1) CHECK(std::abs(quotient(gram, false) - orthogonal) <= 1e-12 * dd);
+    };
+    expect(Form::plain, 0.0, ones, 1.0, 1.0);
+    expect(Form::unit, 1.0, ones, dd, 1.0);
+    expect(Form::product, 1.0, ones, dd + 1.0, 1.0);
+    expect(Form::exponential, 0.0, ones, dd, 1.0);
+    expect(Form::exp_sum, 0.0, zeros, dd + 1.0, 1.0);
+    expect(Form::exp_product, 1.0, zeros, 1.0, 1.0);
+    CHECK(or_amplification(dd, 1.0, dd).magnitude == dd);
+    CHECK(er_amplification(dd, 0.0, dd).magnitude == dd);
+  }
+}
+
+TEST_CASE("T8: the flow of a loss of γ conserves what the table says", "[T8]") {
+  namespace odeint = boost::numeric::odeint;
+  const State target{1.0, 0.4, 2.0, 0.7};
+  for (const Form form : kForms) {
+    if (form == Form::plain) continue;
+    State p = kParams;
+    const double before = conserved_quantity(form, p[0], direction_of(p));
+    const auto flow = [&](const State& x, State& dx, double) {
+      const State gamma = gamma_of(form, x);
+      for (std::size_t q = 0; q < x.size(); ++q) {
+        const State column = slope(form, x, q);
+        dx[q] = 0.0;
+        for (std::size_t j = 0; j < 4; ++j) dx[q] -= column[j] * (gamma[j] - target[j]);
+      }
+    };
+    odeint::integrate_adaptive(odeint::make_controlled(1e-13, 1e-13, odeint::runge_kutta_fehlberg78<State>()), flow, p,
+                               0.0, 2.0, 1e-3);
+    INFO("form " << static_cast<int>(form));
+    // The slopes are differences good to some 1e-12.
+    CHECK(std::abs(conserved_quantity(form, p[0], direction_of(p)) - before) <= 1e-10);
+    CHECK(std::abs(p[1] - kParams[1]) > 1e-3);
+  }
+}
+
+TEST_CASE("T8: decay holds ER's RMS where the flow stops", "[T8]") {
+  namespace odeint = boost::numeric::odeint;
+  for (const double target : {0.3, 0.9, 1.0, 1.7, 4.0})
+    for (const double decay : {0.0, 1e-9, 0.5, 40.0}) {
+      State b{0.0};
+      const auto flow = [&](const State& x, State& dx, double) {
+        dx[0] = -0.7 * 8.0 * (std::exp(x[0]) - target) * std::exp(x[0]) - decay * x[0];
+      };
+      odeint::integrate_adaptive(odeint::make_controlled(1e-13, 1e-13, odeint::runge_kutta_fehlberg78<State>()), flow,
+                                 b, 0.0, 60.0, 1e-3);
+      INFO("R " << target << " λ " << decay);
+      CHECK(std::abs(er_rms_flow_equilibrium(0.7, 8.0, target, decay) - std::exp(b[0])) <= 1e-9);
+    }
+  CHECK(std::abs(er_rms_flow_equilibrium(1.0, 4.0, 2.0, 1e12) - 1.0) <= 1e-9);
+}
+
+TEST_CASE("T8: arguments outside the domain are named", "[T8]") {
+  const auto message = [](auto&& call) -> std::string {
+    try {
+      call();
+    } catch (const std::domain_error& e) {
+      return e.what();
+    }
+    return "";
+  };
+  CHECK(message([] { jacobian_gram(Form::unit, NAN, {1.0}); }).starts_with("magnitude: got"));
+  CHECK(message([] { jacobian_gram(Form::unit, 1.0, {}); }).starts_with("direction: got"));
+  CHECK(message([] { reparameterised(Form::exponential, 1.0, {0.0, 0.0}); }).starts_with("direction: got"));
+  CHECK(message([] { conserved_quantity(Form::plain, 1.0, {1.0}); }).starts_with("form: got"));
+  CHECK(message([] { er_rms_flow_equilibrium(1.0, 2.0, 5.0, 0.1); }).starts_with("rms_target: got"));
+  CHECK(message([] { er_rms_flow_equilibrium(1.0, 0.5, 2.0, 0.1); }).starts_with("d: got"));
+}

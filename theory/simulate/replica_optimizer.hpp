@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "scalevec/theory/simulate/batch_optimizer.hpp"
+#include "scalevec/theory/simulate/kernels.hpp"
+
+// The update rules over replicas side by side, each with hyperparameters of its own, vectorised over replicas.
+namespace scalevec {
+
+// Replicas stand in blocks of kLanes = 64, in a block the parameters as rows: parameter j of replica i is element
+// index(i, j). No replica depends on another: alone or in a batch it has the same values, bit for bit (on one
+// instruction set).
+class ReplicaOptimizer {
+ public:
+  // One rule per replica and `params` ≥ 1 parameters in each. The rules share their method and differ in what else they
+  // like: lr, decay, its target and coupling, momentum, betas, eps, schedule. Throws std::invalid_argument with the
+  // replica and SimulatedRule::error().
+  ReplicaOptimizer(std::span<const SimulatedRule> rules, std::size_t params);
+
+  std::size_t index(std::size_t replica, std::size_t param) const {
+    return (replica / simulate::kLanes * params_ + param) * simulate::kLanes + replica % simulate::kLanes;
+  }
+  // Length of an array of parameters: replicas rounded up to whole blocks, of which the last runs idle lanes.
+  std::size_t size() const { return simulate::padded(rules_.size()) * params_; }
+  std::size_t replicas() const { return rules_.size(); }
+  std::int64_t steps() const { return steps_; }
+
+  // One step on all replicas with their raw gradients, in place.
+  void step(double* param, const double* grad);
+
+ private:
+  void set_rates();
+  double& constant(simulate::RuleRow row, std::size_t lane);
+
+  std::vector<SimulatedRule> rules_;
+  std::size_t params_;
+  std::int64_t steps_ = 0;
+  std::vector<double> constants_;  // simulate::kRuleRows rows per block
+  std::vector<double> state_[3];
+  std::vector<Schedule> schedules_;       // the distinct ones
+  std::vector<std::size_t> schedule_of_;  // by replica
+  std::vector<double> first_factor_, factor_;
+};
+
+// Noise that no batch changes, in ReplicaOptimizer's layout: random_normal(seed, streams[i], first + j) to 1e-14 for
+// replica i and j < rows. `streams` is padded to whole blocks.
+void replica_noise(std::uint64_t seed, std::span<const std::uint64_t> streams, std::uint64_t first, std::size_t rows,
+                   double* out);
+
+}  // namespace scalevec

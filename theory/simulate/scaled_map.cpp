@@ -1,0 +1,221 @@
+#include "scalevec/theory/simulate/scaled_map.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <stdexcept>
+
+#include "scalevec/optim/core/random.hpp"
+#include "scalevec/theory/simulate/kernels.hpp"
+#include "scalevec/theory/simulate/replica_optimizer.hpp"
+
+namespace scalevec {
+namespace {
+
+using namespace simulate;
+using Rows = std::vector<double>;  // kLanes doubles a row
+
+constexpr double kNever = std::numeric_limits<double>::infinity();
+
+void refuse(std::size_t replica, const std::string& why) {
+  if (!why.empty())
+    throw std::invalid_argument("scaled-map simulation: replica " + std::to_string(replica) + ": " + why);
+}
+
+std::string replica_error(const ScaledMap& map, const MapReplica& r) {
+  const std::size_t entries = map.rows * map.columns;
+  const auto fits = [&](const std::vector<double>& x) { return x.size() == 1 || x.size() == entries; };
+  if (!fits(r.h)) return "h must have 1 or rows*columns elements";
+  if (!fits(r.target)) return "target must have 1 or rows*columns elements";
+  if (!r.initial_w.empty() && !fits(r.initial_w)) return "initial_w must have 0, 1 or rows*columns elements";
+  for (const double x : r.h)
+    if (!(std::isfinite(x) && x >= 0.0)) return "h must be finite and >= 0";
+  for (const auto* values : {&r.target, &r.initial_w})
+    for (const double x : *values)
+      if (!std::isfinite(x)) return values == &r.target ? "target must be finite" : "initial_w must be finite";
+  if (!(std::isfinite(r.sigma) && r.sigma >= 0.0)) return "sigma must be finite and >= 0";
+  if (std::isnan(r.goal)) return "goal must not be NaN";
+  if (r.weights.method != r.scales.method) return "weights and scales must have one method";
+  return "";
+}
+
+// kLanes replicas and all they need; the last ones are copies of the last given.
+class Block {
+ public:
+  Block(const ScaledMap& map, std::span<const MapReplica> replicas, const MapOptions& options)
+      : map_(map), options_(options), used_(replicas.size()), entries_(map.rows * map.columns) {
+    const auto at = [&](std::size_t l) -> const MapReplica& { return replicas[std::min(l, used_ - 1)]; };
+    const auto fill = [&](Rows& rows, const std::vector<double> MapReplica::*values) {
+      rows.resize(entries_ * kLanes);
+      for (std::size_t l = 0; l < kLanes; ++l) {
+        const std::vector<double>& x = at(l).*values;
+        for (std::size_t e = 0; e < entries_; ++e) rows[e * kLanes + l] = x.empty() ? 0.0 : x[x.size() == 1 ? 0 : e];
+      }
+    };
+    fill(h_, &MapReplica::h);
+    fill(target_, &MapReplica::target);
+    fill(w_, &MapReplica::initial_w);
+    std::vector<SimulatedRule> weights, scales;
+    for (std::size_t l = 0; l < kLanes; ++l) {
+      weights.push_back(at(l).weights);
+      scales.push_back(at(l).scales);
+      sigma_.push_back(at(l).sigma);
+      streams_.push_back(stream_of("map.noise") + at(l).noise);
+      goal_.push_back(at(l).goal);
+      noisy_ = noisy_ || at(l).sigma > 0.0;
+    }
+    grad_w_.resize(entries_ * kLanes);
+    noise_.resize(noisy_ ? entries_ * kLanes : 0);
+    weight_step_ = std::make_unique<ReplicaOptimizer>(weights, entries_);
+    branches_ = map.input == ScaledMap::Input::none ? 0 : map.input == ScaledMap::Input::own ? map.branches : 1;
+    if (branches_ > 0) {
+      vectors_.assign(branches_ * map.columns * kLanes, 1.0);
+      vectors_grad_.resize(vectors_.size());
+      vectors_step_ = std::make_unique<ReplicaOptimizer>(scales, branches_ * map.columns);
+      if (map.form != ScaledMap::Form::plain) {
+        magnitude_.assign(branches_ * kLanes, map.form == ScaledMap::Form::exponential ? 0.0 : 1.0);
+        magnitude_grad_.resize(magnitude_.size());
+        inverse_norm_.resize(magnitude_.size());
+        v_.resize(vectors_.size());
+        v_grad_.resize(vectors_.size());
+        magnitude_step_ = std::make_unique<ReplicaOptimizer>(scales, branches_);
+      }
+    }
+    if (map.output) {
+      u_.assign(map.rows * kLanes, 1.0);
+      u_grad_.resize(u_.size());
+      output_step_ = std::make_unique<ReplicaOptimizer>(scales, map.rows);
+    }
+  }
+
+  void run(MapResult* results) {
+    std::vector<double> loss(kLanes), start(kLanes), run_of(kLanes, 0.0), arrival(kLanes, kNever);
+    std::vector<MapResult> sums(kLanes);
+    std::vector<bool> diverged(kLanes, false);
+    for (std::int64_t t = 0; t <= options_.steps; ++t) {
+      gradients(t, loss.data());
+      if (t == 0) start = loss;
+      std::size_t running = 0;
+      for (std::size_t l = 0; l < kLanes; ++l) {
+        if (!(loss[l] <= 1e6 * (1.0 + start[l]))) diverged[l] = true;
+        if (diverged[l] || arrival[l] < kNever) continue;
+        run_of[l] = loss[l] <= goal_[l] ? run_of[l] + 1.0 : 0.0;
+        if (run_of[l] >= static_cast<double>(options_.hold)) arrival[l] = static_cast<double>(t + 1 - options_.hold);
+        running += arrival[l] == kNever;
+      }
+      if (t > options_.steps - options_.average_steps) average(loss, sums);
+      if (t == options_.steps || (options_.until_arrival && running == 0)) break;
+      step();
+    }
+    const double n = static_cast<double>(options_.average_steps);
+    for (std::size_t l = 0; l < used_; ++l)
+      results[l] = {diverged[l] ? kNever : sums[l].loss / n, sums[l].input_sq / n, sums[l].weight_sq / n,
+                    diverged[l] ? kNever : arrival[l]};
+  }
+
+ private:
+  bool formed() const { return !magnitude_.empty(); }
+  const double* scale() const { return branches_ == 0 ? nullptr : formed() ? v_.data() : vectors_.data(); }
+
+  FormJob form(std::size_t branch) {
+    const std::size_t wide = branch * map_.columns * kLanes, one = branch * kLanes;
+    const double* magnitude =
+        map_.form == ScaledMap::Form::exponential ? exp_magnitude_.data() + one : magnitude_.data() + one;
+    return {map_.columns,
+            map_.form != ScaledMap::Form::product,
+            magnitude,
+            vectors_.data() + wide,
+            v_.data() + wide,
+            inverse_norm_.data() + one,
+            v_grad_.data() + wide,
+            magnitude_grad_.data() + one,
+            vectors_grad_.data() + wide};
+  }
+
+  void gradients(std::int64_t t, double* loss) {
+    const Table& table = kernels();
+    if (map_.form == ScaledMap::Form::exponential) {
+      exp_magnitude_ = magnitude_;
+      for (double& x : exp_magnitude_) x = std::exp(x);
+    }
+    if (formed())
+      for (std::size_t b = 0; b < branches_; ++b) table.form_forward(form(b));
+    if (noisy_)
+      replica_noise(options_.seed, streams_, static_cast<std::uint64_t>(t) * entries_, entries_, noise_.data());
+    table.map({map_.rows, map_.columns, std::max<std::size_t>(1, branches_), h_.data(), target_.data(), sigma_.data(),
+               noisy_ ? noise_.data() : nullptr, w_.data(), scale(), map_.output ? u_.data() : nullptr, grad_w_.data(),
+               branches_ == 0 ? nullptr
+               : formed()     ? v_grad_.data()
+                              : vectors_grad_.data(),
+               map_.output ? u_grad_.data() : nullptr, loss});
+    if (!formed()) return;
+    for (std::size_t b = 0; b < branches_; ++b) table.form_backward(form(b));
+    // ∂v/∂b = v where ∂v/∂β = v/β.
+    if (map_.form == ScaledMap::Form::exponential)
+      for (std::size_t i = 0; i < magnitude_grad_.size(); ++i) magnitude_grad_[i] *= exp_magnitude_[i];
+  }
+
+  void step() {
+    if (!map_.frozen) weight_step_->step(w_.data(), grad_w_.data());
+    if (branches_ > 0) vectors_step_->step(vectors_.data(), vectors_grad_.data());
+    if (formed()) magnitude_step_->step(magnitude_.data(), magnitude_grad_.data());
+    if (map_.output) output_step_->step(u_.data(), u_grad_.data());
+  }
+
+  void average(const std::vector<double>& loss, std::vector<MapResult>& sums) const {
+    const double* v = scale();
+    for (std::size_t l = 0; l < kLanes; ++l) {
+      sums[l].loss += loss[l];
+      for (std::size_t e = 0; e < entries_; ++e) sums[l].weight_sq += w_[e * kLanes + l] * w_[e * kLanes + l];
+      for (std::size_t e = 0; e < branches_ * map_.columns; ++e)
+        sums[l].input_sq += v[e * kLanes + l] * v[e * kLanes + l];
+    }
+  }
+
+  ScaledMap map_;
+  MapOptions options_;
+  std::size_t used_, entries_, branches_ = 0;
+  bool noisy_ = false;
+  Rows h_, target_, w_, grad_w_, noise_, sigma_, goal_;
+  Rows vectors_, vectors_grad_;  // γ or α
+  Rows magnitude_, magnitude_grad_, exp_magnitude_, inverse_norm_, v_, v_grad_;
+  Rows u_, u_grad_;
+  std::vector<std::uint64_t> streams_;
+  std::unique_ptr<ReplicaOptimizer> weight_step_, vectors_step_, magnitude_step_, output_step_;
+};
+
+}  // namespace
+
+std::string ScaledMap::error() const {
+  if (rows == 0) return "rows must be at least 1";
+  if (columns == 0) return "columns must be at least 1";
+  if (branches == 0 || rows % branches != 0) return "branches must divide rows";
+  if (input == Input::none && form != Form::plain) return "form must be plain where there is no input scale";
+  return "";
+}
+
+std::string MapOptions::error() const {
+  if (steps < 1) return "steps must be >= 1";
+  if (average_steps < 1 || average_steps > steps) return "average_steps must be in 1..steps";
+  if (hold < 1 || hold > steps) return "hold must be in 1..steps";
+  return "";
+}
+
+std::vector<MapResult> simulate_scaled_map(const ScaledMap& map, std::span<const MapReplica> replicas,
+                                           const MapOptions& options) {
+  for (const std::string& why : {map.error(), options.error()})
+    if (!why.empty()) throw std::invalid_argument("scaled-map simulation: " + why);
+  for (std::size_t i = 0; i < replicas.size(); ++i) {
+    refuse(i, replica_error(map, replicas[i]));
+    refuse(i, replicas[i].weights.error());
+    refuse(i, replicas[i].scales.error());
+    if (replicas[i].weights.method != replicas[0].weights.method) refuse(i, "method must be the first replica's");
+  }
+  std::vector<MapResult> results(replicas.size());
+  for (std::size_t first = 0; first < replicas.size(); first += kLanes)
+    Block(map, replicas.subspan(first, std::min(kLanes, replicas.size() - first)), options).run(results.data() + first);
+  return results;
+}
+
+}  // namespace scalevec

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "scalevec/theory/simulate/batch_optimizer.hpp"
+
+// One linear map with scale vectors around it, θ = diag(u) W diag(v), loss Σ ½h_ij(θ_ij − R_ij)², gradients ∂L/∂θ_ij
+// with noise σ: the toy of T2 to T7 in one, simulated with the library's update rules on many replicas.
+namespace scalevec {
+
+// What every replica of a simulation shares.
+struct ScaledMap {
+  enum class Input { none, shared, own };                 // v: none, one for all rows, one per branch (HG)
+  enum class Form { plain, unit, product, exponential };  // v = γ; OR β√d α/‖α‖; βα; ER e^b √d α/‖α‖
+
+  std::size_t rows = 1, columns = 1;
+  std::size_t branches = 1;  // divides the rows into runs of equal length, each with its own v under `own`
+  Input input = Input::shared;
+  Form form = Form::plain;
+  bool output = false;  // u, one per row (DP)
+  bool frozen = false;  // W stays at initial_w: the scales alone learn
+
+  std::string error() const;
+};
+
+// γ = 1, u = 1, W = 0 at the start, except where `initial_w` says otherwise.
+struct MapReplica {
+  std::vector<double> h, target;  // rows·columns, row-major; one element stands for all
+  std::vector<double> initial_w;  // the same; empty: 0
+  double sigma = 0.0;             // ≥ 0
+  SimulatedRule weights;          // of W
+  SimulatedRule scales;           // of every scale vector's parameters; the same method as `weights`
+  std::uint64_t noise = 0;        // replicas with one number see the same noise, whatever else they differ in
+  double goal = 0.0;              // loss to reach, see MapResult::arrival
+};
+
+struct MapOptions {
+  std::int64_t steps = 0;  // ≥ 1
+  std::int64_t average_steps =
+      1;  // results are means over the losses before each of the last so many steps, and at the end
+  std::uint64_t seed = 0;
+  bool until_arrival = false;  // stop a replica's block when all of it arrived or diverged
+  std::int64_t hold = 1;       // consecutive losses at or below `goal` that make an arrival
+
+  std::string error() const;
+};
+
+struct MapResult {
+  double loss = 0.0;                       // mean over the window; infinite where it diverged
+  double input_sq = 0.0, weight_sq = 0.0;  // Σv² over branches and columns, ΣW²: means over the window
+  double arrival = 0.0;                    // steps before the first of `hold` losses at or below goal; infinite: never
+};
+
+// One result per replica, the same in any batch: noise of replica r on θ_ij at step t is random_normal(seed,
+// stream_of("map.noise") + r.noise, t·rows·columns + i·columns + j). A loss above 10⁶(1 + its start) counts as
+// diverged. Throws std::invalid_argument naming what is wrong.
+std::vector<MapResult> simulate_scaled_map(const ScaledMap& map, std::span<const MapReplica> replicas,
+                                           const MapOptions& options);
+
+}  // namespace scalevec
