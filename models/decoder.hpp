@@ -93,8 +93,21 @@ class Decoder : public Model {
   torch::Tensor attend(const Attention& a, const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v);
   torch::Tensor mlp(const Mlp& m, const torch::Tensor& x, const torch::Tensor& columns) const;
   torch::Tensor feed_forward(FeedForward& f, const torch::Tensor& x, const torch::Tensor& columns);
+  // The residual stream as a sum that is taken together with the norm that reads it: x + added, or x.
+  struct Stream {
+    torch::Tensor x, added;
+    void settle();
+  };
+  torch::Tensor normed(Stream& stream, const torch::Tensor& gamma) const;
   template <class Sublayer>
-  torch::Tensor residual(const torch::Tensor& x, const ScaleVector& gamma, const ScaleVector& post, Sublayer sublayer);
+  void residual(Stream& stream, const ScaleVector& gamma, const ScaleVector& post, Sublayer sublayer) const;
+  // A norm of queries or keys before their rotation.
+  struct HeadNorm {
+    enum class Kind { none, head, full } kind = Kind::none;
+    torch::Tensor gamma;
+  };
+  // x [B, T, heads·head_dim] as [B, T, heads, head_dim].
+  torch::Tensor rotated(Rope& rope, const torch::Tensor& x, std::int64_t heads, const HeadNorm& norm) const;
 
   DecoderOptions options_;
   std::uint64_t seed_;
