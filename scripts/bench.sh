@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the benchmarks and prints the ratios of one interleaved run: scripts/bench.sh optimizers|training|designs [OPTIONS]
-# Options go to Google Benchmark (--benchmark_filter=…); of designs, the number of rounds (30). Run it on a quiet machine.
+# Options go to Google Benchmark (--benchmark_filter=…); of designs, --rounds N and what its usage says. Run it on a quiet machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what=${1:-}
