@@ -2,10 +2,13 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <cmath>
 #include <stdexcept>
 
+#include "scalevec/models/decoder_sites.hpp"
 #include "scalevec/models/ops/attention.hpp"
+#include "scalevec/models/ops/fused.hpp"
 #include "scalevec/models/ops/fused.hpp"
 
 namespace scalevec {
@@ -30,7 +33,9 @@ Tensor over_query_heads(const Tensor& gamma, const DecoderOptions& o) {
 
 bool Decoder::folds(std::int64_t tokens) const {
   const ScaleOptions& s = options_.scales;
-  const bool something = s.branch_attn || s.branch_ffn || s.output.present || s.multipliers.any();
+  const bool behind = std::any_of(map_sites().begin(), map_sites().end(),
+                                  [&](const std::string& map) { return placement_of(s, map) != ScalePlacement::input; });
+  const bool something = s.branch_attn || s.branch_ffn || behind || s.multipliers.any();
   return options_.execution == Execution::folded ||
          (options_.execution == Execution::automatic && something && tokens >= kFoldTokensPerWidth * options_.width);
 }

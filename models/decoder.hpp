@@ -78,10 +78,10 @@ class Decoder : public Model {
                     std::int64_t rows, std::int64_t columns, bool into_residual);
   void add_output_scale(ScaledMap& map, const std::string& name, const std::string& site, const std::string& kind,
                         int layer, const std::string& reader);
-  ScaleVector add_input_scale(const std::string& path, const std::string& site, int layer,
+  ScaleVector add_input_scale(const std::string& path, const std::string& site, const std::string& kind, int layer,
                               std::vector<std::string> maps);
-  ScaleVector add_output_class_scale(const std::string& path, const GammaOptions& options, std::int64_t size,
-                                     const std::string& site, int layer, const std::string& why);
+  ScaleVector add_output_class_scale(const std::string& path, std::int64_t size, const std::string& site, int layer,
+                                     const std::string& why);
   Attention make_attention(int layer);
   FeedForward make_feed_forward(int layer);
   Mlp make_mlp(const std::string& path, const std::string& site, int layer, std::int64_t hidden);
