@@ -9,7 +9,6 @@
 #include "scalevec/models/decoder_sites.hpp"
 #include "scalevec/models/ops/attention.hpp"
 #include "scalevec/models/ops/fused.hpp"
-#include "scalevec/models/ops/fused.hpp"
 
 namespace scalevec {
 namespace {
