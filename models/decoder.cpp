@@ -2,9 +2,11 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <cmath>
 #include <stdexcept>
 
+#include "scalevec/models/decoder_sites.hpp"
 #include "scalevec/models/ops/attention.hpp"
 #include "scalevec/models/ops/fused.hpp"
 
@@ -30,7 +32,9 @@ Tensor over_query_heads(const Tensor& gamma, const DecoderOptions& o) {
 
 bool Decoder::folds(std::int64_t tokens) const {
   const ScaleOptions& s = options_.scales;
-  const bool something = s.branch_attn || s.branch_ffn || s.output.present || s.multipliers.any();
+  const bool behind = std::any_of(map_sites().begin(), map_sites().end(),
+                                  [&](const std::string& map) { return placement_of(s, map) != ScalePlacement::input; });
+  const bool something = s.branch_attn || s.branch_ffn || behind || s.multipliers.any();
   return options_.execution == Execution::folded ||
          (options_.execution == Execution::automatic && something && tokens >= kFoldTokensPerWidth * options_.width);
 }
@@ -44,39 +48,42 @@ Tensor Decoder::attend(const Attention& a, const Tensor& q, const Tensor& k, con
   return at::matmul(at::softmax(scores.masked_fill(seen.logical_not(), -INFINITY), -1), heads_first(v)).transpose(1, 2);
 }
 
+Tensor Decoder::rotated(Rope& rope, const Tensor& x, std::int64_t heads, const HeadNorm& norm) const {
+  const auto by_head = [&](const Tensor& t) { return t.unflatten(-1, {heads, options_.head_dim}); };
+  if (norm.kind == HeadNorm::Kind::none) return rope.rotate(by_head(x));
+  const bool per_head = norm.kind == HeadNorm::Kind::head;
+  if (norm_.kind == NormKind::rms) return rope.norm_rotate(by_head(x), norm.gamma, per_head, norm_.eps);
+  return rope.rotate(per_head ? norm_(by_head(x), norm.gamma) : by_head(norm_(x, norm.gamma)));
+}
+
 Tensor Decoder::attention(const Attention& a, const Tensor& x, const Tensor& columns) {
   const DecoderOptions& o = options_;
-  const std::int64_t batch = x.size(0), length = x.size(1);
+  using Kind = HeadNorm::Kind;
   Tensor q, k, v;
-  // γ_a of Q and K behind a norm is applied together with the rotation.
-  Tensor q_gamma, k_gamma;
+  HeadNorm q_norm, k_norm;
   if (folded_) {
-    const std::vector<Tensor> raw = apply_folded({&a.q, &a.k, &a.v}, x, columns);
-    q = a.q.norm ? norm_(raw[0]) : raw[0];
-    k = a.k.norm ? norm_(raw[1]) : raw[1];
-    v = a.v.norm ? norm_(raw[2]) : raw[2];
-    if (a.q.norm) q_gamma = a.q.out.value();
-    if (a.k.norm) k_gamma = a.k.out.value();
+    const bool in_product = a.v.norm && norm_.kind == NormKind::rms;
+    const std::vector<Tensor> raw = apply_folded({&a.q, &a.k, &a.v}, x, columns, in_product ? &a.v : nullptr, norm_.eps);
+    q = raw[0];
+    k = raw[1];
+    v = a.v.norm && !in_product ? norm_(raw[2]) : raw[2];
+    // A norm behind Q and K, with its γ_a, is taken together with the rotation.
+    if (a.q.norm) q_norm = {Kind::full, a.q.out.value()};
+    if (a.k.norm) k_norm = {Kind::full, a.k.out.value()};
   } else {
     q = apply_naive(a.q, x, norm_);
     k = apply_naive(a.k, x, norm_);
     v = apply_naive(a.v, x, norm_);
   }
-  const bool full = o.qk_norm && o.qk_norm_width == QkNormWidth::full;
-  if (full) {
-    q = norm_(q, a.q_gamma.value());
-    k = norm_(k, a.k_gamma.value());
-  }
-  q = q.unflatten(-1, {o.heads, o.head_dim});
-  k = k.unflatten(-1, {o.kv_heads, o.head_dim});
-  v = v.unflatten(-1, {o.kv_heads, o.head_dim});
-  if (o.qk_norm && !full) {
-    q = norm_(q, a.q_gamma.value());
-    k = norm_(k, a.k_gamma.value());
+  if (o.qk_norm) {
+    const Kind kind = o.qk_norm_width == QkNormWidth::full ? Kind::full : Kind::head;
+    q_norm = {kind, a.q_gamma.value()};
+    k_norm = {kind, a.k_gamma.value()};
   }
   Rope& rope = a.window > 0 ? local_rope_ : rope_;
-  const Tensor heads =
-      attend(a, rope.rotate(q, q_gamma), rope.rotate(k, k_gamma), v).reshape({batch, length, o.heads * o.head_dim});
+  const Tensor heads = attend(a, rotated(rope, q, o.heads, q_norm), rotated(rope, k, o.kv_heads, k_norm),
+                              v.unflatten(-1, {o.kv_heads, o.head_dim}))
+                           .reshape({x.size(0), x.size(1), o.heads * o.head_dim});
   if (!folded_) return apply_naive(a.o, heads, norm_);
   const Tensor y = apply_folded({&a.o}, heads, a.v.out_moves_on ? over_query_heads(a.v.out.value(), o) : Tensor())[0];
   return a.o.norm ? norm_(y, a.o.out.value()) : y;
@@ -108,12 +115,13 @@ Tensor Decoder::feed_forward(FeedForward& f, const Tensor& x, const Tensor& colu
   const Tensor rows = x.reshape({-1, x.size(-1)});
   const Routing routing = route(folded_ ? apply_folded({&f.router}, rows, columns)[0] : apply_naive(f.router, rows, norm_),
                                 f.balance, moe);
-  Tensor out = f.shared.gate.weight.defined() ? mlp(f.shared, rows, columns) : torch::zeros_like(rows);
+  Tensor out = f.shared.gate.weight.defined() ? mlp(f.shared, rows, columns).to(rows.scalar_type()) : torch::zeros_like(rows);
   for (std::int64_t e = 0; e < moe.experts; ++e) {
     // An expert without tokens is run on none, so that its parameters get a gradient of zero.
     const std::vector<Tensor> hits = routing.experts.eq(e).nonzero().unbind(1);
     const Tensor weight = routing.weights.index({hits[0], hits[1]}).unsqueeze(-1);
-    out = out.index_add(0, hits[0], mlp(f.experts[static_cast<size_t>(e)], rows.index_select(0, hits[0]), columns) * weight);
+    const Tensor y = mlp(f.experts[static_cast<size_t>(e)], rows.index_select(0, hits[0]), columns) * weight;
+    out = out.index_add(0, hits[0], y.to(rows.scalar_type()));
   }
   if (torch::GradMode::is_enabled() && is_training()) {
     balance_ = balance_.defined() ? balance_ + routing.balance : routing.balance;
@@ -122,28 +130,49 @@ Tensor Decoder::feed_forward(FeedForward& f, const Tensor& x, const Tensor& colu
   return out.view_as(x);
 }
 
+void Decoder::Stream::settle() {
+  if (added.defined()) x = x + added;
+  added = Tensor();
+}
+
+Tensor Decoder::normed(Stream& stream, const Tensor& gamma) const {
+  if (!stream.added.defined()) return norm_(stream.x, gamma);
+  const auto [sum, y] = norm_.of_sum(stream.x, stream.added, gamma);
+  stream = {sum, {}};
+  return y;
+}
+
 template <class Sublayer>
-Tensor Decoder::residual(const Tensor& x, const ScaleVector& gamma, const ScaleVector& post, Sublayer sublayer) {
+void Decoder::residual(Stream& stream, const ScaleVector& gamma, const ScaleVector& post, Sublayer sublayer) const {
   const DecoderOptions& o = options_;
-  const Tensor shared = gamma.value();
-  Tensor y = o.pre_norms() ? sublayer(norm_(x, folded_ ? Tensor() : shared), folded_ ? shared : Tensor()) : sublayer(x, Tensor());
+  Tensor y;
+  if (o.pre_norms()) {
+    const Tensor shared = gamma.value();
+    const Tensor h = normed(stream, folded_ ? Tensor() : shared);
+    y = sublayer(h, folded_ ? shared : Tensor());
+  } else {
+    stream.settle();
+    y = sublayer(stream.x, Tensor());
+  }
   if (o.norm_placement == NormPlacement::post || o.norm_placement == NormPlacement::sandwich) y = norm_(y, post.value());
   if (o.residual_depth_scaling) y = y * (1.0 / std::sqrt(2.0 * static_cast<double>(o.layers)));
-  return o.norm_placement == NormPlacement::post_residual ? norm_(x + y, post.value()) : x + y;
+  stream.added = y;
+  if (o.norm_placement == NormPlacement::post_residual) stream = {normed(stream, post.value()), {}};
 }
 
 Tensor Decoder::forward(const Tensor& tokens) {
   folded_ = folds(tokens.numel());
   balance_ = Tensor();
-  Tensor x = at::embedding(embed_, tokens);
-  if (options_.embed_scale != 1.0) x = x * options_.embed_scale;
+  Stream stream{at::embedding(embed_, tokens), {}};
+  if (options_.embed_scale != 1.0) stream.x = stream.x * options_.embed_scale;
   for (size_t layer = 0; layer < attention_.size(); ++layer) {
     const Attention& a = attention_[layer];
     FeedForward& f = feed_forward_[layer];
-    x = residual(x, a.gamma, a.post, [&](const Tensor& h, const Tensor& columns) { return attention(a, h, columns); });
-    x = residual(x, f.gamma, f.post, [&](const Tensor& h, const Tensor& columns) { return feed_forward(f, h, columns); });
+    residual(stream, a.gamma, a.post, [&](const Tensor& h, const Tensor& columns) { return attention(a, h, columns); });
+    residual(stream, f.gamma, f.post, [&](const Tensor& h, const Tensor& columns) { return feed_forward(f, h, columns); });
   }
-  if (options_.final_norm) x = norm_(x, final_gamma_.value());
+  if (!options_.final_norm) stream.settle();
+  const Tensor x = options_.final_norm ? normed(stream, final_gamma_.value()) : stream.x;
   return softcap(at::linear(x, unembed_), options_.logit_softcap);
 }
 
@@ -151,7 +180,8 @@ Tensor Decoder::loss(const Tensor& tokens, std::int64_t) {
   if (!tokens.defined() || tokens.dim() != 2 || tokens.size(1) < 2)
     throw std::invalid_argument("a decoder's loss needs tokens [B, T+1] with T at least 1");
   const std::int64_t length = tokens.size(1) - 1;
-  const Tensor logits = forward(tokens.narrow(1, 0, length));
+  Tensor logits = forward(tokens.narrow(1, 0, length));
+  if (logits.scalar_type() != torch::kFloat64) logits = logits.to(torch::kFloat32);
   Tensor loss = ops::cross_entropy(logits.view({-1, options_.vocab_size}), tokens.narrow(1, 1, length).reshape({-1}));
   if (options_.moe.balance_loss > 0.0 && balance_.defined())
     loss = loss + balance_ * (options_.moe.balance_loss / static_cast<double>(options_.layers));

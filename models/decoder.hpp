@@ -78,10 +78,10 @@ class Decoder : public Model {
                     std::int64_t rows, std::int64_t columns, bool into_residual);
   void add_output_scale(ScaledMap& map, const std::string& name, const std::string& site, const std::string& kind,
                         int layer, const std::string& reader);
-  ScaleVector add_input_scale(const std::string& path, const std::string& site, int layer,
+  ScaleVector add_input_scale(const std::string& path, const std::string& site, const std::string& kind, int layer,
                               std::vector<std::string> maps);
-  ScaleVector add_output_class_scale(const std::string& path, const GammaOptions& options, std::int64_t size,
-                                     const std::string& site, int layer, const std::string& why);
+  ScaleVector add_output_class_scale(const std::string& path, std::int64_t size, const std::string& site, int layer,
+                                     const std::string& why);
   Attention make_attention(int layer);
   FeedForward make_feed_forward(int layer);
   Mlp make_mlp(const std::string& path, const std::string& site, int layer, std::int64_t hidden);
@@ -93,8 +93,21 @@ class Decoder : public Model {
   torch::Tensor attend(const Attention& a, const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v);
   torch::Tensor mlp(const Mlp& m, const torch::Tensor& x, const torch::Tensor& columns) const;
   torch::Tensor feed_forward(FeedForward& f, const torch::Tensor& x, const torch::Tensor& columns);
+  // The residual stream as a sum that is taken together with the norm that reads it: x + added, or x.
+  struct Stream {
+    torch::Tensor x, added;
+    void settle();
+  };
+  torch::Tensor normed(Stream& stream, const torch::Tensor& gamma) const;
   template <class Sublayer>
-  torch::Tensor residual(const torch::Tensor& x, const ScaleVector& gamma, const ScaleVector& post, Sublayer sublayer);
+  void residual(Stream& stream, const ScaleVector& gamma, const ScaleVector& post, Sublayer sublayer) const;
+  // A norm of queries or keys before their rotation.
+  struct HeadNorm {
+    enum class Kind { none, head, full } kind = Kind::none;
+    torch::Tensor gamma;
+  };
+  // x [B, T, heads·head_dim] as [B, T, heads, head_dim].
+  torch::Tensor rotated(Rope& rope, const torch::Tensor& x, std::int64_t heads, const HeadNorm& norm) const;
 
   DecoderOptions options_;
   std::uint64_t seed_;

@@ -139,21 +139,21 @@ void Decoder::add_output_scale(ScaledMap& map, const std::string& name, const st
   } else {
     link.via = kIntoResidual;
   }
-  map.out = add_scale_vector(name + ".out", options_.scales.output, map.weight.size(0),
+  map.out = add_scale_vector(name + ".out", gamma_at(options_.scales, kind + ".out"), map.weight.size(0),
                              scale_at(ScaleSide::after, site, layer), link);
 }
 
-ScaleVector Decoder::add_input_scale(const std::string& path, const std::string& site, int layer,
+ScaleVector Decoder::add_input_scale(const std::string& path, const std::string& site, const std::string& kind, int layer,
                                      std::vector<std::string> maps) {
-  return add_scale_vector(path, options_.scales.input, options_.width, scale_at(ScaleSide::before, site, layer),
+  return add_scale_vector(path, gamma_at(options_.scales, kind), options_.width, scale_at(ScaleSide::before, site, layer),
                           columns_of(std::move(maps)));
 }
 
-ScaleVector Decoder::add_output_class_scale(const std::string& path, const GammaOptions& options, std::int64_t size,
-                                            const std::string& site, int layer, const std::string& why) {
+ScaleVector Decoder::add_output_class_scale(const std::string& path, std::int64_t size, const std::string& site, int layer,
+                                            const std::string& why) {
   ScaleLink link;
   link.via = why;
-  return add_scale_vector(path, options, size, scale_at(ScaleSide::after, site, layer), link);
+  return add_scale_vector(path, gamma_at(options_.scales, site), size, scale_at(ScaleSide::after, site, layer), link);
 }
 
 Decoder::Attention Decoder::make_attention(int layer) {
@@ -163,7 +163,7 @@ Decoder::Attention Decoder::make_attention(int layer) {
   Attention a;
   a.window = o.windows[static_cast<size_t>(layer)];
   if (!o.scales.branch_attn)
-    a.gamma = add_input_scale(path + "attn_norm", "attn", layer, {attn + "q.weight", attn + "k.weight", attn + "v.weight"});
+    a.gamma = add_input_scale(path + "attn_norm", "attn", "attn", layer, {attn + "q.weight", attn + "k.weight", attn + "v.weight"});
   a.q = add_map(attn + "q", "attn.q", "attn.q", layer, q_width, o.width, false);
   a.k = add_map(attn + "k", "attn.k", "attn.k", layer, kv_width, o.width, false);
   a.v = add_map(attn + "v", "attn.v", "attn.v", layer, kv_width, o.width, false);
@@ -171,14 +171,14 @@ Decoder::Attention Decoder::make_attention(int layer) {
   for (const auto& [map, letter] : {std::pair{&a.q, "q"}, {&a.k, "k"}, {&a.v, "v"}, {&a.o, "o"}}) {
     const std::string site = std::string("attn.") + letter;
     if (o.scales.branch_attn && map != &a.o)
-      map->in = add_input_scale(path + "attn_norm." + letter, site, layer, {attn + letter + ".weight"});
+      map->in = add_input_scale(path + "attn_norm." + letter, site, site, layer, {attn + letter + ".weight"});
     add_output_scale(*map, attn + letter, site, site, layer, attn + "o.weight");
   }
   const bool full = o.qk_norm_width == QkNormWidth::full;
   const std::string why = "RoPE and the softmax follow, and not a linear map";
-  a.q_gamma = add_output_class_scale(attn + "q_norm", o.scales.qk_norm, full ? q_width : o.head_dim, "attn.q_norm", layer, why);
-  a.k_gamma = add_output_class_scale(attn + "k_norm", o.scales.qk_norm, full ? kv_width : o.head_dim, "attn.k_norm", layer, why);
-  a.post = add_output_class_scale(path + "attn_post_norm", o.scales.post, o.width, "attn_post", layer, kIntoResidual);
+  a.q_gamma = add_output_class_scale(attn + "q_norm", full ? q_width : o.head_dim, "attn.q_norm", layer, why);
+  a.k_gamma = add_output_class_scale(attn + "k_norm", full ? kv_width : o.head_dim, "attn.k_norm", layer, why);
+  a.post = add_output_class_scale(path + "attn_post_norm", o.width, "attn_post", layer, kIntoResidual);
   return a;
 }
 
@@ -194,7 +194,7 @@ Decoder::Mlp Decoder::make_mlp(const std::string& path, const std::string& site,
 void Decoder::add_mlp_scales(Mlp& m, const std::string& norm, const std::string& path, const std::string& site, int layer) {
   for (const auto& [map, last] : {std::pair{&m.gate, "gate"}, {&m.up, "up"}, {&m.down, "down"}}) {
     if (!norm.empty() && map != &m.down)
-      map->in = add_input_scale(norm + last, site + last, layer, {path + last + ".weight"});
+      map->in = add_input_scale(norm + last, site + last, std::string("ffn.") + last, layer, {path + last + ".weight"});
     add_output_scale(*map, path + last, site + last, std::string("ffn.") + last, layer, path + "down.weight");
   }
 }
@@ -217,7 +217,7 @@ Decoder::FeedForward Decoder::make_feed_forward(int layer) {
     readers.insert(readers.end(), ups.begin(), ups.end());
     if (o.moe.shared_width > 0) readers.insert(readers.end(), {ffn + "shared.gate.weight", ffn + "shared.up.weight"});
   }
-  if (!own) f.gamma = add_input_scale(path + "ffn_norm", "ffn", layer, readers);
+  if (!own) f.gamma = add_input_scale(path + "ffn_norm", "ffn", "ffn", layer, readers);
 
   if (o.moe.experts == 0) {
     f.dense = make_mlp(ffn, "ffn.", layer, o.mlp_width);
@@ -228,10 +228,10 @@ Decoder::FeedForward Decoder::make_feed_forward(int layer) {
     if (o.moe.balance_bias_rate > 0.0) f.balance = add_buffer(ffn + "router.balance", torch::zeros({o.moe.experts}));
     const bool each = own && o.scales.experts == ExpertScales::each;
     ScaleVector gate, up;
-    if (own) f.router.in = add_input_scale(norm + "router", "ffn.router", layer, {ffn + "router.weight"});
+    if (own) f.router.in = add_input_scale(norm + "router", "ffn.router", "ffn.router", layer, {ffn + "router.weight"});
     if (own && !each) {
-      gate = add_input_scale(norm + "gate", "ffn.gate", layer, gates);
-      up = add_input_scale(norm + "up", "ffn.up", layer, ups);
+      gate = add_input_scale(norm + "gate", "ffn.gate", "ffn.gate", layer, gates);
+      up = add_input_scale(norm + "up", "ffn.up", "ffn.up", layer, ups);
     }
     for (std::int64_t e = 0; e < o.moe.experts; ++e) {
       const std::string expert = "experts." + std::to_string(e) + ".";
@@ -246,7 +246,7 @@ Decoder::FeedForward Decoder::make_feed_forward(int layer) {
       add_mlp_scales(f.shared, own ? norm + "shared." : "", ffn + "shared.", "ffn.shared.", layer);
     }
   }
-  f.post = add_output_class_scale(path + "ffn_post_norm", o.scales.post, o.width, "ffn_post", layer, kIntoResidual);
+  f.post = add_output_class_scale(path + "ffn_post_norm", o.width, "ffn_post", layer, kIntoResidual);
   return f;
 }
 

@@ -69,6 +69,52 @@ std::string moe_error(const MoeOptions& m) {
   return {};
 }
 
+std::string single_placement_error(const DecoderOptions& o) {
+  for (const auto& [map, placement] : o.scales.placements) {
+    const std::string field = "scales.placements." + map, word(to_string(placement));
+    if (std::find(map_sites().begin(), map_sites().end(), map) == map_sites().end())
+      return bad("scales.placements", map, "attn.q, attn.k, attn.v, attn.o, ffn.gate, ffn.up, ffn.down");
+    if (!o.scale_vectors && placement != ScalePlacement::input) return bad(field, word, "input with scale_vectors false");
+    if (map == "attn.o" || map == "ffn.down") continue;  // no norm feeds these
+    if (placement == ScalePlacement::output && o.pre_norms())
+      return bad(field, word, "input, both, both_normed: a norm before the map and one after it do the same");
+    if ((placement == ScalePlacement::both || placement == ScalePlacement::both_normed) && !o.pre_norms())
+      return bad(field, word, "input, output without a norm before the maps: it has no γ_b there");
+  }
+  return {};
+}
+
+// Why there is no scale at a site of scale_sites(), of options and the same resolved; empty where there can be one.
+std::string no_scale_at(const DecoderOptions& o, const DecoderOptions& r, const std::string& site) {
+  const ScaleOptions& s = o.scales;
+  if (site.ends_with("_norm")) return o.qk_norm && o.qk_norm_scale ? "" : "only with qk_norm and qk_norm_scale true";
+  if (!o.scale_vectors) return "none with scale_vectors false";
+  if (site.ends_with("_post"))
+    return o.post_norms() ? "" : "only with a norm behind the sublayers: norm_placement post, sandwich or post_residual";
+  if (site.ends_with(".out"))
+    return placement_of(r.scales, site.substr(0, site.size() - 4)) != ScalePlacement::input
+               ? ""
+               : "only behind a map that placement, maps or placements give a γ_a";
+  if (!o.pre_norms()) return "only with a norm before the sublayers: norm_placement pre or sandwich";
+  if (site == "ffn.router" && o.moe.experts == 0) return "only in a mixture of experts";
+  const bool attn = site.starts_with("attn"), own = attn ? s.branch_attn : s.branch_ffn, branch = site.find('.') != std::string::npos;
+  const std::string readers = attn ? "attn.q, attn.k, attn.v" : "ffn.gate, ffn.up";
+  if (branch && !own)
+    return "only under branches: " + site.substr(0, site.find('.')) + "; one γ_b is shared by " + readers + " here";
+  if (!branch && own) return readers + ", which have a γ_b each under branches: " + site;
+  return {};
+}
+
+std::string single_scale_error(const DecoderOptions& o, const DecoderOptions& r) {
+  for (const auto& [site, gamma] : o.scales.at) {
+    if (std::find(scale_sites().begin(), scale_sites().end(), site) == scale_sites().end())
+      return bad("scales.at", site, "a scale's site: attn, attn.q …, attn.q.out …, attn.q_norm …, attn_post …");
+    if (const std::string why = no_scale_at(o, r, site); !why.empty()) return bad("scales.at", site, why);
+    if (const std::string error = gamma_error("at." + site, gamma); !error.empty()) return error;
+  }
+  return {};
+}
+
 std::string placement_error(const DecoderOptions& o) {
   const ScaleOptions& s = o.scales;
   const std::string word(to_string(s.placement));
@@ -87,10 +133,13 @@ std::string placement_error(const DecoderOptions& o) {
     return bad("scales.branches", s.branch_attn ? "attn" : "ffn", "none where scales.input is not present");
   if (s.experts == ExpertScales::each && (o.moe.experts == 0 || !s.branch_ffn))
     return bad("scales.experts", "each", "together, unless a mixture's experts have branch scales (branches: ffn)");
-  if (s.placement == ScalePlacement::both_normed && o.qk_norm)
+  if (o.qk_norm)
     for (const char* map : {"attn.q", "attn.k"})
-      if (std::find(s.maps.begin(), s.maps.end(), map) != s.maps.end())
-        return bad("scales.maps", map, "not under QK-norm, which normalises this map's output already");
+      if (has_output_norm(r, map))
+        return bad(s.placements.contains(map) ? "scales.placements" : "scales.maps", map,
+                   "not under QK-norm, which normalises this map's output already");
+  if (const std::string error = single_placement_error(o); !error.empty()) return error;
+  if (const std::string error = single_scale_error(o, r); !error.empty()) return error;
   const MultiplierOptions& m = s.multipliers;
   if (!m.maps.empty() && !m.any())
     return bad("scales.multipliers.maps", m.maps.front(), "none unless scalar, rows or columns is true");
@@ -119,6 +168,8 @@ DecoderOptions DecoderOptions::resolved() const {
     ScaleOptions bare;
     bare.qk_norm = s.qk_norm;
     bare.multipliers = s.multipliers;
+    for (const auto& [site, gamma] : s.at)
+      if (site.ends_with("_norm")) bare.at[site] = gamma;
     s = bare;
   }
   for (GammaOptions* g : {&s.input, &s.output, &s.post, &s.final}) g->present = g->present && scale_vectors;
@@ -126,11 +177,14 @@ DecoderOptions DecoderOptions::resolved() const {
   s.post.present = s.post.present && post_norms();
   s.qk_norm.present = s.qk_norm.present && qk_norm && qk_norm_scale;
   s.final.present = s.final.present && final_norm;
-  s.output.present = s.output.present && s.placement != ScalePlacement::input;
-  if (s.placement == ScalePlacement::output && s.maps.empty()) s.maps = map_sites();
+  const bool behind = std::any_of(s.placements.begin(), s.placements.end(),
+                                  [](const auto& map) { return map.second != ScalePlacement::input; });
+  s.output.present = s.output.present && (s.placement != ScalePlacement::input || behind);
   if (s.placement != ScalePlacement::input && s.maps.empty()) {
-    s.maps = {"attn.q", "attn.k", "attn.v", "ffn.gate", "ffn.up"};
-    if (s.placement == ScalePlacement::both_normed && qk_norm) s.maps.erase(s.maps.begin(), s.maps.begin() + 2);
+    s.maps = s.placement == ScalePlacement::output
+                 ? map_sites()
+                 : std::vector<std::string>{"attn.q", "attn.k", "attn.v", "ffn.gate", "ffn.up"};
+    if (s.placement != ScalePlacement::both && qk_norm) s.maps.erase(s.maps.begin(), s.maps.begin() + 2);
   }
   if (s.multipliers.any() && s.multipliers.maps.empty()) s.multipliers.maps = map_sites();
   return r;

@@ -20,17 +20,44 @@ const std::vector<std::string>& map_sites() {
   return sites;
 }
 
+const std::vector<std::string>& scale_sites() {
+  static const std::vector<std::string> sites = [] {
+    std::vector<std::string> all{"attn",     "attn.q", "attn.k",      "attn.v",      "ffn",       "ffn.gate",
+                                 "ffn.up",   "ffn.router", "attn.q_norm", "attn.k_norm", "attn_post", "ffn_post"};
+    for (const std::string& map : map_sites()) all.push_back(map + ".out");
+    return all;
+  }();
+  return sites;
+}
+
+const GammaOptions& kind_of(const ScaleOptions& s, const std::string& site) {
+  if (site.ends_with(".out")) return s.output;
+  if (site.ends_with("_norm")) return s.qk_norm;
+  return site.ends_with("_post") ? s.post : s.input;
+}
+
+const GammaOptions& gamma_at(const ScaleOptions& s, const std::string& site) {
+  const auto found = s.at.find(site);
+  return found == s.at.end() ? kind_of(s, site) : found->second;
+}
+
+ScalePlacement placement_of(const ScaleOptions& s, const std::string& site) {
+  const auto found = s.placements.find(site);
+  if (found != s.placements.end()) return found->second;
+  return listed(s.maps, site) ? s.placement : ScalePlacement::input;
+}
+
 bool has_output_scale(const DecoderOptions& o, const std::string& site) {
-  return o.scales.output.present && o.scales.placement != ScalePlacement::input && listed(o.scales.maps, site);
+  return placement_of(o.scales, site) != ScalePlacement::input && gamma_at(o.scales, site + ".out").present;
 }
 
 bool has_output_norm(const DecoderOptions& o, const std::string& site) {
-  return (o.scales.placement == ScalePlacement::both_normed || o.scales.placement == ScalePlacement::output) &&
-         listed(o.scales.maps, site);
+  const ScalePlacement placement = placement_of(o.scales, site);
+  return placement == ScalePlacement::both_normed || placement == ScalePlacement::output;
 }
 
 bool has_branch_scale(const DecoderOptions& o, const std::string& site) {
-  if (!o.scales.input.present) return false;
+  if (!gamma_at(o.scales, site).present) return false;
   if (site == "attn.q" || site == "attn.k" || site == "attn.v") return o.scales.branch_attn;
   if (site == "ffn.gate" || site == "ffn.up") return o.scales.branch_ffn;
   return false;
@@ -43,18 +70,20 @@ bool output_normalised(const DecoderOptions& o, const std::string& site) {
 std::vector<std::string> inert_magnitudes(const DecoderOptions& o) {
   std::vector<std::string> lines;
   // The β of e^(βa) is no magnitude that a norm divides out.
-  const ScaleForm form = o.scales.input.form;
-  if (!o.scales.input.present || !has_magnitude(form) || form == ScaleForm::exponential_product) return lines;
+  const auto has = [&](const std::string& site) {
+    const GammaOptions& gamma = gamma_at(o.scales, site);
+    return gamma.present && has_magnitude(gamma.form) && gamma.form != ScaleForm::exponential_product;
+  };
   const auto visit = [&](const std::string& norm, bool branches, const std::vector<std::string>& sites, bool router) {
     if (branches) {
       for (const std::string& site : sites)
-        if (output_normalised(o, site)) lines.push_back(inert_line("γ_b of " + site, site));
-    } else if (!router && std::all_of(sites.begin(), sites.end(), [&](const auto& s) { return output_normalised(o, s); })) {
-      lines.push_back(inert_line(norm + "'s γ_b", "every map that reads it"));
+        if (has(site) && output_normalised(o, site)) lines.push_back(inert_line("γ_b of " + site, site));
+    } else if (has(norm) && !router && std::all_of(sites.begin(), sites.end(), [&](const auto& s) { return output_normalised(o, s); })) {
+      lines.push_back(inert_line(norm + "_norm's γ_b", "every map that reads it"));
     }
   };
-  visit("attn_norm", o.scales.branch_attn, {"attn.q", "attn.k", "attn.v"}, false);
-  visit("ffn_norm", o.scales.branch_ffn, {"ffn.gate", "ffn.up"}, o.moe.experts > 0);
+  visit("attn", o.scales.branch_attn, {"attn.q", "attn.k", "attn.v"}, false);
+  visit("ffn", o.scales.branch_ffn, {"ffn.gate", "ffn.up"}, o.moe.experts > 0);
   return lines;
 }
 

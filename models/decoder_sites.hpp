@@ -11,6 +11,15 @@ namespace scalevec {
 // attn.q, attn.k, attn.v, attn.o, ffn.gate, ffn.up, ffn.down.
 const std::vector<std::string>& map_sites();
 
+// Sites that ScaleOptions::at may name.
+const std::vector<std::string>& scale_sites();
+// The options of the kind of place that a site of scale_sites() is: `input`, `output`, `qk_norm` or `post`.
+const GammaOptions& kind_of(const ScaleOptions& scales, const std::string& site);
+// Of the scale at a site: what `at` says, or its kind's.
+const GammaOptions& gamma_at(const ScaleOptions& scales, const std::string& site);
+// What stands around the map: `input` where nothing stands behind it.
+ScalePlacement placement_of(const ScaleOptions& scales, const std::string& site);
+
 // γ_a stands behind the map.
 bool has_output_scale(const DecoderOptions& options, const std::string& site);
 // A norm of the design (DNP, SimpleNorm) stands behind the map.

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <map>
 
+#include "scalevec/models/decoder_sites.hpp"
+
 namespace scalevec {
 namespace {
 
@@ -15,16 +17,25 @@ DecoderOptions folded_options(DecoderOptions options, bool untie) {
   s.experts = ExpertScales::together;
   s.multipliers = {};
   s.allow_inert = false;
+  for (const std::string& map : map_sites())
+    if (s.placements.contains(map) && placement_of(s, map) == ScalePlacement::both) s.placements[map] = ScalePlacement::input;
   if (s.placement == ScalePlacement::both) {
     s.placement = ScalePlacement::input;
     s.maps.clear();
   }
+  std::map<std::string, GammaOptions> kept;
+  for (const auto& [site, gamma] : s.at) {
+    const bool behind = site.ends_with(".out");
+    const bool branch = !behind && site.find('.') != std::string::npos && &kind_of(s, site) == &s.input;
+    if (!branch && !(behind && placement_of(s, site.substr(0, site.size() - 4)) == ScalePlacement::input))
+      kept[site] = {gamma.present};
+  }
+  s.at = kept;
   for (GammaOptions* gamma : {&s.input, &s.output, &s.post, &s.qk_norm, &s.final}) {
     gamma->form = ScaleForm::plain;
     gamma->initial = 1.0;
   }
-  s.output.present = s.output.present && s.placement != ScalePlacement::input;
-  return options;
+  return options.resolved();
 }
 
 }  // namespace

@@ -112,6 +112,8 @@ DecoderOptions without_what_exports(DecoderOptions o, const DecoderOptions& othe
   o.scales.qk_norm = other.scales.qk_norm;
   o.scales.final = other.scales.final;
   if (o.scales.placement == ScalePlacement::input) o.scales.output = other.scales.output;
+  // A form or an initial value of a single scale is none of the weights' business; that one is missing is.
+  std::erase_if(o.scales.at, [](const auto& site) { return site.second.present; });
   return o;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 // Every model, what they are made of, and weights in and out.
+#include "scalevec/models/autocast.hpp"
 #include "scalevec/models/decoder.hpp"
 #include "scalevec/models/decoder_sites.hpp"
 #include "scalevec/models/fold.hpp"

@@ -6,12 +6,13 @@ namespace scalevec {
 
 Routing route(const torch::Tensor& logits, const torch::Tensor& bias, const MoeOptions& options) {
   Routing r;
-  const torch::Tensor probability = at::softmax(logits, -1);
+  const bool rounded = logits.scalar_type() == torch::kBFloat16 || logits.scalar_type() == torch::kHalf;
+  const torch::Tensor probability = at::softmax(rounded ? logits.to(torch::kFloat32) : logits, -1);
   const torch::Tensor score = bias.defined() ? probability.detach() + bias : probability.detach();
   r.experts = std::get<1>(score.topk(options.top_k, -1));
   r.weights = probability.gather(-1, r.experts);
   if (options.normalise_top_k) r.weights = r.weights / r.weights.sum(-1, true);
-  r.load = at::bincount(r.experts.flatten(), {}, options.experts).to(logits.scalar_type());
+  r.load = at::bincount(r.experts.flatten(), {}, options.experts).to(probability.scalar_type());
   r.balance = static_cast<double>(options.experts) * ((r.load / r.load.sum()) * probability.mean(0)).sum();
   return r;
 }

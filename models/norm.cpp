@@ -14,4 +14,14 @@ torch::Tensor Norm::operator()(const torch::Tensor& x, const torch::Tensor& gamm
   return ops::rms_norm(x, gamma, eps);
 }
 
+std::pair<torch::Tensor, torch::Tensor> Norm::of_sum(const torch::Tensor& x, const torch::Tensor& y,
+                                                     const torch::Tensor& gamma) const {
+  if (kind == NormKind::rms) {
+    ops::NormOfSum both = ops::rms_norm_of_sum(x, y, gamma, eps);
+    return {both.sum, both.normed};
+  }
+  const torch::Tensor sum = x + y;
+  return {sum, (*this)(sum, gamma)};
+}
+
 }  // namespace scalevec

@@ -2,6 +2,8 @@
 
 #include <torch/types.h>
 
+#include <utility>
+
 #include "scalevec/models/decoder_options.hpp"
 
 namespace scalevec {
@@ -13,6 +15,9 @@ struct Norm {
 
   // gamma [last dimension], or undefined for none. The output has x's shape.
   torch::Tensor operator()(const torch::Tensor& x, const torch::Tensor& gamma = {}) const;
+  // {x + y, the norm of that}, y of x's shape.
+  std::pair<torch::Tensor, torch::Tensor> of_sum(const torch::Tensor& x, const torch::Tensor& y,
+                                                 const torch::Tensor& gamma = {}) const;
 };
 
 }  // namespace scalevec

@@ -5,6 +5,8 @@
 #include <sstream>
 #include <utility>
 
+#include "scalevec/models/decoder_sites.hpp"
+
 namespace scalevec {
 namespace {
 
@@ -66,6 +68,17 @@ void read_branches(JsonReader& json, ScaleOptions& s) {
   }
 }
 
+// Keys of the object at `key`, each one of `known`.
+std::vector<std::string> keys_of(JsonReader& json, const char* key, const std::vector<std::string>& known) {
+  std::vector<std::string> keys;
+  if (!json.has(key)) return keys;
+  JsonReader in = json.object(key);
+  for (const std::string& name : known)
+    if (in.has(name)) keys.push_back(name);
+  in.finish();
+  return keys;
+}
+
 ScaleOptions read_scales(JsonReader& json) {
   if (!json.has("scales")) return {};
   if (json.value("scales").is_string()) return scale_preset(json.choice("scales", "plain", scale_presets()));
@@ -84,6 +97,14 @@ ScaleOptions read_scales(JsonReader& json) {
   read_word(in, "experts", s.experts, kExperts);
   read_word(in, "placement", s.placement, kPlacements);
   s.maps = in.strings("maps", s.maps);
+  for (const std::string& map : keys_of(in, "placements", map_sites())) {
+    JsonReader each = in.object("placements");
+    read_word(each, map.c_str(), s.placements[map], kPlacements);
+  }
+  for (const std::string& site : keys_of(in, "at", scale_sites())) {
+    JsonReader each = in.object("at");
+    read_gamma(each, site.c_str(), s.at[site] = kind_of(s, site));
+  }
   s.allow_inert = in.boolean("allow_inert", s.allow_inert);
   JsonReader m = in.object("multipliers");
   s.multipliers.scalar = m.boolean("scalar", false);
@@ -100,11 +121,17 @@ json scales_json(const ScaleOptions& s) {
   if (s.branch_attn) branches.push_back("attn");
   if (s.branch_ffn) branches.push_back("ffn");
   const MultiplierOptions& m = s.multipliers;
-  return {{"input", gamma_json(s.input)}, {"output", gamma_json(s.output)}, {"post", gamma_json(s.post)},
+  json placements = json::object(), at = json::object();
+  for (const auto& [map, placement] : s.placements) placements[map] = word(placement, kPlacements);
+  for (const auto& [site, gamma] : s.at) at[site] = gamma_json(gamma);
+  json out = {{"input", gamma_json(s.input)}, {"output", gamma_json(s.output)}, {"post", gamma_json(s.post)},
           {"qk_norm", gamma_json(s.qk_norm)}, {"final", gamma_json(s.final)}, {"branches", branches},
           {"experts", word(s.experts, kExperts)}, {"placement", word(s.placement, kPlacements)}, {"maps", s.maps},
           {"allow_inert", s.allow_inert},
           {"multipliers", {{"scalar", m.scalar}, {"rows", m.rows}, {"columns", m.columns}, {"maps", m.maps}}}};
+  if (!s.placements.empty()) out["placements"] = placements;
+  if (!s.at.empty()) out["at"] = at;
+  return out;
 }
 
 void read_rope(JsonReader in, RopeScaling& r) {

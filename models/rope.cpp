@@ -25,19 +25,29 @@ Tensor Rope::frequencies() const {
   return kept * f + (1.0 - kept) * slow;
 }
 
-// Angles are formed in double precision: in float32 an angle of some thousand radians keeps only four decimals.
-void Rope::make_tables(std::int64_t length, const torch::TensorOptions& options) {
-  const torch::NoGradGuard no_grad;
-  const Tensor angle = torch::arange(length, torch::kFloat64).view({length, 1}) * frequencies();
-  cos_ = angle.cos().to(options);
-  sin_ = angle.sin().to(options);
+// cos and sin [T, head_dim/2] for the T positions of x, in float32 where x is rounded further. Angles are formed in double
+// precision: in float32 an angle of some thousand radians keeps only four decimals.
+std::pair<Tensor, Tensor> Rope::tables_for(const Tensor& x) {
+  const std::int64_t length = x.size(1);
+  const auto type = x.scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
+  if (!cos_.defined() || cos_.size(0) < length || cos_.scalar_type() != type || cos_.device() != x.device()) {
+    const torch::NoGradGuard no_grad;
+    const auto options = torch::TensorOptions().dtype(type).device(x.device());
+    const Tensor angle = torch::arange(length, torch::kFloat64).view({length, 1}) * frequencies();
+    cos_ = angle.cos().to(options);
+    sin_ = angle.sin().to(options);
+  }
+  return {cos_.narrow(0, 0, length), sin_.narrow(0, 0, length)};
 }
 
-Tensor Rope::rotate(const Tensor& x, const Tensor& gamma) {
-  const std::int64_t length = x.size(1);
-  if (!cos_.defined() || cos_.size(0) < length || cos_.scalar_type() != x.scalar_type() || cos_.device() != x.device())
-    make_tables(length, torch::TensorOptions().dtype(x.scalar_type()).device(x.device()));
-  return ops::rotate(x, cos_.narrow(0, 0, length), sin_.narrow(0, 0, length), gamma);
+Tensor Rope::rotate(const Tensor& x) {
+  const auto [cos, sin] = tables_for(x);
+  return ops::rotate(x, cos, sin);
+}
+
+Tensor Rope::norm_rotate(const Tensor& x, const Tensor& gamma, bool per_head, double eps) {
+  const auto [cos, sin] = tables_for(x);
+  return ops::norm_rotate(x, gamma, cos, sin, per_head, eps);
 }
 
 }  // namespace scalevec

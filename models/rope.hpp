@@ -15,14 +15,16 @@ class Rope {
  public:
   Rope(std::int64_t head_dim, double theta, const RopeScaling& scaling = {});
 
-  // γ ⊙ x rotated: x [B, T, H, head_dim], positions 0 … T−1; gamma [H·head_dim], or undefined. The result has x's shape and is
-  // contiguous on the kernels' path. Keeps a table of the longest T seen
-  // for x's dtype and device: not for use from two threads at once.
-  torch::Tensor rotate(const torch::Tensor& x, const torch::Tensor& gamma = {});
+  // x [B, T, H, head_dim] rotated, positions 0 … T−1. The result has x's shape and dtype. Keeps a table of the longest T
+  // seen for x's dtype and device: not for use from two threads at once.
+  torch::Tensor rotate(const torch::Tensor& x);
+  // γ ⊙ RMSNorm(x) rotated, the norm over each head with gamma [head_dim], or over all of a token's heads with gamma
+  // [H·head_dim]; gamma may be undefined.
+  torch::Tensor norm_rotate(const torch::Tensor& x, const torch::Tensor& gamma, bool per_head, double eps);
 
  private:
   torch::Tensor frequencies() const;  // [head_dim/2] float64
-  void make_tables(std::int64_t length, const torch::TensorOptions& options);
+  std::pair<torch::Tensor, torch::Tensor> tables_for(const torch::Tensor& x);
 
   std::int64_t head_dim_;
   double theta_;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -75,9 +76,14 @@ struct ScaleOptions {
   ExpertScales experts = ExpertScales::together;
   ScalePlacement placement = ScalePlacement::input;
   // Maps with γ_a, by site: attn.q, attn.k, attn.v, attn.o, ffn.gate, ffn.up, ffn.down. Empty: under DP and DNP those
-  // that read the norm (q, k, v, gate, up; under DNP not q and k where QK-norm already normalises them); under `output`
-  // all seven. Ours: the paper's abstract does not say which.
+  // that read the norm (q, k, v, gate, up); under `output` all seven; where a norm is added, not q and k if QK-norm
+  // normalises them already. Ours: the paper's abstract does not say which.
   std::vector<std::string> maps;
+  // In the place of `placement` and `maps` for single maps, by site: {"attn.v", both_normed}.
+  std::map<std::string, ScalePlacement> placements;
+  // In the place of the five above for single scales: γ_b "attn", "ffn", or under branch scales "attn.q" … "ffn.router"; γ_a
+  // "attn.q.out" …; "attn.q_norm", "attn.k_norm"; "attn_post", "ffn_post". Experts of a mixture share "ffn.gate" …
+  std::map<std::string, GammaOptions> at;
   MultiplierOptions multipliers;
   // Accept a magnitude that a following norm makes inert (T7), which error() otherwise refuses. On in "unified".
   bool allow_inert = false;

@@ -6,6 +6,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "scalevec/models/ops/fused.hpp"
+
 namespace scalevec {
 
 ScaleVector::ScaleVector(ScaleForm form, torch::Tensor vector, torch::Tensor magnitude)
@@ -17,15 +19,13 @@ ScaleVector::ScaleVector(ScaleForm form, torch::Tensor vector, torch::Tensor mag
 
 torch::Tensor ScaleVector::value() const {
   if (!defined()) return {};
-  // √d α/‖α‖: of root mean square 1.
-  const auto direction = [&] { return vector_ * vector_.square().mean().rsqrt(); };
   switch (form_) {
     case ScaleForm::plain: return vector_;
     case ScaleForm::zero_centred: return vector_ + 1.0;
     case ScaleForm::exponential: return vector_.exp();
-    case ScaleForm::original: return magnitude_ * direction();
+    case ScaleForm::original: return ops::radial(vector_, magnitude_, /*exponential=*/false);
     case ScaleForm::product: return magnitude_ * vector_;
-    case ScaleForm::exponential_radial: return magnitude_.exp() * direction();
+    case ScaleForm::exponential_radial: return ops::radial(vector_, magnitude_, /*exponential=*/true);
     case ScaleForm::exponential_sum: return (magnitude_ + vector_).exp();
     case ScaleForm::exponential_product: return (magnitude_ * vector_).exp();
   }

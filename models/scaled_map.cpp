@@ -2,6 +2,8 @@
 
 #include <torch/torch.h>
 
+#include <optional>
+
 #include "scalevec/models/ops/fused.hpp"
 
 namespace scalevec {
@@ -22,13 +24,15 @@ Tensor apply_naive(const ScaledMap& map, const Tensor& x, const Norm& norm) {
   return map.norm ? norm(y, map.out.value()) : y;
 }
 
-std::vector<Tensor> apply_folded(const std::vector<const ScaledMap*>& maps, const Tensor& x, const Tensor& columns) {
+std::vector<Tensor> apply_folded(const std::vector<const ScaledMap*>& maps, const Tensor& x, const Tensor& columns,
+                                 const ScaledMap* normed, double eps) {
   std::vector<ops::Scaled> scaled;
   for (const ScaledMap* map : maps) {
     Tensor row = product(map->rows, map->scalar);
     if (row.defined() && row.size(0) != map->weight.size(0)) row = row.expand({map->weight.size(0)}).contiguous();
     if (!map->norm) row = product(row, map->out.value());
-    scaled.push_back({map->weight, row, product(product(columns, map->in.value()), map->columns), map->bias});
+    scaled.push_back({map->weight, row, product(product(columns, map->in.value()), map->columns), map->bias,
+                      map == normed ? std::optional<double>(eps) : std::nullopt});
   }
   return ops::scaled_linear(x, scaled);
 }

@@ -28,8 +28,9 @@ struct ScaledMap {
 torch::Tensor apply_naive(const ScaledMap& map, const torch::Tensor& x, const Norm& norm);
 
 // x through every map's V with the scales that fold into it, scaling matrices. `columns` [in], or undefined, are the scales
-// in front of them that are not their own. A map's norm, and what stands behind it, is left to the caller.
+// in front of them that are not their own. A map's norm, and what stands behind it, is left to the caller, but the norm of
+// `normed`, one of the maps or null.
 std::vector<torch::Tensor> apply_folded(const std::vector<const ScaledMap*>& maps, const torch::Tensor& x,
-                                        const torch::Tensor& columns);
+                                        const torch::Tensor& columns, const ScaledMap* normed = nullptr, double eps = 0.0);
 
 }  // namespace scalevec

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the benchmarks and prints the ratios of one interleaved run: scripts/bench.sh optimizers|training|designs|simulator [OPTIONS]
-# Options go to Google Benchmark (--benchmark_filter=…); of designs, the number of rounds (30), of simulator, of turns (9), which needs a
-# Python with torch and NumPy ($PYTHON, default python3). Run it on a quiet machine.
+# Options go to Google Benchmark (--benchmark_filter=…); of designs, --rounds N and what its usage says; of simulator, the number of turns
+# (9), which needs a Python with torch and NumPy ($PYTHON, default python3). Run it on a quiet machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what=${1:-}

@@ -81,7 +81,7 @@ std::string plan_text(const json& policy) {
   return layout(rows, {false, true, true, false, false, true, true, false, true, false}) + "\n" +
          layout(groups, {false, true, true, true, false, true, true, false, true, false}) + "\n" +
          (vectors.size() > 1 ? layout(vectors, {false, false, false}) + "\n" : "") + share +
-         policy["words"].get<std::string>() + "\n" + warnings;
+         policy["words"].get<std::string>() + "\n" + policy["precision"].get<std::string>() + "\n" + warnings;
 }
 
 }  // namespace scalevec

@@ -112,11 +112,14 @@ RunConfig read_run_config(const json& root) {
   read_model(in.object("model"), c);
   const bool toy = !c.decoder;
   c.dtype = in.choice("dtype", toy ? "float64" : "float32", {"float32", "float64"});
+  c.autocast = in.choice("autocast", "none", {"none", "bfloat16"});
   c.batch_size = in.integer("batch_size", toy ? 1 : 16, Range::between(1, 1 << 20));
   c.accumulation = in.integer("accumulation", 1, Range::at_least(1));
   c.sequence_length = in.integer("sequence_length", 128, Range::between(1, 1 << 20));
   if (c.batch_size % c.accumulation != 0) in.fail("accumulation", "a divisor of batch_size, " + std::to_string(c.batch_size));
   if (toy && c.dtype != "float64") in.fail("dtype", "float64 for a toy model");
+  if (c.autocast != "none" && (toy || c.dtype != "float32"))
+    in.fail("autocast", toy ? "none for a toy model" : "none unless dtype is float32, which the weights stay in");
   if (toy && c.accumulation != 1) in.fail("accumulation", "1 for a toy model");
   read_data(in.object("data"), in.has("data"), c);
   c.optimizer = in.value("optimizer");
@@ -140,6 +143,7 @@ RunConfig read_run_config(const json& root) {
   c.resolved["threads"] = c.threads;
   c.resolved["device"] = c.device;
   c.resolved["dtype"] = c.dtype;
+  if (c.autocast != "none") c.resolved["autocast"] = c.autocast;
   c.resolved["steps"] = c.steps;
   c.resolved["batch_size"] = c.batch_size;
   c.resolved["accumulation"] = c.accumulation;

@@ -19,6 +19,7 @@ struct RunConfig {
   int threads = 0;              // 0: as many as the machine has cores
   std::string device = "auto";  // auto, cpu, cuda
   std::string dtype = "float32";
+  std::string autocast = "none";  // none, bfloat16: what the forward pass takes products in
   std::int64_t steps = 0;
   std::int64_t batch_size = 16;       // sequences per step
   std::int64_t accumulation = 1;      // micro-batches per step; divides batch_size

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "scalevec/experiments/errors.hpp"
+#include "scalevec/models/autocast.hpp"
 #include "scalevec/models/decoder.hpp"
 #include "scalevec/models/toy/toy.hpp"
 
@@ -68,9 +69,14 @@ torch::Tensor Session::batch(std::int64_t first, std::int64_t count) {
   return tokens.to(device_);
 }
 
+torch::Tensor Session::loss_of(const torch::Tensor& tokens, std::int64_t step) {
+  const Autocast guard(device_.type(), torch::kBFloat16, config_.autocast == "bfloat16");
+  return model_->loss(tokens, step);
+}
+
 torch::Tensor Session::forward(const torch::Tensor& tokens) {
   const auto timed = phases_.scope(Phase::forward);
-  return model_->loss(tokens, steps_done_);
+  return loss_of(tokens, steps_done_);
 }
 
 torch::Tensor Session::backward() {
@@ -141,7 +147,7 @@ double Session::validate() {
     const std::int64_t count = std::min(config_.batch_size, windows - first);
     torch::Tensor tokens = torch::empty({count, config_.sequence_length + 1}, torch::kInt64);
     source_->validation_rows(first, count, config_.sequence_length, tokens.data_ptr<std::int64_t>());
-    total += model_->loss(tokens.to(device_), 0).item<double>() * static_cast<double>(count);
+    total += loss_of(tokens.to(device_), 0).item<double>() * static_cast<double>(count);
   }
   return total / static_cast<double>(windows);
 }

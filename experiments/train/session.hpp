@@ -75,6 +75,7 @@ class Session {
 
  private:
   torch::Tensor batch(std::int64_t first, std::int64_t count);
+  torch::Tensor loss_of(const torch::Tensor& tokens, std::int64_t step);
   torch::Tensor forward(const torch::Tensor& tokens);
   torch::Tensor backward();  // returns the step's loss
 

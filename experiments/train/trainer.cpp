@@ -36,9 +36,14 @@ void note_signal(int number) {
   g_signal = number;
 }
 
+std::string precision_words(const RunConfig& config) {
+  if (config.autocast == "none") return config.dtype + " throughout";
+  return "linear maps and attention in " + config.autocast + " (autocast); parameters, norms, loss and optimizer in " + config.dtype;
+}
+
 json policy_json(const RunConfig& config, const Model& model, const RolePolicy& policy) {
   const std::vector<PolicyRow> rows = policy.resolve(model_params(model));
-  json out = {{"max_norm", policy.max_norm}, {"words", describe(policy, rows)}, {"rows", json::array()}, {"groups", json::array()}};
+  json out = {{"max_norm", policy.max_norm}, {"precision", precision_words(config)}, {"words", describe(policy, rows)}, {"rows", json::array()}, {"groups", json::array()}};
   for (const PolicyRow& row : rows) {
     const MethodOptions& o = *row.options;
     json entry = {{"name", row.name},

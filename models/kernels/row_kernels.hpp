@@ -19,13 +19,16 @@ struct Rows {
 
 template <class T>
 struct RowKernels {
-  // y = γ ⊙ x·rstd, rstd = 1/√(mean x² + eps) [n]; gamma [d] or null; y [n, d].
+  // y = γ ⊙ x·rstd, rstd = 1/√(mean x² + eps) [n]; gamma [d] or null; y [n, d], which may be x's own memory.
   void (*norm)(Rows<const T> x, const T* gamma, T eps, T* y, T* rstd, std::int64_t d, std::int64_t begin, std::int64_t end);
-  // From x and rstd; dx [n, d]; adds to dgamma [d].
-  void (*norm_backward)(Rows<const T> grad, Rows<const T> x, const T* gamma, const T* rstd, T* dx, T* dgamma,
-                        std::int64_t d, std::int64_t begin, std::int64_t end);
+  // The same of sum = x + add [n, d].
+  void (*add_norm)(Rows<const T> x, Rows<const T> add, const T* gamma, T eps, T* sum, T* y, T* rstd, std::int64_t d,
+                   std::int64_t begin, std::int64_t end);
+  // From x and rstd; dx [n, d], to which `more` is added unless its data is null; adds to dgamma [d].
+  void (*norm_backward)(Rows<const T> grad, Rows<const T> x, const T* gamma, const T* rstd, Rows<const T> more, T* dx,
+                        T* dgamma, std::int64_t d, std::int64_t begin, std::int64_t end);
   // From y = x·rstd, without γ.
-  void (*unscaled_norm_backward)(Rows<const T> grad, const T* y, const T* rstd, T* dx, std::int64_t d,
+  void (*unscaled_norm_backward)(Rows<const T> grad, const T* y, const T* rstd, Rows<const T> more, T* dx, std::int64_t d,
                                  std::int64_t begin, std::int64_t end);
 
   // y = silu(u) ⊙ v with u = gate, v = up; with rstd [n, 2] not null u = γ ⊙ gate·rstd₀, v = up·rstd₁, which it fills in.
@@ -35,13 +38,18 @@ struct RowKernels {
   void (*swiglu_backward)(Rows<const T> grad, Rows<const T> gate, Rows<const T> up, const T* gamma, const T* rstd, T* dgate,
                           T* dup, T* dgamma, std::int64_t d, std::int64_t begin, std::int64_t end);
 
-  // Row (t, h) of x [n/heads, heads, d], times γ's row h [heads, d] or not, with elements i and i + d/2 rotated by the
-  // angles of position t mod length: cos, sin [length, d/2]; sign −1 rotates back.
-  void (*rotate)(Rows<const T> x, const T* gamma, const T* cos, const T* sin, T sign, T* y, std::int64_t length,
-                 std::int64_t heads, std::int64_t d, std::int64_t begin, std::int64_t end);
-  // g = grad rotated back; dx = γ ⊙ g; adds x ⊙ g to dgamma [heads, d].
-  void (*rotate_backward)(Rows<const T> grad, Rows<const T> x, const T* gamma, const T* cos, const T* sin, T* dx, T* dgamma,
-                          std::int64_t length, std::int64_t heads, std::int64_t d, std::int64_t begin, std::int64_t end);
+  // Row (t, h) of x [n/heads, heads, d], with elements i and i + d/2 rotated by the angles of position t mod length: cos,
+  // sin [length, d/2]; sign −1 rotates back.
+  void (*rotate)(Rows<const T> x, const T* cos, const T* sin, T sign, T* y, std::int64_t length, std::int64_t heads,
+                 std::int64_t d, std::int64_t begin, std::int64_t end);
+  // The same of γ ⊙ x·rstd, rstd as in norm: row r of x [n, heads·d] stands at position r/rows_per_token mod length; gamma
+  // [heads·d] or null; y [n, heads·d]; rstd [n].
+  void (*norm_rotate)(const T* x, const T* gamma, const T* cos, const T* sin, T eps, T* y, T* rstd, std::int64_t length,
+                      std::int64_t rows_per_token, std::int64_t heads, std::int64_t d, std::int64_t begin, std::int64_t end);
+  // grad has rows of d; dx [n, heads·d]; adds to dgamma [heads·d], or null with gamma null.
+  void (*norm_rotate_backward)(Rows<const T> grad, const T* x, const T* gamma, const T* rstd, const T* cos, const T* sin,
+                               T* dx, T* dgamma, std::int64_t length, std::int64_t rows_per_token, std::int64_t heads,
+                               std::int64_t d, std::int64_t begin, std::int64_t end);
 
   // out_ij = row_i w_ij column_j; row, column may be null.
   void (*scale_matrix)(const T* w, const T* row, const T* column, T* out, std::int64_t d, std::int64_t begin,

@@ -1,5 +1,7 @@
 #include "scalevec/models/ops/attention.hpp"
 
+#include <ATen/autocast_mode.h>
+#include <ATen/record_function.h>
 #include <torch/torch.h>
 
 #include <cstdint>
@@ -103,7 +105,9 @@ struct Attention : torch::autograd::Function<Attention> {
 }  // namespace
 
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, std::int64_t window) {
-  const bool ours = takes_kernels(q) && q.size(3) % kernels::kAttentionDim == 0 && q.numel() > 0;
+  RECORD_FUNCTION("scalevec::attention", std::vector<c10::IValue>{});
+  const bool rounded = at::autocast::is_autocast_enabled(q.device().type());
+  const bool ours = takes_kernels(q) && !rounded && q.size(3) % kernels::kAttentionDim == 0 && q.numel() > 0;
   return ours ? Attention::apply(q, k, v, scale, window) : composed::attention(q, k, v, scale, window);
 }
 

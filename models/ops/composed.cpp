@@ -14,17 +14,25 @@ Tensor rms_norm(const Tensor& x, const Tensor& gamma, double eps) {
 
 Tensor cross_entropy(const Tensor& logits, const Tensor& target) { return at::cross_entropy_loss(logits, target); }
 
+Tensor radial(const Tensor& alpha, const Tensor& magnitude, bool exponential) {
+  return (exponential ? magnitude.exp() : magnitude) * (alpha * alpha.square().mean().rsqrt());
+}
+
 Tensor swiglu(const Tensor& gate, const Tensor& up) { return at::silu(gate) * up; }
 
 Tensor normed_swiglu(const Tensor& gate, const Tensor& up, const Tensor& gamma, double eps) {
   return swiglu(rms_norm(gate, gamma, eps), rms_norm(up, {}, eps));
 }
 
-Tensor rotate(const Tensor& x, const Tensor& cos, const Tensor& sin, const Tensor& gamma) {
-  const Tensor scaled = gamma.defined() ? x * gamma.view({x.size(2), x.size(3)}) : x;
-  const std::vector<Tensor> half = scaled.chunk(2, -1);
+Tensor rotate(const Tensor& x, const Tensor& cos, const Tensor& sin) {
+  const std::vector<Tensor> half = x.chunk(2, -1);
   const Tensor c = cos.unsqueeze(1), s = sin.unsqueeze(1);
-  return at::cat({half[0] * c - half[1] * s, half[1] * c + half[0] * s}, -1);
+  return at::cat({half[0] * c - half[1] * s, half[1] * c + half[0] * s}, -1).to(x.scalar_type());
+}
+
+Tensor norm_rotate(const Tensor& x, const Tensor& gamma, const Tensor& cos, const Tensor& sin, bool per_head, double eps) {
+  const Tensor y = per_head ? ops::rms_norm(x, gamma, eps) : ops::rms_norm(x.flatten(2), gamma, eps).view_as(x);
+  return rotate(y, cos, sin).to(x.scalar_type());
 }
 
 std::vector<Tensor> scaled_linear(const Tensor& x, const std::vector<Scaled>& maps) {
@@ -32,7 +40,8 @@ std::vector<Tensor> scaled_linear(const Tensor& x, const std::vector<Scaled>& ma
   for (const Scaled& map : maps) {
     Tensor weight = map.column.defined() ? map.weight * map.column : map.weight;
     if (map.row.defined()) weight = weight * map.row.unsqueeze(-1);
-    out.push_back(at::linear(x, weight, map.bias.defined() ? std::optional<Tensor>(map.bias) : std::nullopt));
+    const Tensor y = at::linear(x, weight, map.bias.defined() ? std::optional<Tensor>(map.bias) : std::nullopt);
+    out.push_back(map.output_norm ? ops::rms_norm(y, {}, *map.output_norm) : y);
   }
   return out;
 }

@@ -51,6 +51,8 @@ TEST_CASE("wrong configurations are refused in one line with path, value and wha
   CHECK(has(error_with(R"({"device": "gpu"})"), "device: got \"gpu\"; allowed: auto, cpu, cuda"));
   CHECK(has(error_with(R"({"schedule": {"shape": "cosine", "warmup_steps": 9}})"), "schedule.warmup_steps"));
   CHECK(has(error_with(R"({"seed": -1})"), "seed: got -1"));
+  CHECK(has(error_with(R"({"autocast": "fp8"})"), "autocast: got \"fp8\"; allowed: none, bfloat16"));
+  CHECK(has(error_with(R"({"autocast": "bfloat16", "dtype": "float64"})"), "none unless dtype is float32"));
   CHECK(has(error_with(R"({"optimizer": 3})"), "optimizer: got 3"));
   CHECK(has(error_with(R"({"data": {"synthetic": {"mixing": 2}}})"), "data.synthetic"));
 }
