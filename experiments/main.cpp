@@ -59,6 +59,7 @@ int main(int argc, char** argv) {
     // LibTorch's messages carry a backtrace after their first line.
     const std::string line = std::string(e.what()).substr(0, std::string(e.what()).find('\n'));
     const auto tried = line.find("you tried to allocate");
-    return fail(1, tried == std::string::npos ? line : "out of memory: " + line.substr(tried));
+    const bool allocator = line.starts_with("[enforce fail") && tried != std::string::npos;
+    return fail(1, allocator ? "out of memory: " + line.substr(tried) : line);
   }
 }
