@@ -44,7 +44,8 @@ def log_lines(file):
 
 
 def files_of(folder):
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    """All but the lock, which names who wrote last."""
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p.name != "lock")
 
 
 def file_difference(a, b):
