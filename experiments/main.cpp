@@ -1,5 +1,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <new>
@@ -25,6 +26,9 @@ int fail(int status, std::string message) {
 
 int main(int argc, char** argv) {
   scalevec::keep_freed_memory();
+
+  // A write past a limit on file sizes is then an error like that of a full disk, not the program's end.
+  std::signal(SIGXFSZ, SIG_IGN);
 
   CLI::App app("Optimizer research on scale vectors: train, compare, and hold theory against simulation", "scalevec");
   app.require_subcommand(1);
@@ -53,6 +57,9 @@ int main(int argc, char** argv) {
     return fail(1, "out of memory");
   } catch (const std::exception& e) {
     // LibTorch's messages carry a backtrace after their first line.
-    return fail(1, std::string(e.what()).substr(0, std::string(e.what()).find('\n')));
+    const std::string line = std::string(e.what()).substr(0, std::string(e.what()).find('\n'));
+    const auto tried = line.find("you tried to allocate");
+    const bool allocator = line.starts_with("[enforce fail") && tried != std::string::npos;
+    return fail(1, allocator ? "out of memory: " + line.substr(tried) : line);
   }
 }

@@ -197,9 +197,11 @@ std::string DecoderOptions::error() const {
     return bad(field, value, at_least_one + (least == 0 ? ", or 0 for the default" : ""));
   };
   for (const std::string& error :
-       {size("vocab_size", vocab_size, 1), size("width", width, 1), size("layers", layers, 1), size("heads", heads, 1),
+       {size("vocab_size", vocab_size, 1), size("width", width, 1), size("heads", heads, 1),
         size("kv_heads", kv_heads, 0), size("head_dim", head_dim, 0), size("mlp_width", mlp_width, 0)})
     if (!error.empty()) return error;
+  if (layers < 1 || layers > kMaxLayers)
+    return bad("layers", layers, "an integer from 1 to " + std::to_string(kMaxLayers));
   if (!positive(rope_theta)) return bad("rope_theta", rope_theta, "more than 0");
   if (!not_negative(local_rope_theta)) return bad("local_rope_theta", local_rope_theta, "at least 0");
   if (!not_negative(norm_eps)) return bad("norm_eps", norm_eps, "at least 0");

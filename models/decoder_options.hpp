@@ -29,6 +29,9 @@ enum class Activation { silu, gelu_tanh, gelu };
 enum class Execution { naive, folded, automatic };
 constexpr std::int64_t kFoldTokensPerWidth = 2;
 
+// Options hold something per layer: beyond this a wrong number would cost memory before anything else notices it.
+constexpr std::int64_t kMaxLayers = 10'000;
+
 // Frequencies f_i = theta^(−2i/head_dim) of the rotation angles position·f_i, for contexts longer than trained on.
 struct RopeScaling {
   enum class Kind { none, linear, llama3 };

@@ -167,7 +167,7 @@ DecoderOptions decoder_options_from_hugging_face(const std::string& text, const 
   DecoderOptions o;
   o.vocab_size = config.integer("vocab_size", kSize);
   o.width = config.integer("hidden_size", kSize);
-  o.layers = config.integer("num_hidden_layers", kSize);
+  o.layers = config.integer("num_hidden_layers", Range::between(1, kMaxLayers));
   o.heads = config.integer("num_attention_heads", kSize);
   const bool null_kv = raw.contains("num_key_value_heads") && raw["num_key_value_heads"].is_null();
   o.kv_heads = config.integer("num_key_value_heads", defaults.kv_heads == 0 || null_kv ? o.heads : defaults.kv_heads, kSize);

@@ -171,7 +171,7 @@ DecoderOptions read_decoder_options(JsonReader& json) {
   DecoderOptions o;
   o.vocab_size = json.integer("vocab_size", o.vocab_size, kSize);
   o.width = json.integer("width", o.width, kSize);
-  o.layers = json.integer("layers", o.layers, kSize);
+  o.layers = json.integer("layers", o.layers, Range::between(1, kMaxLayers));
   o.heads = json.integer("heads", o.heads, kSize);
   o.kv_heads = json.integer("kv_heads", o.kv_heads, kSize);
   o.head_dim = json.integer("head_dim", o.head_dim, kSize);

@@ -121,6 +121,7 @@ std::vector<LrPoint> lr_curve(const Losses& losses, const std::string& variant, 
     std::vector<size_t> candidates;
     for (size_t i = 0; i < settings.size(); ++i)
       if (settings[i].at(grid.lr_key).get<double>() == lr) candidates.push_back(i);
+    if (candidates.empty()) continue;
     LrPoint point{lr, losses.best(variant, candidates, grid.seeds).value_or(candidates.front()), {}, 0, 0};
     std::vector<double> values;
     for (const std::int64_t seed : grid.seeds) {

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <map>
 #include <set>
+#include <sstream>
 
 #include "scalevec/experiments/compare/overrides.hpp"
 #include "scalevec/experiments/compare/record_files.hpp"
@@ -15,6 +16,8 @@ namespace scalevec {
 namespace {
 
 using nlohmann::json;
+
+constexpr int kMaxCells = 100'000;
 
 std::vector<std::string> keys_in_file_order(const nlohmann::ordered_json& object) {
   std::vector<std::string> keys;
@@ -110,7 +113,19 @@ json variant_config(const json& base, const Grid& grid, const std::string& varia
   return config;
 }
 
+// Before any of them is made: axes multiply.
+void check_size(const Grid& grid) {
+  double cells = static_cast<double>(grid.variants.size() * (grid.seeds.size() + grid.tuning_seeds.size()));
+  for (const GridAxis& axis : grid.axes) cells *= static_cast<double>(axis.values.size());
+  if (cells > kMaxCells) {
+    std::ostringstream text;
+    text << "grid: its axes multiply to " << cells << " cells; allowed: at most " << kMaxCells;
+    throw ConfigError(text.str());
+  }
+}
+
 void expand(Grid& grid, const std::map<std::string, json>& configs) {
+  check_size(grid);
   std::set<std::string> names;
   const std::vector<json> settings = settings_of(grid.axes);
   const auto add_seed = [&](std::int64_t seed, bool tuning) {
@@ -180,6 +195,26 @@ Grid read_grid(const std::filesystem::path& file, const std::vector<std::string>
   return grid;
 }
 
+namespace {
+
+// What the analysis of a grid relies on and a manifest from elsewhere may not keep.
+void check_manifest(const Grid& grid) {
+  const auto refuse = [](const std::string& what) { throw UsageError("compare.json: not written by this program: " + what); };
+  const auto in = [](const auto& list, const auto& value) { return std::find(list.begin(), list.end(), value) != list.end(); };
+  if (!in(grid.variants, grid.baseline)) refuse("its baseline is none of its variants");
+  for (const Cell& cell : grid.cells) {
+    if (!in(grid.variants, cell.variant)) refuse("the cell " + cell.name + " is of no variant");
+    for (const GridAxis& axis : grid.axes)
+      if (!cell.setting.is_object() || !cell.setting.contains(axis.key) || !in(axis.values, cell.setting.at(axis.key)))
+        refuse("the setting of the cell " + cell.name + " is not on the axis " + axis.key);
+  }
+  for (const GridAxis& axis : grid.axes)
+    for (const json& value : axis.values)
+      if (axis.key == grid.lr_key && !value.is_number()) refuse("a learning rate is no number");
+}
+
+}  // namespace
+
 json grid_manifest(const Grid& grid) {
   json out{{"name", grid.name},     {"variants", grid.variants}, {"baseline", grid.baseline},
            {"lr_key", grid.lr_key}, {"seed_key", grid.seed_key}, {"seeds", grid.seeds},
@@ -213,6 +248,7 @@ Grid grid_from_manifest(const json& manifest) {
   } catch (const json::exception& e) {
     throw UsageError(std::string("compare.json: not written by this program: ") + e.what());
   }
+  check_manifest(grid);
   return grid;
 }
 

@@ -79,8 +79,14 @@ void apply_set(json& config, std::string_view assignment) {
   const size_t equals = assignment.find('=');
   if (equals == 0 || equals == std::string_view::npos)
     throw ConfigError("--set: got \"" + std::string(assignment) + "\"; allowed: key.path=value");
+  // Keys and strings are stored as JSON, which is UTF-8: dumping finds out.
+  try {
+    json(assignment).dump();
+  } catch (const json::type_error&) {
+    throw ConfigError("--set: the argument is not UTF-8; allowed: key.path=value in UTF-8");
+  }
   const std::string text(assignment.substr(equals + 1));
-  json value = json::parse(text, nullptr, false);
+  json value = parse_json_if_sound(text);
   if (value.is_discarded()) value = text;
   set_at(config, assignment.substr(0, equals), value, "--set");
 }

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "scalevec/experiments/errors.hpp"
+#include "scalevec/optim/config/json_reader.hpp"
 
 namespace scalevec {
 
@@ -21,7 +22,9 @@ std::string read_whole(const std::filesystem::path& file) {
 std::optional<json> read_json_if_whole(const std::filesystem::path& file) {
   std::ifstream in(file, std::ios::binary);
   if (!in) return std::nullopt;
-  json value = json::parse(in, nullptr, false);
+  std::ostringstream text;
+  text << in.rdbuf();
+  json value = parse_json_if_sound(text.str());
   if (value.is_discarded()) return std::nullopt;
   return value;
 }
@@ -33,7 +36,7 @@ std::vector<json> read_json_lines(const std::filesystem::path& file) {
   for (std::string line; std::getline(in, line);) {
     ++number;
     if (bad) throw RunError(file.string() + ": line " + std::to_string(bad) + " is not JSON");
-    json value = json::parse(line, nullptr, false);
+    json value = parse_json_if_sound(line);
     if (!value.is_object())
       bad = number;
     else

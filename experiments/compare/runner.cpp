@@ -29,8 +29,12 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 
 // "Why it ended" for a message: the log's last line, or how the process ended if it said nothing.
 std::string reason_of(const fs::path& log, const ChildEnd& end) {
-  const std::string line = last_line(log);
-  if (end.signal) return end.text() + (line.empty() ? "" : "; last line: " + line);
+  const std::string line = last_line(log), said = line.empty() ? "" : "; last line: " + line;
+  std::error_code error;
+  // A child on a full disk has no room for its last words either.
+  if (const fs::space_info disk = fs::space(log.parent_path(), error); !error && disk.available < (1 << 16))
+    return end.text() + "; the disk of " + log.parent_path().string() + " is full" + said;
+  if (end.signal) return end.text() + said;
   return line.empty() ? end.text() : line;
 }
 
@@ -101,7 +105,8 @@ void check_configurations(const std::vector<CellPlan>& pending, const RunnerOpti
         kill(child, SIGTERM);
       }
     if (signals.first()) return;
-    if (end->signal || end->status) throw ConfigError("cell " + cell->name + ": " + reason_of(log, *end));
+    if (end->signal) throw RunError("cell " + cell->name + ": the check of its configuration ended: " + reason_of(log, *end));
+    if (end->status) throw ConfigError("cell " + cell->name + ": " + reason_of(log, *end));
   }
 }
 

@@ -18,11 +18,20 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A folder inside `dir`, so that a rename out of it stays in one file system; gone with what is left in it.
+// A folder inside `dir`, so that a rename out of it stays in one file system; gone with what is left in it. One that a
+// killed call left for the same plot goes too.
 class Workplace {
  public:
-  explicit Workplace(const fs::path& dir) {
-    std::string pattern = (dir / ".plot-XXXXXX").string();
+  Workplace(const fs::path& dir, const std::string& plot) {
+    const std::string stem = ".plot-" + plot + "-";
+    std::error_code ignored;
+    std::vector<fs::path> left;
+    for (const auto& entry : fs::directory_iterator(dir, ignored)) {
+      const std::string name = entry.path().filename().string();
+      if (name.starts_with(stem) && name.size() == stem.size() + 6) left.push_back(entry.path());
+    }
+    for (const fs::path& path : left) fs::remove_all(path, ignored);
+    std::string pattern = (dir / (stem + "XXXXXX")).string();
     if (!mkdtemp(pattern.data())) throw RunError("cannot write into " + dir.string());
     path_ = pattern;
   }
@@ -115,7 +124,7 @@ bool have_gnuplot() { return find_gnuplot().has_value(); }
 
 PlotFiles write_plot(const Plot& plot, const fs::path& dir) {
   check(plot);
-  const Workplace work(dir);
+  const Workplace work(dir, plot.name);
   const auto inside = [&](const char* extension) { return work.path() / (plot.name + extension); };
   const auto final_place = [&](const char* extension) { return dir / (plot.name + extension); };
   write_file(inside(".csv"), csv_text(plot));

@@ -35,10 +35,10 @@ std::vector<fs::path> whole_checkpoints(const fs::path& folder) {
 void write_checkpoint(const fs::path& run, const Session& session, const nlohmann::json& progress, std::int64_t keep) {
   const fs::path folder = run / "checkpoints";
   const fs::path final_place = folder / folder_name(session.steps_done());
+  const fs::path beside = folder / (".writing-" + folder_name(session.steps_done()));
   try {
     fs::create_directories(folder);
     if (!fs::exists(final_place)) {
-      const fs::path beside = folder / (".writing-" + folder_name(session.steps_done()));
       fs::remove_all(beside);
       fs::create_directory(beside);
       write_safetensors(beside / "weights.safetensors", session.weights());
@@ -57,7 +57,9 @@ void write_checkpoint(const fs::path& run, const Session& session, const nlohman
       fs::remove_all(doomed);
       all.erase(all.begin());
     }
-  } catch (const fs::filesystem_error& e) {
+  } catch (const std::exception& e) {
+    std::error_code ignored;
+    fs::remove_all(beside, ignored);  // on a full disk the next attempt needs its room
     throw RunError(std::string("the checkpoint cannot be written: ") + e.what());
   }
 }

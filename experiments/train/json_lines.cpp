@@ -9,6 +9,7 @@
 
 #include "scalevec/experiments/data/file_io.hpp"
 #include "scalevec/experiments/errors.hpp"
+#include "scalevec/optim/config/json_reader.hpp"
 
 namespace scalevec {
 namespace {
@@ -19,15 +20,17 @@ namespace {
 
 }  // namespace
 
-JsonLines::JsonLines(std::filesystem::path file, std::int64_t last_step) : file_(std::move(file)) {
+JsonLines::JsonLines(std::filesystem::path file, std::int64_t last_step,
+                     const std::function<bool(const nlohmann::json&)>& keep)
+    : file_(std::move(file)) {
   std::string kept;
   bool dropped = false;
   {
     std::ifstream in(file_, std::ios::binary);
     for (std::string line; std::getline(in, line);) {
-      const auto value = nlohmann::json::parse(line, nullptr, false);
+      const auto value = parse_json_if_sound(line);
       const bool sound = !in.eof() && value.is_object() && value.contains("step") && value["step"].is_number_integer();
-      if (sound && value["step"].get<std::int64_t>() <= last_step)
+      if (sound && value["step"].get<std::int64_t>() <= last_step && (!keep || keep(value)))
         kept += line + "\n";
       else
         dropped = true;

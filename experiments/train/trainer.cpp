@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "scalevec/experiments/build_info.hpp"
+#include "scalevec/experiments/compare/record_files.hpp"
 #include "scalevec/experiments/compare/run_lock.hpp"
 #include "scalevec/experiments/data/file_io.hpp"
 #include "scalevec/experiments/errors.hpp"
@@ -102,16 +103,22 @@ struct Counters {
   double seconds = 0.0;
   double best_val_loss = std::numeric_limits<double>::infinity();
   double train_loss = kNoTrace;
+  std::int64_t val_step = -1;  // of the last validation; -1: none yet
+  double val_loss = kNoTrace;
 
   json to_json() const {
     return {{"training_seconds", training_seconds}, {"seconds", seconds}, {"train_loss", train_loss},
-            {"best_val_loss", std::isfinite(best_val_loss) ? json(best_val_loss) : json()}};
+            {"best_val_loss", std::isfinite(best_val_loss) ? json(best_val_loss) : json()},
+            {"val_step", val_step}, {"val_loss", val_loss}};
   }
   void from_json(const json& j) {
     training_seconds = j.at("training_seconds");
     seconds = j.at("seconds");
     if (j.at("train_loss").is_number()) train_loss = j.at("train_loss");
     if (j.at("best_val_loss").is_number()) best_val_loss = j.at("best_val_loss");
+    // A checkpoint of an older version does not say: every validation up to it stands.
+    val_step = j.value("val_step", std::numeric_limits<std::int64_t>::max());
+    if (j.contains("val_loss") && j.at("val_loss").is_number()) val_loss = j.at("val_loss");
   }
 };
 
@@ -122,22 +129,26 @@ class Trainer {
 
   int run(bool resume) {
     write_record_of_intent();
-    std::int64_t from = 0;
+    std::int64_t from = 0, logged = -1;  // without a checkpoint nothing that was logged stands
     if (resume) {
       const json progress = restore_latest(out_, session_);
       if (!progress.is_null()) {
         counters_.from_json(progress);
         seconds_before_ = counters_.seconds;
-        from = session_.steps_done();
+        from = logged = session_.steps_done();
       }
     }
-    metrics_ = std::make_unique<JsonLines>(out_ / "metrics.jsonl", from);
-    traces_ = std::make_unique<JsonLines>(out_ / "traces.jsonl", from);
-    if (config_.tensorboard) events_ = std::make_unique<RunEvents>(out_ / "tensorboard", from);
+    // A validation that the checkpoint does not know of is made again.
+    const auto known = [this](const json& line) {
+      return text_at(line, "kind") != "val" || line.at("step").get<std::int64_t>() <= counters_.val_step;
+    };
+    metrics_ = std::make_unique<JsonLines>(out_ / "metrics.jsonl", logged, known);
+    traces_ = std::make_unique<JsonLines>(out_ / "traces.jsonl", logged);
+    if (config_.tensorboard) events_ = std::make_unique<RunEvents>(out_ / "tensorboard", logged);
     profiler_ = std::make_unique<StepProfiler>(profiled_steps_, config_.steps - from, session_.phases(), out_ / "profile.json");
     Progress progress(from, config_.steps);
     if (from > 0) progress.note("resumed after step " + std::to_string(from));
-    if (from == 0 && config_.validation_every > 0) record_validation();
+    if (counters_.val_step < 0 && from == 0 && config_.validation_every > 0) record_validation();
     try {
       while (session_.steps_done() < config_.steps) {
         if (stop_signal() != 0) return interrupted(progress);
@@ -148,8 +159,8 @@ class Trainer {
     } catch (const Divergence& d) {
       return diverged(d, progress);
     }
-    if (stop_signal() != 0 && !validated_last_) return interrupted(progress);
-    const double val_loss = validated_last_ ? last_val_loss_ : record_validation();
+    if (stop_signal() != 0 && counters_.val_step != config_.steps) return interrupted(progress);
+    const double val_loss = counters_.val_step == config_.steps ? counters_.val_loss : record_validation();
     checkpoint();
     json summary = base_summary("done");
     summary["val_loss"] = val_loss;
@@ -183,8 +194,7 @@ class Trainer {
     const double rate = static_cast<double>(session_.tokens_per_step()) / step_seconds;
     record(number, due(config_.log_every), trace, result, rate);
     progress.update(number, result.loss, result.lr, result.grad_norm, rate, session_.phases().seconds());
-    validated_last_ = config_.validation_every > 0 && number % config_.validation_every == 0;
-    if (validated_last_) last_val_loss_ = record_validation();
+    if (config_.validation_every > 0 && number % config_.validation_every == 0) record_validation();
     if (config_.checkpoint_every > 0 && number % config_.checkpoint_every == 0 && !last) checkpoint();
   }
 
@@ -217,6 +227,8 @@ class Trainer {
   double record_validation() {
     const double loss = validate();
     counters_.best_val_loss = std::min(counters_.best_val_loss, loss);
+    counters_.val_step = session_.steps_done();
+    counters_.val_loss = loss;
     metrics_->append({{"kind", "val"},
                       {"step", session_.steps_done()},
                       {"tokens", session_.steps_done() * session_.tokens_per_step()},
@@ -302,8 +314,6 @@ class Trainer {
   Clock::time_point start_;
   double seconds_before_ = 0.0;
   Counters counters_;
-  bool validated_last_ = false;
-  double last_val_loss_ = kNoTrace;
   std::unique_ptr<JsonLines> metrics_, traces_;
   std::unique_ptr<RunEvents> events_;  // null: not asked for
   std::unique_ptr<StepProfiler> profiler_;

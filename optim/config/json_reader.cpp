@@ -30,6 +30,8 @@ std::string joined(const std::vector<std::string>& words) {
   return text;
 }
 
+constexpr int kMaxDepth = 64;
+
 size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
   for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
@@ -66,7 +68,8 @@ json parse_json(std::string_view text, std::string_view what) {
   // nlohmann keeps the last of two equal keys without a word; a configuration that says a thing twice is a mistake.
   std::vector<std::set<std::string>> keys;
   std::string duplicate;
-  const auto watch = [&](int, json::parse_event_t event, json& parsed) {
+  const auto watch = [&](int depth, json::parse_event_t event, json& parsed) {
+    if (depth > kMaxDepth) throw ConfigError(std::string(what) + ": nested beyond " + std::to_string(kMaxDepth) + " levels");
     if (event == json::parse_event_t::object_start) keys.emplace_back();
     if (event == json::parse_event_t::object_end) keys.pop_back();
     if (event == json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second && duplicate.empty())
@@ -87,6 +90,18 @@ json parse_json(std::string_view text, std::string_view what) {
   }
   if (!duplicate.empty()) throw ConfigError(std::string(what) + ": the key \"" + duplicate + "\" is given twice");
   return result;
+}
+
+json parse_json_if_sound(std::string_view text) {
+  bool deep = false;
+  json value = json::parse(
+      text.begin(), text.end(),
+      [&deep](int depth, json::parse_event_t, json&) {
+        deep = deep || depth > kMaxDepth;
+        return !deep;
+      },
+      false);
+  return deep ? json(json::value_t::discarded) : value;
 }
 
 json read_json_file(const std::string& file) {

@@ -34,8 +34,12 @@ struct Range {
 };
 
 // Parses text that may hold // and /* */ comments; `what` (a file or "policy") leads the message of a syntax error.
-// A key given twice is an error.
+// A key given twice is an error, and so is nesting beyond 64 levels, which code that walks a value could not follow.
 nlohmann::json parse_json(std::string_view text, std::string_view what);
+
+// The same for text that need not be sound: a discarded value in place of an error, no comments, keys not checked.
+nlohmann::json parse_json_if_sound(std::string_view text);
+
 nlohmann::json read_json_file(const std::string& file);
 
 // The word of `known` closest to `word` if it is close enough to be meant, else empty.

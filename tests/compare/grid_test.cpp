@@ -140,6 +140,34 @@ TEST_CASE("a manifest keeps what the analysis needs") {
   CHECK_THROWS_AS(grid_from_manifest(json{{"name", 3}}), UsageError);
 }
 
+TEST_CASE("a manifest that would mislead the analysis is refused") {
+  const Scratch scratch;
+  const json sound = grid_manifest(read_grid(scratch.write("grid.json", grid_with("tuning_seeds", {10}))));
+  const auto error = [&](const char* pointer, const json& value) {
+    json manifest = sound;
+    manifest[json::json_pointer(pointer)] = value;
+    return message_of<UsageError>([&] { grid_from_manifest(manifest); });
+  };
+  CHECK(contains(error("/baseline", "other"), "its baseline is none of its variants"));
+  CHECK(contains(error("/cells/1/variant", "other"), "is of no variant"));
+  CHECK(contains(error("/cells/1/setting", json::object()), "is not on the axis optimizer.lr"));
+  CHECK(contains(error("/cells/1/setting/optimizer.lr", 77), "is not on the axis optimizer.lr"));
+  CHECK(contains(error("/axes/0/values/0", "high"), "optimizer.lr"));
+}
+
+TEST_CASE("what nests beyond what recursion could follow is refused, and taken for damaged in a record") {
+  const Scratch scratch;
+  const std::string deep = std::string(100'000, '[') + std::string(100'000, ']');
+  CHECK(message_of<ConfigError>([&] { parse_json(deep, "x.json"); }) == "x.json: nested beyond 64 levels");
+  CHECK(parse_json_if_sound(deep).is_discarded());
+  const std::string allowed = std::string(60, '[') + std::string(60, ']');
+  CHECK(parse_json(allowed, "x").dump() == allowed);
+  CHECK(parse_json_if_sound(allowed).dump() == allowed);
+  json config = json::object();
+  apply_set(config, "a=" + deep);
+  CHECK(config["a"].is_string());
+}
+
 TEST_CASE("axes that share a last word keep their whole keys") {
   const Scratch scratch;
   const Grid grid = read_grid(scratch.write("g.json", R"({"base": {}, "variants": {"a b": {}}, "lr_key": "x.lr",
@@ -168,4 +196,9 @@ TEST_CASE("a grid that means nothing is refused with one line") {
   CHECK(contains(error("base", 3), "base: got 3"));
   CHECK(contains(error("base", "absent.json"), "absent.json: cannot be read"));
   CHECK(contains(error_of("{\"base\": "), "not valid JSON"));
+  json many = json::array();
+  for (int i = 0; i < 400; ++i) many.push_back(i);
+  CHECK(contains(error("grid", {{"seed", many}, {"a", many}, {"b", many}}), "cells; allowed: at most 100000"));
+  json config = json::object();
+  CHECK(contains(message_of<ConfigError>([&] { apply_set(config, "name=\xff"); }), "not UTF-8"));
 }

@@ -104,7 +104,7 @@ TEST_CASE("options set in code are checked by the constructors") {
     return o.error();
   };
   CHECK(DecoderOptions{}.error().empty());
-  CHECK(error_of([](auto& o) { o.layers = 0; }) == "layers: got 0; allowed: an integer from 1 to 2^30");
+  CHECK(error_of([](auto& o) { o.layers = 0; }) == "layers: got 0; allowed: an integer from 1 to 10000");
   CHECK(error_of([](auto& o) { o.kv_heads = -1; }) ==
         "kv_heads: got -1; allowed: an integer from 1 to 2^30, or 0 for the default");
   CHECK(error_of([](auto& o) { o.vocab_size = 0; }).rfind("vocab_size: got 0", 0) == 0);

@@ -120,6 +120,27 @@ TEST_CASE("killed at random steps and resumed, a run ends bit for bit as an undi
   }
 }
 
+TEST_CASE("a run cut off before its first checkpoint, or between its last and its summary, is not validated twice") {
+  const Folder folder;
+  const fs::path errors = folder.path / "errors", config = folder.path / "config.json", whole = folder.path / "whole";
+  REQUIRE(finish(start({"train", config, "--out", whole}, errors)) == 0);
+  const auto undisturbed = without_times(whole / "metrics.jsonl");
+  const auto before = nlohmann::json::parse(content(whole / "summary.json"));
+  fs::remove(whole / "summary.json");
+  REQUIRE(finish(start({"train", config, "--out", whole, "--resume"}, errors)) == 0);
+  CHECK(without_times(whole / "metrics.jsonl") == undisturbed);
+  const auto after = nlohmann::json::parse(content(whole / "summary.json"));
+  for (const char* key : {"val_loss", "best_val_loss", "train_loss", "steps"}) CHECK(after[key] == before[key]);
+
+  const fs::path out = folder.path / "early";
+  const pid_t child = start({"train", config, "--set", "checkpoint.every=0", "--out", out}, errors);
+  REQUIRE(wait_for_lines(child, out / "metrics.jsonl", 3));
+  ::kill(child, SIGKILL);
+  finish(child);
+  REQUIRE(finish(start({"train", config, "--set", "checkpoint.every=0", "--out", out, "--resume"}, errors)) == 0);
+  CHECK(without_times(out / "metrics.jsonl") == undisturbed);
+}
+
 TEST_CASE("SIGINT and SIGTERM write a checkpoint and exit 130 and 143") {
   const Folder folder;
   const fs::path errors = folder.path / "errors", config = folder.path / "config.json";

@@ -1,0 +1,12 @@
+#include "scalevec/models/hugging_face.hpp"
+
+#include "scalevec/optim/config/json_reader.hpp"
+#include "scalevec/tests/fuzz/targets.hpp"
+
+void scalevec::fuzz::hugging_face(std::string_view bytes) {
+  try {
+    const DecoderOptions options = decoder_options_from_hugging_face(std::string(bytes), "config.json");
+    require(options.error().empty(), "what is accepted is sound");
+  } catch (const ConfigError&) {
+  }
+}

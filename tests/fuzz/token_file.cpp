@@ -1,0 +1,15 @@
+#include "scalevec/experiments/data/token_file.hpp"
+
+#include "scalevec/experiments/errors.hpp"
+#include "scalevec/tests/fuzz/targets.hpp"
+
+void scalevec::fuzz::token_file(std::string_view bytes) {
+  const InputFile input(bytes, ".bin");
+  try {
+    const TokenFile file(input.path());
+    require(1024 + 2 * static_cast<size_t>(file.size()) == bytes.size(), "the header's count is the file's");
+    const auto range = file.id_range();
+    require(range.has_value() == (file.size() > 0), "a file with tokens has a range of ids");
+  } catch (const UsageError&) {
+  }
+}

@@ -1,0 +1,99 @@
+#include <cstring>
+#include <memory>
+
+#include "scalevec/optim/core/random.hpp"
+#include "scalevec/optim/kernels/elementwise.hpp"
+#include "scalevec/tests/support/catch.hpp"
+#include "scalevec/tests/threads/threads.hpp"
+
+using namespace scalevec;
+using kernels::Dtype;
+
+namespace {
+
+const rules::Decay<double> kDecay{0.5, 0.0, 0.001, 0.0};
+
+std::vector<std::pair<const char*, kernels::Rule>> all_rules() {
+  return {{"adamw", rules::AdamW<double>::at_step(kDecay, 1e-2, 0.9, 0.95, 1e-8, 3)},
+          {"sgd", rules::Sgd<double>{kDecay, 1e-2, 0.9, 1.0, true}},
+          {"signum", rules::Signum<double>{kDecay, 1e-2, 0.1}},
+          {"lion", rules::Lion<double>{kDecay, 1e-2, 0.1, 0.01}},
+          {"ademamix", rules::AdEMAMix<double>::at_step(kDecay, 1e-2, 0.9, 0.95, 0.999, 5, 100, 100, 1e-8, 3)},
+          {"momentum", rules::Momentum<double>{kDecay, 0.1, 0.9}},
+          {"apply", rules::ApplyUpdate<double>{kDecay, 1e-2}}};
+}
+
+size_t element_size(Dtype dtype) { return dtype == Dtype::float64 ? 8 : dtype == Dtype::float32 ? 4 : 2; }
+
+// Tensors of sizes around the unit of work, all in memory of their own.
+struct Tensors {
+  std::vector<std::vector<std::vector<unsigned char>>> buffers;  // per tensor: param, grad, three states
+  std::vector<kernels::Job> jobs;
+
+  Tensors(const kernels::Rule& rule, Dtype dtype) {
+    std::uint64_t stream = 0;
+    for (const std::int64_t size : {std::int64_t{1}, kernels::kChunk - 1, kernels::kChunk, 2 * kernels::kChunk + 77}) {
+      auto& tensor = buffers.emplace_back(5);
+      for (size_t b = 0; b < tensor.size(); ++b) {
+        const Dtype stored = b < 2 || dtype == Dtype::float64 ? dtype : Dtype::float32;
+        tensor[b].resize(static_cast<size_t>(size) * element_size(stored));
+        ++stream;
+        for (std::int64_t i = 0; i < size; ++i) {
+          const double x = 0.1 + static_cast<double>((static_cast<std::uint64_t>(i) * 2654435761u + stream * 97) % 1000) / 1000;
+          if (stored == Dtype::float64) {
+            std::memcpy(&tensor[b][static_cast<size_t>(i) * 8], &x, 8);
+          } else {
+            const auto f = static_cast<float>(x);
+            std::uint32_t bits;
+            std::memcpy(&bits, &f, 4);
+            if (stored == Dtype::float32)
+              std::memcpy(&tensor[b][static_cast<size_t>(i) * 4], &bits, 4);
+            else
+              for (int byte = 0; byte < 2; ++byte)  // bfloat16: the upper half
+                tensor[b][static_cast<size_t>(2 * i + byte)] = static_cast<unsigned char>(bits >> (16 + 8 * byte));
+          }
+        }
+      }
+      jobs.push_back({rule, dtype, tensor[0].data(), tensor[1].data(),
+                      {tensor[2].data(), tensor[3].data(), tensor[4].data()}, size});
+    }
+  }
+};
+
+kernels::ParallelFor threads(int count) {
+  return [count](std::int64_t n, const std::function<void(std::int64_t)>& body) { test::on_threads(count, n, body); };
+}
+
+}  // namespace
+
+TEST_CASE("the elementwise step and the norms give the same bits on one thread and on four", "[threads]") {
+  for (const Dtype dtype : {Dtype::float32, Dtype::float64, Dtype::bfloat16})
+    for (const auto& [name, rule] : all_rules()) {
+      INFO(name << ", dtype " << static_cast<int>(dtype));
+      Tensors one(rule, dtype), four(rule, dtype);
+      std::vector<StepSums> sums_one(one.jobs.size()), sums_four(one.jobs.size());
+      const Tensors before = one;
+      kernels::step(one.jobs, sums_one, threads(1));
+      kernels::step(four.jobs, sums_four, threads(4));
+      CHECK(one.buffers == four.buffers);
+      CHECK(one.buffers != before.buffers);
+      CHECK(std::memcmp(sums_one.data(), sums_four.data(), sizeof(StepSums) * sums_one.size()) == 0);
+      kernels::step(one.jobs, {}, threads(1));
+      kernels::step(four.jobs, {}, threads(4));
+      CHECK(one.buffers == four.buffers);
+
+      std::vector<kernels::GradView> views;
+      for (const kernels::Job& job : one.jobs) views.push_back({dtype, job.grad, job.size});
+      CHECK(kernels::squared_norms(views, threads(1)) == kernels::squared_norms(views, threads(4)));
+    }
+}
+
+// Not part of a run without ThreadSanitizer, which must report it: two threads that each make the whole step.
+TEST_CASE("planted race in the elementwise step", "[.planted]") {
+  Tensors tensors(all_rules()[0].second, Dtype::float32);
+  kernels::step(tensors.jobs, {}, [](std::int64_t n, const std::function<void(std::int64_t)>& body) {
+    test::on_threads(2, 2, [&](std::int64_t) {
+      for (std::int64_t i = 0; i < n; ++i) body(i);
+    });
+  });
+}
