@@ -58,8 +58,8 @@ class Side:
 
 def config_of(case, dtype):
     vocab, width, layers, heads, batch, length = CASES[case]
-    return {"model": {"vocab_size": vocab, "width": width, "layers": layers, "heads": heads}, "dtype": dtype,
-            "data": {"synthetic": {}}, "sequence_length": length, "batch_size": batch, "steps": 1_000_000, "device": "cpu",
+    return {"model": {"vocab_size": vocab, "width": width, "layers": layers, "heads": heads},
+            **({"autocast": "bfloat16"} if dtype == "bf16" else {}), "data": {"synthetic": {}}, "sequence_length": length, "batch_size": batch, "steps": 1_000_000, "device": "cpu",
             "optimizer": {"lr": 1e-3, "max_norm": 1.0, "rules": [{"match": {}, "weight_decay": 0.1}]}}
 
 
