@@ -78,19 +78,21 @@ std::vector<Optimizer::Slot> Optimizer::slots_with_gradients() {
   return slots;
 }
 
-void Optimizer::clip_and_check(std::vector<Slot>& slots) {
+void Optimizer::clip_and_check(const std::vector<Slot>& slots) {
   grad_norm_ = kNoTrace;
   clip_factor_ = 1.0;
-  norm_on_device_ = !slots.empty() && std::all_of(slots.begin(), slots.end(), [](const Slot& s) { return s.on_device; });
+  norm_on_device_ = !shard_ && !slots.empty() && std::all_of(slots.begin(), slots.end(), [](const Slot& s) { return s.on_device; });
   if (norm_on_device_) return;
   if (!check_finite_ && max_norm_ <= 0.0) return;
   std::vector<kernels::GradView> views;
-  for (const Slot& s : slots) views.push_back({s.dtype, s.grad.data_ptr(), s.on_device ? 0 : s.grad.numel()});
+  for (const Slot& s : slots)
+    views.push_back({s.dtype, s.grad.data_ptr(), s.on_device || !owned(s.entry->name) ? 0 : s.grad.numel()});
   std::vector<double> norms = kernels::squared_norms(views, kernels::parallel_for);
   // The one norm of a mixture is known here, so that here the device is waited for.
   for (size_t k = 0; k < slots.size(); ++k)
-    if (slots[k].on_device)
+    if (slots[k].on_device && owned(slots[k].entry->name))
       norms[k] = std::pow(at::linalg_vector_norm(slots[k].grad, 2, std::nullopt, false, torch::kFloat64).item<double>(), 2);
+  if (shard_) shard_->sum(norms);
   std::vector<double> members;
   for (size_t k = 0; k < slots.size(); ++k) {
     if (check_finite_ && !std::isfinite(norms[k]) && !torch::isfinite(slots[k].grad).all().item<bool>())
@@ -123,7 +125,7 @@ void Optimizer::step_elementwise(const std::vector<Slot>& slots, const std::vect
   kernels::Rule rule;
   for (size_t k = 0; k < slots.size(); ++k) {
     const Slot& s = slots[k];
-    if (s.on_device || s.entry->matrix) continue;
+    if (!states[k] || s.on_device || s.entry->matrix) continue;
     if (rule_options != s.entry->options || rule_step != states[k]->step) {
       rule_options = s.entry->options;
       rule_step = states[k]->step;
@@ -143,7 +145,7 @@ void Optimizer::step_on_device(const std::vector<Slot>& slots, const std::vector
   std::vector<size_t> members;
   for (size_t k = 0; k < slots.size(); ++k) {
     const Slot& s = slots[k];
-    if (!s.on_device) continue;
+    if (!s.on_device || !states[k]) continue;
     entries.push_back({s.work, s.grad, states[k]->buffers, states[k]->device_step, s.entry->options});
     members.push_back(k);
   }
@@ -171,7 +173,7 @@ void Optimizer::step_matrices(const std::vector<Slot>& slots, const std::vector<
       members.clear();
       elements = 0;
     }
-    if (k == slots.size() || !slots[k].entry->matrix) continue;
+    if (k == slots.size() || !states[k] || !slots[k].entry->matrix) continue;
     if (sums.size() > k) sums[k] = StepSums{};
     if (more == 0) continue;
     members.push_back(k);
@@ -229,9 +231,13 @@ Tensor Optimizer::step(LossClosure closure) {
   clip_and_check(slots);
 
   std::vector<StepSums> sums(trace ? slots.size() : 0);
-  std::vector<ParamState*> states;
+  std::vector<ParamState*> states;  // null: another process updates the parameter
   states.reserve(slots.size());
   for (const Slot& s : slots) {
+    if (!owned(s.entry->name)) {
+      states.push_back(nullptr);
+      continue;
+    }
     auto& stored = state_[s.entry->param.unsafeGetTensorImpl()];
     if (!stored) stored = new_state(s.work, s.options(), memory_);
     states.push_back(static_cast<ParamState*>(stored.get()));
@@ -240,6 +246,7 @@ Tensor Optimizer::step(LossClosure closure) {
                                   " and options of " + std::string(s.options().method()));
   }
   for (size_t k = 0; k < slots.size(); ++k) {
+    if (!states[k]) continue;
     place_state(*states[k], slots[k].work.device(), slots[k].on_device);
     if (!slots[k].on_device) ++states[k]->step;
   }
@@ -248,8 +255,34 @@ Tensor Optimizer::step(LossClosure closure) {
   step_matrices(slots, states, sums);
   for (const Slot& s : slots)
     if (!s.work.is_same(s.entry->param)) s.entry->param.detach().copy_(s.work);
+  if (shard_) share_step(slots, sums);
   if (trace) record_traces(slots, sums);
   return loss;
+}
+
+// Sums of others' parameters are zero here, so that each total is its owner's to the bit.
+void Optimizer::share_step(const std::vector<Slot>& slots, std::vector<StepSums>& sums) {
+  std::vector<std::string> names;
+  std::vector<Tensor> params;
+  for (const Slot& s : slots) {
+    names.push_back(s.entry->name);
+    params.push_back(s.entry->param.detach());
+  }
+  shard_->share(names, params);
+  if (sums.empty()) return;
+  constexpr double StepSums::*kFields[] = {&StepSums::grad_sq,      &StepSums::param_sq,    &StepSums::update_sq,
+                                           &StepSums::param_update, &StepSums::grad_update, &StepSums::inv_denom};
+  std::vector<double> flat;
+  for (const StepSums& s : sums) {
+    for (const auto field : kFields) flat.push_back(s.*field);
+    flat.push_back(static_cast<double>(s.count));
+  }
+  shard_->sum(flat);
+  const double* value = flat.data();
+  for (StepSums& s : sums) {
+    for (const auto field : kFields) s.*field = *value++;
+    s.count = static_cast<std::int64_t>(*value++);
+  }
 }
 
 void Optimizer::record_traces(const std::vector<Slot>& slots, const std::vector<StepSums>& sums) {

@@ -15,6 +15,7 @@
 #include "scalevec/optim/method_options.hpp"
 #include "scalevec/optim/named_param.hpp"
 #include "scalevec/optim/state_memory.hpp"
+#include "scalevec/optim/step_shard.hpp"
 
 namespace scalevec {
 
@@ -74,6 +75,15 @@ class Optimizer : public torch::optim::Optimizer {
   double grad_norm() const;
   double clip_factor() const;
 
+  // From now on this process updates the parameters that it owns and keeps their state only; norm, clip factor, the check
+  // of gradients and traces are of all parameters, as one process has them. A parameter must have a gradient on every
+  // process or on none. Set it before the first step. named_state() then is this process's part, and load_named_state()
+  // takes the whole and keeps that part.
+  void set_shard(std::shared_ptr<StepShard> shard) { shard_ = std::move(shard); }
+
+  // The names in the order of named_state().
+  std::vector<std::string> names() const;
+
   // Who steps the parameters that it handles, in place of the CUDA kernels: how a test emulates a device.
   void set_device_step(std::shared_ptr<cuda::DeviceStep> device) { device_ = std::move(device); }
 
@@ -108,7 +118,7 @@ class Optimizer : public torch::optim::Optimizer {
   void check_layout();
   std::vector<Slot> slots_with_gradients();
   bool on_device(const torch::Tensor& param, const MethodOptions& options);
-  void clip_and_check(std::vector<Slot>& slots);
+  void clip_and_check(const std::vector<Slot>& slots);
   void step_on_device(const std::vector<Slot>& slots, const std::vector<ParamState*>& states,
                       std::vector<StepSums>& sums);
   rules::Decay<double> decay_of(const MethodOptions& options) const;
@@ -118,6 +128,8 @@ class Optimizer : public torch::optim::Optimizer {
                      std::vector<StepSums>& sums);
   void step_matrix_batch(const std::vector<Slot>& slots, const std::vector<ParamState*>& states,
                          const std::vector<size_t>& members, std::vector<StepSums>& sums);
+  bool owned(const std::string& name) const { return !shard_ || shard_->owns(name); }
+  void share_step(const std::vector<Slot>& slots, std::vector<StepSums>& sums);
   void record_traces(const std::vector<Slot>& slots, const std::vector<StepSums>& sums);
   Identity identity(const torch::Tensor& param) const;
   std::string name_of(const torch::Tensor& param, size_t group, size_t index) const;
@@ -131,6 +143,7 @@ class Optimizer : public torch::optim::Optimizer {
   bool trace_ = false;
   double grad_norm_ = kNoTrace;
   double clip_factor_ = 1.0;
+  std::shared_ptr<StepShard> shard_;  // none: all parameters are ours
   std::shared_ptr<cuda::DeviceStep> device_;  // made when a parameter is on CUDA
   bool norm_on_device_ = false;               // the last step's norm and factor are the device's
   std::vector<TraceRow> traces_;

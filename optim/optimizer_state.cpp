@@ -69,6 +69,14 @@ std::vector<std::pair<std::string, Tensor>> Optimizer::named_state() const {
   return out;
 }
 
+std::vector<std::string> Optimizer::names() const {
+  std::vector<std::string> out;
+  for (size_t g = 0; g < param_groups_.size(); ++g)
+    for (size_t i = 0; i < param_groups_[g].params().size(); ++i)
+      out.push_back(name_of(param_groups_[g].params()[i], g, i));
+  return out;
+}
+
 void Optimizer::load_named_state(const std::vector<std::pair<std::string, Tensor>>& entries) {
   std::map<std::string, Tensor> left(entries.begin(), entries.end());
   std::vector<std::pair<void*, std::unique_ptr<ParamState>>> loaded;
@@ -79,22 +87,25 @@ void Optimizer::load_named_state(const std::vector<std::pair<std::string, Tensor
       const std::string name = name_of(param, g, i);
       const auto steps = left.find(name + "/step");
       if (steps == left.end()) continue;
-      auto state = new_state(param, options, memory_);
+      const bool keep = owned(name);
+      std::unique_ptr<ParamState> state;
+      if (keep) {
+        state = new_state(param, options, memory_);
+        state->step = steps->second.item<std::int64_t>();
+      }
       const auto buffers = options.implementation().state(options, param.sizes());
-      state->step = steps->second.item<std::int64_t>();
       left.erase(steps);
       for (size_t b = 0; b < buffers.size(); ++b) {
         const auto entry = left.find(name + "/" + buffers[b].name);
         if (entry == left.end())
           throw std::invalid_argument("optimizer state: " + name + "/" + buffers[b].name + " is missing");
-        if (entry->second.sizes() != state->buffers[b].sizes())
+        if (entry->second.sizes() != c10::IntArrayRef(buffers[b].shape))
           throw std::invalid_argument("optimizer state: " + entry->first + " has shape " +
-                                      shape_text(entry->second.sizes()) +
-                                      "; allowed: " + shape_text(state->buffers[b].sizes()));
-        state->buffers[b].copy_(entry->second);
+                                      shape_text(entry->second.sizes()) + "; allowed: " + shape_text(buffers[b].shape));
+        if (keep) state->buffers[b].copy_(entry->second);
         left.erase(entry);
       }
-      loaded.emplace_back(param.unsafeGetTensorImpl(), std::move(state));
+      if (keep) loaded.emplace_back(param.unsafeGetTensorImpl(), std::move(state));
     }
   }
   if (!left.empty())

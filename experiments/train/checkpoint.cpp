@@ -32,7 +32,8 @@ std::vector<fs::path> whole_checkpoints(const fs::path& folder) {
 
 }  // namespace
 
-void write_checkpoint(const fs::path& run, const Session& session, const nlohmann::json& progress, std::int64_t keep) {
+void write_checkpoint(const fs::path& run, const Session& session, const NamedTensors& optimizer_state,
+                      const nlohmann::json& progress, std::int64_t keep) {
   const fs::path folder = run / "checkpoints";
   const fs::path final_place = folder / folder_name(session.steps_done());
   const fs::path beside = folder / (".writing-" + folder_name(session.steps_done()));
@@ -42,7 +43,7 @@ void write_checkpoint(const fs::path& run, const Session& session, const nlohman
       fs::remove_all(beside);
       fs::create_directory(beside);
       write_safetensors(beside / "weights.safetensors", session.weights());
-      write_safetensors(beside / "optimizer.safetensors", session.optimizer_state());
+      write_safetensors(beside / "optimizer.safetensors", optimizer_state);
       write_file(beside / "state.json",
                  nlohmann::json{{"format", 1}, {"step", session.steps_done()}, {"progress", progress}}.dump(1) + "\n");
       sync_folder(beside);

@@ -85,16 +85,18 @@ std::string progress_screen(const ProgressView& view, const History& loss, const
          sparkline(fitted(grad_norm, each), utf8) + norm + slowest;
 }
 
-Progress::Progress(std::int64_t first_step, std::int64_t steps)
+Progress::Progress(std::int64_t first_step, std::int64_t steps, bool quiet)
     : first_step_(first_step),
       steps_(steps),
       terminal_(::isatty(STDOUT_FILENO)),
       utf8_(utf8_locale()),
+      quiet_(quiet),
       start_(Clock::now()),
       last_(start_) {}
 
 void Progress::update(std::int64_t step, double loss, double lr, double grad_norm, double tokens_per_second,
                       const PhaseSeconds& phases) {
+  if (quiet_) return;
   loss_.add(loss);
   grad_norm_.add(grad_norm);
   const auto now = Clock::now();
@@ -119,6 +121,7 @@ void Progress::update(std::int64_t step, double loss, double lr, double grad_nor
 }
 
 void Progress::note(const std::string& line) {
+  if (quiet_) return;
   if (open_lines_ > 0) std::printf("\r%s\033[J", open_lines_ == 2 ? "\033[1A" : "");
   open_lines_ = 0;
   std::printf("%s\n", line.c_str());

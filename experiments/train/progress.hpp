@@ -34,7 +34,8 @@ std::string progress_screen(const ProgressView& view, const History& loss, const
 // ten seconds.
 class Progress {
  public:
-  Progress(std::int64_t first_step, std::int64_t steps);
+  // `quiet`: says nothing at all.
+  Progress(std::int64_t first_step, std::int64_t steps, bool quiet = false);
 
   void update(std::int64_t step, double loss, double lr, double grad_norm, double tokens_per_second,
               const PhaseSeconds& phases);
@@ -43,7 +44,7 @@ class Progress {
  private:
   using Clock = std::chrono::steady_clock;
   std::int64_t first_step_, steps_;
-  bool terminal_, utf8_;
+  bool terminal_, utf8_, quiet_;
   int open_lines_ = 0;  // on the terminal, to be rewritten
   Clock::time_point start_, last_;
   History loss_{128, History::Keep::mean};

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <csignal>
 #include <map>
 
+#include "scalevec/experiments/distributed/data_parallel.hpp"
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/models/autocast.hpp"
 #include "scalevec/models/decoder.hpp"
@@ -49,14 +51,17 @@ torch::Device choose_device(const RunConfig& config) {
   return torch::kCPU;
 }
 
-Session::Session(const RunConfig& config)
+Session::Session(const RunConfig& config, std::shared_ptr<ProcessGroup> group)
     : config_(config),
       device_(choose_device(config)),
       model_(make_model(config, device_)),
       params_(model_params(*model_)),
       policy_(read_policy(config)),
       optimizer_(make_optimizer(params_, policy_)),
-      source_(open_source(config)) {}
+      source_(open_source(config)) {
+  if (!group) return;
+  parallel_ = std::make_shared<DataParallel>(group, params_, policy_, *optimizer_);
+}
 
 std::int64_t Session::tokens_per_step() const {
   return source_ ? config_.batch_size * config_.sequence_length : 0;
@@ -86,25 +91,37 @@ torch::Tensor Session::backward() {
     loss.backward();
     return loss.detach();
   }
+  // Of each micro-batch this rank has a part, so that what is counted over one is that of one process.
   const std::int64_t rows = config_.batch_size / config_.accumulation;
+  const auto own = parallel_ ? parallel_->rows(rows) : DataParallel::Rows{0, rows};
   torch::Tensor total = torch::zeros({}, torch::dtype(torch::kFloat64).device(device_));
   for (std::int64_t part = 0; part < config_.accumulation; ++part) {
-    torch::Tensor loss = forward(batch(part * rows, rows));
+    torch::Tensor loss = forward(batch(part * rows + own.first, own.count));
     const auto timed = phases_.scope(Phase::backward);
-    if (config_.accumulation > 1) loss = loss / static_cast<double>(config_.accumulation);
+    if (own.count < config_.batch_size) loss = loss / (static_cast<double>(config_.batch_size) / static_cast<double>(own.count));
+    if (parallel_ && part + 1 == config_.accumulation) parallel_->gradients().arm();
     loss.backward();
     total += loss.detach();
   }
   return total;
 }
 
-StepResult Session::step(bool trace) {
+double Session::backward_on_every_rank(int& stop_signal) {
+  if (!parallel_) return backward().item<double>();
+  std::vector<double> values{backward().item<double>(), stop_signal == SIGINT ? 1.0 : 0.0, stop_signal == SIGTERM ? 1.0 : 0.0};
+  parallel_->gradients().finish(values);
+  stop_signal = values[2] > 0 ? SIGTERM : values[1] > 0 ? SIGINT : 0;
+  return values[0];
+}
+
+StepResult Session::step(bool trace, int stop_signal) {
   StepResult result;
   const double factor = config_.schedule.factor(steps_done_);
   result.lr = policy_.lr * factor;
   optimizer_->set_lr_factor(factor);
   optimizer_->zero_grad();
-  result.loss = backward().item<double>();
+  result.stop_signal = stop_signal;
+  result.loss = backward_on_every_rank(result.stop_signal);
   const std::int64_t number = steps_done_ + 1;
   if (!std::isfinite(result.loss)) {
     for (const NamedParam& p : params_)
@@ -114,7 +131,8 @@ StepResult Session::step(bool trace) {
     throw Divergence{number, "", "step " + std::to_string(number) + ": the loss is not finite"};
   }
   if (trace) optimizer_->trace_next_step();
-  if (trace) {
+  const bool reports = trace && (!parallel_ || parallel_->group().rank() == 0);
+  if (reports) {
     const auto timed = phases_.scope(Phase::traces);
     if (!model_traces_) model_traces_ = std::make_unique<ModelTraces>(*model_);
     model_traces_->measure();
@@ -131,9 +149,10 @@ StepResult Session::step(bool trace) {
     const auto timed = phases_.scope(Phase::traces);
     result.params = optimizer_->traces();
     result.groups = optimizer_->group_traces();
-    model_traces_->merge_into(result.params);
+    if (reports) model_traces_->merge_into(result.params);
   }
   ++steps_done_;
+  if (parallel_) parallel_->group().watch().set_step(steps_done_);
   return result;
 }
 
@@ -144,11 +163,14 @@ double Session::validate() {
                                         config_.validation_batches * config_.batch_size);
   double total = 0.0;
   for (std::int64_t first = 0; first < windows; first += config_.batch_size) {
-    const std::int64_t count = std::min(config_.batch_size, windows - first);
+    const std::int64_t all = std::min(config_.batch_size, windows - first);
+    const auto [skipped, count] = parallel_ ? parallel_->rows(all) : DataParallel::Rows{0, all};
+    if (count == 0) continue;
     torch::Tensor tokens = torch::empty({count, config_.sequence_length + 1}, torch::kInt64);
-    source_->validation_rows(first, count, config_.sequence_length, tokens.data_ptr<std::int64_t>());
+    source_->validation_rows(first + skipped, count, config_.sequence_length, tokens.data_ptr<std::int64_t>());
     total += loss_of(tokens.to(device_), 0).item<double>() * static_cast<double>(count);
   }
+  if (parallel_) parallel_->group().sum({&total, 1});
   return total / static_cast<double>(windows);
 }
 
@@ -157,6 +179,17 @@ NamedTensors Session::weights() const {
   for (const NamedParam& p : params_) out.emplace_back(p.name, p.tensor.detach());
   for (const auto& b : model_->named_buffers()) out.emplace_back(b.key(), b.value());
   return out;
+}
+
+NamedTensors Session::optimizer_state() const {
+  return parallel_ ? parallel_->gather_state(*optimizer_) : optimizer_->named_state();
+}
+
+void Session::share_restored() {
+  if (!parallel_) return;
+  parallel_->share_start(steps_done_, weights(), restored_state_, *optimizer_);
+  restored_state_.clear();
+  parallel_->group().watch().set_step(steps_done_);
 }
 
 void Session::restore(std::int64_t steps_done, const NamedTensors& weights, const NamedTensors& optimizer_state) {
@@ -172,6 +205,7 @@ void Session::restore(std::int64_t steps_done, const NamedTensors& weights, cons
   const torch::NoGradGuard no_grad;
   for (const auto& [name, tensor] : own) tensor.detach().copy_(saved.at(name));
   steps_done_ = steps_done;
+  if (parallel_) restored_state_ = optimizer_state;
 }
 
 }  // namespace scalevec

@@ -17,6 +17,9 @@
 
 namespace scalevec {
 
+class DataParallel;
+class ProcessGroup;
+
 // The loss or a gradient was not finite; nothing was changed in that step.
 struct Divergence {
   std::int64_t step;      // the step (from 1) that was not made
@@ -29,6 +32,7 @@ struct StepResult {
   double lr = 0.0;  // the base lr of the step: policy lr × schedule factor
   double grad_norm = 0.0;
   double clip_factor = 1.0;
+  int stop_signal = 0;  // of any rank; 0: none
   std::vector<TraceRow> params, groups;  // empty unless traced
 };
 
@@ -48,10 +52,12 @@ torch::Device choose_device(const RunConfig& config);
 // Model, optimizer and data of one run in memory, a step at a time; knows nothing of files.
 class Session {
  public:
-  explicit Session(const RunConfig& config);
+  // With a group, every rank has a session of its own and makes the same calls; the results are those of one process.
+  explicit Session(const RunConfig& config, std::shared_ptr<ProcessGroup> group = nullptr);
 
-  // Makes step number steps_done() + 1. Throws Divergence.
-  StepResult step(bool trace);
+  // Makes step number steps_done() + 1. `stop_signal`: what this rank was asked to stop by, for all to know. Throws
+  // Divergence, on every rank alike.
+  StepResult step(bool trace, int stop_signal = 0);
 
   // Mean loss over the fixed validation batches; a toy's noise-free excess loss.
   double validate();
@@ -69,15 +75,19 @@ class Session {
 
   // Parameters, and optimizer state, by name.
   NamedTensors weights() const;
-  NamedTensors optimizer_state() const { return optimizer_->named_state(); }
+  // With a group, the whole state in rank 0 and nothing elsewhere: every rank calls it.
+  NamedTensors optimizer_state() const;
   // Throws std::invalid_argument naming what does not fit.
   void restore(std::int64_t steps_done, const NamedTensors& weights, const NamedTensors& optimizer_state);
+  // What rank 0 has restored, or that it has nothing, comes to every rank: every rank calls it.
+  void share_restored();
 
  private:
   torch::Tensor batch(std::int64_t first, std::int64_t count);
   torch::Tensor loss_of(const torch::Tensor& tokens, std::int64_t step);
   torch::Tensor forward(const torch::Tensor& tokens);
-  torch::Tensor backward();  // returns the step's loss
+  torch::Tensor backward();  // returns the step's loss; with a group, this rank's part of it
+  double backward_on_every_rank(int& stop_signal);
 
   const RunConfig config_;
   torch::Device device_;
@@ -86,6 +96,8 @@ class Session {
   RolePolicy policy_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<BatchSource> source_;
+  std::shared_ptr<DataParallel> parallel_;  // null for one process
+  NamedTensors restored_state_;             // of rank 0, until it is shared
   std::int64_t steps_done_ = 0;
   std::unique_ptr<ModelTraces> model_traces_;  // null until a step is traced
   Phases phases_;

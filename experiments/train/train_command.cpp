@@ -6,6 +6,7 @@
 
 #include "scalevec/experiments/compare/overrides.hpp"
 #include "scalevec/experiments/errors.hpp"
+#include "scalevec/experiments/train/launch.hpp"
 #include "scalevec/experiments/train/plan_table.hpp"
 #include "scalevec/experiments/train/session.hpp"
 #include "scalevec/experiments/train/trainer.hpp"
@@ -21,6 +22,7 @@ struct Arguments {
   bool resume = false;
   bool check = false;
   bool json = false;
+  double rank_timeout = 60.0;
 };
 
 RunConfig load(const Arguments& args) {
@@ -40,7 +42,9 @@ void add_config_options(CLI::App& command, Arguments& args) {
 
 void add_train_command(CLI::App& app, int& status) {
   CLI::App* command = app.add_subcommand("train", "Train one run");
-  command->footer("Example:\n  scalevec train experiments/configs/toy_t5.json --set optimizer.lr=0.002 --out runs/toy");
+  command->footer("Example:\n  scalevec train experiments/configs/toy_t5.json --set optimizer.lr=0.002 --out runs/toy\n"
+                  "Several processes, started by torchrun, srun or mpirun, train one run together:\n"
+                  "  torchrun --no-python --nproc-per-node 2 scalevec train experiments/configs/small.json --out runs/two");
   auto args = std::make_shared<Arguments>();
   add_config_options(*command, *args);
   command->add_option("--out", args->out, "folder of the run");
@@ -48,6 +52,9 @@ void add_train_command(CLI::App& app, int& status) {
   command->add_flag("--check", args->check, "check configuration and data, train and write nothing");
   command->add_option("--profile", args->profile, "write OUT/profile.json, a Chrome trace of so many steps")
       ->check(CLI::Range(1, 10000));
+  command->add_option("--rank-timeout", args->rank_timeout, "seconds within which a rank that died or hangs stops the others")
+      ->check(CLI::Range(1.0, 86400.0))
+      ->capture_default_str();
   command->callback([args, &status] {
     const RunConfig config = load(*args);
     if (args->check) {
@@ -56,7 +63,8 @@ void add_train_command(CLI::App& app, int& status) {
       return;
     }
     if (args->out.empty()) throw UsageError("train: --out is missing; allowed: the folder to write the run to");
-    status = train(config, args->out, args->resume, args->profile);
+    const auto group = join_launched(config, args->rank_timeout);
+    status = train(config, args->out, args->resume, args->profile, group);
   });
 }
 

@@ -8,11 +8,13 @@
 #include <cmath>
 #include <csignal>
 #include <limits>
+#include <optional>
 
 #include "scalevec/experiments/build_info.hpp"
 #include "scalevec/experiments/compare/record_files.hpp"
 #include "scalevec/experiments/compare/run_lock.hpp"
 #include "scalevec/experiments/data/file_io.hpp"
+#include "scalevec/experiments/distributed/process_group.hpp"
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/experiments/train/checkpoint.hpp"
 #include "scalevec/experiments/train/json_lines.hpp"
@@ -97,6 +99,11 @@ std::string difference(const json& a, const json& b, const std::string& path = "
   return {};
 }
 
+// While it lives, the other ranks wait for this one without taking it for hung.
+std::unique_ptr<RankWatch::Busy> busy_with(ProcessGroup* group) {
+  return group ? std::make_unique<RankWatch::Busy>(group->watch()) : nullptr;
+}
+
 // What the trainer counts besides the session's own state.
 struct Counters {
   double training_seconds = 0.0;
@@ -124,34 +131,26 @@ struct Counters {
 
 class Trainer {
  public:
-  Trainer(const RunConfig& config, const fs::path& out, std::int64_t profiled_steps)
-      : config_(config), out_(out), profiled_steps_(profiled_steps), session_(config), start_(Clock::now()) {}
+  Trainer(const RunConfig& config, const fs::path& out, std::int64_t profiled_steps, std::shared_ptr<ProcessGroup> group)
+      : config_(config),
+        out_(out),
+        group_(std::move(group)),
+        profiled_steps_(writes() ? profiled_steps : 0),
+        session_(config, group_),
+        start_(Clock::now()) {}
 
   int run(bool resume) {
-    write_record_of_intent();
-    std::int64_t from = 0, logged = -1;  // without a checkpoint nothing that was logged stands
-    if (resume) {
-      const json progress = restore_latest(out_, session_);
-      if (!progress.is_null()) {
-        counters_.from_json(progress);
-        seconds_before_ = counters_.seconds;
-        from = logged = session_.steps_done();
-      }
-    }
-    // A validation that the checkpoint does not know of is made again.
-    const auto known = [this](const json& line) {
-      return text_at(line, "kind") != "val" || line.at("step").get<std::int64_t>() <= counters_.val_step;
-    };
-    metrics_ = std::make_unique<JsonLines>(out_ / "metrics.jsonl", logged, known);
-    traces_ = std::make_unique<JsonLines>(out_ / "traces.jsonl", logged);
-    if (config_.tensorboard) events_ = std::make_unique<RunEvents>(out_ / "tensorboard", logged);
+    if (writes()) write_record_of_intent();
+    const std::int64_t logged = resume && restore() ? session_.steps_done() : -1;  // without a checkpoint nothing that was logged stands
+    const std::int64_t from = session_.steps_done();
+    if (writes()) open_logs(logged);
     profiler_ = std::make_unique<StepProfiler>(profiled_steps_, config_.steps - from, session_.phases(), out_ / "profile.json");
-    Progress progress(from, config_.steps);
+    Progress progress(from, config_.steps, !writes());
     if (from > 0) progress.note("resumed after step " + std::to_string(from));
     if (counters_.val_step < 0 && from == 0 && config_.validation_every > 0) record_validation();
     try {
       while (session_.steps_done() < config_.steps) {
-        if (stop_signal() != 0) return interrupted(progress);
+        if (agreed_stop() != 0) return interrupted(progress);
         profiler_->begin_step();
         make_step(progress);
         if (profiler_->end_step(session_.steps_done())) progress.note("profile of " + profiler_->words());
@@ -159,7 +158,7 @@ class Trainer {
     } catch (const Divergence& d) {
       return diverged(d, progress);
     }
-    if (stop_signal() != 0 && counters_.val_step != config_.steps) return interrupted(progress);
+    if (agreed_stop() != 0 && counters_.val_step != config_.steps) return interrupted(progress);
     const double val_loss = counters_.val_step == config_.steps ? counters_.val_loss : record_validation();
     checkpoint();
     json summary = base_summary("done");
@@ -172,6 +171,38 @@ class Trainer {
 
  private:
   using Clock = std::chrono::steady_clock;
+
+  bool writes() const { return !group_ || group_->rank() == 0; }
+
+  // With several processes, what any of them was asked in the last step: they stop together.
+  int agreed_stop() const { return group_ ? asked_to_stop_ : stop_signal(); }
+
+  // False if there is no checkpoint.
+  bool restore() {
+    const auto busy = busy_with(group_.get());
+    const json progress = writes() ? restore_latest(out_, session_) : json();
+    if (!progress.is_null()) {
+      counters_.from_json(progress);
+      seconds_before_ = counters_.seconds;
+    }
+    session_.share_restored();
+    if (group_) {  // every rank must know whether the last validation is made
+      double step = writes() ? static_cast<double>(counters_.val_step) : 0.0;
+      group_->sum({&step, 1});
+      counters_.val_step = static_cast<std::int64_t>(step);
+    }
+    return !progress.is_null();
+  }
+
+  void open_logs(std::int64_t logged) {
+    // A validation that the checkpoint does not know of is made again.
+    const auto known = [this](const json& line) {
+      return text_at(line, "kind") != "val" || line.at("step").get<std::int64_t>() <= counters_.val_step;
+    };
+    metrics_ = std::make_unique<JsonLines>(out_ / "metrics.jsonl", logged, known);
+    traces_ = std::make_unique<JsonLines>(out_ / "traces.jsonl", logged);
+    if (config_.tensorboard) events_ = std::make_unique<RunEvents>(out_ / "tensorboard", logged);
+  }
 
   double elapsed() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
 
@@ -187,12 +218,13 @@ class Trainer {
     const auto due = [&](std::int64_t every) { return every > 0 && (number == 1 || number % every == 0 || last); };
     const bool trace = due(config_.traces_every);
     const double before = elapsed();
-    const StepResult result = session_.step(trace);
+    const StepResult result = session_.step(trace, stop_signal());
+    asked_to_stop_ = result.stop_signal;
     const double step_seconds = elapsed() - before;
     counters_.training_seconds += step_seconds;
     counters_.train_loss = result.loss;
     const double rate = static_cast<double>(session_.tokens_per_step()) / step_seconds;
-    record(number, due(config_.log_every), trace, result, rate);
+    if (writes()) record(number, due(config_.log_every), trace, result, rate);
     progress.update(number, result.loss, result.lr, result.grad_norm, rate, session_.phases().seconds());
     if (config_.validation_every > 0 && number % config_.validation_every == 0) record_validation();
     if (config_.checkpoint_every > 0 && number % config_.checkpoint_every == 0 && !last) checkpoint();
@@ -229,6 +261,7 @@ class Trainer {
     counters_.best_val_loss = std::min(counters_.best_val_loss, loss);
     counters_.val_step = session_.steps_done();
     counters_.val_loss = loss;
+    if (!writes()) return loss;
     metrics_->append({{"kind", "val"},
                       {"step", session_.steps_done()},
                       {"tokens", session_.steps_done() * session_.tokens_per_step()},
@@ -239,10 +272,13 @@ class Trainer {
 
   void checkpoint() {
     const auto timed = session_.phases().scope(Phase::checkpoint);
+    const NamedTensors state = session_.optimizer_state();
+    if (!writes()) return;
+    const auto busy = busy_with(group_.get());
     metrics_->sync();
     traces_->sync();
     counters_.seconds = seconds_before_ + elapsed();
-    write_checkpoint(out_, session_, counters_.to_json(), config_.checkpoint_keep);
+    write_checkpoint(out_, session_, state, counters_.to_json(), config_.checkpoint_keep);
   }
 
   // A run that ends before the steps to profile are made leaves a profile of those it made.
@@ -255,11 +291,11 @@ class Trainer {
     finish_profile(progress);
     write_summary(base_summary("interrupted"));
     progress.note("interrupted after step " + std::to_string(session_.steps_done()) + "; --resume continues " + out_.string());
-    return 128 + stop_signal();
+    return 128 + agreed_stop();
   }
 
   int diverged(const Divergence& d, Progress& progress) {
-    metrics_->append({{"kind", "diverged"}, {"step", d.step}, {"parameter", d.parameter}, {"reason", d.reason}});
+    if (writes()) metrics_->append({{"kind", "diverged"}, {"step", d.step}, {"parameter", d.parameter}, {"reason", d.reason}});
     json summary = base_summary("diverged");
     summary["reason"] = d.reason;
     summary["diverged_at"] = d.step;
@@ -271,6 +307,8 @@ class Trainer {
   }
 
   json base_summary(const char* status) const {
+    if (!writes()) return {};
+    const auto busy = busy_with(group_.get());  // the data's hash may take long
     std::int64_t parameters = 0, scales = 0;
     for (const NamedParam& p : session_.params()) {
       parameters += p.tensor.numel();
@@ -288,6 +326,7 @@ class Trainer {
                 {"seed", config_.seed},
                 {"device", session_.device().str()},
                 {"threads", at::get_num_threads()},
+                {"processes", group_ ? group_->size() : 1},
                 {"git_commit", build_info::git_commit()},
                 {"machine", build_info::machine()},
                 {"versions",
@@ -305,15 +344,19 @@ class Trainer {
     return out;
   }
 
-  void write_summary(const json& summary) const { write_file(out_ / "summary.json", summary.dump(2) + "\n"); }
+  void write_summary(const json& summary) const {
+    if (writes()) write_file(out_ / "summary.json", summary.dump(2) + "\n");
+  }
 
   const RunConfig& config_;
   const fs::path out_;
+  const std::shared_ptr<ProcessGroup> group_;
   const std::int64_t profiled_steps_;
   Session session_;
   Clock::time_point start_;
   double seconds_before_ = 0.0;
   Counters counters_;
+  int asked_to_stop_ = 0;
   std::unique_ptr<JsonLines> metrics_, traces_;
   std::unique_ptr<RunEvents> events_;  // null: not asked for
   std::unique_ptr<StepProfiler> profiler_;
@@ -350,32 +393,53 @@ json policy_json(const RunConfig& config) {
   return policy_json(config, *model, read_policy(config));
 }
 
-int train(const RunConfig& config, const fs::path& out, bool resume, std::int64_t profiled_steps) {
+int train(const RunConfig& config, const fs::path& out, bool resume, std::int64_t profiled_steps,
+          std::shared_ptr<ProcessGroup> group) {
+  const bool first = !group || group->rank() == 0;
+  enum Word { kTrain, kDone, kBusy };
+  // Rank 0 alone knows the folder: its word is everyone's.
+  const auto agree = [&](Word word) {
+    double value = first ? static_cast<double>(word) : 0.0;
+    if (group) group->sum({&value, 1});
+    return static_cast<Word>(value);
+  };
   const auto done_already = [&] {
     claim_folder(config, out, resume);
     std::error_code ec;
-    if (!resume || !fs::exists(out / "summary.json", ec)) return false;
-    if (read_json_file((out / "summary.json").string()).value("status", "") != "done") return false;
+    if (!resume || !fs::exists(out / "summary.json", ec)) return kTrain;
+    if (read_json_file((out / "summary.json").string()).value("status", "") != "done") return kTrain;
     std::printf("%s is done already\n", out.c_str());
-    return true;
+    return kDone;
   };
-  if (done_already()) return 0;
+  const auto end = [&](int status) {
+    if (group) group->finish();
+    return status;
+  };
+  if (agree(first ? done_already() : kTrain) == kDone) return end(0);
   if (config.threads > 0) at::set_num_threads(config.threads);
   // Everything that can be wrong with the input is found here, before the folder exists.
-  Trainer trainer(config, out, profiled_steps);
-  std::error_code ec;
-  fs::create_directories(out, ec);
-  if (ec) throw UsageError(out.string() + ": cannot be made: " + ec.message());
-  // A comparison that was killed leaves cells that write their checkpoint before they end: a resume waits for them.
-  const RunLock lock(out, resume ? std::chrono::seconds(5) : std::chrono::seconds(0));
-  if (!lock.held()) {
-    std::fprintf(stderr, "scalevec: %s: %s is at work on it; left to it\n", out.c_str(), lock_holder(out).c_str());
-    return kBusyStatus;
+  auto busy = busy_with(group.get());
+  Trainer trainer(config, out, profiled_steps, group);
+  std::optional<RunLock> lock;
+  Word word = kTrain;
+  if (first) {
+    std::error_code ec;
+    fs::create_directories(out, ec);
+    if (ec) throw UsageError(out.string() + ": cannot be made: " + ec.message());
+    // A comparison that was killed leaves cells that write their checkpoint before they end: a resume waits for them.
+    lock.emplace(out, resume ? std::chrono::seconds(5) : std::chrono::seconds(0));
+    if (!lock->held()) {
+      std::fprintf(stderr, "scalevec: %s: %s is at work on it; left to it\n", out.c_str(), lock_holder(out).c_str());
+      word = kBusy;
+    } else {
+      word = done_already();  // another process may have had the lock before
+    }
   }
-  // Another process may have had the lock before.
-  if (done_already()) return 0;
+  busy.reset();
+  word = agree(word);
+  if (word != kTrain) return end(word == kBusy ? kBusyStatus : 0);
   install_signal_handlers();
-  return trainer.run(resume);
+  return end(trainer.run(resume));
 }
 
 }  // namespace scalevec

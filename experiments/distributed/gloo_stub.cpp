@@ -1,0 +1,16 @@
+#include <torch/torch.h>
+
+#include "scalevec/experiments/distributed/backends.hpp"
+
+namespace scalevec {
+
+std::string gloo_missing() {
+  return "this build has no Gloo; allowed: one process, or install libgloo-dev (scripts/bootstrap.sh does) and build again";
+}
+
+c10::intrusive_ptr<c10d::Backend> make_gloo(const c10::intrusive_ptr<c10d::Store>&, int, int, const std::string&,
+                                            std::chrono::milliseconds) {
+  return {};
+}
+
+}  // namespace scalevec

@@ -1,0 +1,176 @@
+#include "scalevec/experiments/distributed/process_group.hpp"
+
+#include <torch/torch.h>
+
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+
+#include "scalevec/experiments/distributed/backends.hpp"
+#include "scalevec/experiments/errors.hpp"
+
+namespace scalevec {
+namespace {
+
+using Milliseconds = std::chrono::milliseconds;
+
+std::string first_line(const char* text) { return std::string(text).substr(0, std::string(text).find('\n')); }
+
+std::vector<uint8_t> bytes_of(const std::string& text) { return {text.begin(), text.end()}; }
+
+std::string get(c10d::Store& store, const std::string& key) {
+  const std::vector<uint8_t> value = store.get(key);
+  return {value.begin(), value.end()};
+}
+
+c10::intrusive_ptr<c10d::Store> open_store(const Rendezvous& r, Milliseconds timeout) {
+  c10d::TCPStoreOptions options;
+  options.port = static_cast<std::uint16_t>(r.port);
+  options.isServer = r.serves;
+  options.waitWorkers = false;
+  options.timeout = timeout;
+  const std::string where = r.address + " port " + std::to_string(r.port);
+  try {
+    auto store = c10::make_intrusive<c10d::TCPStore>(r.address, options);
+    return c10::make_intrusive<c10d::PrefixStore>(r.prefix, store);
+  } catch (const std::exception& e) {
+    if (r.serves)
+      throw RunError("rank 0 cannot serve the other ranks at " + where + " (" + first_line(e.what()) +
+                     "); allowed: another MASTER_PORT");
+    throw RunError("rank " + std::to_string(r.rank) + " cannot reach rank 0 at " + where + " within " +
+                   std::to_string(timeout.count() / 1000) + " s (" + first_line(e.what()) + ")");
+  }
+}
+
+// Rank 0 opens its watch and waits for everyone's word; the others connect to it and give theirs.
+std::unique_ptr<RankWatch> meet(const Rendezvous& r, c10d::Store& store, double timeout) {
+  const RankWatch::Options options{r.rank, r.size, timeout};
+  const auto key = [](int rank) { return "here/" + std::to_string(rank); };
+  const std::string seconds = std::to_string(static_cast<int>(timeout)) + " s";
+  if (r.rank != 0) {
+    try {
+      store.wait({"watch"});
+    } catch (const std::exception&) {
+      throw RunError("rank 0 did not come to " + r.address + " port " + std::to_string(r.port) + " within " + seconds);
+    }
+    const std::string size = get(store, "size");
+    if (size != std::to_string(r.size))
+      throw UsageError("rank " + std::to_string(r.rank) + " was told of " + std::to_string(r.size) + " processes and rank 0 of " +
+                       size + "; allowed: one size");
+    auto watch = std::make_unique<RankWatch>(options, r.address, std::stoi(get(store, "watch")));
+    store.set(key(r.rank), bytes_of("1"));
+    store.wait({"all"}, Milliseconds(static_cast<std::int64_t>(2000 * timeout)));
+    return watch;
+  }
+  auto watch = std::make_unique<RankWatch>(options);
+  store.set("size", bytes_of(std::to_string(r.size)));
+  store.set("watch", bytes_of(std::to_string(watch->port())));
+  std::vector<std::string> others;
+  for (int rank = 1; rank < r.size; ++rank) others.push_back(key(rank));
+  try {
+    store.wait(others, Milliseconds(static_cast<std::int64_t>(1000 * timeout)));
+  } catch (const std::exception&) {
+    std::string names;
+    int missing = 0;
+    for (int rank = 1; rank < r.size; ++rank)
+      if (!store.check({key(rank)}) && ++missing <= 8) names += (names.empty() ? "" : ", ") + std::to_string(rank);
+    if (missing > 8) names += " and " + std::to_string(missing - 8) + " more";
+    throw RunError("of " + std::to_string(r.size) + " ranks, " + names + " did not come to " + r.address + " port " +
+                   std::to_string(r.port) + " within " + seconds);
+  }
+  store.set("all", bytes_of("1"));
+  return watch;
+}
+
+}  // namespace
+
+struct ProcessGroup::Impl {
+  int rank, size;
+  c10::intrusive_ptr<c10d::Store> store;
+  std::unique_ptr<RankWatch> watch;
+  c10::intrusive_ptr<c10d::Backend> host, device;  // device: undefined on the CPU
+
+  // Gone before the backends are: their threads wait for collectives that another's failure ends.
+  ~Impl() { watch.reset(); }
+
+  const c10::intrusive_ptr<c10d::Backend>& backend(const torch::Tensor& tensor) {
+    return tensor.device().is_cpu() ? host : device;
+  }
+
+  template <class Call>
+  auto guarded(const Call& call) {
+    try {
+      return call();
+    } catch (const std::exception& e) {
+      watch->wait_for_verdict();
+      throw RunError("rank " + std::to_string(rank) + ": a collective failed: " + first_line(e.what()));
+    }
+  }
+
+  Pending pending(c10::intrusive_ptr<c10d::Work> work) {
+    return [this, work = std::move(work)] { guarded([&] { return work->wait(); }); };
+  }
+};
+
+ProcessGroup::ProcessGroup(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+ProcessGroup::~ProcessGroup() = default;
+int ProcessGroup::rank() const { return impl_->rank; }
+int ProcessGroup::size() const { return impl_->size; }
+RankWatch& ProcessGroup::watch() { return *impl_->watch; }
+
+std::shared_ptr<ProcessGroup> ProcessGroup::join(const Rendezvous& r, torch::Device device, double timeout) {
+  if (const std::string missing = gloo_missing(); !missing.empty()) throw UsageError(missing);
+  if (const std::string missing = nccl_missing(); device.is_cuda() && !missing.empty()) throw UsageError(missing);
+  const Milliseconds limit(static_cast<std::int64_t>(1000 * timeout));
+  auto impl = std::make_unique<Impl>();
+  impl->rank = r.rank;
+  impl->size = r.size;
+  impl->store = open_store(r, limit);
+  impl->watch = meet(r, *impl->store, timeout);
+  // The watch sees a rank that is gone; the backends' own limit is for what it cannot see.
+  const Milliseconds backend_limit = 10 * limit;
+  impl->host = impl->guarded([&] {
+    return make_gloo(c10::make_intrusive<c10d::PrefixStore>("gloo", impl->store), r.rank, r.size, r.address, backend_limit);
+  });
+  if (device.is_cuda())
+    impl->device = impl->guarded([&] {
+      return make_nccl(c10::make_intrusive<c10d::PrefixStore>("nccl", impl->store), r.rank, r.size, backend_limit);
+    });
+  return std::shared_ptr<ProcessGroup>(new ProcessGroup(std::move(impl)));
+}
+
+ProcessGroup::Pending ProcessGroup::start_sum(torch::Tensor& tensor) {
+  impl_->watch->at_collective();
+  std::vector<torch::Tensor> one{tensor};
+  return impl_->pending(impl_->guarded([&] { return impl_->backend(tensor)->allreduce(one); }));
+}
+
+ProcessGroup::Pending ProcessGroup::start_broadcast(torch::Tensor& tensor, int from) {
+  impl_->watch->at_collective();
+  std::vector<torch::Tensor> one{tensor};
+  c10d::BroadcastOptions options;
+  options.rootRank = from;
+  return impl_->pending(impl_->guarded([&] { return impl_->backend(tensor)->broadcast(one, options); }));
+}
+
+void ProcessGroup::sum(std::span<double> values) {
+  torch::Tensor tensor = torch::from_blob(values.data(), {static_cast<std::int64_t>(values.size())}, torch::kFloat64);
+  start_sum(tensor)();
+}
+
+void ProcessGroup::send(torch::Tensor tensor, int to) {
+  std::vector<torch::Tensor> one{tensor};
+  impl_->guarded([&] { return impl_->host->send(one, to, 0)->wait(); });
+}
+
+void ProcessGroup::receive(torch::Tensor tensor, int from) {
+  std::vector<torch::Tensor> one{tensor};
+  impl_->guarded([&] { return impl_->host->recv(one, from, 0)->wait(); });
+}
+
+void ProcessGroup::finish() {
+  double all = 1.0;
+  sum({&all, 1});
+  impl_->watch->finish();
+}
+
+}  // namespace scalevec

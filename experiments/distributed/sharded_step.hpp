@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "scalevec/experiments/distributed/process_group.hpp"
+#include "scalevec/optim/role_policy.hpp"
+#include "scalevec/optim/step_shard.hpp"
+
+namespace scalevec {
+
+// Divides the optimizer's step over the ranks by what each parameter's update costs, Muon's orthogonalisations most of
+// all, and brings the new values to everyone in packed broadcasts, all under way at once.
+class ShardedStep : public StepShard {
+ public:
+  // The rows of the policy, in an order that is the same on every rank.
+  ShardedStep(std::shared_ptr<ProcessGroup> group, const std::vector<PolicyRow>& rows);
+
+  int owner(const std::string& parameter) const { return owners_.at(parameter); }
+
+  bool owns(const std::string& parameter) const override { return owner(parameter) == group_->rank(); }
+  void sum(std::span<double> values) override { group_->sum(values); }
+  void share(const std::vector<std::string>& names, const std::vector<torch::Tensor>& parameters) override;
+
+ private:
+  std::shared_ptr<ProcessGroup> group_;
+  std::map<std::string, int> owners_;
+};
+
+}  // namespace scalevec

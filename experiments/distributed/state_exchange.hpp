@@ -1,0 +1,18 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "scalevec/experiments/distributed/process_group.hpp"
+
+namespace scalevec {
+
+// Named tensors from one rank to another, with names, shapes and types; they arrive on the CPU.
+using StateEntries = std::vector<std::pair<std::string, torch::Tensor>>;
+void send_entries(ProcessGroup& group, const StateEntries& entries, int to);
+StateEntries receive_entries(ProcessGroup& group, int from);
+
+}  // namespace scalevec

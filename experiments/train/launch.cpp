@@ -1,0 +1,39 @@
+#include "scalevec/experiments/train/launch.hpp"
+
+#include <ATen/Parallel.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+
+#include "scalevec/experiments/errors.hpp"
+#include "scalevec/experiments/train/session.hpp"
+
+namespace scalevec {
+
+std::string parallel_error(const RunConfig& config, int processes) {
+  const std::string count = std::to_string(processes) + " processes";
+  if (!config.decoder) return "model.type: a toy model trains in one process, and here are " + count + "; allowed: decoder, or one process";
+  if (config.batch_size % (config.accumulation * processes) != 0)
+    return "batch_size: got " + std::to_string(config.batch_size) + " for " + count + " of " + std::to_string(config.accumulation) +
+           " micro-batches; allowed: a multiple of " + std::to_string(config.accumulation * processes);
+  if (config.decoder->moe.experts > 0 && (config.decoder->moe.balance_loss > 0 || config.decoder->moe.balance_bias_rate > 0))
+    return "model.moe: the load is counted over the batch, which " + count + " divide; allowed: balance_loss 0 and balance_bias_rate 0, or one process";
+  return {};
+}
+
+std::shared_ptr<ProcessGroup> join_launched(const RunConfig& config, double timeout) {
+  const Rendezvous r = read_rendezvous(process_environment());
+  if (!r.note.empty()) std::fprintf(stderr, "scalevec: %s\n", r.note.c_str());
+  if (r.size == 1) return nullptr;
+  if (const std::string error = parallel_error(config, r.size); !error.empty()) throw UsageError(error);
+  const torch::Device device = choose_device(config);
+  if (device.is_cuda()) c10::impl::VirtualGuardImpl(torch::kCUDA).setDevice({torch::kCUDA, static_cast<torch::DeviceIndex>(r.local_rank)});
+  if (config.threads == 0 && r.local_size > 1 && !std::getenv("OMP_NUM_THREADS"))
+    at::set_num_threads(std::max(1, at::get_num_threads() / r.local_size));
+  return ProcessGroup::join(r, device, timeout);
+}
+
+}  // namespace scalevec
