@@ -10,7 +10,6 @@ import os
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
 
-import math
 import statistics
 import subprocess
 import sys
@@ -18,6 +17,8 @@ import time
 
 import numpy as np
 import torch
+
+from interval import median_interval
 
 torch.set_num_threads(1)
 # job, replicas, weights per replica, steps of ours, steps of a peer
@@ -126,15 +127,6 @@ def toy(library, rows, replicas, steps):
         weights.step(gw)
         scale.step(grad)
     return time.perf_counter() - start
-
-
-def median_interval(values):
-    """The median and the narrowest symmetric pair of order statistics that covers it with 95 %; needs 6 values."""
-    ordered, n = sorted(values), len(values)
-    k = 0
-    while 2 * sum(math.comb(n, i) for i in range(k + 2)) / 2**n <= 0.05:
-        k += 1
-    return statistics.median(ordered), ordered[k], ordered[n - 1 - k]
 
 
 def main():
