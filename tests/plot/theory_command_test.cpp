@@ -26,6 +26,9 @@ int stand_in_runs = 0;
 
 double fold_gap(std::int64_t, std::int64_t, double, double, bool, std::uint64_t) { return 0.0; }
 
+double toy_excess_with_torch(const nlohmann::json&) { return 0.0; }
+std::vector<TraceRow> toy_traces_with_torch(const nlohmann::json&, std::int64_t, std::int64_t) { return {}; }
+
 ToyRunResult run_toy_with_torch(const ToyRunOptions& o) {
   ++stand_in_runs;
   double low = std::min(o.target, o.decay_target), high = std::max(o.target, o.decay_target);

@@ -89,7 +89,7 @@ double difference(const torch::Tensor& tensor, const std::vector<double>& expect
     worst = std::max(worst, std::abs(got[i] - expected[i]));
     largest = std::max(largest, std::abs(expected[i]));
   }
-  return worst / largest;
+  return worst / (1.0 + largest);  // a single β or log β passes through 0
 }
 
 }  // namespace
@@ -130,11 +130,13 @@ TEST_CASE("every toy as LibTorch trains it and as the batched simulation does ag
             // Which map reads which scale the simulation does not know.
             if (std::isnan(b)) continue;
             INFO(p.name << " " << field.name << " " << a << " " << b);
-            // An angle of one number is rounding.
+            // The angle between two numbers is 0, and the traced one the square root of a rounding error.
+            if (p.tensor.numel() == 1 && field.member == &TraceRow::rotation) continue;
             CHECK(std::abs(a - b) <= 1e-9 * std::abs(b) + 1e-10);
           }
         }
       }
+      INFO("values " << worst << ", losses " << worst_loss);
       CHECK(worst <= 1e-12);
       CHECK(worst_loss <= 1e-12);
       const double excess = reference::toy_point(*config.toy, 6, at, steps).excess;
