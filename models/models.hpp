@@ -11,6 +11,7 @@
 #include "scalevec/models/model_traces.hpp"
 #include "scalevec/models/moe.hpp"
 #include "scalevec/models/norm.hpp"
+#include "scalevec/models/ops/attention.hpp"
 #include "scalevec/models/ops/fused.hpp"
 #include "scalevec/models/safetensors.hpp"
 #include "scalevec/models/scale_vector.hpp"
