@@ -38,7 +38,8 @@ LanczosResult lanczos(std::size_t n, const std::function<void(std::span<const do
     out.residual = next * std::abs(solver.eigenvectors()(m - 1, m - 1));
     out.converged = out.residual <= tolerance * std::abs(out.largest);
     const double scale = std::max(std::abs(out.largest), std::abs(out.smallest));
-    // Where the space is exhausted the values are exact; a small residual says little before the start's few directions mix.
+    // Where the space is exhausted the values are exact; a small residual says little before the start's few directions
+    // mix.
     if (next <= 1e-13 * scale || next == 0.0) {
       out.residual = 0.0;
       out.converged = true;

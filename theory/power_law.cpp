@@ -1,6 +1,7 @@
 #include "scalevec/theory/power_law.hpp"
 
 #include <Eigen/Dense>
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <set>
@@ -62,7 +63,8 @@ std::optional<double> PowerLaw::compute(double loss) const {
   return std::exp((log_factor - std::log(loss - floor)) / exponent);
 }
 
-std::optional<PowerLaw> fit_power_law(std::span<const double> compute, std::span<const double> loss, double huber) {
+std::optional<PowerLaw> fit_power_law(std::span<const double> compute, std::span<const double> loss, double huber,
+                                      const PowerLaw* near) {
   if (compute.size() != loss.size() || compute.size() < 4) return std::nullopt;
   std::vector<double> x, y;
   double middle = 0.0, least = std::numeric_limits<double>::infinity();
@@ -78,22 +80,29 @@ std::optional<PowerLaw> fit_power_law(std::span<const double> compute, std::span
   Residuals residuals(x, y, huber);
   std::optional<PowerLaw> best;
   double least_cost = std::numeric_limits<double>::infinity();
+  const auto solve = [&](double log_floor, double log_rest, double log_exponent) {
+    Eigen::VectorXd p(3);
+    p << log_floor, log_rest, log_exponent;
+    Eigen::LevenbergMarquardt<Residuals> solver(residuals);
+    solver.setMaxfev(400);
+    solver.setXtol(1e-10);
+    solver.setFtol(1e-13);
+    solver.minimize(p);
+    Eigen::VectorXd r(residuals.values());
+    residuals(p, r);
+    const double cost = r.squaredNorm(), exponent = std::exp(p[2]);
+    if (!std::isfinite(cost) || !(cost < least_cost) || !(exponent > 0.0 && exponent < 3.0)) return;
+    least_cost = cost;
+    best = PowerLaw{std::exp(p[0]), p[1] + exponent * middle, exponent};
+  };
+  if (near) {
+    solve(std::log(std::max(near->floor, 1e-6 * least)), near->log_factor - near->exponent * middle,
+          std::log(near->exponent));
+    return best;
+  }
   for (const double share : {0.05, 0.5, 0.9})
-    for (const double alpha : {0.05, 0.2, 0.6}) {
-      Eigen::VectorXd p(3);
-      p << std::log(share * least), std::log((1.0 - share) * least), std::log(alpha);
-      Eigen::LevenbergMarquardt<Residuals> solver(residuals);
-      solver.setMaxfev(2000);
-      solver.setXtol(1e-12);
-      solver.setFtol(1e-14);
-      solver.minimize(p);
-      Eigen::VectorXd r(residuals.values());
-      residuals(p, r);
-      const double cost = r.squaredNorm(), exponent = std::exp(p[2]);
-      if (!std::isfinite(cost) || !(cost < least_cost) || !(exponent > 0.0 && exponent < 3.0)) continue;
-      least_cost = cost;
-      best = PowerLaw{std::exp(p[0]), p[1] + exponent * middle, exponent};
-    }
+    for (const double alpha : {0.05, 0.2, 0.6})
+      solve(std::log(share * least), std::log((1.0 - share) * least), std::log(alpha));
   return best;
 }
 

@@ -13,14 +13,15 @@ struct BootstrapOptions {
   std::uint64_t seed = 1;  // of the counter-based draws: the same data give the same interval everywhere
 };
 
-// A statistic's bootstrap distribution over resampled units (seeds), and intervals from it: bias-corrected and accelerated
-// (BCa, Efron, JASA 82, 1987), or plain percentiles where BCa is not defined (a jackknife without spread, or a distribution
-// wholly on one side of the estimate).
+// A statistic's bootstrap distribution over resampled units (seeds), and intervals from it: bias-corrected and
+// accelerated (BCa, Efron, JASA 82, 1987), or plain percentiles where BCa is not defined (a jackknife without spread,
+// or a distribution wholly on one side of the estimate).
 class Bootstrap {
  public:
-  // `statistic` of the chosen units' indices into 0 … units − 1, `units` of them. A resample whose statistic is not finite
-  // is left out and counted. Fewer than two units give no interval.
-  Bootstrap(size_t units, const std::function<double(std::span<const size_t>)>& statistic, const BootstrapOptions& = {});
+  // `statistic` of the chosen units' indices into 0 … units − 1, `units` of them. A resample whose statistic is not
+  // finite is left out and counted. Fewer than two units give no interval.
+  Bootstrap(size_t units, const std::function<double(std::span<const size_t>)>& statistic,
+            const BootstrapOptions& = {});
 
   double estimate() const { return estimate_; }
   bool defined() const { return samples_.size() > 1 && failed_ * 20 <= samples_.size(); }

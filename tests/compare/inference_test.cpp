@@ -71,8 +71,8 @@ TEST_CASE("bootstrap intervals equal SciPy's up to the error of the resampling")
   for (const auto& c : cases) {
     const auto x = c["values"].get<std::vector<double>>();
     const Bootstrap b(x.size(), [&](auto chosen) { return mean_of(x, chosen); }, {40000, 7});
-    // An end at probability α/2 (or, under BCa, up to three times further out) moves by sem·√(p(1 − p)/B)/density: below
-    // 0.03 sem for 40,000 resamples and the skewed tails here, SciPy's own error included.
+    // An end at probability α/2 (or, under BCa, up to three times further out) moves by sem·√(p(1 − p)/B)/density:
+    // below 0.03 sem for 40,000 resamples and the skewed tails here, SciPy's own error included.
     const double tolerance = 0.06 * c["sem"].get<double>();
     if (c["method"] != "BCa") continue;
     REQUIRE(b.bca());
@@ -101,9 +101,9 @@ TEST_CASE("a bootstrap without spread or units says so") {
   CHECK(!failing.defined());
 }
 
-// 95 % BCa intervals of a mean of 20 normal values cover it in some 93 % of cases (the known shortfall of the bootstrap at
-// this size, √((n − 1)/n) and the normal in place of t). Of 1,000 trials fewer than 89.5 % or more than 96.5 % would cover
-// with probability below 2e-4 each way if the truth lies between 92 and 94 %.
+// 95 % BCa intervals of a mean of 20 normal values cover it in some 93 % of cases (the known shortfall of the bootstrap
+// at this size, √((n − 1)/n) and the normal in place of t). Of 1,000 trials fewer than 89.5 % or more than 96.5 % would
+// cover with probability below 2e-4 each way if the truth lies between 92 and 94 %.
 TEST_CASE("bootstrap intervals cover the truth as often as they should") {
   int covered = 0;
   for (std::uint64_t trial = 0; trial < 1000; ++trial) {
