@@ -137,22 +137,38 @@ std::string command_text(const ClaimsArguments& a) {
   return text + " --out " + a.out;
 }
 
+double tokens_of(const json& config) {
+  return config.at("steps").get<double>() * config.at("batch_size").get<double>() *
+         config.at("sequence_length").get<double>();
+}
+
 void print_plan(const Plan& plan) {
   std::set<std::string> seen;
-  std::int64_t comparisons = 0;  // shared ones counted twice, and those at another matched lr
+  std::int64_t comparisons = 0;  // shared ones counted twice
+  double tuned = 0.0, compared = 0.0;
   for (const Claim* c : plan.claims()) {
     for (const Arm& arm : c->arms) {
       const PlannedArm& planned = plan.arm(*c, arm.name);
       if (seen.insert(planned.folder).second) std::cout << planned.folder << "  " << planned.config.dump() << "\n";
     }
     for (const Contrast& contrast : c->contrasts)
-      comparisons +=
-          plan.seeds(*c, contrast) * static_cast<std::int64_t>(contrast.arms.size() + contrast.baselines.size());
+      for (const auto* names : {&contrast.arms, &contrast.baselines})
+        for (const std::string& name : *names) {
+          comparisons += plan.seeds(*c, contrast);
+          compared += static_cast<double>(plan.seeds(*c, contrast)) * tokens_of(plan.arm(*c, name).config);
+        }
   }
   // What can be named before any run; the comparison follows from the tuning.
-  const size_t tuning = plan.wanted([](const std::string&) { return std::nullopt; }).size();
-  std::cout << plan.claims().size() << " claims, " << seen.size() << " arms, " << tuning
-            << " runs to tune, then at most " << comparisons << " to compare\n";
+  const std::vector<Cell> tuning = plan.wanted([](const std::string&) { return std::nullopt; });
+  for (const Cell& cell : tuning) tuned += tokens_of(cell.config);
+  char text[240];
+  std::snprintf(
+      text, sizeof text,
+      "%zu claims, %zu arms; %zu runs to tune (%.4g million tokens) and more where a grid has to grow, then some "
+      "%lld to compare (%.4g million)\n",
+      plan.claims().size(), seen.size(), tuning.size(), tuned / 1e6, static_cast<long long>(comparisons),
+      compared / 1e6);
+  std::cout << text;
 }
 
 void claims(const ClaimsArguments& a, ToyRunner toy) {
