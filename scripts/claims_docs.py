@@ -16,6 +16,19 @@ HOME = ROOT / "docs" / "claims"
 PAGE = ROOT / "docs" / "claims.md"
 
 
+RUN = """```
+scripts/claims.sh quick          # minutes on two cores: shows that the machinery works
+scripts/claims.sh standard       # hours on two cores; stopped, the same call goes on
+scalevec claims removal decay-input --tier standard --data TOKENS --jobs 2 --out DIR
+scalevec claims --list           # every claim, its rule, and the tiers
+DATA=TOKENS OUT=DIR sbatch --array=1-64%16 scripts/claims_full.sbatch   # the paper's sizes, on GPUs
+```
+
+A claim is a file in `experiments/claims/ledger/`; `--ledger FOLDER` judges claims of your own. What a run is, is its configuration:
+claims share runs, the baseline's above all, and a folder takes up any part of the ledger at the same tier. `scalevec probe` measures
+the curvature and the gradients' signal-to-noise ratio of one run."""
+
+
 def number(x, digits=4):
     return "n/a" if x is None else f"{x:+.{digits}f}".replace("-", "−")
 
@@ -131,7 +144,7 @@ def page(ledger):
             "contrasts (α = 0.05) tests it. Confirmed: the interval lies above 0 and reaches the smallest effect of interest; contradicted: it lies "
             "below 0; not confirmed: it ends short of that effect; else inconclusive. Each arm's learning rate is chosen on seeds that the "
             "comparison does not use. Needed: pairs for an interval of ± the smallest effect of interest at the strictest of Holm's levels.",
-            "```\n" + ledger["command"] + "\n```"]
+            "## Run it yourself", RUN]
     return "\n\n".join(text) + "\n\n" + power(ledger) + "\n\n".join(section(c, ledger) for c in ledger["claims"]) + "\n"
 
 
@@ -141,7 +154,7 @@ def take(folder):
         old.unlink()
     ledger = json.loads((folder / "claims.json").read_text())
     # The name of the folder it was made in says nothing to a reader.
-    ledger["command"] = ledger["command"].split(" --data")[0].split(" --out")[0] + " --data DIR --out DIR"
+    ledger["command"] = ledger["command"].split(" --data")[0].split(" --ledger")[0].split(" --out")[0] + " --data DIR --out DIR"
     (HOME / "claims.json").write_text(json.dumps(ledger, indent=1, ensure_ascii=False) + "\n")
     for kind in ("loss", "ladder", "mechanism", "curvature"):
         for picture in (folder / "claims_files").glob(f"*-{kind}.png"):

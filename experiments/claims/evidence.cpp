@@ -186,7 +186,11 @@ ContrastResult measure(const Reader& reader, const Contrast& c) {
 }
 
 // Paired differences of the tuning runs to the baseline at equal lr: what a comparison's noise will be.
+// Only of claims that a difference of losses decides.
 void pilot(ClaimResult& result) {
+  result.pilot_sd = kNaN;
+  for (const ContrastResult& c : result.contrasts)
+    if (c.contrast->decides && (c.contrast->kind != Kind::difference || c.contrast->metric != "val_loss")) return;
   const auto base = result.tunings.find(result.claim->baseline);
   double squares = 0.0;
   std::int64_t freedom = 0;
