@@ -6,7 +6,6 @@
     python3 scripts/claims_docs.py --check      whether docs/claims.md is what docs/claims/claims.json gives
 """
 import json
-import math
 import pathlib
 import shutil
 import sys
@@ -155,8 +154,10 @@ def take(folder):
     ledger = json.loads((folder / "claims.json").read_text())
     # The name of the folder it was made in says nothing to a reader.
     ledger["command"] = ledger["command"].split(" --data")[0].split(" --ledger")[0].split(" --out")[0] + " --data DIR --out DIR"
+    ledger["provenance"]["data"] = [d.split(": ", 1)[-1] for d in ledger["provenance"].get("data", [])]
     (HOME / "claims.json").write_text(json.dumps(ledger, indent=1, ensure_ascii=False) + "\n")
-    for kind in ("loss", "ladder", "mechanism", "curvature"):
+    # A ledger that decides nothing needs no pictures.
+    for kind in ("loss", "ladder", "mechanism", "curvature") if ledger["decides"] else ():
         for picture in (folder / "claims_files").glob(f"*-{kind}.png"):
             shutil.copy(picture, HOME / picture.name)
 

@@ -226,6 +226,7 @@ std::vector<Plot> mechanism_plots(const ClaimResult& result, const json& mechani
               number_at(top, "largest") > 0.0) {
             s.x.push_back(number_at(point, "step"));
             s.y.push_back(number_at(top, "largest"));
+            break;  // of branch scales the first
           }
       if (!s.x.empty()) panel.series.push_back(std::move(s));
     }
