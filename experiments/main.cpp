@@ -6,6 +6,8 @@
 #include <new>
 
 #include "scalevec/experiments/build_info.hpp"
+#include "scalevec/experiments/claims/claims_command.hpp"
+#include "scalevec/experiments/claims/torch/probe_command.hpp"
 #include "scalevec/experiments/compare/compare_command.hpp"
 #include "scalevec/experiments/data/data_command.hpp"
 #include "scalevec/experiments/errors.hpp"
@@ -40,6 +42,8 @@ int main(int argc, char** argv) {
   scalevec::add_train_command(app, status);
   scalevec::add_compare_command(app);
   scalevec::add_theory_command(app);
+  scalevec::add_claims_command(app, scalevec::run_claim_toy);
+  scalevec::add_probe_command(app);
   scalevec::add_report_command(app);
   scalevec::add_model_command(app);
   try {

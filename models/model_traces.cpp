@@ -41,6 +41,24 @@ void sum_rows(const torch::Tensor& matrix, bool by_column, std::int64_t begin, s
     kernels::row_kernels<T>().row_squares(data, sums, d, begin, end);
 }
 
+// How γ and its columns go together.
+void add_relation(const std::vector<double>& gamma, const std::vector<double>& column_sq, double& ratio, double& correlation) {
+  const double n = static_cast<double>(gamma.size());
+  double x = 0.0, y = 0.0, xx = 0.0, yy = 0.0, xy = 0.0;
+  for (std::size_t j = 0; j < gamma.size(); ++j) {
+    x += gamma[j] * gamma[j] / n;
+    y += column_sq[j] / n;
+  }
+  if (x > 0.0) ratio = std::sqrt(y / x);
+  for (std::size_t j = 0; j < gamma.size(); ++j) {
+    const double dx = gamma[j] * gamma[j] - x, dy = column_sq[j] - y;
+    xx += dx * dx;
+    yy += dy * dy;
+    xy += dx * dy;
+  }
+  if (xx > 0.0 && yy > 0.0) correlation = xy / std::sqrt(xx * yy);
+}
+
 }  // namespace
 
 ModelTraces::ModelTraces(const Model& model) {
@@ -121,6 +139,7 @@ void ModelTraces::finish(std::size_t index) {
       sum += gamma_sq - scale.squares[j];
     }
     scale.imbalance = sum / static_cast<double>(size);
+    add_relation(scale.gamma, scale.squares, scale.w_gamma_ratio, scale.gamma_w_correlation);
   }
   scale.quantiles = quantiles(scale.gamma, kGammaQuantiles);
 }
@@ -147,6 +166,8 @@ void ModelTraces::merge_into(std::vector<TraceRow>& rows) const {
       row.precond_min = scale.precond_min;
       row.precond_max = scale.precond_max;
       row.imbalance = scale.imbalance;
+      row.w_gamma_ratio = scale.w_gamma_ratio;
+      row.gamma_w_correlation = scale.gamma_w_correlation;
     } else if (before_norm_.contains(row.name) && row.param_norm > 0.0) {
       row.directional_lr = row.scheduled_lr / (row.method == "sgd" ? row.param_norm * row.param_norm : row.param_norm);
     }

@@ -26,7 +26,8 @@ class ModelTraces {
   // - of a scale that maps read, with w_j the column j of all its readers stacked (or the row, of a γ behind its map,
   // T7):
   //   precond_min = min_j γ_j²,
-  //   precond_max = max_j (γ_j² + ‖w_j‖²), imbalance = mean_j (γ_j² − ‖w_j‖²) (T2);
+  //   precond_max = max_j (γ_j² + ‖w_j‖²), imbalance = mean_j (γ_j² − ‖w_j‖²) (T2),
+  //   w_gamma_ratio = √(Σ‖w_j‖²/Σγ_j²) (T4), gamma_w_correlation = the correlation over j of γ_j² with ‖w_j‖²;
   // - of a matrix before a norm: directional_lr = η/‖p‖² under "sgd" and η/‖p‖ under every other method, whose step
   //   does not shrink with the gradient (T9); from the row's scheduled_lr, param_norm and method.
   void merge_into(std::vector<TraceRow>& rows) const;
@@ -41,6 +42,8 @@ class ModelTraces {
     double precond_min = kNoTrace;
     double precond_max = kNoTrace;
     double imbalance = kNoTrace;
+    double w_gamma_ratio = kNoTrace;
+    double gamma_w_correlation = kNoTrace;
   };
   // Some rows of a matrix, whose squares it sums by column or by row.
   struct Part {

@@ -17,22 +17,6 @@ using nlohmann::json;
 constexpr double kInf = std::numeric_limits<double>::infinity();
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-CellOutcome read_outcome(const std::filesystem::path& folder) {
-  using State = CellOutcome::State;
-  if (!std::filesystem::exists(folder)) return {State::missing, kNaN, "not started"};
-  const json summary = read_json_if_whole(folder / "summary.json").value_or(json::object());
-  const std::string status = text_at(summary, "status"), reason = text_at(summary, "reason");
-  const double loss = number_at(summary, "val_loss");
-  if (status == "diverged") return {State::diverged, kInf, reason.empty() ? "no reason given" : reason};
-  if (status == "done" && std::isfinite(loss)) return {State::done, loss, ""};
-  if (status == "done") return {State::missing, kNaN, "done, but its summary has no val_loss"};
-  if (const std::string holder = lock_holder(folder); !holder.empty())
-    return {State::missing, kNaN, "running now: " + holder};
-  if (!status.empty()) return {State::missing, kNaN, status + (reason.empty() ? "" : ": " + reason)};
-  const std::string line = last_line(folder / "log.txt");
-  return {State::missing, kNaN, line.empty() ? "unfinished" : "unfinished; last line of its log: " + line};
-}
-
 // Losses by variant, setting and seed.
 class Losses {
  public:
@@ -136,6 +120,22 @@ std::vector<LrPoint> lr_curve(const Losses& losses, const std::string& variant, 
 }
 
 }  // namespace
+
+CellOutcome read_outcome(const std::filesystem::path& folder) {
+  using State = CellOutcome::State;
+  if (!std::filesystem::exists(folder)) return {State::missing, kNaN, "not started"};
+  const json summary = read_json_if_whole(folder / "summary.json").value_or(json::object());
+  const std::string status = text_at(summary, "status"), reason = text_at(summary, "reason");
+  const double loss = number_at(summary, "val_loss");
+  if (status == "diverged") return {State::diverged, kInf, reason.empty() ? "no reason given" : reason};
+  if (status == "done" && std::isfinite(loss)) return {State::done, loss, ""};
+  if (status == "done") return {State::missing, kNaN, "done, but its summary has no val_loss"};
+  if (const std::string holder = lock_holder(folder); !holder.empty())
+    return {State::missing, kNaN, "running now: " + holder};
+  if (!status.empty()) return {State::missing, kNaN, status + (reason.empty() ? "" : ": " + reason)};
+  const std::string line = last_line(folder / "log.txt");
+  return {State::missing, kNaN, line.empty() ? "unfinished" : "unfinished; last line of its log: " + line};
+}
 
 Comparison load_comparison(const std::filesystem::path& dir) {
   Comparison out{dir, {}, {}, {}};

@@ -19,6 +19,9 @@ struct CellOutcome {
   std::string reason;  // why it diverged or is missing
 };
 
+// Of a cell's folder: `missing` with the reason where it holds no finished run.
+CellOutcome read_outcome(const std::filesystem::path& folder);
+
 struct Comparison {
   std::filesystem::path dir;
   Grid grid;  // without configurations

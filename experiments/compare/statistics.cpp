@@ -45,6 +45,19 @@ MeanInterval paired_difference(std::span<const double> values, std::span<const d
   return mean_interval(differences, confidence);
 }
 
+MeanInterval at_confidence(MeanInterval interval, double confidence) {
+  if (interval.defined()) interval.half_width = half_width(interval.sd, interval.n, confidence);
+  return interval;
+}
+
+double two_sided_p(const MeanInterval& interval) {
+  if (!interval.defined()) return kNaN;
+  if (interval.sd == 0.0) return interval.mean == 0.0 ? 1.0 : 0.0;
+  const boost::math::students_t distribution(static_cast<double>(interval.n - 1));
+  const double t = std::abs(interval.mean) / interval.sd * std::sqrt(static_cast<double>(interval.n));
+  return 2.0 * boost::math::cdf(boost::math::complement(distribution, t));
+}
+
 std::optional<std::int64_t> pairs_needed(double sd, double effect, double confidence) {
   if (!std::isfinite(sd) || !(effect > 0.0)) return std::nullopt;
   // The half width falls with n: double until it is small enough, then bisect.

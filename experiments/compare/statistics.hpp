@@ -28,6 +28,12 @@ MeanInterval mean_interval(std::span<const double> values, double confidence = 0
 MeanInterval paired_difference(std::span<const double> values, std::span<const double> baseline,
                                double confidence = 0.95);
 
+// The same mean with its interval at another confidence.
+MeanInterval at_confidence(MeanInterval interval, double confidence);
+
+// Two-sided p-value of Student's t test that the mean is 0; NaN if n < 2. A spread of exactly 0 gives 0, or 1 at mean 0.
+double two_sided_p(const MeanInterval& interval);
+
 // The smallest n ≥ 2 whose interval has a half width ≤ `effect` at this standard deviation of the paired differences;
 // empty if sd is not finite, effect is not positive, or n would exceed 10⁹.
 std::optional<std::int64_t> pairs_needed(double sd, double effect, double confidence = 0.95);

@@ -84,6 +84,18 @@ torch::Tensor Session::forward(const torch::Tensor& tokens) {
   return loss_of(tokens, steps_done_);
 }
 
+torch::Tensor Session::train_tokens(std::int64_t step) const {
+  torch::Tensor tokens = torch::empty({config_.batch_size, config_.sequence_length + 1}, torch::kInt64);
+  source_->train_batch(step, config_.batch_size, 0, config_.batch_size, config_.sequence_length, tokens.data_ptr<std::int64_t>());
+  return tokens.to(device_);
+}
+
+torch::Tensor Session::validation_tokens(std::int64_t rows) const {
+  torch::Tensor tokens = torch::empty({rows, config_.sequence_length + 1}, torch::kInt64);
+  source_->validation_rows(0, rows, config_.sequence_length, tokens.data_ptr<std::int64_t>());
+  return tokens.to(device_);
+}
+
 torch::Tensor Session::backward() {
   if (!source_) {
     torch::Tensor loss = forward({});

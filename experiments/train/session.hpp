@@ -62,6 +62,11 @@ class Session {
   // Mean loss over the fixed validation batches; a toy's noise-free excess loss.
   double validate();
 
+  // The training batch of a step, from 0 on: [batch_size, sequence_length + 1]. Not of a toy.
+  torch::Tensor train_tokens(std::int64_t step) const;
+  // The first `rows` validation sequences, alike.
+  torch::Tensor validation_tokens(std::int64_t rows) const;
+
   std::int64_t steps_done() const { return steps_done_; }
   std::int64_t tokens_per_step() const;
   const RunConfig& config() const { return config_; }

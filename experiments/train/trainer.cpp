@@ -1,6 +1,7 @@
 #include "scalevec/experiments/train/trainer.hpp"
 
 #include <ATen/Parallel.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -102,6 +103,13 @@ std::string difference(const json& a, const json& b, const std::string& path = "
 // While it lives, the other ranks wait for this one without taking it for hung.
 std::unique_ptr<RankWatch::Busy> busy_with(ProcessGroup* group) {
   return group ? std::make_unique<RankWatch::Busy>(group->watch()) : nullptr;
+}
+
+// The largest resident size of this process so far; of a resumed run, since it was resumed.
+std::int64_t peak_memory_bytes() {
+  struct rusage usage {};
+  getrusage(RUSAGE_SELF, &usage);
+  return std::int64_t{usage.ru_maxrss} * 1024;
 }
 
 // What the trainer counts besides the session's own state.
@@ -327,6 +335,7 @@ class Trainer {
                 {"device", session_.device().str()},
                 {"threads", at::get_num_threads()},
                 {"processes", group_ ? group_->size() : 1},
+                {"peak_memory_bytes", peak_memory_bytes()},
                 {"git_commit", build_info::git_commit()},
                 {"machine", build_info::machine()},
                 {"versions",

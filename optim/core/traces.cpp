@@ -119,7 +119,9 @@ std::span<const TraceField> trace_fields() {
                                           {"directional_lr", &TraceRow::directional_lr},
                                           {"precond_min", &TraceRow::precond_min},
                                           {"precond_max", &TraceRow::precond_max},
-                                          {"imbalance", &TraceRow::imbalance}};
+                                          {"imbalance", &TraceRow::imbalance},
+                                          {"w_gamma_ratio", &TraceRow::w_gamma_ratio},
+                                          {"gamma_w_correlation", &TraceRow::gamma_w_correlation}};
   return fields;
 }
 

@@ -44,6 +44,8 @@ struct TraceRow {
   double precond_min = kNoTrace;        // min_j γ_j²
   double precond_max = kNoTrace;        // max_j (γ_j² + ‖w_j‖²)
   double imbalance = kNoTrace;          // mean_j (γ_j² − ‖w_j‖²)
+  double w_gamma_ratio = kNoTrace;      // √(Σ_j ‖w_j‖² / Σ_j γ_j²)
+  double gamma_w_correlation = kNoTrace;  // over j, of γ_j² with ‖w_j‖²; NaN where either has no spread
   std::vector<double> gamma_quantiles;  // of the effective γ at kGammaQuantiles; scales only
 };
 

@@ -96,6 +96,7 @@ TEST_CASE("preconditioner and imbalance agree with loops over the stacked column
     }
     ++with_readers;
     double least = INFINITY, most = -INFINITY, imbalance = 0.0;
+    std::vector<double> gamma_sq, column_sq;
     for (std::int64_t j = 0; j < gamma.size(0); ++j) {
       const double g = gamma[j].item<float>();
       double column = 0.0;
@@ -105,7 +106,12 @@ TEST_CASE("preconditioner and imbalance agree with loops over the stacked column
       least = std::min(least, g * g);
       most = std::max(most, g * g + column);
       imbalance += g * g - column;
+      gamma_sq.push_back(g * g);
+      column_sq.push_back(column);
     }
+    const torch::Tensor both = torch::stack({torch::tensor(gamma_sq, torch::kFloat64), torch::tensor(column_sq, torch::kFloat64)});
+    CHECK(row.gamma_w_correlation == Approx(torch::corrcoef(both)[0][1].item<double>()).epsilon(1e-9));
+    CHECK(near(row.w_gamma_ratio, std::sqrt((both[1].sum() / both[0].sum()).item<double>())));
     CHECK(near(row.precond_min, least));
     CHECK(near(row.precond_max, most));
     CHECK(near(row.imbalance, imbalance / static_cast<double>(gamma.size(0))));

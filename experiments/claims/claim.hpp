@@ -1,0 +1,106 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+// The ledger as its files state it: what each claim says, and which runs decide it. Fixed before the runs.
+namespace scalevec {
+
+// What is trained: overrides of the tier's base configuration by dotted key. The lr is the planner's.
+struct Arm {
+  std::string name;
+  nlohmann::json overrides = nlohmann::json::object();
+  std::map<std::string, nlohmann::json> tiers;  // more of them, at one tier
+  double steps_factor = 1.0;                    // times the steps of the configuration so far, warm-up as it is
+  std::string lr_from;                          // trained at the best lr of this arm; empty: tuned itself
+};
+
+// One comparison of a claim, which ends in a gain (above 0 is the claim's way).
+struct Contrast {
+  enum class Kind {
+    difference,  // metric(worse) − metric(better), paired over seeds
+    ratio,       // limit − metric(arm)/metric(baseline), paired over seeds
+    level,       // metric(arm) − reference
+    closeness,   // limit − |ln metric(arm)|
+    lr_shift,    // |shift of the best log2 lr from small to large| of the first pair of arms, minus the second's
+    ladder,      // compute ratio of two fitted scaling laws at the largest budget, minus 1
+    tokens       // tokens the baseline needs for the arm's loss over the arm's tokens, minus 1
+  };
+  // Each arm's own best lr, or one for both: the claim's baseline's where it is one of them, else that of `baselines`.
+  enum class At { own, matched };
+
+  std::string name;
+  Kind kind = Kind::difference;
+  At at = At::own;
+  bool decides = false;  // part of the verdict and of Holm's family; else shown with an uncorrected interval
+  std::string metric = "val_loss";
+  std::vector<std::string> arms;       // by kind: better (several: the best on the tuning seeds), arm, large arms
+  std::vector<std::string> baselines;  // worse, baseline, small arms; of tokens: the baseline at several lengths
+  double limit = 0.0;                  // of ratio and closeness; of level the reference
+  double smallest_effect = 0.0;
+  std::int64_t most_seeds = 0;  // of one that does not decide: at most as many of the claim's; 0: all
+};
+
+// What a tier may say differently for one claim.
+struct TierChoice {
+  std::vector<double> lrs;  // rising
+  std::vector<std::int64_t> tuning_seeds;
+  std::int64_t seeds = 0;                               // comparison seeds 1 … seeds
+  std::int64_t extensions = 0;                          // how often the lr grid may grow at an end where the best lies
+  nlohmann::json overrides = nlohmann::json::object();  // of the tier's base
+};
+
+struct ToyClaim {
+  nlohmann::json problem, worse, better;  // read by experiments/claims/toy
+  double smallest_effect = 0.05;
+};
+
+struct Claim {
+  std::string id, title, statement, rule, unit;
+  std::vector<std::string> sources, against;
+  std::vector<std::string> figures;  // of the theory, by name
+  std::string theory_reading;        // confirmed, contradicted, conditional, silent: what the closed form says of it
+  std::string theory_says;           // in words, with the condition
+  std::optional<ToyClaim> toy;
+  std::string baseline;  // the arm whose best lr is the matched one
+  std::vector<Arm> arms;
+  std::vector<std::string> probes;  // arms whose curvature and gradient noise are measured
+  std::vector<Contrast> contrasts;
+  std::map<std::string, nlohmann::json> tiers;  // tier → overrides of TierChoice
+  std::string hash;                             // SHA-256 of the claim's file and the set-up's
+};
+
+struct Tier {
+  std::string name;
+  std::string purpose;     // in words
+  bool decides = true;     // false: its runs show that the machinery works, and no verdict is drawn from them
+  bool needs_text = true;  // false: without a token folder the base's synthetic data serve
+  nlohmann::json base;     // run configuration
+  TierChoice choice;
+};
+
+struct Ledger {
+  std::vector<Claim> claims;
+  std::map<std::string, Tier> tiers;
+
+  const Claim& claim(const std::string& id) const;  // UsageError naming the nearest
+  TierChoice choice(const Claim& claim, const std::string& tier) const;
+  nlohmann::json arm_config(const Claim& claim, const Arm& arm, const std::string& tier) const;
+};
+
+// Name and text of each file of a ledger: setup.json and one per claim.
+using LedgerFiles = std::vector<std::pair<std::string, std::string>>;
+
+LedgerFiles built_in_ledger();                                  // compiled into the program
+LedgerFiles ledger_files(const std::filesystem::path& folder);  // UsageError
+
+// Throws ConfigError: file, path, value, what is allowed.
+Ledger read_ledger(const LedgerFiles& files);
+
+}  // namespace scalevec

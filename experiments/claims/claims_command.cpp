@@ -1,0 +1,242 @@
+#include "scalevec/experiments/claims/claims_command.hpp"
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <set>
+#include <thread>
+
+#include "scalevec/experiments/claims/mechanism.hpp"
+#include "scalevec/experiments/claims/results.hpp"
+#include "scalevec/experiments/claims/store.hpp"
+#include "scalevec/experiments/compare/record_files.hpp"
+#include "scalevec/experiments/compare/runner.hpp"
+#include "scalevec/experiments/data/file_io.hpp"
+#include "scalevec/experiments/errors.hpp"
+#include "scalevec/optim/core/random.hpp"
+
+namespace scalevec {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+struct ClaimsArguments {
+  std::vector<std::string> ids;
+  std::string tier = "quick", out, data, ledger, shard, program = "/proc/self/exe";
+  int jobs = 1;
+  bool list = false, plan = false;
+};
+
+struct Shard {
+  std::uint64_t index = 0, count = 1;
+  bool holds(const std::string& run) const { return stream_of(run) % count == index; }
+};
+
+Shard read_shard(const std::string& text) {
+  if (text.empty()) return {};
+  unsigned long long index = 0, count = 0;
+  char rest = 0;
+  if (std::sscanf(text.c_str(), "%llu/%llu%c", &index, &count, &rest) != 2 || index < 1 || index > count)
+    throw UsageError("--shard: got \"" + text + "\"; allowed: I/N with I from 1 to N");
+  return {index - 1, count};
+}
+
+void print_list(const Ledger& ledger) {
+  for (const Claim& c : ledger.claims) std::cout << c.id << "\n    " << c.statement << "\n    " << c.rule << "\n";
+  for (const auto& [name, tier] : ledger.tiers) std::cout << "--tier " << name << ": " << tier.purpose << "\n";
+}
+
+// What the folder was begun with stays: a claim that is changed after its runs began is another claim.
+void fix_ledger(const Plan& plan, const ClaimsArguments& a) {
+  const fs::path file = fs::path(a.out) / "ledger.json";
+  json fixed = read_json_if_whole(file).value_or(json{{"tier", a.tier}, {"data", a.data}, {"claims", json::object()}});
+  for (const auto& [key, value] : {std::pair{"tier", a.tier}, std::pair{"data", a.data}})
+    if (text_at(fixed, key) != value)
+      throw UsageError(a.out + ": was begun with --" + key + " \"" + text_at(fixed, key) + "\"; use another --out");
+  for (const Claim* c : plan.claims()) {
+    const std::string before = text_at(fixed["claims"], c->id);
+    if (!before.empty() && before != c->hash)
+      throw UsageError(a.out + ": the claim " + c->id + " was changed after its runs began; use another --out");
+    fixed["claims"][c->id] = c->hash;
+  }
+  std::error_code error;
+  fs::create_directories(a.out, error);
+  if (!fs::is_directory(a.out)) throw UsageError("--out: cannot make the folder " + a.out);
+  write_file(file, fixed.dump(2) + "\n");
+}
+
+void check_data(const Tier& tier, const std::string& data) {
+  if (data.empty() && tier.needs_text)
+    throw UsageError("claims: --tier " + tier.name +
+                     " takes --data DIR, a folder of tokens (scalevec data prepare --text FILE --out DIR)");
+  if (!data.empty() && !fs::is_directory(data)) throw UsageError("--data: " + data + " is not a folder");
+}
+
+// Stage after stage, until nothing is left that this call can run. Returns the number of runs that wait for other
+// shards.
+size_t make_runs(const Plan& plan, RunStore& store, const ClaimsArguments& a, const Shard& shard,
+                 std::vector<std::pair<std::string, std::string>>& failed) {
+  RunnerOptions options;
+  options.program = a.program;
+  options.jobs = a.jobs;
+  options.cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  options.terminal = isatty(STDOUT_FILENO) == 1;
+  options.progress = &std::cout;
+  for (int stage = 1;; ++stage) {
+    Grid grid;
+    const std::vector<Cell> wanted = plan.wanted(store.outcomes());
+    for (const Cell& cell : wanted)
+      if (shard.holds(cell.name)) grid.cells.push_back(cell);
+    if (grid.cells.empty()) return wanted.size();
+    std::cout << "stage " << stage << ": " << grid.cells.size() << " runs" << std::endl;
+    const RunnerResult result = run_cells(grid, store.folder(), options);
+    if (result.signal) {
+      std::cout << "stopped by a signal; the same command continues\n" << std::flush;
+      throw CLI::RuntimeError(128 + result.signal);
+    }
+    // What another process trains is its to finish; asking again at once would be waiting by running round.
+    if (!result.busy.empty()) return result.busy.size();
+    for (const auto& [run, reason] : result.failed) {
+      store.note_failure(run, reason);
+      failed.emplace_back(run, reason);
+    }
+  }
+}
+
+// Commit, machine and so on of the runs that are there, with their time.
+json provenance(const fs::path& runs, size_t& made, size_t& diverged) {
+  std::map<std::string, std::set<std::string>> values;
+  double seconds = 0.0;
+  if (fs::is_directory(runs))
+    for (const auto& entry : fs::recursive_directory_iterator(runs)) {
+      if (entry.path().filename() != "summary.json") continue;
+      const json s = read_json_if_whole(entry.path()).value_or(json::object());
+      made += text_at(s, "status") == "done" || text_at(s, "status") == "diverged";
+      diverged += text_at(s, "status") == "diverged";
+      if (std::isfinite(number_at(s, "seconds"))) seconds += number_at(s, "seconds");
+      for (const char* key : {"git_commit", "machine", "versions", "data", "data_hash", "threads"})
+        if (s.contains(key)) values[key].insert(s[key].is_string() ? s[key].get<std::string>() : s[key].dump());
+    }
+  json out{{"seconds", seconds}};
+  for (const auto& [key, set] : values) out[key] = std::vector<std::string>(set.begin(), set.end());
+  return out;
+}
+
+std::string command_text(const ClaimsArguments& a) {
+  std::string text = "scalevec claims";
+  for (const std::string& id : a.ids) text += " " + id;
+  text += " --tier " + a.tier;
+  if (!a.data.empty()) text += " --data " + a.data;
+  if (!a.ledger.empty()) text += " --ledger " + a.ledger;
+  return text + " --out " + a.out;
+}
+
+double tokens_of(const json& config) {
+  return config.at("steps").get<double>() * config.at("batch_size").get<double>() *
+         config.at("sequence_length").get<double>();
+}
+
+void print_plan(const Plan& plan) {
+  std::set<std::string> seen;
+  std::int64_t comparisons = 0;  // shared ones counted twice
+  double tuned = 0.0, compared = 0.0;
+  for (const Claim* c : plan.claims()) {
+    for (const Arm& arm : c->arms) {
+      const PlannedArm& planned = plan.arm(*c, arm.name);
+      if (seen.insert(planned.folder).second) std::cout << planned.folder << "  " << planned.config.dump() << "\n";
+    }
+    for (const Contrast& contrast : c->contrasts)
+      for (const auto* names : {&contrast.arms, &contrast.baselines})
+        for (const std::string& name : *names) {
+          comparisons += plan.seeds(*c, contrast);
+          compared += static_cast<double>(plan.seeds(*c, contrast)) * tokens_of(plan.arm(*c, name).config);
+        }
+  }
+  // What can be named before any run; the comparison follows from the tuning.
+  const std::vector<Cell> tuning = plan.wanted([](const std::string&) { return std::nullopt; });
+  for (const Cell& cell : tuning) tuned += tokens_of(cell.config);
+  char text[240];
+  std::snprintf(
+      text, sizeof text,
+      "%zu claims, %zu arms; %zu runs to tune (%.4g million tokens) and more where a grid has to grow, then some "
+      "%lld to compare (%.4g million)\n",
+      plan.claims().size(), seen.size(), tuning.size(), tuned / 1e6, static_cast<long long>(comparisons),
+      compared / 1e6);
+  std::cout << text;
+}
+
+void claims(const ClaimsArguments& a, ToyRunner toy) {
+  const Ledger ledger = read_ledger(a.ledger.empty() ? built_in_ledger() : ledger_files(a.ledger));
+  if (a.list) return print_list(ledger);
+  const auto tier = ledger.tiers.find(a.tier);
+  if (tier == ledger.tiers.end()) {
+    std::string known;
+    for (const auto& [name, t] : ledger.tiers) known += (known.empty() ? "" : ", ") + name;
+    throw UsageError("--tier: got \"" + a.tier + "\"; allowed: " + known);
+  }
+  const Shard shard = read_shard(a.shard);
+  const Plan plan(ledger, a.tier, a.ids, a.data);
+  if (a.plan) return print_plan(plan);
+  if (a.out.empty()) throw UsageError("claims: --out DIR is missing");
+  check_data(tier->second, a.data);
+  fix_ledger(plan, a);
+  const fs::path out = a.out;
+  RunStore store(out / "runs");
+  LedgerResult result;
+  result.tier = a.tier;
+  result.purpose = tier->second.purpose;
+  result.decides = tier->second.decides;
+  result.command = command_text(a);
+  const size_t waiting = make_runs(plan, store, a, shard, result.failed);
+  if (waiting) {
+    std::cout << waiting << " runs of this stage are other processes'; when they are made, the same command goes on\n";
+    return;
+  }
+  result.claims = gather(plan, store.outcomes(), store.folder());
+  if (!result.decides)
+    withhold_verdicts(result.claims, "a " + a.tier + " ledger shows that the machinery works and decides nothing");
+  for (const ClaimResult& r : result.claims) {
+    std::cout << "evidence: " << r.claim->id << std::endl;
+    result.figures.push_back(figure_evidence(r.claim->figures, out / "theory"));
+    result.toys.push_back(r.claim->toy ? std::optional(toy_evidence(*r.claim, toy, out / "toy")) : std::nullopt);
+    result.mechanisms.push_back(mechanism(plan, r, store, out / "probes", a.program));
+  }
+  result.provenance = provenance(store.folder(), result.runs, result.diverged);
+  write_file(out / "claims.json", ledger_json(result).dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+  write_file(out / "claims.html", ledger_page(result, out / "claims_files"));
+  std::cout << '\n' << ledger_text(result) << "\nledger: " << (out / "claims.html").string() << std::endl;
+  if (result.failed.empty()) return;
+  throw RunError(std::to_string(result.failed.size()) + " runs failed (first: " + result.failed[0].first + ": " +
+                 result.failed[0].second + "); the same command tries them again");
+}
+
+}  // namespace
+
+void add_claims_command(CLI::App& app, ToyRunner toy) {
+  CLI::App* command =
+      app.add_subcommand("claims", "Judge each claim about scale vectors: theory, toy, language models");
+  const auto a = std::make_shared<ClaimsArguments>();
+  command->add_option("ID", a->ids, "Claims; all without any");
+  command->add_option("--tier", a->tier, "quick, standard or full")->capture_default_str();
+  command->add_option("--data", a->data, "Folder of tokens (scalevec data prepare)");
+  command->add_option("--out", a->out, "Folder of the ledger; finished runs in it are not made again");
+  command->add_option("--jobs", a->jobs, "Runs at a time")->capture_default_str()->check(CLI::Range(1, 1024));
+  command->add_option("--shard", a->shard, "I/N: make only the I-th of N parts of the runs");
+  command->add_option("--ledger", a->ledger, "Folder of claim files in place of the built-in ones");
+  command->add_flag("--list", a->list, "Print the claims, their rules and the tiers");
+  command->add_flag("--plan", a->plan, "Print what would be tuned; make no run");
+  command->add_option("--program", a->program)->group("");  // for tests: what makes a run
+  command->footer(
+      "Examples:\n  scalevec claims --tier quick --jobs 2 --out runs/claims\n"
+      "  scalevec claims removal decay-input --tier standard --data data/text --jobs 2 --out runs/claims-standard\n"
+      "Stopped, it goes on with the same command and ends as if nothing had happened.");
+  command->callback([a, toy] { claims(*a, toy); });
+}
+
+}  // namespace scalevec

@@ -1,0 +1,284 @@
+#include "scalevec/experiments/claims/evidence.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "scalevec/experiments/claims/ladder.hpp"
+#include "scalevec/experiments/claims/metrics.hpp"
+#include "scalevec/experiments/compare/record_files.hpp"
+
+namespace scalevec {
+namespace {
+
+namespace fs = std::filesystem;
+using Kind = Contrast::Kind;
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+// Reads what one contrast of a claim needs.
+class Reader {
+ public:
+  Reader(const Plan& plan, const Claim& claim, const Contrast& contrast, const Outcomes& outcomes, const fs::path& runs)
+      : plan_(plan), claim_(claim), outcomes_(outcomes), runs_(runs), seeds_(plan.seeds(claim, contrast)) {}
+
+  // An arm's metric per seed at the lr of the contrast; why a value is not finite goes to `failures`.
+  ArmResult arm(const Contrast& contrast, const std::string& name, std::vector<std::string>& failures) const {
+    ArmResult out{name, plan_.lr(claim_, contrast, name, outcomes_), {}, {}};
+    if (!out.lr) {
+      const Tuning t = plan_.tuning(claim_, name, outcomes_);
+      failures.push_back(!t.problem.empty() ? t.problem : name + ": its learning rate is not chosen yet");
+      out.values.assign(static_cast<size_t>(seeds_), kNaN);
+      out.runs.resize(out.values.size());
+      return out;
+    }
+    for (std::int64_t seed = 1; seed <= seeds_; ++seed)
+      out.values.push_back(value(name, *out.lr, seed, contrast.metric, failures, &out.runs));
+    return out;
+  }
+
+  double value(const std::string& name, double lr, std::int64_t seed, const std::string& metric,
+               std::vector<std::string>& failures, std::vector<fs::path>* folders = nullptr) const {
+    const std::string run = run_name(plan_.arm(claim_, name), lr, seed);
+    if (folders) folders->push_back(runs_ / run);
+    const auto outcome = outcomes_(run);
+    if (!outcome || outcome->state == CellOutcome::State::missing) {
+      failures.push_back(run + ": " + (outcome ? outcome->reason : "not run yet"));
+      return kNaN;
+    }
+    if (outcome->state == CellOutcome::State::diverged) {
+      failures.push_back(run + ": diverged: " + outcome->reason);
+      return std::numeric_limits<double>::infinity();
+    }
+    const double x = metric == "val_loss" ? outcome->loss : run_metric(runs_ / run, metric);
+    if (!std::isfinite(x)) failures.push_back(run + ": its record has no " + metric);
+    return x;
+  }
+
+  // Losses of one seed along the lrs of the tuning grid.
+  double best_lr(const std::string& name, std::int64_t seed, std::vector<std::string>& failures) const {
+    std::vector<double> lrs, losses;
+    for (const TuningPoint& p : plan_.tuning(claim_, name, outcomes_).curve) {
+      lrs.push_back(p.lr);
+      std::vector<std::string> ignored;  // a diverged neighbour is only a very high loss; a missing one is not
+      losses.push_back(value(name, p.lr, seed, "val_loss", ignored));
+      if (std::isnan(losses.back())) failures.insert(failures.end(), ignored.begin(), ignored.end());
+    }
+    const double x = best_log2_lr(lrs, losses);
+    if (std::isnan(x) && failures.empty())
+      failures.push_back(name + ", seed " + std::to_string(seed) +
+                         ": its best learning rate lies at the end of the grid");
+    return x;
+  }
+
+  std::int64_t seeds() const { return seeds_; }
+  const Plan& plan() const { return plan_; }
+  const Claim& claim() const { return claim_; }
+  const Outcomes& outcomes() const { return outcomes_; }
+
+ private:
+  const Plan& plan_;
+  const Claim& claim_;
+  const Outcomes& outcomes_;
+  const fs::path& runs_;
+  std::int64_t seeds_;
+};
+
+std::string first_of(const std::vector<std::string>& failures) {
+  if (failures.empty()) return "";
+  return failures.front() + (failures.size() > 1 ? " (and " + std::to_string(failures.size() - 1) + " more)" : "");
+}
+
+void paired_gains(ContrastResult& r, const Contrast& c, std::int64_t seeds) {
+  for (size_t s = 0; s < static_cast<size_t>(seeds); ++s) {
+    const double x = r.better[0].values[s];
+    const double y = r.worse.empty() ? 0.0 : r.worse[0].values[s];
+    if (!std::isfinite(x) || !std::isfinite(y)) {
+      r.gains.push_back(kNaN);
+      continue;
+    }
+    switch (c.kind) {
+      case Kind::ratio:
+        r.gains.push_back(c.limit - x / y);
+        break;
+      case Kind::level:
+        r.gains.push_back(x - c.limit);
+        break;
+      case Kind::closeness:
+        r.gains.push_back(c.limit - std::abs(std::log(x)));
+        break;
+      default:
+        r.gains.push_back(y - x);
+    }
+  }
+}
+
+void shift_gains(ContrastResult& r, const Contrast& c, const Reader& reader, std::vector<std::string>& failures) {
+  for (std::int64_t seed = 1; seed <= reader.seeds(); ++seed) {
+    double shift[2];
+    for (size_t i = 0; i < 2; ++i)
+      shift[i] = std::abs(reader.best_lr(c.arms[i], seed, failures) - reader.best_lr(c.baselines[i], seed, failures));
+    r.gains.push_back(shift[0] - shift[1]);
+  }
+}
+
+void token_gain(ContrastResult& r, const Reader& reader) {
+  const auto tokens_of = [&](const ArmResult& arm) {
+    return number_at(read_json_if_whole(arm.runs[0] / "summary.json").value_or(nlohmann::json()), "tokens");
+  };
+  std::vector<double> tokens;
+  for (const ArmResult& length : r.worse) tokens.push_back(tokens_of(length));
+  const double own = tokens_of(r.better[0]);
+  const Bootstrap bootstrap(static_cast<size_t>(reader.seeds()), [&](std::span<const size_t> chosen) {
+    std::vector<double> losses;
+    for (const ArmResult& length : r.worse) losses.push_back(mean_over(length.values, chosen));
+    return tokens_at_loss(tokens, losses, mean_over(r.better[0].values, chosen)) / own - 1.0;
+  });
+  r.gain = bootstrap_gain(bootstrap, reader.seeds());
+  if (!std::isfinite(bootstrap.estimate()))
+    r.gain.reason = "the loss lies outside what the baseline's runs of several lengths reached: not extrapolated";
+}
+
+ContrastResult measure(const Reader& reader, const Contrast& c) {
+  ContrastResult r;
+  r.contrast = &c;
+  std::vector<std::string> failures;
+  std::vector<std::string> arms = c.arms;
+  if (c.kind == Kind::difference && arms.size() > 1) {
+    const auto chosen = reader.plan().better_arm(reader.claim(), c, reader.outcomes());
+    if (chosen) {
+      arms = {*chosen};
+      r.notes.push_back("of " + std::to_string(c.arms.size()) + " arms \"" + *chosen +
+                        "\" was the best on the tuning seeds");
+    } else {
+      arms.resize(1);
+      failures.push_back("the best of the arms is not chosen yet");
+    }
+  }
+  for (const std::string& name : arms) r.better.push_back(reader.arm(c, name, failures));
+  for (const std::string& name : c.baselines) r.worse.push_back(reader.arm(c, name, failures));
+  for (const auto* side : {&r.better, &r.worse})
+    for (const ArmResult& a : *side) {
+      const Tuning t = reader.plan().tuning(reader.claim(), a.name, reader.outcomes());
+      if (t.best && !t.problem.empty() && std::find(r.notes.begin(), r.notes.end(), t.problem) == r.notes.end())
+        r.notes.push_back(t.problem);
+    }
+  if (c.kind == Kind::lr_shift)
+    shift_gains(r, c, reader, failures);
+  else if (c.kind != Kind::ladder && c.kind != Kind::tokens)
+    paired_gains(r, c, reader.seeds());
+
+  if (!failures.empty() && c.kind != Kind::lr_shift && r.gains.empty()) {
+    r.gain.reason = first_of(failures);
+  } else if (c.kind == Kind::ladder) {
+    fit_ladder(r, reader.seeds());
+  } else if (c.kind == Kind::tokens) {
+    token_gain(r, reader);
+  } else {
+    r.gain = student_gain(r.gains, first_of(failures));
+  }
+  if (c.at == Contrast::At::own && r.gain.reason.empty())
+    for (const std::string& note : r.notes)
+      if (note.find("is the highest tried") != std::string::npos ||
+          note.find("is the lowest tried") != std::string::npos)
+        r.gain.reason = note;
+  return r;
+}
+
+// Paired differences of the tuning runs to the baseline at equal lr: what a comparison's noise will be.
+// Only of claims that a difference of losses decides.
+void pilot(ClaimResult& result) {
+  result.pilot_sd = kNaN;
+  for (const ContrastResult& c : result.contrasts)
+    if (c.contrast->decides && (c.contrast->kind != Kind::difference || c.contrast->metric != "val_loss")) return;
+  const auto base = result.tunings.find(result.claim->baseline);
+  double squares = 0.0;
+  std::int64_t freedom = 0;
+  for (const auto& [name, t] : result.tunings)
+    for (const TuningPoint& p : t.curve) {
+      if (base == result.tunings.end() || name == base->first) continue;
+      const auto same = std::find_if(base->second.curve.begin(), base->second.curve.end(),
+                                     [&](const TuningPoint& q) { return q.lr == p.lr; });
+      if (same == base->second.curve.end() || same->losses.size() != p.losses.size()) continue;
+      const MeanInterval d = paired_difference(p.losses, same->losses);
+      if (!d.defined()) continue;
+      squares += d.sd * d.sd * static_cast<double>(d.n - 1);
+      freedom += d.n - 1;
+    }
+  result.pilot_sd = freedom ? std::sqrt(squares / static_cast<double>(freedom)) : kNaN;
+}
+
+}  // namespace
+
+void withhold_verdicts(std::vector<ClaimResult>& claims, const std::string& reason) {
+  for (ClaimResult& r : claims) {
+    r.verdict = Verdict::inconclusive;
+    if (r.reason.empty()) r.reason = reason;
+    for (ContrastResult& c : r.contrasts) {
+      c.judgement.verdict = Verdict::inconclusive;
+      if (c.judgement.reason.empty()) c.judgement.reason = reason;
+    }
+  }
+}
+
+double best_log2_lr(std::span<const double> lrs, std::span<const double> losses) {
+  size_t best = losses.size();
+  for (size_t i = 0; i < losses.size(); ++i)
+    if (std::isfinite(losses[i]) && (best == losses.size() || losses[i] < losses[best])) best = i;
+  if (best == 0 || best + 1 >= losses.size() || !std::isfinite(losses[best - 1]) || !std::isfinite(losses[best + 1]))
+    return kNaN;
+  const double x0 = std::log2(lrs[best - 1]), x1 = std::log2(lrs[best]), x2 = std::log2(lrs[best + 1]);
+  const double left = (losses[best] - losses[best - 1]) / (x1 - x0),
+               right = (losses[best + 1] - losses[best]) / (x2 - x1);
+  // The slope is `left` at the left half's middle and `right` at the right's.
+  const double a = 0.5 * (x0 + x1), b = 0.5 * (x1 + x2);
+  return right == left ? x1 : a - left * (b - a) / (right - left);
+}
+
+double tokens_at_loss(std::span<const double> tokens, std::span<const double> losses, double loss) {
+  for (size_t i = 0; i + 1 < tokens.size(); ++i) {
+    if (!(losses[i] >= loss && loss >= losses[i + 1]) || losses[i] == losses[i + 1]) continue;
+    const double share = (losses[i] - loss) / (losses[i] - losses[i + 1]);
+    return std::exp2(std::log2(tokens[i]) + share * std::log2(tokens[i + 1] / tokens[i]));
+  }
+  return kNaN;
+}
+
+std::vector<ClaimResult> gather(const Plan& plan, const Outcomes& outcomes, const fs::path& runs) {
+  std::vector<ClaimResult> results;
+  std::vector<Hypothesis> family;
+  for (const Claim* claim : plan.claims()) {
+    ClaimResult r;
+    r.claim = claim;
+    for (const Arm& arm : claim->arms)
+      if (arm.lr_from.empty()) r.tunings[arm.name] = plan.tuning(*claim, arm.name, outcomes);
+    for (const Contrast& c : claim->contrasts) {
+      r.contrasts.push_back(measure(Reader(plan, *claim, c, outcomes, runs), c));
+      if (c.decides) family.push_back({r.contrasts.back().gain, c.smallest_effect});
+    }
+    pilot(r);
+    results.push_back(std::move(r));
+  }
+  const std::vector<Judgement> judged = judge(family);
+  const double strictest = 1.0 - 0.05 / static_cast<double>(std::max<size_t>(1, family.size()));
+  size_t next = 0;
+  for (ClaimResult& r : results) {
+    std::vector<Verdict> verdicts;
+    for (ContrastResult& c : r.contrasts) {
+      c.judgement = c.contrast->decides ? judged[next++]
+                                        : judge(std::vector<Hypothesis>{{c.gain, c.contrast->smallest_effect}})[0];
+      if (!c.gains.empty()) c.seeds_needed = pairs_needed(c.gain.sd, c.contrast->smallest_effect, strictest);
+      if (!c.contrast->decides) continue;
+      verdicts.push_back(c.judgement.verdict);
+      if (r.reason.empty() && c.judgement.verdict == Verdict::inconclusive) r.reason = c.judgement.reason;
+    }
+    r.verdict = combined(verdicts);
+    if (r.verdict != Verdict::inconclusive) r.reason.clear();
+    for (const ContrastResult& c : r.contrasts)
+      if (c.contrast->decides && !r.pilot_seeds)
+        r.pilot_seeds = pairs_needed(r.pilot_sd, c.contrast->smallest_effect, strictest);
+  }
+  return results;
+}
+
+}  // namespace scalevec

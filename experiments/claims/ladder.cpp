@@ -1,0 +1,127 @@
+#include "scalevec/experiments/claims/ladder.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+#include <numeric>
+#include <optional>
+
+#include "scalevec/experiments/claims/evidence.hpp"
+#include "scalevec/experiments/compare/record_files.hpp"
+#include "scalevec/theory/power_law.hpp"
+
+namespace scalevec {
+namespace {
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+std::vector<double> compute_of(const std::vector<ArmResult>& sizes) {
+  std::vector<double> out;
+  for (const ArmResult& size : sizes) {
+    const auto summary = read_json_if_whole(size.runs[0] / "summary.json").value_or(nlohmann::json());
+    out.push_back(6.0 * number_at(summary, "parameters") * number_at(summary, "tokens"));
+  }
+  return out;
+}
+
+std::optional<PowerLaw> fit(const std::vector<ArmResult>& sizes, const std::vector<double>& compute,
+                            std::span<const size_t> chosen, const PowerLaw* near = nullptr) {
+  std::vector<double> losses;
+  for (const ArmResult& size : sizes) losses.push_back(mean_over(size.values, chosen));
+  return fit_power_law(compute, losses, 1e-3, near);
+}
+
+std::vector<size_t> all_of(std::int64_t seeds) {
+  std::vector<size_t> out(static_cast<size_t>(seeds));
+  std::iota(out.begin(), out.end(), size_t{0});
+  return out;
+}
+
+// How many times the baseline's compute the variant's is worth, from one to the other within the measured budgets.
+double compute_ratio(const PowerLaw& variant, const PowerLaw& baseline, double least, double most) {
+  const double a = variant.loss(most), b = baseline.loss(most);
+  const auto at = a <= b ? variant.compute(b) : baseline.compute(a);
+  if (!at || *at < least) return kNaN;
+  return a <= b ? most / *at : *at / most;
+}
+
+LadderFit described(const std::vector<ArmResult>& sizes, const std::vector<double>& compute, std::int64_t seeds) {
+  LadderFit out;
+  out.arm = sizes[0].name.substr(0, sizes[0].name.find(' '));
+  out.compute = compute;
+  for (const ArmResult& size : sizes) out.loss.push_back(mean_interval(size.values).mean);
+  const auto whole = fit(sizes, compute, all_of(seeds));
+  out.exponent_low = out.exponent_high = kNaN;
+  if (!whole) return out;
+  out.floor = whole->floor;
+  out.log_factor = whole->log_factor;
+  out.exponent = whole->exponent;
+  const Bootstrap exponent(static_cast<size_t>(seeds),
+                           [&](std::span<const size_t> chosen) {
+                             const auto law = fit(sizes, compute, chosen, &*whole);
+                             return law ? law->exponent : kNaN;
+                           },
+                           {400, 2});
+  std::tie(out.exponent_low, out.exponent_high) = exponent.interval();
+  return out;
+}
+
+}  // namespace
+
+double mean_over(const std::vector<double>& values, std::span<const size_t> chosen) {
+  double sum = 0.0;
+  for (const size_t i : chosen) sum += values[i];
+  return sum / static_cast<double>(chosen.size());
+}
+
+void fit_ladder(ContrastResult& r, std::int64_t seeds) {
+  const std::vector<double> variant_compute = compute_of(r.better), baseline_compute = compute_of(r.worse);
+  for (const auto* c : {&variant_compute, &baseline_compute})
+    for (const double x : *c)
+      if (!std::isfinite(x)) {
+        r.gain.reason = "a size's record has no parameters or tokens";
+        return;
+      }
+  r.fits = {described(r.worse, baseline_compute, seeds), described(r.better, variant_compute, seeds)};
+  const double most = std::min(variant_compute.back(), baseline_compute.back());
+  const double least = std::max(variant_compute.front(), baseline_compute.front());
+  const auto better = fit(r.better, variant_compute, all_of(seeds)),
+             worse = fit(r.worse, baseline_compute, all_of(seeds));
+  if (!better || !worse) {
+    r.gain.reason = "no law of the form E + A·C^(−α) fits";
+    return;
+  }
+  const auto ratio_at = [&](double budget, double from, std::span<const size_t> chosen) {
+    const auto a = fit(r.better, variant_compute, chosen, &*better),
+               b = fit(r.worse, baseline_compute, chosen, &*worse);
+    return a && b ? compute_ratio(*a, *b, from, budget) - 1.0 : kNaN;
+  };
+  const BootstrapOptions options{400, 3};
+  const Bootstrap at_most(
+      static_cast<size_t>(seeds), [&](auto chosen) { return ratio_at(most, least, chosen); }, options);
+  r.gain = bootstrap_gain(at_most, seeds);
+  if (!std::isfinite(at_most.estimate()) || !at_most.defined()) {
+    r.gain.reason = "the fits don't meet within the measured budgets, or too many resamples have no fit";
+    r.gain.interval = nullptr;
+  }
+  // Ten times the budget is another matter: said only where the laws leave little open there.
+  const Bootstrap beyond(
+      static_cast<size_t>(seeds), [&](auto chosen) { return ratio_at(10.0 * most, least, chosen); }, options);
+  const auto [low, high] = beyond.interval();
+  const bool constrained = std::all_of(r.fits.begin(), r.fits.end(), [](const LadderFit& f) {
+    return f.exponent_low > 0.0 && f.exponent_high < 3.0 * f.exponent_low;
+  });
+  char text[240];
+  if (!constrained || !(high - low < 0.5))
+    std::snprintf(
+        text, sizeof text,
+        "not extrapolated: over these sizes the fits leave the exponents between %.3g and %.3g, and %.3g and %.3g",
+        r.fits[0].exponent_low, r.fits[0].exponent_high, r.fits[1].exponent_low, r.fits[1].exponent_high);
+  else
+    std::snprintf(text, sizeof text, "at ten times the largest budget, if the fitted laws hold: %.3g [%.3g, %.3g]",
+                  1.0 + beyond.estimate(), 1.0 + low, 1.0 + high);
+  r.extrapolation = text;
+}
+
+}  // namespace scalevec

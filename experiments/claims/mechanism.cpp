@@ -1,0 +1,102 @@
+#include "scalevec/experiments/claims/mechanism.hpp"
+
+#include <chrono>
+#include <cmath>
+#include <map>
+#include <set>
+#include <thread>
+
+#include "scalevec/experiments/claims/metrics.hpp"
+#include "scalevec/experiments/compare/child_process.hpp"
+#include "scalevec/experiments/compare/overrides.hpp"
+#include "scalevec/experiments/compare/record_files.hpp"
+#include "scalevec/theory/magnitude_direction.hpp"
+
+namespace scalevec {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr const char* kScaleTraces[] = {"imbalance", "w_gamma_ratio", "precond_min", "gamma_w_correlation"};
+
+json finite(double x) { return std::isfinite(x) ? json(x) : json(); }
+
+json of_traces(const fs::path& run) {
+  json out{{"steps", json::array()}};
+  for (const char* field : kScaleTraces) out[field] = json::array();
+  std::map<std::string, double> decrease;
+  double total = 0.0;
+  for (const json& line : read_json_lines(run / "traces.jsonl")) {
+    out["steps"].push_back(line.value("step", 0));
+    for (const char* field : kScaleTraces) {
+      double sum = 0.0, n = 0.0;
+      for (const json& row : line.value("params", json::array()))
+        if (const double x = number_at(row, field); std::isfinite(x)) {
+          sum += x;
+          n += 1.0;
+        }
+      out[field].push_back(finite(sum / n));
+    }
+    for (const json& row : line.value("groups", json::array()))
+      if (const double x = number_at(row, "predicted_decrease"); std::isfinite(x)) {
+        decrease[text_at(row, "name")] += x;
+        total += x;
+      }
+  }
+  for (auto& [group, x] : decrease) out["decrease"][group] = finite(x / total);
+  out["rotation_ratio"] = finite(run_metric(run, "rotation_ratio"));
+  return out;
+}
+
+// Through a process of its own, like a run; an empty object with the reason where it fails.
+json probed(const fs::path& run, const fs::path& file, const std::string& program) {
+  if (const auto kept = read_json_if_whole(file)) return *kept;
+  const auto config = read_json_if_whole(run / "config.json");
+  if (!config) return {{"problem", "the run has no config.json"}};
+  const auto steps = config->value("steps", std::int64_t{0});
+  std::set<std::int64_t> points{0, steps / 4, steps / 2, steps};
+  std::string at;
+  for (const std::int64_t p : points) at += (at.empty() ? "" : ",") + std::to_string(p);
+  fs::create_directories(file.parent_path());
+  fs::path log = file;
+  const pid_t child =
+      start_child({program, "probe", (run / "config.json").string(), "--at", at, "--out", file.string()},
+                  log.replace_extension(".log"));
+  std::optional<ChildEnd> end;
+  while (!(end = poll_child(child))) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  if (const auto made = read_json_if_whole(file)) return *made;
+  return {{"problem", end->text() + ": " + last_line(log)}};
+}
+
+void add_amplification(json& probe, double width) {
+  for (json& point : probe["points"]) {
+    const double snr = number_at(point.value("snr", json::object()), "scale.input");
+    point["amplification"] = snr >= 0.0 ? json(or_adam_amplification(width, snr)) : json();
+  }
+}
+
+}  // namespace
+
+json mechanism(const Plan& plan, const ClaimResult& result, const RunStore& store, const fs::path& probes,
+               const std::string& program) {
+  const Claim& claim = *result.claim;
+  json out = json::object();
+  for (const Arm& arm : claim.arms) {
+    const Tuning t = plan.tuning(claim, arm.name, store.outcomes());
+    if (!t.best) continue;
+    const PlannedArm& planned = plan.arm(claim, arm.name);
+    const std::string run = run_name(planned, *t.best, 1);
+    const auto outcome = store.outcome(run);
+    if (!outcome || outcome->state != CellOutcome::State::done) continue;
+    out[arm.name] = of_traces(store.folder() / run);
+    if (std::find(claim.probes.begin(), claim.probes.end(), arm.name) == claim.probes.end()) continue;
+    json probe = probed(store.folder() / run, probes / (planned.folder + ".json"), program);
+    const json* width = find_at(planned.config, "model.width");
+    if (probe.contains("points")) add_amplification(probe, width && width->is_number() ? width->get<double>() : 128.0);
+    out[arm.name]["probe"] = probe;
+  }
+  return out.empty() ? json() : out;
+}
+
+}  // namespace scalevec

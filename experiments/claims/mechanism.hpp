@@ -1,0 +1,22 @@
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "scalevec/experiments/claims/evidence.hpp"
+#include "scalevec/experiments/claims/store.hpp"
+
+// The third level's own traces against the theory.
+namespace scalevec {
+
+// Per arm of the claim, of its first comparison seed at its own best lr: from the run's traces
+//   steps, imbalance, w_gamma_ratio, precond_min, gamma_w_correlation (means over the scales that maps read),
+//   rotation_ratio, decrease: share of the predicted loss decrease by group, summed over the traced steps;
+// and for the arms that the claim names under "probe", the measured curvature and signal-to-noise ratio at four points,
+// with T8's amplification at it. Null where the run is not there.
+nlohmann::json mechanism(const Plan& plan, const ClaimResult& result, const RunStore& store,
+                         const std::filesystem::path& probes, const std::string& program);
+
+}  // namespace scalevec

@@ -1,0 +1,268 @@
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+#include "scalevec/experiments/claims/pictures.hpp"
+#include "scalevec/experiments/claims/results.hpp"
+#include "scalevec/experiments/compare/html.hpp"
+#include "scalevec/experiments/compare/record_files.hpp"
+#include "scalevec/experiments/compare/tables.hpp"
+#include "scalevec/experiments/errors.hpp"
+
+namespace scalevec {
+namespace {
+
+namespace fs = std::filesystem;
+using html::escape;
+using nlohmann::json;
+
+std::string short_number(double x) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.4g", x);
+  return std::isfinite(x) ? text : "n/a";
+}
+
+std::string joined(const std::vector<std::string>& words, const char* between = "; ") {
+  std::string out;
+  for (const std::string& w : words) out += (out.empty() ? "" : between) + w;
+  return out;
+}
+
+std::string mark(const std::string& verdict) {
+  const char* color = verdict == "confirmed"       ? "#00694d"
+                      : verdict == "contradicted"  ? "#a3231f"
+                      : verdict == "not confirmed" ? "#8a5a00"
+                                                   : "#667080";
+  return std::string("<strong style=\"color:") + color + "\">" + escape(verdict) + "</strong>";
+}
+
+std::string figure(const std::string& svg, const std::string& prefix, int width, const std::string& caption) {
+  return "<figure><div style=\"max-width: " + std::to_string(width) + "px\">\n" + html::inline_svg(svg, prefix) +
+         "</div>\n<figcaption>" + caption + "</figcaption></figure>\n";
+}
+
+std::string drawn(const Plot& plot, const fs::path& files) {
+  if (plot.panels.empty()) return "";
+  const PlotFiles written = write_plot(plot, files);
+  if (written.svg.empty()) return "";
+  return figure(read_whole(written.svg), plot.name, plot.columns * plot.panel_width,
+                "<strong>" + escape(plot.title) + ".</strong> " + escape(plot.caption));
+}
+
+// Why a claim is inconclusive; nothing where the whole ledger decides nothing, which its head says.
+std::string reason_of(const LedgerResult& ledger, const std::string& reason) {
+  return ledger.decides || reason.find("decides nothing") == std::string::npos ? reason : "";
+}
+
+// A row per deciding contrast, the claim's own cells in its first.
+std::string summary_table(const LedgerResult& ledger) {
+  std::vector<std::vector<std::string>> rows;
+  for (size_t i = 0; i < ledger.claims.size(); ++i) {
+    const ClaimResult& r = ledger.claims[i];
+    const Levels levels = levels_of(ledger, i);
+    std::string verdict = mark(levels.language);
+    if (const std::string reason = reason_of(ledger, r.reason); !reason.empty())
+      verdict +=
+          "<br><span class=\"sub\">" + escape(reason.size() > 100 ? reason.substr(0, 97) + "..." : reason) + "</span>";
+    if (levels.disagree()) verdict += "<br><span class=\"mark\">" + escape(levels.headline()) + "</span>";
+    std::vector<std::string> first{"<a href=\"#" + r.claim->id + "\"><strong>" + escape(r.claim->id) + "</strong></a>",
+                                   mark(levels.theory), mark(levels.toy), verdict};
+    for (const ContrastResult& c : r.contrasts) {
+      if (!c.contrast->decides) continue;
+      std::vector<std::string> row = first;
+      row.insert(
+          row.end(),
+          {"<div style=\"min-width: 210px\">" + escape(c.contrast->name) + "</div>", html::number(gain_text(c)),
+           short_number(c.contrast->smallest_effect) +
+               "<div class=\"sub\" style=\"white-space: normal; max-width: 100px\">" + escape(r.claim->unit) + "</div>",
+           std::to_string(c.gain.n), c.seeds_needed ? std::to_string(*c.seeds_needed) : std::string("n/a")});
+      rows.push_back(std::move(row));
+      first.assign(4, "");
+    }
+  }
+  return html::table({"Claim", "Theory", "Toy", "Language models", "What decides", "Gain [interval<br>at Holm's level]",
+                      "Effect of<br>interest", "Pairs", "Seeds<br>needed"},
+                     rows, 5);
+}
+
+std::string theory_panel(const LedgerResult& ledger, size_t i, std::string& shown_before) {
+  const Claim& claim = *ledger.claims[i].claim;
+  std::string out =
+      "<h3>Theory: " + mark(levels_of(ledger, i).theory) + "</h3>\n<p>" + escape(claim.theory_says) + "</p>\n";
+  for (const FigureEvidence& f : ledger.figures[i]) {
+    if (!f.problem.empty()) {
+      out += "<p class=\"sub\">" + escape(f.id) + ": " + escape(f.problem) + "</p>\n";
+      continue;
+    }
+    const std::string agreement = "Prediction against simulation: " + short_number(f.agreement) + ", allowed " +
+                                  short_number(f.required) + (f.agrees() ? "." : ": out of agreement.");
+    const std::string anchor = "figure-" + f.id;
+    if (shown_before.find("|" + f.id + "|") != std::string::npos) {
+      out += "<p><a href=\"#" + anchor + "\">" + escape(f.id) + "</a>, shown above. " + agreement + "</p>\n";
+      continue;
+    }
+    shown_before += "|" + f.id + "|";
+    out += "<div id=\"" + anchor + "\">" +
+           (f.svg.empty() ? "<p>" + escape(f.caption) + "</p>"
+                          : figure(read_whole(f.svg), claim.id + "-" + f.id, 1000,
+                                   escape(f.caption) + " <em>" + agreement + "</em>")) +
+           "</div>\n";
+  }
+  return out;
+}
+
+std::string toy_panel(const LedgerResult& ledger, size_t i, const fs::path& files) {
+  const Claim& claim = *ledger.claims[i].claim;
+  if (!ledger.toys[i])
+    return "<h3>Toy: none</h3>\n<p class=\"sub\">The ledger states no toy for this claim; the figures' simulations run "
+           "the same update rules.</p>\n";
+  const ToyEvidence& toy = *ledger.toys[i];
+  Plot plot = toy_plot(claim, toy);
+  plot.caption = toy.words;
+  char text[300];
+  std::snprintf(text, sizeof text,
+                "Gain ln(loss/loss), each at its own best lr (%.3g and %.3g, chosen on the other half of the "
+                "replicas): %+.3f [%+.3f, %+.3f], %zu replicas; of interest from %.3g.",
+                toy.worse_lr, toy.better_lr, toy.mean, toy.judgement.low, toy.judgement.high, toy.gains.size(),
+                claim.toy->smallest_effect);
+  return "<h3>Toy: " + mark(to_string(toy.judgement.verdict)) + "</h3>\n" + drawn(plot, files) + "<p>" +
+         html::number(text) + "</p>\n";
+}
+
+std::string contrast_table(const LedgerResult& ledger, const ClaimResult& r) {
+  std::vector<std::vector<std::string>> rows;
+  for (const ContrastResult& c : r.contrasts) {
+    const auto side = [](const std::vector<ArmResult>& arms) {
+      std::vector<std::string> words;
+      for (const ArmResult& a : arms) words.push_back(a.name + (a.lr ? " at lr " + short_number(*a.lr) : ""));
+      return escape(joined(words, ", "));
+    };
+    std::string note = escape(reason_of(ledger, c.judgement.reason));
+    for (const std::string& n : c.notes)
+      if (n != c.judgement.reason) note += (note.empty() ? "" : "<br>") + escape(n);
+    if (!c.extrapolation.empty()) note += (note.empty() ? "" : "<br>") + escape(c.extrapolation);
+    rows.push_back({escape(c.contrast->name), side(c.better), side(c.worse), html::number(gain_text(c)),
+                    html::number(fixed_text(100.0 * c.judgement.confidence, 2) + " %"), std::to_string(c.gain.n),
+                    short_number(c.gain.sd),
+                    c.contrast->decides ? mark(to_string(c.judgement.verdict))
+                                        : "<span class=\"sub\">not decisive, uncorrected</span>",
+                    note});
+  }
+  return html::table({"Contrast", "Better, by the claim", "Worse", "Gain [interval]", "Confidence", "Pairs",
+                      "sd of<br>a pair", "Verdict", "Notes"},
+                     rows, 3);
+}
+
+std::string mechanism_panel(const LedgerResult& ledger, size_t i, const fs::path& files) {
+  const json& m = ledger.mechanisms[i];
+  std::string out;
+  for (const Plot& plot : mechanism_plots(ledger.claims[i], m)) out += drawn(plot, files);
+  if (!m.is_object()) return out;
+  std::vector<std::string> head{"Arm"};
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& [arm, values] : m.items()) {
+    const json decrease = values.value("decrease", json::object());
+    for (const auto& [group, share] : decrease.items())
+      if (std::find(head.begin(), head.end(), group) == head.end()) head.push_back(group);
+  }
+  const size_t groups = head.size();
+  for (const char* word : {"rotation / T9", "corr(γ², ‖w‖²)", "snr of input scales", "T8 at it"}) head.push_back(word);
+  for (const auto& [arm, values] : m.items()) {
+    std::vector<std::string> row{escape(arm)};
+    for (size_t g = 1; g < groups; ++g) {
+      const double share = number_at(values.value("decrease", json::object()), head[g]);
+      row.push_back(std::isfinite(share) ? html::number(fixed_text(100.0 * share, 1) + " %") : "");
+    }
+    row.push_back(short_number(number_at(values, "rotation_ratio")));
+    const json& correlation = values.at("gamma_w_correlation");
+    row.push_back(correlation.empty() || !correlation.back().is_number()
+                      ? "n/a"
+                      : short_number(correlation.back().get<double>()));
+    const json points = values.value("probe", json::object()).value("points", json::array());
+    row.push_back(points.empty() ? "" : short_number(number_at(points.back().at("snr"), "scale.input")));
+    row.push_back(points.empty() ? "" : short_number(number_at(points.back(), "amplification")));
+    rows.push_back(std::move(row));
+  }
+  return out + html::table(head, rows, 1) +
+         "<p class=\"sub\">Share of the loss decrease that a first-order prediction (−g·Δ, summed over the traced "
+         "steps) gives each group of "
+         "parameters: who does the work. Seed 1 of each arm at its own best learning rate; curvature and "
+         "signal-to-noise ratio where the "
+         "ledger asks for them.</p>\n";
+}
+
+std::string section(const LedgerResult& ledger, size_t i, const fs::path& files, std::string& shown) {
+  const ClaimResult& r = ledger.claims[i];
+  const Claim& claim = *r.claim;
+  const Levels levels = levels_of(ledger, i);
+  std::string out =
+      "<h2 id=\"" + claim.id + "\">" + escape(claim.id) + ": " + escape(claim.title) +
+      "</h2>\n<div class=\"findings\"><p>" + escape(claim.statement) + "</p>\n<p>" + mark(levels.language) +
+      (levels.disagree() ? ": <span class=\"mark\">" + escape(levels.headline()) + "</span>" : "") +
+      (reason_of(ledger, r.reason).empty() ? "" : ": " + escape(r.reason)) + "</p></div>\n<dl><dt>Rule</dt><dd>" +
+      escape(claim.rule) + "</dd><dt>Source</dt><dd>" + escape(joined(claim.sources)) + "</dd>";
+  if (!claim.against.empty()) out += "<dt>Against</dt><dd>" + escape(joined(claim.against)) + "</dd>";
+  if (std::isfinite(r.pilot_sd))
+    out += "<dt>Power</dt><dd>" +
+           html::number("Standard deviation of a paired difference on the tuning seeds: " + short_number(r.pilot_sd) +
+                        "; an interval of ± " + short_number(r.contrasts.front().contrast->smallest_effect) +
+                        " at the strictest of Holm's levels takes " +
+                        (r.pilot_seeds ? std::to_string(*r.pilot_seeds) : std::string("n/a")) + " pairs.") +
+           "</dd>";
+  out += "<dt>Stated in</dt><dd>" + claim.id + ".json, SHA-256 with the set-up <code>" + claim.hash.substr(0, 16) +
+         "…</code></dd>";
+  out += "<dt>Run it</dt><dd><code>scalevec claims " + claim.id + " --tier " + ledger.tier +
+         " --out DIR</code></dd></dl>\n";
+  out += theory_panel(ledger, i, shown) + toy_panel(ledger, i, files);
+  out += "<h3>Language models: " + mark(levels.language) + "</h3>\n" +
+         figure(forest_svg(r), claim.id + "-forest", 1000,
+                "<strong>Gain of each contrast.</strong> Above 0 (black) is the claim's way; dashed: the smallest "
+                "effect of interest; small dots: seeds. Blue "
+                "ones decide, at Holm's level; grey ones are shown at 95 %, uncorrected.");
+  out += contrast_table(ledger, r);
+  for (const Plot& plot : run_plots(r)) out += drawn(plot, files);
+  if (const Plot ladder = ladder_plot(r); !ladder.panels.empty()) out += drawn(ladder, files);
+  return out + "<h3>Mechanism</h3>\n" + mechanism_panel(ledger, i, files);
+}
+
+}  // namespace
+
+std::string ledger_page(const LedgerResult& ledger, const fs::path& files) {
+  std::error_code error;
+  fs::create_directories(files, error);
+  if (error) throw RunError(files.string() + ": cannot be made: " + error.message());
+  size_t family = 0;
+  for (const ClaimResult& r : ledger.claims)
+    for (const ContrastResult& c : r.contrasts) family += c.contrast->decides;
+  std::string body = "<h1>Which claims hold</h1>\n<p class=\"meta\">" + escape(ledger.tier) + ": " +
+                     escape(ledger.purpose) + ". " + std::to_string(ledger.claims.size()) + " claims, " +
+                     std::to_string(ledger.runs) + " runs, " + std::to_string(ledger.diverged) + " diverged, " +
+                     std::to_string(ledger.failed.size()) + " failed." +
+                     (ledger.decides ? "" : " No verdict is drawn from this tier's runs, whatever their intervals.") +
+                     "</p>\n" + summary_table(ledger);
+  body +=
+      "<p class=\"sub\">A gain above 0 is the claim's way. Its interval is at the level at which Holm's procedure, "
+      "over the " +
+      std::to_string(family) +
+      " deciding contrasts of this ledger (α = 0.05), tests it. <em>Confirmed</em>: the interval lies above 0 and "
+      "reaches "
+      "the smallest effect of interest; <em>contradicted</em>: it lies below 0; <em>not confirmed</em>: it ends short "
+      "of that effect; else "
+      "<em>inconclusive</em>. Theory: what the closed form says, where its figure agrees with simulation; "
+      "<em>conditional</em>: it depends.</p>\n";
+  std::string shown;
+  for (size_t i = 0; i < ledger.claims.size(); ++i) body += section(ledger, i, files, shown);
+  body += "<h2>Reproduction</h2>\n<pre>" + escape(ledger.command) + "</pre>\n<dl>\n";
+  for (const auto& [key, value] : ledger.provenance.items()) {
+    std::string text = value.is_number() ? fixed_text(value.get<double>() / 3600.0, 2) + " hours of runs" : "";
+    if (value.is_array()) {
+      std::vector<std::string> words;
+      for (const json& v : value) words.push_back(v.get<std::string>());
+      text = joined(words);
+    }
+    body += "<dt>" + escape(key) + "</dt><dd>" + escape(text) + "</dd>\n";
+  }
+  return html::page("Which claims hold", body + "</dl>\n");
+}
+
+}  // namespace scalevec

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include "scalevec/experiments/claims/plan.hpp"
+
+namespace scalevec {
+
+// The runs of a ledger's folder, read once each. A run that this process tried and that did not finish is `missing`
+// with the reason; one that nothing has tried is unknown.
+class RunStore {
+ public:
+  explicit RunStore(std::filesystem::path runs) : runs_(std::move(runs)) {}
+
+  const std::filesystem::path& folder() const { return runs_; }
+  std::optional<CellOutcome> outcome(const std::string& run) const;
+  void note_failure(const std::string& run, const std::string& reason) { failed_[run] = reason; }
+  Outcomes outcomes() const {
+    return [this](const std::string& run) { return outcome(run); };
+  }
+
+ private:
+  std::filesystem::path runs_;
+  std::map<std::string, std::string> failed_;
+  mutable std::map<std::string, CellOutcome> finished_;
+};
+
+}  // namespace scalevec

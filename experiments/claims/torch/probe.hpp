@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "scalevec/experiments/train/run_config.hpp"
+#include "scalevec/models/model.hpp"
+
+// What a run's records don't hold: the curvature of its loss and the signal-to-noise ratio of its gradients, measured
+// at a few points of the run, which is made again to them.
+namespace scalevec {
+
+// The loss of a model on fixed tokens as a function of some of its parameters, in float64.
+class LossSurface {
+ public:
+  // `model` is in float64 and stays as it was; `names` are its parameters, empty for all.
+  LossSurface(Model& model, torch::Tensor tokens, const std::vector<std::string>& names = {});
+
+  std::size_t size() const { return size_; }
+  double loss();
+  std::vector<double> gradient();
+  // H v by central differences of the gradient, (∇L(p + hv̂) − ∇L(p − hv̂))·‖v‖/2h with h = `step`: the fused operators
+  // refuse gradients of gradients. Off by O(h²) and by rounding over h.
+  void hessian_product(std::span<const double> v, std::span<double> out, double step = 1e-4);
+
+ private:
+  void move(std::span<const double> v, double factor);
+
+  Model& model_;
+  torch::Tensor tokens_;
+  std::vector<torch::Tensor> params_;
+  std::size_t size_ = 0;
+};
+
+// Signal-to-noise ratio per coordinate from n gradients at fixed weights: the root of the mean over coordinates of
+// mean²/variance, less what noise alone gives: (n−3)/(n−1)·mean(m²/v) − 1/n, at least 0 (normal noise; n ≥ 4, NaN
+// below).
+double debiased_snr(const std::vector<double>& mean, const std::vector<double>& variance, std::int64_t n);
+
+struct ProbeOptions {
+  std::vector<std::int64_t> steps;  // after how many steps to measure, rising
+  std::int64_t gradients = 32;      // of as many batches
+  std::int64_t rows = 32;           // validation sequences of the curvature's loss
+  std::int64_t most_products = 30;
+};
+
+// {"points": [{"step", "sharpness": {"whole", SCALE: of the scale and the maps it is multiplied into, …},
+// "snr": {trace group: value}, "val_loss"}]}.
+nlohmann::json probe(const RunConfig& config, const ProbeOptions& options);
+
+}  // namespace scalevec

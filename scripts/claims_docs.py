@@ -1,0 +1,179 @@
+#!/usr/bin/env python3
+"""Writes docs/claims.md from docs/claims/claims.json: every number in it is read from there.
+
+    python3 scripts/claims_docs.py [LEDGER]     with a ledger's folder (scalevec claims --out LEDGER), after taking its
+                                                claims.json and pictures
+    python3 scripts/claims_docs.py --check      whether docs/claims.md is what docs/claims/claims.json gives
+"""
+import json
+import pathlib
+import shutil
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+HOME = ROOT / "docs" / "claims"
+PAGE = ROOT / "docs" / "claims.md"
+
+
+RUN = """```
+scripts/claims.sh quick          # minutes on two cores: shows that the machinery works
+scripts/claims.sh standard       # hours on two cores; stopped, the same call goes on
+scalevec claims removal decay-input --tier standard --data TOKENS --jobs 2 --out DIR
+scalevec claims --list           # every claim, its rule, and the tiers
+DATA=TOKENS OUT=DIR sbatch --array=1-64%16 scripts/claims_full.sbatch   # the paper's sizes, on GPUs
+```
+
+A claim is a file in `experiments/claims/ledger/`; `--ledger FOLDER` judges claims of your own. What a run is, is its configuration:
+claims share runs, the baseline's above all, and a folder takes up any part of the ledger at the same tier. `scalevec probe` measures
+the curvature and the gradients' signal-to-noise ratio of one run."""
+
+
+def number(x, digits=4):
+    return "n/a" if x is None else f"{x:+.{digits}f}".replace("-", "−")
+
+
+def short(x):
+    return "n/a" if x is None else f"{x:.3g}"
+
+
+def interval(contrast):
+    judged = contrast["judgement"]
+    if contrast["gain"] is None:
+        return "none"
+    text = number(contrast["gain"])
+    if judged["low"] is not None:
+        text += f" [{number(judged['low'])}, {number(judged['high'])}]"
+    return text
+
+
+def cell(text):
+    return str(text).replace("|", "\\|").replace("\n", " ")
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(cell(c) for c in row) + " |" for row in rows])
+
+
+def deciding(claim):
+    return [c for c in claim["contrasts"] if c["decides"]]
+
+
+def summary(ledger):
+    rows = []
+    for claim in ledger["claims"]:
+        levels = claim["levels"]
+        verdict = f"**{levels['language_model']}**"
+        if claim["headline"] != levels["language_model"]:
+            verdict += "; " + claim["headline"]
+        for i, c in enumerate(deciding(claim)):
+            rows.append([f"[{claim['id']}](#{claim['id']})" if i == 0 else "", c["name"], interval(c), short(c["smallest_effect"]),
+                         c["pairs"], c["seeds_needed"] or "n/a", *((levels["theory"], levels["toy"], verdict) if i == 0 else ("", "", ""))])
+    return table(["claim", "what decides", "gain [interval at Holm's level]", "of interest", "pairs", "needed", "theory", "toy",
+                  "language models"], rows)
+
+
+def power(ledger):
+    rows = []
+    for claim in ledger["claims"]:
+        sd, effect = claim["pilot"]["sd"], deciding(claim)[0]["smallest_effect"]
+        if sd is not None:
+            rows.append([claim["id"], short(sd), short(effect), claim["pilot"]["seeds"] or "n/a", deciding(claim)[0]["pairs"]])
+    if not rows:
+        return ""
+    return ("## Power\n\nStandard deviation of a paired difference to the baseline on the tuning seeds at equal learning rate, pooled over "
+            "arms and learning rates, and the pairs that an interval of ± the smallest effect of interest takes at the strictest of "
+            "Holm's levels: the least n with t(n − 1)·sd/√n ≤ δ.\n\n"
+            + table(["claim", "sd of a pair", "δ", "pairs it takes", "pairs made"], rows) + "\n\n")
+
+
+def section(claim, ledger):
+    out = [f"## {claim['id']}", f"*{claim['statement']}*", f"**{claim['headline']}**" + (f": {claim['reason']}" if claim["reason"] else ""),
+           f"Rule: {claim['rule']} Source: {'; '.join(claim['sources'])}."
+           + (f" Against: {'; '.join(claim['against'])}." if claim["against"] else "")]
+    figures = []
+    for f in claim["figures"]:
+        figures.append(f"{f['id']} ({f['problem']})" if f["problem"] else
+                       f"[{f['id']}](theory.md) (prediction against simulation {short(f['agreement'])}, allowed {short(f['required'])})")
+    theory = f"Theory: {claim['levels']['theory']}. {claim['theory_says']}"
+    out.append(theory + (f" Figures: {', '.join(figures)}." if figures else ""))
+    toy = claim["toy"]
+    if toy:
+        j = toy["judgement"]
+        out.append(f"Toy: {claim['levels']['toy']}. {toy['words']} Gain ln(loss/loss) at own best lr {number(toy['gain'], 3)} "
+                   f"[{number(j['low'], 3)}, {number(j['high'], 3)}], {toy['pairs']} replicas.")
+    rows = []
+    for c in claim["contrasts"]:
+        arms = ", ".join(f"{a['arm']} at {short(a['lr'])}" for a in c["better"] + c["worse"])
+        rows.append([("**" + c["name"] + "**") if c["decides"] else c["name"], interval(c), f"{100 * c['judgement']['confidence']:.2f} %",
+                     c["pairs"], c["judgement"]["verdict"] if c["decides"] else "", arms])
+    out.append(f"Language models, gain in {claim['unit']} (bold: decides; the others at 95 %, uncorrected):\n\n"
+               + table(["contrast", "gain [interval]", "confidence", "pairs", "verdict", "arms and their lr"], rows))
+    for c in claim["contrasts"]:
+        for note in c["notes"] + ([c["extrapolation"]] if c.get("extrapolation") else []):
+            out.append(f"{c['name']}: {note}.")
+    for kind in ("loss", "ladder", "mechanism", "curvature"):
+        picture = HOME / f"{claim['id']}-{kind}.png"
+        if picture.exists():
+            out.append(f"![{claim['id']}: {kind}](claims/{picture.name})")
+    out.append(f"`scalevec claims {claim['id']} --tier {ledger['tier']} --data DIR --out DIR`; stated in "
+               f"`experiments/claims/ledger/{claim['id']}.json`, hash with the set-up `{claim['hash'][:16]}`.")
+    return "\n\n".join(out)
+
+
+def conclusions(ledger):
+    said = {}
+    for claim in ledger["claims"]:
+        said.setdefault(claim["verdict"], []).append(claim["id"])
+    return " ".join(f"{word.capitalize()}: {', '.join(said[word])}." for word in ("confirmed", "contradicted", "not confirmed", "inconclusive")
+                    if word in said)
+
+
+def page(ledger):
+    p = ledger["provenance"]
+    runs = ledger["runs"]
+    text = ["# Which claims hold", "<!-- Written by scripts/claims_docs.py from claims/claims.json. -->",
+            f"`scalevec claims` at its tier `{ledger['tier']}`: {ledger['purpose']}. {runs['made']} runs, {runs['diverged']} diverged, "
+            f"{len(runs['failed'])} failed; {p['seconds'] / 3600:.2f} hours of runs on {'; '.join(p.get('machine', ['an unknown machine']))}, commit "
+            f"{', '.join(p.get('git_commit', ['unknown']))}. Data: {'; '.join(p.get('data', ['none']))}.",
+            conclusions(ledger) + ("" if ledger["decides"] else " This tier draws no verdict from its runs, whatever their intervals: it shows that "
+                                   "the machinery works."),
+            summary(ledger),
+            f"A gain above 0 is the claim's way. Its interval is at the level at which Holm's procedure over the {ledger['family']} deciding "
+            "contrasts (α = 0.05) tests it. Confirmed: the interval lies above 0 and reaches the smallest effect of interest; contradicted: it lies "
+            "below 0; not confirmed: it ends short of that effect; else inconclusive. Each arm's learning rate is chosen on seeds that the "
+            "comparison does not use. Needed: pairs for an interval of ± the smallest effect of interest at the strictest of Holm's levels.",
+            "## Run it yourself", RUN]
+    return "\n\n".join(text) + "\n\n" + power(ledger) + "\n\n".join(section(c, ledger) for c in ledger["claims"]) + "\n"
+
+
+def take(folder):
+    HOME.mkdir(parents=True, exist_ok=True)
+    for old in HOME.glob("*.png"):
+        old.unlink()
+    ledger = json.loads((folder / "claims.json").read_text())
+    # The name of the folder it was made in says nothing to a reader.
+    ledger["command"] = ledger["command"].split(" --data")[0].split(" --ledger")[0].split(" --out")[0] + " --data DIR --out DIR"
+    ledger["provenance"]["data"] = [d.split(": ", 1)[-1] for d in ledger["provenance"].get("data", [])]
+    (HOME / "claims.json").write_text(json.dumps(ledger, indent=1, ensure_ascii=False) + "\n")
+    # A ledger that decides nothing needs no pictures.
+    for kind in ("loss", "ladder", "mechanism", "curvature") if ledger["decides"] else ():
+        for picture in (folder / "claims_files").glob(f"*-{kind}.png"):
+            shutil.copy(picture, HOME / picture.name)
+
+
+def main():
+    if len(sys.argv) > 2:
+        sys.exit(__doc__)
+    check = sys.argv[1:] == ["--check"]
+    if sys.argv[1:] and not check:
+        take(pathlib.Path(sys.argv[1]))
+    text = page(json.loads((HOME / "claims.json").read_text()))
+    if not check:
+        PAGE.write_text(text)
+    elif PAGE.read_text() != text:
+        sys.exit("docs/claims.md is not what docs/claims/claims.json gives; run scripts/claims_docs.py")
+
+
+if __name__ == "__main__":
+    main()

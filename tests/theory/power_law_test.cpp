@@ -1,0 +1,71 @@
+#include "scalevec/theory/power_law.hpp"
+
+#include <cmath>
+#include <vector>
+
+#include "scalevec/optim/core/random.hpp"
+#include "scalevec/tests/support/catch.hpp"
+#include "scalevec/theory/lanczos.hpp"
+
+using namespace scalevec;
+
+TEST_CASE("a scaling law is found again from its own values") {
+  for (const double exponent : {0.05, 0.15, 0.5}) {
+    const PowerLaw truth{1.7, std::log(30.0), exponent};
+    std::vector<double> compute, loss;
+    for (double c = 1e9; c < 1e14; c *= 10.0) {
+      compute.push_back(c);
+      loss.push_back(truth.loss(c));
+    }
+    const auto fit = fit_power_law(compute, loss);
+    REQUIRE(fit);
+    CHECK(fit->exponent == Approx(exponent).epsilon(1e-4));
+    CHECK(fit->floor == Approx(1.7).epsilon(1e-4));
+    CHECK(*fit->compute(truth.loss(3e11)) == Approx(3e11).epsilon(1e-4));
+    // One point far off moves a robust fit little.
+    loss[2] *= 1.2;
+    loss.push_back(truth.loss(3e10));
+    compute.push_back(3e10);
+    CHECK(fit_power_law(compute, loss)->loss(3e12) == Approx(truth.loss(3e12)).epsilon(0.02));
+  }
+}
+
+TEST_CASE("what no law fits is refused") {
+  CHECK(!fit_power_law(std::vector<double>{1.0, 2.0, 3.0}, std::vector<double>{3.0, 2.0, 1.0}));
+  CHECK(!fit_power_law(std::vector<double>{1.0, 2.0, 3.0, 4.0}, std::vector<double>{3.0, 2.0, 1.0, NAN}));
+  CHECK(!fit_power_law(std::vector<double>{1.0, 1.0, 2.0, 2.0}, std::vector<double>{3.0, 3.0, 1.0, 1.0}));
+  CHECK(!PowerLaw{2.0, 0.0, 0.1}.compute(2.0));
+}
+
+TEST_CASE("Lanczos finds the ends of a known spectrum") {
+  // A diagonal matrix turned by a Householder reflection I − 2uuᵀ.
+  const std::size_t n = 300;
+  std::vector<double> u(n), eigen(n);
+  double norm = 0.0;
+  for (std::size_t i = 0; i < n; ++i) {
+    u[i] = random_normal(2, 0, i);
+    norm += u[i] * u[i];
+    eigen[i] = -1.5 + 3.0 * static_cast<double>(i) / static_cast<double>(n);
+  }
+  eigen[n - 1] = 7.25;
+  for (double& x : u) x /= std::sqrt(norm);
+  const auto reflect = [&](std::vector<double>& x) {
+    double dot = 0.0;
+    for (std::size_t i = 0; i < n; ++i) dot += u[i] * x[i];
+    for (std::size_t i = 0; i < n; ++i) x[i] -= 2.0 * dot * u[i];
+  };
+  const auto product = [&](std::span<const double> in, std::span<double> out) {
+    std::vector<double> x(in.begin(), in.end());
+    reflect(x);
+    for (std::size_t i = 0; i < n; ++i) x[i] *= eigen[i];
+    reflect(x);
+    std::copy(x.begin(), x.end(), out.begin());
+  };
+  const LanczosResult result = lanczos(n, product, 60, 1e-9);
+  CHECK(result.converged);
+  CHECK(result.largest == Approx(7.25).epsilon(1e-10));
+  // Only the largest is waited for; the least Ritz value lies above the least eigenvalue.
+  CHECK(result.smallest >= -1.5);
+  CHECK(result.smallest < -1.4);
+  CHECK(lanczos(1, [](auto in, auto out) { out[0] = -3.0 * in[0]; }).largest == Approx(-3.0));
+}
