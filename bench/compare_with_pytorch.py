@@ -127,7 +127,7 @@ def main():
                 options, tuned, dtype, targets = PEERS[name]
                 peer = Side([sys.executable, here / "pytorch_step.py", f"{folder}/{dtype}.json", str(args.threads), folder, *options],
                             {"LD_PRELOAD": str(preload.resolve())} if tuned else None)
-                gap = check_losses(f"{case}, {name}", first[dtype], peer.run(20)[1], 1e-5 if dtype == "float32" else 2e-2)
+                gap = check_losses(f"{case}, {name}", first[dtype], peer.run(20)[1], 1e-4 if dtype == "float32" else 2e-2)
                 ours[dtype].run(steps), peer.run(steps)
                 rates, mine = [], []
                 for turn in range(args.rounds):
