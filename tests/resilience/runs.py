@@ -25,12 +25,12 @@ GRID = {
     "grid": {"optimizer.lr": [1e-2, 3e-3], "seed": [1, 2]},
 }
 
-TIMES = {"seconds", "training_seconds", "tokens_per_second"}
+MEASURED = {"seconds", "training_seconds", "tokens_per_second", "peak_memory_bytes"}
 
 
 def without_times(value):
     if isinstance(value, dict):
-        return {k: without_times(v) for k, v in value.items() if k not in TIMES}
+        return {k: without_times(v) for k, v in value.items() if k not in MEASURED}
     return value
 
 
