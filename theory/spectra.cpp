@@ -61,8 +61,10 @@ double plain_spectrum_loss(const PowerLawModes& m, double t) {
   positive("t", t);
   const double p = plain_exponent(m);
   const double far = 2.0 * t * std::pow(m.modes, -m.a);
-  return m.target * m.target * std::pow(2.0 * t, -p) / (2.0 * m.a) *
-         (boost::math::tgamma_lower(p, 2.0 * t) - boost::math::tgamma_lower(p, far));
+  // The difference of the two small ones: both lower functions tend to Γ(p), both upper ones to 0.
+  const double integral = far > p ? boost::math::tgamma(p, far) - boost::math::tgamma(p, 2.0 * t)
+                                  : boost::math::tgamma_lower(p, 2.0 * t) - boost::math::tgamma_lower(p, far);
+  return m.target * m.target * std::pow(2.0 * t, -p) / (2.0 * m.a) * integral;
 }
 
 double scale_gain(const PowerLawModes& m, double t) {

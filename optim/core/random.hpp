@@ -56,6 +56,15 @@ SCALEVEC_HD double random_normal(std::uint64_t seed, std::uint64_t stream, std::
   return std::sqrt(-2.0 * std::log(u)) * std::cos(6.283185307179586476925 * v);
 }
 
+// Number `index` of the sequence that takes both of Box-Muller's results from every block, cosine before sine: half the
+// cost of random_normal() for whoever draws in order.
+SCALEVEC_HD double random_normal_of_pair(std::uint64_t seed, std::uint64_t stream, std::uint64_t index) {
+  const PhiloxBlock b = random_block(seed, stream, index / 2);
+  const double u = uniform_from_bits((std::uint64_t{b.word[1]} << 32) | b.word[0]);
+  const double angle = 6.283185307179586476925 * uniform_from_bits((std::uint64_t{b.word[3]} << 32) | b.word[2]);
+  return std::sqrt(-2.0 * std::log(u)) * (index % 2 == 0 ? std::cos(angle) : std::sin(angle));
+}
+
 // The stream a name stands for: FNV-1a, 64 bits.
 constexpr std::uint64_t stream_of(std::string_view name) {
   std::uint64_t hash = 0xcbf29ce484222325u;

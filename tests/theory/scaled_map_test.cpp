@@ -89,7 +89,7 @@ TEST_CASE("a scaled map's simulation follows its loss's gradient, for every desi
     std::vector<double> p = r.start(), b(p.size(), 0.0), g(p.size()), noise(12);
     for (int t = 0; t < 25; ++t) {
       for (std::size_t e = 0; e < 12; ++e)
-        noise[e] = random_normal(9, stream_of("map.noise") + 17, static_cast<std::uint64_t>(t) * 12 + e);
+        noise[e] = random_normal_of_pair(9, stream_of("map.noise") + 17, static_cast<std::uint64_t>(t) * 12 + e);
       for (std::size_t k = 0; k < p.size(); ++k) {
         std::vector<double> q = p;
         q[k] = p[k] + 1e-5;

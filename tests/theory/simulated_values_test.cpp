@@ -90,6 +90,18 @@ TEST_CASE("T4: decay on the scale helps at constant lr and costs under a cosine,
   CHECK(cosine[2].loss < 0.8 * cosine[1].loss);  // decay to 1 costs less
 }
 
+TEST_CASE("T4: an anisotropic curvature moves the optimal imbalance to −1.22", "[values]") {
+  // diag(1, 4, .5) and a unit target along (1, .2, 0).
+  const std::vector<double> h{1.0, 4.0, 0.5}, theta{1.0 / std::hypot(1.0, 0.2), 0.2 / std::hypot(1.0, 0.2), 0.0};
+  const auto top = [&](double k) { return curvature_spectrum(h, theta, k).back(); };
+  double best = 0.0;
+  for (double k = -3.0; k <= 1.0; k += 0.005)
+    if (top(k) < top(best)) best = k;
+  CHECK(std::abs(top(0.0) - 4.22) <= 0.005);
+  CHECK(std::abs(best + 1.22) <= 0.01);
+  CHECK(std::abs(top(best) - 3.09) <= 0.03);
+}
+
 TEST_CASE("T6: HG is 20 times faster with large targets on flat branches, and .09 times on steep ones", "[values]") {
   const auto best = [](const Branches& b, bool own) {
     std::vector<MapReplica> replicas;

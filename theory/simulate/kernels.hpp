@@ -65,7 +65,8 @@ struct FormJob {
 // One table per instruction set; step[] in the order of SimulatedMethod.
 struct Table {
   void (*step[5])(const StepJob&);
-  void (*normal)(std::uint64_t seed, const std::uint64_t* streams, std::uint64_t index, double* out);
+  // random_normal_of_pair(seed, streams[l], 2·block) into `even`, the next into `odd`, for every lane.
+  void (*normals)(std::uint64_t seed, const std::uint64_t* streams, std::uint64_t block, double* even, double* odd);
   void (*map)(const MapJob&);
   void (*form_forward)(const FormJob&);
   void (*form_backward)(const FormJob&);

@@ -137,8 +137,11 @@ double log_unit(double u) {
   return k * 6.93147180369123816490e-01 - ((half - (s * (half + odd + even) + k * 1.90821492927058770002e-10)) - f);
 }
 
-// cos 2πv for v in (0, 1): v less the nearest quarter turn, exactly, then fdlibm's polynomials on ±π/4.
-double cos_turns(double v) {
+// cos 2πv and sin 2πv for v in (0, 1): v less the nearest quarter turn, exactly, then fdlibm's polynomials on ±π/4.
+struct Turn {
+  double cos, sin;
+};
+Turn turns(double v) {
   const double quarter = (4.0 * v + 6755399441055744.0) - 6755399441055744.0;  // the nearest whole number, 0 … 4
   const double x = 6.283185307179586476925 * (v - 0.25 * quarter), z = x * x;
   const double sine = x + x * z *
@@ -154,16 +157,16 @@ double cos_turns(double v) {
                                   z * (2.48015872894767294178e-05 +
                                        z * (-2.75573143513906633035e-07 +
                                             z * (2.08757232129817482790e-09 + z * -1.13596475577881948265e-11)))));
-  // 0 and 4: cos; 1: −sin; 2: −cos; 3: sin.
-  const double value = quarter == 1.0 || quarter == 3.0 ? sine : cosine;
-  return quarter == 1.0 || quarter == 2.0 ? -value : value;
+  const bool odd = quarter == 1.0 || quarter == 3.0;
+  const double c = odd ? sine : cosine, s = odd ? cosine : sine;
+  return {quarter == 1.0 || quarter == 2.0 ? -c : c, quarter == 2.0 || quarter == 3.0 ? -s : s};
 }
 
-// random_normal(seed, streams[l], index) of optim/core/random.hpp for every lane, to a few ulp.
-void normal(std::uint64_t seed, const std::uint64_t* streams, std::uint64_t index, double* out) {
+// To a few ulp.
+void normals(std::uint64_t seed, const std::uint64_t* streams, std::uint64_t block, double* even, double* odd) {
   constexpr std::uint64_t kLow = 0xffffffffu;
   SCALEVEC_LANES {
-    std::uint64_t c0 = index & kLow, c1 = index >> 32, c2 = streams[l] & kLow, c3 = streams[l] >> 32;
+    std::uint64_t c0 = block & kLow, c1 = block >> 32, c2 = streams[l] & kLow, c3 = streams[l] >> 32;
     std::uint64_t key0 = seed & kLow, key1 = seed >> 32;
     for (int round = 0; round < 10; ++round) {
       const std::uint64_t a = 0xD2511F53u * c0, b = 0xCD9E8D57u * c2;
@@ -174,7 +177,10 @@ void normal(std::uint64_t seed, const std::uint64_t* streams, std::uint64_t inde
       key0 = (key0 + 0x9E3779B9u) & kLow;
       key1 = (key1 + 0xBB67AE85u) & kLow;
     }
-    out[l] = std::sqrt(-2.0 * log_unit(uniform((c1 << 32) | c0))) * cos_turns(uniform((c3 << 32) | c2));
+    const double radius = std::sqrt(-2.0 * log_unit(uniform((c1 << 32) | c0)));
+    const Turn turn = turns(uniform((c3 << 32) | c2));
+    even[l] = radius * turn.cos;
+    odd[l] = radius * turn.sin;
   }
 }
 
@@ -251,6 +257,6 @@ void form_backward(const FormJob& job) {
 
 extern const Table SCALEVEC_ISA_TABLE;
 const Table SCALEVEC_ISA_TABLE{
-    {&step_sgd, &step_signum, &step_adamw, &step_lion, &step_ademamix}, &normal, &map, &form_forward, &form_backward};
+    {&step_sgd, &step_signum, &step_adamw, &step_lion, &step_ademamix}, &normals, &map, &form_forward, &form_backward};
 
 }  // namespace scalevec::simulate

@@ -108,8 +108,14 @@ void replica_noise(std::uint64_t seed, std::span<const std::uint64_t> streams, s
                    double* out) {
   if (streams.size() % kLanes != 0)
     throw std::invalid_argument("replica noise: streams must be padded to a multiple of " + std::to_string(kLanes));
-  for (std::size_t lane = 0; lane < streams.size(); lane += kLanes)
-    for (std::size_t j = 0; j < rows; ++j, out += kLanes) kernels().normal(seed, streams.data() + lane, first + j, out);
+  double unused[kLanes];
+  const std::uint64_t end = first + rows;
+  for (std::size_t lane = 0; lane < streams.size(); lane += kLanes, out += rows * kLanes)
+    for (std::uint64_t block = first / 2; 2 * block < end; ++block) {
+      double* const even = 2 * block < first ? unused : out + (2 * block - first) * kLanes;
+      double* const odd = 2 * block + 1 < end ? out + (2 * block + 1 - first) * kLanes : unused;
+      kernels().normals(seed, streams.data() + lane, block, even, odd);
+    }
 }
 
 }  // namespace scalevec

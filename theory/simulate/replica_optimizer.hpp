@@ -46,8 +46,8 @@ class ReplicaOptimizer {
   std::vector<double> first_factor_, factor_;
 };
 
-// Noise that no batch changes, in ReplicaOptimizer's layout: random_normal(seed, streams[i], first + j) to 1e-14 for
-// replica i and j < rows. `streams` is padded to whole blocks.
+// Noise that no batch changes, in ReplicaOptimizer's layout: random_normal_of_pair(seed, streams[i], first + j) to
+// 1e-14 for replica i and j < rows. `streams` is padded to whole blocks.
 void replica_noise(std::uint64_t seed, std::span<const std::uint64_t> streams, std::uint64_t first, std::size_t rows,
                    double* out);
 

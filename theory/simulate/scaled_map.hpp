@@ -55,7 +55,7 @@ struct MapResult {
   double arrival = 0.0;                    // steps before the first of `hold` losses at or below goal; infinite: never
 };
 
-// One result per replica, the same in any batch: noise of replica r on θ_ij at step t is random_normal(seed,
+// One result per replica, the same in any batch: noise of replica r on θ_ij at step t is random_normal_of_pair(seed,
 // stream_of("map.noise") + r.noise, t·rows·columns + i·columns + j). A loss above 10⁶(1 + its start) counts as
 // diverged. Throws std::invalid_argument naming what is wrong.
 std::vector<MapResult> simulate_scaled_map(const ScaledMap& map, std::span<const MapReplica> replicas,
