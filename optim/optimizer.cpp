@@ -139,23 +139,43 @@ void Optimizer::step_elementwise(const std::vector<Slot>& slots, const std::vect
   run_jobs(jobs, members, sums);
 }
 
-void Optimizer::step_on_device(const std::vector<Slot>& slots, const std::vector<ParamState*>& states,
-                               std::vector<StepSums>& sums) {
+std::vector<cuda::CudaEntry> Optimizer::device_entries(const std::vector<Slot>& slots,
+                                                       const std::vector<ParamState*>& states) const {
   std::vector<cuda::CudaEntry> entries;
-  std::vector<size_t> members;
   for (size_t k = 0; k < slots.size(); ++k) {
     const Slot& s = slots[k];
-    if (!s.on_device || !states[k]) continue;
-    entries.push_back({s.work, s.grad, states[k]->buffers, states[k]->device_step, s.entry->options});
-    members.push_back(k);
+    if (s.on_device && states[k])
+      entries.push_back({s.work, s.grad, states[k]->buffers, states[k]->device_step, s.entry->options});
   }
+  return entries;
+}
+
+void Optimizer::update_device() {
+  if (!norm_on_device_) throw std::logic_error("update_device() without a step that was made on a device alone");
+  check_layout();
+  const std::vector<Slot> slots = slots_with_gradients();
+  std::vector<ParamState*> states;
+  for (const Slot& s : slots) {
+    const auto stored = state_.find(s.entry->param.unsafeGetTensorImpl());
+    if (!s.on_device || stored == state_.end())
+      throw std::logic_error("update_device(): " + s.entry->name + " was not in the step on the device");
+    states.push_back(static_cast<ParamState*>(stored->second.get()));
+  }
+  device_->update(device_entries(slots, states), {max_norm_, check_finite_});
+}
+
+void Optimizer::step_on_device(const std::vector<Slot>& slots, const std::vector<ParamState*>& states,
+                               std::vector<StepSums>& sums) {
+  const std::vector<cuda::CudaEntry> entries = device_entries(slots, states);
   if (entries.empty()) return;
   const cuda::StepLimits limits =
       norm_on_device_ ? cuda::StepLimits{max_norm_, check_finite_} : cuda::StepLimits{0.0, false, clip_factor_};
   device_->step(entries, limits, !sums.empty());
   if (sums.empty()) return;
   const std::vector<StepSums> own = device_->step_sums();
-  for (size_t i = 0; i < own.size(); ++i) sums[members[i]] = own[i];
+  size_t next = 0;
+  for (size_t k = 0; k < slots.size(); ++k)
+    if (slots[k].on_device && states[k]) sums[k] = own[next++];
 }
 
 double Optimizer::grad_norm() const { return norm_on_device_ ? device_->status().grad_norm : grad_norm_; }

@@ -22,6 +22,7 @@ namespace scalevec {
 struct ParamState;
 
 namespace cuda {
+struct CudaEntry;
 class DeviceStep;
 }
 
@@ -59,6 +60,12 @@ class Optimizer : public torch::optim::Optimizer {
   // throws nothing, the device leaves everything as it is, and refused_steps() counts it.
   void set_check_finite(bool on) { check_finite_ = on; }
   std::int64_t refused_steps() const;
+
+  // Whether the last step was made on a CUDA device alone, so that it can be captured in a CUDA graph.
+  bool steps_on_device() const { return norm_on_device_; }
+  // For a captured step: brings the options and the clip norm of the moment to the device, whose next replay then takes
+  // them. Gradients must be where they were. std::logic_error unless steps_on_device().
+  void update_device();
 
   // Every group's lr becomes initial_lr · factor: how a Schedule is applied.
   void set_lr_factor(double factor);
@@ -119,6 +126,7 @@ class Optimizer : public torch::optim::Optimizer {
   std::vector<Slot> slots_with_gradients();
   bool on_device(const torch::Tensor& param, const MethodOptions& options);
   void clip_and_check(const std::vector<Slot>& slots);
+  std::vector<cuda::CudaEntry> device_entries(const std::vector<Slot>& slots, const std::vector<ParamState*>& states) const;
   void step_on_device(const std::vector<Slot>& slots, const std::vector<ParamState*>& states,
                       std::vector<StepSums>& sums);
   rules::Decay<double> decay_of(const MethodOptions& options) const;

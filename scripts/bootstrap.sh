@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Sets up what the build needs on Debian 12 or Ubuntu 24.04: system packages by apt and LibTorch as a pinned wheel.
 # A second call finds everything in place and returns at once. Also accepts a LibTorch of yours (see README).
-#   scripts/bootstrap.sh [--cuda] [PACKAGE…]     --cuda unpacks LibTorch's CUDA libraries too; PACKAGE: more of apt's
+#   scripts/bootstrap.sh [--cuda] [PACKAGE…]     --cuda unpacks LibTorch's CUDA libraries too, as is done where nvcc is, so that
+#                                                the CUDA code is linked; PACKAGE: more of apt's
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,6 +10,8 @@ stamp=cpu
 if [[ ${1:-} == --cuda ]]; then
   stamp=cuda
   shift
+elif command -v nvcc >/dev/null || [[ -x ${CUDA_HOME:-/usr/local/cuda}/bin/nvcc ]]; then
+  stamp=cuda
 fi
 
 torch_version=2.11.0

@@ -4,10 +4,10 @@
 #include <cmath>
 #include <csignal>
 #include <map>
+#include <utility>
 
 #include "scalevec/experiments/distributed/data_parallel.hpp"
 #include "scalevec/experiments/errors.hpp"
-#include "scalevec/models/autocast.hpp"
 #include "scalevec/models/decoder.hpp"
 #include "scalevec/models/toy/toy.hpp"
 
@@ -51,6 +51,16 @@ torch::Device choose_device(const RunConfig& config) {
   return torch::kCPU;
 }
 
+namespace {
+
+// Of each micro-batch.
+DataParallel::Rows own_rows(const RunConfig& config, const DataParallel* parallel) {
+  const std::int64_t rows = config.batch_size / config.accumulation;
+  return parallel ? parallel->rows(rows) : DataParallel::Rows{0, rows};
+}
+
+}  // namespace
+
 Session::Session(const RunConfig& config, std::shared_ptr<ProcessGroup> group)
     : config_(config),
       device_(choose_device(config)),
@@ -59,8 +69,22 @@ Session::Session(const RunConfig& config, std::shared_ptr<ProcessGroup> group)
       policy_(read_policy(config)),
       optimizer_(make_optimizer(params_, policy_)),
       source_(open_source(config)) {
-  if (!group) return;
-  parallel_ = std::make_shared<DataParallel>(group, params_, policy_, *optimizer_);
+  if (group) parallel_ = std::make_shared<DataParallel>(group, params_, policy_, *optimizer_);
+  const auto own = own_rows(config_, parallel_.get());
+  train_step_ = std::make_unique<TrainStep>(
+      *model_, *optimizer_,
+      StepShape{source_ ? config_.accumulation : 1, own.count, config_.sequence_length + 1,
+                source_ ? static_cast<double>(config_.batch_size) / static_cast<double>(own.count) : 1.0,
+                config_.autocast == "bfloat16"},
+      device_, phases_);
+  if (device_.is_cuda() && source_ && !parallel_) use_device(make_step_graph(device_));
+}
+
+void Session::use_device(std::unique_ptr<StepGraph> graph, std::shared_ptr<cuda::DeviceStep> device) {
+  on_device_ = true;
+  // Which expert a token goes to sets the size of its work, which the host has to know.
+  if (config_.decoder->moe.experts == 0) graph_ = std::move(graph);
+  if (device) optimizer_->set_device_step(std::move(device));
 }
 
 std::int64_t Session::tokens_per_step() const {
@@ -74,14 +98,13 @@ torch::Tensor Session::batch(std::int64_t first, std::int64_t count) {
   return tokens.to(device_);
 }
 
-torch::Tensor Session::loss_of(const torch::Tensor& tokens, std::int64_t step) {
-  const Autocast guard(device_.type(), torch::kBFloat16, config_.autocast == "bfloat16");
-  return model_->loss(tokens, step);
-}
-
-torch::Tensor Session::forward(const torch::Tensor& tokens) {
-  const auto timed = phases_.scope(Phase::forward);
-  return loss_of(tokens, steps_done_);
+torch::Tensor Session::host_batch() {
+  const auto timed = phases_.scope(Phase::batch);
+  const std::int64_t length = config_.sequence_length + 1;
+  // Pinned memory comes back from its allocator only when the copy to the device has been made.
+  torch::Tensor tokens = torch::empty({config_.batch_size, length}, torch::dtype(torch::kInt64).pinned_memory(device_.is_cuda()));
+  source_->train_batch(steps_done_, config_.batch_size, 0, config_.batch_size, config_.sequence_length, tokens.data_ptr<std::int64_t>());
+  return tokens.view({config_.accumulation, -1, length});
 }
 
 torch::Tensor Session::train_tokens(std::int64_t step) const {
@@ -97,25 +120,14 @@ torch::Tensor Session::validation_tokens(std::int64_t rows) const {
 }
 
 torch::Tensor Session::backward() {
-  if (!source_) {
-    torch::Tensor loss = forward({});
-    const auto timed = phases_.scope(Phase::backward);
-    loss.backward();
-    return loss.detach();
-  }
+  if (!source_) return train_step_->backward(steps_done_, [](std::int64_t) { return torch::Tensor(); });
   // Of each micro-batch this rank has a part, so that what is counted over one is that of one process.
-  const std::int64_t rows = config_.batch_size / config_.accumulation;
-  const auto own = parallel_ ? parallel_->rows(rows) : DataParallel::Rows{0, rows};
-  torch::Tensor total = torch::zeros({}, torch::dtype(torch::kFloat64).device(device_));
-  for (std::int64_t part = 0; part < config_.accumulation; ++part) {
-    torch::Tensor loss = forward(batch(part * rows + own.first, own.count));
-    const auto timed = phases_.scope(Phase::backward);
-    if (own.count < config_.batch_size) loss = loss / (static_cast<double>(config_.batch_size) / static_cast<double>(own.count));
-    if (parallel_ && part + 1 == config_.accumulation) parallel_->gradients().arm();
-    loss.backward();
-    total += loss.detach();
-  }
-  return total;
+  const auto own = own_rows(config_, parallel_.get());
+  return train_step_->backward(
+      steps_done_, [&](std::int64_t part) { return batch(part * (config_.batch_size / config_.accumulation) + own.first, own.count); },
+      [&] {
+        if (parallel_) parallel_->gradients().arm();
+      });
 }
 
 double Session::backward_on_every_rank(int& stop_signal) {
@@ -126,37 +138,64 @@ double Session::backward_on_every_rank(int& stop_signal) {
   return values[0];
 }
 
-StepResult Session::step(bool trace, int stop_signal) {
-  StepResult result;
-  const double factor = config_.schedule.factor(steps_done_);
-  result.lr = policy_.lr * factor;
-  optimizer_->set_lr_factor(factor);
+void Session::refuse_if_not_finite(double loss) const {
+  if (std::isfinite(loss)) return;
+  const std::string where = "step " + std::to_string(steps_done_ + 1) + ": the loss is not finite";
+  for (const NamedParam& p : params_)
+    if (p.tensor.grad().defined() && !torch::isfinite(p.tensor.grad()).all().item<bool>())
+      throw Divergence{steps_done_ + 1, p.name, where + "; the first parameter concerned is " + p.name};
+  throw Divergence{steps_done_ + 1, "", where};
+}
+
+void Session::step_on_host(StepResult& result, bool trace, bool reports) {
   optimizer_->zero_grad();
-  result.stop_signal = stop_signal;
   result.loss = backward_on_every_rank(result.stop_signal);
-  const std::int64_t number = steps_done_ + 1;
-  if (!std::isfinite(result.loss)) {
-    for (const NamedParam& p : params_)
-      if (p.tensor.grad().defined() && !torch::isfinite(p.tensor.grad()).all().item<bool>())
-        throw Divergence{number, p.name,
-                         "step " + std::to_string(number) + ": the loss is not finite; the first parameter concerned is " + p.name};
-    throw Divergence{number, "", "step " + std::to_string(number) + ": the loss is not finite"};
-  }
+  refuse_if_not_finite(result.loss);
   if (trace) optimizer_->trace_next_step();
-  const bool reports = trace && (!parallel_ || parallel_->group().rank() == 0);
-  if (reports) {
-    const auto timed = phases_.scope(Phase::traces);
-    if (!model_traces_) model_traces_ = std::make_unique<ModelTraces>(*model_);
-    model_traces_->measure();
-  }
+  if (reports) measure_model();
   try {
     const auto timed = phases_.scope(Phase::optimizer);
     optimizer_->step();
   } catch (const NonFiniteGradient& e) {
-    throw Divergence{number, e.parameter, "step " + std::to_string(number) + ": " + e.what()};
+    throw Divergence{steps_done_ + 1, e.parameter, "step " + std::to_string(steps_done_ + 1) + ": " + e.what()};
   }
-  result.grad_norm = optimizer_->grad_norm();
-  result.clip_factor = optimizer_->clip_factor();
+}
+
+void Session::step_on_device(StepResult& result, bool trace, bool reports, bool wait) {
+  if (reports) measure_model();
+  train_step_->run(host_batch(), trace, graph_.get());
+  result.known = wait || trace || !optimizer_->steps_on_device();
+  if (!result.known) return;
+  result.loss = train_step_->loss();
+  refuse_if_not_finite(result.loss);
+  const std::int64_t refused = optimizer_->refused_steps() - std::exchange(refused_, optimizer_->refused_steps());
+  if (refused > 0)
+    throw Divergence{steps_done_ + 1, "",
+                     "step " + std::to_string(steps_done_ + 1) + ": gradients were not finite in " + std::to_string(refused) +
+                         " of the steps since the last that was logged, which changed nothing"};
+}
+
+void Session::measure_model() {
+  const auto timed = phases_.scope(Phase::traces);
+  if (!model_traces_) model_traces_ = std::make_unique<ModelTraces>(*model_);
+  model_traces_->measure();
+}
+
+StepResult Session::step(bool trace, int stop_signal, bool wait) {
+  StepResult result;
+  const double factor = config_.schedule.factor(steps_done_);
+  result.lr = policy_.lr * factor;
+  result.stop_signal = stop_signal;
+  optimizer_->set_lr_factor(factor);
+  const bool reports = trace && (!parallel_ || parallel_->group().rank() == 0);
+  if (on_device_)
+    step_on_device(result, trace, reports, wait);
+  else
+    step_on_host(result, trace, reports);
+  if (result.known) {
+    result.grad_norm = optimizer_->grad_norm();
+    result.clip_factor = optimizer_->clip_factor();
+  }
   if (trace) {
     const auto timed = phases_.scope(Phase::traces);
     result.params = optimizer_->traces();
@@ -180,7 +219,7 @@ double Session::validate() {
     if (count == 0) continue;
     torch::Tensor tokens = torch::empty({count, config_.sequence_length + 1}, torch::kInt64);
     source_->validation_rows(first + skipped, count, config_.sequence_length, tokens.data_ptr<std::int64_t>());
-    total += loss_of(tokens.to(device_), 0).item<double>() * static_cast<double>(count);
+    total += train_step_->loss_of(tokens.to(device_), 0).item<double>() * static_cast<double>(count);
   }
   if (parallel_) parallel_->group().sum({&total, 1});
   return total / static_cast<double>(windows);

@@ -10,6 +10,7 @@
 #include "scalevec/experiments/data/batch_source.hpp"
 #include "scalevec/experiments/train/phases.hpp"
 #include "scalevec/experiments/train/run_config.hpp"
+#include "scalevec/experiments/train/train_step.hpp"
 #include "scalevec/models/model.hpp"
 #include "scalevec/models/model_traces.hpp"
 #include "scalevec/models/safetensors.hpp"
@@ -28,6 +29,7 @@ struct Divergence {
 };
 
 struct StepResult {
+  bool known = true;  // false: the device was not waited for, and loss, norm and factor are not known
   double loss = 0.0;
   double lr = 0.0;  // the base lr of the step: policy lr × schedule factor
   double grad_norm = 0.0;
@@ -55,9 +57,15 @@ class Session {
   // With a group, every rank has a session of its own and makes the same calls; the results are those of one process.
   explicit Session(const RunConfig& config, std::shared_ptr<ProcessGroup> group = nullptr);
 
+  // Makes steps as on a CUDA device from now on: by a single process from token data. `device`: what steps the parameters
+  // in place of the CUDA kernels, for a test without one. Called by the constructor where the device is CUDA.
+  void use_device(std::unique_ptr<StepGraph> graph, std::shared_ptr<cuda::DeviceStep> device = nullptr);
+
   // Makes step number steps_done() + 1. `stop_signal`: what this rank was asked to stop by, for all to know. Throws
-  // Divergence, on every rank alike.
-  StepResult step(bool trace, int stop_signal = 0);
+  // Divergence, on every rank alike. Without `wait` and traces, a step on a CUDA device by methods that the device has is
+  // enqueued only, and a divergence shows in the next step that waits: until then the device has refused what was not
+  // finite.
+  StepResult step(bool trace, int stop_signal = 0, bool wait = true);
 
   // Mean loss over the fixed validation batches; a toy's noise-free excess loss.
   double validate();
@@ -89,8 +97,11 @@ class Session {
 
  private:
   torch::Tensor batch(std::int64_t first, std::int64_t count);
-  torch::Tensor loss_of(const torch::Tensor& tokens, std::int64_t step);
-  torch::Tensor forward(const torch::Tensor& tokens);
+  torch::Tensor host_batch();
+  void step_on_host(StepResult& result, bool trace, bool reports);
+  void step_on_device(StepResult& result, bool trace, bool reports, bool wait);
+  void refuse_if_not_finite(double loss) const;
+  void measure_model();
   torch::Tensor backward();  // returns the step's loss; with a group, this rank's part of it
   double backward_on_every_rank(int& stop_signal);
 
@@ -106,6 +117,10 @@ class Session {
   std::int64_t steps_done_ = 0;
   std::unique_ptr<ModelTraces> model_traces_;  // null until a step is traced
   Phases phases_;
+  std::unique_ptr<TrainStep> train_step_;
+  std::unique_ptr<StepGraph> graph_;  // null: steps are not recorded
+  bool on_device_ = false;
+  std::int64_t refused_ = 0;          // steps that the device refused, as last read
 };
 
 }  // namespace scalevec

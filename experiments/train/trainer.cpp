@@ -10,6 +10,7 @@
 #include <csignal>
 #include <limits>
 #include <optional>
+#include <utility>
 
 #include "scalevec/experiments/build_info.hpp"
 #include "scalevec/experiments/compare/record_files.hpp"
@@ -224,15 +225,20 @@ class Trainer {
     const std::int64_t number = session_.steps_done() + 1;
     const bool last = number == config_.steps;
     const auto due = [&](std::int64_t every) { return every > 0 && (number == 1 || number % every == 0 || last); };
-    const bool trace = due(config_.traces_every);
+    const bool trace = due(config_.traces_every), log = due(config_.log_every);
+    const auto every = [&](std::int64_t n) { return n > 0 && number % n == 0; };
+    const bool wait = log || last || every(config_.validation_every) || every(config_.checkpoint_every) || stop_signal() != 0;
     const double before = elapsed();
-    const StepResult result = session_.step(trace, stop_signal());
+    const StepResult result = session_.step(trace, stop_signal(), wait);
     asked_to_stop_ = result.stop_signal;
     const double step_seconds = elapsed() - before;
     counters_.training_seconds += step_seconds;
+    ++pending_steps_;
+    pending_seconds_ += step_seconds;
+    if (!result.known) return;
     counters_.train_loss = result.loss;
-    const double rate = static_cast<double>(session_.tokens_per_step()) / step_seconds;
-    if (writes()) record(number, due(config_.log_every), trace, result, rate);
+    const double rate = static_cast<double>(session_.tokens_per_step() * std::exchange(pending_steps_, 0)) / std::exchange(pending_seconds_, 0.0);
+    if (writes()) record(number, log, trace, result, rate);
     progress.update(number, result.loss, result.lr, result.grad_norm, rate, session_.phases().seconds());
     if (config_.validation_every > 0 && number % config_.validation_every == 0) record_validation();
     if (config_.checkpoint_every > 0 && number % config_.checkpoint_every == 0 && !last) checkpoint();
@@ -366,6 +372,8 @@ class Trainer {
   double seconds_before_ = 0.0;
   Counters counters_;
   int asked_to_stop_ = 0;
+  std::int64_t pending_steps_ = 0;  // since the last whose results are known
+  double pending_seconds_ = 0.0;
   std::unique_ptr<JsonLines> metrics_, traces_;
   std::unique_ptr<RunEvents> events_;  // null: not asked for
   std::unique_ptr<StepProfiler> profiler_;

@@ -106,8 +106,8 @@ struct Attention : torch::autograd::Function<Attention> {
 
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, std::int64_t window) {
   RECORD_FUNCTION("scalevec::attention", std::vector<c10::IValue>{});
-  const bool rounded = at::autocast::is_autocast_enabled(q.device().type());
-  const bool ours = takes_kernels(q) && !rounded && q.size(3) % kernels::kAttentionDim == 0 && q.numel() > 0;
+  const bool ours = takes_kernels(q) && !at::autocast::is_autocast_enabled(at::kCPU) &&
+                    q.size(3) % kernels::kAttentionDim == 0 && q.numel() > 0;
   return ours ? Attention::apply(q, k, v, scale, window) : composed::attention(q, k, v, scale, window);
 }
 

@@ -29,6 +29,9 @@ class DeviceStep {
   // Whether this can train the parameter.
   virtual bool handles(const torch::Tensor& param, const MethodOptions& options) const = 0;
 
+  // Brings a changed lr or limit to the device without a step: for a step that was captured and is replayed.
+  virtual void update(const std::vector<CudaEntry>& entries, const StepLimits& limits) = 0;
+
   // Enqueues a step; waits for nothing.
   virtual void step(const std::vector<CudaEntry>& entries, const StepLimits& limits, bool sums) = 0;
 
@@ -57,8 +60,7 @@ class CudaStep : public DeviceStep {
   // the entries' addresses and options are those of the last call it can be captured in a CUDA graph.
   void step(const std::vector<CudaEntry>& entries, const StepLimits& limits, bool sums) override;
 
-  // Brings a changed lr or limit to the device without a step: call it between replays of a captured step.
-  void update(const std::vector<CudaEntry>& entries, const StepLimits& limits);
+  void update(const std::vector<CudaEntry>& entries, const StepLimits& limits) override;
 
   // These wait for the last step; see MultiTensorStep.
   Status status() const override;

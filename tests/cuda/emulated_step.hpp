@@ -20,10 +20,35 @@ class EmulatedStep : public cuda::DeviceStep {
     return options.method() != "muon" && options.method() != "normuon" && options.method() != "soap";
   }
 
+  // While a graph is replayed, a step takes what the last update() brought: the host's part of it does not run then.
+  bool replayed = false;
+
+  void update(const std::vector<cuda::CudaEntry>& entries, const cuda::StepLimits& limits) override {
+    jobs_.clear();
+    groups_ = cuda::groups_of(entries, jobs_);
+    limits_ = limits;
+  }
+
   void step(const std::vector<cuda::CudaEntry>& entries, const cuda::StepLimits& limits, bool sums) override {
     ++steps;
-    std::vector<cuda::TensorJob> jobs;
-    const std::vector<cuda::GroupOptions> groups = cuda::groups_of(entries, jobs);
+    if (!replayed) update(entries, limits);
+    launch(sums);
+  }
+
+  cuda::Status status() const override {
+    ++waits;
+    return status_;
+  }
+  std::vector<StepSums> step_sums() const override {
+    ++waits;
+    return sums_;
+  }
+
+ private:
+  void launch(bool sums) {
+    const std::vector<cuda::TensorJob>& jobs = jobs_;
+    const std::vector<cuda::GroupOptions>& groups = groups_;
+    const cuda::StepLimits& limits = limits_;
     std::vector<cuda::TensorRow> rows;
     std::vector<const void*> grads;
     std::vector<std::int64_t> sizes;
@@ -54,16 +79,9 @@ class EmulatedStep : public cuda::DeviceStep {
     }
   }
 
-  cuda::Status status() const override {
-    ++waits;
-    return status_;
-  }
-  std::vector<StepSums> step_sums() const override {
-    ++waits;
-    return sums_;
-  }
-
- private:
+  std::vector<cuda::TensorJob> jobs_;
+  std::vector<cuda::GroupOptions> groups_;
+  cuda::StepLimits limits_;
   cuda::Status status_;
   std::vector<StepSums> sums_;
 };

@@ -1,0 +1,64 @@
+#include "scalevec/experiments/train/train_step.hpp"
+
+#include "scalevec/models/autocast.hpp"
+
+namespace scalevec {
+
+TrainStep::TrainStep(Model& model, Optimizer& optimizer, const StepShape& shape, torch::Device device, Phases& phases)
+    : model_(model), optimizer_(optimizer), shape_(shape), device_(device), phases_(phases) {}
+
+torch::Tensor TrainStep::loss_of(const torch::Tensor& tokens, std::int64_t step) {
+  const Autocast guard(device_.type(), torch::kBFloat16, shape_.autocast);
+  return model_.loss(tokens, step);
+}
+
+torch::Tensor TrainStep::backward(std::int64_t step, const std::function<torch::Tensor(std::int64_t)>& tokens,
+                                  const std::function<void()>& before_last) {
+  torch::Tensor total = torch::zeros({}, torch::dtype(torch::kFloat64).device(device_));
+  for (std::int64_t part = 0; part < shape_.parts; ++part) {
+    const torch::Tensor batch = tokens(part);
+    torch::Tensor loss;
+    {
+      const auto timed = phases_.scope(Phase::forward);
+      loss = loss_of(batch, step);
+    }
+    const auto timed = phases_.scope(Phase::backward);
+    if (shape_.divisor != 1.0) loss = loss / shape_.divisor;
+    if (before_last && part + 1 == shape_.parts) before_last();
+    loss.backward();
+    total += loss.detach();
+  }
+  return total;
+}
+
+void TrainStep::enqueue() {
+  optimizer_.zero_grad(/*set_to_none=*/false);
+  loss_.copy_(backward(0, [&](std::int64_t part) { return tokens_[part]; }));
+  const auto timed = phases_.scope(Phase::optimizer);
+  optimizer_.step();
+}
+
+void TrainStep::run(const torch::Tensor& tokens, bool trace, StepGraph* graph) {
+  if (!tokens_.defined()) {
+    tokens_ = torch::empty({shape_.parts, shape_.rows, shape_.length}, torch::dtype(torch::kInt64).device(device_));
+    loss_ = torch::empty({}, torch::dtype(torch::kFloat64).device(device_));
+  }
+  {
+    const auto timed = phases_.scope(Phase::batch);
+    tokens_.copy_(tokens, /*non_blocking=*/true);
+  }
+  if (trace) {
+    optimizer_.trace_next_step();
+    return enqueue();
+  }
+  if (!graph || !(warm_ == 0 || optimizer_.steps_on_device())) return enqueue();
+  if (!graph->recorded()) {
+    if (warm_++ < kWarmUp) return enqueue();
+    optimizer_.update_device();
+    graph->record([this] { enqueue(); });
+  }
+  optimizer_.update_device();
+  graph->replay();
+}
+
+}  // namespace scalevec

@@ -1,0 +1,183 @@
+#include <torch/library.h>
+#include <torch/torch.h>
+
+#include <cmath>
+#include <limits>
+
+#include "scalevec/experiments/train/session.hpp"
+#include "scalevec/models/decoder.hpp"
+#include "scalevec/tests/cuda/emulated_step.hpp"
+#include "scalevec/tests/support/catch.hpp"
+
+// A whole training step as a CUDA device makes it: enqueued, not waited for, recorded and replayed. The device is emulated.
+using namespace scalevec;
+using cuda_test::EmulatedStep;
+using nlohmann::json;
+
+namespace {
+
+// A graph whose replay runs the recorded work again, with the optimizer's host part switched off as a real replay has it.
+class EmulatedGraph : public StepGraph {
+ public:
+  explicit EmulatedGraph(std::shared_ptr<EmulatedStep> device) : device_(std::move(device)) {}
+
+  void record(const std::function<void()>& work) override { work_ = work; }
+  bool recorded() const override { return work_ != nullptr; }
+  void replay() override {
+    ++replays;
+    device_->replayed = true;
+    work_();
+    device_->replayed = false;
+  }
+
+  int replays = 0;
+
+ private:
+  std::shared_ptr<EmulatedStep> device_;
+  std::function<void()> work_;
+};
+
+// The shapes of what LibTorch leaves to Python on the meta device.
+torch::Tensor meta_index_select(const torch::Tensor& x, std::int64_t dim, const torch::Tensor& index) {
+  std::vector<std::int64_t> sizes = x.sizes().vec();
+  sizes[static_cast<std::size_t>(dim)] = index.numel();
+  return x.new_empty(sizes);
+}
+torch::Tensor meta_embedding_backward(const torch::Tensor& grad, const torch::Tensor&, std::int64_t rows, std::int64_t, bool) {
+  return grad.new_empty({rows, grad.size(-1)});
+}
+torch::Tensor meta_where(const torch::Tensor& condition, const torch::Tensor& x, const torch::Tensor& y) {
+  const torch::Tensor& like = x.dim() > 0 ? x : y;
+  return like.new_empty(torch::broadcast_tensors({condition, x, y}).front().sizes());
+}
+torch::Tensor& meta_where_out(const torch::Tensor& condition, const torch::Tensor& x, const torch::Tensor& y, torch::Tensor& out) {
+  out.resize_(meta_where(condition, x, y).sizes());
+  return out;
+}
+TORCH_LIBRARY_IMPL(aten, Meta, library) {
+  library.impl("where.self", &meta_where);
+  library.impl("where.self_out", &meta_where_out);
+  library.impl("index_select", &meta_index_select);
+  library.impl("embedding_dense_backward", &meta_embedding_backward);
+}
+
+json tiny() {
+  return json::parse(R"({"model": {"vocab_size": 16, "width": 8, "layers": 1, "heads": 2, "qk_norm": true, "scales": "unified"},
+    "data": {"synthetic": {}}, "sequence_length": 8, "batch_size": 4, "accumulation": 2, "steps": 12, "dtype": "float64", "threads": 1,
+    "schedule": {"shape": "cosine", "warmup_steps": 2},
+    "optimizer": {"lr": 1e-2, "max_norm": 1.0, "rules": [{"match": {}, "weight_decay": 0.1}]}})");
+}
+
+struct OnDevice {
+  explicit OnDevice(const json& config, bool graph = true) : session(read_run_config(config)) {
+    auto made = graph ? std::make_unique<EmulatedGraph>(device) : nullptr;
+    recorded = made.get();
+    session.use_device(std::move(made), device);
+  }
+  std::shared_ptr<EmulatedStep> device = std::make_shared<EmulatedStep>();
+  Session session;
+  EmulatedGraph* recorded;
+};
+
+}  // namespace
+
+TEST_CASE("recorded steps are the host's, with the lr of each step, and wait for nothing") {
+  for (const bool graph : {false, true}) {
+    INFO((graph ? "recorded" : "enqueued"));
+    Session host(read_run_config(tiny()));
+    OnDevice on(tiny(), graph);
+    for (int i = 0; i < 10; ++i) {
+      const bool trace = i == 7, wait = i == 5;
+      const int waits = on.device->waits;
+      const StepResult expected = host.step(trace), got = on.session.step(trace, 0, wait);
+      INFO("step " << i);
+      CHECK(got.known == (trace || wait));
+      CHECK(got.lr == expected.lr);
+      if (!got.known) {
+        CHECK(on.device->waits == waits);
+        continue;
+      }
+      CHECK(std::abs(got.loss - expected.loss) <= 1e-12);
+      CHECK(std::abs(got.grad_norm - expected.grad_norm) <= 1e-9 * expected.grad_norm);
+      REQUIRE(got.params.size() == expected.params.size());
+      for (std::size_t k = 0; k < got.params.size(); ++k) {
+        CHECK(got.params[k].name == expected.params[k].name);
+        CHECK(std::abs(got.params[k].update_norm - expected.params[k].update_norm) <= 1e-9 * expected.params[k].update_norm);
+      }
+    }
+    // Three steps to warm up, one with traces, six replays.
+    if (graph) CHECK(on.recorded->replays == 10 - TrainStep::kWarmUp - 1);
+    CHECK(on.device->steps == 10);
+    const NamedTensors a = host.weights(), b = on.session.weights();
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      INFO(a[i].first);
+      CHECK(torch::allclose(a[i].second, b[i].second, 1e-10, 1e-12));
+    }
+    CHECK(std::abs(host.validate() - on.session.validate()) <= 1e-11);
+  }
+}
+
+TEST_CASE("a step that the host has a part in is not recorded, nor is a mixture of experts") {
+  json muon = tiny(), experts = tiny();
+  muon["optimizer"]["rules"] = json::parse(R"([{"match": {"kind": "matrix"}, "method": "muon"}, {"match": {}}])");
+  experts["model"]["moe"] = {{"experts", 3}};
+  experts["model"]["scales"] = "plain";
+  for (const json& config : {muon, experts}) {
+    Session host(read_run_config(config));
+    OnDevice on(config);
+    for (int i = 0; i < 6; ++i) {
+      const double expected = host.step(false).loss;
+      const StepResult got = on.session.step(false, 0, true);
+      CHECK(std::abs(got.loss - expected) <= 1e-11);
+    }
+    if (config["optimizer"]["rules"].size() == 2) CHECK(on.recorded->replays == 0);
+  }
+}
+
+TEST_CASE("a gradient that is not finite changes nothing and is told at the next step that waits") {
+  OnDevice on(tiny());
+  for (int i = 0; i < 5; ++i) on.session.step(false, 0, false);
+  const torch::Tensor p = on.session.params().front().tensor;
+  const torch::Tensor other = on.session.params().back().tensor;
+  {
+    const torch::NoGradGuard no_grad;
+    p.fill_(std::numeric_limits<double>::quiet_NaN());
+  }
+  const torch::Tensor before = other.detach().clone();
+  CHECK_FALSE(on.session.step(false, 0, false).known);
+  CHECK(torch::equal(other, before));
+  bool told = false;
+  try {
+    on.session.step(false, 0, true);
+  } catch (const Divergence& d) {
+    told = true;
+    CHECK(d.step == 7);
+    CHECK(d.reason.find("not finite") != std::string::npos);
+  }
+  CHECK(told);
+}
+
+TEST_CASE("forward and backward ask for no value, which a recorded step could not give") {
+  // On the meta device tensors have no values: asking for one throws.
+  for (const std::string scales : {"plain", "hg", "dp", "dnp", "or", "unified"})
+    for (const std::string execution : {"naive", "folded"}) {
+      INFO(scales << ", " << execution);
+      json config = tiny();
+      config["dtype"] = "float32";
+      config["model"].update({{"scales", scales}, {"execution", execution}});
+      const RunConfig read = read_run_config(config);
+      const auto model = make_model(read, torch::kCPU);
+      // Module::to() does not go there.
+      for (const torch::Tensor& p : model->parameters())
+        p.unsafeGetTensorImpl()->shallow_copy_from(torch::empty_like(p.detach(), torch::kMeta).getIntrusivePtr());
+      const torch::Tensor tokens = torch::empty({4, 9}, torch::dtype(torch::kInt64).device(torch::kMeta));
+      const torch::Tensor loss = model->loss(tokens, 0);
+      loss.backward();
+      CHECK(loss.device().is_meta());
+      for (const NamedParam& p : model_params(*model)) {
+        INFO(p.name);
+        CHECK(p.tensor.grad().defined());
+      }
+      CHECK_THROWS(loss.item<double>());
+    }
+}
