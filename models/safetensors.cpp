@@ -115,9 +115,10 @@ void write_safetensors(const std::filesystem::path& file, const NamedTensors& te
   json header = json::object();
   std::uint64_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
-    const auto* known = std::find_if(std::begin(kDtypes), std::end(kDtypes), [&](const DtypeName& d) { return d.dtype == tensor.scalar_type(); });
+    const torch::Dtype dtype = tensor.scalar_type();
+    const auto* known = std::find_if(std::begin(kDtypes), std::end(kDtypes), [&](const DtypeName& d) { return d.dtype == dtype; });
     if (known == std::end(kDtypes))
-      throw std::invalid_argument(name + ": safetensors has no dtype " + std::string(c10::toString(tensor.scalar_type())));
+      throw std::invalid_argument(name + ": safetensors has no dtype " + std::string(c10::toString(dtype)));
     const std::uint64_t bytes = static_cast<std::uint64_t>(tensor.numel()) * tensor.element_size();
     if (header.contains(name)) throw std::invalid_argument(name + ": given twice");
     header[name] = {{"dtype", known->name}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, offset + bytes}}};

@@ -1,26 +1,37 @@
 #include "scalevec/theory/muon.hpp"
 
+#include <Eigen/SVD>
 #include <cmath>
 
+#include "scalevec/optim/core/random.hpp"
 #include "scalevec/theory/domain.hpp"
 
 namespace scalevec {
 
 using namespace theory_domain;
 
-MuonNoise muon_noise(double size, double momentum) {
+Orthogonalised polar_factor(double size) {
+  require(std::isfinite(size) && size >= 1.0, "size", size, "at least 1");
+  constexpr double pi = 3.14159265358979323846;
+  return {8.0 / (3.0 * pi) / std::sqrt(size), 1.0};
+}
+
+MuonNoise muon_noise(double size, double momentum) { return muon_noise(size, momentum, polar_factor(size)); }
+
+MuonNoise muon_noise(double size, double momentum, const Orthogonalised& by) {
   require(std::isfinite(size) && size >= 1.0, "size", size, "at least 1");
   fraction("momentum", momentum);
-  constexpr double pi = 3.14159265358979323846;
+  positive("gain", by.gain);
+  positive("mean_square", by.mean_square);
   MuonNoise out;
-  out.gain = 8.0 / (3.0 * pi) / std::sqrt(size);
+  out.gain = by.gain;
   const double mu = momentum, mu_sq = mu * mu;
   const double variance = (1.0 - mu_sq) * (1.0 - mu_sq) + mu_sq * mu_sq * (1.0 - mu) / (1.0 + mu);
   out.spread = std::sqrt(variance);
   // r_k = c μ^k for k ≥ 1, with 1 + 2Σ r_k = 1/τ².
   const double c_mu = 0.5 * (1.0 / variance - 1.0) * (1.0 - mu);
   const double cubes = c_mu * c_mu * c_mu / (1.0 - mu_sq * mu);
-  out.long_run = out.gain * out.gain / variance + (1.0 / size - out.gain * out.gain) * (1.0 + 2.0 * cubes);
+  out.long_run = out.gain * out.gain / variance + (by.mean_square / size - out.gain * out.gain) * (1.0 + 2.0 * cubes);
   return out;
 }
 
@@ -50,11 +61,37 @@ double muon_linear_schedule_loss(double size, double momentum, double sigma, dou
          std::sqrt(lr / (curvature * steps));
 }
 
+Orthogonalised quintic_steps(int size) {
+  require(size >= 1 && size <= 1024, "size", size, "1 to 1024");
+  constexpr int draws = 64, steps = 5;
+  const auto n = static_cast<std::uint64_t>(size);
+  Orthogonalised out{0.0, 0.0};
+  Eigen::MatrixXd noise(size, size);
+  for (int draw = 0; draw < draws; ++draw) {
+    for (Eigen::Index i = 0; i < noise.size(); ++i)
+      noise.data()[i] = random_normal(1, stream_of("muon.noise"), static_cast<std::uint64_t>(draw) * n * n + static_cast<std::uint64_t>(i));
+    const double length = noise.norm();
+    const Eigen::VectorXd values = Eigen::BDCSVD<Eigen::MatrixXd>(noise).singularValues();
+    for (const double value : values) {
+      double s = value / length;
+      for (int step = 0; step < steps; ++step) s *= 3.4445 + s * s * (-4.7750 + 2.0315 * s * s);
+      out.gain += s * value / (draws * static_cast<double>(size) * size);
+      out.mean_square += s * s / (draws * static_cast<double>(size));
+    }
+  }
+  return out;
+}
+
 Rotation muon_rotation(double size, double momentum, double lr, double weight_decay) {
+  return muon_rotation(size, momentum, lr, weight_decay, polar_factor(size));
+}
+
+Rotation muon_rotation(double size, double momentum, double lr, double weight_decay, const Orthogonalised& by) {
   positive("lr", lr);
   positive("weight_decay", weight_decay);
-  const MuonNoise n = muon_noise(size, momentum);
-  return {std::sqrt(lr * size * size * n.long_run / (2.0 * weight_decay)), std::sqrt(2.0 * lr * weight_decay / (size * n.long_run))};
+  const MuonNoise n = muon_noise(size, momentum, by);
+  return {std::sqrt(lr * size * size * n.long_run / (2.0 * weight_decay)),
+          std::sqrt(2.0 * lr * weight_decay * by.mean_square / (size * n.long_run))};
 }
 
 }  // namespace scalevec

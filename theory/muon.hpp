@@ -31,7 +31,20 @@ double muon_linear_schedule_loss(double size, double momentum, double sigma, dou
 // steps overshoot: the loss is larger.
 double muon_error_to_noise(double size, double momentum, double sigma, double curvature, double lr, double steps);
 
-// A matrix before a norm (T9) under gradient noise alone and decoupled decay λ: ‖W‖² = ηn²V/(2λ), angle √(2ηλ/(nV)).
-Rotation muon_rotation(double size, double momentum, double lr, double weight_decay);
+// How a matrix of noise is orthogonalised. `gain`: a; `mean_square`: ρ, the mean squared singular value of the result, for
+// which V = a²/τ² + (ρ/n − a²)(1 + 2Σ_k r_k³).
+struct Orthogonalised {
+  double gain = 0.0, mean_square = 1.0;
+};
+Orthogonalised polar_factor(double size);  // exact: (8/3π)/√n and 1
+// Muon's five quintic steps (3.4445, −4.7750, 2.0315; Jordan et al., Muon 2024): a by Stein's lemma and ρ, means over 64
+// Gaussian n × n matrices by their singular values (Eigen), seeded, standard errors below 1 %. n in 1 … 1024.
+Orthogonalised quintic_steps(int size);
+MuonNoise muon_noise(double size, double momentum, const Orthogonalised& by);
+
+// A matrix before a norm (T9) under gradient noise alone and decoupled decay λ: ‖W‖² = ηn²V/(2λ), angle √(2ηλρ/(nV)). For
+// large n: measured ‖W‖² is 5 % less at n = 16 and 11 % less at n = 8.
+Rotation muon_rotation(double size, double momentum, double lr, double weight_decay);  // exact
+Rotation muon_rotation(double size, double momentum, double lr, double weight_decay, const Orthogonalised& by);
 
 }  // namespace scalevec

@@ -87,6 +87,11 @@ json parse_json(std::string_view text, std::string_view what) {
     }
     throw ConfigError(std::string(what) + ": not valid JSON at line " + std::to_string(line) + ", column " +
                       std::to_string(column));
+  } catch (const json::out_of_range& e) {
+    const std::string_view why = e.what();  // "[…] number overflow parsing '1e999'"
+    const std::size_t number = why.find('\'');
+    throw ConfigError(std::string(what) + ": a number is beyond double precision" +
+                      (number == why.npos ? "" : ": " + std::string(why.substr(number, 60))));
   }
   if (!duplicate.empty()) throw ConfigError(std::string(what) + ": the key \"" + duplicate + "\" is given twice");
   return result;

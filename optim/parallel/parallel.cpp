@@ -3,7 +3,7 @@
 #include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
 
-#if !defined(_OPENMP)
+#if !defined(_OPENMP) && !defined(SCALEVEC_SERIAL)
 #error "at::parallel_for is a serial loop in code compiled without OpenMP: compile this file with -fopenmp"
 #endif
 
