@@ -113,8 +113,9 @@ Tensor Decoder::feed_forward(FeedForward& f, const Tensor& x, const Tensor& colu
   const MoeOptions& moe = options_.moe;
   if (moe.experts == 0) return mlp(f.dense, x, columns);
   const Tensor rows = x.reshape({-1, x.size(-1)});
+  const bool counts = torch::GradMode::is_enabled() && is_training();
   const Routing routing = route(folded_ ? apply_folded({&f.router}, rows, columns)[0] : apply_naive(f.router, rows, norm_),
-                                f.balance, moe);
+                                f.balance, moe, counts ? batch_sum() : nullptr);
   Tensor out = f.shared.gate.weight.defined() ? mlp(f.shared, rows, columns).to(rows.scalar_type()) : torch::zeros_like(rows);
   for (std::int64_t e = 0; e < moe.experts; ++e) {
     // An expert without tokens is run on none, so that its parameters get a gradient of zero.
@@ -123,7 +124,7 @@ Tensor Decoder::feed_forward(FeedForward& f, const Tensor& x, const Tensor& colu
     const Tensor y = mlp(f.experts[static_cast<size_t>(e)], rows.index_select(0, hits[0]), columns) * weight;
     out = out.index_add(0, hits[0], y.to(rows.scalar_type()));
   }
-  if (torch::GradMode::is_enabled() && is_training()) {
+  if (counts) {
     balance_ = balance_.defined() ? balance_ + routing.balance : routing.balance;
     if (f.balance.defined()) balance_bias(f.balance, routing.load, moe.balance_bias_rate);
   }

@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <utility>
@@ -48,6 +49,10 @@ class Model : public torch::nn::Module {
   // Token ids are in [0, vocab_size()); 0 for a model that needs no tokens.
   virtual std::int64_t vocab_size() const = 0;
 
+  // Where each of several processes has a part of the batch: what a training loss counts over the batch (a mixture's load)
+  // is passed to `sum`, which adds the other parts to it in place. Every process makes the same calls.
+  void set_batch_sum(std::function<void(torch::Tensor&)> sum) { batch_sum_ = std::move(sum); }
+
   // Throws std::invalid_argument for a name that is no parameter.
   const ParamRole& role(const std::string& name) const;
   // Throws std::logic_error naming a parameter that was registered without a role.
@@ -74,6 +79,7 @@ class Model : public torch::nn::Module {
   // State that no optimizer moves, under a dotted name; checkpoints and model folders hold it.
   torch::Tensor add_buffer(const std::string& name, const torch::Tensor& value);
   void add_matrix_before_norm(const std::string& name) { before_norm_.push_back(name); }
+  const std::function<void(torch::Tensor&)>& batch_sum() const { return batch_sum_; }
 
  private:
   torch::nn::Module* owner_of(const std::string& name);
@@ -81,6 +87,7 @@ class Model : public torch::nn::Module {
   std::map<std::string, ParamRole> roles_;
   std::vector<ScaleLink> scale_links_;
   std::vector<std::string> before_norm_;
+  std::function<void(torch::Tensor&)> batch_sum_;
 };
 
 }  // namespace scalevec

@@ -4,7 +4,8 @@
 
 namespace scalevec {
 
-Routing route(const torch::Tensor& logits, const torch::Tensor& bias, const MoeOptions& options) {
+Routing route(const torch::Tensor& logits, const torch::Tensor& bias, const MoeOptions& options,
+              const std::function<void(torch::Tensor&)>& sum) {
   Routing r;
   const bool rounded = logits.scalar_type() == torch::kBFloat16 || logits.scalar_type() == torch::kHalf;
   const torch::Tensor probability = at::softmax(rounded ? logits.to(torch::kFloat32) : logits, -1);
@@ -13,6 +14,7 @@ Routing route(const torch::Tensor& logits, const torch::Tensor& bias, const MoeO
   r.weights = probability.gather(-1, r.experts);
   if (options.normalise_top_k) r.weights = r.weights / r.weights.sum(-1, true);
   r.load = at::bincount(r.experts.flatten(), {}, options.experts).to(probability.scalar_type());
+  if (sum) sum(r.load);
   r.balance = static_cast<double>(options.experts) * ((r.load / r.load.sum()) * probability.mean(0)).sum();
   return r;
 }

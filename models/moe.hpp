@@ -2,6 +2,8 @@
 
 #include <torch/types.h>
 
+#include <functional>
+
 #include "scalevec/models/decoder_options.hpp"
 
 namespace scalevec {
@@ -15,7 +17,9 @@ struct Routing {
 };
 
 // logits [N, experts] of the router. `bias` [experts], or undefined, is added to the probabilities for the choice alone.
-Routing route(const torch::Tensor& logits, const torch::Tensor& bias, const MoeOptions& options);
+// `sum`, if given, adds to the load what other parts of the batch have, before the balance is taken.
+Routing route(const torch::Tensor& logits, const torch::Tensor& bias, const MoeOptions& options,
+              const std::function<void(torch::Tensor&)>& sum = nullptr);
 
 // bias_e += rate·sign(mean load − load_e).
 void balance_bias(torch::Tensor& bias, const torch::Tensor& load, double rate);

@@ -36,7 +36,7 @@ ENTRIES = {
     "P6": ("h_mag/h_dir = β*/√d (derived); Adam: s² = 1 − 2/d (fitted)", "gradient descent near the minimum; Adam: this toy, d ≥ 16", "theory/magnitude_direction.hpp"),
     "P7": ("ληT below one horizon where every scale is decayed (fitted)", "this toy under AdamW with a cosine, noise below the signal; no boundary is derived", "theory/simulate/scaled_map.hpp"),
     "M1": ("½n²V(√π/4)(τσ/a)^1.5 √(lr/steps), a = (8/3π)/√n", "noise above the signal, n large, exact polar factor; within a factor of 2", "theory/muon.hpp"),
-    "M2": ("‖W‖² = ηn²V/(2λ), angle √(2ηλ/(nV))", "ηλ small against 1 − μ, exact polar factor", "theory/muon.hpp"),
+    "M2": ("‖W‖² = ηn²V/(2λ), angle √(2ηλρ/(nV))", "ηλ small against 1 − μ, n large", "theory/muon.hpp"),
 }
 
 INTRO = """# The theory as figures
@@ -79,6 +79,8 @@ def main():
     parser.add_argument("--figures", nargs="+", default=[], choices=list(ENTRIES), metavar="FIGURE")
     args = parser.parse_args()
     images = ROOT / "docs/images/theory"
+    if not shutil.which("pngquant"):
+        sys.exit("theory_docs.py: needs pngquant (apt-get install pngquant), which makes the pictures small enough to commit")
     with tempfile.TemporaryDirectory() as temporary:
         out = pathlib.Path(temporary)
         command = [args.program, "theory", *(args.figures or ["--all"]), "--out", str(out), "--jobs", args.jobs, "--quality", args.quality]
@@ -93,7 +95,8 @@ def main():
         for line in done.stdout.splitlines():
             name, agreement = line.split(": ", 1)
             formula, condition, header = ENTRIES[name]
-            shutil.copyfile(out / f"{name}.png", images / f"{name}.png")
+            subprocess.run(["pngquant", "--quality", "80-98", "--speed", "1", "--force", "--output", str(images / f"{name}.png"),
+                            str(out / f"{name}.png")], check=True)
             caption = (out / f"{name}.caption.txt").read_text().strip().split(": ", 1)[1]
             sections[name] = (f"\n`{formula}`\n\nHolds for: {condition}. Code: `{header}`. {args.quality.capitalize()} quality: {agreement}.\n"
                               f"\n![{name}](images/theory/{name}.png)\n\n{caption[0].upper()}{caption[1:]}\n\n")

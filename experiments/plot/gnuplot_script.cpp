@@ -101,6 +101,18 @@ void write_axis(std::ostream& out, char axis, const std::string& label, bool log
   out << ")\n";
 }
 
+// Lines of a key below the panel, at some 9 pixels a character and 60 for a sample.
+int key_rows(const Panel& panel, int width) {
+  std::size_t longest = 0;
+  int labels = 0;
+  for (const Series& s : panel.series) {
+    longest = std::max(longest, s.label.size());
+    labels += !s.label.empty();
+  }
+  const int columns = std::max(1, width / static_cast<int>(9 * longest + 60));
+  return (labels + columns - 1) / columns;
+}
+
 void write_panel(std::ostream& out, const Plot& plot, size_t index) {
   const Panel& panel = plot.panels[index];
   out << "  set title " << gnuplot_quoted(panel.title) << " noenhanced\n";
@@ -114,8 +126,8 @@ void write_panel(std::ostream& out, const Plot& plot, size_t index) {
   else
     out << "  unset colorbox\n  set style fill transparent solid 0.18 noborder\n";
   const std::string key = key_words(panel, plot.panel_width, plot.panel_height);
-  // Left to gnuplot, a key below a panel with a colour bar touches the axis label.
-  out << "  set bmargin " << (cells && key.starts_with("outside bottom") ? "5.6" : "-1") << "\n";
+  // Left to gnuplot, a key below a panel touches the axis label.
+  out << "  set bmargin " << (key.starts_with("outside bottom") ? number(4.45 + 1.15 * key_rows(panel, plot.panel_width)) : "-1") << "\n";
   const std::string key_style = "set key default Left reverse noenhanced samplen 2.2 spacing 1.15 ";
   out << "  " << (key == "off" ? "unset key" : key_style + key) << "\n";
   if (panel.series.empty()) {

@@ -19,8 +19,6 @@ std::string parallel_error(const RunConfig& config, int processes) {
   if (config.batch_size % (config.accumulation * processes) != 0)
     return "batch_size: got " + std::to_string(config.batch_size) + " for " + count + " of " + std::to_string(config.accumulation) +
            " micro-batches; allowed: a multiple of " + std::to_string(config.accumulation * processes);
-  if (config.decoder->moe.experts > 0 && (config.decoder->moe.balance_loss > 0 || config.decoder->moe.balance_bias_rate > 0))
-    return "model.moe: the load is counted over the batch, which " + count + " divide; allowed: balance_loss 0 and balance_bias_rate 0, or one process";
   return {};
 }
 

@@ -69,7 +69,13 @@ Session::Session(const RunConfig& config, std::shared_ptr<ProcessGroup> group)
       policy_(read_policy(config)),
       optimizer_(make_optimizer(params_, policy_)),
       source_(open_source(config)) {
-  if (group) parallel_ = std::make_shared<DataParallel>(group, params_, policy_, *optimizer_);
+  if (group) {
+    parallel_ = std::make_shared<DataParallel>(group, params_, policy_, *optimizer_);
+    model_->set_batch_sum([group](torch::Tensor& counts) {
+      const torch::NoGradGuard no_grad;
+      group->start_sum(counts)();
+    });
+  }
   const auto own = own_rows(config_, parallel_.get());
   train_step_ = std::make_unique<TrainStep>(
       *model_, *optimizer_,

@@ -6,25 +6,9 @@
 
 namespace scalevec::kernels {
 
-extern const Table table_baseline;
-#if defined(__x86_64__)
-extern const Table table_avx2;
-extern const Table table_avx512;
-#endif
+SCALEVEC_ISA_TABLES(Table, table, chosen_table)
 
 namespace {
-
-const Table& chosen_table() {
-  static const Table& chosen = []() -> const Table& {
-#if defined(__x86_64__)
-    if (instruction_set() == "avx512") return table_avx512;
-    if (instruction_set() == "avx2") return table_avx2;
-#endif
-    static_cast<void>(instruction_set());
-    return table_baseline;
-  }();
-  return chosen;
-}
 
 struct Unit {
   std::size_t job;

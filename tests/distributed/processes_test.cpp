@@ -16,7 +16,7 @@ fs::path write_config(const fs::path& folder) {
     "model": {"vocab_size": 64, "width": 48, "layers": 2, "heads": 2, "qk_norm": true},
     "data": {"synthetic": {"validation_windows": 10}}, "sequence_length": 16, "batch_size": 8, "steps": 200, "threads": 1,
     "optimizer": {"lr": 2e-3, "max_norm": 0.5, "rules": [
-      {"match": {"kind": ["embedding", "unembedding"]}, "weight_decay": 0.1},
+      {"match": {"kind": ["embedding", "unembedding", "router"]}, "weight_decay": 0.1},
       {"match": {"kind": "matrix"}, "method": "muon", "lr_mult": 5, "weight_decay": 0.1, "precision": "auto"},
       {"match": {"kind": "scale"}, "weight_decay": 0.1, "decay_target": 1}]},
     "schedule": {"shape": "cosine", "warmup_steps": 10}, "log": {"every": 1, "traces_every": 20},
@@ -110,6 +110,17 @@ TEST_CASE("one, two and four processes train the same run, and each resumes what
     }
     CHECK(loss_difference(one, out) < 1e-5);
   }
+}
+
+TEST_CASE("a mixture of experts counts its load over every process's part of the batch") {
+  const Folder folder("scalevec-ranks-moe");
+  const fs::path config = write_config(folder.path);
+  const std::vector<std::string> moe{"--set", "steps=30", "--set", "checkpoint.every=0", "--set", "accumulation=2",
+                                     "--set", "model.moe={\"experts\": 4, \"top_k\": 2, \"balance_loss\": 0.05, \"balance_bias_rate\": 0.01}"};
+  REQUIRE(finish(start_program(folder.path / "one-process", train(config, folder.path / "one", moe), {})) == 0);
+  Ranks ranks(folder.path, 2, train(config, folder.path / "two", moe));
+  REQUIRE(ranks.finish() == std::vector<int>{0, 0});
+  CHECK(loss_difference(folder.path / "one", folder.path / "two") < 1e-5);
 }
 
 TEST_CASE("killed or stopped, a rank ends the others within the timeout by a line that names it, and the run resumes") {
