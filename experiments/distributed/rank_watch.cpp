@@ -207,6 +207,8 @@ bool RankWatch::grace(const Finding& finding) const {
 
 void RankWatch::run_first() {
   std::vector<Peer> peers(1);  // the first is this rank itself
+  // A beat at each turn would answer a beat with a beat for ever.
+  auto beat = Clock::now() - std::chrono::hours(1);
   while (!ending_) {
     wait_for_input(peers, socket_);
     for (int fd; (fd = ::accept4(socket_, nullptr, nullptr, SOCK_CLOEXEC)) >= 0;) {
@@ -226,6 +228,9 @@ void RankWatch::run_first() {
       if (grace(finding)) stop(finding);
       break;
     }
+    if (since(beat) < interval()) continue;
+    beat = Clock::now();
+    ++beats_;
     for (const Peer& p : peers) p.send(peers[0].last);
   }
   say_goodbye(peers);
@@ -237,8 +242,13 @@ void RankWatch::run_other() {
   Peer& peer = first[0];
   peer.fd = socket_;
   std::snprintf(peer.last.host, sizeof peer.last.host, "a machine not known yet");
+  auto beat = Clock::now() - std::chrono::hours(1);
   while (!ending_) {
-    peer.send(message(kBeat));
+    if (since(beat) >= interval()) {
+      beat = Clock::now();
+      ++beats_;
+      peer.send(message(kBeat));
+    }
     wait_for_input(first, -1);
     peer.read();
     if (peer.bye) break;
@@ -254,8 +264,10 @@ void RankWatch::run_other() {
 void RankWatch::wait_for_input(const std::vector<Peer>& peers, int listener) const {
   std::vector<pollfd> inputs{{listener, POLLIN, 0}};
   for (const Peer& p : peers) inputs.push_back({p.closed ? -1 : p.fd, POLLIN, 0});
-  ::poll(inputs.data(), inputs.size(), static_cast<int>(1000 * std::clamp(options_.timeout / 40, 0.02, 1.0)));
+  ::poll(inputs.data(), inputs.size(), static_cast<int>(1000 * interval()));
 }
+
+double RankWatch::interval() const { return std::clamp(options_.timeout / 40, 0.02, 1.0); }
 
 // A connection closed with unread bytes in it would take back the last message: each side reads to the other's end.
 void RankWatch::say_goodbye(std::vector<Peer>& peers) const {

@@ -54,6 +54,9 @@ class RankWatch {
   // after the timeout.
   void wait_for_verdict();
 
+  // Rounds of beats sent so far.
+  std::int64_t beats() const { return beats_; }
+
   // The run is over on every rank.
   void finish();
 
@@ -71,6 +74,7 @@ class RankWatch {
   Finding look(std::vector<Peer>& peers) const;  // what is wrong with whom; empty text: nothing
   bool grace(const Finding& finding) const;
   [[noreturn]] void stop(const Finding& finding);
+  double interval() const;  // seconds between beats
   void wait_for_input(const std::vector<Peer>& peers, int listener) const;
   void say_goodbye(std::vector<Peer>& peers) const;
 
@@ -78,7 +82,7 @@ class RankWatch {
   const double limit_;  // seconds without a sign
   int port_ = 0;
   int socket_ = -1;  // rank 0: the listener
-  std::atomic<std::int64_t> collectives_{0}, step_{0};
+  std::atomic<std::int64_t> collectives_{0}, step_{0}, beats_{0};
   std::atomic<int> busy_{0};
   std::atomic<bool> ending_{false}, finished_{false};
   std::thread thread_;

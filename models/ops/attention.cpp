@@ -1,6 +1,5 @@
 #include "scalevec/models/ops/attention.hpp"
 
-#include <ATen/autocast_mode.h>
 #include <ATen/record_function.h>
 #include <torch/torch.h>
 
@@ -9,7 +8,7 @@
 #include <vector>
 
 #include "scalevec/models/kernels/attention_kernels.hpp"
-#include "scalevec/models/ops/dispatch.hpp"
+#include "scalevec/models/ops/kernel_rows.hpp"
 #include "scalevec/models/ops/fused.hpp"
 #include "scalevec/optim/parallel/parallel.hpp"
 
@@ -106,9 +105,9 @@ struct Attention : torch::autograd::Function<Attention> {
 
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, std::int64_t window) {
   RECORD_FUNCTION("scalevec::attention", std::vector<c10::IValue>{});
-  const bool ours = takes_kernels(q) && !at::autocast::is_autocast_enabled(at::kCPU) &&
-                    q.size(3) % kernels::kAttentionDim == 0 && q.numel() > 0;
-  return ours ? Attention::apply(q, k, v, scale, window) : composed::attention(q, k, v, scale, window);
+  if (!takes_kernels(q) || q.size(3) % kernels::kAttentionDim != 0 || q.numel() == 0)
+    return composed::attention(q, k, v, scale, window);
+  return Attention::apply(unrounded(q), unrounded(k), unrounded(v), scale, window).to(q.scalar_type());
 }
 
 Tensor visible(std::int64_t length, std::int64_t window, const torch::TensorOptions& like) {

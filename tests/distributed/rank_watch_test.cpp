@@ -70,6 +70,19 @@ TEST_CASE("ranks that finish at different moments end well, and a busy one may k
   CHECK(run.errors().empty());
 }
 
+TEST_CASE("ranks beat forty times a timeout and do not answer each beat with one") {
+  const Watched run([](RankWatch& watch, int) {
+    const auto begin = std::chrono::steady_clock::now();
+    sleep(1.0);
+    const std::int64_t beats = watch.beats();
+    const double intervals = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() / (kTimeout / 40);
+    sleep(0.5);
+    watch.finish();
+    return beats >= 1 && static_cast<double>(beats) <= intervals + 3 ? 0 : 9;
+  });
+  CHECK(run.finish() == std::vector<int>{0, 0, 0});
+}
+
 TEST_CASE("a rank whose main thread stays behind is named although it beats") {
   const Watched run([](RankWatch& watch, int rank) {
     watch.set_step(7);
