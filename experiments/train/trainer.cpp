@@ -43,7 +43,7 @@ void note_signal(int number) {
 
 std::string precision_words(const RunConfig& config) {
   if (config.autocast == "none") return config.dtype + " throughout";
-  return "linear maps and attention in " + config.autocast + " (autocast); parameters, norms, loss and optimizer in " + config.dtype;
+  return "linear maps in " + config.autocast + " (autocast), attention from and to it; parameters, norms, loss and optimizer in " + config.dtype;
 }
 
 json policy_json(const RunConfig& config, const Model& model, const RolePolicy& policy) {

@@ -213,6 +213,26 @@ TEST_CASE("empty inputs, and gradients of gradients", "[ops]") {
   CHECK_THROWS_AS(torch::autograd::grad({y}, {x}, {}, true, /*create_graph=*/true), std::logic_error);
 }
 
+TEST_CASE("attention takes and gives bfloat16 where its neighbours have it, and computes in float32", "[ops]") {
+  Inputs exact, rounded;
+  for (const char* name : {"q", "k", "v"}) {
+    const Tensor bf16 = normal_values({2, 40, 2, 16}, 1.0, 5, name).to(torch::kBFloat16);
+    rounded.push_back(bf16.clone().requires_grad_());
+    exact.push_back(bf16.to(torch::kFloat32).requires_grad_());
+  }
+  const Tensor y = ops::composed::attention(exact[0], exact[1], exact[2], 0.25, 0), weight = normal_values(y.sizes(), 1.0, 6, "weight");
+  const std::vector<Tensor> grads = torch::autograd::grad({(y * weight).sum()}, exact);
+  const Autocast autocast(torch::kCPU, torch::kBFloat16);
+  const Tensor z = ops::attention(rounded[0], rounded[1], rounded[2], 0.25, 0);
+  CHECK(z.scalar_type() == torch::kBFloat16);
+  CHECK(gap(z, y) <= 1.0 / 256.0);  // one rounding of the result
+  const std::vector<Tensor> got = torch::autograd::grad({(z.to(torch::kFloat32) * weight).sum()}, rounded);
+  for (std::size_t i = 0; i < 3; ++i) {
+    CHECK(got[i].scalar_type() == torch::kBFloat16);
+    CHECK(gap(got[i], grads[i]) <= 4.0 / 256.0);  // of the incoming gradient, of the result, and in the sums
+  }
+}
+
 TEST_CASE("LibTorch's fused norm, which CUDA takes, is the composed one", "[ops]") {
   // On a CPU it is composed too: this tests the call, and with a GPU the kernel.
   const bool cuda = torch::cuda::is_available();
@@ -243,8 +263,9 @@ TEST_CASE("under autocast, products are rounded to bfloat16 and the rest is not"
       const Autocast autocast(torch::kCPU, torch::kBFloat16);
       rounded.value = op.fused(inputs);
     }
-    const bool attention = op.name.starts_with("attention"), product = attention || op.name.ends_with("linear");
-    CHECK((rounded.value.scalar_type() == torch::kBFloat16) == (attention || op.name == "one plain linear"));
+    // Attention computes in float32 and answers in its inputs' type.
+    const bool product = op.name.ends_with("linear");
+    CHECK((rounded.value.scalar_type() == torch::kBFloat16) == (op.name == "one plain linear"));
     const Tensor weight = normal_values(exact.value.sizes(), 1.0, 6, "weight");
     const Inputs differentiable(inputs.begin(), inputs.end() - static_cast<std::ptrdiff_t>(op.constants));
     rounded.grads = torch::autograd::grad({(rounded.value * weight).sum()}, differentiable);
