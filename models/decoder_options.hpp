@@ -24,10 +24,9 @@ enum class QkNormWidth { head, full };
 enum class Activation { silu, gelu_tanh, gelu };
 
 // naive: activations are scaled. folded: maps are, W' = diag(u) W diag(v), and γ_a behind a norm joins the operator that
-// reads it; the same function. automatic: folded from kFoldTokensPerWidth·width tokens on, if there is a scale
-// that a plain norm does not apply for nothing.
+// reads it; the same function. automatic: folded from `width` tokens on, if there is a scale that a plain norm does not
+// apply for nothing.
 enum class Execution { naive, folded, automatic };
-constexpr std::int64_t kFoldTokensPerWidth = 2;
 
 // Options hold something per layer: beyond this a wrong number would cost memory before anything else notices it.
 constexpr std::int64_t kMaxLayers = 10'000;

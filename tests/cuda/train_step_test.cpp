@@ -62,7 +62,7 @@ TORCH_LIBRARY_IMPL(aten, Meta, library) {
 }
 
 json tiny() {
-  return json::parse(R"({"model": {"vocab_size": 16, "width": 8, "layers": 1, "heads": 2, "qk_norm": true, "scales": "unified"},
+  return json::parse(R"({"model": {"vocab_size": 16, "width": 8, "layers": 1, "heads": 2, "qk_norm": true},
     "data": {"synthetic": {}}, "sequence_length": 8, "batch_size": 4, "accumulation": 2, "steps": 12, "dtype": "float64", "threads": 1,
     "schedule": {"shape": "cosine", "warmup_steps": 2},
     "optimizer": {"lr": 1e-2, "max_norm": 1.0, "rules": [{"match": {}, "weight_decay": 0.1}]}})");
