@@ -53,6 +53,14 @@ torch::Device choose_device(const RunConfig& config) {
 
 namespace {
 
+// Rows `first` to first + count of the batch of a step, on the host.
+torch::Tensor host_rows(const BatchSource& source, const RunConfig& c, std::int64_t step, std::int64_t first, std::int64_t count,
+                        bool pinned = false) {
+  torch::Tensor tokens = torch::empty({count, c.sequence_length + 1}, torch::dtype(torch::kInt64).pinned_memory(pinned));
+  source.train_batch(step, c.batch_size, first, count, c.sequence_length, tokens.data_ptr<std::int64_t>());
+  return tokens;
+}
+
 // Of each micro-batch.
 DataParallel::Rows own_rows(const RunConfig& config, const DataParallel* parallel) {
   const std::int64_t rows = config.batch_size / config.accumulation;
@@ -99,24 +107,18 @@ std::int64_t Session::tokens_per_step() const {
 
 torch::Tensor Session::batch(std::int64_t first, std::int64_t count) {
   const auto timed = phases_.scope(Phase::batch);
-  torch::Tensor tokens = torch::empty({count, config_.sequence_length + 1}, torch::kInt64);
-  source_->train_batch(steps_done_, config_.batch_size, first, count, config_.sequence_length, tokens.data_ptr<std::int64_t>());
-  return tokens.to(device_);
+  return host_rows(*source_, config_, steps_done_, first, count).to(device_);
 }
 
 torch::Tensor Session::host_batch() {
   const auto timed = phases_.scope(Phase::batch);
-  const std::int64_t length = config_.sequence_length + 1;
   // Pinned memory comes back from its allocator only when the copy to the device has been made.
-  torch::Tensor tokens = torch::empty({config_.batch_size, length}, torch::dtype(torch::kInt64).pinned_memory(device_.is_cuda()));
-  source_->train_batch(steps_done_, config_.batch_size, 0, config_.batch_size, config_.sequence_length, tokens.data_ptr<std::int64_t>());
-  return tokens.view({config_.accumulation, -1, length});
+  return host_rows(*source_, config_, steps_done_, 0, config_.batch_size, device_.is_cuda())
+      .view({config_.accumulation, -1, config_.sequence_length + 1});
 }
 
 torch::Tensor Session::train_tokens(std::int64_t step) const {
-  torch::Tensor tokens = torch::empty({config_.batch_size, config_.sequence_length + 1}, torch::kInt64);
-  source_->train_batch(step, config_.batch_size, 0, config_.batch_size, config_.sequence_length, tokens.data_ptr<std::int64_t>());
-  return tokens.to(device_);
+  return host_rows(*source_, config_, step, 0, config_.batch_size).to(device_);
 }
 
 torch::Tensor Session::validation_tokens(std::int64_t rows) const {
