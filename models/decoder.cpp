@@ -36,7 +36,7 @@ bool Decoder::folds(std::int64_t tokens) const {
                                   [&](const std::string& map) { return placement_of(s, map) != ScalePlacement::input; });
   const bool something = s.branch_attn || s.branch_ffn || behind || s.multipliers.any();
   return options_.execution == Execution::folded ||
-         (options_.execution == Execution::automatic && something && tokens >= options_.width);  // docs/performance.md
+         (options_.execution == Execution::automatic && something && tokens >= options_.width);
 }
 
 Tensor Decoder::attend(const Attention& a, const Tensor& q, const Tensor& k, const Tensor& v) {

@@ -48,6 +48,8 @@ class Decoder : public Model {
   torch::Tensor loss(const torch::Tensor& tokens, std::int64_t step) override;
 
   bool needs_tokens() const override { return true; }
+  // Which expert a token goes to sets the size of a mixture's work.
+  bool work_is_fixed() const override { return options_.moe.experts == 0; }
   std::int64_t vocab_size() const override { return options_.vocab_size; }
   // With no default left open.
   const DecoderOptions& options() const { return options_; }

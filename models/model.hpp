@@ -49,6 +49,9 @@ class Model : public torch::nn::Module {
   // Token ids are in [0, vocab_size()); 0 for a model that needs no tokens.
   virtual std::int64_t vocab_size() const = 0;
 
+  // Whether a step's work is the same whatever the tokens: what a recorded graph needs.
+  virtual bool work_is_fixed() const { return true; }
+
   // Where each of several processes has a part of the batch: what a training loss counts over the batch (a mixture's load)
   // is passed to `sum`, which adds the other parts to it in place. Every process makes the same calls.
   void set_batch_sum(std::function<void(torch::Tensor&)> sum) { batch_sum_ = std::move(sum); }

@@ -87,6 +87,27 @@ def power(ledger):
             + table(["claim", "sd of a pair", "δ", "pairs it takes", "pairs made"], rows) + "\n\n")
 
 
+def mechanism(arms):
+    """The runs' own traces against the theory, of seed 1 of each arm at its own best lr."""
+    rows = []
+    for name, m in (arms or {}).items():
+        decrease = sorted(m.get("decrease", {}).items(), key=lambda entry: -entry[1])
+        correlation = [x for x in m["gamma_w_correlation"] if x is not None]
+        points = m.get("probe", {}).get("points", [])
+        tops = [p["sharpness"]["whole"]["largest"] for p in points]
+        rows.append([name, ", ".join(f"{group} {100 * share:.0f} %" for group, share in decrease),
+                     short(m.get("snr", {}).get("scale.input")), short(m.get("amplification")),
+                     short(correlation[-1]) if correlation else "n/a", short(m.get("w_gamma_end")), short(m.get("decay_ratio")),
+                     short(m["rotation_ratio"]), " → ".join(short(x) for x in tops) or ""])
+    if not rows:
+        return []
+    return ["Mechanism, from seed 1 of each arm at its own best lr: who does the work (share of the predicted decrease −g·Δ over the traced "
+            "steps), the signal-to-noise ratio s of the input scales' gradients and the amplification of a magnitude that T8 gives at it, the "
+            "correlation of γ² with ‖w‖² at the end (T2), ‖w‖/γ at the end and the λ_γ/λ_w that T4 gives it, the rotation over T9's, and the "
+            "top eigenvalue of the Hessian at the start, a quarter, half and the end.\n\n"
+            + table(["arm", "who does the work", "s", "T8 at s", "corr(γ², ‖w‖²)", "‖w‖/γ", "T4", "rotation / T9", "top eigenvalue"], rows)]
+
+
 def section(claim, ledger):
     out = [f"## {claim['id']}", f"*{claim['statement']}*", f"**{claim['headline']}**" + (f": {claim['reason']}" if claim["reason"] else ""),
            f"Rule: {claim['rule']} Source: {'; '.join(claim['sources'])}."
@@ -112,6 +133,7 @@ def section(claim, ledger):
     for c in claim["contrasts"]:
         for note in c["notes"] + ([c["extrapolation"]] if c.get("extrapolation") else []):
             out.append(f"{c['name']}: {note}.")
+    out += mechanism(claim["mechanism"])
     for kind in ("loss", "ladder", "mechanism", "curvature"):
         picture = HOME / f"{claim['id']}-{kind}.png"
         if picture.exists():

@@ -142,14 +142,35 @@ double tokens_of(const json& config) {
          config.at("sequence_length").get<double>();
 }
 
-void print_plan(const Plan& plan) {
+// A configuration file per arm, at the middle of its grid and the first seed: what `scalevec train` takes.
+void write_configs(const Plan& plan, const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (!fs::is_directory(folder)) throw UsageError("--out: cannot make the folder " + folder.string());
+  for (const Claim* c : plan.claims())
+    for (const Arm& arm : c->arms) {
+      const PlannedArm& planned = plan.arm(*c, arm.name);
+      const std::vector<double>& lrs = plan.choice(*c).lrs;
+      json config = planned.config;
+      config["name"] = planned.folder;
+      config["optimizer"]["lr"] = lrs[lrs.size() / 2];
+      write_file(folder / (planned.folder + ".json"), config.dump(2) + "\n");
+    }
+}
+
+void print_plan(const Plan& plan, const fs::path& configs) {
   std::set<std::string> seen;
   std::int64_t comparisons = 0;  // shared ones counted twice
   double tuned = 0.0, compared = 0.0;
   for (const Claim* c : plan.claims()) {
+    const TierChoice choice = plan.choice(*c);
+    std::printf("%s: lr on %zu points and %zu tuning seeds, compared on %lld seeds\n", c->id.c_str(), choice.lrs.size(),
+                choice.tuning_seeds.size(), static_cast<long long>(choice.seeds));
     for (const Arm& arm : c->arms) {
       const PlannedArm& planned = plan.arm(*c, arm.name);
-      if (seen.insert(planned.folder).second) std::cout << planned.folder << "  " << planned.config.dump() << "\n";
+      if (!seen.insert(planned.folder).second) continue;
+      std::printf("  %-28s %8.3g million tokens%s\n", planned.folder.c_str(), tokens_of(planned.config) / 1e6,
+                  arm.lr_from.empty() ? "" : (", at the lr of " + arm.lr_from).c_str());
     }
     for (const Contrast& contrast : c->contrasts)
       for (const auto* names : {&contrast.arms, &contrast.baselines})
@@ -168,7 +189,10 @@ void print_plan(const Plan& plan) {
       "%lld to compare (%.4g million)\n",
       plan.claims().size(), seen.size(), tuning.size(), tuned / 1e6, static_cast<long long>(comparisons),
       compared / 1e6);
-  std::cout << text;
+  std::fputs(text, stdout);
+  if (configs.empty()) return;
+  write_configs(plan, configs);
+  std::printf("configurations: %s\n", configs.c_str());
 }
 
 void claims(const ClaimsArguments& a, ToyRunner toy) {
@@ -182,7 +206,7 @@ void claims(const ClaimsArguments& a, ToyRunner toy) {
   }
   const Shard shard = read_shard(a.shard);
   const Plan plan(ledger, a.tier, a.ids, a.data);
-  if (a.plan) return print_plan(plan);
+  if (a.plan) return print_plan(plan, a.out);
   if (a.out.empty()) throw UsageError("claims: --out DIR is missing");
   check_data(tier->second, a.data);
   fix_ledger(plan, a);
@@ -230,7 +254,7 @@ void add_claims_command(CLI::App& app, ToyRunner toy) {
   command->add_option("--shard", a->shard, "I/N: make only the I-th of N parts of the runs");
   command->add_option("--ledger", a->ledger, "Folder of claim files in place of the built-in ones");
   command->add_flag("--list", a->list, "Print the claims, their rules and the tiers");
-  command->add_flag("--plan", a->plan, "Print what would be tuned; make no run");
+  command->add_flag("--plan", a->plan, "Print the arms and what they cost, and with --out write their configurations; make no run");
   command->add_option("--program", a->program)->group("");  // for tests: what makes a run
   command->footer(
       "Examples:\n  scalevec claims --tier quick --jobs 2 --out runs/claims\n"

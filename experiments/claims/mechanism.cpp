@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cmath>
 #include <map>
+#include <numeric>
 #include <set>
 #include <thread>
 
@@ -22,10 +23,11 @@ constexpr const char* kScaleTraces[] = {"imbalance", "w_gamma_ratio", "precond_m
 
 json finite(double x) { return std::isfinite(x) ? json(x) : json(); }
 
-json of_traces(const fs::path& run) {
+json of_traces(const fs::path& run, double width) {
   json out{{"steps", json::array()}};
   for (const char* field : kScaleTraces) out[field] = json::array();
   std::map<std::string, double> decrease;
+  std::map<std::string, std::vector<double>> snr;
   double total = 0.0;
   for (const json& line : read_json_lines(run / "traces.jsonl")) {
     out["steps"].push_back(line.value("step", 0));
@@ -38,13 +40,21 @@ json of_traces(const fs::path& run) {
         }
       out[field].push_back(finite(sum / n));
     }
-    for (const json& row : line.value("groups", json::array()))
+    for (const json& row : line.value("groups", json::array())) {
       if (const double x = number_at(row, "predicted_decrease"); std::isfinite(x)) {
         decrease[text_at(row, "name")] += x;
         total += x;
       }
+      if (const double x = number_at(row, "snr"); std::isfinite(x)) snr[text_at(row, "name")].push_back(x);
+    }
   }
   for (auto& [group, x] : decrease) out["decrease"][group] = finite(x / total);
+  for (auto& [group, values] : snr)
+    out["snr"][group] = std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+  if (const double s = number_at(out.value("snr", json::object()), "scale.input"); s >= 0.0)
+    out["amplification"] = or_adam_amplification(width, s);
+  out["w_gamma_end"] = finite(run_metric(run, "decay_balance") * decay_ratio(run));
+  out["decay_ratio"] = finite(decay_ratio(run));
   out["rotation_ratio"] = finite(run_metric(run, "rotation_ratio"));
   return out;
 }
@@ -69,13 +79,6 @@ json probed(const fs::path& run, const fs::path& file, const std::string& progra
   return {{"problem", end->text() + ": " + last_line(log)}};
 }
 
-void add_amplification(json& probe, double width) {
-  for (json& point : probe["points"]) {
-    const double snr = number_at(point.value("snr", json::object()), "scale.input");
-    point["amplification"] = snr >= 0.0 ? json(or_adam_amplification(width, snr)) : json();
-  }
-}
-
 }  // namespace
 
 json mechanism(const Plan& plan, const ClaimResult& result, const RunStore& store, const fs::path& probes,
@@ -89,12 +92,10 @@ json mechanism(const Plan& plan, const ClaimResult& result, const RunStore& stor
     const std::string run = run_name(planned, *t.best, 1);
     const auto outcome = store.outcome(run);
     if (!outcome || outcome->state != CellOutcome::State::done) continue;
-    out[arm.name] = of_traces(store.folder() / run);
-    if (std::find(claim.probes.begin(), claim.probes.end(), arm.name) == claim.probes.end()) continue;
-    json probe = probed(store.folder() / run, probes / (planned.folder + ".json"), program);
     const json* width = find_at(planned.config, "model.width");
-    if (probe.contains("points")) add_amplification(probe, width && width->is_number() ? width->get<double>() : 128.0);
-    out[arm.name]["probe"] = probe;
+    out[arm.name] = of_traces(store.folder() / run, width && width->is_number() ? width->get<double>() : 128.0);
+    if (std::find(claim.probes.begin(), claim.probes.end(), arm.name) == claim.probes.end()) continue;
+    out[arm.name]["probe"] = probed(store.folder() / run, probes / (planned.folder + ".json"), program);
   }
   return out.empty() ? json() : out;
 }

@@ -12,10 +12,14 @@
 namespace scalevec {
 
 // Per arm of the claim, of its first comparison seed at its own best lr: from the run's traces
-//   steps, imbalance, w_gamma_ratio, precond_min, gamma_w_correlation (means over the scales that maps read),
-//   rotation_ratio, decrease: share of the predicted loss decrease by group, summed over the traced steps;
-// and for the arms that the claim names under "probe", the measured curvature and signal-to-noise ratio at four points,
-// with T8's amplification at it. Null where the run is not there.
+//   steps, imbalance, w_gamma_ratio, precond_min, gamma_w_correlation (means over the scales that maps read);
+//   decrease: share of the predicted loss decrease by group, summed over the traced steps;
+//   snr: signal-to-noise ratio of the gradients by group, mean over the traced steps, and amplification: T8's at that of the
+//   input-norm scales, of vectors as long as the model is wide;
+//   w_gamma_end: ‖w‖/γ at the last step where the scales are decayed, geometric mean, and decay_ratio, T4's equilibrium of it;
+//   rotation_ratio: of T9;
+// and for the arms that the claim names under "probe", the measured curvature and signal-to-noise ratio at four points. Null
+// where the run is not there.
 nlohmann::json mechanism(const Plan& plan, const ClaimResult& result, const RunStore& store,
                          const std::filesystem::path& probes, const std::string& program);
 

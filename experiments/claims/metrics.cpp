@@ -26,13 +26,21 @@ struct Mean {
   double value() const { return n ? sum / static_cast<double>(n) : kNaN; }
 };
 
-// Of the last traced step, over the parameters that have it.
-double last_trace(const fs::path& run, const char* field) {
+double itself(double x) { return x; }
+
+// Of the last traced step, mean over the parameters that have it of a function of it.
+double last_trace(const fs::path& run, const char* field, double (*of)(double) = itself) {
   const std::vector<json> lines = read_json_lines(run / "traces.jsonl");
   Mean mean;
   if (!lines.empty())
-    for (const json& row : lines.back().value("params", json::array())) mean.add(number_at(row, field));
+    for (const json& row : lines.back().value("params", json::array())) mean.add(of(number_at(row, field)));
   return mean.value();
+}
+
+double decay_of(const json& policy, const char* group) {
+  for (const json& row : policy.value("groups", json::array()))
+    if (text_at(row, "group") == group) return number_at(row, "weight_decay");
+  return kNaN;
 }
 
 double rotation_ratio(const fs::path& run) {
@@ -62,15 +70,25 @@ double rotation_ratio(const fs::path& run) {
 
 const std::vector<std::string>& run_metric_names() {
   static const std::vector<std::string> names{"val_loss",    "seconds_per_step", "peak_memory", "gamma_w_correlation",
-                                              "precond_min", "rotation_ratio"};
+                                              "precond_min", "decay_balance", "rotation_ratio"};
   return names;
+}
+
+double decay_ratio(const fs::path& run) {
+  const json policy = read_json_if_whole(run / "policy.json").value_or(json::object());
+  const double on_scales = decay_of(policy, "scale.input");
+  return on_scales > 0.0 ? on_scales / decay_of(policy, "matrix") : kNaN;
 }
 
 double run_metric(const fs::path& run, const std::string& name) {
   if (name == "gamma_w_correlation" || name == "precond_min") return last_trace(run, name.c_str());
+  if (name == "decay_balance") return std::exp(last_trace(run, "w_gamma_ratio", std::log)) / decay_ratio(run);
   if (name == "rotation_ratio") return rotation_ratio(run);
   const json summary = read_json_if_whole(run / "summary.json").value_or(json::object());
-  if (name == "seconds_per_step") return number_at(summary, "training_seconds") / number_at(summary, "steps");
+  if (name == "seconds_per_step") {
+    const bool one_thread = text_at(summary, "device") == "cpu" && number_at(summary, "threads") == 1.0;
+    return number_at(summary, one_thread ? "cpu_seconds" : "training_seconds") / number_at(summary, "steps");
+  }
   if (name == "peak_memory") return number_at(summary, "peak_memory_bytes");
   return number_at(summary, name);
 }

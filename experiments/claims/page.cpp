@@ -166,7 +166,7 @@ std::string mechanism_panel(const LedgerResult& ledger, size_t i, const fs::path
       if (std::find(head.begin(), head.end(), group) == head.end()) head.push_back(group);
   }
   const size_t groups = head.size();
-  for (const char* word : {"rotation / T9", "corr(γ², ‖w‖²)", "snr of input scales", "T8 at it"}) head.push_back(word);
+  for (const char* word : {"rotation / T9", "corr(γ², ‖w‖²)", "‖w‖/γ at the end", "T4: λ_γ/λ_w", "snr of input scales", "T8 at it"}) head.push_back(word);
   for (const auto& [arm, values] : m.items()) {
     std::vector<std::string> row{escape(arm)};
     for (size_t g = 1; g < groups; ++g) {
@@ -178,17 +178,20 @@ std::string mechanism_panel(const LedgerResult& ledger, size_t i, const fs::path
     row.push_back(correlation.empty() || !correlation.back().is_number()
                       ? "n/a"
                       : short_number(correlation.back().get<double>()));
-    const json points = values.value("probe", json::object()).value("points", json::array());
-    row.push_back(points.empty() ? "" : short_number(number_at(points.back().at("snr"), "scale.input")));
-    row.push_back(points.empty() ? "" : short_number(number_at(points.back(), "amplification")));
+    const auto shown = [&](double x) { row.push_back(std::isfinite(x) ? short_number(x) : ""); };
+    shown(number_at(values, "w_gamma_end"));
+    shown(number_at(values, "decay_ratio"));
+    shown(number_at(values.value("snr", json::object()), "scale.input"));
+    shown(number_at(values, "amplification"));
     rows.push_back(std::move(row));
   }
   return out + html::table(head, rows, 1) +
          "<p class=\"sub\">Share of the loss decrease that a first-order prediction (−g·Δ, summed over the traced "
          "steps) gives each group of "
-         "parameters: who does the work. Seed 1 of each arm at its own best learning rate; curvature and "
-         "signal-to-noise ratio where the "
-         "ledger asks for them.</p>\n";
+         "parameters: who does the work. Signal-to-noise ratio of the gradients between traces, mean over the run, and the "
+         "amplification of a magnitude that T8 gives at it; ‖w‖/γ where the scales are decayed, and the equilibrium "
+         "that T4 gives. Seed 1 of each arm at its own best learning rate; curvature where the "
+         "ledger asks for it.</p>\n";
 }
 
 std::string section(const LedgerResult& ledger, size_t i, const fs::path& files, std::string& shown) {

@@ -205,10 +205,16 @@ bool RankWatch::grace(const Finding& finding) const {
   return !ending_;
 }
 
+// A beat at each turn would answer a beat with a beat for ever.
+bool RankWatch::beat_is_due() {
+  if (beats_ > 0 && since(last_beat_) < interval()) return false;
+  last_beat_ = Clock::now();
+  ++beats_;
+  return true;
+}
+
 void RankWatch::run_first() {
   std::vector<Peer> peers(1);  // the first is this rank itself
-  // A beat at each turn would answer a beat with a beat for ever.
-  auto beat = Clock::now() - std::chrono::hours(1);
   while (!ending_) {
     wait_for_input(peers, socket_);
     for (int fd; (fd = ::accept4(socket_, nullptr, nullptr, SOCK_CLOEXEC)) >= 0;) {
@@ -228,9 +234,7 @@ void RankWatch::run_first() {
       if (grace(finding)) stop(finding);
       break;
     }
-    if (since(beat) < interval()) continue;
-    beat = Clock::now();
-    ++beats_;
+    if (!beat_is_due()) continue;
     for (const Peer& p : peers) p.send(peers[0].last);
   }
   say_goodbye(peers);
@@ -242,13 +246,8 @@ void RankWatch::run_other() {
   Peer& peer = first[0];
   peer.fd = socket_;
   std::snprintf(peer.last.host, sizeof peer.last.host, "a machine not known yet");
-  auto beat = Clock::now() - std::chrono::hours(1);
   while (!ending_) {
-    if (since(beat) >= interval()) {
-      beat = Clock::now();
-      ++beats_;
-      peer.send(message(kBeat));
-    }
+    if (beat_is_due()) peer.send(message(kBeat));
     wait_for_input(first, -1);
     peer.read();
     if (peer.bye) break;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <thread>
@@ -75,6 +76,7 @@ class RankWatch {
   bool grace(const Finding& finding) const;
   [[noreturn]] void stop(const Finding& finding);
   double interval() const;  // seconds between beats
+  bool beat_is_due();       // and is counted as sent
   void wait_for_input(const std::vector<Peer>& peers, int listener) const;
   void say_goodbye(std::vector<Peer>& peers) const;
 
@@ -83,6 +85,7 @@ class RankWatch {
   int port_ = 0;
   int socket_ = -1;  // rank 0: the listener
   std::atomic<std::int64_t> collectives_{0}, step_{0}, beats_{0};
+  std::chrono::steady_clock::time_point last_beat_;  // the thread's
   std::atomic<int> busy_{0};
   std::atomic<bool> ending_{false}, finished_{false};
   std::thread thread_;

@@ -79,10 +79,12 @@ FigureResult draw(const FigureValues& v) {
   result.plot.panels = {norm, angle};
   char text[1000];
   std::snprintf(text, sizeof text,
-                "M2: a matrix that a norm follows, trained by the library's Muon under decay and gradient noise alone (T9's toy; dots: traces of "
-                "the LibTorch run, time averages). Lines: ‖W‖² = ηn²V/(2λ) and angle √(2ηλρ/(nV)), derived: V is the long-run variance of the orthogonalised "
+                "M2: a matrix that a norm follows, trained by the library's Muon under decay and gradient noise alone (T9's toy; dots: "
+                "traces of the LibTorch run, time averages). Lines: ‖W‖² = ηn²V/(2λ) and angle √(2ηλρ/(nV)), derived: V is the long-run variance of the orthogonalised "
                 "momentum's entries, about %.0f/n at momentum %g, and ρ the mean squared singular value that five quintic steps leave of noise, %.2f "
-                "and %.2f at these sizes. As under AdamW, the angle depends on ηλ alone, and hardly on the size of the matrix. Small matrices settle shorter (a tenth at n = 8). Squared length off by at most %.3f, angle by %.3f (allowed 0.1); the agreement is the larger share. η = %g.",
+                "and %.2f at these sizes. As under AdamW, the angle depends on ηλ alone, and hardly on the size of the matrix. Small "
+                "matrices settle shorter (a tenth at n = 8). Squared length off by at most %.3f, angle by %.3f (allowed 0.1); the "
+                "agreement is the larger share. η = %g.",
                 muon_noise(1e6, momentum).long_run * 1e6, momentum, mean_square[0], mean_square[1], worst_length, worst_angle, lr);
   result.caption = text;
   return result;

@@ -194,8 +194,8 @@ FigureResult draw(const FigureValues& v) {
                 "own edge of stability 2/√(1 + 4R²) (derived), failing beyond; cells on the wrong side, those within 0.6 to 1.5 of it left "
                 "out: %.3f of %lld (allowed 0.05). Adam at equal learning rate: while sign descent is slower than Adam's memory (below "
                 "the dashed line) the speed-up is sign descent's (derived), off by at most %.3f in the logarithm (allowed 0.1); near and above the "
-                "line the ratio goes to 1 and the sign scatters, for which no boundary is known (cells: means over %lld runs; the measured line is smoothed over a ninth of the axes). At each one's best rate one mode alone needs no "
-                "scale vector under either. The agreement is the larger share of its allowance.",
+                "line the ratio goes to 1 and the sign scatters, for which no boundary is known (cells: means over %lld runs; the measured line is smoothed over a "
+                "ninth of the axes). At each one's best rate one mode alone needs no scale vector under either. The agreement is the larger share of its allowance.",
                 relative, adam_relative, beta2, static_cast<double>(wrong) / static_cast<double>(counted), static_cast<long long>(counted), off,
                 static_cast<long long>(samples));
   result.caption = text;

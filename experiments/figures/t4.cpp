@@ -134,9 +134,10 @@ FigureResult draw(const FigureValues& v) {
   char text[1100];
   std::snprintf(text, sizeof text,
                 "T4: AdamW with decay λ_w on the column w and λ_γ on its scale γ, loss ½‖γw − θ*‖² with gradient noise σ. Line: closed "
-                "form at low signal-to-noise with the pull of the noise on γ, which tends to ‖w‖/γ = λ_γ/λ_w for small lr; dots: simulation at constant lr and under a cosine; dashed: no decay on γ. Decay on γ flattens the "
-                "minimum under both schedules and lowers the loss at constant lr; once a cosine has removed the noise, what is left is the "
-                "bias of the decay. c = %zu, R = %g, σ = %g, lr = %g, λ_w = %g, %lld steps, %zu replicas. AdamW off by at most %.3f (allowed "
+                "form at low signal-to-noise with the pull of the noise on γ, which tends to ‖w‖/γ = λ_γ/λ_w for small lr; dots: "
+                "simulation at constant lr and under a cosine; dashed: no decay on γ. Decay on γ flattens the minimum under both "
+                "schedules and lowers the loss at constant lr; once a cosine has removed the noise, what is left is the bias of the "
+                "decay. c = %zu, R = %g, σ = %g, lr = %g, λ_w = %g, %lld steps, %zu replicas. AdamW off by at most %.3f (allowed "
                 "0.15), the flow's group-lasso equilibrium by %.1e (allowed 1e-6); the agreement is the larger share of its allowance.",
                 s.c, s.target, s.sigma, s.lr, s.decay_w, static_cast<long long>(s.steps), s.replicas, worst_adamw, worst_flow);
   result.caption = text;

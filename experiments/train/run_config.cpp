@@ -84,13 +84,16 @@ void read_schedule(JsonReader in, RunConfig& config) {
                                  {"decay_shape", to_string(s.decay_shape)}};
 }
 
-// {"every", "traces_every", "formats"}, or the formats alone.
+// {"every", "traces_every", "snr", "formats"}, or the formats alone.
 void read_log(JsonReader& in, const json& root, RunConfig& config) {
   const bool list = root.is_object() && root.contains("log") && root["log"].is_array();
   const json wrapped = list ? json{{"formats", in.value("log")}} : json::object();
   JsonReader log = list ? JsonReader(wrapped, "log") : in.object("log");
   config.log_every = log.integer("every", 10, Range::at_least(1));
   config.traces_every = log.integer("traces_every", 10, Range::at_least(0));
+  config.snr = log.boolean("snr", false);
+  if (config.snr && config.traces_every < 4)
+    log.fail("snr", "false unless traces_every is 4 or more: a ratio takes the gradients of 4 steps");
   const std::vector<std::string> formats = log.strings("formats", {"jsonl"});
   const auto given = [&](const char* word) { return std::count(formats.begin(), formats.end(), word); };
   config.tensorboard = given("tensorboard") > 0;
@@ -152,6 +155,7 @@ RunConfig read_run_config(const json& root) {
   c.resolved["validation"] = {{"every", c.validation_every}, {"batches", c.validation_batches}};
   c.resolved["log"] = {{"every", c.log_every}, {"traces_every", c.traces_every}};
   // Only where it is asked for, so that runs from before there was a choice go on.
+  if (c.snr) c.resolved["log"]["snr"] = true;
   if (c.tensorboard) c.resolved["log"]["formats"] = {"jsonl", "tensorboard"};
   c.resolved["checkpoint"] = {{"every", c.checkpoint_every}, {"keep", c.checkpoint_keep}};
   if (root.contains("name")) c.resolved["name"] = root["name"];

@@ -40,6 +40,7 @@ struct RunConfig {
 
   std::int64_t log_every = 10;
   std::int64_t traces_every = 10;  // 0: no traces
+  bool snr = false;                // each trace with the gradients' signal-to-noise ratio since the one before
   bool tensorboard = false;        // event files beside the JSONL logs
 
   std::int64_t checkpoint_every = 0;  // 0: at the end only

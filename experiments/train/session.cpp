@@ -77,6 +77,9 @@ Session::Session(const RunConfig& config, std::shared_ptr<ProcessGroup> group)
       policy_(read_policy(config)),
       optimizer_(make_optimizer(params_, policy_)),
       source_(open_source(config)) {
+  if (config.snr && group)
+    throw UsageError("log.snr: got true with several processes, none of which holds every gradient; allowed there: false");
+  if (config.snr) window_ = std::make_unique<GradientWindow>(params_);
   if (group) {
     parallel_ = std::make_shared<DataParallel>(group, params_, policy_, *optimizer_);
     model_->set_batch_sum([group](torch::Tensor& counts) {
@@ -96,8 +99,7 @@ Session::Session(const RunConfig& config, std::shared_ptr<ProcessGroup> group)
 
 void Session::use_device(std::unique_ptr<StepGraph> graph, std::shared_ptr<cuda::DeviceStep> device) {
   on_device_ = true;
-  // Which expert a token goes to sets the size of its work, which the host has to know.
-  if (config_.decoder->moe.experts == 0) graph_ = std::move(graph);
+  if (model_->work_is_fixed()) graph_ = std::move(graph);
   if (device) optimizer_->set_device_step(std::move(device));
 }
 
@@ -204,11 +206,15 @@ StepResult Session::step(bool trace, int stop_signal, bool wait) {
     result.grad_norm = optimizer_->grad_norm();
     result.clip_factor = optimizer_->clip_factor();
   }
-  if (trace) {
+  if (window_ || trace) {
     const auto timed = phases_.scope(Phase::traces);
-    result.params = optimizer_->traces();
-    result.groups = optimizer_->group_traces();
-    if (reports) model_traces_->merge_into(result.params);
+    if (window_) window_->add();
+    if (trace) {
+      result.params = optimizer_->traces();
+      result.groups = optimizer_->group_traces();
+      if (window_) window_->report(result.params, result.groups);
+      if (reports) model_traces_->merge_into(result.params);
+    }
   }
   ++steps_done_;
   if (parallel_) parallel_->group().watch().set_step(steps_done_);
@@ -241,7 +247,11 @@ NamedTensors Session::weights() const {
 }
 
 NamedTensors Session::optimizer_state() const {
-  return parallel_ ? parallel_->gather_state(*optimizer_) : optimizer_->named_state();
+  if (parallel_) return parallel_->gather_state(*optimizer_);
+  NamedTensors state = optimizer_->named_state();
+  if (window_)
+    for (auto& entry : window_->state()) state.push_back(std::move(entry));
+  return state;
 }
 
 void Session::share_restored() {
@@ -260,7 +270,11 @@ void Session::restore(std::int64_t steps_done, const NamedTensors& weights, cons
       throw std::invalid_argument("checkpoint: " + name + " is missing or of another shape or dtype");
   }
   if (saved.size() != own.size()) throw std::invalid_argument("checkpoint: holds tensors that the model has not");
-  optimizer_->load_named_state(optimizer_state);
+  NamedTensors of_optimizer;
+  for (const auto& entry : optimizer_state)
+    if (!GradientWindow::owns(entry.first)) of_optimizer.push_back(entry);
+  optimizer_->load_named_state(of_optimizer);
+  if (window_) window_->restore(optimizer_state);
   const torch::NoGradGuard no_grad;
   for (const auto& [name, tensor] : own) tensor.detach().copy_(saved.at(name));
   steps_done_ = steps_done;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "scalevec/experiments/data/batch_source.hpp"
+#include "scalevec/experiments/train/gradient_window.hpp"
 #include "scalevec/experiments/train/phases.hpp"
 #include "scalevec/experiments/train/run_config.hpp"
 #include "scalevec/experiments/train/train_step.hpp"
@@ -116,6 +117,7 @@ class Session {
   NamedTensors restored_state_;             // of rank 0, until it is shared
   std::int64_t steps_done_ = 0;
   std::unique_ptr<ModelTraces> model_traces_;  // null until a step is traced
+  std::unique_ptr<GradientWindow> window_;     // null: signal-to-noise ratios are not asked for
   Phases phases_;
   std::unique_ptr<TrainStep> train_step_;
   std::unique_ptr<StepGraph> graph_;  // null: steps are not recorded

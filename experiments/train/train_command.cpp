@@ -8,6 +8,7 @@
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/experiments/train/launch.hpp"
 #include "scalevec/experiments/train/plan_table.hpp"
+#include "scalevec/experiments/train/policy_record.hpp"
 #include "scalevec/experiments/train/session.hpp"
 #include "scalevec/experiments/train/trainer.hpp"
 

@@ -36,8 +36,9 @@ class TrainStep {
   torch::Tensor backward(std::int64_t step, const std::function<torch::Tensor(std::int64_t part)>& tokens,
                          const std::function<void()>& before_last = nullptr);
 
-  // The whole step, of a model whose loss does not depend on the step, from memory that stays: `tokens` [parts, rows, length] on the host is copied to the device, and all
-  // further work is the same at the same addresses every time, gradients included. With a graph the step is recorded when
+  // The whole step, of a model whose loss does not depend on the step, from memory that stays: `tokens` [parts, rows,
+  // length] on the host is copied to the device, and all further work is the same at the same addresses every time,
+  // gradients included. With a graph the step is recorded when
   // it has been made kWarmUp times without traces and is replayed from then on, with the lr of the moment; a step with
   // traces is enqueued anew. Nothing waits for the device, unless the optimizer has parameters that it steps on the host
   // (then nothing is recorded) or the step is traced.

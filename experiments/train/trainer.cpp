@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,9 +21,11 @@
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/experiments/train/checkpoint.hpp"
 #include "scalevec/experiments/train/json_lines.hpp"
+#include "scalevec/experiments/train/policy_record.hpp"
 #include "scalevec/experiments/train/profiler.hpp"
 #include "scalevec/experiments/train/progress.hpp"
 #include "scalevec/experiments/train/run_events.hpp"
+#include "scalevec/experiments/train/run_folder.hpp"
 #include "scalevec/experiments/train/session.hpp"
 #include "scalevec/experiments/train/trace_line.hpp"
 #include "scalevec/optim/core/instruction_set.hpp"
@@ -41,66 +44,6 @@ void note_signal(int number) {
   g_signal = number;
 }
 
-std::string precision_words(const RunConfig& config) {
-  if (config.autocast == "none") return config.dtype + " throughout";
-  return "linear maps in " + config.autocast + " (autocast), attention from and to it; parameters, norms, loss and optimizer in " + config.dtype;
-}
-
-json policy_json(const RunConfig& config, const Model& model, const RolePolicy& policy) {
-  const std::vector<PolicyRow> rows = policy.resolve(model_params(model));
-  json out = {{"max_norm", policy.max_norm}, {"precision", precision_words(config)}, {"words", describe(policy, rows)}, {"rows", json::array()}, {"groups", json::array()}};
-  for (const PolicyRow& row : rows) {
-    const MethodOptions& o = *row.options;
-    json entry = {{"name", row.name},
-                  {"shape", row.shape},
-                  {"count", row.count},
-                  {"role", describe(row.role)},
-                  {"group", trace_group(row.role)},
-                  {"rule", row.rule},
-                  {"method", o.method()},
-                  {"lr", o.lr()},
-                  {"lr_mult", row.lr_mult},
-                  {"weight_decay", o.weight_decay()},
-                  {"decay_coupling", to_string(o.decay_coupling())},
-                  {"decay_target", o.decay_target()},
-                  {"clip", o.clip()}};
-    out["rows"].push_back(std::move(entry));
-  }
-  for (const json& row : out["rows"]) {
-    json* group = nullptr;
-    for (json& g : out["groups"])
-      if (g["group"] == row["group"] && g["rule"] == row["rule"]) group = &g;
-    if (!group) {
-      out["groups"].push_back({{"group", row["group"]}, {"rule", row["rule"]}, {"tensors", 0}, {"count", 0},
-                               {"method", row["method"]}, {"lr", row["lr"]}, {"weight_decay", row["weight_decay"]},
-                               {"decay_coupling", row["decay_coupling"]}, {"decay_target", row["decay_target"]},
-                               {"clip", row["clip"]}});
-      group = &out["groups"].back();
-    }
-    (*group)["tensors"] = (*group)["tensors"].get<std::int64_t>() + 1;
-    (*group)["count"] = (*group)["count"].get<std::int64_t>() + row["count"].get<std::int64_t>();
-  }
-  out["scales"] = json::array();
-  for (const ScaleLink& link : model.scale_links())
-    out["scales"].push_back({{"name", link.scale}, {"form", to_string(link.gamma.form())}, {"why", class_reason(link)}});
-  out["warnings"] = config.decoder ? config.decoder->warnings() : std::vector<std::string>{};
-  return out;
-}
-
-// The first key path where two configurations differ, empty if none.
-std::string difference(const json& a, const json& b, const std::string& path = "") {
-  if (a == b) return {};
-  if (!a.is_object() || !b.is_object()) return path + " (" + a.dump() + " there, " + b.dump() + " here)";
-  for (const auto& [key, value] : a.items()) {
-    const std::string at = path.empty() ? key : path + "." + key;
-    const std::string found = difference(value, b.contains(key) ? b[key] : json(), at);
-    if (!found.empty()) return found;
-  }
-  for (const auto& [key, value] : b.items())
-    if (!a.contains(key)) return (path.empty() ? key : path + "." + key) + " (only here)";
-  return {};
-}
-
 // While it lives, the other ranks wait for this one without taking it for hung.
 std::unique_ptr<RankWatch::Busy> busy_with(ProcessGroup* group) {
   return group ? std::make_unique<RankWatch::Busy>(group->watch()) : nullptr;
@@ -113,9 +56,16 @@ std::int64_t peak_memory_bytes() {
   return std::int64_t{usage.ru_maxrss} * 1024;
 }
 
+double process_cpu_seconds() {
+  struct timespec now {};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
 // What the trainer counts besides the session's own state.
 struct Counters {
   double training_seconds = 0.0;
+  double cpu_seconds = 0.0;  // of training, every thread's
   double seconds = 0.0;
   double best_val_loss = std::numeric_limits<double>::infinity();
   double train_loss = kNoTrace;
@@ -123,12 +73,13 @@ struct Counters {
   double val_loss = kNoTrace;
 
   json to_json() const {
-    return {{"training_seconds", training_seconds}, {"seconds", seconds}, {"train_loss", train_loss},
+    return {{"training_seconds", training_seconds}, {"cpu_seconds", cpu_seconds}, {"seconds", seconds}, {"train_loss", train_loss},
             {"best_val_loss", std::isfinite(best_val_loss) ? json(best_val_loss) : json()},
             {"val_step", val_step}, {"val_loss", val_loss}};
   }
   void from_json(const json& j) {
     training_seconds = j.at("training_seconds");
+    cpu_seconds = j.value("cpu_seconds", 0.0);
     seconds = j.at("seconds");
     if (j.at("train_loss").is_number()) train_loss = j.at("train_loss");
     if (j.at("best_val_loss").is_number()) best_val_loss = j.at("best_val_loss");
@@ -228,11 +179,12 @@ class Trainer {
     const bool trace = due(config_.traces_every), log = due(config_.log_every);
     const auto every = [&](std::int64_t n) { return n > 0 && number % n == 0; };
     const bool wait = log || last || every(config_.validation_every) || every(config_.checkpoint_every) || stop_signal() != 0;
-    const double before = elapsed();
+    const double before = elapsed(), cpu_before = process_cpu_seconds();
     const StepResult result = session_.step(trace, stop_signal(), wait);
     asked_to_stop_ = result.stop_signal;
     const double step_seconds = elapsed() - before;
     counters_.training_seconds += step_seconds;
+    counters_.cpu_seconds += process_cpu_seconds() - cpu_before;
     ++pending_steps_;
     pending_seconds_ += step_seconds;
     if (!result.known) return;
@@ -335,6 +287,7 @@ class Trainer {
                 {"train_loss", counters_.train_loss},
                 {"seconds", seconds_before_ + elapsed()},
                 {"training_seconds", counters_.training_seconds},
+                {"cpu_seconds", counters_.cpu_seconds},
                 {"parameters", parameters},
                 {"scale_parameters", scales},
                 {"seed", config_.seed},
@@ -379,19 +332,6 @@ class Trainer {
   std::unique_ptr<StepProfiler> profiler_;
 };
 
-void claim_folder(const RunConfig& config, const fs::path& out, bool resume) {
-  std::error_code ec;
-  if (fs::exists(out / "config.json", ec)) {
-    const std::string where = difference(read_json_file((out / "config.json").string()), json::parse(config.resolved.dump()));
-    if (!where.empty())
-      throw UsageError(out.string() + ": holds a run of another configuration; it differs at " + where +
-                       "; allowed: the same configuration, or another --out");
-    if (!resume) throw UsageError(out.string() + ": holds a run already; allowed: --resume, or another --out");
-    return;
-  }
-  if (fs::exists(out, ec) && !fs::is_directory(out, ec)) throw UsageError(out.string() + ": is not a folder");
-}
-
 }  // namespace
 
 void install_signal_handlers() {
@@ -404,11 +344,6 @@ void install_signal_handlers() {
 }
 
 int stop_signal() { return g_signal; }
-
-json policy_json(const RunConfig& config) {
-  const auto model = make_model(config, torch::kCPU);
-  return policy_json(config, *model, read_policy(config));
-}
 
 int train(const RunConfig& config, const fs::path& out, bool resume, std::int64_t profiled_steps,
           std::shared_ptr<ProcessGroup> group) {

@@ -18,9 +18,6 @@ class ProcessGroup;
 int train(const RunConfig& config, const std::filesystem::path& out, bool resume, std::int64_t profiled_steps = 0,
           std::shared_ptr<ProcessGroup> group = nullptr);
 
-// policy.json of a run: rows, groups and words.
-nlohmann::json policy_json(const RunConfig& config);
-
 // From now on SIGINT and SIGTERM ask for a stop at the next step.
 void install_signal_handlers();
 int stop_signal();  // 0 if none came

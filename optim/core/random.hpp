@@ -48,21 +48,28 @@ SCALEVEC_HD constexpr double random_uniform(std::uint64_t seed, std::uint64_t st
   return uniform_from_bits(random_bits(seed, stream, index));
 }
 
-// Standard normal by Box-Muller from the two halves of one block.
-SCALEVEC_HD double random_normal(std::uint64_t seed, std::uint64_t stream, std::uint64_t index) {
+// Box-Muller's radius and angle from the two halves of one block.
+struct Polar {
+  double radius, angle;
+};
+SCALEVEC_HD Polar random_polar(std::uint64_t seed, std::uint64_t stream, std::uint64_t index) {
   const PhiloxBlock b = random_block(seed, stream, index);
   const double u = uniform_from_bits((std::uint64_t{b.word[1]} << 32) | b.word[0]);
   const double v = uniform_from_bits((std::uint64_t{b.word[3]} << 32) | b.word[2]);
-  return std::sqrt(-2.0 * std::log(u)) * std::cos(6.283185307179586476925 * v);
+  return {std::sqrt(-2.0 * std::log(u)), 6.283185307179586476925 * v};
+}
+
+// Standard normal.
+SCALEVEC_HD double random_normal(std::uint64_t seed, std::uint64_t stream, std::uint64_t index) {
+  const Polar p = random_polar(seed, stream, index);
+  return p.radius * std::cos(p.angle);
 }
 
 // Number `index` of the sequence that takes both of Box-Muller's results from every block, cosine before sine: half the
 // cost of random_normal() for whoever draws in order.
 SCALEVEC_HD double random_normal_of_pair(std::uint64_t seed, std::uint64_t stream, std::uint64_t index) {
-  const PhiloxBlock b = random_block(seed, stream, index / 2);
-  const double u = uniform_from_bits((std::uint64_t{b.word[1]} << 32) | b.word[0]);
-  const double angle = 6.283185307179586476925 * uniform_from_bits((std::uint64_t{b.word[3]} << 32) | b.word[2]);
-  return std::sqrt(-2.0 * std::log(u)) * (index % 2 == 0 ? std::cos(angle) : std::sin(angle));
+  const Polar p = random_polar(seed, stream, index / 2);
+  return p.radius * (index % 2 == 0 ? std::cos(p.angle) : std::sin(p.angle));
 }
 
 // The stream a name stands for: FNV-1a, 64 bits.

@@ -49,6 +49,7 @@ void fill_trace_row(const TraceInput& input, TraceRow& row) {
                         ? input.lr * input.sums.inv_denom / static_cast<double>(input.sums.count)
                         : kNoTrace;
   row.directional_lr = row.precond_min = row.precond_max = row.imbalance = kNoTrace;
+  row.w_gamma_ratio = row.gamma_w_correlation = row.snr = kNoTrace;
   row.gamma_quantiles.clear();
 }
 
@@ -121,7 +122,8 @@ std::span<const TraceField> trace_fields() {
                                           {"precond_max", &TraceRow::precond_max},
                                           {"imbalance", &TraceRow::imbalance},
                                           {"w_gamma_ratio", &TraceRow::w_gamma_ratio},
-                                          {"gamma_w_correlation", &TraceRow::gamma_w_correlation}};
+                                          {"gamma_w_correlation", &TraceRow::gamma_w_correlation},
+                                          {"snr", &TraceRow::snr}};
   return fields;
 }
 

@@ -46,6 +46,7 @@ struct TraceRow {
   double imbalance = kNoTrace;          // mean_j (γ_j² − ‖w_j‖²)
   double w_gamma_ratio = kNoTrace;      // √(Σ_j ‖w_j‖² / Σ_j γ_j²)
   double gamma_w_correlation = kNoTrace;  // over j, of γ_j² with ‖w_j‖²; NaN where either has no spread
+  double snr = kNoTrace;                // |mean|/std of an element of g over the steps since the last trace
   std::vector<double> gamma_quantiles;  // of the effective γ at kGammaQuantiles; scales only
 };
 

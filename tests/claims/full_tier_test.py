@@ -31,11 +31,11 @@ def reduced(config):
 
 def main():
     program = sys.argv[1]
-    plan = subprocess.run([program, "claims", "--tier", "full", "--plan"], capture_output=True, text=True, check=True)
-    arms = [line.split("  ", 1) for line in plan.stdout.splitlines() if "  {" in line]
-    assert len(arms) >= 20, plan.stdout
     failed = 0
-    configs = {name: json.loads(text) for name, text in arms}
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([program, "claims", "--tier", "full", "--plan", "--out", folder], capture_output=True, text=True, check=True)
+        configs = {file.stem: json.loads(file.read_text()) for file in pathlib.Path(folder).glob("*.json")}
+    assert len(configs) >= 20, list(configs)
 
     def run(name, arguments, config, folder):
         file = pathlib.Path(folder) / f"{name}.json"

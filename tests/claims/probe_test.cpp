@@ -91,27 +91,6 @@ TEST_CASE("a decoder's curvature along a direction agrees with second difference
   }
 }
 
-// The estimate's square has standard deviation √(2/count)/n about the truth for a small ratio: at 20,000 coordinates, n
-// = 32 and s = 0.1 about 3e-4 of 0.01, so that 10 % of s is three deviations on either side and more.
-TEST_CASE("the signal-to-noise ratio is free of the floor that noise gives it") {
-  for (const double s : {0.0, 0.1, 0.5}) {
-    const std::int64_t n = 32;
-    std::vector<double> mean, variance;
-    for (std::uint64_t i = 0; i < 20000; ++i) {
-      double first = 0.0, second = 0.0;
-      for (std::uint64_t k = 0; k < 32; ++k) {
-        const double g = s + random_normal(6, i, k);
-        first += g;
-        second += g * g;
-      }
-      mean.push_back(first / 32.0);
-      variance.push_back((second - first * first / 32.0) / 31.0);
-    }
-    CHECK(debiased_snr(mean, variance, n) == Approx(s).epsilon(0.1).margin(0.04));
-    CHECK(std::isnan(debiased_snr(mean, variance, 3)));
-  }
-}
-
 TEST_CASE("a probe measures a run where it is asked to, alike each time") {
   const RunConfig config = read_run_config(tiny_config());
   ProbeOptions options;

@@ -25,7 +25,7 @@ GRID = {
     "grid": {"optimizer.lr": [1e-2, 3e-3], "seed": [1, 2]},
 }
 
-MEASURED = {"seconds", "training_seconds", "tokens_per_second", "peak_memory_bytes"}
+MEASURED = {"seconds", "training_seconds", "cpu_seconds", "tokens_per_second", "peak_memory_bytes"}
 
 
 def without_times(value):

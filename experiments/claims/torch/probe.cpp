@@ -14,6 +14,7 @@
 #include "scalevec/experiments/compare/overrides.hpp"
 #include "scalevec/experiments/data/file_io.hpp"
 #include "scalevec/experiments/errors.hpp"
+#include "scalevec/experiments/train/gradient_window.hpp"
 #include "scalevec/experiments/train/session.hpp"
 #include "scalevec/theory/lanczos.hpp"
 
@@ -72,19 +73,6 @@ void LossSurface::hessian_product(std::span<const double> v, std::span<double> o
   for (std::size_t i = 0; i < params_.size(); ++i) params_[i].copy_(before[i]);
 }
 
-double debiased_snr(const std::vector<double>& mean, const std::vector<double>& variance, std::int64_t n) {
-  if (n < 4) return kNoTrace;
-  double sum = 0.0, used = 0.0;
-  for (std::size_t i = 0; i < mean.size(); ++i)
-    if (variance[i] > 0.0) {
-      sum += mean[i] * mean[i] / variance[i];
-      used += 1.0;
-    }
-  if (used == 0.0) return kNoTrace;
-  const double count = static_cast<double>(n);
-  return std::sqrt(std::max(0.0, (count - 3.0) / (count - 1.0) * sum / used - 1.0 / count));
-}
-
 namespace {
 
 // A float64 model with the weights of a session.
@@ -126,11 +114,7 @@ json sharpness(Model& model, const torch::Tensor& tokens, const ProbeOptions& op
 }
 
 json signal_to_noise(Model& model, const Session& session, const ProbeOptions& options) {
-  struct Sums {
-    std::vector<double> first, second;
-  };
-  LossSurface surface(model, {}, {});
-  std::vector<double> first(surface.size(), 0.0), second(surface.size(), 0.0);
+  std::vector<double> first(LossSurface(model, {}, {}).size(), 0.0), second(first.size(), 0.0);
   for (std::int64_t i = 0; i < options.gradients; ++i) {
     const std::vector<double> g = LossSurface(model, session.train_tokens(session.steps_done() + i).cpu()).gradient();
     for (std::size_t k = 0; k < g.size(); ++k) {
@@ -139,17 +123,18 @@ json signal_to_noise(Model& model, const Session& session, const ProbeOptions& o
     }
   }
   const double n = static_cast<double>(options.gradients);
-  std::map<std::string, std::pair<std::vector<double>, std::vector<double>>> groups;
-  std::size_t at = 0;
+  const auto size = static_cast<std::int64_t>(first.size());
+  const torch::Tensor mean = torch::from_blob(first.data(), {size}, torch::kFloat64) / n;
+  const torch::Tensor variance = (torch::from_blob(second.data(), {size}, torch::kFloat64) - n * mean * mean) / (n - 1.0);
+  std::map<std::string, SignalSums> groups;
+  std::int64_t at = 0;
   for (const auto& p : model.named_parameters()) {
-    auto& [means, variances] = groups[trace_group(model.role(p.key()))];
-    for (std::int64_t k = 0; k < p.value().numel(); ++k, ++at) {
-      means.push_back(first[at] / n);
-      variances.push_back((second[at] - first[at] * first[at] / n) / (n - 1.0));
-    }
+    const std::int64_t count = p.value().numel();
+    groups[trace_group(model.role(p.key()))] += signal_sums(mean.narrow(0, at, count), variance.narrow(0, at, count));
+    at += count;
   }
   json out = json::object();
-  for (const auto& [name, group] : groups) out[name] = debiased_snr(group.first, group.second, options.gradients);
+  for (const auto& [name, sums] : groups) out[name] = debiased_snr(sums, options.gradients);
   return out;
 }
 

@@ -35,11 +35,6 @@ class LossSurface {
   std::size_t size_ = 0;
 };
 
-// Signal-to-noise ratio per coordinate from n gradients at fixed weights: the root of the mean over coordinates of
-// mean²/variance, less what noise alone gives: (n−3)/(n−1)·mean(m²/v) − 1/n, at least 0 (normal noise; n ≥ 4, NaN
-// below).
-double debiased_snr(const std::vector<double>& mean, const std::vector<double>& variance, std::int64_t n);
-
 struct ProbeOptions {
   std::vector<std::int64_t> steps;  // after how many steps to measure, rising
   std::int64_t gradients = 32;      // of as many batches

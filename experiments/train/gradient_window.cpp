@@ -1,0 +1,99 @@
+#include "scalevec/experiments/train/gradient_window.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "scalevec/optim/core/param_role.hpp"
+
+namespace scalevec {
+namespace {
+
+constexpr const char* kPrefix = "gradient_window.";
+
+}  // namespace
+
+SignalSums& SignalSums::operator+=(const SignalSums& other) {
+  ratios += other.ratios;
+  elements += other.elements;
+  return *this;
+}
+
+SignalSums signal_sums(const torch::Tensor& mean, const torch::Tensor& variance) {
+  const torch::Tensor varies = variance > 0;
+  const torch::Tensor ratios = torch::where(varies, mean * mean / variance, torch::zeros_like(mean));
+  return {ratios.sum(torch::kFloat64).item<double>(), varies.sum().to(torch::kFloat64).item<double>()};
+}
+
+double debiased_snr(const SignalSums& sums, std::int64_t n) {
+  if (n < 4 || sums.elements == 0.0) return kNoTrace;
+  const double count = static_cast<double>(n);
+  return std::sqrt(std::max(0.0, (count - 3.0) / (count - 1.0) * sums.ratios / sums.elements - 1.0 / count));
+}
+
+GradientWindow::GradientWindow(const std::vector<NamedParam>& params) {
+  for (const NamedParam& p : params) {
+    const torch::Tensor value = p.tensor.detach();
+    entries_.push_back({p, torch::zeros_like(value), torch::zeros_like(value)});
+  }
+}
+
+// Welford's update: no difference of large sums.
+void GradientWindow::add() {
+  const torch::NoGradGuard no_grad;
+  ++n_;
+  for (Entry& e : entries_) {
+    const torch::Tensor& g = e.param.tensor.grad();
+    const torch::Tensor off = g.defined() ? g - e.mean : -e.mean;
+    e.mean.add_(off, 1.0 / static_cast<double>(n_));
+    e.squares.addcmul_(off, off, 1.0 - 1.0 / static_cast<double>(n_));
+  }
+}
+
+void GradientWindow::report(std::vector<TraceRow>& params, std::vector<TraceRow>& groups) {
+  const torch::NoGradGuard no_grad;
+  std::map<std::string, double> of_param;
+  std::map<std::string, SignalSums> of_group;
+  if (n_ >= 4)
+    for (const Entry& e : entries_) {
+      const SignalSums sums = signal_sums(e.mean, e.squares / static_cast<double>(n_ - 1));
+      of_param[e.param.name] = debiased_snr(sums, n_);
+      of_group[trace_group(e.param.role)] += sums;
+    }
+  for (TraceRow& row : params)
+    if (const auto it = of_param.find(row.name); it != of_param.end()) row.snr = it->second;
+  for (TraceRow& row : groups)
+    if (const auto it = of_group.find(row.name); it != of_group.end()) row.snr = debiased_snr(it->second, n_);
+  for (Entry& e : entries_) {
+    e.mean.zero_();
+    e.squares.zero_();
+  }
+  n_ = 0;
+}
+
+NamedTensors GradientWindow::state() const {
+  NamedTensors out{{std::string(kPrefix) + "steps", torch::full({1}, n_, torch::kInt64)}};
+  for (const Entry& e : entries_) {
+    out.emplace_back(kPrefix + ("mean." + e.param.name), e.mean);
+    out.emplace_back(kPrefix + ("squares." + e.param.name), e.squares);
+  }
+  return out;
+}
+
+bool GradientWindow::owns(const std::string& name) { return name.starts_with(kPrefix); }
+
+void GradientWindow::restore(const NamedTensors& state) {
+  const std::map<std::string, torch::Tensor> saved(state.begin(), state.end());
+  const NamedTensors own = this->state();
+  n_ = 0;
+  for (const auto& [name, tensor] : own)
+    if (!saved.contains(name) || saved.at(name).sizes() != tensor.sizes()) return;
+  const torch::NoGradGuard no_grad;
+  for (Entry& e : entries_) {
+    e.mean.copy_(saved.at(kPrefix + ("mean." + e.param.name)));
+    e.squares.copy_(saved.at(kPrefix + ("squares." + e.param.name)));
+  }
+  n_ = saved.at(std::string(kPrefix) + "steps").item<std::int64_t>();
+}
+
+}  // namespace scalevec

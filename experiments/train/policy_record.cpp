@@ -1,0 +1,67 @@
+#include "scalevec/experiments/train/policy_record.hpp"
+
+#include <string>
+#include <vector>
+
+#include "scalevec/experiments/train/session.hpp"
+
+namespace scalevec {
+
+using nlohmann::json;
+
+namespace {
+
+std::string precision_words(const RunConfig& config) {
+  if (config.autocast == "none") return config.dtype + " throughout";
+  return "linear maps in " + config.autocast + " (autocast), attention from and to it; parameters, norms, loss and optimizer in " + config.dtype;
+}
+
+}  // namespace
+
+json policy_json(const RunConfig& config, const Model& model, const RolePolicy& policy) {
+  const std::vector<PolicyRow> rows = policy.resolve(model_params(model));
+  json out = {{"max_norm", policy.max_norm}, {"precision", precision_words(config)}, {"words", describe(policy, rows)}, {"rows", json::array()}, {"groups", json::array()}};
+  for (const PolicyRow& row : rows) {
+    const MethodOptions& o = *row.options;
+    json entry = {{"name", row.name},
+                  {"shape", row.shape},
+                  {"count", row.count},
+                  {"role", describe(row.role)},
+                  {"group", trace_group(row.role)},
+                  {"rule", row.rule},
+                  {"method", o.method()},
+                  {"lr", o.lr()},
+                  {"lr_mult", row.lr_mult},
+                  {"weight_decay", o.weight_decay()},
+                  {"decay_coupling", to_string(o.decay_coupling())},
+                  {"decay_target", o.decay_target()},
+                  {"clip", o.clip()}};
+    out["rows"].push_back(std::move(entry));
+  }
+  for (const json& row : out["rows"]) {
+    json* group = nullptr;
+    for (json& g : out["groups"])
+      if (g["group"] == row["group"] && g["rule"] == row["rule"]) group = &g;
+    if (!group) {
+      out["groups"].push_back({{"group", row["group"]}, {"rule", row["rule"]}, {"tensors", 0}, {"count", 0},
+                               {"method", row["method"]}, {"lr", row["lr"]}, {"weight_decay", row["weight_decay"]},
+                               {"decay_coupling", row["decay_coupling"]}, {"decay_target", row["decay_target"]},
+                               {"clip", row["clip"]}});
+      group = &out["groups"].back();
+    }
+    (*group)["tensors"] = (*group)["tensors"].get<std::int64_t>() + 1;
+    (*group)["count"] = (*group)["count"].get<std::int64_t>() + row["count"].get<std::int64_t>();
+  }
+  out["scales"] = json::array();
+  for (const ScaleLink& link : model.scale_links())
+    out["scales"].push_back({{"name", link.scale}, {"form", to_string(link.gamma.form())}, {"why", class_reason(link)}});
+  out["warnings"] = config.decoder ? config.decoder->warnings() : std::vector<std::string>{};
+  return out;
+}
+
+json policy_json(const RunConfig& config) {
+  const auto model = make_model(config, torch::kCPU);
+  return policy_json(config, *model, read_policy(config));
+}
+
+}  // namespace scalevec

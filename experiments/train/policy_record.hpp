@@ -1,0 +1,15 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "scalevec/experiments/train/run_config.hpp"
+#include "scalevec/models/model.hpp"
+#include "scalevec/optim/role_policy.hpp"
+
+namespace scalevec {
+
+// policy.json of a run: a row per parameter, groups, the policy in words, and the scales with the reason of their class.
+nlohmann::json policy_json(const RunConfig& config);
+nlohmann::json policy_json(const RunConfig& config, const Model& model, const RolePolicy& policy);
+
+}  // namespace scalevec
