@@ -46,7 +46,8 @@ json read_overrides(JsonReader& in, const std::string& key) {
 
 Arm read_arm(const std::string& name, JsonReader in, const std::vector<std::string>& tiers) {
   Arm arm{
-      name, read_overrides(in, "set"), {}, in.number("steps_factor", 1.0, Range::above(0.0)), in.string("lr_from", "")};
+      name, read_overrides(in, "set"), {}, in.number("steps_factor", 1.0, Range::above(0.0)), in.string("lr_from", ""),
+      in.integer("most_tuning_seeds", 0, Range::at_least(1))};
   for (const std::string& tier : tiers)
     if (in.has(tier)) arm.tiers[tier] = read_overrides(in, tier);
   in.finish();

@@ -19,6 +19,7 @@ struct Arm {
   std::map<std::string, nlohmann::json> tiers;  // more of them, at one tier
   double steps_factor = 1.0;                    // times the steps of the configuration so far, warm-up as it is
   std::string lr_from;                          // trained at the best lr of this arm; empty: tuned itself
+  std::int64_t most_tuning_seeds = 0;           // tuned on at most as many of the tier's tuning seeds; 0: all
 };
 
 // One comparison of a claim, which ends in a gain (above 0 is the claim's way).

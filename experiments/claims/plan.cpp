@@ -88,7 +88,9 @@ Cell Plan::cell(const PlannedArm& arm, double lr, std::int64_t seed, bool tuning
 Tuning Plan::tuning(const Claim& claim, const std::string& name, const Outcomes& outcomes) const {
   const PlannedArm& planned = arm(claim, name);
   if (!planned.arm->lr_from.empty()) return tuning(claim, planned.arm->lr_from, outcomes);
-  const TierChoice tier = choice(claim);
+  TierChoice tier = choice(claim);
+  if (const auto most = static_cast<size_t>(planned.arm->most_tuning_seeds); most && most < tier.tuning_seeds.size())
+    tier.tuning_seeds.resize(most);
   std::vector<double> lrs = tier.lrs;
   for (std::int64_t grown = 0;; ++grown) {
     Tuning out;
