@@ -59,6 +59,21 @@ void add_relation(const std::vector<double>& gamma, const std::vector<double>& c
   if (xx > 0.0 && yy > 0.0) correlation = xy / std::sqrt(xx * yy);
 }
 
+void add_step(const std::vector<double>& before, const ScaleVector& form, TraceRow& row) {
+  const torch::NoGradGuard no_grad;
+  std::vector<double> after;
+  copy_to_doubles(form.value().detach(), after);
+  double step_sq = 0.0, along = 0.0, length_sq = 0.0;
+  for (std::size_t j = 0; j < before.size(); ++j) {
+    const double step = after[j] - before[j];
+    step_sq += step * step;
+    along += before[j] * step;
+    length_sq += before[j] * before[j];
+  }
+  row.gamma_update_norm = std::sqrt(step_sq);
+  if (length_sq > 0.0) row.gamma_update_along = along / std::sqrt(length_sq);
+}
+
 }  // namespace
 
 ModelTraces::ModelTraces(const Model& model) {
@@ -146,7 +161,10 @@ void ModelTraces::finish(std::size_t index) {
 
 void ModelTraces::measure() {
   const torch::NoGradGuard no_grad;
-  for (Scale& scale : scales_) copy_to_doubles(scale.form.value().detach(), scale.gamma);
+  for (Scale& scale : scales_) {
+    copy_to_doubles(scale.form.value().detach(), scale.gamma);
+    scale.before = scale.gamma;
+  }
   // Only the kernels run on our threads; LibTorch has its own.
   kernels::parallel_for(static_cast<std::int64_t>(parts_.size()), [&](std::int64_t i) {
     Part& part = parts_[static_cast<std::size_t>(i)];
@@ -163,6 +181,7 @@ void ModelTraces::merge_into(std::vector<TraceRow>& rows) const {
     if (const auto it = scale_of_.find(row.name); it != scale_of_.end()) {
       const Scale& scale = scales_[it->second];
       row.gamma_quantiles = scale.quantiles;
+      add_step(scale.before, scale.form, row);
       row.precond_min = scale.precond_min;
       row.precond_max = scale.precond_max;
       row.imbalance = scale.imbalance;

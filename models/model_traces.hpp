@@ -22,7 +22,8 @@ class ModelTraces {
   void measure();
 
   // Fills, in the row of each parameter concerned:
-  // - of a scale γ, in the row of the parameter that is γ or holds its direction: gamma_quantiles of the γ in effect;
+  // - of a scale γ, in the row of the parameter that is γ or holds its direction: gamma_quantiles of the γ in effect,
+  //   and by how much that moved since measure(): gamma_update_norm = ‖Δγ‖, gamma_update_along = γ·Δγ/‖γ‖ (T8);
   // - of a scale that maps read, with w_j the column j of all its readers stacked (or the row, of a γ behind its map,
   // T7):
   //   precond_min = min_j γ_j²,
@@ -37,7 +38,8 @@ class ModelTraces {
     ScaleVector form;
     std::int64_t size = 0;               // of γ
     std::int64_t block = 0;              // ScaleLink::block
-    std::vector<double> gamma, squares;  // γ_j and ‖w_j‖²; no squares where no matrix of γ's size reads it
+    std::vector<double> before;          // γ_j as measured
+    std::vector<double> gamma, squares;  // γ_j, sorted in the end, and ‖w_j‖²; no squares where no matrix of γ's size reads it
     std::vector<double> quantiles;
     double precond_min = kNoTrace;
     double precond_max = kNoTrace;

@@ -23,7 +23,7 @@ scalevec claims --list           # every claim, its rule, and the tiers
 DATA=TOKENS OUT=DIR sbatch --array=1-64%16 scripts/claims_full.sbatch   # the paper's sizes, on GPUs
 ```
 
-A claim is a file in `experiments/claims/ledger/`; `--ledger FOLDER` judges claims of your own. What a run is, is its configuration:
+A claim is a file in `experiments/claims/ledger/`; `--ledger FOLDER` judges claims of your own ([claim-files.md](claim-files.md)). What a run is, is its configuration:
 claims share runs, the baseline's above all, and a folder takes up any part of the ledger at the same tier. `scalevec probe` measures
 the curvature and the gradients' signal-to-noise ratio of one run."""
 
@@ -96,16 +96,16 @@ def mechanism(arms):
         points = m.get("probe", {}).get("points", [])
         tops = [p["sharpness"]["whole"]["largest"] for p in points]
         rows.append([name, ", ".join(f"{group} {100 * share:.0f} %" for group, share in decrease),
-                     short(m.get("snr", {}).get("scale.input")), short(m.get("amplification")),
+                     short(m.get("snr", {}).get("scale.input")), short(m.get("amplification")), short(m.get("amplification_measured")),
                      short(correlation[-1]) if correlation else "n/a", short(m.get("w_gamma_end")), short(m.get("decay_ratio")),
                      short(m["rotation_ratio"]), " → ".join(short(x) for x in tops) or ""])
     if not rows:
         return []
     return ["Mechanism, from seed 1 of each arm at its own best lr: who does the work (share of the predicted decrease −g·Δ over the traced "
-            "steps), the signal-to-noise ratio s of the input scales' gradients and the amplification of a magnitude that T8 gives at it, the "
-            "correlation of γ² with ‖w‖² at the end (T2), ‖w‖/γ at the end and the λ_γ/λ_w that T4 gives it, the rotation over T9's, and the "
+            "steps), the signal-to-noise ratio s of the input scales' gradients and the amplification of a magnitude that T8 gives OR at it, the "
+            "magnitude's step over the baseline's (root mean square of γ·Δγ/‖γ‖ over the lr), the correlation of γ² with ‖w‖² at the end (T2), ‖w‖/γ at the end and the λ_γ/λ_w that T4 gives it, the rotation over T9's, and the "
             "top eigenvalue of the Hessian at the start, a quarter, half and the end.\n\n"
-            + table(["arm", "who does the work", "s", "T8 at s", "corr(γ², ‖w‖²)", "‖w‖/γ", "T4", "rotation / T9", "top eigenvalue"], rows)]
+            + table(["arm", "who does the work", "s", "T8 at s", "magnitude's step", "corr(γ², ‖w‖²)", "‖w‖/γ", "T4", "rotation / T9", "top eigenvalue"], rows)]
 
 
 def section(claim, ledger):

@@ -28,7 +28,7 @@ json of_traces(const fs::path& run, double width) {
   for (const char* field : kScaleTraces) out[field] = json::array();
   std::map<std::string, double> decrease;
   std::map<std::string, std::vector<double>> snr;
-  double total = 0.0;
+  double total = 0.0, along_sq = 0.0, along = 0.0;
   for (const json& line : read_json_lines(run / "traces.jsonl")) {
     out["steps"].push_back(line.value("step", 0));
     for (const char* field : kScaleTraces) {
@@ -40,6 +40,12 @@ json of_traces(const fs::path& run, double width) {
         }
       out[field].push_back(finite(sum / n));
     }
+    for (const json& row : line.value("params", json::array()))
+      if (const double x = number_at(row, "gamma_update_along") / number_at(row, "scheduled_lr");
+          std::isfinite(x) && text_at(row, "group") == "scale.input") {
+        along_sq += x * x;
+        along += 1.0;
+      }
     for (const json& row : line.value("groups", json::array())) {
       if (const double x = number_at(row, "predicted_decrease"); std::isfinite(x)) {
         decrease[text_at(row, "name")] += x;
@@ -53,6 +59,7 @@ json of_traces(const fs::path& run, double width) {
     out["snr"][group] = std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
   if (const double s = number_at(out.value("snr", json::object()), "scale.input"); s >= 0.0)
     out["amplification"] = or_adam_amplification(width, s);
+  out["magnitude_step"] = finite(std::sqrt(along_sq / along));
   out["w_gamma_end"] = finite(run_metric(run, "decay_balance") * decay_ratio(run));
   out["decay_ratio"] = finite(decay_ratio(run));
   out["rotation_ratio"] = finite(run_metric(run, "rotation_ratio"));
@@ -96,6 +103,10 @@ json mechanism(const Plan& plan, const ClaimResult& result, const RunStore& stor
     out[arm.name] = of_traces(store.folder() / run, width && width->is_number() ? width->get<double>() : 128.0);
     if (std::find(claim.probes.begin(), claim.probes.end(), arm.name) == claim.probes.end()) continue;
     out[arm.name]["probe"] = probed(store.folder() / run, probes / (planned.folder + ".json"), program);
+  }
+  if (out.contains(claim.baseline)) {
+    const double unit = number_at(out[claim.baseline], "magnitude_step");
+    for (auto& [name, m] : out.items()) m["amplification_measured"] = finite(number_at(m, "magnitude_step") / unit);
   }
   return out.empty() ? json() : out;
 }

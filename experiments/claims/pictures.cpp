@@ -97,7 +97,7 @@ Plot loss_plot(const ClaimResult& r) {
     if (color >= static_cast<int>(kMostCurves)) break;
     std::vector<Curve> curves;
     for (const auto& run : a->runs)
-      if (Curve c = metric_curve(run, "val", "tokens", "loss"); !c.x.empty()) curves.push_back(std::move(c));
+      if (Curve c = metric_curve(run, "val", "tokens", "loss"); c.x.size() > 1) curves.push_back(std::move(c));
     Series s = mean_series(curves, [](const MeanInterval& m) { return m.sd; });
     if (!s.x.empty()) add_with_band(panel, std::move(s), a->name, color++);
   }

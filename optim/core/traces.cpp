@@ -49,7 +49,7 @@ void fill_trace_row(const TraceInput& input, TraceRow& row) {
                         ? input.lr * input.sums.inv_denom / static_cast<double>(input.sums.count)
                         : kNoTrace;
   row.directional_lr = row.precond_min = row.precond_max = row.imbalance = kNoTrace;
-  row.w_gamma_ratio = row.gamma_w_correlation = row.snr = kNoTrace;
+  row.w_gamma_ratio = row.gamma_w_correlation = row.snr = row.gamma_update_norm = row.gamma_update_along = kNoTrace;
   row.gamma_quantiles.clear();
 }
 
@@ -123,7 +123,9 @@ std::span<const TraceField> trace_fields() {
                                           {"imbalance", &TraceRow::imbalance},
                                           {"w_gamma_ratio", &TraceRow::w_gamma_ratio},
                                           {"gamma_w_correlation", &TraceRow::gamma_w_correlation},
-                                          {"snr", &TraceRow::snr}};
+                                          {"snr", &TraceRow::snr},
+                                          {"gamma_update_norm", &TraceRow::gamma_update_norm},
+                                          {"gamma_update_along", &TraceRow::gamma_update_along}};
   return fields;
 }
 

@@ -47,6 +47,8 @@ struct TraceRow {
   double w_gamma_ratio = kNoTrace;      // √(Σ_j ‖w_j‖² / Σ_j γ_j²)
   double gamma_w_correlation = kNoTrace;  // over j, of γ_j² with ‖w_j‖²; NaN where either has no spread
   double snr = kNoTrace;                // |mean|/std of an element of g over the steps since the last trace
+  double gamma_update_norm = kNoTrace;   // ‖Δγ‖ of the γ in effect
+  double gamma_update_along = kNoTrace;  // γ·Δγ/‖γ‖, how far its magnitude moved
   std::vector<double> gamma_quantiles;  // of the effective γ at kGammaQuantiles; scales only
 };
 

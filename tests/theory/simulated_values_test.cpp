@@ -131,3 +131,37 @@ TEST_CASE("T6: HG is 20 times faster with large targets on flat branches, and .0
   CHECK(std::abs(std::log(best(flat, false) / best(flat, true) / 20.0)) <= 0.3);
   CHECK(std::abs(std::log(best(steep, false) / best(steep, true) / 0.09)) <= 0.3);
 }
+
+// T8 leaves the start and the accuracy of its step counts out: here γ from 1 to a tenth of the way from γ*, which is longer
+// by 0.1 and orthogonally off by 0.05, d = 64. The counts of the many-step sides and the crossing come out, the few steps of
+// the fast sides are not compared.
+TEST_CASE("T8: OR at its best lr wins where the loss is flat along the magnitude and loses where it is not", "[values]") {
+  constexpr double root = 8.0;  // √d; γ's components along and orthogonal to its start stand for all
+  const auto best = [&](bool apart, double h_mag) {
+    int least = 100000;
+    for (int i = 0; i < 200; ++i) {
+      const double lr = apart ? 5e-3 * std::pow(600.0, i / 199.0) : i < 150 ? 0.05 * std::pow(40.0, i / 149.0) : 2.0 - 1e-3 * (i - 149);
+      double x = root, y = 0.0, beta = 1.0;
+      for (int t = 0; t < least; ++t) {
+        const double length = std::hypot(x, y), scale = apart ? beta * root / length : 1.0;
+        const double along = scale * x - 1.1 * root, across = scale * y - 0.05 * root;
+        const double distance = std::hypot(along, across) / (root * std::hypot(0.1, 0.05));
+        if (distance <= 0.1) least = t;
+        if (!(distance < 1e3)) break;
+        const double gx = h_mag * along, gy = across;
+        const double radial = (x * gx + y * gy) / length;
+        x -= lr * (apart ? scale * (gx - radial * x / length) : gx);
+        y -= lr * (apart ? scale * (gy - radial * y / length) : gy);
+        if (apart) beta -= lr * root * radial;
+      }
+    }
+    return least;
+  };
+  const auto near = [](double a, double b) { return std::abs(a - b) <= 0.15 * b; };
+  CHECK(near(best(false, 1.0 / 256), 287.0));
+  CHECK(best(true, 1.0 / 256) * 20 <= best(false, 1.0 / 256));
+  CHECK(best(false, 1.0) == 1);
+  CHECK(near(best(true, 1.0), 48.0));
+  CHECK(best(true, 1.0 / 16) < best(false, 1.0 / 16));
+  CHECK(best(true, 1.0 / 4) > best(false, 1.0 / 4));
+}

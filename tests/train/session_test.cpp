@@ -95,6 +95,36 @@ TEST_CASE("a traced step reports every parameter and changes nothing else") {
   for (size_t i = 0; i < traced.params().size(); ++i) CHECK(torch::equal(traced.params()[i].tensor, plain.params()[i].tensor));
 }
 
+TEST_CASE("traces follow the scale vector in effect, whatever it is stored as") {
+  json config = tiny();
+  config["model"]["scales"] = "or";
+  Session session(read_run_config(config));
+  // γ = β√d α/‖α‖ (T8).
+  const auto gamma = [&](const std::string& name) {
+    torch::Tensor alpha, beta;
+    for (const NamedParam& p : session.params()) {
+      if (p.name == name + ".alpha") alpha = p.tensor.detach().clone();
+      if (p.name == name + ".beta") beta = p.tensor.detach().clone();
+    }
+    return beta * std::sqrt(static_cast<double>(alpha.numel())) * alpha / alpha.norm();
+  };
+  const std::string scale = "layers.0.attn_norm";
+  for (int step = 0; step < 3; ++step) {
+    const torch::Tensor before = gamma(scale);
+    const StepResult made = session.step(true);
+    const torch::Tensor moved = gamma(scale) - before;
+    bool found = false;
+    for (const TraceRow& row : made.params) {
+      CHECK(std::isfinite(row.gamma_update_norm) == !row.gamma_quantiles.empty());
+      if (row.gamma_quantiles.empty() || !row.name.starts_with(scale)) continue;
+      found = true;
+      CHECK(row.gamma_update_norm == Approx(moved.norm().item<double>()).epsilon(1e-12));
+      CHECK(row.gamma_update_along == Approx((before * moved).sum().item<double>() / before.norm().item<double>()).epsilon(1e-12));
+    }
+    CHECK(found);
+  }
+}
+
 TEST_CASE("traces give the gradients' signal-to-noise ratio since the last trace, also across a restart") {
   json config = tiny();
   config["log"] = {{"traces_every", 5}, {"snr", true}};
