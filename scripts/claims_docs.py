@@ -2,17 +2,18 @@
 """Writes docs/claims.md from docs/claims/claims.json: every number in it is read from there.
 
     python3 scripts/claims_docs.py [LEDGER]     with a ledger's folder (scalevec claims --out LEDGER), after taking its
-                                                claims.json and pictures
+                                                claims.json and pictures (needs pngquant)
     python3 scripts/claims_docs.py --check      whether docs/claims.md is what docs/claims/claims.json gives
 """
 import json
 import pathlib
-import shutil
+import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HOME = ROOT / "docs" / "claims"
 PAGE = ROOT / "docs" / "claims.md"
+PICTURES = ("lr", "loss", "ladder", "mechanism", "curvature")
 
 
 RUN = """```
@@ -134,7 +135,7 @@ def section(claim, ledger):
         for note in c["notes"] + ([c["extrapolation"]] if c.get("extrapolation") else []):
             out.append(f"{c['name']}: {note}.")
     out += mechanism(claim["mechanism"])
-    for kind in ("loss", "ladder", "mechanism", "curvature"):
+    for kind in PICTURES:
         picture = HOME / f"{claim['id']}-{kind}.png"
         if picture.exists():
             out.append(f"![{claim['id']}: {kind}](claims/{picture.name})")
@@ -179,9 +180,10 @@ def take(folder):
     ledger["provenance"]["data"] = [d.split(": ", 1)[-1] for d in ledger["provenance"].get("data", [])]
     (HOME / "claims.json").write_text(json.dumps(ledger, indent=1, ensure_ascii=False) + "\n")
     # A ledger that decides nothing needs no pictures.
-    for kind in ("loss", "ladder", "mechanism", "curvature") if ledger["decides"] else ():
+    for kind in PICTURES if ledger["decides"] else ():
         for picture in (folder / "claims_files").glob(f"*-{kind}.png"):
-            shutil.copy(picture, HOME / picture.name)
+            subprocess.run(["pngquant", "--quality", "70-95", "--speed", "1", "--force", "--output", str(HOME / picture.name), str(picture)],
+                           check=True)
 
 
 def main():

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "scalevec/experiments/figures/figure.hpp"
+#include "scalevec/experiments/figures/phase.hpp"
 #include "scalevec/experiments/figures/series.hpp"
 #include "scalevec/experiments/figures/toy_run.hpp"
 #include "scalevec/optim/core/random.hpp"
@@ -163,7 +164,7 @@ FigureResult draw(const FigureValues& v) {
     panel.color_label = "ln(loss without scales / both sides)";
     panel.color_limit = cap;
     panel.series = phase_diagram(spreads, sigmas, value, true, true);
-    panel.key_position = "below";
+    panel.key_position = kPhaseKey;
     result.plot.panels.push_back(panel);
   }
 
