@@ -7,6 +7,7 @@
 """
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -92,19 +93,19 @@ def mechanism(arms):
     """The runs' own traces against the theory, of seed 1 of each arm at its own best lr."""
     rows = []
     for name, m in (arms or {}).items():
-        decrease = sorted(m.get("decrease", {}).items(), key=lambda entry: -entry[1])
+        decrease = sorted(m.get("decrease", {}).items(), key=lambda entry: -(entry[1] or 0))
         correlation = [x for x in m["gamma_w_correlation"] if x is not None]
         points = m.get("probe", {}).get("points", [])
         tops = [p["sharpness"]["whole"]["largest"] for p in points]
-        rows.append([name, ", ".join(f"{group} {100 * share:.0f} %" for group, share in decrease),
+        rows.append([name, ", ".join(f"{group} {100 * (share or 0):.0f} %" for group, share in decrease),
                      short(m.get("snr", {}).get("scale.input")), short(m.get("amplification")), short(m.get("amplification_measured")),
-                     short(correlation[-1]) if correlation else "n/a", short(m.get("w_gamma_end")), short(m.get("decay_ratio")),
-                     short(m["rotation_ratio"]), " → ".join(short(x) for x in tops) or ""])
+                     short(correlation[-1]) if correlation else "n/a", short(m.get("w_gamma", {}).get("measured")), short(m.get("w_gamma", {}).get("predicted")),
+                     short(m["rotation_ratio"]), " → ".join(short(x) for x in tops)])
     if not rows:
         return []
     return ["Mechanism, from seed 1 of each arm at its own best lr: who does the work (share of the predicted decrease −g·Δ over the traced "
             "steps), the signal-to-noise ratio s of the input scales' gradients and the amplification of a magnitude that T8 gives OR at it, the "
-            "magnitude's step over the baseline's (root mean square of γ·Δγ/‖γ‖ over the lr), the correlation of γ² with ‖w‖² at the end (T2), ‖w‖/γ at the end and the λ_γ/λ_w that T4 gives it, the rotation over T9's, and the "
+            "magnitude's step over the baseline's (root mean square of γ·Δγ/‖γ‖ over the lr), the correlation of γ² with ‖w‖² at the end (T2), ‖w‖/γ at the end and T4's equilibrium of it at constant lr, the rotation over T9's, and the "
             "top eigenvalue of the Hessian at the start, a quarter, half and the end.\n\n"
             + table(["arm", "who does the work", "s", "T8 at s", "magnitude's step", "corr(γ², ‖w‖²)", "‖w‖/γ", "T4", "rotation / T9", "top eigenvalue"], rows)]
 
@@ -171,6 +172,8 @@ def page(ledger):
 
 
 def take(folder):
+    if not shutil.which("pngquant"):
+        sys.exit("claims_docs.py: needs pngquant (apt-get install pngquant), which makes the pictures small enough to commit")
     HOME.mkdir(parents=True, exist_ok=True)
     for old in HOME.glob("*.png"):
         old.unlink()
@@ -182,7 +185,7 @@ def take(folder):
     # A ledger that decides nothing needs no pictures.
     for kind in PICTURES if ledger["decides"] else ():
         for picture in (folder / "claims_files").glob(f"*-{kind}.png"):
-            subprocess.run(["pngquant", "--quality", "70-95", "--speed", "1", "--force", "--output", str(HOME / picture.name), str(picture)],
+            subprocess.run(["pngquant", "--quality", "0-95", "--speed", "1", "--force", "--output", str(HOME / picture.name), str(picture)],
                            check=True)
 
 

@@ -164,13 +164,15 @@ void print_plan(const Plan& plan, const fs::path& configs) {
   double tuned = 0.0, compared = 0.0;
   for (const Claim* c : plan.claims()) {
     const TierChoice choice = plan.choice(*c);
-    std::printf("%s: lr on %zu points and %zu tuning seeds, compared on %lld seeds\n", c->id.c_str(), choice.lrs.size(),
-                choice.tuning_seeds.size(), static_cast<long long>(choice.seeds));
+    std::printf("%s: compared on %lld seeds\n", c->id.c_str(), static_cast<long long>(choice.seeds));
     for (const Arm& arm : c->arms) {
       const PlannedArm& planned = plan.arm(*c, arm.name);
       if (!seen.insert(planned.folder).second) continue;
-      std::printf("  %-28s %8.3g million tokens%s\n", planned.folder.c_str(), tokens_of(planned.config) / 1e6,
-                  arm.lr_from.empty() ? "" : (", at the lr of " + arm.lr_from).c_str());
+      const std::string lr = !arm.lr_from.empty()
+                                 ? "at the lr of " + arm.lr_from
+                                 : "lr tuned on " + std::to_string(choice.lrs.size()) + " points, seeds: " +
+                                       std::to_string(plan.tuning_seeds(*c, arm.name).size());
+      std::printf("  %-28s %6.3g million tokens a run, %s\n", planned.folder.c_str(), tokens_of(planned.config) / 1e6, lr.c_str());
     }
     for (const Contrast& contrast : c->contrasts)
       for (const auto* names : {&contrast.arms, &contrast.baselines})
@@ -254,7 +256,7 @@ void add_claims_command(CLI::App& app, ToyRunner toy) {
   command->add_option("--shard", a->shard, "I/N: make only the I-th of N parts of the runs");
   command->add_option("--ledger", a->ledger, "Folder of claim files in place of the built-in ones");
   command->add_flag("--list", a->list, "Print the claims, their rules and the tiers");
-  command->add_flag("--plan", a->plan, "Print the arms and what they cost, and with --out write their configurations; make no run");
+  command->add_flag("--plan", a->plan, "Print the arms, what a run of each costs and how its lr is chosen, and with --out write their configurations; make no run");
   command->add_option("--program", a->program)->group("");  // for tests: what makes a run
   command->footer(
       "Examples:\n  scalevec claims --tier quick --jobs 2 --out runs/claims\n"

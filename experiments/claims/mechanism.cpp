@@ -29,8 +29,10 @@ json of_traces(const fs::path& run, double width) {
   std::map<std::string, double> decrease;
   std::map<std::string, std::vector<double>> snr;
   double total = 0.0, along_sq = 0.0, along = 0.0;
+  std::multiset<double> lengths;  // of the vectors whose magnitude's step is measured, last step
   for (const json& line : read_json_lines(run / "traces.jsonl")) {
     out["steps"].push_back(line.value("step", 0));
+    lengths.clear();
     for (const char* field : kScaleTraces) {
       double sum = 0.0, n = 0.0;
       for (const json& row : line.value("params", json::array()))
@@ -45,6 +47,7 @@ json of_traces(const fs::path& run, double width) {
           std::isfinite(x) && text_at(row, "group") == "scale.input") {
         along_sq += x * x;
         along += 1.0;
+        lengths.insert(number_at(row, "count"));
       }
     for (const json& row : line.value("groups", json::array())) {
       if (const double x = number_at(row, "predicted_decrease"); std::isfinite(x)) {
@@ -59,9 +62,9 @@ json of_traces(const fs::path& run, double width) {
     out["snr"][group] = std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
   if (const double s = number_at(out.value("snr", json::object()), "scale.input"); s >= 0.0)
     out["amplification"] = or_adam_amplification(width, s);
-  out["magnitude_step"] = finite(std::sqrt(along_sq / along));
-  out["w_gamma_end"] = finite(run_metric(run, "decay_balance") * decay_ratio(run));
-  out["decay_ratio"] = finite(decay_ratio(run));
+  out["magnitude_step"] = {{"size", finite(std::sqrt(along_sq / along))}, {"lengths", lengths}};
+  const DecayBalance balance = decay_balance(run);
+  out["w_gamma"] = {{"measured", finite(balance.measured)}, {"predicted", finite(balance.predicted)}};
   out["rotation_ratio"] = finite(run_metric(run, "rotation_ratio"));
   return out;
 }
@@ -105,8 +108,10 @@ json mechanism(const Plan& plan, const ClaimResult& result, const RunStore& stor
     out[arm.name]["probe"] = probed(store.folder() / run, probes / (planned.folder + ".json"), program);
   }
   if (out.contains(claim.baseline)) {
-    const double unit = number_at(out[claim.baseline], "magnitude_step");
-    for (auto& [name, m] : out.items()) m["amplification_measured"] = finite(number_at(m, "magnitude_step") / unit);
+    const json unit = out[claim.baseline]["magnitude_step"];
+    for (auto& [name, m] : out.items())
+      if (m["magnitude_step"]["lengths"] == unit["lengths"])
+        m["amplification_measured"] = finite(number_at(m["magnitude_step"], "size") / number_at(unit, "size"));
   }
   return out.empty() ? json() : out;
 }

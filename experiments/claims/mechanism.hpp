@@ -17,8 +17,9 @@ namespace scalevec {
 //   snr: signal-to-noise ratio of the gradients by group, mean over the traced steps, and amplification: T8's at that of the
 //   input-norm scales, of vectors as long as the model is wide;
 //   magnitude_step: how far a step moves the magnitude of an input-norm scale over the lr, root mean square over the traced
-//   steps, and amplification_measured, that over the claim's baseline's, which T8 predicts of OR;
-//   w_gamma_end: ‖w‖/γ at the last step where the scales are decayed, geometric mean, and decay_ratio, T4's equilibrium of it;
+//   steps, and the scales' lengths; amplification_measured: that over the claim's baseline's, of scales of the same lengths,
+//   which T8 predicts of OR;
+//   w_gamma: ‖w‖/γ at the last step where the scales are decayed, measured and as T4 predicts it;
 //   rotation_ratio: of T9;
 // and for the arms that the claim names under "probe", the measured curvature and signal-to-noise ratio at four points. Null
 // where the run is not there.

@@ -26,20 +26,20 @@ struct Mean {
   double value() const { return n ? sum / static_cast<double>(n) : kNaN; }
 };
 
-double itself(double x) { return x; }
-
-// Of the last traced step, mean over the parameters that have it of a function of it.
-double last_trace(const fs::path& run, const char* field, double (*of)(double) = itself) {
+// Of the last traced step, over the parameters that have it.
+double last_trace(const fs::path& run, const char* field) {
   const std::vector<json> lines = read_json_lines(run / "traces.jsonl");
   Mean mean;
   if (!lines.empty())
-    for (const json& row : lines.back().value("params", json::array())) mean.add(of(number_at(row, field)));
+    for (const json& row : lines.back().value("params", json::array())) mean.add(number_at(row, field));
   return mean.value();
 }
 
+// Of a group that one rule decays to 0.
 double decay_of(const json& policy, const char* group) {
   for (const json& row : policy.value("groups", json::array()))
-    if (text_at(row, "group") == group) return number_at(row, "weight_decay");
+    if (text_at(row, "group") == group)
+      return number_at(row, "decay_target") == 0.0 ? number_at(row, "weight_decay") : kNaN;
   return kNaN;
 }
 
@@ -74,15 +74,35 @@ const std::vector<std::string>& run_metric_names() {
   return names;
 }
 
-double decay_ratio(const fs::path& run) {
+DecayBalance decay_balance(const fs::path& run) {
   const json policy = read_json_if_whole(run / "policy.json").value_or(json::object());
-  const double on_scales = decay_of(policy, "scale.input");
-  return on_scales > 0.0 ? on_scales / decay_of(policy, "matrix") : kNaN;
+  const double on_scales = decay_of(policy, "scale.input"), on_maps = decay_of(policy, "matrix");
+  std::map<std::string, double> rows;
+  for (const json& scale : policy.value("scales", json::array()))
+    if (text_at(scale, "form") == "plain" && number_at(scale, "rows") > 0.0)
+      rows[text_at(scale, "name")] = number_at(scale, "rows");
+  const std::vector<json> lines = read_json_lines(run / "traces.jsonl");
+  Mean measured, predicted;
+  if (!lines.empty() && on_scales > 0.0 && on_maps > 0.0)
+    for (const json& row : lines.back().value("params", json::array())) {
+      const auto readers = rows.find(text_at(row, "name"));
+      const double ratio = number_at(row, "w_gamma_ratio");
+      if (readers == rows.end() || !(ratio > 0.0)) continue;
+      // The positive root ρ of λ_wρ²γ² − ½cη = λ_γγ²ρ.
+      const double gamma_sq = std::pow(number_at(row, "param_norm"), 2) / number_at(row, "count");
+      const double pull = 2.0 * on_maps * readers->second * number_at(row, "scheduled_lr") / gamma_sq;
+      measured.add(std::log(ratio));
+      predicted.add(std::log((on_scales + std::sqrt(on_scales * on_scales + pull)) / (2.0 * on_maps)));
+    }
+  return {std::exp(measured.value()), std::exp(predicted.value())};
 }
 
 double run_metric(const fs::path& run, const std::string& name) {
   if (name == "gamma_w_correlation" || name == "precond_min") return last_trace(run, name.c_str());
-  if (name == "decay_balance") return std::exp(last_trace(run, "w_gamma_ratio", std::log)) / decay_ratio(run);
+  if (name == "decay_balance") {
+    const DecayBalance balance = decay_balance(run);
+    return balance.measured / balance.predicted;
+  }
   if (name == "rotation_ratio") return rotation_ratio(run);
   const json summary = read_json_if_whole(run / "summary.json").value_or(json::object());
   if (name == "seconds_per_step") {

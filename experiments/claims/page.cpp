@@ -166,7 +166,7 @@ std::string mechanism_panel(const LedgerResult& ledger, size_t i, const fs::path
       if (std::find(head.begin(), head.end(), group) == head.end()) head.push_back(group);
   }
   const size_t groups = head.size();
-  for (const char* word : {"rotation / T9", "corr(γ², ‖w‖²)", "‖w‖/γ at the end", "T4: λ_γ/λ_w", "snr of input scales", "T8 at it", "magnitude's step over the baseline's"}) head.push_back(word);
+  for (const char* word : {"rotation / T9", "corr(γ², ‖w‖²)", "‖w‖/γ at the end", "T4's", "snr of input scales", "T8 at it", "magnitude's step over the baseline's"}) head.push_back(word);
   for (const auto& [arm, values] : m.items()) {
     std::vector<std::string> row{escape(arm)};
     for (size_t g = 1; g < groups; ++g) {
@@ -179,8 +179,9 @@ std::string mechanism_panel(const LedgerResult& ledger, size_t i, const fs::path
                       ? "n/a"
                       : short_number(correlation.back().get<double>()));
     const auto shown = [&](double x) { row.push_back(std::isfinite(x) ? short_number(x) : ""); };
-    shown(number_at(values, "w_gamma_end"));
-    shown(number_at(values, "decay_ratio"));
+    const json balance = values.value("w_gamma", json::object());
+    shown(number_at(balance, "measured"));
+    shown(number_at(balance, "predicted"));
     shown(number_at(values.value("snr", json::object()), "scale.input"));
     shown(number_at(values, "amplification"));
     shown(number_at(values, "amplification_measured"));
@@ -191,7 +192,7 @@ std::string mechanism_panel(const LedgerResult& ledger, size_t i, const fs::path
          "steps) gives each group of "
          "parameters: who does the work. Signal-to-noise ratio of the gradients between traces, mean over the run, and the "
          "amplification of a magnitude that T8 gives OR at it, beside the step of the magnitude over the baseline's; ‖w‖/γ where the scales are decayed, and the equilibrium "
-         "that T4 gives. Seed 1 of each arm at its own best learning rate; curvature where the "
+         "at constant lr that T4 gives. Seed 1 of each arm at its own best learning rate; curvature where the "
          "ledger asks for it.</p>\n";
 }
 

@@ -182,7 +182,7 @@ std::vector<Plot> mechanism_plots(const ClaimResult& result, const json& mechani
               "flow conserves "
               "the imbalance (T2); what moves it is noise, the optimizer and decay. Right: with decay on both, T4 has "
               "the ratio tend "
-              "to that of the decays, 1 where they are equal.",
+              "to that of the decays as lr goes to 0, and above it at a finite one.",
               {},
               2,
               480,

@@ -85,19 +85,25 @@ Cell Plan::cell(const PlannedArm& arm, double lr, std::int64_t seed, bool tuning
   return cell;
 }
 
+std::vector<std::int64_t> Plan::tuning_seeds(const Claim& claim, const std::string& name) const {
+  std::vector<std::int64_t> seeds = choice(claim).tuning_seeds;
+  const auto most = static_cast<size_t>(arm(claim, name).arm->most_tuning_seeds);
+  if (most && most < seeds.size()) seeds.resize(most);
+  return seeds;
+}
+
 Tuning Plan::tuning(const Claim& claim, const std::string& name, const Outcomes& outcomes) const {
   const PlannedArm& planned = arm(claim, name);
   if (!planned.arm->lr_from.empty()) return tuning(claim, planned.arm->lr_from, outcomes);
-  TierChoice tier = choice(claim);
-  if (const auto most = static_cast<size_t>(planned.arm->most_tuning_seeds); most && most < tier.tuning_seeds.size())
-    tier.tuning_seeds.resize(most);
+  const TierChoice tier = choice(claim);
+  const std::vector<std::int64_t> seeds = tuning_seeds(claim, name);
   std::vector<double> lrs = tier.lrs;
   for (std::int64_t grown = 0;; ++grown) {
     Tuning out;
     size_t best = lrs.size();
     for (const double lr : lrs) {
       TuningPoint point{lr, {}, {}, 0, 0};
-      for (const std::int64_t seed : tier.tuning_seeds) {
+      for (const std::int64_t seed : seeds) {
         const auto outcome = outcomes(run_name(planned, lr, seed));
         if (!outcome) {
           out.wanted.emplace_back(lr, seed);

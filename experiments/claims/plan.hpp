@@ -54,6 +54,8 @@ class Plan {
   TierChoice choice(const Claim& claim) const { return ledger_.choice(claim, tier_); }
   // A contrast's comparison seeds are 1 … seeds().
   std::int64_t seeds(const Claim& claim, const Contrast& contrast) const;
+  // Those that an arm's lr is chosen on.
+  std::vector<std::int64_t> tuning_seeds(const Claim& claim, const std::string& arm) const;
   Tuning tuning(const Claim& claim, const std::string& arm, const Outcomes& outcomes) const;
   // The lr an arm is trained at in a contrast; empty while it is not known, or never will be.
   std::optional<double> lr(const Claim& claim, const Contrast& contrast, const std::string& arm, const Outcomes&) const;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <stdexcept>
 
 #include "scalevec/optim/core/param_role.hpp"
 
@@ -84,10 +85,9 @@ bool GradientWindow::owns(const std::string& name) { return name.starts_with(kPr
 
 void GradientWindow::restore(const NamedTensors& state) {
   const std::map<std::string, torch::Tensor> saved(state.begin(), state.end());
-  const NamedTensors own = this->state();
-  n_ = 0;
-  for (const auto& [name, tensor] : own)
-    if (!saved.contains(name) || saved.at(name).sizes() != tensor.sizes()) return;
+  for (const auto& [name, tensor] : this->state())
+    if (!saved.contains(name) || saved.at(name).sizes() != tensor.sizes())
+      throw std::invalid_argument("checkpoint: " + name + " is missing or of another shape");
   const torch::NoGradGuard no_grad;
   for (Entry& e : entries_) {
     e.mean.copy_(saved.at(kPrefix + ("mean." + e.param.name)));

@@ -19,6 +19,7 @@ std::string parallel_error(const RunConfig& config, int processes) {
   if (config.batch_size % (config.accumulation * processes) != 0)
     return "batch_size: got " + std::to_string(config.batch_size) + " for " + count + " of " + std::to_string(config.accumulation) +
            " micro-batches; allowed: a multiple of " + std::to_string(config.accumulation * processes);
+  if (config.snr) return "log.snr: got true with " + count + ", none of which holds every gradient; allowed there: false";
   return {};
 }
 

@@ -1,5 +1,6 @@
 #include "scalevec/experiments/train/policy_record.hpp"
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -53,8 +54,13 @@ json policy_json(const RunConfig& config, const Model& model, const RolePolicy& 
     (*group)["count"] = (*group)["count"].get<std::int64_t>() + row["count"].get<std::int64_t>();
   }
   out["scales"] = json::array();
-  for (const ScaleLink& link : model.scale_links())
-    out["scales"].push_back({{"name", link.scale}, {"form", to_string(link.gamma.form())}, {"why", class_reason(link)}});
+  std::map<std::string, std::int64_t> rows_of;
+  for (const PolicyRow& row : rows) rows_of[row.name] = row.shape.empty() ? 0 : row.shape.front();
+  for (const ScaleLink& link : model.scale_links()) {
+    std::int64_t readers = 0;
+    for (const std::string& map : link.maps) readers += rows_of[map];
+    out["scales"].push_back({{"name", link.scale}, {"form", to_string(link.gamma.form())}, {"rows", readers}, {"why", class_reason(link)}});
+  }
   out["warnings"] = config.decoder ? config.decoder->warnings() : std::vector<std::string>{};
   return out;
 }

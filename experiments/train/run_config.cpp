@@ -92,8 +92,8 @@ void read_log(JsonReader& in, const json& root, RunConfig& config) {
   config.log_every = log.integer("every", 10, Range::at_least(1));
   config.traces_every = log.integer("traces_every", 10, Range::at_least(0));
   config.snr = log.boolean("snr", false);
-  if (config.snr && config.traces_every < 4)
-    log.fail("snr", "false unless traces_every is 4 or more: a ratio takes the gradients of 4 steps");
+  if (config.snr && config.traces_every < 5)
+    log.fail("snr", "false unless traces_every is 5 or more: a ratio takes the gradients of 4 steps after the first trace");
   const std::vector<std::string> formats = log.strings("formats", {"jsonl"});
   const auto given = [&](const char* word) { return std::count(formats.begin(), formats.end(), word); };
   config.tensorboard = given("tensorboard") > 0;

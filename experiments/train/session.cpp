@@ -77,9 +77,6 @@ Session::Session(const RunConfig& config, std::shared_ptr<ProcessGroup> group)
       policy_(read_policy(config)),
       optimizer_(make_optimizer(params_, policy_)),
       source_(open_source(config)) {
-  if (config.snr && group)
-    throw UsageError("log.snr: got true with several processes, none of which holds every gradient; allowed there: false");
-  if (config.snr) window_ = std::make_unique<GradientWindow>(params_);
   if (group) {
     parallel_ = std::make_shared<DataParallel>(group, params_, policy_, *optimizer_);
     model_->set_batch_sum([group](torch::Tensor& counts) {
@@ -95,6 +92,7 @@ Session::Session(const RunConfig& config, std::shared_ptr<ProcessGroup> group)
                 config_.autocast == "bfloat16"},
       device_, phases_);
   if (device_.is_cuda() && source_ && !parallel_) use_device(make_step_graph(device_));
+  if (config.snr) window_ = std::make_unique<GradientWindow>(params_);
 }
 
 void Session::use_device(std::unique_ptr<StepGraph> graph, std::shared_ptr<cuda::DeviceStep> device) {

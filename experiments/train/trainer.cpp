@@ -79,7 +79,7 @@ struct Counters {
   }
   void from_json(const json& j) {
     training_seconds = j.at("training_seconds");
-    cpu_seconds = j.value("cpu_seconds", 0.0);
+    cpu_seconds = j.contains("cpu_seconds") && j["cpu_seconds"].is_number() ? j["cpu_seconds"].get<double>() : kNoTrace;
     seconds = j.at("seconds");
     if (j.at("train_loss").is_number()) train_loss = j.at("train_loss");
     if (j.at("best_val_loss").is_number()) best_val_loss = j.at("best_val_loss");

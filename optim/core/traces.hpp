@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-// Traces: named in theory.md, each a formula of sums taken inside the optimizer's step. Here p is the stored parameter
+// Traces: docs/traces.md defines them. Most are formulas of sums taken inside the optimizer's step. Here p is the stored parameter
 // before the step, g its gradient before clipping, Δ the stored new value minus the old.
 namespace scalevec {
 

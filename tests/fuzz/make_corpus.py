@@ -42,7 +42,7 @@ RUN = {"name": "run", "seed": 1, "data_seed": 2, "threads": 1, "device": "cpu", 
                               "validation_windows": 8}},
        "schedule": {"shape": "wsd", "warmup_steps": 5, "total_steps": 40, "final_factor": 0.1, "decay_steps": 10,
                     "decay_shape": "sqrt"},
-       "validation": {"every": 10, "batches": 2}, "log": {"every": 1, "traces_every": 5},
+       "validation": {"every": 10, "batches": 2}, "log": {"every": 1, "traces_every": 5, "snr": True},
        "checkpoint": {"every": 7, "keep": 2}}
 TOY = {"model": {"type": "output_scale", "replicas": 16, "curvature": 1, "target": 2, "sigma": 1.5, "initial": 1},
        "steps": 100, "optimizer": {"lr": 1e-2, "rules": [{"match": {}}]}}

@@ -65,13 +65,13 @@ TEST_CASE("a toy takes no data and runs in float64") {
   CHECK_THROWS_AS(read_run_config(with_data), ConfigError);
 }
 
-TEST_CASE("signal-to-noise ratios take a window of four steps, and are no key of older runs") {
+TEST_CASE("signal-to-noise ratios take a window of steps, and are no key of older runs") {
   json root = sound();
   CHECK(!read_run_config(root).resolved["log"].contains("snr"));
-  root["log"] = {{"traces_every", 4}, {"snr", true}};
+  root["log"] = {{"traces_every", 5}, {"snr", true}};
   CHECK(read_run_config(root).snr);
   CHECK(read_run_config(read_run_config(root).resolved).snr);
-  CHECK(has(error_with(R"({"log": {"traces_every": 3, "snr": true}})"), "log.snr: got true; allowed: false unless traces_every is 4 or more"));
+  CHECK(has(error_with(R"({"log": {"traces_every": 4, "snr": true}})"), "log.snr: got true; allowed: false unless traces_every is 5 or more"));
 }
 
 TEST_CASE("log formats: a list alone or beside the intervals; the JSONL logs always") {

@@ -1,5 +1,6 @@
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 
@@ -154,9 +155,9 @@ TEST_CASE("traces give the gradients' signal-to-noise ratio since the last trace
     scales += finite.sum().item<double>();
     count += static_cast<double>(finite.numel());
   }
-  for (const TraceRow& row : groups)
-    if (row.name == "scale.input")
-      CHECK(row.snr == Approx(std::sqrt(std::max(0.0, 0.5 * scales / count - 0.2))).epsilon(1e-10));
+  const auto group = std::find_if(groups.begin(), groups.end(), [](const TraceRow& row) { return row.name == "scale.input"; });
+  REQUIRE(group != groups.end());
+  CHECK(group->snr == Approx(std::sqrt(std::max(0.0, 0.5 * scales / count - 0.2))).epsilon(1e-10));
 
   for (int step = 1; step <= 3; ++step) first_half.step(step == 1);
   second_half.restore(3, first_half.weights(), first_half.optimizer_state());

@@ -143,7 +143,9 @@ json signal_to_noise(Model& model, const Session& session, const ProbeOptions& o
 json probe(const RunConfig& config, const ProbeOptions& options) {
   if (!config.decoder) throw UsageError("probe: a toy model has no tokens to measure on");
   if (config.threads > 0) torch::set_num_threads(config.threads);
-  Session session(config);
+  RunConfig replayed = config;
+  replayed.snr = false;
+  Session session(replayed);
   json out{{"points", json::array()}};
   for (const std::int64_t step : options.steps) {
     while (session.steps_done() < step) session.step(false);
