@@ -47,13 +47,16 @@ changes it, and shows where prediction and simulation part.
 
 ```
 scalevec theory T4 --out figures --set sigma=0.1     # the low-signal formula outside its domain
-scalevec theory --all --out figures --jobs 2
+scalevec theory --all --out figures --jobs 2         # --quality paper: the pictures and numbers of this page
 ```
+
+T1 to T10 are results, P1 to P7 phase diagrams, M1 and M2 Muon; `--list` says what each draws. A figure's line ends in `ok` or `out`; with
+any `out` the exit status is 1, and the files (FIGURE.csv, .gp, .svg, .png, .caption.txt) are written all the same.
 
 The formulas are functions of `scalevec::theory`, which needs no LibTorch (`examples/theory_app`). This page and its pictures are written
 by `scripts/theory_docs.py`.
 
-The toys train as language models do, with every optimizer and the same traces (`docs/configuration.md` has their keys):
+The toys train as language models do, with every optimizer and the same traces ([configuration.md](configuration.md) has their keys):
 
 ```
 scalevec plan experiments/configs/toy_t7.json --set model.scales=both_normed
@@ -62,8 +65,8 @@ scalevec train experiments/configs/toy_muon.json --out runs/muon
 
 Where simulation corrected a formula: at a learning rate that is not small, AdamW's noise pulls on an input-norm scale as a decay of
 ½cη would, which the ratio ‖w‖/γ = λ_γ/λ_w leaves out. T4's line solves the equation with that pull; the ratio is its limit for small lr.
-The losses stated for a cosine at λ_w = .1 (.0018 without decay on γ, .0043 with decay to 1; c = 16, η = 2e-3) depend on its length: .0022 and
-.0030 after 20,000 steps, .0014 and .0024 after 40,000; the claim, flatter but some three times the loss, holds at both. And OR's advantage where the loss is flat along the magnitude ends at h_mag/h_dir = β*/√d (1/8 to 1/5 at d = 64) near the minimum only: while
+What a cosine leaves at λ_w = .1 (c = 16, η = 2e-3) depends on its length: .0022 without decay on γ after 20,000 steps and .0014 after 40,000,
+.0030 and .0024 with decay to 1; decay to 0 ends at .0054, at a third of the curvature: flatter, at more than twice the loss. And OR's advantage where the loss is flat along the magnitude ends at h_mag/h_dir = β*/√d (1/8 to 1/5 at d = 64) near the minimum only: while
 γ points away from its target by an angle φ, the magnitude feels the other directions' curvature too, d·h_dir·sin²φ (P6).
 
 A formula is called derived where it follows from the model, and fitted where it was read off the simulation; where none is known the figure
