@@ -98,6 +98,16 @@ TEST_CASE("claims share their baseline's runs, and tuning comes before compariso
   for (const Cell& c : Plan(ledger, "standard", {"bad"}, "").wanted(outcomes_of({}))) CHECK(losses.count(c.name));
 }
 
+TEST_CASE("an arm may be tuned on fewer seeds than its baseline") {
+  const Ledger ledger = read_ledger(with_file(fake_ledger(), "good.json", "{\"set\": {\"effect\": -0.05}}",
+                                              "{\"most_tuning_seeds\": 1, \"set\": {\"effect\": -0.05}}"));
+  const Plan plan(ledger, "standard", {"good"}, "");
+  std::map<std::string, int> cells;
+  for (const Cell& c : plan.wanted(outcomes_of({}))) ++cells[c.variant];
+  REQUIRE(cells.size() == 2);
+  for (const auto& [arm, count] : cells) CHECK(count == (arm.starts_with("better") ? 5 : 10));
+}
+
 TEST_CASE("the grid grows where the best lr lies at its end, and a diverged lr is not chosen") {
   const Ledger ledger = read_ledger(fake_ledger());
   const Plan plan(ledger, "standard", {"good"}, "");

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "scalevec/experiments/claims/ladder.hpp"
+#include "scalevec/experiments/claims/metrics.hpp"
 #include "scalevec/optim/core/random.hpp"
 #include "scalevec/tests/compare/scratch.hpp"
 #include "scalevec/tests/support/catch.hpp"
@@ -17,6 +18,29 @@ TEST_CASE("the best lr is the vertex of a parabola in log lr, on unequal steps t
   CHECK(best_log2_lr(lrs, losses) == Approx(2.3));
   CHECK(std::isnan(best_log2_lr(lrs, std::vector<double>{4.0, 3.0, 2.0, 1.0})));
   CHECK(std::isnan(best_log2_lr(lrs, std::vector<double>{4.0, 3.0, 2.0, INFINITY})));
+}
+
+TEST_CASE("the balance of decays is held against T4's equation with the pull, by its root") {
+  const Scratch run;
+  const std::string policy = R"({"groups": [{"group": "scale.input", "weight_decay": 0.1, "decay_target": TARGET},
+      {"group": "matrix", "weight_decay": 0.2, "decay_target": 0}],
+    "scales": [{"name": "a", "form": "plain", "rows": 192}, {"name": "b", "form": "or", "rows": 192}, {"name": "c", "form": "plain", "rows": 0}]})";
+  const auto with_target = [&](const char* target) {
+    std::string text = policy;
+    run.write("policy.json", text.replace(text.find("TARGET"), 6, target));
+  };
+  run.write("traces.jsonl", R"({"step": 1, "params": []}
+{"step": 2, "params": [{"name": "a", "count": 4, "param_norm": 3, "scheduled_lr": 0.004, "w_gamma_ratio": 1.5}, {"name": "b", "count": 4, "param_norm": 3, "scheduled_lr": 0.004, "w_gamma_ratio": 7}, {"name": "c", "count": 4, "param_norm": 3, "scheduled_lr": 0.004}]})");
+  with_target("0");
+  const DecayBalance balance = decay_balance(run.path());
+  CHECK(balance.measured == Approx(1.5));
+  // λ_wρ²γ² − ½cη = λ_γγ²ρ at γ² = 9/4.
+  const double rho = balance.predicted, gamma_sq = 2.25;
+  CHECK(0.2 * rho * rho * gamma_sq - 0.5 * 192 * 0.004 == Approx(0.1 * gamma_sq * rho));
+  CHECK(rho > 0.0);
+  CHECK(run_metric(run.path(), "decay_balance") == Approx(1.5 / rho));
+  with_target("1");
+  CHECK(std::isnan(run_metric(run.path(), "decay_balance")));
 }
 
 TEST_CASE("tokens at a loss are interpolated between finished runs and not beyond them") {
