@@ -14,8 +14,18 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HOME = ROOT / "docs" / "claims"
 PAGE = ROOT / "docs" / "claims.md"
+ABOUT = HOME / "about.md"  # what a reader should know of how these runs came about
 PICTURES = ("lr", "loss", "ladder", "mechanism", "curvature")
 
+
+MECHANISM = """## Reading the mechanism tables
+
+Seed 1 of each arm at its own best lr. Who does the work: share of the decrease −g·Δ that a first-order prediction gives each group, over
+the traced steps. s: signal-to-noise ratio of the input scales' gradients between traces, mean over the run, and the amplification of a
+magnitude that T8 gives OR at it; beside it the magnitude's step, root mean square of γ·Δγ/‖γ‖ over the lr, over the baseline's.
+corr(γ², ‖w‖²): over channels, at the end (T2). ‖w‖/γ at the end where scales are decayed, and T4's equilibrium of it at constant lr, which a
+run that is short against 1/(ηλ) or follows a cosine does not reach. Rotation over T9's equilibrium. Top eigenvalue of the Hessian, by Lanczos,
+at the start, a quarter, half and the end."""
 
 RUN = """```
 scripts/claims.sh quick          # minutes on two cores: shows that the machinery works
@@ -103,10 +113,7 @@ def mechanism(arms):
                      short(m["rotation_ratio"]), " → ".join(short(x) for x in tops)])
     if not rows:
         return []
-    return ["Mechanism, from seed 1 of each arm at its own best lr: who does the work (share of the predicted decrease −g·Δ over the traced "
-            "steps), the signal-to-noise ratio s of the input scales' gradients and the amplification of a magnitude that T8 gives OR at it, the "
-            "magnitude's step over the baseline's (root mean square of γ·Δγ/‖γ‖ over the lr), the correlation of γ² with ‖w‖² at the end (T2), ‖w‖/γ at the end and T4's equilibrium of it at constant lr, the rotation over T9's, and the "
-            "top eigenvalue of the Hessian at the start, a quarter, half and the end.\n\n"
+    return ["Mechanism:\n\n"
             + table(["arm", "who does the work", "s", "T8 at s", "magnitude's step", "corr(γ², ‖w‖²)", "‖w‖/γ", "T4", "rotation / T9", "top eigenvalue"], rows)]
 
 
@@ -160,6 +167,7 @@ def page(ledger):
             f"`scalevec claims` at its tier `{ledger['tier']}`: {ledger['purpose']}. {runs['made']} runs, {runs['diverged']} diverged, "
             f"{len(runs['failed'])} failed; {p['seconds'] / 3600:.2f} hours of runs on {'; '.join(p.get('machine', ['an unknown machine']))}, commit "
             f"{', '.join(p.get('git_commit', ['unknown']))}. Data: {'; '.join(p.get('data', ['none']))}.",
+            *([ABOUT.read_text().strip()] if ledger["decides"] and ABOUT.exists() else []),
             conclusions(ledger) + ("" if ledger["decides"] else " This tier draws no verdict from its runs, whatever their intervals: it shows that "
                                    "the machinery works."),
             summary(ledger),
@@ -167,7 +175,7 @@ def page(ledger):
             "contrasts (α = 0.05) tests it. Confirmed: the interval lies above 0 and reaches the smallest effect of interest; contradicted: it lies "
             "below 0; not confirmed: it ends short of that effect; else inconclusive. Each arm's learning rate is chosen on seeds that the "
             "comparison does not use. Needed: pairs for an interval of ± the smallest effect of interest at the strictest of Holm's levels.",
-            "## Run it yourself", RUN]
+            "## Run it yourself", RUN, MECHANISM]
     return "\n\n".join(text) + "\n\n" + power(ledger) + "\n\n".join(section(c, ledger) for c in ledger["claims"]) + "\n"
 
 
