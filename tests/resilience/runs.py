@@ -9,7 +9,7 @@ BASE = {
     "data": {"synthetic": {"validation_windows": 8}},
     "sequence_length": 32, "batch_size": 4, "steps": 40, "threads": 1,
     "optimizer": {"lr": 1e-2, "max_norm": 1, "rules": [{"match": {}, "weight_decay": 0.1}]},
-    "schedule": {"shape": "cosine", "warmup_steps": 5}, "log": {"every": 1, "traces_every": 5, "snr": True},
+    "schedule": {"shape": "cosine", "warmup_steps": 5}, "log": {"every": 1, "traces_every": 5},
     "validation": {"every": 10, "batches": 2}, "checkpoint": {"every": 3},
 }
 TRAIN = {
