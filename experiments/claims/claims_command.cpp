@@ -52,6 +52,12 @@ void print_list(const Ledger& ledger) {
   for (const auto& [name, tier] : ledger.tiers) std::cout << "--tier " << name << ": " << tier.purpose << "\n";
 }
 
+void make_out_folder(const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (!fs::is_directory(folder)) throw UsageError("--out: cannot make the folder " + folder.string());
+}
+
 // What the folder was begun with stays: a claim that is changed after its runs began is another claim.
 void fix_ledger(const Plan& plan, const ClaimsArguments& a) {
   const fs::path file = fs::path(a.out) / "ledger.json";
@@ -65,9 +71,7 @@ void fix_ledger(const Plan& plan, const ClaimsArguments& a) {
       throw UsageError(a.out + ": the claim " + c->id + " was changed after its runs began; use another --out");
     fixed["claims"][c->id] = c->hash;
   }
-  std::error_code error;
-  fs::create_directories(a.out, error);
-  if (!fs::is_directory(a.out)) throw UsageError("--out: cannot make the folder " + a.out);
+  make_out_folder(a.out);
   write_file(file, fixed.dump(2) + "\n");
 }
 
@@ -144,9 +148,7 @@ double tokens_of(const json& config) {
 
 // A configuration file per arm, at the middle of its grid and the first seed: what `scalevec train` takes.
 void write_configs(const Plan& plan, const fs::path& folder) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  if (!fs::is_directory(folder)) throw UsageError("--out: cannot make the folder " + folder.string());
+  make_out_folder(folder);
   for (const Claim* c : plan.claims())
     for (const Arm& arm : c->arms) {
       const PlannedArm& planned = plan.arm(*c, arm.name);
