@@ -9,6 +9,7 @@ mounting is not allowed. Limits on file size and memory need nothing.
 """
 import argparse
 import contextlib
+import glob
 import json
 import os
 import pathlib
@@ -111,7 +112,8 @@ def test_signals():
         out = folder / f"grid{status}"
         process = subprocess.Popen([PROGRAM, "compare", folder / "grid.json", "--out", out, "--jobs", "2"],
                                    stdout=subprocess.PIPE, text=True)
-        while len(list(out.glob("*/*/metrics.jsonl"))) < 2:
+        # glob.glob, since Path.glob raises where a folder goes away while it is looked through.
+        while len(glob.glob(f"{out}/*/*/metrics.jsonl")) < 2:
             check(process.poll() is None, "the comparison ended before the signal")
             time.sleep(0.005)
         process.send_signal(number)
