@@ -20,7 +20,7 @@ PICTURES = ("lr", "loss", "ladder", "mechanism", "curvature")
 
 MECHANISM = """## Reading the mechanism tables
 
-Seed 1 of each arm at its own best lr. Who does the work: share of the decrease −g·Δ that a first-order prediction gives each group, over
+The first seed of each arm at its own best lr. Who does the work: share of the decrease −g·Δ that a first-order prediction gives each group, over
 the traced steps. s: signal-to-noise ratio of the input scales' gradients between traces, mean over the run, and the amplification of a
 magnitude that T8 gives OR at it; beside it the magnitude's step, root mean square of γ·Δγ/‖γ‖ over the lr, over the baseline's.
 corr(γ², ‖w‖²): over channels, at the end (T2). ‖w‖/γ at the end where scales are decayed, and T4's equilibrium of it at constant lr, which a
@@ -100,7 +100,7 @@ def power(ledger):
 
 
 def mechanism(arms):
-    """The runs' own traces against the theory, of seed 1 of each arm at its own best lr."""
+    """The runs' own traces against the theory, of the first seed of each arm at its own best lr."""
     rows = []
     for name, m in (arms or {}).items():
         decrease = sorted(m.get("decrease", {}).items(), key=lambda entry: -(entry[1] or 0))

@@ -31,7 +31,9 @@ std::vector<double> read_lrs(JsonReader& in) {
 TierChoice read_choice(JsonReader& in, TierChoice choice) {
   if (in.has("lrs")) choice.lrs = read_lrs(in);
   choice.tuning_seeds = in.integers("tuning_seeds", choice.tuning_seeds, Range::at_least(1001));
-  choice.seeds = in.integer("seeds", choice.seeds, Range::between(1, 1000));
+  choice.first_seed = in.integer("first_seed", choice.first_seed, Range::between(1, 1000));
+  // Tuning seeds begin at 1001.
+  choice.seeds = in.integer("seeds", choice.seeds, Range::between(1, 1001 - choice.first_seed));
   choice.extensions = in.integer("extensions", choice.extensions, Range::between(0, 16));
   if (in.has("set"))
     for (const auto& [key, value] : in.value("set").items()) choice.overrides[key] = value;

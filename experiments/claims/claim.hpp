@@ -52,7 +52,7 @@ struct Contrast {
 struct TierChoice {
   std::vector<double> lrs;  // rising
   std::vector<std::int64_t> tuning_seeds;
-  std::int64_t seeds = 0;                               // comparison seeds 1 … seeds
+  std::int64_t seeds = 0, first_seed = 1;               // comparison seeds first_seed … first_seed + seeds − 1
   std::int64_t extensions = 0;                          // how often the lr grid may grow at an end where the best lies
   nlohmann::json overrides = nlohmann::json::object();  // of the tier's base
 };

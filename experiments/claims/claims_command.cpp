@@ -179,8 +179,9 @@ void print_plan(const Plan& plan, const fs::path& configs) {
     for (const Contrast& contrast : c->contrasts)
       for (const auto* names : {&contrast.arms, &contrast.baselines})
         for (const std::string& name : *names) {
-          comparisons += plan.seeds(*c, contrast);
-          compared += static_cast<double>(plan.seeds(*c, contrast)) * tokens_of(plan.arm(*c, name).config);
+          const auto seeds = static_cast<std::int64_t>(plan.comparison_seeds(*c, contrast).size());
+          comparisons += seeds;
+          compared += static_cast<double>(seeds) * tokens_of(plan.arm(*c, name).config);
         }
   }
   // What can be named before any run; the comparison follows from the tuning.

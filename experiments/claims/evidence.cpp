@@ -20,7 +20,7 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 class Reader {
  public:
   Reader(const Plan& plan, const Claim& claim, const Contrast& contrast, const Outcomes& outcomes, const fs::path& runs)
-      : plan_(plan), claim_(claim), outcomes_(outcomes), runs_(runs), seeds_(plan.seeds(claim, contrast)) {}
+      : plan_(plan), claim_(claim), outcomes_(outcomes), runs_(runs), seeds_(plan.comparison_seeds(claim, contrast)) {}
 
   // An arm's metric per seed at the lr of the contrast; why a value is not finite goes to `failures`.
   ArmResult arm(const Contrast& contrast, const std::string& name, std::vector<std::string>& failures) const {
@@ -28,11 +28,11 @@ class Reader {
     if (!out.lr) {
       const Tuning t = plan_.tuning(claim_, name, outcomes_);
       failures.push_back(!t.problem.empty() ? t.problem : name + ": its learning rate is not chosen yet");
-      out.values.assign(static_cast<size_t>(seeds_), kNaN);
+      out.values.assign(seeds_.size(), kNaN);
       out.runs.resize(out.values.size());
       return out;
     }
-    for (std::int64_t seed = 1; seed <= seeds_; ++seed)
+    for (const std::int64_t seed : seeds_)
       out.values.push_back(value(name, *out.lr, seed, contrast.metric, failures, &out.runs));
     return out;
   }
@@ -71,7 +71,8 @@ class Reader {
     return x;
   }
 
-  std::int64_t seeds() const { return seeds_; }
+  const std::vector<std::int64_t>& seeds() const { return seeds_; }
+  std::int64_t pairs() const { return static_cast<std::int64_t>(seeds_.size()); }
   const Plan& plan() const { return plan_; }
   const Claim& claim() const { return claim_; }
   const Outcomes& outcomes() const { return outcomes_; }
@@ -81,7 +82,7 @@ class Reader {
   const Claim& claim_;
   const Outcomes& outcomes_;
   const fs::path& runs_;
-  std::int64_t seeds_;
+  std::vector<std::int64_t> seeds_;
 };
 
 std::string first_of(const std::vector<std::string>& failures) {
@@ -114,7 +115,7 @@ void paired_gains(ContrastResult& r, const Contrast& c, std::int64_t seeds) {
 }
 
 void shift_gains(ContrastResult& r, const Contrast& c, const Reader& reader, std::vector<std::string>& failures) {
-  for (std::int64_t seed = 1; seed <= reader.seeds(); ++seed) {
+  for (const std::int64_t seed : reader.seeds()) {
     double shift[2];
     for (size_t i = 0; i < 2; ++i)
       shift[i] = std::abs(reader.best_lr(c.arms[i], seed, failures) - reader.best_lr(c.baselines[i], seed, failures));
@@ -129,12 +130,12 @@ void token_gain(ContrastResult& r, const Reader& reader) {
   std::vector<double> tokens;
   for (const ArmResult& length : r.worse) tokens.push_back(tokens_of(length));
   const double own = tokens_of(r.better[0]);
-  const Bootstrap bootstrap(static_cast<size_t>(reader.seeds()), [&](std::span<const size_t> chosen) {
+  const Bootstrap bootstrap(static_cast<size_t>(reader.pairs()), [&](std::span<const size_t> chosen) {
     std::vector<double> losses;
     for (const ArmResult& length : r.worse) losses.push_back(mean_over(length.values, chosen));
     return tokens_at_loss(tokens, losses, mean_over(r.better[0].values, chosen)) / own - 1.0;
   });
-  r.gain = bootstrap_gain(bootstrap, reader.seeds());
+  r.gain = bootstrap_gain(bootstrap, reader.pairs());
   if (!std::isfinite(bootstrap.estimate()))
     r.gain.reason = "the loss lies outside what the baseline's runs of several lengths reached: not extrapolated";
 }
@@ -166,12 +167,12 @@ ContrastResult measure(const Reader& reader, const Contrast& c) {
   if (c.kind == Kind::lr_shift)
     shift_gains(r, c, reader, failures);
   else if (c.kind != Kind::ladder && c.kind != Kind::tokens)
-    paired_gains(r, c, reader.seeds());
+    paired_gains(r, c, reader.pairs());
 
   if (!failures.empty() && c.kind != Kind::lr_shift && r.gains.empty()) {
     r.gain.reason = first_of(failures);
   } else if (c.kind == Kind::ladder) {
-    fit_ladder(r, reader.seeds());
+    fit_ladder(r, reader.pairs());
   } else if (c.kind == Kind::tokens) {
     token_gain(r, reader);
   } else {

@@ -192,7 +192,7 @@ std::string mechanism_panel(const LedgerResult& ledger, size_t i, const fs::path
          "steps) gives each group of "
          "parameters: who does the work. Signal-to-noise ratio of the gradients between traces, mean over the run, and the "
          "amplification of a magnitude that T8 gives OR at it, beside the step of the magnitude over the baseline's; ‖w‖/γ where the scales are decayed, and the equilibrium "
-         "at constant lr that T4 gives. Seed 1 of each arm at its own best learning rate; curvature where the "
+         "at constant lr that T4 gives. The first seed of each arm at its own best learning rate; curvature where the "
          "ledger asks for it.</p>\n";
 }
 

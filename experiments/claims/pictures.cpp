@@ -178,7 +178,7 @@ std::vector<Plot> mechanism_plots(const ClaimResult& result, const json& mechani
   if (!mechanism.is_object()) return out;
   Plot traces{result.claim->id + "-mechanism",
               "Scale vectors and their matrices in training",
-              "One run of each arm (seed 1, own best learning rate), means over the scales that maps read. Left: the "
+              "One run of each arm (the first seed, own best learning rate), means over the scales that maps read. Left: the "
               "flow conserves "
               "the imbalance (T2); what moves it is noise, the optimizer and decay. Right: with decay on both, T4 has "
               "the ratio tend "

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 #include <limits>
+#include <numeric>
 #include <set>
 
 #include "scalevec/experiments/compare/overrides.hpp"
@@ -71,9 +72,12 @@ Plan::Plan(const Ledger& ledger, const std::string& tier, const std::vector<std:
 
 const PlannedArm& Plan::arm(const Claim& claim, const std::string& name) const { return arms_.at({claim.id, name}); }
 
-std::int64_t Plan::seeds(const Claim& claim, const Contrast& contrast) const {
-  const std::int64_t all = choice(claim).seeds;
-  return contrast.most_seeds ? std::min(all, contrast.most_seeds) : all;
+std::vector<std::int64_t> Plan::comparison_seeds(const Claim& claim, const Contrast& contrast) const {
+  const TierChoice tier = choice(claim);
+  const std::int64_t n = contrast.most_seeds ? std::min(tier.seeds, contrast.most_seeds) : tier.seeds;
+  std::vector<std::int64_t> seeds(static_cast<size_t>(n));
+  std::iota(seeds.begin(), seeds.end(), tier.first_seed);
+  return seeds;
 }
 
 Cell Plan::cell(const PlannedArm& arm, double lr, std::int64_t seed, bool tuning) const {
@@ -191,7 +195,7 @@ std::vector<Cell> Plan::wanted(const Outcomes& outcomes) const {
         const Tuning t = tuning(*claim, name, outcomes);
         const auto at = lr(*claim, contrast, name, outcomes);
         if (!at || !t.wanted.empty()) continue;
-        for (std::int64_t seed = 1; seed <= seeds(*claim, contrast); ++seed) {
+        for (const std::int64_t seed : comparison_seeds(*claim, contrast)) {
           want(arm(*claim, name), *at, seed, false);
           if (contrast.kind == Kind::lr_shift)
             for (const TuningPoint& p : t.curve) want(arm(*claim, name), p.lr, seed, false);

@@ -52,8 +52,7 @@ class Plan {
   const std::vector<const Claim*>& claims() const { return claims_; }
   const PlannedArm& arm(const Claim& claim, const std::string& name) const;
   TierChoice choice(const Claim& claim) const { return ledger_.choice(claim, tier_); }
-  // A contrast's comparison seeds are 1 … seeds().
-  std::int64_t seeds(const Claim& claim, const Contrast& contrast) const;
+  std::vector<std::int64_t> comparison_seeds(const Claim& claim, const Contrast& contrast) const;
   // Those that an arm's lr is chosen on.
   std::vector<std::int64_t> tuning_seeds(const Claim& claim, const std::string& arm) const;
   Tuning tuning(const Claim& claim, const std::string& arm, const Outcomes& outcomes) const;
