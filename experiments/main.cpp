@@ -4,6 +4,8 @@
 #include <cstdio>
 #include <exception>
 #include <new>
+#include <string>
+#include <vector>
 
 #include "scalevec/experiments/build_info.hpp"
 #include "scalevec/experiments/claims/claims_command.hpp"
@@ -15,6 +17,7 @@
 #include "scalevec/experiments/memory.hpp"
 #include "scalevec/experiments/model/model_command.hpp"
 #include "scalevec/experiments/train/train_command.hpp"
+#include "scalevec/optim/config/json_reader.hpp"
 
 namespace {
 
@@ -46,6 +49,16 @@ int main(int argc, char** argv) {
   scalevec::add_probe_command(app);
   scalevec::add_report_command(app);
   scalevec::add_model_command(app);
+  // CLI11 would say that a subcommand is required.
+  if (const std::string word = argc > 1 ? argv[1] : ""; !word.empty() && word[0] != '-') {
+    std::vector<std::string> known;
+    for (const CLI::App* sub : app.get_subcommands({})) known.push_back(sub->get_name());
+    if (std::find(known.begin(), known.end(), word) == known.end()) {
+      const std::string near = scalevec::nearest_word(word, known);
+      return fail(2, "unknown subcommand \"" + word + "\"" +
+                         (near.empty() ? " (see scalevec --help)" : "; did you mean \"" + near + "\"?"));
+    }
+  }
   try {
     app.parse(argc, argv);
     return status;

@@ -213,7 +213,7 @@ const Claim& Ledger::claim(const std::string& id) const {
   }
   const std::string near = nearest_word(id, known);
   std::string text =
-      "claims: unknown claim \"" + id + "\"" + (near.empty() ? "" : "; did you mean \"" + near + "\"?") + " Known:";
+      "claims: unknown claim \"" + id + "\"" + (near.empty() ? "; known:" : "; did you mean \"" + near + "\"? Known:");
   for (size_t i = 0; i < known.size(); ++i) text += (i ? ", " : " ") + known[i];
   throw UsageError(text);
 }
@@ -241,7 +241,7 @@ json Ledger::arm_config(const Claim& claim, const Arm& arm, const std::string& t
 
 Ledger read_ledger(const LedgerFiles& files) {
   const auto setup = std::find_if(files.begin(), files.end(), [](const auto& f) { return f.first == "setup.json"; });
-  if (setup == files.end()) throw ConfigError("setup.json: missing from the ledger");
+  if (setup == files.end()) throw ConfigError("--ledger: the folder has no setup.json, which says what every claim shares");
   const json root = parse_json(setup->second, setup->first);
   JsonReader in(root, "setup.json");
   Ledger ledger;

@@ -155,6 +155,8 @@ void expand(Grid& grid, const std::map<std::string, json>& configs) {
 Grid read_grid(const std::filesystem::path& file, const std::vector<std::string>& sets) {
   const json root = read_json_file(file.string());
   JsonReader reader(root, "");
+  if (!reader.has("base"))
+    throw ConfigError(file.string() + ": not a comparison: it has no \"base\" (what all runs share), \"variants\" and \"grid\"");
   Grid grid;
   grid.name = reader.string("name", file.stem().string());
   json base = read_base(reader.value("base"), file);

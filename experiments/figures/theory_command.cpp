@@ -36,8 +36,7 @@ std::string shown(double x) {
 
 std::string with_nearest(const std::string& word, const std::vector<std::string>& known) {
   const std::string near = nearest_word(word, known);
-  std::string text = near.empty() ? "" : "; did you mean \"" + near + "\"?";
-  text += " Known:";
+  std::string text = near.empty() ? "; known:" : "; did you mean \"" + near + "\"? Known:";
   for (size_t i = 0; i < known.size(); ++i) text += (i ? ", " : " ") + known[i];
   return text;
 }

@@ -282,8 +282,8 @@ void JsonReader::finish() const {
   for (const auto& [key, value] : object_->items()) {
     if (std::find(asked_.begin(), asked_.end(), key) != asked_.end()) continue;
     const std::string near = nearest_word(key, asked_);
-    throw ConfigError(path(key) + ": unknown key" + (near.empty() ? "" : "; did you mean \"" + near + "\"?") +
-                      " Known here: " + joined(asked_));
+    throw ConfigError(path(key) + ": unknown key" + (near.empty() ? "; known here: " : "; did you mean \"" + near + "\"? Known here: ") +
+                      joined(asked_));
   }
 }
 
