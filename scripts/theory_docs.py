@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Draws every figure of the theory at paper quality and writes docs/theory.md and docs/images/theory/ from them.
 
-    scripts/theory_docs.py [--program build/cpu/bin/scalevec] [--jobs 2] [--quality paper] [--figures P3 P4]
+    scripts/theory_docs.py [--program build/cpu/bin/scalevec] [--jobs 2] [--quality paper] [--figures P3 P4 | --text]
 
-With --figures only these are drawn; the page keeps the others' sections and pictures.
+With --figures only these are drawn, with --text none; the page keeps the others' sections and pictures.
 """
 
 import argparse
@@ -71,6 +71,9 @@ What a cosine leaves at λ_w = .1 (c = 16, η = 2e-3) depends on its length: .00
 
 A formula is called derived where it follows from the model, and fitted where it was read off the simulation; where none is known the figure
 says so.
+
+| figure | draws |
+|---|---|
 """
 
 
@@ -80,8 +83,28 @@ def main():
     parser.add_argument("--jobs", default="2")
     parser.add_argument("--quality", default="paper", choices=["quick", "paper"])
     parser.add_argument("--figures", nargs="+", default=[], choices=list(ENTRIES), metavar="FIGURE")
+    parser.add_argument("--text", action="store_true")
     args = parser.parse_args()
     images = ROOT / "docs/images/theory"
+    page = ROOT / "docs/theory.md"
+    sections = {}
+    if args.figures or args.text:
+        sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", page.read_text(), re.M | re.S))
+    if not args.text and not draw(args, images, sections):
+        return 1
+    # An unindented line of --list is a figure's name and what it draws.
+    listed = subprocess.run([args.program, "theory", "--list"], capture_output=True, text=True, check=True).stdout
+    draws = dict(line.split("  ", 1) for line in listed.splitlines() if line and not line.startswith(" "))
+    text = INTRO + "".join(f"| [{name}](#{name.lower()}) | {draws[name].strip()} |\n" for name in ENTRIES if name in sections)
+    text += "".join(f"\n## {name}\n{sections[name].rstrip()}\n" for name in ENTRIES if name in sections)
+    page.write_text(text)
+    size = sum(f.stat().st_size for f in images.glob("*.png"))
+    print(f"wrote docs/theory.md; {size / 2**20:.1f} MiB of pictures")
+    return 0
+
+
+def draw(args, images, sections):
+    """Draws figures into `images` and writes their sections; False if one is out."""
     if not shutil.which("pngquant"):
         sys.exit("theory_docs.py: needs pngquant (apt-get install pngquant), which makes the pictures small enough to commit")
     with tempfile.TemporaryDirectory() as temporary:
@@ -91,10 +114,8 @@ def main():
         sys.stdout.write(done.stdout)
         sys.stderr.write(done.stderr)
         if done.returncode != 0:
-            return 1
+            return False
         images.mkdir(parents=True, exist_ok=True)
-        page = ROOT / "docs/theory.md"
-        sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", page.read_text(), re.M | re.S)) if args.figures else {}
         for line in done.stdout.splitlines():
             name, agreement = line.split(": ", 1)
             formula, condition, header = ENTRIES[name]
@@ -103,11 +124,7 @@ def main():
             caption = (out / f"{name}.caption.txt").read_text().strip().split(": ", 1)[1]
             sections[name] = (f"\n`{formula}`\n\nHolds for: {condition}. Code: `{header}`. {args.quality.capitalize()} quality: {agreement}.\n"
                               f"\n![{name}](images/theory/{name}.png)\n\n{caption[0].upper()}{caption[1:]}\n\n")
-    text = INTRO + "".join(f"\n## {name}\n{sections[name].rstrip()}\n" for name in ENTRIES if name in sections)
-    size = sum(f.stat().st_size for f in images.glob("*.png"))
-    page.write_text(text)
-    print(f"wrote docs/theory.md and {size / 2**20:.1f} MiB of pictures")
-    return 0
+    return True
 
 
 if __name__ == "__main__":
