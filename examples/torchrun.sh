@@ -23,8 +23,12 @@ for ((rank = 0; rank < processes; ++rank)); do
 done
 status=0
 for pid in "${pids[@]}"; do
-  code=0
-  wait "$pid" || code=$?
+  # A signal to this shell ends `wait` before its process has ended.
+  while
+    code=0
+    wait "$pid" || code=$?
+    kill -0 "$pid" 2>/dev/null
+  do :; done
   ((code > status)) && status=$code
 done
 exit "$status"

@@ -7,7 +7,9 @@
 
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 
+#include "scalevec/experiments/distributed/rendezvous.hpp"
 #include "scalevec/experiments/errors.hpp"
 
 namespace scalevec {
@@ -27,6 +29,11 @@ pid_t start_child(const std::vector<std::string>& arguments, const std::filesyst
   std::vector<char*> argv;
   for (const std::string& a : arguments) argv.push_back(const_cast<char*>(a.c_str()));
   argv.push_back(nullptr);
+  // A child is one process by itself, also where a launcher started this one.
+  std::vector<char*> variables;
+  for (char** entry = environ; *entry; ++entry)
+    if (const std::string_view text = *entry; !says_who_is_who(text.substr(0, text.find('=')))) variables.push_back(*entry);
+  variables.push_back(nullptr);
   const int out = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (out < 0) throw RunError(log.string() + ": cannot be written: " + std::strerror(errno));
   const int in = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -42,7 +49,7 @@ pid_t start_child(const std::vector<std::string>& arguments, const std::filesyst
     dup2(in, STDIN_FILENO);
     dup2(out, STDOUT_FILENO);
     dup2(out, STDERR_FILENO);
-    execv(argv[0], argv.data());
+    execve(argv[0], argv.data(), variables.data());
     const char text[] = "the program cannot be started\n";
     [[maybe_unused]] const auto written = write(STDERR_FILENO, text, sizeof text - 1);
     _exit(127);

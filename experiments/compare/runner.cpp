@@ -1,5 +1,6 @@
 #include "scalevec/experiments/compare/runner.hpp"
 
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 #include <cerrno>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <ostream>
 #include <set>
@@ -24,6 +26,8 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 using Clock = std::chrono::steady_clock;
+
+constexpr const char* kStarting = ".starting-";
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -116,6 +120,30 @@ void make_folder(const fs::path& folder) {
   if (error) throw RunError(folder.string() + ": cannot be made: " + error.message());
 }
 
+// HOST-PID in the name says whose it is.
+std::string host_name() {
+  char host[128] = "host";
+  ::gethostname(host, sizeof host - 1);
+  return host;
+}
+
+fs::path starting_pattern(const fs::path& dir) { 
+  return dir / (kStarting + host_name() + "-" + std::to_string(::getpid()) + "-XXXXXX");
+}
+
+// What a start that was killed left: of this machine's processes those that are gone, of others' what is an hour old.
+void remove_stale_starts(const fs::path& dir) {
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(dir, ignored)) {
+    const std::string name = entry.path().filename().string(), ours = kStarting + host_name() + "-";
+    if (!name.starts_with(kStarting)) continue;
+    const bool gone = name.starts_with(ours) && ::kill(static_cast<pid_t>(std::strtol(name.c_str() + ours.size(), nullptr, 10)), 0) != 0 &&
+                      errno == ESRCH;
+    const bool old = fs::last_write_time(entry.path(), ignored) < fs::file_time_type::clock::now() - std::chrono::hours(1);
+    if (gone || old) fs::remove_all(entry.path(), ignored);
+  }
+}
+
 // Everything in it appears at once, since another process may be starting the same cell: who comes second finds a folder
 // with its cell.json and takes that.
 void write_cell(const Cell& cell, const fs::path& dir, const RunnerOptions& options) {
@@ -127,7 +155,7 @@ void write_cell(const Cell& cell, const fs::path& dir, const RunnerOptions& opti
                       {"tuning", cell.tuning},
                       {"hash", cell.hash}};
   make_folder((dir / cell.name).parent_path());
-  const ScratchFolder scratch(dir / ".starting-XXXXXX");
+  const ScratchFolder scratch(starting_pattern(dir));
   const fs::path folder = scratch.path() / "cell";
   make_folder(folder);
   write_file(folder / "cell.json", identity.dump(2) + "\n");
@@ -229,9 +257,10 @@ std::vector<Cell> unfinished_cells(const Grid& grid, const fs::path& dir, const 
 
 void write_manifest(const fs::path& dir, const json& manifest) {
   make_folder(dir);
+  remove_stale_starts(dir);
   if (const auto there = read_json_if_whole(dir / "compare.json"); there && *there == manifest) return;
   // By way of a folder of our own: other processes may be writing it at this moment.
-  const ScratchFolder scratch(dir / ".starting-XXXXXX");
+  const ScratchFolder scratch(starting_pattern(dir));
   write_file(scratch.path() / "compare.json", manifest.dump(2) + "\n");
   std::error_code error;
   fs::rename(scratch.path() / "compare.json", dir / "compare.json", error);

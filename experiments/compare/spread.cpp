@@ -75,7 +75,7 @@ std::string call_text(const CompareCall& call) {
 
 std::string cell_command(const CompareCall& call, const std::filesystem::path& folder,
                          const std::filesystem::path& program, const Cell& cell) {
-  return "cd " + shell_quoted(folder.string()) + " && " + shell_quoted(program.string()) + " " + call_text(call) +
+  return "cd " + shell_quoted(folder.string()) + " && exec " + shell_quoted(program.string()) + " " + call_text(call) +
          " --cell " + shell_quoted(cell.name);
 }
 

@@ -42,7 +42,7 @@ c10::intrusive_ptr<c10d::Store> open_store(const Rendezvous& r, Milliseconds tim
 }
 
 // Rank 0 opens its watch and waits for everyone's word; the others connect to it and give theirs.
-std::unique_ptr<RankWatch> meet(const Rendezvous& r, c10d::Store& store, double timeout) {
+std::unique_ptr<RankWatch> meet(const Rendezvous& r, c10d::Store& store, double timeout, const std::string& identity) {
   const RankWatch::Options options{r.rank, r.size, timeout};
   const auto key = [](int rank) { return "here/" + std::to_string(rank); };
   const std::string seconds = std::to_string(static_cast<int>(timeout)) + " s";
@@ -53,15 +53,27 @@ std::unique_ptr<RankWatch> meet(const Rendezvous& r, c10d::Store& store, double 
       throw RunError("rank 0 did not come to " + r.address + " port " + std::to_string(r.port) + " within " + seconds);
     }
     const std::string size = get(store, "size");
+    std::string refusal;
     if (size != std::to_string(r.size))
-      throw UsageError("rank " + std::to_string(r.rank) + " was told of " + std::to_string(r.size) + " processes and rank 0 of " +
-                       size + "; allowed: one size");
+      refusal = "rank " + std::to_string(r.rank) + " was told of " + std::to_string(r.size) + " processes and rank 0 of " + size +
+                "; allowed: one size";
+    else if (get(store, "identity") != identity)
+      refusal = "rank " + std::to_string(r.rank) + " was given another configuration or other data than rank 0; allowed: the same";
+    if (!refusal.empty()) {
+      store.set(key(r.rank), bytes_of(refusal));
+      throw UsageError(refusal);
+    }
     auto watch = std::make_unique<RankWatch>(options, r.address, std::stoi(get(store, "watch")));
     store.set(key(r.rank), bytes_of("1"));
-    store.wait({"all"}, Milliseconds(static_cast<std::int64_t>(2000 * timeout)));
+    try {
+      store.wait({"all"}, Milliseconds(static_cast<std::int64_t>(2000 * timeout)));
+    } catch (const std::exception&) {
+      throw RunError("rank 0 ended before all ranks had met");
+    }
     return watch;
   }
   auto watch = std::make_unique<RankWatch>(options);
+  store.set("identity", bytes_of(identity));
   store.set("size", bytes_of(std::to_string(r.size)));
   store.set("watch", bytes_of(std::to_string(watch->port())));
   std::vector<std::string> others;
@@ -77,6 +89,8 @@ std::unique_ptr<RankWatch> meet(const Rendezvous& r, c10d::Store& store, double 
     throw RunError("of " + std::to_string(r.size) + " ranks, " + names + " did not come to " + r.address + " port " +
                    std::to_string(r.port) + " within " + seconds);
   }
+  for (const std::string& other : others)
+    if (const std::string word = get(store, other); word != "1") throw UsageError(word);
   store.set("all", bytes_of("1"));
   return watch;
 }
@@ -117,7 +131,7 @@ int ProcessGroup::rank() const { return impl_->rank; }
 int ProcessGroup::size() const { return impl_->size; }
 RankWatch& ProcessGroup::watch() { return *impl_->watch; }
 
-std::shared_ptr<ProcessGroup> ProcessGroup::join(const Rendezvous& r, torch::Device device, double timeout) {
+std::shared_ptr<ProcessGroup> ProcessGroup::join(const Rendezvous& r, torch::Device device, double timeout, const std::string& identity) {
   if (const std::string missing = gloo_missing(); !missing.empty()) throw UsageError(missing);
   if (const std::string missing = nccl_missing(); device.is_cuda() && !missing.empty()) throw UsageError(missing);
   const Milliseconds limit(static_cast<std::int64_t>(1000 * timeout));
@@ -125,7 +139,7 @@ std::shared_ptr<ProcessGroup> ProcessGroup::join(const Rendezvous& r, torch::Dev
   impl->rank = r.rank;
   impl->size = r.size;
   impl->store = open_store(r, limit);
-  impl->watch = meet(r, *impl->store, timeout);
+  impl->watch = meet(r, *impl->store, timeout, identity);
   // The watch sees a rank that is gone; the backends' own limit is for what it cannot see.
   const Milliseconds backend_limit = 10 * limit;
   impl->host = impl->guarded([&] {

@@ -20,8 +20,10 @@ namespace scalevec {
 class ProcessGroup {
  public:
   // Waits for all ranks at most `timeout` seconds, which is also the watch's. UsageError where this build has no Gloo (or,
-  // for a CUDA device, no NCCL); RunError that names the ranks that did not come.
-  static std::shared_ptr<ProcessGroup> join(const Rendezvous& rendezvous, torch::Device device, double timeout);
+  // for a CUDA device, no NCCL), and on every rank where one was told of another size or given another `identity`, the
+  // digest of what all must have alike; RunError that names the ranks that did not come.
+  static std::shared_ptr<ProcessGroup> join(const Rendezvous& rendezvous, torch::Device device, double timeout,
+                                            const std::string& identity);
   ~ProcessGroup();
 
   int rank() const;

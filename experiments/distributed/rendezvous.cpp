@@ -125,6 +125,10 @@ Rendezvous read_rendezvous(const Environment& environment) {
   for (const Family& family : kFamilies) {
     const bool slurm = std::string_view(family.launcher) == "Slurm";
     const auto rank = find(environment, family.rank), size = find(environment, family.size);
+    // srun's own PMI plugin sets PMI's variables without the local ones; Slurm's have them.
+    if (std::string_view(family.launcher) == "PMI" && !find(environment, family.local_rank) && task_of_srun(environment) &&
+        find(environment, "SLURM_PROCID"))
+      continue;
     // A job's shell has SLURM_NTASKS alone.
     if (slurm ? !rank : !rank && !size) continue;
     if (slurm && !task_of_srun(environment)) {
@@ -146,6 +150,12 @@ Rendezvous read_rendezvous(const Environment& environment) {
   r.serves = r.rank == 0 && !launcher_serves;
   r.prefix = "scalevec/" + find(environment, "TORCHELASTIC_RESTART_COUNT").value_or("0");
   return r;
+}
+
+bool says_who_is_who(std::string_view variable) {
+  for (const Family& family : kFamilies)
+    if (variable == family.rank || (std::string_view(family.launcher) != "Slurm" && variable == family.size)) return true;
+  return false;
 }
 
 Environment process_environment() {

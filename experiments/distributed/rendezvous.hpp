@@ -2,6 +2,7 @@
 
 #include <map>
 #include <string>
+#include <string_view>
 
 // Who this process is among those that a launcher started, read from the launcher's environment variables.
 namespace scalevec {
@@ -30,6 +31,10 @@ struct Rendezvous {
 // MASTER_ADDR and MASTER_PORT win over what a launcher implies. Without any of these: one process.
 // Throws UsageError with one line for variables that are incomplete, not numbers or contradict each other.
 Rendezvous read_rendezvous(const Environment& environment);
+
+// Whether without this variable a launcher's others would not be followed: a process that starts one of its own, which is
+// to train alone, leaves it out of its environment.
+bool says_who_is_who(std::string_view variable);
 
 // The process's own.
 Environment process_environment();

@@ -1,7 +1,10 @@
 #include "scalevec/experiments/train/checkpoint.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
+#include <new>
 #include <vector>
 
 #include "scalevec/experiments/data/file_io.hpp"
@@ -9,6 +12,8 @@
 
 namespace scalevec {
 namespace {
+
+constexpr const char* kDamaged = ".damaged-";
 
 namespace fs = std::filesystem;
 
@@ -65,27 +70,59 @@ void write_checkpoint(const fs::path& run, const Session& session, const NamedTe
   }
 }
 
+namespace {
+
+// What a file system refuses says nothing of the file's content.
+void check_readable(const fs::path& checkpoint) {
+  for (const char* name : {"state.json", "weights.safetensors", "optimizer.safetensors"}) {
+    const fs::path file = checkpoint / name;
+    std::FILE* opened = std::fopen(file.c_str(), "rb");
+    if (!opened && errno != ENOENT)
+      throw RunError(file.string() + " cannot be read (" + std::strerror(errno) + "); nothing was changed");
+    if (opened) std::fclose(opened);
+  }
+}
+
+}  // namespace
+
 nlohmann::json restore_latest(const fs::path& run, Session& session) {
   const fs::path folder = run / "checkpoints";
   std::vector<fs::path> all = whole_checkpoints(folder);
+  bool damaged = false;
   if (fs::is_directory(folder)) {
     std::vector<fs::path> leftovers;
-    for (const auto& entry : fs::directory_iterator(folder))
-      if (entry.path().filename().string().starts_with(".")) leftovers.push_back(entry.path());
+    for (const auto& entry : fs::directory_iterator(folder)) {
+      const std::string name = entry.path().filename().string();
+      if (name.starts_with(kDamaged))
+        damaged = true;
+      else if (name.starts_with("."))
+        leftovers.push_back(entry.path());
+    }
     for (const auto& path : leftovers) fs::remove_all(path);
   }
   for (auto it = all.rbegin(); it != all.rend(); ++it) {
+    check_readable(*it);
     try {
       const nlohmann::json state = read_json_file((*it / "state.json").string());
       session.restore(state.at("step").get<std::int64_t>(), read_safetensors(*it / "weights.safetensors"),
                       read_safetensors(*it / "optimizer.safetensors"));
       return state.at("progress");
+    } catch (const std::bad_alloc&) {
+      throw;
+    } catch (const c10::OutOfMemoryError&) {
+      throw;
     } catch (const std::exception& e) {
       std::fprintf(stderr, "scalevec: %s cannot be used (%s); trying the one before\n", it->c_str(), e.what());
       // Out of the way, or the step's new checkpoint would be taken for written.
-      fs::rename(*it, folder / (".damaged-" + it->filename().string()));
+      const fs::path aside = folder / (kDamaged + it->filename().string());
+      fs::remove_all(aside);
+      fs::rename(*it, aside);
+      damaged = true;
     }
   }
+  if (damaged)
+    throw RunError("no checkpoint in " + folder.string() + " can be used, and the damaged ones are kept there as " + kDamaged +
+                   "step-…; without that folder --resume starts anew");
   return nullptr;
 }
 

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "scalevec/experiments/data/sha256.hpp"
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/experiments/train/session.hpp"
 
@@ -23,6 +24,21 @@ std::string parallel_error(const RunConfig& config, int processes) {
   return {};
 }
 
+namespace {
+
+// What every rank must have alike. Where the data lies may differ from machine to machine, and so may the threads.
+std::string identity_of(const RunConfig& config) {
+  nlohmann::json shared = config.resolved;
+  shared.erase("threads");
+  if (!config.data_dir.empty()) {
+    const std::filesystem::path record = std::filesystem::path(config.data_dir) / "data.json";
+    shared["data"]["dir"] = std::filesystem::exists(record) ? sha256_file(record) : "";
+  }
+  return sha256(shared.dump());
+}
+
+}  // namespace
+
 std::shared_ptr<ProcessGroup> join_launched(const RunConfig& config, double timeout) {
   const Rendezvous r = read_rendezvous(process_environment());
   if (!r.note.empty()) std::fprintf(stderr, "scalevec: %s\n", r.note.c_str());
@@ -32,7 +48,7 @@ std::shared_ptr<ProcessGroup> join_launched(const RunConfig& config, double time
   if (device.is_cuda()) c10::impl::VirtualGuardImpl(torch::kCUDA).setDevice({torch::kCUDA, static_cast<torch::DeviceIndex>(r.local_rank)});
   if (config.threads == 0 && r.local_size > 1 && !std::getenv("OMP_NUM_THREADS"))
     at::set_num_threads(std::max(1, at::get_num_threads() / r.local_size));
-  return ProcessGroup::join(r, device, timeout);
+  return ProcessGroup::join(r, device, timeout, identity_of(config));
 }
 
 }  // namespace scalevec

@@ -176,6 +176,7 @@ EventFile::EventFile(const std::filesystem::path& folder, std::int64_t last_step
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) throw RunError(folder.string() + ": cannot be made: " + error.message());
+  const bool resumed = !std::filesystem::is_empty(folder);
   // Names sort by time, to the microsecond: the order in which TensorBoard reads them.
   const double started = now();
   char host[128] = "host", name[256];
@@ -186,7 +187,7 @@ EventFile::EventFile(const std::filesystem::path& folder, std::int64_t last_step
   fd_ = ::open(file_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (fd_ < 0) throw RunError(file_.string() + ": cannot be written: " + std::strerror(errno));
   write(version_event(started));
-  if (last_step > 0) write(restart_event(started, last_step + 1));
+  if (resumed) write(restart_event(started, last_step + 1));
 }
 
 EventFile::~EventFile() {

@@ -39,8 +39,8 @@ std::string summary_event(double wall_time, std::int64_t step, std::span<const S
 // A run's event file. Each start has a file of its own, since TensorBoard follows files that only grow.
 class EventFile {
  public:
-  // Makes FOLDER/events.out.tfevents.… . A run that goes on after `last_step` > 0 tells readers to forget later steps
-  // of earlier files. Throws RunError.
+  // Makes FOLDER/events.out.tfevents.… . Where the folder has earlier files, a run that goes on after `last_step`
+  // tells readers to forget their later steps. Throws RunError.
   EventFile(const std::filesystem::path& folder, std::int64_t last_step);
   ~EventFile();
   EventFile(const EventFile&) = delete;

@@ -37,11 +37,19 @@ using nlohmann::json;
 namespace fs = std::filesystem;
 
 volatile std::sig_atomic_t g_signal = 0;
+volatile std::int64_t g_signal_second = 0;
 
-// A second signal ends the program at once: a step may be long.
+// A second signal ends the program at once: a step may be long. Not within two seconds: a launcher passes on the Ctrl-C that
+// the terminal has sent its processes too.
 void note_signal(int number) {
-  if (g_signal != 0) ::_exit(128 + number);
-  g_signal = number;
+  struct timespec now {};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  if (g_signal == 0) {
+    g_signal_second = now.tv_sec;
+    g_signal = number;
+  } else if (now.tv_sec > g_signal_second + 2) {
+    ::_exit(128 + number);
+  }
 }
 
 // While it lives, the other ranks wait for this one without taking it for hung.

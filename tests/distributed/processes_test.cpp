@@ -188,6 +188,16 @@ TEST_CASE("what several processes cannot do is said in one line with status 2") 
   CHECK(status[0] == 2);
   CHECK(status[1] == 1);
   CHECK(refused.errors(0).find("another configuration") != std::string::npos);
+  // Two configurations: neither trains.
+  const std::string meeting = std::to_string(free_port());
+  std::vector<pid_t> two;
+  for (const std::string rank : {"0", "1"})
+    two.push_back(start_program(folder.path / ("apart" + rank), train(config, folder.path / "apart", {"--set", "optimizer.lr=1e-" + rank}),
+                                {{"RANK", rank}, {"WORLD_SIZE", "2"}, {"MASTER_ADDR", "127.0.0.1"}, {"MASTER_PORT", meeting}}));
+  for (const pid_t pid : two) CHECK(finish(pid) == 2);
+  for (const char* rank : {"apart0.err", "apart1.err"})
+    CHECK(content(folder.path / rank) == "scalevec: rank 1 was given another configuration or other data than rank 0; allowed: the same\n");
+  CHECK(!fs::exists(folder.path / "apart"));
   // One that nobody joins.
   const std::string port = std::to_string(free_port());
   CHECK(finish(start_program(folder.path / "lonely", {"train", config, "--out", folder.path / "lonely", "--rank-timeout", "2"},

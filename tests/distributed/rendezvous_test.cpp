@@ -89,6 +89,27 @@ TEST_CASE("Slurm's variables: rank 0 is on the first node of the step") {
   CHECK(read_rendezvous(e).address == "127.0.0.1");
 }
 
+TEST_CASE("srun with its PMI plugin is Slurm: PMI's variables name no local rank") {
+  Environment e{{"SLURM_PROCID", "5"},  {"SLURM_NTASKS", "8"},           {"SLURM_LOCALID", "1"}, {"SLURM_STEP_ID", "0"},
+                {"SLURM_JOB_ID", "47"}, {"SLURM_STEP_NODELIST", "n[1-4]"}, {"PMI_RANK", "5"},      {"PMI_SIZE", "8"}};
+  CHECK(read_rendezvous(e).launcher == "Slurm");
+  CHECK(read_rendezvous(e).local_rank == 1);
+  CHECK(read_rendezvous(e).address == "n1");
+  // mpirun of Intel's or MPICH inside the job gives them.
+  e.insert({{"MPI_LOCALRANKID", "0"}, {"MPI_LOCALNRANKS", "8"}});
+  CHECK(read_rendezvous(e).launcher == "PMI");
+}
+
+TEST_CASE("a process without the variables that say who is who trains alone") {
+  Environment e{{"RANK", "1"},         {"WORLD_SIZE", "2"},   {"LOCAL_RANK", "1"},   {"MASTER_ADDR", "n1"}, {"OMPI_COMM_WORLD_RANK", "1"},
+                {"OMPI_COMM_WORLD_SIZE", "2"}, {"PMI_RANK", "1"}, {"PMI_SIZE", "2"}, {"SLURM_PROCID", "1"}, {"SLURM_NTASKS", "2"},
+                {"SLURM_STEP_ID", "0"}};
+  CHECK(read_rendezvous(e).size == 2);
+  std::erase_if(e, [](const auto& variable) { return says_who_is_who(variable.first); });
+  CHECK(e.size() == 4);
+  CHECK(read_rendezvous(e).size == 1);
+}
+
 TEST_CASE("the shell of a Slurm batch script is one process and says so") {
   const Environment e{{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "8"}, {"SLURM_LOCALID", "0"}, {"SLURM_JOB_NODELIST", "gpu01"}};
   CHECK(read_rendezvous(e).size == 1);

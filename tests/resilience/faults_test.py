@@ -35,12 +35,12 @@ def check(holds, what):
         raise AssertionError(what)
 
 
-def run(args, cwd=None, limits=(), expect=0):
+def run(args, cwd=None, limits=(), expect=0, variables={}):
     """Exit status must be `expect`; returns stdout and stderr."""
     def apply():
         for what, value in limits:
             resource.setrlimit(what, (value, value))
-    done = subprocess.run([PROGRAM, *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=300,
+    done = subprocess.run([PROGRAM, *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=300, env=os.environ | variables,
                           preexec_fn=apply if limits else None)
     check(done.returncode == expect, f"{args} ended with {done.returncode} in place of {expect}: {done.stdout}{done.stderr}")
     return done.stdout, done.stderr
@@ -221,6 +221,67 @@ def test_full_disk_of_a_comparison():
             cell = done.parent.relative_to(ROOT / "full-grid-whole")
             found = runs.folder_difference(folder / "grid" / cell, done.parent, ignore={"log.txt"})
             check(not found, found)
+
+
+def test_damaged_checkpoints():
+    """A damaged checkpoint is put aside for the one before; where none can be used, or read, nothing is begun anew."""
+    folder = ROOT / "damaged"
+    whole, _ = base_run(folder, checkpoint={"every": 10, "keep": 3})
+
+    def copy(name):
+        out = folder / name
+        shutil.copytree(whole, out)
+        (out / "summary.json").unlink()
+        return out, ["train", folder / "config.json", "--out", out, "--resume"], sorted((out / "checkpoints").iterdir())
+
+    out, args, checkpoints = copy("newest")
+    (checkpoints[-1] / "optimizer.safetensors").write_bytes(b"torn")
+    _, errors = run(args)
+    check("cannot be used" in errors and "trying the one before" in errors, errors)
+    for name in ("weights.safetensors", "optimizer.safetensors"):
+        last = pathlib.Path("checkpoints") / checkpoints[-1].name / name
+        check((out / last).read_bytes() == (whole / last).read_bytes(), "the resumed run ends as the whole one")
+    check((out / "checkpoints" / f".damaged-{checkpoints[-1].name}").exists(), "the damaged one is kept")
+
+    out, args, checkpoints = copy("all")
+    for checkpoint in checkpoints:
+        (checkpoint / "weights.safetensors").write_bytes(b"torn")
+    lines = (out / "metrics.jsonl").read_text()
+    for _ in range(2):
+        _, errors = run(args, expect=1)
+        check("no checkpoint in" in errors.splitlines()[-1], errors)
+        check((out / "metrics.jsonl").read_text() == lines, "the log is as it was")
+        check(len(list((out / "checkpoints").glob(".damaged-*"))) == 3, "all three are kept")
+
+    # Not damaged, only not to be opened now: a loop of links stands for a permission or a disk that fails.
+    out, args, checkpoints = copy("unreadable")
+    file = checkpoints[-1] / "optimizer.safetensors"
+    file.rename(file.with_suffix(".away"))
+    file.symlink_to(file.name)
+    _, errors = run(args, expect=1)
+    one_line(errors, "cannot be read", "nothing was changed")
+    file.unlink()
+    file.with_suffix(".away").rename(file)
+    run(args)
+    found = runs.folder_difference(out, whole)
+    check(not found, found)
+
+
+def test_cells_under_a_launcher():
+    """A cell is one process by itself, also where a launcher's variables say that this is one of two."""
+    grid = ROOT / "launched.json"
+    grid.write_text(json.dumps({**runs.GRID, "variants": {"decay": {}}, "grid": {"optimizer.lr": [1e-2], "seed": [1]}}))
+    out = ROOT / "launched"
+    run(["compare", grid, "--out", out], variables={"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"})
+    for summary in out.glob("*/*/summary.json"):
+        check(json.loads(summary.read_text())["processes"] == 1, "one process")
+    # What a killed start left, of a process that is gone.
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    left = out / f".starting-{os.uname().nodename}-{gone.pid}-abcdef"
+    left.mkdir()
+    run(["compare", grid, "--out", out])
+    check(not left.exists(), "a killed start's folder is removed")
 
 
 def test_same_bits_twice():
