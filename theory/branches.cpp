@@ -29,6 +29,10 @@ void same_size(const std::vector<double>& a, const std::vector<double>& b, const
   require(a.size() == b.size(), name, static_cast<double>(b.size()), "as many elements as the others");
 }
 
+void all_finite(const std::vector<double>& v, const char* name) {
+  for (const double x : v) finite(name, x);
+}
+
 }  // namespace
 
 double shared_condition_number(const Branches& b, double imbalance) {
@@ -61,6 +65,9 @@ double own_condition_number(const Branches& b, double imbalance) {
 
 double shared_rate(double gamma, const std::vector<double>& w, const std::vector<double>& grad) {
   same_size(w, grad, "grad");
+  finite("gamma", gamma);
+  all_finite(w, "w");
+  all_finite(grad, "grad");
   double squares = 0.0, dot = 0.0;
   for (std::size_t c = 0; c < w.size(); ++c) {
     squares += grad[c] * grad[c];
@@ -72,6 +79,9 @@ double shared_rate(double gamma, const std::vector<double>& w, const std::vector
 double own_rate(const std::vector<double>& gamma, const std::vector<double>& w, const std::vector<double>& grad) {
   same_size(gamma, w, "w");
   same_size(gamma, grad, "grad");
+  all_finite(gamma, "gamma");
+  all_finite(w, "w");
+  all_finite(grad, "grad");
   double sum = 0.0;
   for (std::size_t c = 0; c < w.size(); ++c) sum += (gamma[c] * gamma[c] + w[c] * w[c]) * grad[c] * grad[c];
   return sum;

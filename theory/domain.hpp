@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstdio>
 #include <stdexcept>
 #include <string>
 
@@ -8,7 +9,10 @@ namespace scalevec::theory_domain {
 
 // Throws std::domain_error "NAME: got VALUE; allowed: …".
 inline void require(bool sound, const char* name, double value, const char* allowed) {
-  if (!sound) throw std::domain_error(std::string(name) + ": got " + std::to_string(value) + "; allowed: " + allowed);
+  if (sound) return;
+  char text[32];
+  std::snprintf(text, sizeof text, "%g", value);
+  throw std::domain_error(std::string(name) + ": got " + text + "; allowed: " + allowed);
 }
 inline void finite(const char* name, double x) { require(std::isfinite(x), name, x, "a finite number"); }
 inline void positive(const char* name, double x) { require(std::isfinite(x) && x > 0.0, name, x, "more than 0"); }

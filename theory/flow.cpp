@@ -15,6 +15,9 @@ void check(const Flow& f) {
   finite("target", f.target);
   finite("imbalance", f.imbalance);
   finite("initial", f.initial);
+  // Below that e^S u(0) leaves double precision's range.
+  require(f.imbalance == 0.0 || std::abs(f.imbalance) >= 1e-140 * std::max(std::abs(f.target), std::abs(f.initial)), "imbalance",
+          f.imbalance, "0, or at least 1e-140 of the larger of |target| and |initial|");
 }
 
 // With R ≥ 0: the flow is odd in (r, R).
@@ -76,7 +79,7 @@ double balanced_position(const Flow& f, double t) {
   if (r0 == 0.0) return 0.0;
   if (target == 0.0) return r0 / (1.0 + 2.0 * f.h * std::abs(r0) * t);
   const double rate = 2.0 * f.h * target * t;
-  if (r0 > 0.0) return target / (1.0 + (target / r0 - 1.0) * std::exp(-rate));
+  if (r0 > 0.0) return target / (target / r0 * std::exp(-rate) - std::expm1(-rate));
   const double ratio = target / -r0;
   return -target * std::exp(-rate) / (ratio - std::expm1(-rate));
 }
@@ -124,8 +127,8 @@ double flow_gap(const Flow& flow, double t) {
   const double sign = orientation(flow);
   if (f.imbalance == 0.0) {
     if (f.initial > 0.0 && f.target > 0.0) {
-      const double e = std::exp(-2.0 * f.h * f.target * t), q = (f.target - f.initial) / f.initial * e;
-      return sign * f.target * q / (1.0 + q);
+      const double rate = 2.0 * f.h * f.target * t, e = std::exp(-rate), ratio = f.target / f.initial;
+      return sign * (f.target - f.initial) * ratio * e / (ratio * e - std::expm1(-rate));
     }
     return sign * (f.target - balanced_position(f, t));
   }
@@ -172,7 +175,9 @@ double gamma_sq_floor(double gamma0, double w0_norm_sq) {
 double imbalance_after_step(double k, double lr, double gamma, double grad_norm_sq, double w_dot_grad) {
   finite("k", k);
   not_negative("lr", lr);
+  finite("gamma", gamma);
   not_negative("grad_norm_sq", grad_norm_sq);
+  finite("w_dot_grad", w_dot_grad);
   return k - lr * lr * (gamma * gamma * grad_norm_sq - w_dot_grad * w_dot_grad);
 }
 

@@ -7,7 +7,7 @@ namespace scalevec {
 struct Flow {
   double h = 1.0;          // curvature, > 0
   double target = 1.0;     // R, either sign or 0
-  double imbalance = 1.0;  // k, either sign or 0: only |k| matters
+  double imbalance = 1.0;  // k, either sign, 0 or |k| ≥ 1e-140·max(|R|, |r(0)|): only |k| matters
   double initial = 0.0;    // r(0), on either side of R
 };
 
@@ -28,7 +28,7 @@ double flow_time(const Flow& flow, double r);
 // Time until the loss is `relative` ∈ (0, 1) of the loss at 0. Source: T3, ours.
 double flow_time_to_loss(const Flow& flow, double relative);
 
-// The same without a scale vector, dr/dt = h(R − r): −ln(relative)/(2h).
+// The same without a scale vector, dr/dt = h(R − r): −ln(relative)/(2h). Source: T3, ours.
 double plain_time_to_loss(double h, double relative);
 
 // Λ = h√(k² + 4R²), the rate at which the gap shrinks in the end. Source: T3, ours.

@@ -62,21 +62,26 @@ AdamWInputScale adamw_input_scale(const InputScaleDecay& p, double sigma, double
   positive("sigma", sigma);
   positive("lr", lr);
   require(rows >= 1.0, "rows", rows, "at least 1");
-  const auto gamma_of = [&](double w) { return (p.target - sigma * p.decay_w * w / p.h) / w; };
+  // In γ, in which nothing cancels: w = R/(γ + σλ_w/h).
+  const double pull = sigma * p.decay_w / p.h;
+  const auto w_of = [&](double gamma) { return p.target / (gamma + pull); };
   const auto spread = [&](double gamma) { return rows * lr * sigma / (2.0 * gamma * p.h); };
-  const auto excess = [&](double w) {
-    const double gamma = gamma_of(w);
-    return p.decay_w * w * w - 0.5 * rows * lr - p.decay_gamma * std::sqrt(gamma * gamma * w * w + gamma * gamma * spread(gamma));
+  const auto excess = [&](double gamma) {
+    const double w = w_of(gamma);
+    return p.decay_w * w * w - 0.5 * rows * lr - p.decay_gamma * std::sqrt(gamma * gamma * w * w + gamma * rows * lr * sigma / (2.0 * p.h));
   };
-  // Negative for w → 0, where γ is large; where γ = 0 only λ_w w² − ½cη is left.
-  const double most = p.h * p.target / (sigma * p.decay_w);
+  // Falls with γ: at γ = 0 only λ_w w² − ½cη is left, and where that is 0 at most 0.
+  const double most = p.target / pull;
   require(p.decay_w * most * most > 0.5 * rows * lr, "lr", lr, "less, so that the noise leaves a column: 2λ_w(hR/(σλ_w))²/c");
-  double low = 0.0, high = most;
-  for (int i = 0; i < 200; ++i) {
-    const double w = 0.5 * (low + high);
-    (excess(w) < 0.0 ? low : high) = w;
+  double low = 0.0, high = p.target / std::sqrt(0.5 * rows * lr / p.decay_w) - pull;
+  if (p.decay_gamma == 0.0) low = high;
+  // By octaves down to the root's, then by halves.
+  for (double octave = 0.5 * high; low == 0.0 && octave > 0.0; octave *= 0.5) (excess(octave) > 0.0 ? low : high) = octave;
+  for (int i = 0; i < 60; ++i) {
+    const double gamma = 0.5 * (low + high);
+    (excess(gamma) > 0.0 ? low : high) = gamma;
   }
-  const double w = 0.5 * (low + high), gamma = gamma_of(w), w_sq = w * w + spread(gamma), gap = sigma * p.decay_w * w / p.h;
+  const double gamma = 0.5 * (low + high), w = w_of(gamma), w_sq = w * w + spread(gamma), gap = pull * w;
   return {{gamma * w, gamma * gamma, w_sq}, 0.5 * p.h * gap * gap, lr * sigma * (rows * gamma + std::sqrt(w_sq)) / 4.0};
 }
 

@@ -33,6 +33,8 @@ class FigureValues {
   double operator[](const std::string& name) const;
   std::int64_t whole(const std::string& name) const { return static_cast<std::int64_t>((*this)[name]); }
 
+  int threads = 1;  // that a figure whose parts are independent may draw with
+
  private:
   std::vector<std::pair<std::string, double>> values_;
 };

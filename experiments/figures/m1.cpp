@@ -147,7 +147,7 @@ FigureResult draw(const FigureValues& v) {
     }
   };
   std::vector<std::thread> workers;
-  for (unsigned t = 0; t < std::max(1u, std::thread::hardware_concurrency()); ++t) workers.emplace_back(work);
+  for (unsigned t = 0; t < static_cast<unsigned>(v.threads); ++t) workers.emplace_back(work);
   for (std::thread& t : workers) t.join();
 
   FigureResult result;

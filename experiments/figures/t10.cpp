@@ -1,5 +1,6 @@
 #include <cmath>
 #include <cstdio>
+#include <string>
 
 #include "scalevec/experiments/figures/figure.hpp"
 #include "scalevec/experiments/figures/series.hpp"
@@ -16,10 +17,15 @@ double local_exponent(const Loss& loss, double t) {
 }
 
 FigureResult draw(const FigureValues& v) {
-  const double a = v["a"], b = v["b"], modes = v["modes"];
+  const double a = v["a"], b = v["b"], modes = v["modes"], target = v["target"];
+  // For b < 0 the loss is finite for any number of modes where a + 2b > 1.
+  const double growing = -0.25 * (a - 1.0);
+  if (const double least = std::ceil(std::pow(1e7, 1.0 / a)); modes < least)
+    throw UsageError("--set modes=" + std::to_string(v.whole("modes")) + ": allowed at this a: at least " +
+                     std::to_string(static_cast<std::int64_t>(least)) + ", so that 1 ≪ t ≪ N^a leaves times to compare at");
   FigureResult result;
   result.required = 1.0;
-  const PowerLawModes m{a, b, modes, 1.0};
+  const PowerLawModes m{a, b, modes, target};
   const double end = 1e-3 * std::pow(modes, a);
   const std::vector<double> fine = log_grid(10.0, end, 61), coarse = log_grid(10.0, end, v.whole("points"));
   Panel exponent, gain;
@@ -43,8 +49,8 @@ FigureResult draw(const FigureValues& v) {
   exponent.series.push_back(line("no scale vector", fine, y, 0));
   exponent.series.push_back(points("", coarse, dots, 0));
   int color = 1;
-  for (const auto& [own_b, k] : {std::pair(b, 1.0), std::pair(b, 1e-6), std::pair(0.0, 1.0), std::pair(-0.25, 1.0)}) {
-    const PowerLawModes own{a, own_b, modes, 1.0};
+  for (const auto& [own_b, k] : {std::pair(b, 1.0), std::pair(b, 1e-6), std::pair(0.0, 1.0), std::pair(growing, 1.0)}) {
+    const PowerLawModes own{a, own_b, modes, target};
     std::vector<double> measured;
     for (const double t : fine)
       // While single modes leave r = 0 one after the other, a balanced loss is a staircase without an exponent.
@@ -60,7 +66,7 @@ FigureResult draw(const FigureValues& v) {
   }
   color = 0;
   for (const double own_b : {0.25, b, 1.0}) {
-    const PowerLawModes own{a, own_b, modes, 1.0};
+    const PowerLawModes own{a, own_b, modes, target};
     std::vector<double> predicted, saved;
     for (const double t : fine) predicted.push_back(scale_gain(own, t));
     for (const double t : coarse) {
@@ -84,9 +90,9 @@ FigureResult draw(const FigureValues& v) {
                 "T10: modes with curvatures j^−a and targets j^−b. With scale vectors of imbalance 1 and b > 0 the exponent and the "
                 "prefactor end as without: the gain is transient (right; lines: C t^(−2b/a), dots: sums over the modes). At b = 0 the "
                 "prefactor changes, for b < 0 the exponent improves, and a balance kept by decay (k → 0) makes it worse for b > 0 (dashed: "
-                "limits). a = %g, b = %g, %g modes. Local exponent without scales: largest difference %.4f (allowed 0.01); gain at t ≥ 1e3: "
+                "limits). a = %g, b = %g, R₀ = %g, %g modes. Local exponent without scales: largest difference %.4f (allowed 0.01); gain at t ≥ 1e3: "
                 "%.3f (allowed 0.15); the agreement is the larger share of its allowance.",
-                a, b, modes, worst_exponent, worst_gain);
+                a, b, target, modes, worst_exponent, worst_gain);
   result.caption = text;
   return result;
 }
@@ -98,6 +104,7 @@ Figure figure_t10() {
           "Local exponent of the loss against time for a power-law spectrum, and the transient gain of scale vectors",
           {{"a", 2.0, 2.0, {1.05, 10.0}, "curvatures j^-a"},
            {"b", 0.5, 0.5, {0.05, 4.0}, "targets j^-b"},
+           {"target", 1.0, 1.0, {1e-3, 1e3}, "R₀, a factor on every target"},
            {"modes", 1e5, 1e6, Range::between(100, 1e9), "number of modes"},
            {"points", 9, 15, Range::between(2, 100), "dots per curve", true}},
           draw};

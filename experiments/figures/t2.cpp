@@ -44,7 +44,7 @@ Course simulate(const SimulatedRule& rule, std::size_t c, double target, double 
     for (std::size_t j = 0; j < c; ++j)
       for (std::size_t i = 0; i < replicas; ++i) {
         const std::size_t at = j * replicas + i;
-        const double noise = random_normal(seed, c, static_cast<std::uint64_t>(t) * replicas * c + at);
+        const double noise = random_normal(seed, (std::uint64_t{c} << 40) + i * c + j, static_cast<std::uint64_t>(t));
         const double g = gamma[i] * w[at] - (j == 0 ? target : 0.0) + sigma * noise;
         w_grad[at] = gamma[i] * g;
         gamma_grad[i] += w[at] * g;

@@ -45,7 +45,7 @@ Outcome simulate(const Setting& s, double decay_gamma, bool cosine) {
     for (std::size_t j = 0; j < s.c; ++j)
       for (std::size_t i = 0; i < s.replicas; ++i) {
         const std::size_t at = j * s.replicas + i;
-        const double noise = random_normal(s.seed, 1, static_cast<std::uint64_t>(t) * s.replicas * s.c + at);
+        const double noise = random_normal(s.seed, i * s.c + j, static_cast<std::uint64_t>(t));
         const double g = gamma[i] * w[at] - (j == 0 ? s.target : 0.0) + s.sigma * noise;
         w_grad[at] = gamma[i] * g;
         gamma_grad[i] += w[at] * g;

@@ -27,7 +27,7 @@ Speed adam_speed(double snr, std::int64_t replicas, std::int64_t steps, std::uin
   for (std::int64_t t = 0; t < settle + steps; ++t) {
     if (t == settle) warm = p;
     for (std::size_t i = 0; i < n; ++i)
-      g[i] = -snr + random_normal(seed, stream, static_cast<std::uint64_t>(t) * n + i);
+      g[i] = -snr + random_normal(seed, (stream << 40) + i, static_cast<std::uint64_t>(t));
     optimizer.step(p.data(), g.data());
   }
   Speed out;

@@ -165,7 +165,8 @@ void run(const Request& request) {
   if (request.all)
     for (const Figure& f : figures()) ids.push_back(f.id);
   const std::vector<const Figure*> chosen = find_figures(ids);
-  const std::vector<FigureValues> values = values_of(chosen, request);
+  std::vector<FigureValues> values = values_of(chosen, request);
+  for (FigureValues& v : values) v.threads = request.jobs;
   const fs::path out = request.out;
   std::error_code error;
   fs::create_directories(out, error);
@@ -190,7 +191,7 @@ void add_theory_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("theory", "Draw figures of the theory: prediction over simulation");
   command->add_option("FIGURE", request->ids, "Figures to draw");
   command->add_flag("--all", request->all, "Draw every figure");
-  command->add_option("--jobs", request->jobs, "Figures drawn at a time (default 1)");
+  command->add_option("--jobs", request->jobs, "Threads: figures drawn at a time, or parts of one (default 1)");
   command->add_flag("--list", request->list, "List the figures and their parameters");
   command->add_option("--out", request->out, "Folder for FIGURE.csv, .gp, .svg, .png and .caption.txt");
   command->add_option("--set", request->settings, "key=value of a figure's parameter; may be repeated")

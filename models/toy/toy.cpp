@@ -22,9 +22,8 @@ torch::Tensor Toy::noise(const torch::Tensor& like, std::int64_t step) const {
   torch::Tensor values = torch::empty(like.sizes(), torch::kFloat64);
   double* xi = values.data_ptr<double>();
   const std::uint64_t stream = stream_of("toy.noise");
-  const std::uint64_t first = static_cast<std::uint64_t>(step) * static_cast<std::uint64_t>(values.numel());
   for (std::int64_t i = 0; i < values.numel(); ++i)
-    xi[i] = sigma_ * random_normal(seed_, stream, first + static_cast<std::uint64_t>(i));
+    xi[i] = sigma_ * random_normal(seed_, stream + static_cast<std::uint64_t>(i), static_cast<std::uint64_t>(step));
   return values.to(like.device());
 }
 

@@ -24,8 +24,8 @@ class Toy : public Model {
  protected:
   Toy(double sigma, std::uint64_t seed) : sigma_(sigma), seed_(seed) {}
 
-  // σξ of a step in the shape of `like`: of element i, row-major, σ·random_normal(seed, stream_of("toy.noise"),
-  // step·numel + i). Undefined if σ = 0.
+  // σξ of a step in the shape of `like`: of element i, row-major, σ·random_normal(seed, stream_of("toy.noise") + i,
+  // step). Undefined if σ = 0.
   torch::Tensor noise(const torch::Tensor& like, std::int64_t step) const;
   // Initial values N(0, std²), float64, of parameter `name`; and draws N(0, 1) for what is to be learned.
   torch::Tensor normal_start(at::IntArrayRef shape, double std, std::string_view name) const;

@@ -25,13 +25,14 @@ inline double draw(std::uint64_t seed, const std::string& stream, std::size_t i)
   return scalevec::random_normal(seed, scalevec::stream_of(stream), i);
 }
 
-// σξ of element i of n at a step.
+// σξ of element i at a step.
 struct Noise {
   double sigma;
   std::uint64_t seed;
   std::int64_t step;
-  std::size_t n;
-  double operator()(std::size_t i) const { return sigma * draw(seed, "toy.noise", static_cast<std::size_t>(step) * n + i); }
+  double operator()(std::size_t i) const {
+    return sigma * scalevec::random_normal(seed, scalevec::stream_of("toy.noise") + i, static_cast<std::uint64_t>(step));
+  }
 };
 
 // Adds ½h(θ − θ*)² + noise·θ to the point and returns the derivative in θ.
@@ -44,7 +45,7 @@ inline double quadratic(ToyPoint& point, double h, double theta, double target, 
 inline ToyPoint toy_point(const scalevec::InputScaleOptions& o, std::uint64_t seed, const Values& at, std::int64_t step) {
   ToyPoint out;
   const auto c = static_cast<std::size_t>(o.rows), n = static_cast<std::size_t>(o.replicas);
-  const Noise noise{o.sigma, seed, step, c * n};
+  const Noise noise{o.sigma, seed, step};
   auto& dw = out.gradient["weight"];
   dw.assign(c * n, 0.0);
   if (o.scale) out.gradient["gamma"].assign(n, 0.0);
@@ -62,7 +63,7 @@ inline ToyPoint toy_point(const scalevec::InputScaleOptions& o, std::uint64_t se
 inline ToyPoint toy_point(const scalevec::SpectrumOptions& o, std::uint64_t seed, const Values& at, std::int64_t step) {
   ToyPoint out;
   const auto n = static_cast<std::size_t>(o.modes);
-  const Noise noise{o.sigma, seed, step, n};
+  const Noise noise{o.sigma, seed, step};
   for (std::size_t j = 0; j < n; ++j) {
     const double mode = static_cast<double>(j + 1), w = at.at("weight")[j], gamma = o.scale ? at.at("gamma")[j] : 1.0;
     const double g = quadratic(out, std::pow(mode, -o.a), gamma * w, o.target * std::pow(mode, -o.b), noise(j));
@@ -75,7 +76,7 @@ inline ToyPoint toy_point(const scalevec::SpectrumOptions& o, std::uint64_t seed
 inline ToyPoint toy_point(const scalevec::BranchScalesOptions& o, std::uint64_t seed, const Values& at, std::int64_t step) {
   ToyPoint out;
   const auto n = static_cast<std::size_t>(o.replicas);
-  const Noise noise{o.sigma, seed, step, o.curvatures.size() * n};
+  const Noise noise{o.sigma, seed, step};
   for (std::size_t c = 0; c < o.curvatures.size(); ++c) {
     const std::string branch = "branch." + std::to_string(c), scale = o.own ? branch + ".gamma" : "norm.gamma";
     auto& dgamma = out.gradient[scale];
@@ -95,7 +96,7 @@ inline ToyPoint toy_point(const scalevec::PlacementOptions& o, std::uint64_t see
   const auto rows = static_cast<std::size_t>(o.rows), columns = static_cast<std::size_t>(o.columns);
   const auto copies = static_cast<std::size_t>(o.replicas), size = rows * columns;
   const bool input = o.scales != "none", normed = o.scales == "both_normed", output = o.scales == "both" || normed;
-  const Noise noise{o.sigma, seed, step, copies * size};
+  const Noise noise{o.sigma, seed, step};
   auto& dw = out.gradient["map.weight"];
   dw.assign(copies * size, 0.0);
   if (input) out.gradient["input.gamma"].assign(copies * columns, 0.0);
@@ -154,7 +155,7 @@ inline ToyPoint toy_point(const scalevec::MagnitudeDirectionOptions& o, std::uin
                : o.form == "exp_sum" ? std::exp(b + a[j]) : std::exp(b * a[j]);
     along += t[j] * (gamma[j] - o.target * std::sqrt(dd) * t[j]);
   }
-  const Noise noise{o.sigma, seed, step, d};
+  const Noise noise{o.sigma, seed, step};
   for (std::size_t j = 0; j < d; ++j) {
     g[j] = quadratic(out, o.curvature, gamma[j], o.target * std::sqrt(dd) * t[j], noise(j));
     g[j] += (o.magnitude_curvature - o.curvature) * along * t[j];
@@ -196,7 +197,7 @@ inline ToyPoint toy_point(const scalevec::ScaleInvariantOptions& o, std::uint64_
     w_sq += w[i] * w[i];
     t_sq += std::pow(draw(seed, "toy.target", i), 2);
   }
-  const Noise noise{o.sigma, seed, step, n};
+  const Noise noise{o.sigma, seed, step};
   for (std::size_t i = 0; i < n; ++i) {
     g[i] = quadratic(out, o.signal, w[i] / std::sqrt(w_sq), draw(seed, "toy.target", i) / std::sqrt(t_sq), noise(i));
     wg += w[i] * g[i];
@@ -208,7 +209,7 @@ inline ToyPoint toy_point(const scalevec::ScaleInvariantOptions& o, std::uint64_
 inline ToyPoint toy_point(const scalevec::OutputScaleOptions& o, std::uint64_t seed, const Values& at, std::int64_t step) {
   ToyPoint out;
   const auto n = static_cast<std::size_t>(o.replicas);
-  const Noise noise{o.sigma, seed, step, n};
+  const Noise noise{o.sigma, seed, step};
   for (std::size_t i = 0; i < n; ++i)
     out.gradient["gamma"].push_back(quadratic(out, o.curvature, at.at("gamma")[i], o.target, noise(i), static_cast<double>(n)));
   return out;

@@ -66,6 +66,38 @@ TEST_CASE("a length splits into γ² and ‖w‖² with 12 digits at any imbalan
   }
 }
 
+TEST_CASE("T4's AdamW equilibrium keeps 12 digits", "[extremes]") {
+  Draw draw;
+  int solved = 0;
+  for (int i = 0; i < 600; ++i) {
+    InputScaleDecay p;
+    p.h = draw.size(-3, 3);
+    p.target = draw.size(-3, 3);
+    p.decay_gamma = i % 10 == 0 ? 0.0 : draw.size(-5, 4);
+    p.decay_w = draw.size(-5, 2);
+    const double sigma = draw.size(-3, 3), lr = draw.size(-7, -1), rows = std::floor(draw.size(0, 4));
+    // The lengths of w at which the noise leaves a column.
+    const Wide pull = Wide(sigma) * p.decay_w / p.h, half = Wide(rows) * lr / 2;
+    if (p.decay_w * Wide(p.target) * p.target / (pull * pull) <= half) continue;
+    ++solved;
+    // Increasing in w: by halving over (0, R/pull).
+    const auto excess = [&](const Wide& w) {
+      const Wide gamma = p.target / w - pull;
+      return Wide(p.decay_w * w * w - half - p.decay_gamma * sqrt(gamma * gamma * w * w + gamma * half * sigma / p.h));
+    };
+    const Wide w = root_below(excess, p.target / pull);
+    const Wide gamma = p.target / w - pull, gap = pull * w;
+    const AdamWInputScale got = adamw_input_scale(p, sigma, lr, rows);
+    INFO("h " << p.h << " R " << p.target << " decays " << p.decay_gamma << ", " << p.decay_w << " sigma " << sigma << " lr " << lr
+              << " rows " << rows);
+    REQUIRE(off(got.at.gamma_sq, gamma * gamma) <= 1e-12);
+    REQUIRE(off(got.at.length, gamma * w) <= 1e-12);
+    REQUIRE(off(got.at.w_sq, w * w + half * sigma / (gamma * p.h)) <= 1e-12);
+    REQUIRE(off(got.bias, p.h * gap * gap / 2) <= 1e-12);
+  }
+  CHECK(solved > 300);
+}
+
 TEST_CASE("times of the flow keep 12 digits where the states' differences do", "[extremes]") {
   Draw draw;
   for (int i = 0; i < 4000; ++i) {

@@ -6,6 +6,7 @@
 #include <random>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "scalevec/tests/support/catch.hpp"
 
@@ -73,6 +74,107 @@ TEST_CASE("the flow keeps 12 digits over ten decades of every argument") {
     CHECK(std::abs(r - static_cast<double>(expected.position)) <= 1e-12 * std::max(scale, std::abs(r)));
     const double exact_gap = static_cast<double>(expected.gap);
     if (exponent < 600.0) CHECK(std::abs(gap - exact_gap) <= (1e-12 + 1e-15 * exponent) * std::abs(exact_gap));
+  }
+}
+
+TEST_CASE("the balanced flow keeps 12 digits over ten decades, from far above the target and from far below") {
+  std::mt19937_64 random(21);
+  std::uniform_real_distribution<double> decade(-5.0, 5.0), time(-6.0, 6.0);
+  for (int i = 0; i < 6000; ++i) {
+    const double sign = i % 2 == 0 ? 1.0 : -1.0;
+    const Flow f{std::pow(10.0, decade(random) / 2.0), sign * std::pow(10.0, decade(random)), 0.0,
+                 sign * (i % 3 == 0 ? -1.0 : 1.0) * std::pow(10.0, decade(random))};
+    const double t = std::pow(10.0, time(random));
+    const Wide target = abs(Wide(f.target)), start = sign * Wide(f.initial), e = exp(-2 * Wide(f.h) * target * Wide(t));
+    // (R − r)/r falls by e^−2hRt; from the other side of 0, (R + |r|)/|r| grows by it.
+    const Wide r = start > 0 ? Wide(target / (1 + (target / start - 1) * e)) : Wide(-target / ((target / -start + 1) / e - 1));
+    const Wide gap = start > 0 ? Wide((target - start) / start * e * r) : Wide(target - r);
+    INFO("h " << f.h << " R " << f.target << " r0 " << f.initial << " t " << t);
+    const double exponent = flow_rate(f) * t;
+    const double allowed = 1e-12 + 1e-15 * std::min(exponent, 1e4);
+    if (exponent < 600.0) {
+      CHECK(std::abs(sign * flow_position(f, t) - static_cast<double>(r)) <= allowed * std::abs(static_cast<double>(r)));
+      CHECK(std::abs(sign * flow_gap(f, t) - static_cast<double>(gap)) <= allowed * std::abs(static_cast<double>(gap)));
+    }
+    CHECK(std::isfinite(flow_position(f, t)));
+    CHECK(std::isfinite(flow_gap(f, t)));
+  }
+}
+
+TEST_CASE("the flow conserves γ² − ‖w‖², shared and own scales what theirs conserve") {
+  namespace odeint = boost::numeric::odeint;
+  using State = std::vector<double>;
+  const auto stepper = odeint::make_controlled(1e-13, 1e-13, odeint::runge_kutta_fehlberg78<State>());
+  std::mt19937_64 random(22);
+  std::uniform_real_distribution<double> wide(-1.5, 1.5), curvature(0.2, 2.0);
+  for (int trial = 0; trial < 40; ++trial) {
+    constexpr int kBranches = 3;
+    double h[kBranches], target[kBranches];
+    State shared(1 + kBranches), own(2 * kBranches);
+    for (int c = 0; c < kBranches; ++c) {
+      h[c] = curvature(random);
+      target[c] = wide(random);
+      shared[static_cast<size_t>(1 + c)] = wide(random);
+      own[static_cast<size_t>(c)] = wide(random);
+      own[static_cast<size_t>(kBranches + c)] = wide(random);
+    }
+    shared[0] = wide(random);
+    // dγ/dt = −Σ w_c g_c, dw_c/dt = −γ g_c, g_c = h_c(γw_c − R_c); one branch of it is T2's column.
+    const auto kept = [&] {
+      double k = shared[0] * shared[0];
+      for (int c = 0; c < kBranches; ++c) k -= shared[static_cast<size_t>(1 + c)] * shared[static_cast<size_t>(1 + c)];
+      return k;
+    };
+    const double before = kept();
+    State own_before;
+    const auto own_kept = [&] {
+      State k;
+      for (size_t c = 0; c < kBranches; ++c) k.push_back(own[c] * own[c] - own[kBranches + c] * own[kBranches + c]);
+      return k;
+    };
+    own_before = own_kept();
+    State own_start;
+    for (size_t c = 0; c < kBranches; ++c) own_start.push_back(own[c] * own[kBranches + c]);
+    odeint::integrate_adaptive(
+        stepper,
+        [&](const State& x, State& slope, double) {
+          slope[0] = 0.0;
+          for (size_t c = 0; c < kBranches; ++c) {
+            const double g = h[c] * (x[0] * x[1 + c] - target[c]);
+            slope[0] -= x[1 + c] * g;
+            slope[1 + c] = -x[0] * g;
+          }
+        },
+        shared, 0.0, 5.0, 1e-3);
+    odeint::integrate_adaptive(
+        stepper,
+        [&](const State& x, State& slope, double) {
+          for (size_t c = 0; c < kBranches; ++c) {
+            const double g = h[c] * (x[c] * x[kBranches + c] - target[c]);
+            slope[c] = -x[kBranches + c] * g;
+            slope[kBranches + c] = -x[c] * g;
+          }
+        },
+        own, 0.0, 5.0, 1e-3);
+    CHECK(std::abs(kept() - before) <= 1e-10);
+    for (size_t c = 0; c < kBranches; ++c) {
+      const double k = own_before[c];
+      CHECK(std::abs(own_kept()[c] - k) <= 1e-10);
+      // The effective weight of a branch is where T3's closed form has it at the conserved k.
+      CHECK(std::abs(own[c] * own[kBranches + c] - flow_position({h[c], target[c], k, own_start[c]}, 5.0)) <= 1e-9);
+    }
+    // The rate at which the loss falls is the preconditioner's: gᵀ(γ²I + wwᵀ)g, between its least and its largest value.
+    const std::vector<double> w(shared.begin() + 1, shared.end());
+    double w_sq = 0.0, g_sq = 0.0, dot = 0.0;
+    for (size_t c = 0; c < kBranches; ++c) {
+      const double g = h[c] * (shared[0] * w[c] - target[c]) + 0.1;
+      w_sq += w[c] * w[c];
+      g_sq += g * g;
+      dot += w[c] * g;
+    }
+    const PreconditionerSpectrum p = preconditioner_spectrum(shared[0], w_sq);
+    const double along = dot * dot / w_sq;
+    CHECK(std::abs(shared[0] * shared[0] * g_sq + dot * dot - (p.orthogonal * (g_sq - along) + p.along * along)) <= 1e-12 * (1.0 + g_sq * w_sq));
   }
 }
 

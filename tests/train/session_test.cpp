@@ -214,7 +214,7 @@ TEST_CASE("the LibTorch toy and a hand-written AdamW on the same noise agree ste
   for (std::int64_t i = 0; i < o.replicas; ++i) {
     double p = o.gamma0, m = 0, v = 0;
     for (std::int64_t t = 1; t <= o.steps; ++t) {
-      const double noise = random_normal(o.seed, stream_of("toy.noise"), static_cast<std::uint64_t>((t - 1) * o.replicas + i));
+      const double noise = random_normal(o.seed, stream_of("toy.noise") + static_cast<std::uint64_t>(i), static_cast<std::uint64_t>(t - 1));
       const double g = o.h * (p - o.target) + o.sigma * noise;
       m = 0.9 * m + 0.1 * g;
       v = 0.999 * v + 0.001 * g * g;

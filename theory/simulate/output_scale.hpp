@@ -19,8 +19,8 @@ struct OutputScaleToy {
   double gamma0 = 1.0;  // initial γ of every replica
 };
 
-// Steps count from 0. Noise n of replica i at step t is random_normal(seed, stream_of("toy.noise"), t·replicas + i):
-// the LibTorch toy model draws the same.
+// Steps count from 0. Noise n of replica i at step t is random_normal(seed, stream_of("toy.noise") + i, t), whatever the
+// number of replicas: the LibTorch toy model draws the same.
 struct SimulationOptions {
   std::int64_t steps = 0;              // ≥ 1
   std::int64_t replicas = 1;           // ≥ 1
