@@ -42,7 +42,7 @@ ENTRIES = {
 INTRO = """# The theory as figures
 
 A scale vector γ and the column w that reads it act together as θ = γw. Each figure holds a closed form (line) against a simulation
-with the library's own update rules, an integration or a LibTorch run (dots). `scalevec theory --list` names every parameter; `--set`
+with the library's own update rules, plain gradient descent (T6, P1), an integration or a LibTorch run (dots). `scalevec theory --list` names every parameter; `--set`
 changes it, and shows where prediction and simulation part.
 
 ```

@@ -127,7 +127,7 @@ void write_panel(std::ostream& out, const Plot& plot, size_t index) {
     out << "  unset colorbox\n  set style fill transparent solid 0.18 noborder\n";
   const std::string key = key_words(panel, plot.panel_width, plot.panel_height);
   // Left to gnuplot, a key below a panel touches the axis label.
-  out << "  set bmargin " << (key.starts_with("outside bottom") ? number(4.45 + 1.15 * key_rows(panel, plot.panel_width)) : "-1") << "\n";
+  out << "  set bmargin " << (key.starts_with("outside bottom") ? number(5.2 + 1.15 * key_rows(panel, plot.panel_width)) : "-1") << "\n";
   const std::string key_style = "set key default Left reverse noenhanced samplen 2.2 spacing 1.15 ";
   out << "  " << (key == "off" ? "unset key" : key_style + key) << "\n";
   if (panel.series.empty()) {
