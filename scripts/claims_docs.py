@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes docs/claims.md from docs/claims/claims.json: every number in it is read from there.
+"""Writes docs/claims.md and the claims' sentences of README.md from docs/claims/claims.json: every number in it is read from there.
 
     python3 scripts/claims_docs.py [LEDGER]     with a ledger's folder (scalevec claims --out LEDGER), after taking its
                                                 claims.json and pictures (needs pngquant)
@@ -7,14 +7,17 @@
 """
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
+import textwrap
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HOME = ROOT / "docs" / "claims"
 PAGE = ROOT / "docs" / "claims.md"
 ABOUT = HOME / "about.md"  # what a reader should know of how these runs came about
+README = ROOT / "README.md"
 PICTURES = ("lr", "loss", "ladder", "mechanism", "curvature")
 
 
@@ -136,10 +139,13 @@ def section(claim, ledger):
     for c in claim["contrasts"]:
         arms = ", ".join(f"{a['arm']} at {short(a['lr'])}" for a in c["better"] + c["worse"])
         rows.append([("**" + c["name"] + "**") if c["decides"] else c["name"], interval(c), f"{100 * c['judgement']['confidence']:.2f} %",
-                     c["pairs"], c["judgement"]["verdict"] if c["decides"] else "", arms])
+                     c["pairs"], c["judgement"]["verdict"] if c["decides"] else "",
+                     short(c["judgement"]["adjusted_p"]) if c["decides"] else "", arms])
     out.append(f"Language models, gain in {claim['unit']} (bold: decides; the others at 95 %, uncorrected):\n\n"
-               + table(["contrast", "gain [interval]", "confidence", "pairs", "verdict", "arms and their lr"], rows))
+               + table(["contrast", "gain [interval]", "confidence", "pairs", "verdict", "p after Holm", "arms and their lr"], rows))
     for c in claim["contrasts"]:
+        if c["judgement"]["reason"]:
+            out.append(f"{c['name']}: nothing is concluded: {c['judgement']['reason']}.")
         for note in c["notes"] + ([c["extrapolation"]] if c.get("extrapolation") else []):
             out.append(f"{c['name']}: {note}.")
     out += mechanism(claim["mechanism"])
@@ -147,7 +153,7 @@ def section(claim, ledger):
         picture = HOME / f"{claim['id']}-{kind}.png"
         if picture.exists():
             out.append(f"![{claim['id']}: {kind}](claims/{picture.name})")
-    out.append(f"`scalevec claims {claim['id']} --tier {ledger['tier']} --data DIR --out DIR`; stated in "
+    out.append(f"`scripts/claims.sh {ledger['tier']} {claim['id']}` (alone, with Holm's correction over its own contrasts only); stated in "
                f"`experiments/claims/ledger/{claim['id']}.json`, hash with the set-up `{claim['hash'][:16]}`.")
     return "\n\n".join(out)
 
@@ -166,8 +172,9 @@ def page(ledger):
     text = ["# Which claims hold", "<!-- Written by scripts/claims_docs.py from claims/claims.json. -->",
             f"`scalevec claims` at its tier `{ledger['tier']}`: {ledger['purpose']}. {runs['made']} runs, {runs['diverged']} diverged, "
             f"{len(runs['failed'])} failed; {p['seconds'] / 3600:.2f} hours of runs on {'; '.join(p.get('machine', ['an unknown machine']))}, commit "
-            f"{', '.join(p.get('git_commit', ['unknown']))}. Data: {'; '.join(p.get('data', ['none']))}.",
-            *([ABOUT.read_text().strip()] if ledger["decides"] and ABOUT.exists() else []),
+            f"{', '.join(f'{commit} ({n})' for commit, n in p['runs_by_commit'].items())}. Data: the GNU dictionary GCIDE, "
+            f"{'; '.join(p.get('data', ['none']))}, SHA-256 {', '.join(h[:16] for h in p.get('data_hash', []))}….",
+            *([filled(ABOUT.read_text().strip(), ledger)] if ledger["decides"] and ABOUT.exists() else []),
             conclusions(ledger) + ("" if ledger["decides"] else " This tier draws no verdict from its runs, whatever their intervals: it shows that "
                                    "the machinery works."),
             summary(ledger),
@@ -177,6 +184,21 @@ def page(ledger):
             "comparison does not use. Needed: pairs for an interval of ± the smallest effect of interest at the strictest of Holm's levels.",
             "## Run it yourself", RUN, MECHANISM]
     return "\n\n".join(text) + "\n\n" + power(ledger) + "\n\n".join(section(c, ledger) for c in ledger["claims"]) + "\n"
+
+
+def filled(text, ledger):
+    """{removal.0} is the gain of the first contrast of removal with its interval."""
+    claims = {claim["id"]: claim for claim in ledger["claims"]}
+    return re.sub(r"\{([a-z-]+)\.(\d+)\}", lambda m: interval(claims[m[1]]["contrasts"][int(m[2])]), text)
+
+
+def readme(ledger):
+    """README.md with its sentences on the claims."""
+    claims = {claim["id"]: claim for claim in ledger["claims"]}
+    first = {name: interval(claims[name]["contrasts"][0]) for name in ("removal", "unified")}
+    said = (f"On decoders of 0.1 M parameters, {ledger['runs']['made']} runs: removal costs {first['removal']} nats with each at its own best lr, the "
+            f"unified design gains {first['unified']}. {conclusions(ledger)}")
+    return re.sub(r"(<!-- claims -->\n).*?(\n<!-- /claims -->)", lambda m: m[1] + textwrap.fill(said, 120) + m[2], README.read_text(), flags=re.S)
 
 
 def take(folder):
@@ -203,11 +225,12 @@ def main():
     check = sys.argv[1:] == ["--check"]
     if sys.argv[1:] and not check:
         take(pathlib.Path(sys.argv[1]))
-    text = page(json.loads((HOME / "claims.json").read_text()))
-    if not check:
-        PAGE.write_text(text)
-    elif PAGE.read_text() != text:
-        sys.exit("docs/claims.md is not what docs/claims/claims.json gives; run scripts/claims_docs.py")
+    ledger = json.loads((HOME / "claims.json").read_text())
+    for file, text in ((PAGE, page(ledger)), (README, readme(ledger))):
+        if not check:
+            file.write_text(text)
+        elif file.read_text() != text:
+            sys.exit(f"{file.relative_to(ROOT)} is not what docs/claims/claims.json gives; run scripts/claims_docs.py")
 
 
 if __name__ == "__main__":

@@ -113,21 +113,22 @@ size_t make_runs(const Plan& plan, RunStore& store, const ClaimsArguments& a, co
   }
 }
 
-// Commit, machine and so on of the runs that are there, with their time.
-json provenance(const fs::path& runs, size_t& made, size_t& diverged) {
+// Commit, machine and so on of the runs that were used, with their time.
+json provenance(const fs::path& runs, const std::set<std::string>& used, size_t& made, size_t& diverged) {
   std::map<std::string, std::set<std::string>> values;
+  std::map<std::string, size_t> commits;
   double seconds = 0.0;
-  if (fs::is_directory(runs))
-    for (const auto& entry : fs::recursive_directory_iterator(runs)) {
-      if (entry.path().filename() != "summary.json") continue;
-      const json s = read_json_if_whole(entry.path()).value_or(json::object());
-      made += text_at(s, "status") == "done" || text_at(s, "status") == "diverged";
-      diverged += text_at(s, "status") == "diverged";
-      if (std::isfinite(number_at(s, "seconds"))) seconds += number_at(s, "seconds");
-      for (const char* key : {"git_commit", "machine", "versions", "data", "data_hash", "threads"})
-        if (s.contains(key)) values[key].insert(s[key].is_string() ? s[key].get<std::string>() : s[key].dump());
-    }
-  json out{{"seconds", seconds}};
+  for (const std::string& run : used) {
+    const json s = read_json_if_whole(runs / run / "summary.json").value_or(json::object());
+    if (text_at(s, "status") != "done" && text_at(s, "status") != "diverged") continue;
+    ++made;
+    diverged += text_at(s, "status") == "diverged";
+    ++commits[text_at(s, "git_commit")];
+    if (std::isfinite(number_at(s, "seconds"))) seconds += number_at(s, "seconds");
+    for (const char* key : {"git_commit", "machine", "versions", "data", "data_hash", "threads"})
+      if (s.contains(key)) values[key].insert(s[key].is_string() ? s[key].get<std::string>() : s[key].dump());
+  }
+  json out{{"seconds", seconds}, {"runs_by_commit", commits}};
   for (const auto& [key, set] : values) out[key] = std::vector<std::string>(set.begin(), set.end());
   return out;
 }
@@ -227,7 +228,15 @@ void claims(const ClaimsArguments& a, ToyRunner toy) {
     std::cout << waiting << " runs of this stage are other processes'; when they are made, the same command goes on\n";
     return;
   }
-  result.claims = gather(plan, store.outcomes(), store.folder());
+  // The folder may hold runs of other ledgers: what is judged is what was asked for.
+  std::set<std::string> used;
+  result.claims = gather(
+      plan,
+      [&, outcomes = store.outcomes()](const std::string& run) {
+        used.insert(run);
+        return outcomes(run);
+      },
+      store.folder());
   if (!result.decides)
     withhold_verdicts(result.claims, "a " + a.tier + " ledger shows that the machinery works and decides nothing");
   for (const ClaimResult& r : result.claims) {
@@ -236,7 +245,7 @@ void claims(const ClaimsArguments& a, ToyRunner toy) {
     result.toys.push_back(r.claim->toy ? std::optional(toy_evidence(*r.claim, toy, out / "toy")) : std::nullopt);
     result.mechanisms.push_back(mechanism(plan, r, store, out / "probes", a.program));
   }
-  result.provenance = provenance(store.folder(), result.runs, result.diverged);
+  result.provenance = provenance(store.folder(), used, result.runs, result.diverged);
   write_file(out / "claims.json", ledger_json(result).dump(2, ' ', false, json::error_handler_t::replace) + "\n");
   write_file(out / "claims.html", ledger_page(result, out / "claims_files"));
   std::cout << '\n' << ledger_text(result) << "\nledger: " << (out / "claims.html").string() << std::endl;

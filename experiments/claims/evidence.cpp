@@ -145,7 +145,16 @@ ContrastResult measure(const Reader& reader, const Contrast& c) {
   r.contrast = &c;
   std::vector<std::string> failures;
   std::vector<std::string> arms = c.arms;
+  std::string untuned;  // an arm that might have been the best
   if (c.kind == Kind::difference && arms.size() > 1) {
+    for (const std::string& name : c.arms)
+      if (const Tuning t = reader.plan().tuning(reader.claim(), name, reader.outcomes()); !t.best && !t.problem.empty()) {
+        const bool diverges = std::all_of(t.curve.begin(), t.curve.end(), [](const TuningPoint& p) { return p.diverged > 0; });
+        if (diverges)
+          r.notes.push_back(t.problem);
+        else if (untuned.empty())
+          untuned = t.problem;
+      }
     const auto chosen = reader.plan().better_arm(reader.claim(), c, reader.outcomes());
     if (chosen) {
       arms = {*chosen};
@@ -178,6 +187,7 @@ ContrastResult measure(const Reader& reader, const Contrast& c) {
   } else {
     r.gain = student_gain(r.gains, first_of(failures));
   }
+  if (r.gain.reason.empty()) r.gain.reason = untuned;
   if (c.at == Contrast::At::own && r.gain.reason.empty())
     for (const std::string& note : r.notes)
       if (note.find("is the highest tried") != std::string::npos ||
@@ -200,8 +210,10 @@ void pilot(ClaimResult& result) {
       if (base == result.tunings.end() || name == base->first) continue;
       const auto same = std::find_if(base->second.curve.begin(), base->second.curve.end(),
                                      [&](const TuningPoint& q) { return q.lr == p.lr; });
-      if (same == base->second.curve.end() || same->losses.size() != p.losses.size()) continue;
-      const MeanInterval d = paired_difference(p.losses, same->losses);
+      if (same == base->second.curve.end()) continue;
+      // Arms are tuned on the first of the same seeds.
+      const size_t pairs = std::min(p.losses.size(), same->losses.size());
+      const MeanInterval d = paired_difference(std::span(p.losses).first(pairs), std::span(same->losses).first(pairs));
       if (!d.defined()) continue;
       squares += d.sd * d.sd * static_cast<double>(d.n - 1);
       freedom += d.n - 1;
@@ -271,10 +283,10 @@ std::vector<ClaimResult> gather(const Plan& plan, const Outcomes& outcomes, cons
       if (!c.gains.empty()) c.seeds_needed = pairs_needed(c.gain.sd, c.contrast->smallest_effect, strictest);
       if (!c.contrast->decides) continue;
       verdicts.push_back(c.judgement.verdict);
-      if (r.reason.empty() && c.judgement.verdict == Verdict::inconclusive) r.reason = c.judgement.reason;
+      if (r.reason.empty()) r.reason = c.judgement.reason;
     }
-    r.verdict = combined(verdicts);
-    if (r.verdict != Verdict::inconclusive) r.reason.clear();
+    // Runs that are missing or diverged decide nothing, whatever the other contrasts say.
+    r.verdict = r.reason.empty() ? combined(verdicts) : Verdict::inconclusive;
     for (const ContrastResult& c : r.contrasts)
       if (c.contrast->decides && !r.pilot_seeds)
         r.pilot_seeds = pairs_needed(r.pilot_sd, c.contrast->smallest_effect, strictest);

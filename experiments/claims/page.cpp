@@ -217,7 +217,8 @@ std::string section(const LedgerResult& ledger, size_t i, const fs::path& files,
   out += "<dt>Stated in</dt><dd>" + claim.id + ".json, SHA-256 with the set-up <code>" + claim.hash.substr(0, 16) +
          "…</code></dd>";
   out += "<dt>Run it</dt><dd><code>scalevec claims " + claim.id + " --tier " + ledger.tier +
-         " --out DIR</code></dd></dl>\n";
+         (ledger.command.find(" --data ") != std::string::npos ? " --data TOKENS" : "") +
+         " --out DIR</code>; alone, with Holm's correction over its own contrasts only</dd></dl>\n";
   out += theory_panel(ledger, i, shown) + toy_panel(ledger, i, files);
   out += "<h3>Language models: " + mark(levels.language) + "</h3>\n" +
          figure(forest_svg(r), claim.id + "-forest", 1000,

@@ -55,14 +55,20 @@ Gain student_gain(std::span<const double> gains, const std::string& what_failed)
 Gain bootstrap_gain(const Bootstrap& bootstrap, std::int64_t n) {
   Gain out;
   out.estimate = bootstrap.estimate();
-  out.sd = bootstrap.sd();
   out.n = n;
-  if (!bootstrap.defined()) {
+  if (!bootstrap.defined() || n < 2) {
     out.reason = "the bootstrap gives no interval";
     return out;
   }
-  out.p = bootstrap.two_sided_p();
-  out.interval = [bootstrap](double confidence) { return bootstrap.interval(confidence); };
+  // A resample of n draws n with replacement: its spread is √((n − 1)/n) of the estimate's.
+  const auto units = static_cast<double>(n);
+  out.sd = bootstrap.sd() * std::sqrt(units / (units - 1.0));
+  const MeanInterval m = at_confidence({n, 0, out.estimate, out.sd * std::sqrt(units), 0.0}, 0.95);
+  out.p = two_sided_p(m);
+  out.interval = [m](double confidence) {
+    const MeanInterval at = at_confidence(m, confidence);
+    return std::pair{at.low(), at.high()};
+  };
   return out;
 }
 

@@ -1,5 +1,7 @@
 #include <cmath>
 #include <limits>
+#include <tuple>
+#include <span>
 #include <vector>
 
 #include "scalevec/experiments/claims/verdict.hpp"
@@ -54,6 +56,35 @@ TEST_CASE("a pair that failed makes its claim inconclusive, and no other easier 
   CHECK(judged[1].verdict == Verdict::confirmed);
   CHECK(judged[1].confidence == Approx(0.975));
   CHECK(student_gain(std::vector<double>{0.02}, "").reason == "one pair has no interval");
+}
+
+// Means of normal values at the sizes of the ledger's bootstraps. At a nominal error e over N trials, k errors or more have
+// probability below 1e-4 for N = 3000: e = 0.0029, k = 22; e = 0.05, k = 200 (5 units) and as few as 105.
+TEST_CASE("an interval by the bootstrap's standard error covers at a handful of units and at Holm's levels") {
+  for (const auto& [units, confidence, least, most] :
+       {std::tuple(size_t{8}, 0.9971, 0, 22), std::tuple(size_t{8}, 0.95, 105, 200), std::tuple(size_t{5}, 0.95, 105, 200)}) {
+    int missed = 0, disagree = 0;
+    for (std::uint64_t trial = 0; trial < 3000; ++trial) {
+      std::vector<double> x;
+      for (size_t i = 0; i < units; ++i) x.push_back(random_normal(77, units, trial * units + i));
+      const Bootstrap bootstrap(
+          units,
+          [&](std::span<const size_t> chosen) {
+            double sum = 0.0;
+            for (const size_t i : chosen) sum += x[i];
+            return sum / static_cast<double>(chosen.size());
+          },
+          BootstrapOptions{400, trial});
+      const Gain gain = bootstrap_gain(bootstrap, static_cast<std::int64_t>(units));
+      const auto [low, high] = gain.interval(confidence);
+      missed += low > 0.0 || high < 0.0;
+      disagree += (low > 0.0 || high < 0.0) != (gain.p < 1.0 - confidence);
+    }
+    INFO(units << " units, " << confidence);
+    CHECK(missed >= least);
+    CHECK(missed <= most);
+    CHECK(disagree == 0);
+  }
 }
 
 // 14 claims, of which 7 are true by construction (gain 0.03, 3 standard deviations of a pair), 4 have no effect and 3
