@@ -198,7 +198,7 @@ def readme(ledger):
     first = {name: interval(claims[name]["contrasts"][0]) for name in ("removal", "unified")}
     said = (f"On decoders of 0.1 M parameters, {ledger['runs']['made']} runs: removal costs {first['removal']} nats with each at its own best lr, the "
             f"unified design gains {first['unified']}. {conclusions(ledger)}")
-    return re.sub(r"(<!-- claims -->\n).*?(\n<!-- /claims -->)", lambda m: m[1] + textwrap.fill(said, 120) + m[2], README.read_text(), flags=re.S)
+    return re.sub(r"(<!-- claims -->\n).*?(\n<!-- /claims -->)", lambda m: m[1] + textwrap.fill(said, 120, break_on_hyphens=False) + m[2], README.read_text(), flags=re.S)
 
 
 def take(folder):
