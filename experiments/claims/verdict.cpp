@@ -30,6 +30,18 @@ Verdict verdict_of(double low, double high, double smallest_effect) {
   return high < smallest_effect ? Verdict::not_confirmed : Verdict::inconclusive;
 }
 
+namespace {
+
+void set_student(Gain& out, const MeanInterval& m) {
+  out.p = two_sided_p(m);
+  out.interval = [m](double confidence) {
+    const MeanInterval at = at_confidence(m, confidence);
+    return std::pair{at.low(), at.high()};
+  };
+}
+
+}  // namespace
+
 Gain student_gain(std::span<const double> gains, const std::string& what_failed) {
   const MeanInterval m = mean_interval(gains);
   Gain out;
@@ -44,11 +56,7 @@ Gain student_gain(std::span<const double> gains, const std::string& what_failed)
     out.reason = m.n ? "one pair has no interval" : "no pair";
     return out;
   }
-  out.p = two_sided_p(m);
-  out.interval = [m](double confidence) {
-    const MeanInterval at = at_confidence(m, confidence);
-    return std::pair{at.low(), at.high()};
-  };
+  set_student(out, m);
   return out;
 }
 
@@ -64,11 +72,7 @@ Gain bootstrap_gain(const Bootstrap& bootstrap, std::int64_t n) {
   const auto units = static_cast<double>(n);
   out.sd = bootstrap.sd() * std::sqrt(units / (units - 1.0));
   const MeanInterval m = at_confidence({n, 0, out.estimate, out.sd * std::sqrt(units), 0.0}, 0.95);
-  out.p = two_sided_p(m);
-  out.interval = [m](double confidence) {
-    const MeanInterval at = at_confidence(m, confidence);
-    return std::pair{at.low(), at.high()};
-  };
+  set_student(out, m);
   return out;
 }
 

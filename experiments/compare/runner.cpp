@@ -127,7 +127,7 @@ std::string host_name() {
   return host;
 }
 
-fs::path starting_pattern(const fs::path& dir) { 
+fs::path starting_pattern(const fs::path& dir) {
   return dir / (kStarting + host_name() + "-" + std::to_string(::getpid()) + "-XXXXXX");
 }
 

@@ -125,7 +125,7 @@ Rendezvous read_rendezvous(const Environment& environment) {
   for (const Family& family : kFamilies) {
     const bool slurm = std::string_view(family.launcher) == "Slurm";
     const auto rank = find(environment, family.rank), size = find(environment, family.size);
-    // srun's own PMI plugin sets PMI's variables without the local ones; Slurm's have them.
+    // srun's own PMI plugin sets PMI's variables without the local ones, which Slurm's have; an mpirun sets them.
     if (std::string_view(family.launcher) == "PMI" && !find(environment, family.local_rank) && task_of_srun(environment) &&
         find(environment, "SLURM_PROCID"))
       continue;
