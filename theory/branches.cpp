@@ -1,6 +1,5 @@
 #include "scalevec/theory/branches.hpp"
 
-#include <Eigen/Dense>
 #include <algorithm>
 #include <cmath>
 
@@ -33,25 +32,66 @@ void all_finite(const std::vector<double>& v, const char* name) {
   for (const double x : v) finite(name, x);
 }
 
+// The root of a function that falls over (0, end).
+template <class F>
+double falling_root(double end, const F& f) {
+  double low = 0.0, high = end;
+  for (int i = 0; i < 200; ++i) {
+    const double middle = 0.5 * (low + high);
+    (f(middle) > 0.0 ? low : high) = middle;
+  }
+  return 0.5 * (low + high);
+}
+
+// Of diag(d) + zzᵀ, d > 0, each to relative accuracy whatever the other is, which a dense solver does not give: roots of
+// Σ z_i²/(λ − d_i) = 1, sought as the distance from the pole below them.
+CurvatureRange spectrum_ends(const std::vector<double>& d, const std::vector<double>& z) {
+  const std::size_t n = d.size();
+  const auto first = static_cast<std::size_t>(std::min_element(d.begin(), d.end()) - d.begin());
+  // Another pole on the first, or no z there, leaves d itself an eigenvalue; other poles bound the root.
+  double others = INFINITY, squares = 0.0, top = 0.0;
+  for (std::size_t i = 0; i < n; ++i) {
+    if (i != first) others = std::min(others, d[i]);
+    squares += z[i] * z[i];
+    if (z[i] != 0.0) top = std::max(top, d[i]);
+  }
+  CurvatureRange ends{d[first], *std::max_element(d.begin(), d.end())};
+  if (z[first] != 0.0) {
+    const double width = std::min(others - d[first], squares);
+    ends.least += falling_root(width, [&](double from) {
+      double sum = z[first] * z[first] / from - 1.0;
+      for (std::size_t i = 0; i < n; ++i)
+        if (i != first && z[i] != 0.0) sum -= z[i] * z[i] / (d[i] - d[first] - from);
+      return sum;
+    });
+  }
+  if (squares > 0.0) {
+    const double over = falling_root(squares, [&](double from) {
+      double sum = -1.0;
+      for (std::size_t i = 0; i < n; ++i)
+        if (z[i] != 0.0) sum += z[i] * z[i] / (from + (top - d[i]));
+      return sum;
+    });
+    ends.largest = std::max(ends.largest, top + over);
+  }
+  return ends;
+}
+
 }  // namespace
 
-double shared_condition_number(const Branches& b, double imbalance) {
+CurvatureRange shared_curvatures(const Branches& b, double imbalance) {
   check(b);
   const InputScaleEquilibrium at = split_length(length_of(b.target), imbalance);
   positive("imbalance", at.gamma_sq);
-  const auto c = static_cast<Eigen::Index>(b.h.size());
-  Eigen::MatrixXd m(c, c);
-  for (Eigen::Index i = 0; i < c; ++i)
-    for (Eigen::Index j = 0; j < c; ++j) {
-      const auto x = static_cast<std::size_t>(i), y = static_cast<std::size_t>(j);
-      const double p = (i == j ? at.gamma_sq : 0.0) + b.target[x] * b.target[y] / at.gamma_sq;
-      m(i, j) = std::sqrt(b.h[x] * b.h[y]) * p;
-    }
-  const Eigen::VectorXd values = Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd>(m).eigenvalues();
-  return values(c - 1) / values(0);
+  std::vector<double> diagonal, column;
+  for (std::size_t c = 0; c < b.h.size(); ++c) {
+    diagonal.push_back(at.gamma_sq * b.h[c]);
+    column.push_back(std::sqrt(b.h[c] / at.gamma_sq) * b.target[c]);
+  }
+  return spectrum_ends(diagonal, column);
 }
 
-double own_condition_number(const Branches& b, double imbalance) {
+CurvatureRange own_curvatures(const Branches& b, double imbalance) {
   check(b);
   double low = INFINITY, high = 0.0;
   for (std::size_t c = 0; c < b.h.size(); ++c) {
@@ -60,7 +100,7 @@ double own_condition_number(const Branches& b, double imbalance) {
     high = std::max(high, rate);
   }
   require(low > 0.0, "imbalance", imbalance, "not 0 where a target is 0");
-  return high / low;
+  return {low, high};
 }
 
 double shared_rate(double gamma, const std::vector<double>& w, const std::vector<double>& grad) {

@@ -22,10 +22,10 @@ double flow_position(const Flow& flow, double t);
 double flow_gap(const Flow& flow, double t);
 
 // Time from r(0) to r, which lies between r(0) and R and is not R; std::domain_error also where k = 0 and the flow never
-// gets there. Source: T3, ours.
+// gets there. Relative error ≤ 1e-12 beyond what the rounding of R − r makes of it. Source: T3, ours.
 double flow_time(const Flow& flow, double r);
 
-// Time until the loss is `relative` ∈ (0, 1) of the loss at 0. Source: T3, ours.
+// Time until the loss is `relative` ∈ (0, 1) of the loss at 0, to the same. Source: T3, ours.
 double flow_time_to_loss(const Flow& flow, double relative);
 
 // The same without a scale vector, dr/dt = h(R − r): −ln(relative)/(2h). Source: T3, ours.

@@ -33,6 +33,13 @@ double imbalance_rate(const InputScaleDecay& p, double gamma_sq, double w_sq) {
   return 2.0 * (p.decay_w * w_sq - p.decay_gamma * gamma_sq);
 }
 
+double equal_decay_imbalance(double imbalance, double decay, double t) {
+  finite("imbalance", imbalance);
+  not_negative("decay", decay);
+  not_negative("t", t);
+  return imbalance * std::exp(-2.0 * decay * t);
+}
+
 InputScaleEquilibrium split_length(double length, double imbalance) {
   not_negative("length", length);
   finite("imbalance", imbalance);

@@ -9,7 +9,8 @@ struct Amplification {
   double magnitude = 1.0, orthogonal = 1.0;
 };
 
-// All throw std::domain_error naming the argument outside its domain (d ≥ 1, alpha_sq > 0 …).
+// All throw std::domain_error naming the argument outside its domain (d ≥ 1, alpha_sq > 0 …). Relative error ≤ 1e-12 against
+// the formula; how far the formula is from a simulation is said where it is one of low order.
 
 // γ = β√d α/‖α‖: d and β²d/‖α‖². Source: T8, ours; the paper says the magnitude direction is amplified d-fold.
 Amplification or_amplification(double d, double beta, double alpha_sq);
@@ -20,10 +21,12 @@ Amplification er_amplification(double d, double b, double alpha_sq);
 
 // Adam, at signal-to-noise ratio s ≥ 0 per coordinate (|mean|/std of its gradient, gradients independent over coordinates): how
 // many times further OR's magnitude moves than plain γ moves along the same direction, √((s² + 1)/(s² + 1/d)). Between 1 (s
-// large) and √d (s = 0), never d. Source: T8, ours.
+// large) and √d (s = 0), never d. For lr → 0 and 1/(1 − β₂) long against a step; within 10 % of simulations for s ≥ 0.03.
+// Source: T8, ours.
 double or_adam_amplification(double d, double snr);
 
-// ‖α‖² of OR after t steps of Adam with lr η, from ‖α‖² = d: d(1 + η²t); with decoupled decay λ on α it tends to ηd/(2λ).
+// ‖α‖² of OR after t ≥ 0 steps of Adam with lr η, from ‖α‖² = d, its gradients noise: d(1 + η²t); with decoupled decay λ > 0 on
+// α it tends to ηd/(2λ). Within 6 % of simulations at η = 0.02, β₁ = 0. Source: T8, ours.
 double or_alpha_sq(double d, double lr, double steps);
 double or_alpha_sq_limit(double d, double lr, double weight_decay);
 

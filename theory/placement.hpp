@@ -18,13 +18,14 @@ struct TwoSided {
 // Rates −dL/dt. Flow: Σ(u_iv_jg_ij)² + Σ_i(Σ_jW_ijv_jg_ij)² + Σ_j(Σ_iu_iW_ijg_ij)²; sign descent: the same with absolute
 // values in place of squares. The second term is u's and missing for the input side alone. Source: T7, ours; the paper's
 // Theorem 3.1 says that DP is instantaneously at least as fast, which holds at u = 1 and equal (W, v).
-// std::domain_error for vectors of wrong length.
+// std::domain_error for vectors of wrong length or not finite. Error ≤ 1e-15 rows·columns of the sum of the terms' sizes.
 double both_sides_flow_rate(const TwoSided& map);
 double both_sides_sign_rate(const TwoSided& map);
 double input_side_flow_rate(const TwoSided& map);
 double input_side_sign_rate(const TwoSided& map);
 
-// Conserved by the flow: u_i² − Σ_jW_ij² for each row, v_j² − Σ_iW_ij² for each column. Source: T7, ours.
+// Conserved by the flow: u_i² − Σ_jW_ij² for each row, v_j² − Σ_iW_ij² for each column, to 1e-15 of the squares' sum.
+// Source: T7, ours.
 std::vector<double> row_imbalances(const TwoSided& map);
 std::vector<double> column_imbalances(const TwoSided& map);
 

@@ -5,6 +5,7 @@
 #include "scalevec/theory/domain.hpp"
 #include "scalevec/theory/flow.hpp"
 #include "scalevec/theory/input_scale_decay.hpp"
+#include "scalevec/theory/integrate.hpp"
 #include "scalevec/theory/lanczos.hpp"
 #include "scalevec/theory/magnitude_direction.hpp"
 #include "scalevec/theory/muon.hpp"

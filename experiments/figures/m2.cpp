@@ -32,7 +32,7 @@ FigureResult draw(const FigureValues& v) {
     const Orthogonalised quintic = quintic_steps(static_cast<int>(sizes[k]));
     const auto predict = [&](double product) { return muon_rotation(n, momentum, lr, product / lr, quintic); };
     mean_square[k] = quintic.mean_square;
-    std::vector<double> lengths, turns, dots, turned;
+    std::vector<double> lengths, turns, dots, turned, dot_errors, turned_errors;
     for (const double x : fine) {
       lengths.push_back(std::pow(predict(x).norm, 2));
       turns.push_back(predict(x).angle);
@@ -55,22 +55,27 @@ FigureResult draw(const FigureValues& v) {
                                       {"precision", "auto"},
                                       {"weight_decay", product / lr}}})}}}},
           settle, 10);
-      double length = 0.0, turn = 0.0;
+      std::vector<double> squares, angles;
       for (const TraceRow& row : rows) {
-        length += row.param_norm * row.param_norm / static_cast<double>(rows.size());
-        turn += row.rotation * row.rotation / static_cast<double>(rows.size());
+        squares.push_back(row.param_norm * row.param_norm);
+        angles.push_back(row.rotation * row.rotation);
       }
+      // Blocks of several times the 1/(2ηλ) steps for which a length is remembered.
+      const auto [length, length_error] = mean_and_error(squares, 5);
+      const auto [turn, turn_error] = mean_and_error(angles, 5);
       dots.push_back(length);
+      dot_errors.push_back(length_error);
       turned.push_back(std::sqrt(turn));
+      turned_errors.push_back(turn_error / (2.0 * turned.back()));
       worst_length = worse(worst_length, std::abs(length / (expected.norm * expected.norm) - 1.0));
       worst_angle = worse(worst_angle, std::abs(turned.back() / expected.angle - 1.0));
     }
     char label[40];
     std::snprintf(label, sizeof label, "%lld × %lld", static_cast<long long>(sizes[k]), static_cast<long long>(sizes[k]));
     norm.series.push_back(line(label, fine, lengths, k));
-    norm.series.push_back(points("", coarse, dots, k));
+    norm.series.push_back(points_with_errors("", coarse, dots, dot_errors, k));
     angle.series.push_back(line(label, fine, turns, k));
-    angle.series.push_back(points("", coarse, turned, k, k));
+    angle.series.push_back(points_with_errors("", coarse, turned, turned_errors, k, k));
   }
   result.agreement = worse(worst_angle, worst_length) / 0.1;
   result.plot.title = "M2  A matrix before a norm under Muon: length and rotation at equilibrium";
@@ -80,7 +85,7 @@ FigureResult draw(const FigureValues& v) {
   char text[1000];
   std::snprintf(text, sizeof text,
                 "M2: a matrix that a norm follows, trained by the library's Muon under decay and gradient noise alone (T9's toy; dots: "
-                "traces of the LibTorch run, time averages). Lines: ‖W‖² = ηn²V/(2λ) and angle √(2ηλρ/(nV)), derived: V is the long-run variance of the orthogonalised "
+                "traces of the LibTorch run, time averages, bars 95 %%). Lines: ‖W‖² = ηn²V/(2λ) and angle √(2ηλρ/(nV)), derived: V is the long-run variance of the orthogonalised "
                 "momentum's entries, about %.0f/n at momentum %g, and ρ the mean squared singular value that five quintic steps leave of noise, %.2f "
                 "and %.2f at these sizes. As under AdamW, the angle depends on ηλ alone, and hardly on the size of the matrix. Small "
                 "matrices settle shorter (a tenth at n = 8). Squared length off by at most %.3f, angle by %.3f (allowed 0.1); the "
@@ -101,7 +106,7 @@ Figure figure_m2() {
            {"least", 4e-4, 2e-4, {1e-6, 0.1}, "least ηλ"},
            {"most", 2e-3, 2e-3, {1e-6, 0.1}, "largest ηλ"},
            {"points", 3, 5, Range::between(2, 50), "values of ηλ simulated", true},
-           {"relaxations", 10.0, 20.0, {1.0, 1e4}, "length of the average in units of 1/(ηλ)"},
+           {"relaxations", 10.0, 20.0, {5.0, 1e4}, "length of the average in units of 1/(ηλ)"},
            {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the gradients", true}},
           draw};
 }

@@ -10,41 +10,24 @@
 namespace scalevec {
 namespace {
 
-// Steps of gradient descent on ½(γw − R)² from γ = 1, w = 0 (or without γ) to `relative` of the loss; infinite if never.
-double steps_to(double target, double lr, bool scale, double relative, std::int64_t most) {
-  double gamma = 1.0, w = 0.0;
-  const double goal = std::sqrt(relative) * target;
-  for (std::int64_t t = 1; t <= most; ++t) {
-    const double g = gamma * w - target;
-    const double dw = gamma * g, dgamma = w * g;
-    w -= lr * dw;
-    if (scale) gamma -= lr * dgamma;
-    const double gap = std::abs(gamma * w - target);
-    if (!(gap < 1e6 * (1.0 + target))) return INFINITY;
-    // The last step may cross the goal by chance: settled is below it twice.
-    if (gap <= goal && std::abs(gamma * (w - lr * gamma * (gamma * w - target)) - target) <= 2.0 * goal) return static_cast<double>(t);
-  }
-  return INFINITY;
-}
-
-// Steps of Adam on the same until `relative` of the loss lasts, at each learning rate.
-std::vector<double> adam_steps(double target, const std::vector<double>& rates, bool scale, double relative, double beta2,
-                               std::int64_t most) {
+// Steps by `rule` on ½(γw − R)² from γ = 1, w = 0 (or without γ) until the loss is below `relative` of its start for `hold`
+// steps, at each learning rate; infinite where never within `most`.
+std::vector<double> steps_to(SimulatedRule rule, double target, const std::vector<double>& rates, bool scale, double relative,
+                             std::int64_t hold, std::int64_t most) {
   std::vector<MapReplica> replicas;
   for (const double lr : rates) {
+    rule.lr = lr;
     MapReplica r;
     r.h = {1.0};
     r.target = {target};
-    r.weights.lr = lr;
-    r.weights.beta2 = beta2;
-    r.scales = r.weights;
+    r.weights = r.scales = rule;
     r.goal = relative * 0.5 * target * target;
     replicas.push_back(r);
   }
   MapOptions options;
   options.steps = most;
   options.until_arrival = true;
-  options.hold = std::min<std::int64_t>(30, most);  // Adam passes the target and comes back
+  options.hold = std::min(hold, most);
   ScaledMap map;
   map.input = scale ? ScaledMap::Input::shared : ScaledMap::Input::none;
   std::vector<double> steps;
@@ -80,10 +63,16 @@ FigureResult draw(const FigureValues& v) {
   const double cap = std::log(30.0);
   std::vector<double> value(targets.size() * rates.size());
   std::int64_t wrong = 0, counted = 0;
-  for (std::size_t i = 0; i < targets.size(); ++i)
+  // The last step may cross the goal by chance: arrived is below it twice.
+  SimulatedRule descent;
+  descent.method = SimulatedMethod::sgd;
+  const auto descent_steps = [&](double target, const std::vector<double>& lrs, bool scale) {
+    return steps_to(descent, target, lrs, scale, relative, 2, most);
+  };
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    const std::vector<double> with = descent_steps(targets[i], rates, true), without = descent_steps(targets[i], rates, false);
     for (std::size_t j = 0; j < rates.size(); ++j) {
-      const double with = steps_to(targets[i], rates[j], true, relative, most), without = steps_to(targets[i], rates[j], false, relative, most);
-      const double ratio = std::isinf(with) && std::isinf(without) ? NAN : std::log(without / with);
+      const double ratio = std::isinf(with[j]) && std::isinf(without[j]) ? NAN : std::log(without[j] / with[j]);
       value[j * targets.size() + i] = std::clamp(ratio, -cap, cap);
       // Away from the edge of stability by a third, the scale vector must win below it and diverge or oscillate above.
       const double edge = 2.0 / std::sqrt(1.0 + 4.0 * targets[i] * targets[i]), share = rates[j] / edge;
@@ -91,6 +80,7 @@ FigureResult draw(const FigureValues& v) {
       ++counted;
       wrong += share < 1.0 ? ratio < -1e-12 : ratio > 0.0;
     }
+  }
   result.agreement = static_cast<double>(wrong) / static_cast<double>(counted);
   Panel equal, best;
   equal.title = "Gradient descent, equal learning rate";
@@ -106,14 +96,9 @@ FigureResult draw(const FigureValues& v) {
   equal.key_position = kPhaseKey;
 
   std::vector<double> ratio;
-  for (const double r : targets) {
-    double with = INFINITY, without = INFINITY;
-    for (const double lr : log_grid(1e-3, 1.99, 160)) {
-      with = std::min(with, steps_to(r, lr, true, relative, most));
-      without = std::min(without, steps_to(r, lr, false, relative, most));
-    }
-    ratio.push_back(without / with);
-  }
+  const std::vector<double> descent_rates = log_grid(1e-3, 1.99, 192);
+  for (const double r : targets)
+    ratio.push_back(least(descent_steps(r, descent_rates, false)) / least(descent_steps(r, descent_rates, true)));
   best.title = "Each at its best learning rate";
   best.x_label = "target R";
   best.y_label = "steps without / with scale vector";
@@ -122,6 +107,11 @@ FigureResult draw(const FigureValues& v) {
 
   // Adam: signs move both parameters while the target is far, and its memory sets the pace near it.
   const double beta2 = v["beta2"], adam_relative = v["adam_relative"];
+  SimulatedRule adam_rule;
+  adam_rule.beta2 = beta2;
+  const auto adam_steps = [&](double target, const std::vector<double>& lrs, bool scale, std::int64_t within) {
+    return steps_to(adam_rule, target, lrs, scale, adam_relative, 30, within);  // it passes the target and comes back
+  };
   const std::vector<double> adam_rates = log_grid(1e-3, 10.0, grid);
   const std::vector<double> fine_rates = log_grid(1e-3, 10.0, 192);
   std::vector<double> adam_value(targets.size() * grid), adam_ratio, memory;
@@ -138,8 +128,8 @@ FigureResult draw(const FigureValues& v) {
       std::vector<double> near = adam_rates;
       for (double& lr : near) lr *= std::pow(adam_rates[1] / adam_rates[0], up);
       const double at = r * std::pow(targets[1] / targets[0], 0.618 * up);
-      const std::vector<double> with = adam_steps(at, near, true, adam_relative, beta2, 2 * most);
-      const std::vector<double> without = adam_steps(at, near, false, adam_relative, beta2, 2 * most);
+      const std::vector<double> with = adam_steps(at, near, true, 2 * most);
+      const std::vector<double> without = adam_steps(at, near, false, 2 * most);
       for (std::size_t j = 0; j < near.size(); ++j) {
         if (std::isinf(with[j]) && std::isinf(without[j])) continue;
         sum[j] += std::clamp(std::log(without[j] / with[j]), -cap, cap);
@@ -151,8 +141,8 @@ FigureResult draw(const FigureValues& v) {
       adam_value[j * targets.size() + i] = ratio;
       if (adam_rates[j] < memory[i] / 50.0) off = worse(off, std::abs(ratio - predicted));
     }
-    const std::vector<double> best_with = adam_steps(r, fine_rates, true, adam_relative, beta2, most);
-    const std::vector<double> best_without = adam_steps(r, fine_rates, false, adam_relative, beta2, most);
+    const std::vector<double> best_with = adam_steps(r, fine_rates, true, most);
+    const std::vector<double> best_without = adam_steps(r, fine_rates, false, most);
     adam_ratio.push_back(least(best_without) / least(best_with));
   }
   Panel adam = equal;
@@ -171,8 +161,8 @@ FigureResult draw(const FigureValues& v) {
   std::vector<double> slow, speedup;
   for (std::size_t i = 0; i < targets.size(); ++i) {
     const double lr = memory[i] / 60.0;
-    const double with = adam_steps(targets[i], {lr}, true, adam_relative, beta2, 10 * most)[0];
-    const double without = adam_steps(targets[i], {lr}, false, adam_relative, beta2, 10 * most)[0];
+    const double with = adam_steps(targets[i], {lr}, true, 10 * most)[0];
+    const double without = adam_steps(targets[i], {lr}, false, 10 * most)[0];
     slow.push_back(without / with);
     speedup.push_back(sign_descent_speedup(targets[i]));
     off = worse(off, std::abs(std::log(slow.back() / speedup.back())));

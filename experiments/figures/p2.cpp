@@ -4,21 +4,23 @@
 
 #include "scalevec/experiments/figures/figure.hpp"
 #include "scalevec/experiments/figures/series.hpp"
+#include "scalevec/theory/integrate.hpp"
 
 // P2: where the preconditioner ends above 1, over the initial weights and the target.
 namespace scalevec {
 namespace {
 
 // γ² at the end of the flow from γ = 1 and w orthogonal to the target.
-double final_gamma_sq(double w_sq, double target, std::int64_t steps) {
+double final_gamma_sq(double w_sq, double target) {
   std::vector<double> s{1.0, 0.0, std::sqrt(w_sq)};
   const double time = 40.0 / std::max(0.02, std::min(1.0, target));
-  runge_kutta(s, time, steps, [&](const std::vector<double>& at, std::vector<double>& d) {
+  const auto slope = [&](const std::vector<double>& at, std::vector<double>& d) {
     const double g1 = at[0] * at[1] - target, g2 = at[0] * at[2];
     d[0] = -(at[1] * g1 + at[2] * g2);
     d[1] = -at[0] * g1;
     d[2] = -at[0] * g2;
-  });
+  };
+  integrate_flow(slope, s, time, 1e-10);
   return s[0] * s[0];
 }
 
@@ -32,7 +34,7 @@ FigureResult draw(const FigureValues& v) {
   const double cap = 3.0;
   for (std::size_t j = 0; j < targets.size(); ++j)
     for (std::size_t i = 0; i < weights.size(); ++i) {
-      const double log_gamma_sq = std::log(final_gamma_sq(weights[i], targets[j], v.whole("steps")));
+      const double log_gamma_sq = std::log(final_gamma_sq(weights[i], targets[j]));
       value[j * weights.size() + i] = std::clamp(log_gamma_sq, -cap, cap);
       const double side = targets[j] * targets[j] / weights[i];
       if (side > 0.95 && side < 1.05) continue;
@@ -76,8 +78,7 @@ FigureResult draw(const FigureValues& v) {
 Figure figure_p2() {
   return {"P2",
           "Preconditioner: γ² at the end of the flow over ‖w(0)‖² and R, contour γ² = 1",
-          {{"grid", 30, 80, Range::between(4, 400), "cells per axis", true},
-           {"steps", 8000, 16000, Range::between(100, 1e7), "Runge-Kutta steps per cell", true}},
+          {{"grid", 30, 80, Range::between(4, 400), "cells per axis", true}},
           draw};
 }
 

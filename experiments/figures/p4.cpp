@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "scalevec/experiments/figures/branch_race.hpp"
 #include "scalevec/experiments/figures/figure.hpp"
 #include "scalevec/experiments/figures/phase.hpp"
 #include "scalevec/theory/branches.hpp"
@@ -14,49 +15,10 @@ Branches branches_of(double h_ratio, double r_ratio) {
   return {{std::sqrt(h_ratio), 1.0 / std::sqrt(h_ratio)}, {std::sqrt(r_ratio), 1.0 / std::sqrt(r_ratio)}};
 }
 
-// The largest curvature at the minimum: gradient descent is stable below 2 over it.
-double top(const Branches& b, bool own) {
-  if (own)
-    return std::max(b.h[0] * std::sqrt(1.0 + 4.0 * b.target[0] * b.target[0]),
-                    b.h[1] * std::sqrt(1.0 + 4.0 * b.target[1] * b.target[1]));
-  const double sq = b.target[0] * b.target[0] + b.target[1] * b.target[1],
-               gamma_sq = 0.5 * (1.0 + std::sqrt(1.0 + 4.0 * sq));
-  const double p0 = b.h[0] * (gamma_sq + b.target[0] * b.target[0] / gamma_sq),
-               p1 = b.h[1] * (gamma_sq + b.target[1] * b.target[1] / gamma_sq);
-  const double cross = std::sqrt(b.h[0] * b.h[1]) * b.target[0] * b.target[1] / gamma_sq;
-  return 0.5 * (p0 + p1) + std::hypot(0.5 * (p0 - p1), cross);
-}
-
-// Steps of gradient descent from γ = 1, w = `start` to `relative` of the loss, at the best of `rates` below the edge of
-// stability.
-double best_steps(const Branches& b, bool own, double relative, double start, std::int64_t most,
-                  const std::vector<double>& rates) {
-  std::vector<MapReplica> replicas;
-  for (const double share : rates) {
-    MapReplica r;
-    r.h = b.h;
-    r.target = b.target;
-    r.initial_w = {start};
-    r.weights.method = SimulatedMethod::sgd;
-    r.weights.lr = 2.0 * share / top(b, own);
-    r.scales = r.weights;
-    for (std::size_t c = 0; c < 2; ++c) r.goal += relative * 0.5 * b.h[c] * std::pow(start - b.target[c], 2);
-    replicas.push_back(r);
-  }
-  MapOptions options;
-  options.steps = most;
-  options.until_arrival = true;
-  ScaledMap map;
-  map.rows = map.branches = 2;
-  map.input = own ? ScaledMap::Input::own : ScaledMap::Input::shared;
-  double best = INFINITY;
-  for (const MapResult& r : simulate_scaled_map(map, replicas, options)) best = std::min(best, r.arrival);
-  return best;
-}
-
 FigureResult draw(const FigureValues& v) {
   const std::vector<double> h_ratios = log_grid(1.0 / v["widest"], v["widest"], v.whole("grid"));
   const std::vector<double> r_ratios = h_ratios, rates = linear_grid(0.1, 1.04, 48);
+  const Race race{{}, v["relative"], v.whole("most")};
   const std::size_t n = h_ratios.size();
   std::vector<double> measured(n * n), expected(n * n);
   const double limit = std::log(20.0);
@@ -70,10 +32,10 @@ FigureResult draw(const FigureValues& v) {
         expected[at] = expected[mirrored];
       } else {
         const Branches b = branches_of(h_ratios[i], r_ratios[j]);
-        const double shared = best_steps(b, false, v["relative"], 1e-3, v.whole("most"), rates);
-        const double own = best_steps(b, true, v["relative"], 1e-3, v.whole("most"), rates);
+        const double shared = best_descent_steps(b, false, race, rates);
+        const double own = best_descent_steps(b, true, race, rates);
         measured[at] = std::isinf(shared) && std::isinf(own) ? NAN : std::log(shared / own);
-        expected[at] = std::log(shared_condition_number(b, 1.0) / own_condition_number(b, 1.0));
+        expected[at] = std::log(shared_curvatures(b, 1.0).condition_number() / own_curvatures(b, 1.0).condition_number());
       }
       count.add(measured[at], expected[at], 0.2);
       if (!std::isfinite(measured[at])) continue;

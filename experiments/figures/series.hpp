@@ -42,6 +42,23 @@ inline Series points(std::string label, std::vector<double> x, std::vector<doubl
   return s;
 }
 
+// The mean of at least two values and its standard error.
+inline std::pair<double, double> mean_and_error(const std::vector<double>& values) {
+  const auto n = static_cast<double>(values.size());
+  double mean = 0.0, squares = 0.0;
+  for (const double x : values) mean += x / n;
+  for (const double x : values) squares += (x - mean) * (x - mean);
+  return {mean, std::sqrt(squares / (n * (n - 1.0)))};
+}
+
+// The mean of a correlated sequence and its standard error, from the means of as many blocks of equal length.
+inline std::pair<double, double> mean_and_error(const std::vector<double>& sequence, std::size_t blocks) {
+  std::vector<double> means(blocks, 0.0);
+  const std::size_t length = sequence.size() / blocks;
+  for (std::size_t i = 0; i < blocks * length; ++i) means[i / length] += sequence[i] / static_cast<double>(length);
+  return mean_and_error(means);
+}
+
 // Points with bars of ±1.96 standard errors.
 inline Series points_with_errors(std::string label, const std::vector<double>& x, const std::vector<double>& y,
                                  const std::vector<double>& standard_error, int color, int marker = 0) {
@@ -108,24 +125,6 @@ inline std::vector<Series> phase_diagram(const std::vector<double>& xs, const st
   zero.label = "measured: equal";
   zero.color = 6;
   return {cells, zero};
-}
-
-// Classical Runge-Kutta with a fixed number of steps: an integration that shares nothing with the closed forms.
-template <class Slope>
-void runge_kutta(std::vector<double>& state, double time, std::int64_t steps, Slope slope) {
-  const double h = time / static_cast<double>(steps);
-  const std::size_t n = state.size();
-  std::vector<double> k1(n), k2(n), k3(n), k4(n), at(n);
-  for (std::int64_t s = 0; s < steps; ++s) {
-    slope(state, k1);
-    for (std::size_t i = 0; i < n; ++i) at[i] = state[i] + 0.5 * h * k1[i];
-    slope(at, k2);
-    for (std::size_t i = 0; i < n; ++i) at[i] = state[i] + 0.5 * h * k2[i];
-    slope(at, k3);
-    for (std::size_t i = 0; i < n; ++i) at[i] = state[i] + h * k3[i];
-    slope(at, k4);
-    for (std::size_t i = 0; i < n; ++i) state[i] += h / 6.0 * (k1[i] + 2.0 * k2[i] + 2.0 * k3[i] + k4[i]);
-  }
 }
 
 }  // namespace scalevec

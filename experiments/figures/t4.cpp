@@ -6,6 +6,7 @@
 #include "scalevec/experiments/figures/series.hpp"
 #include "scalevec/optim/core/random.hpp"
 #include "scalevec/theory/input_scale_decay.hpp"
+#include "scalevec/theory/integrate.hpp"
 #include "scalevec/theory/simulate/batch_optimizer.hpp"
 
 // T4: weight decay on an input-norm scale: curvature and final loss against the ratio of the decays.
@@ -14,6 +15,7 @@ namespace {
 
 struct Outcome {
   double loss = 0.0, curvature = 0.0;
+  double loss_error = 0.0, curvature_error = 0.0;  // standard errors over replicas
 };
 
 struct Setting {
@@ -36,7 +38,7 @@ Outcome simulate(const Setting& s, double decay_gamma, bool cosine) {
   BatchOptimizer gamma_step(gamma_rule, s.replicas), w_step(w_rule, s.replicas * s.c);
   std::vector<double> gamma(s.replicas, 1.0), w(s.replicas * s.c, 0.0), gamma_grad(s.replicas), w_grad(s.replicas * s.c);
   for (std::size_t i = 0; i < s.replicas; ++i) w[i] = s.target;
-  Outcome out;
+  std::vector<double> losses(s.replicas, 0.0), curvatures(s.replicas, 0.0);
   std::int64_t counted = 0;
   // The end of a cosine is one point; at constant lr the last third is averaged.
   const std::int64_t from = cosine ? s.steps - 1 : s.steps - s.steps / 3;
@@ -61,13 +63,15 @@ Outcome simulate(const Setting& s, double decay_gamma, bool cosine) {
         loss += 0.5 * std::pow(gamma[i] * x - (j == 0 ? s.target : 0.0), 2);
         w_sq += x * x;
       }
-      out.loss += loss / static_cast<double>(s.replicas);
-      out.curvature += (gamma[i] * gamma[i] + w_sq) / static_cast<double>(s.replicas);
+      losses[i] += loss;
+      curvatures[i] += gamma[i] * gamma[i] + w_sq;
     }
   }
-  out.loss /= static_cast<double>(counted);
-  out.curvature /= static_cast<double>(counted);
-  return out;
+  for (std::vector<double>* values : {&losses, &curvatures})
+    for (double& x : *values) x /= static_cast<double>(counted);
+  const auto [loss, loss_error] = mean_and_error(losses);
+  const auto [curvature_mean, curvature_error] = mean_and_error(curvatures);
+  return {loss, curvature_mean, loss_error, curvature_error};
 }
 
 FigureResult draw(const FigureValues& v) {
@@ -94,14 +98,20 @@ FigureResult draw(const FigureValues& v) {
   }
   curvature.series.push_back(line("closed form, constant lr", fine, top, 0));
   loss.series.push_back(line("closed form, constant lr", fine, bottom, 0));
+  const AdamWInputScale none = adamw_input_scale(problem(0.0), s.sigma, s.lr, static_cast<double>(s.c));
+  const double none_top = none.at.gamma_sq + none.at.w_sq, none_loss = none.bias + none.noise_loss;
+  curvature.series.push_back(line("the same, no decay on γ", {0.2, 4.0}, {none_top, none_top}, 0, Series::Style::dashed));
+  loss.series.push_back(line("the same, no decay on γ", {0.2, 4.0}, {none_loss, none_loss}, 0, Series::Style::dashed));
   double worst_adamw = 0.0, worst_flow = 0.0;
   const char* names[] = {"constant lr", "cosine to 0"};
   for (const int cosine : {0, 1}) {
-    std::vector<double> tops, losses;
+    std::vector<double> tops, losses, top_errors, loss_errors;
     for (const double ratio : coarse) {
       const Outcome o = simulate(s, ratio * s.decay_w, cosine == 1);
       tops.push_back(o.curvature);
       losses.push_back(o.loss);
+      top_errors.push_back(o.curvature_error);
+      loss_errors.push_back(o.loss_error);
       const AdamWInputScale at = adamw_input_scale(problem(ratio), s.sigma, s.lr, static_cast<double>(s.c));
       if (cosine == 0) {
         const double off = worse(std::abs(o.curvature / (at.at.gamma_sq + at.at.w_sq) - 1.0), std::abs(o.loss / (at.bias + at.noise_loss) - 1.0));
@@ -109,19 +119,22 @@ FigureResult draw(const FigureValues& v) {
       }
     }
     const Outcome none = simulate(s, 0.0, cosine == 1);
-    curvature.series.push_back(points(names[cosine], coarse, tops, cosine));
-    loss.series.push_back(points(names[cosine], coarse, losses, cosine));
-    curvature.series.push_back(line(std::string("no decay on γ, ") + names[cosine], {0.25, 4.0}, {none.curvature, none.curvature}, cosine, Series::Style::dashed));
-    loss.series.push_back(line(std::string("no decay on γ, ") + names[cosine], {0.25, 4.0}, {none.loss, none.loss}, cosine, Series::Style::dashed));
+    curvature.series.push_back(points_with_errors(names[cosine], coarse, tops, top_errors, cosine));
+    loss.series.push_back(points_with_errors(names[cosine], coarse, losses, loss_errors, cosine));
+    // λ_γ/λ_w = 0 has no place on the axis: at its left end.
+    const std::string label = std::string("no decay on γ (left end), ") + names[cosine];
+    curvature.series.push_back(points_with_errors(label, {0.2}, {none.curvature}, {none.curvature_error}, cosine, 4));
+    loss.series.push_back(points_with_errors(label, {0.2}, {none.loss}, {none.loss_error}, cosine, 4));
   }
   for (const double ratio : coarse) {
     const InputScaleDecay p = problem(ratio);
     std::vector<double> state{1.0, s.target};
-    runge_kutta(state, 1000.0, 40000, [&](const std::vector<double>& at, std::vector<double>& d) {
+    const auto slope = [&](const std::vector<double>& at, std::vector<double>& d) {
       const double g = at[0] * at[1] - s.target;
       d[0] = -g * at[1] - p.decay_gamma * at[0];
       d[1] = -g * at[0] - p.decay_w * at[1];
-    });
+    };
+    integrate_flow(slope, state, 1000.0);
     const double off = std::abs(state[0] * state[1] - group_lasso_equilibrium(p).length);
     worst_flow = worse(worst_flow, off);
   }
@@ -135,7 +148,7 @@ FigureResult draw(const FigureValues& v) {
   std::snprintf(text, sizeof text,
                 "T4: AdamW with decay λ_w on the column w and λ_γ on its scale γ, loss ½‖γw − θ*‖² with gradient noise σ. Line: closed "
                 "form at low signal-to-noise with the pull of the noise on γ, which tends to ‖w‖/γ = λ_γ/λ_w for small lr; dots: "
-                "simulation at constant lr and under a cosine; dashed: no decay on γ. Decay on γ flattens the minimum under both "
+                "simulation at constant lr and under a cosine, bars 95 %%; dashed and diamonds: no decay on γ. Decay on γ flattens the minimum under both "
                 "schedules and lowers the loss at constant lr; once a cosine has removed the noise, what is left is the bias of the "
                 "decay. c = %zu, R = %g, σ = %g, lr = %g, λ_w = %g, %lld steps, %zu replicas. AdamW off by at most %.3f (allowed "
                 "0.15), the flow's group-lasso equilibrium by %.1e (allowed 1e-6); the agreement is the larger share of its allowance.",
@@ -155,7 +168,7 @@ Figure figure_t4() {
            {"lr", 2e-3, 2e-3, {1e-5, 0.1}, "learning rate"},
            {"decay_w", 0.1, 0.1, {1e-4, 10.0}, "λ_w"},
            {"steps", 40000, 80000, Range::between(100, 1e7), "steps", true},
-           {"replicas", 6, 32, Range::at_least(1), "replicas", true},
+           {"replicas", 6, 32, Range::at_least(2), "replicas", true},
            {"points", 5, 7, Range::between(2, 100), "ratios simulated", true},
            {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the noise", true}},
           draw};

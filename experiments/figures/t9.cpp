@@ -13,6 +13,7 @@ namespace {
 
 struct Measured {
   double norm_sq = 0.0, angle = 0.0;
+  double norm_sq_error = 0.0, angle_error = 0.0;  // standard errors
 };
 
 // One block of d weights, gradients of random directions orthogonal to it with length ∝ 1/‖w‖.
@@ -26,8 +27,9 @@ Measured simulate(const SimulatedRule& rule, std::size_t d, double start, std::i
     ww += w[i] * w[i];
   }
   for (double& x : w) x *= start / std::sqrt(ww);
-  Measured out;
-  double fourth = 0.0, second = 0.0, angles = 0.0;
+  // SGD's formula is of the mean fourth power, AdamW's of the mean square.
+  const bool fourth = rule.method == SimulatedMethod::sgd;
+  std::vector<double> lengths, angles;
   for (std::int64_t t = 0; t < settle + steps; ++t) {
     double wg = 0.0;
     ww = 0.0;
@@ -46,14 +48,14 @@ Measured simulate(const SimulatedRule& rule, std::size_t d, double start, std::i
       after += w[i] * w[i];
     }
     for (std::size_t i = 0; i < d; ++i) cross += std::pow(w[i] - dot / ww * before[i], 2);
-    angles += std::pow(std::atan2(std::sqrt(cross * ww), dot), 2);
-    second += ww;
-    fourth += ww * ww;
+    angles.push_back(std::pow(std::atan2(std::sqrt(cross * ww), dot), 2));
+    lengths.push_back(fourth ? ww * ww : ww);
   }
-  const auto n = static_cast<double>(steps);
-  out.norm_sq = rule.method == SimulatedMethod::sgd ? std::sqrt(fourth / n) : second / n;
-  out.angle = std::sqrt(angles / n);
-  return out;
+  // Blocks many times longer than the 1/(2ηλ) steps for which a length is remembered.
+  const auto [length, length_error] = mean_and_error(lengths, 10);
+  const auto [turn, turn_error] = mean_and_error(angles, 10);
+  const double root = std::sqrt(length), angle = std::sqrt(turn);
+  return {fourth ? root : length, angle, fourth ? length_error / (2.0 * root) : length_error, turn_error / (2.0 * angle)};
 }
 
 FigureResult draw(const FigureValues& v) {
@@ -82,7 +84,7 @@ FigureResult draw(const FigureValues& v) {
       return m == 0 ? sgd_decoupled_rotation(lr, lambda, beta, std::sqrt(dd - 1.0))
                     : sgd_coupled_rotation(lr, lambda, beta, std::sqrt(dd - 1.0));
     };
-    std::vector<double> lengths, turns, dots, turned;
+    std::vector<double> lengths, turns, dots, turned, dot_errors, turned_errors;
     for (const double x : fine) {
       lengths.push_back(std::pow(predict(x).norm, 2));
       turns.push_back(predict(x).angle);
@@ -102,13 +104,16 @@ FigureResult draw(const FigureValues& v) {
       const Measured r = simulate(rule, d, p.norm, settle, steps, seed, 10 * (i + 100 * static_cast<std::uint64_t>(m)));
       dots.push_back(r.norm_sq);
       turned.push_back(r.angle);
+      dot_errors.push_back(r.norm_sq_error);
+      turned_errors.push_back(r.angle_error);
       for (const double off : {std::abs(r.norm_sq / (p.norm * p.norm) - 1.0), std::abs(r.angle / p.angle - 1.0)})
         result.agreement = worse(result.agreement, off);
     }
     norm.series.push_back(line(labels[m], fine, lengths, m));
-    norm.series.push_back(points("", coarse, dots, m));
-    angle.series.push_back(line(labels[m], fine, turns, m));
-    angle.series.push_back(points("", coarse, turned, m));
+    norm.series.push_back(points_with_errors("", coarse, dots, dot_errors, m));
+    // AdamW turns by the angle of SGD with decoupled decay: one line, two kinds of dots.
+    if (m < 2) angle.series.push_back(line(m == 0 ? "SGD with decoupled decay, AdamW" : labels[m], fine, turns, m));
+    angle.series.push_back(points_with_errors(m == 2 ? "AdamW" : "", coarse, turned, turned_errors, m, m == 2 ? 4 : 0));
   }
   result.plot.title = "T9  Weights before a norm: length and rotation at equilibrium";
   result.plot.columns = 2;
@@ -119,7 +124,7 @@ FigureResult draw(const FigureValues& v) {
                 "T9: weights that a norm follows see a gradient orthogonal to them; decay and learning rate set their length, and with "
                 "it how far their direction turns per step, √(2ηλ(1 − β)/(1 + β)) whatever the gradient's size under AdamW and SGD with "
                 "decoupled decay, √(2ηλ/(1 + β)) with coupled decay. Lines: formulas; dots: one block of %zu weights under random "
-                "gradients, time averages. η = %g, β = β₁ = %g, β₂ = %g. Largest relative difference %.4f.",
+                "gradients, time averages, bars 95 %%. η = %g, β = β₁ = %g, β₂ = %g. Largest relative difference %.4f.",
                 d, lr, beta, v["beta2"], result.agreement);
   result.caption = text;
   return result;
@@ -137,7 +142,7 @@ Figure figure_t9() {
            {"least", 2e-4, 1e-4, {1e-6, 0.1}, "least ηλ"},
            {"most", 1e-3, 1e-3, {1e-6, 0.1}, "largest ηλ"},
            {"points", 3, 6, Range::between(2, 50), "values of ηλ simulated", true},
-           {"relaxations", 40.0, 120.0, {1.0, 1e4}, "length of the average in units of 1/(ηλ)"},
+           {"relaxations", 40.0, 120.0, {10.0, 1e4}, "length of the average in units of 1/(ηλ)"},
            {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the gradients", true}},
           draw};
 }

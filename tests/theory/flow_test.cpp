@@ -1,7 +1,6 @@
 #include "scalevec/theory/flow.hpp"
 
 #include <boost/multiprecision/cpp_bin_float.hpp>
-#include <boost/numeric/odeint.hpp>
 #include <cmath>
 #include <random>
 #include <stdexcept>
@@ -9,6 +8,7 @@
 #include <vector>
 
 #include "scalevec/tests/support/catch.hpp"
+#include "scalevec/theory/integrate.hpp"
 
 using namespace scalevec;
 
@@ -36,19 +36,17 @@ Exact exact(const Flow& f, double t) {
 }  // namespace
 
 TEST_CASE("the flow's closed form is the solution of its equation") {
-  namespace odeint = boost::numeric::odeint;
   std::mt19937_64 random(1);
   std::uniform_real_distribution<double> wide(-3.0, 3.0), curvature(0.2, 2.0), time(0.01, 3.0);
   for (int i = 0; i < 300; ++i) {
     Flow f{curvature(random), wide(random), wide(random), wide(random)};
     if (i % 5 == 0) f.imbalance = 0.0;
     const double t = time(random);
-    double r = f.initial;
-    const auto equation = [&](const double& x, double& slope, double) {
-      slope = std::hypot(f.imbalance, 2.0 * x) * f.h * (f.target - x);
-    };
-    const auto stepper = odeint::make_controlled(1e-13, 1e-13, odeint::runge_kutta_fehlberg78<double>());
-    odeint::integrate_adaptive(stepper, equation, r, 0.0, t, 1e-3);
+    std::vector<double> at{f.initial};
+    integrate_flow([&](const std::vector<double>& x, std::vector<double>& slope) {
+      slope[0] = std::hypot(f.imbalance, 2.0 * x[0]) * f.h * (f.target - x[0]);
+    }, at, t);
+    const double r = at[0];
     INFO("h " << f.h << " R " << f.target << " k " << f.imbalance << " r0 " << f.initial << " t " << t);
     CHECK(std::abs(flow_position(f, t) - r) <= 1e-9);
     CHECK(std::abs(flow_gap(f, t) - (f.target - r)) <= 1e-9);
@@ -102,9 +100,7 @@ TEST_CASE("the balanced flow keeps 12 digits over ten decades, from far above th
 }
 
 TEST_CASE("the flow conserves γ² − ‖w‖², shared and own scales what theirs conserve") {
-  namespace odeint = boost::numeric::odeint;
   using State = std::vector<double>;
-  const auto stepper = odeint::make_controlled(1e-13, 1e-13, odeint::runge_kutta_fehlberg78<State>());
   std::mt19937_64 random(22);
   std::uniform_real_distribution<double> wide(-1.5, 1.5), curvature(0.2, 2.0);
   for (int trial = 0; trial < 40; ++trial) {
@@ -135,9 +131,8 @@ TEST_CASE("the flow conserves γ² − ‖w‖², shared and own scales what the
     own_before = own_kept();
     State own_start;
     for (size_t c = 0; c < kBranches; ++c) own_start.push_back(own[c] * own[kBranches + c]);
-    odeint::integrate_adaptive(
-        stepper,
-        [&](const State& x, State& slope, double) {
+    integrate_flow(
+        [&](const State& x, State& slope) {
           slope[0] = 0.0;
           for (size_t c = 0; c < kBranches; ++c) {
             const double g = h[c] * (x[0] * x[1 + c] - target[c]);
@@ -145,17 +140,16 @@ TEST_CASE("the flow conserves γ² − ‖w‖², shared and own scales what the
             slope[1 + c] = -x[0] * g;
           }
         },
-        shared, 0.0, 5.0, 1e-3);
-    odeint::integrate_adaptive(
-        stepper,
-        [&](const State& x, State& slope, double) {
+        shared, 5.0);
+    integrate_flow(
+        [&](const State& x, State& slope) {
           for (size_t c = 0; c < kBranches; ++c) {
             const double g = h[c] * (x[c] * x[kBranches + c] - target[c]);
             slope[c] = -x[kBranches + c] * g;
             slope[kBranches + c] = -x[c] * g;
           }
         },
-        own, 0.0, 5.0, 1e-3);
+        own, 5.0);
     CHECK(std::abs(kept() - before) <= 1e-10);
     for (size_t c = 0; c < kBranches; ++c) {
       const double k = own_before[c];

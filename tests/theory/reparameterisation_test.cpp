@@ -1,12 +1,12 @@
 #include "scalevec/theory/reparameterisation.hpp"
 
 #include <algorithm>
-#include <boost/numeric/odeint.hpp>
 #include <cmath>
 #include <stdexcept>
 #include <string>
 
 #include "scalevec/tests/support/catch.hpp"
+#include "scalevec/theory/integrate.hpp"
 #include "scalevec/theory/magnitude_direction.hpp"
 
 using namespace scalevec;
@@ -101,13 +101,12 @@ TEST_CASE("T8: along and orthogonal to γ the forms have the table's amplificati
 }
 
 TEST_CASE("T8: the flow of a loss of γ conserves what the table says", "[T8]") {
-  namespace odeint = boost::numeric::odeint;
   const State target{1.0, 0.4, 2.0, 0.7};
   for (const Form form : kForms) {
     if (form == Form::plain) continue;
     State p = kParams;
     const double before = conserved_quantity(form, p[0], direction_of(p));
-    const auto flow = [&](const State& x, State& dx, double) {
+    const auto flow = [&](const State& x, State& dx) {
       const State gamma = gamma_of(form, x);
       for (std::size_t q = 0; q < x.size(); ++q) {
         const State column = slope(form, x, q);
@@ -115,8 +114,7 @@ TEST_CASE("T8: the flow of a loss of γ conserves what the table says", "[T8]") 
         for (std::size_t j = 0; j < 4; ++j) dx[q] -= column[j] * (gamma[j] - target[j]);
       }
     };
-    odeint::integrate_adaptive(odeint::make_controlled(1e-13, 1e-13, odeint::runge_kutta_fehlberg78<State>()), flow, p,
-                               0.0, 2.0, 1e-3);
+    integrate_flow(flow, p, 2.0);
     INFO("form " << static_cast<int>(form));
     // The slopes are differences good to some 1e-12.
     CHECK(std::abs(conserved_quantity(form, p[0], direction_of(p)) - before) <= 1e-10);
@@ -125,15 +123,13 @@ TEST_CASE("T8: the flow of a loss of γ conserves what the table says", "[T8]") 
 }
 
 TEST_CASE("T8: decay holds ER's RMS where the flow stops", "[T8]") {
-  namespace odeint = boost::numeric::odeint;
   for (const double target : {0.3, 0.9, 1.0, 1.7, 4.0})
     for (const double decay : {0.0, 1e-9, 0.5, 40.0}) {
       State b{0.0};
-      const auto flow = [&](const State& x, State& dx, double) {
+      const auto flow = [&](const State& x, State& dx) {
         dx[0] = -0.7 * 8.0 * (std::exp(x[0]) - target) * std::exp(x[0]) - decay * x[0];
       };
-      odeint::integrate_adaptive(odeint::make_controlled(1e-13, 1e-13, odeint::runge_kutta_fehlberg78<State>()), flow,
-                                 b, 0.0, 60.0, 1e-3);
+      integrate_flow(flow, b, 60.0);
       INFO("R " << target << " λ " << decay);
       CHECK(std::abs(er_rms_flow_equilibrium(0.7, 8.0, target, decay) - std::exp(b[0])) <= 1e-9);
     }

@@ -1,5 +1,3 @@
-#include <boost/math/quadrature/gauss_kronrod.hpp>
-#include <boost/numeric/odeint.hpp>
 #include <array>
 #include <cmath>
 #include <random>
@@ -11,6 +9,7 @@
 #include "scalevec/theory/branches.hpp"
 #include "scalevec/theory/flow.hpp"
 #include "scalevec/theory/input_scale_decay.hpp"
+#include "scalevec/theory/integrate.hpp"
 #include "scalevec/theory/magnitude_direction.hpp"
 #include "scalevec/theory/placement.hpp"
 #include "scalevec/theory/scale_invariance.hpp"
@@ -19,44 +18,16 @@ using namespace scalevec;
 
 namespace {
 
-namespace odeint = boost::numeric::odeint;
 using State = std::vector<double>;
-
-template <class Equation>
-void integrate(Equation equation, State& state, double t) {
-  odeint::integrate_adaptive(odeint::make_controlled(1e-13, 1e-13, odeint::runge_kutta_fehlberg78<State>()), equation, state,
-                             0.0, t, 1e-3);
-}
 
 double near(double a, double b) { return std::abs(a - b) / std::max(std::abs(a), std::abs(b)); }
 
 }  // namespace
 
-TEST_CASE("T4: coupled decay settles where the group lasso says, and the imbalance moves at the stated rate") {
-  for (const auto& [lambda_gamma, lambda_w] : {std::pair(0.1, 0.1), std::pair(0.3, 0.02), std::pair(0.05, 0.6), std::pair(3.0, 2.0)}) {
-    const InputScaleDecay p{1.7, 1.2, lambda_gamma, lambda_w};
-    State s{1.0, 0.5};  // γ, |w|
-    const auto equation = [&, lg = lambda_gamma, lw = lambda_w](const State& x, State& dx, double) {
-      const double g = p.h * (x[0] * x[1] - p.target);
-      dx[0] = -g * x[1] - lg * x[0];
-      dx[1] = -g * x[0] - lw * x[1];
-    };
-    State slope(2);
-    equation(s, slope, 0.0);
-    CHECK(std::abs(2.0 * (s[0] * slope[0] - s[1] * slope[1]) - imbalance_rate(p, s[0] * s[0], s[1] * s[1])) <= 1e-12);
-    integrate(equation, s, 400.0);
-    const InputScaleEquilibrium at = group_lasso_equilibrium(p);
-    CHECK(std::abs(s[0] * s[1] - at.length) <= 1e-9);
-    CHECK(std::abs(s[0] * s[0] - at.gamma_sq) <= 1e-9);
-    CHECK(std::abs(s[1] * s[1] - at.w_sq) <= 1e-9);
-  }
-  CHECK(group_lasso_equilibrium({1.0, 0.5, 2.0, 2.0}).length == 0.0);
-}
-
 TEST_CASE("T4: without decay on the scale γ² grows as the square root of time") {
   const InputScaleDecay p{1.0, 1.0, 0.0, 0.1};
   State s{1.0, 1.0};
-  integrate([&](const State& x, State& dx, double) {
+  integrate_flow([&](const State& x, State& dx) {
     const double g = x[0] * x[1] - 1.0;
     dx[0] = -g * x[1];
     dx[1] = -g * x[0] - 0.1 * x[1];
@@ -145,34 +116,8 @@ TEST_CASE("T6: the shared rate is at least HG's where residuals agree, and its c
   const double p11 = at.gamma_sq + 0.01 / at.gamma_sq, p22 = at.gamma_sq + 100.0 / at.gamma_sq, p12 = 1.0 / at.gamma_sq;
   const double trace = p11 * 1.0 + p22 * 0.01, det = 0.01 * (p11 * p22 - p12 * p12);
   const double root = std::sqrt(trace * trace - 4.0 * det);
-  CHECK(near(shared_condition_number(b, 1.0), (trace + root) * (trace + root) / (4.0 * det)) <= 1e-10);
-  CHECK(near(own_condition_number(b, 1.0), std::hypot(1.0, 0.2) / (0.01 * std::hypot(1.0, 20.0))) <= 1e-14);
-}
-
-TEST_CASE("T6: decay holds shared and own scales where it says") {
-  const Branches b{{1.3, 1.3}, {0.8, -0.5}};
-  const double lambda = 0.2;
-  State shared{1.0, 0.3, -0.3}, own{1.0, 0.3, 1.0, -0.3};
-  integrate([&](const State& x, State& dx, double) {
-    dx[0] = -lambda * x[0];
-    for (std::size_t c = 0; c < 2; ++c) {
-      const double g = b.h[c] * (x[0] * x[1 + c] - b.target[c]);
-      dx[0] -= g * x[1 + c];
-      dx[1 + c] = -g * x[0] - lambda * x[1 + c];
-    }
-  }, shared, 300.0);
-  integrate([&](const State& x, State& dx, double) {
-    for (std::size_t c = 0; c < 2; ++c) {
-      const double g = b.h[c] * (x[2 * c] * x[2 * c + 1] - b.target[c]);
-      dx[2 * c] = -g * x[2 * c + 1] - lambda * x[2 * c];
-      dx[2 * c + 1] = -g * x[2 * c] - lambda * x[2 * c + 1];
-    }
-  }, own, 300.0);
-  const std::vector<double> together = shared_decay_equilibrium(b, lambda), apart = own_decay_equilibrium(b, lambda);
-  for (std::size_t c = 0; c < 2; ++c) {
-    CHECK(std::abs(shared[0] * shared[1 + c] - together[c]) <= 1e-9);
-    CHECK(std::abs(own[2 * c] * own[2 * c + 1] - apart[c]) <= 1e-9);
-  }
+  CHECK(near(shared_curvatures(b, 1.0).condition_number(), (trace + root) * (trace + root) / (4.0 * det)) <= 1e-10);
+  CHECK(near(own_curvatures(b, 1.0).condition_number(), std::hypot(1.0, 0.2) / (0.01 * std::hypot(1.0, 20.0))) <= 1e-14);
 }
 
 TEST_CASE("T7: rates are derivatives of the loss, DP is at least as fast at u = 1, and the counterexample stands") {
@@ -230,7 +175,7 @@ TEST_CASE("T7: the flow with both sides conserves every row's and column's imbal
   State s = m.u;
   s.insert(s.end(), m.v.begin(), m.v.end());
   s.insert(s.end(), m.w.begin(), m.w.end());
-  integrate([&](const State& x, State& dx, double) {
+  integrate_flow([&](const State& x, State& dx) {
     std::fill(dx.begin(), dx.end(), 0.0);
     for (std::size_t i = 0; i < 2; ++i)
       for (std::size_t j = 0; j < 3; ++j) {
@@ -321,7 +266,7 @@ TEST_CASE("T8 and T9: limits and theory's values") {
   CHECK_THROWS_AS(adamw_rotation(0.0, 0.1, 0.9, 8.0), std::domain_error);
   CHECK_THROWS_AS(or_adam_amplification(0.5, 1.0), std::domain_error);
   CHECK_THROWS_AS(top_curvature(1.0, NAN, 0.0), std::domain_error);
-  CHECK_THROWS_AS(shared_condition_number({{1.0}, {1.0, 2.0}}, 1.0), std::domain_error);
+  CHECK_THROWS_AS(shared_curvatures({{1.0}, {1.0, 2.0}}, 1.0).condition_number(), std::domain_error);
 }
 
 TEST_CASE("what is not a number is refused by the argument's name") {

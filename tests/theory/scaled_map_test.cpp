@@ -102,14 +102,18 @@ TEST_CASE("a scaled map's simulation follows its loss's gradient, for every desi
         p[k] = k < 12 ? p[k] - 0.05 * b[k] : p[k] - 0.02 * 0.1 * p[k] - 0.02 * b[k];
       }
     }
-    double weight_sq = 0.0, input_sq = 0.0;
+    double weight_sq = 0.0, input_sq = 0.0, input_sum = 0.0;
     for (std::size_t e = 0; e < 12; ++e) weight_sq += p[e] * p[e];
     for (std::size_t c = 0; c < r.branches(); ++c)
-      for (std::size_t j = 0; j < 3; ++j) input_sq += std::pow(r.scale(p, c, j), 2);
+      for (std::size_t j = 0; j < 3; ++j) {
+        input_sum += r.scale(p, c, j);
+        input_sq += std::pow(r.scale(p, c, j), 2);
+      }
     INFO("design " << n);
     CHECK(std::abs(got.loss - r.loss(p, nullptr)) <= 1e-8);
     CHECK(std::abs(got.weight_sq - weight_sq) <= 1e-8);
     CHECK(std::abs(got.input_sq - input_sq) <= 1e-8);
+    CHECK(std::abs(got.input_sum - input_sum) <= 1e-8);
   }
 }
 

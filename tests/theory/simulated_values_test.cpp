@@ -1,10 +1,12 @@
 #include <algorithm>
 #include <cmath>
+#include <random>
 #include <vector>
 
 #include "scalevec/tests/support/catch.hpp"
 #include "scalevec/theory/branches.hpp"
 #include "scalevec/theory/input_scale_decay.hpp"
+#include "scalevec/theory/simulate/batch_optimizer.hpp"
 #include "scalevec/theory/simulate/replica_optimizer.hpp"
 #include "scalevec/theory/simulate/scaled_map.hpp"
 
@@ -172,4 +174,233 @@ TEST_CASE("T8: OR at its best lr wins where the loss is flat along the magnitude
   CHECK(near(best(true, 1.0), 48.0));
   CHECK(best(true, 1.0 / 16) < best(false, 1.0 / 16));
   CHECK(best(true, 1.0 / 4) > best(false, 1.0 / 4));
+}
+
+// T5 leaves σ and η of its excesses out; σ = 1 and η = 2e-3 are T4's and give what is left without decay. Means over 2,000 steps
+// of 2,048 scales have standard errors below 0.5 %, what is stated two digits and an error of its own: 5 %, a false alarm in fewer
+// than one of 10⁶ checks.
+TEST_CASE("T5: decay on an output scale costs .0180 to 0 and .0048 to 1, .0005 without", "[values]") {
+  const auto excess = [](double decay, double toward) {
+    ScaledMap map;
+    map.columns = 32;
+    map.frozen = true;
+    MapReplica r;
+    r.h = {1.0};
+    r.target = {2.0};
+    r.initial_w = {1.0};
+    r.sigma = 1.0;
+    r.scales.lr = r.weights.lr = 2e-3;
+    r.scales.weight_decay = decay;
+    r.scales.decay_target = toward;
+    std::vector<MapReplica> replicas(64, r);
+    for (std::size_t i = 0; i < replicas.size(); ++i) replicas[i].noise = i;
+    MapOptions options;
+    options.steps = 8000;
+    options.average_steps = 2000;
+    double sum = 0.0;
+    for (const MapResult& result : simulate_scaled_map(map, replicas, options)) sum += result.loss / (64.0 * 32.0);
+    return sum;
+  };
+  const auto near = [](double got, double stated) { return std::abs(got / stated - 1.0) <= 0.05; };
+  CHECK(near(excess(0.1, 0.0), 0.0180));
+  CHECK(near(excess(0.1, 1.0), 0.0048));
+  CHECK(near(excess(0.0, 0.0), 0.0005));
+}
+
+// σ = 1.5 as for T5's equilibria. The decay's harm hardly depends on η, but what the noise of the directions adds does, and T8
+// leaves η out: .0030 at 1e-3 and .0045 at 2e-3, standard errors below 1 %.
+TEST_CASE("T8: decay on OR's magnitude costs .0038 where decay on γ costs .222, at a learning rate between two", "[values]") {
+  constexpr std::size_t d = 256, copies = 8;
+  constexpr double sigma = 1.5, target = 2.0, decay = 0.3;
+  std::mt19937_64 random(14);
+  std::normal_distribution<double> normal;
+  const auto excess = [&](bool apart, double lr) {
+    SimulatedRule plain, decayed;
+    plain.lr = decayed.lr = lr;
+    decayed.weight_decay = decay;
+    // Decay is on β alone; α's would only set how fast the direction turns.
+    BatchOptimizer vector(apart ? plain : decayed, d * copies), magnitude(decayed, copies);
+    std::vector<double> alpha(d * copies, 1.0), beta(copies, 1.0), alpha_grad(d * copies), beta_grad(copies), g(d);
+    constexpr int averaged = 2000;
+    const int steps = static_cast<int>(16.0 / lr);
+    double sum = 0.0;
+    for (int t = 0; t < steps; ++t) {
+      for (std::size_t c = 0; c < copies; ++c) {
+        double* const a = alpha.data() + c * d;
+        double squares = 0.0, along = 0.0;
+        for (std::size_t j = 0; j < d; ++j) squares += a[j] * a[j];
+        const double root = std::sqrt(static_cast<double>(d) / squares), scale = apart ? beta[c] * root : 1.0;
+        for (std::size_t j = 0; j < d; ++j) {
+          const double gap = scale * a[j] - target;
+          if (t >= steps - averaged) sum += 0.5 * gap * gap / static_cast<double>(averaged * d * copies);
+          g[j] = gap + sigma * normal(random);
+          along += a[j] * g[j];
+        }
+        beta_grad[c] = root * along;
+        for (std::size_t j = 0; j < d; ++j) alpha_grad[c * d + j] = apart ? scale * (g[j] - a[j] * along / squares) : g[j];
+      }
+      vector.step(alpha.data(), alpha_grad.data());
+      if (apart) magnitude.step(beta.data(), beta_grad.data());
+    }
+    return sum;
+  };
+  CHECK(std::abs(excess(false, 2e-3) / 0.222 - 1.0) <= 0.05);
+  CHECK(excess(true, 1e-3) < 0.0038);
+  CHECK(excess(true, 2e-3) > 0.0038);
+}
+
+// Stated for one set-up that T2 leaves out; with R = σ = 1 and η = .05 the means of 64 replicas over the last quarter have standard
+// errors of 1 %: 6 %, a false alarm in fewer than one of 10⁶ checks.
+TEST_CASE("T2: gradient noise drives ‖w‖²/γ² to 1.00, 3.72 and 14.6 for c = 1, 4, 16", "[values]") {
+  const double stated[] = {1.0, 3.72, 14.6};
+  for (int i = 0; i < 3; ++i) {
+    ScaledMap map;
+    map.rows = std::size_t{1} << (2 * i);
+    MapReplica r;
+    r.h = {1.0};
+    r.target.assign(map.rows, 0.0);
+    r.target[0] = 1.0;
+    r.initial_w = r.target;
+    r.sigma = 1.0;
+    r.weights.method = SimulatedMethod::sgd;
+    r.weights.lr = 0.05;
+    r.scales = r.weights;
+    std::vector<MapReplica> replicas(64, r);
+    for (std::size_t k = 0; k < replicas.size(); ++k) replicas[k].noise = k;
+    MapOptions options;
+    options.steps = 6000;
+    options.average_steps = 1500;
+    double w = 0.0, gamma = 0.0;
+    for (const MapResult& result : simulate_scaled_map(map, replicas, options)) {
+      w += result.weight_sq;
+      gamma += result.input_sq;
+    }
+    CHECK(std::abs(w / gamma / stated[i] - 1.0) <= 0.06);
+  }
+}
+
+TEST_CASE("T7: at its best lr gradient descent prefers no scale to one side, and one side to both", "[values]") {
+  // T7's 32, 65 and 98 steps are of one problem; here of five 4 × 4 maps whose curvatures spread over ten, to 1e-8 of the loss.
+  std::mt19937_64 random(15);
+  std::normal_distribution<double> normal;
+  const auto best = [](const ScaledMap& map, MapReplica r) {
+    std::vector<MapReplica> replicas;
+    for (int i = 0; i < 192; ++i) {
+      r.weights.method = SimulatedMethod::sgd;
+      r.weights.lr = 2.0 * std::pow(1e-3, 1.0 - i / 191.0);
+      r.scales = r.weights;
+      replicas.push_back(r);
+    }
+    MapOptions options;
+    options.steps = 20000;
+    options.until_arrival = true;
+    double steps = INFINITY;
+    for (const MapResult& result : simulate_scaled_map(map, replicas, options)) steps = std::min(steps, result.arrival);
+    return steps;
+  };
+  for (int problem = 0; problem < 5; ++problem) {
+    MapReplica r;
+    r.initial_w = {1e-3};
+    for (int e = 0; e < 16; ++e) {
+      r.h.push_back(std::pow(10.0, -(e % 7) / 6.0));
+      r.target.push_back(normal(random));
+      r.goal += 0.5e-8 * r.h.back() * std::pow(1e-3 - r.target.back(), 2);
+    }
+    const double none = best({4, 4, 1, ScaledMap::Input::none}, r), input = best({4, 4}, r);
+    const double both = best({4, 4, 1, ScaledMap::Input::shared, ScaledMap::Form::plain, true}, r);
+    INFO(none << " steps without scales, " << input << " with one side, " << both << " with both");
+    CHECK(none < input);
+    CHECK(input < both);
+  }
+}
+
+// T7 says a tie on iid targets and −15 to −26 % on the others; here it is some −10 %. At best lr, means over 32 noises and three
+// problems: ratios scatter by 4 % from problem to problem, so that 6 % and −3 % are 3 standard errors from 0 and −10 %: a false
+// alarm in one of 300 seeds; this seed is fixed.
+TEST_CASE("T7: under noisy Adam both sides tie on iid targets and win on row-scaled and rank-one ones", "[values]") {
+  constexpr std::size_t n = 8;
+  std::mt19937_64 random(16);
+  std::normal_distribution<double> normal;
+  const auto best = [](const ScaledMap& map, const std::vector<double>& target) {
+    constexpr int rates = 20, noises = 32;
+    std::vector<MapReplica> replicas;
+    for (int i = 0; i < rates * noises; ++i) {
+      MapReplica r;
+      r.h = {1.0};
+      r.target = target;
+      r.sigma = 1.0;
+      r.weights.lr = 2e-3 * std::pow(1.5, i / noises);
+      r.weights.beta2 = 0.99;
+      r.weights.schedule.shape = Schedule::Shape::cosine;
+      r.weights.schedule.total_steps = 500;
+      r.scales = r.weights;
+      r.noise = static_cast<std::uint64_t>(i % noises);
+      std::mt19937_64 start(100 + static_cast<unsigned>(i % noises));
+      std::normal_distribution<double> small(0.0, 0.02);
+      for (std::size_t e = 0; e < n * n; ++e) r.initial_w.push_back(small(start));
+      replicas.push_back(r);
+    }
+    MapOptions options;
+    options.steps = 500;
+    const std::vector<MapResult> results = simulate_scaled_map(map, replicas, options);
+    double least = INFINITY;
+    for (int rate = 0; rate < rates; ++rate) {
+      double sum = 0.0;
+      for (int k = 0; k < noises; ++k) sum += results[static_cast<std::size_t>(rate * noises + k)].loss / noises;
+      least = std::min(least, sum);
+    }
+    return least;
+  };
+  enum { iid, row_scaled, rank_one };
+  for (const int kind : {iid, row_scaled, rank_one}) {
+    double log_ratio = 0.0;
+    for (int problem = 0; problem < 3; ++problem) {
+      std::vector<double> rows, columns, target;
+      for (std::size_t i = 0; i < n; ++i) {
+        rows.push_back(normal(random));
+        columns.push_back(normal(random));
+      }
+      for (std::size_t i = 0; i < n; ++i)
+        for (std::size_t j = 0; j < n; ++j)
+          target.push_back(kind == rank_one ? rows[i] * columns[j]
+                                            : normal(random) * (kind == iid ? 1.0 : std::pow(10.0, static_cast<double>(i) / 7.0 - 0.5)));
+      log_ratio += std::log(best({n, n, 1, ScaledMap::Input::shared, ScaledMap::Form::plain, true}, target) / best({n, n}, target)) / 3.0;
+    }
+    INFO("kind " << kind << ": loss with both sides over the input side's " << std::exp(log_ratio));
+    if (kind == iid)
+      CHECK(std::abs(log_ratio) <= 0.06);
+    else
+      CHECK(log_ratio <= -0.03);
+  }
+}
+
+// From 300 steps on over 1,500, 64 replicas of 256 elements: standard errors below 1 % at s = .1 and 3 % at .01, where the stated
+// value is itself 4 % below the formula: 4 % and 12 %, a false alarm in fewer than one of 10⁴ checks.
+TEST_CASE("T8: Adam moves OR's magnitude 8.63 and 15.1 times as far as plain γ at s = .1 and .01, d = 256", "[values]") {
+  const auto speed = [](ScaledMap::Form form, double snr) {
+    ScaledMap map;
+    map.columns = 256;
+    map.form = form;
+    map.frozen = true;
+    MapReplica r;
+    r.h = {1e-9};  // so flat and so far a target that the mean gradient −snr does not change
+    r.target = {1.0 + snr * 1e9};
+    r.initial_w = {1.0};
+    r.sigma = 1.0;
+    r.weights.lr = r.scales.lr = 1e-3;
+    r.scales.beta2 = 0.99;
+    std::vector<MapReplica> replicas(64, r);
+    for (std::size_t i = 0; i < replicas.size(); ++i) replicas[i].noise = i;
+    double where[2] = {};
+    for (const int end : {0, 1}) {
+      MapOptions options;
+      options.steps = end == 0 ? 300 : 1800;
+      for (const MapResult& result : simulate_scaled_map(map, replicas, options))
+        where[end] += form == ScaledMap::Form::plain ? result.input_sum / 256.0 : std::sqrt(result.input_sq / 256.0);
+    }
+    return where[1] - where[0];
+  };
+  const auto ratio = [&](double snr) { return speed(ScaledMap::Form::unit, snr) / speed(ScaledMap::Form::plain, snr); };
+  CHECK(std::abs(ratio(0.1) / 8.63 - 1.0) <= 0.04);
+  CHECK(std::abs(ratio(0.01) / 15.1 - 1.0) <= 0.12);
 }

@@ -7,10 +7,12 @@
 #include <vector>
 
 #include "scalevec/experiments/train/session.hpp"
+#include "scalevec/models/toy/toy.hpp"
 #include "scalevec/tests/support/catch.hpp"
 #include "scalevec/tests/support/reference_optimizers.hpp"
 #include "scalevec/tests/support/toy_reference.hpp"
 #include "scalevec/theory/simulate/batch_optimizer.hpp"
+#include "scalevec/theory/simulate/scaled_map.hpp"
 
 // A toy trained as `scalevec train` trains it against the same toy without LibTorch: gradients in plain loops, steps by the
 // batched optimizer of theory/.
@@ -45,7 +47,7 @@ struct Trained {
   SimulatedRule simulated;
 };
 
-// Momentum, decays of two couplings and targets, every elementwise method that the simulation has.
+// Momentum, decays of every coupling and several targets, every elementwise method that the simulation has.
 std::vector<Trained> methods() {
   std::vector<Trained> all;
   const auto add = [&](SimulatedMethod method, double decay, double target, DecayCoupling coupling) -> Trained& {
@@ -67,6 +69,7 @@ std::vector<Trained> methods() {
   lion.simulated.beta2 = lion.rule["beta2"] = 0.98;
   Trained& signum = add(SimulatedMethod::signum, 0.1, 0.0, DecayCoupling::independent);
   signum.simulated.momentum = signum.rule["momentum"] = 0.7;
+  add(SimulatedMethod::adamw, 0.1, 1.0, DecayCoupling::lr2);
   return all;
 }
 
@@ -141,6 +144,60 @@ TEST_CASE("every toy as LibTorch trains it and as the batched simulation does ag
       CHECK(worst_loss <= 1e-12);
       const double excess = reference::toy_point(*config.toy, 6, at, steps).excess;
       CHECK(std::abs(session.validate() - excess) <= 1e-11 * (1.0 + excess));
+    }
+}
+
+TEST_CASE("toys of a scaled map as LibTorch trains them and as its simulation over replicas does agree at every step") {
+  // Without noise, whose numbers the two draw in different orders.
+  const auto models = {
+      std::pair(R"({"type": "placement", "scales": "none", "rows": 3, "columns": 4, "sigma": 0, "replicas": 1})", ScaledMap{3, 4, 1, ScaledMap::Input::none}),
+      std::pair(R"({"type": "placement", "scales": "input", "rows": 3, "columns": 4, "sigma": 0, "replicas": 1})", ScaledMap{3, 4}),
+      std::pair(R"({"type": "placement", "scales": "both", "rows": 3, "columns": 4, "sigma": 0, "spread": 5, "replicas": 1})",
+                ScaledMap{3, 4, 1, ScaledMap::Input::shared, ScaledMap::Form::plain, true}),
+      std::pair(R"({"type": "branch_scales", "curvatures": [1, 0.1, 2], "targets": [0.2, 3, -1], "sigma": 0, "replicas": 1})", ScaledMap{3, 1, 3}),
+      std::pair(R"({"type": "branch_scales", "curvatures": [1, 0.1, 2], "targets": [0.2, 3, -1], "sigma": 0, "replicas": 1, "own": true})",
+                ScaledMap{3, 1, 3, ScaledMap::Input::own})};
+  constexpr std::int64_t steps = 40;
+  for (const auto& [text, map] : models)
+    for (const Trained& method : methods()) {
+      INFO(text << " by " << method.rule["method"]);
+      const RunConfig config = read_run_config(config_of(json::parse(text), json::array({method.rule}), method.simulated.lr, steps));
+      Session session(config);
+      MapReplica r;
+      const std::unique_ptr<Toy> toy = make_toy(*config.toy, 6);
+      const auto& quadratic = dynamic_cast<const QuadraticToy&>(*toy);
+      const auto entries = static_cast<std::int64_t>(map.rows * map.columns);
+      const auto whole = [&](const torch::Tensor& t) {
+        return doubles(t.reshape({t.numel() == 1 ? 1 : entries}).contiguous());
+      };
+      r.h = whole(quadratic.curvature());
+      r.target = whole(quadratic.target());
+      const auto squares = [&](ParamKind kind) {
+        double sum = 0.0;
+        for (const NamedParam& p : session.params())
+          if (p.role.kind == kind && p.role.side != ScaleSide::after)
+            for (const double x : doubles(p.tensor)) sum += x * x;
+        return sum;
+      };
+      for (const NamedParam& p : session.params())
+        if (p.role.kind == ParamKind::matrix)
+          for (const double x : doubles(p.tensor)) r.initial_w.push_back(x);
+      r.weights = method.simulated;
+      r.weights.schedule = config.schedule;
+      r.scales = r.weights;
+      double worst = 0.0;
+      for (std::int64_t step = 1; step <= steps; ++step) {
+        session.step(false);
+        MapOptions options;
+        options.steps = step;
+        const MapResult got = simulate_scaled_map(map, std::span(&r, 1), options).front();
+        const double excess = session.validate(), weight_sq = squares(ParamKind::matrix);
+        worst = std::max({worst, std::abs(got.loss - excess) / (1.0 + excess), std::abs(got.weight_sq - weight_sq) / (1.0 + weight_sq)});
+        if (map.input == ScaledMap::Input::none) continue;
+        const double input_sq = squares(ParamKind::scale);
+        worst = std::max(worst, std::abs(got.input_sq - input_sq) / input_sq);
+      }
+      CHECK(worst <= 1e-12);
     }
 }
 

@@ -110,7 +110,7 @@ class Block {
     }
     const double n = static_cast<double>(options_.average_steps);
     for (std::size_t l = 0; l < used_; ++l)
-      results[l] = {diverged[l] ? kNever : sums[l].loss / n, sums[l].input_sq / n, sums[l].weight_sq / n,
+      results[l] = {diverged[l] ? kNever : sums[l].loss / n, sums[l].input_sum / n, sums[l].input_sq / n, sums[l].weight_sq / n,
                     diverged[l] ? kNever : arrival[l]};
   }
 
@@ -168,8 +168,10 @@ class Block {
     for (std::size_t l = 0; l < kLanes; ++l) {
       sums[l].loss += loss[l];
       for (std::size_t e = 0; e < entries_; ++e) sums[l].weight_sq += w_[e * kLanes + l] * w_[e * kLanes + l];
-      for (std::size_t e = 0; e < branches_ * map_.columns; ++e)
+      for (std::size_t e = 0; e < branches_ * map_.columns; ++e) {
+        sums[l].input_sum += v[e * kLanes + l];
         sums[l].input_sq += v[e * kLanes + l] * v[e * kLanes + l];
+      }
     }
   }
 

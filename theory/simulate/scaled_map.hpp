@@ -51,7 +51,8 @@ struct MapOptions {
 
 struct MapResult {
   double loss = 0.0;                       // mean over the window; infinite where it diverged
-  double input_sq = 0.0, weight_sq = 0.0;  // Σv² over branches and columns, ΣW²: means over the window
+  double input_sum = 0.0, input_sq = 0.0;  // Σv and Σv² over branches and columns: means over the window
+  double weight_sq = 0.0;                  // ΣW²: the same
   double arrival = 0.0;                    // steps before the first of `hold` losses at or below goal; infinite: never
 };
 

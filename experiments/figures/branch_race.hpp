@@ -1,0 +1,55 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "scalevec/theory/branches.hpp"
+#include "scalevec/theory/simulate/scaled_map.hpp"
+
+// Branches that read one scale or their own from γ = 1, w = 1e-3, each design at its best learning rate.
+namespace scalevec {
+
+struct Race {
+  SimulatedRule rule;          // without its lr
+  double relative = 1e-10;     // the loss to reach, as a share of the first
+  std::int64_t most = 20000;   // steps after which a learning rate is given up
+  std::int64_t hold = 1;       // consecutive losses below that make an arrival
+};
+
+// The fewest steps at any of `rates`; infinite where none arrives.
+inline double best_steps(const Branches& b, bool own, const Race& race, const std::vector<double>& rates) {
+  constexpr double start = 1e-3;
+  MapReplica r;
+  r.h = b.h;
+  r.target = b.target;
+  r.initial_w = {start};
+  r.weights = race.rule;
+  for (std::size_t c = 0; c < b.h.size(); ++c) r.goal += race.relative * 0.5 * b.h[c] * std::pow(start - b.target[c], 2);
+  std::vector<MapReplica> replicas;
+  for (const double lr : rates) {
+    r.weights.lr = lr;
+    r.scales = r.weights;
+    replicas.push_back(r);
+  }
+  MapOptions options;
+  options.steps = race.most;
+  options.until_arrival = true;
+  options.hold = std::min(race.hold, race.most);
+  ScaledMap map;
+  map.rows = map.branches = b.h.size();
+  map.input = own ? ScaledMap::Input::own : ScaledMap::Input::shared;
+  double best = INFINITY;
+  for (const MapResult& result : simulate_scaled_map(map, replicas, options)) best = std::min(best, result.arrival);
+  return best;
+}
+
+// By gradient descent, at shares of the edge of stability.
+inline double best_descent_steps(const Branches& b, bool own, Race race, std::vector<double> shares) {
+  race.rule.method = SimulatedMethod::sgd;
+  for (double& lr : shares) lr *= 2.0 / (own ? own_curvatures(b, 1.0) : shared_curvatures(b, 1.0)).largest;
+  return best_steps(b, own, race, shares);
+}
+
+}  // namespace scalevec
