@@ -42,7 +42,7 @@ int main() {
       std::vector<SimulatedRule> rules;
       for (std::size_t i = 0; i < replicas; ++i) rules.push_back(rule_of(i));
       ReplicaOptimizer optimizer(rules, rows);
-      std::vector<double> p(optimizer.size(), 1.0), g(p);
+      simulate::Rows p(optimizer.size(), 1.0), g(p);
       for (std::size_t i = 0; i < g.size(); ++i) g[i] = std::sin(static_cast<double>(i));
       for (int i = 0; i < 3; ++i) optimizer.step(p.data(), g.data());
       took = seconds([&] {

@@ -2,6 +2,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <new>
+#include <vector>
 
 // The loops over replicas of the batched simulation, compiled per instruction set. Everything stands in rows of kLanes
 // doubles, one per replica: a replica's values are the same whichever lane it has and whatever stands beside it.
@@ -9,6 +11,21 @@ namespace scalevec::simulate {
 
 // Replicas side by side. A simulation pads its last block.
 inline constexpr std::size_t kLanes = 64;
+
+// Rows of kLanes doubles, on cache lines: a vector of 64 bytes across two of them takes two loads.
+template <class T>
+struct CacheLineAllocator {
+  using value_type = T;
+  static constexpr std::align_val_t kLine{64};
+
+  CacheLineAllocator() = default;
+  template <class U>
+  CacheLineAllocator(const CacheLineAllocator<U>&) {}
+  T* allocate(std::size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), kLine)); }
+  void deallocate(T* p, std::size_t) { ::operator delete(p, kLine); }
+  bool operator==(const CacheLineAllocator&) const = default;
+};
+using Rows = std::vector<double, CacheLineAllocator<double>>;
 
 constexpr std::size_t padded(std::size_t replicas) { return (replicas + kLanes - 1) / kLanes * kLanes; }
 
@@ -45,7 +62,7 @@ struct StepJob {
 };
 
 // loss = Σ ½h(u_i W_ij v_bj − R_ij)² and its gradients with noise σn on each ∂L/∂θ_ij. `v` holds branches ×
-// columns rows, b = i·branches/rows; v and u may be null (1), noise too (0), and so may their gradients.
+// columns rows, b = i·branches/rows; v and u may be null (1), each with its gradient, noise too (0).
 struct MapJob {
   std::size_t rows, columns, branches;
   const double *h, *target, *sigma, *noise, *w, *v, *u;

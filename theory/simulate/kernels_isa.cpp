@@ -3,6 +3,10 @@
 #include "scalevec/theory/simulate/kernels.hpp"
 
 #include <cmath>
+#include <cstring>
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
 
 #include "scalevec/optim/core/update_rules.hpp"
 
@@ -73,8 +77,10 @@ void advance(const StepJob& job) {
   SCALEVEC_LANES {
     p1[l] *= b1[l];
     p2[l] *= b2[l];
-    size[l] = lr[l] / (1.0 - p1[l]);
-    inverse[l] = 1.0 / std::sqrt(1.0 - p2[l]);
+    // η/(1 − β₁ᵗ) and 1/√(1 − β₂ᵗ) by one division.
+    const double first = 1.0 - p1[l], second = std::sqrt(1.0 - p2[l]), both = 1.0 / (first * second);
+    size[l] = lr[l] * second * both;
+    inverse[l] = first * both;
   }
 }
 
@@ -162,65 +168,104 @@ Turn turns(double v) {
   return {quarter == 1.0 || quarter == 2.0 ? -c : c, quarter == 2.0 || quarter == 3.0 ? -s : s};
 }
 
+// Counters in 64-bit lanes of which the low halves count.
+#if defined(__AVX512F__)
+using Lanes64 = std::uint64_t __attribute__((vector_size(64)));
+#elif defined(__AVX2__)
+using Lanes64 = std::uint64_t __attribute__((vector_size(32)));
+#else
+using Lanes64 = std::uint64_t __attribute__((vector_size(16)));
+#endif
+
+// Products of the low halves, for which compilers do not find the one instruction that they are.
+Lanes64 times_low(Lanes64 a, std::uint32_t factor) {
+#if defined(__AVX512F__)
+  return (Lanes64)_mm512_maskz_mul_epu32(0xff, (__m512i)a, _mm512_set1_epi64(factor));
+#elif defined(__AVX2__)
+  return (Lanes64)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x(factor));
+#elif defined(__SSE2__)
+  return (Lanes64)_mm_mul_epu32((__m128i)a, _mm_set1_epi64x(factor));
+#else
+  return (a & 0xffffffffu) * factor;
+#endif
+}
+
+// Philox4x32-10 (optim/core/random.hpp): words 1, 0 and 3, 2 of every lane's block.
+void random_bits(std::uint64_t seed, const std::uint64_t* streams, std::uint64_t block, std::uint64_t* first,
+                 std::uint64_t* second) {
+  constexpr std::size_t width = sizeof(Lanes64) / sizeof(std::uint64_t);
+  for (std::size_t l = 0; l < kLanes; l += width) {
+    Lanes64 stream;
+    std::memcpy(&stream, streams + l, sizeof stream);
+    Lanes64 c0 = Lanes64{} + block, c1 = c0 >> 32, c2 = stream, c3 = stream >> 32;
+    std::uint32_t key0 = static_cast<std::uint32_t>(seed), key1 = static_cast<std::uint32_t>(seed >> 32);
+    for (int round = 0; round < 10; ++round) {
+      const Lanes64 a = times_low(c0, 0xD2511F53u), b = times_low(c2, 0xCD9E8D57u);
+      c0 = (b >> 32) ^ c1 ^ key0;
+      c1 = b;
+      c2 = (a >> 32) ^ c3 ^ key1;
+      c3 = a;
+      key0 += 0x9E3779B9u;
+      key1 += 0xBB67AE85u;
+    }
+    const Lanes64 one = (c1 << 32) | (c0 & 0xffffffffu), other = (c3 << 32) | (c2 & 0xffffffffu);
+    std::memcpy(first + l, &one, sizeof one);
+    std::memcpy(second + l, &other, sizeof other);
+  }
+}
+
 // To a few ulp.
 void normals(std::uint64_t seed, const std::uint64_t* streams, std::uint64_t block, double* even, double* odd) {
-  constexpr std::uint64_t kLow = 0xffffffffu;
+  alignas(64) std::uint64_t first[kLanes], second[kLanes];
+  random_bits(seed, streams, block, first, second);
   SCALEVEC_LANES {
-    std::uint64_t c0 = block & kLow, c1 = block >> 32, c2 = streams[l] & kLow, c3 = streams[l] >> 32;
-    std::uint64_t key0 = seed & kLow, key1 = seed >> 32;
-    for (int round = 0; round < 10; ++round) {
-      const std::uint64_t a = 0xD2511F53u * c0, b = 0xCD9E8D57u * c2;
-      c0 = (b >> 32) ^ c1 ^ key0;
-      c1 = b & kLow;
-      c2 = (a >> 32) ^ c3 ^ key1;
-      c3 = a & kLow;
-      key0 = (key0 + 0x9E3779B9u) & kLow;
-      key1 = (key1 + 0xBB67AE85u) & kLow;
-    }
-    const double radius = std::sqrt(-2.0 * log_unit(uniform((c1 << 32) | c0)));
-    const Turn turn = turns(uniform((c3 << 32) | c2));
+    const double radius = std::sqrt(-2.0 * log_unit(uniform(first[l])));
+    const Turn turn = turns(uniform(second[l]));
     even[l] = radius * turn.cos;
     odd[l] = radius * turn.sin;
   }
 }
 
-void map(const MapJob& job) {
-  double total[kLanes] = {}, row_grad[kLanes];
-  double ones[kLanes];
-  for (double& x : ones) x = 1.0;
-  if (job.grad_v)
+template <bool has_v, bool has_u, bool noisy>
+void map_of(const MapJob& job) {
+  alignas(64) double total[kLanes] = {}, row_grad[kLanes];
+  if (has_v)
     for (std::size_t x = 0; x < job.branches * job.columns * kLanes; ++x) job.grad_v[x] = 0.0;
+  const double* sigma = job.sigma;
   for (std::size_t i = 0; i < job.rows; ++i) {
     const std::size_t branch = i * job.branches / job.rows;
-    const double* u = job.u ? job.u + i * kLanes : ones;
-    SCALEVEC_LANES row_grad[l] = 0.0;
+    const double* u = has_u ? job.u + i * kLanes : nullptr;
+    if (has_u) SCALEVEC_LANES row_grad[l] = 0.0;
     for (std::size_t j = 0; j < job.columns; ++j) {
       const std::size_t at = (i * job.columns + j) * kLanes, scale = (branch * job.columns + j) * kLanes;
-      const double *h = job.h + at, *target = job.target + at, *w = job.w + at, *v = job.v ? job.v + scale : ones;
-      const double *noise = job.noise ? job.noise + at : nullptr, *sigma = job.sigma;
+      const double *h = job.h + at, *target = job.target + at, *w = job.w + at;
+      const double *v = has_v ? job.v + scale : nullptr, *noise = noisy ? job.noise + at : nullptr;
       double* __restrict grad_w = job.grad_w + at;
-      double grad[kLanes];
+      double* __restrict grad_v = has_v ? job.grad_v + scale : nullptr;
       SCALEVEC_LANES {
-        const double gap = u[l] * w[l] * v[l] - target[l];
-        grad[l] = h[l] * gap;
-        total[l] += 0.5 * grad[l] * gap;
+        const double uw = has_u ? u[l] * w[l] : w[l], gap = (has_v ? uw * v[l] : uw) - target[l], pull = h[l] * gap;
+        total[l] += 0.5 * pull * gap;
+        const double grad = noisy ? pull + sigma[l] * noise[l] : pull;
+        const double ug = has_u ? u[l] * grad : grad;
+        grad_w[l] = has_v ? v[l] * ug : ug;
+        if (has_v) grad_v[l] += w[l] * ug;
+        if (has_u) row_grad[l] += (has_v ? w[l] * v[l] : w[l]) * grad;
       }
-      if (noise) SCALEVEC_LANES grad[l] += sigma[l] * noise[l];
-      SCALEVEC_LANES {
-        grad_w[l] = u[l] * v[l] * grad[l];
-        row_grad[l] += w[l] * v[l] * grad[l];
-      }
-      if (!job.grad_v) continue;
-      double* __restrict grad_v = job.grad_v + scale;
-      SCALEVEC_LANES grad_v[l] += u[l] * w[l] * grad[l];
     }
-    if (job.grad_u) SCALEVEC_LANES job.grad_u[i * kLanes + l] = row_grad[l];
+    if (has_u) SCALEVEC_LANES job.grad_u[i * kLanes + l] = row_grad[l];
   }
   SCALEVEC_LANES job.loss[l] = total[l];
 }
 
+void map(const MapJob& job) {
+  constexpr void (*loops[])(const MapJob&) = {
+      &map_of<false, false, false>, &map_of<false, false, true>, &map_of<false, true, false>, &map_of<false, true, true>,
+      &map_of<true, false, false>,  &map_of<true, false, true>,  &map_of<true, true, false>,  &map_of<true, true, true>};
+  loops[4 * (job.v != nullptr) + 2 * (job.u != nullptr) + (job.noise != nullptr)](job);
+}
+
 void form_forward(const FormJob& job) {
-  double squares[kLanes] = {};
+  alignas(64) double squares[kLanes] = {};
   for (std::size_t j = 0; j < job.columns; ++j) {
     const double* alpha = job.alpha + j * kLanes;
     SCALEVEC_LANES squares[l] += alpha[l] * alpha[l];
@@ -235,7 +280,7 @@ void form_forward(const FormJob& job) {
 }
 
 void form_backward(const FormJob& job) {
-  double along[kLanes] = {};  // α·∂L/∂v
+  alignas(64) double along[kLanes] = {};  // α·∂L/∂v
   for (std::size_t j = 0; j < job.columns; ++j) {
     const double *alpha = job.alpha + j * kLanes, *grad = job.grad_v + j * kLanes;
     SCALEVEC_LANES along[l] += alpha[l] * grad[l];

@@ -108,7 +108,7 @@ void replica_noise(std::uint64_t seed, std::span<const std::uint64_t> streams, s
                    double* out) {
   if (streams.size() % kLanes != 0)
     throw std::invalid_argument("replica noise: streams must be padded to a multiple of " + std::to_string(kLanes));
-  double unused[kLanes];
+  alignas(64) double unused[kLanes];
   const std::uint64_t end = first + rows;
   for (std::size_t lane = 0; lane < streams.size(); lane += kLanes, out += rows * kLanes)
     for (std::uint64_t block = first / 2; 2 * block < end; ++block) {

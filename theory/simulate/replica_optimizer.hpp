@@ -29,7 +29,7 @@ class ReplicaOptimizer {
   std::size_t replicas() const { return rules_.size(); }
   std::int64_t steps() const { return steps_; }
 
-  // One step on all replicas with their raw gradients, in place.
+  // One step on all replicas with their raw gradients, in place; fastest on cache lines (simulate::Rows).
   void step(double* param, const double* grad);
 
  private:
@@ -39,8 +39,8 @@ class ReplicaOptimizer {
   std::vector<SimulatedRule> rules_;
   std::size_t params_;
   std::int64_t steps_ = 0;
-  std::vector<double> constants_;  // simulate::kRuleRows rows per block
-  std::vector<double> state_[3];
+  simulate::Rows constants_;  // simulate::kRuleRows rows per block
+  simulate::Rows state_[3];
   std::vector<Schedule> schedules_;       // the distinct ones
   std::vector<std::size_t> schedule_of_;  // by replica
   std::vector<double> first_factor_, factor_;

@@ -14,7 +14,6 @@ namespace scalevec {
 namespace {
 
 using namespace simulate;
-using Rows = std::vector<double>;  // kLanes doubles a row
 
 constexpr double kNever = std::numeric_limits<double>::infinity();
 
@@ -90,7 +89,8 @@ class Block {
   }
 
   void run(MapResult* results) {
-    std::vector<double> loss(kLanes), start(kLanes), run_of(kLanes, 0.0), arrival(kLanes, kNever);
+    Rows loss(kLanes), start(kLanes);
+    std::vector<double> run_of(kLanes, 0.0), arrival(kLanes, kNever);
     std::vector<MapResult> sums(kLanes);
     std::vector<bool> diverged(kLanes, false);
     for (std::int64_t t = 0; t <= options_.steps; ++t) {
@@ -163,7 +163,7 @@ class Block {
     if (map_.output) output_step_->step(u_.data(), u_grad_.data());
   }
 
-  void average(const std::vector<double>& loss, std::vector<MapResult>& sums) const {
+  void average(const Rows& loss, std::vector<MapResult>& sums) const {
     const double* v = scale();
     for (std::size_t l = 0; l < kLanes; ++l) {
       sums[l].loss += loss[l];
