@@ -23,7 +23,8 @@ set(header_dir ${CMAKE_INSTALL_INCLUDEDIR}/scalevec)
 
 # Headers that only our own sources include.
 set(private PATTERN config EXCLUDE PATTERN cuda EXCLUDE PATTERN kernels EXCLUDE PATTERN matrix EXCLUDE PATTERN parallel EXCLUDE
-            PATTERN dispatch.hpp EXCLUDE PATTERN kernel_rows.hpp EXCLUDE PATTERN method.hpp EXCLUDE PATTERN options_json.hpp EXCLUDE)
+            PATTERN dispatch.hpp EXCLUDE PATTERN kernel_rows.hpp EXCLUDE PATTERN method.hpp EXCLUDE PATTERN options_json.hpp EXCLUDE
+            PATTERN root.hpp EXCLUDE)
 install(FILES ${SCALEVEC_UMBRELLAS} DESTINATION ${header_dir})
 install(DIRECTORY theory DESTINATION ${header_dir} FILES_MATCHING PATTERN *.hpp ${private})
 if(SCALEVEC_WITH_TORCH)

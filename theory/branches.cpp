@@ -5,6 +5,7 @@
 
 #include "scalevec/theory/domain.hpp"
 #include "scalevec/theory/input_scale_decay.hpp"
+#include "scalevec/theory/root.hpp"
 
 namespace scalevec {
 namespace {
@@ -32,17 +33,6 @@ void all_finite(const std::vector<double>& v, const char* name) {
   for (const double x : v) finite(name, x);
 }
 
-// The root of a function that falls over (0, end).
-template <class F>
-double falling_root(double end, const F& f) {
-  double low = 0.0, high = end;
-  for (int i = 0; i < 200; ++i) {
-    const double middle = 0.5 * (low + high);
-    (f(middle) > 0.0 ? low : high) = middle;
-  }
-  return 0.5 * (low + high);
-}
-
 // Of diag(d) + zzᵀ, d > 0, each to relative accuracy whatever the other is, which a dense solver does not give: roots of
 // Σ z_i²/(λ − d_i) = 1, sought as the distance from the pole below them.
 CurvatureRange spectrum_ends(const std::vector<double>& d, const std::vector<double>& z) {
@@ -58,21 +48,22 @@ CurvatureRange spectrum_ends(const std::vector<double>& d, const std::vector<dou
   CurvatureRange ends{d[first], *std::max_element(d.begin(), d.end())};
   if (z[first] != 0.0) {
     const double width = std::min(others - d[first], squares);
-    ends.least += falling_root(width, [&](double from) {
+    const auto surplus = [&](double from) {
       double sum = z[first] * z[first] / from - 1.0;
       for (std::size_t i = 0; i < n; ++i)
         if (i != first && z[i] != 0.0) sum -= z[i] * z[i] / (d[i] - d[first] - from);
       return sum;
-    });
+    };
+    ends.least += falling_root(surplus, 0.0, width);
   }
   if (squares > 0.0) {
-    const double over = falling_root(squares, [&](double from) {
+    const auto surplus = [&](double from) {
       double sum = -1.0;
       for (std::size_t i = 0; i < n; ++i)
         if (z[i] != 0.0) sum += z[i] * z[i] / (from + (top - d[i]));
       return sum;
-    });
-    ends.largest = std::max(ends.largest, top + over);
+    };
+    ends.largest = std::max(ends.largest, top + falling_root(surplus, 0.0, squares));
   }
   return ends;
 }

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "scalevec/theory/domain.hpp"
+#include "scalevec/theory/root.hpp"
 
 namespace scalevec {
 namespace {
@@ -80,15 +81,8 @@ AdamWInputScale adamw_input_scale(const InputScaleDecay& p, double sigma, double
   // Falls with γ: at γ = 0 only λ_w w² − ½cη is left, and where that is 0 at most 0.
   const double most = p.target / pull;
   require(p.decay_w * most * most > 0.5 * rows * lr, "lr", lr, "less, so that the noise leaves a column: 2λ_w(hR/(σλ_w))²/c");
-  double low = 0.0, high = p.target / std::sqrt(0.5 * rows * lr / p.decay_w) - pull;
-  if (p.decay_gamma == 0.0) low = high;
-  // By octaves down to the root's, then by halves.
-  for (double octave = 0.5 * high; low == 0.0 && octave > 0.0; octave *= 0.5) (excess(octave) > 0.0 ? low : high) = octave;
-  for (int i = 0; i < 60; ++i) {
-    const double gamma = 0.5 * (low + high);
-    (excess(gamma) > 0.0 ? low : high) = gamma;
-  }
-  const double gamma = 0.5 * (low + high), w = w_of(gamma), w_sq = w * w + spread(gamma), gap = pull * w;
+  const double none = p.target / std::sqrt(0.5 * rows * lr / p.decay_w) - pull;
+  const double gamma = p.decay_gamma == 0.0 ? none : falling_root(excess, 0.0, none), w = w_of(gamma), w_sq = w * w + spread(gamma), gap = pull * w;
   return {{gamma * w, gamma * gamma, w_sq}, 0.5 * p.h * gap * gap, lr * sigma * (rows * gamma + std::sqrt(w_sq)) / 4.0};
 }
 

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "scalevec/theory/domain.hpp"
+#include "scalevec/theory/root.hpp"
 
 namespace scalevec {
 
@@ -73,13 +74,11 @@ double er_rms_flow_equilibrium(double h, double d, double rms_target, double wei
   not_negative("weight_decay", weight_decay);
   const double end = std::log(rms_target);
   // With b = share · ln R the pull back to 0 grows over (0, 1) where R < 1, and is concave where 1 < R ≤ 4: one root.
-  double low = 0.0, high = 1.0;
-  for (int i = 0; i < 200; ++i) {
-    const double share = 0.5 * (low + high), b = share * end;
-    const double outward = -h * d * rms_target * std::expm1(b - end) * std::exp(b) - weight_decay * b;
-    ((end > 0.0 ? outward : -outward) > 0.0 ? low : high) = share;
-  }
-  return std::exp(0.5 * (low + high) * end);
+  const auto outward = [&](double share) {
+    const double b = share * end, up = -h * d * rms_target * std::expm1(b - end) * std::exp(b) - weight_decay * b;
+    return end > 0.0 ? up : -up;
+  };
+  return std::exp(falling_root(outward, 0.0, 1.0) * end);
 }
 
 }  // namespace scalevec

@@ -1,28 +1,23 @@
 #include "scalevec/theory/output_scale_decay.hpp"
 
 #include <algorithm>
-#include <boost/math/tools/roots.hpp>
 #include <cmath>
-#include <cstdint>
 #include <limits>
-#include <stdexcept>
-#include <string>
+
+#include "scalevec/theory/domain.hpp"
+#include "scalevec/theory/root.hpp"
 
 namespace scalevec {
 namespace {
 
-void require(bool sound, const char* field, double value, const char* allowed) {
-  if (!sound)
-    throw std::domain_error(std::string("output-scale decay: ") + field + " = " + std::to_string(value) +
-                            "; allowed: " + allowed);
-}
+using namespace theory_domain;
 
 void check(const OutputScaleDecay& p) {
-  require(std::isfinite(p.h) && p.h > 0.0, "h", p.h, "finite and > 0");
-  require(std::isfinite(p.target), "target", p.target, "finite");
-  require(std::isfinite(p.sigma) && p.sigma >= 0.0, "sigma", p.sigma, "finite and >= 0");
-  require(std::isfinite(p.weight_decay) && p.weight_decay >= 0.0, "weight_decay", p.weight_decay, "finite and >= 0");
-  require(std::isfinite(p.decay_target), "decay_target", p.decay_target, "finite");
+  positive("h", p.h);
+  finite("target", p.target);
+  not_negative("sigma", p.sigma);
+  not_negative("weight_decay", p.weight_decay);
+  finite("decay_target", p.decay_target);
 }
 
 DecayEquilibrium at_offset(const OutputScaleDecay& p, double offset) {
@@ -39,15 +34,8 @@ DecayEquilibrium balance(const OutputScaleDecay& p, const Drift& drift) {
   // A sign: decay wins only over a pull larger than 1.
   if (p.sigma == 0.0) return at_offset(p, side * std::max(0.0, distance - 1.0 / p.weight_decay));
 
-  const auto surplus = [&](double d) { return drift(d) - p.weight_decay * (distance - d); };
-  const double at_distance = drift(distance);
-  if (!(at_distance > 0.0)) return at_offset(p, side * distance);  // a pull that underflows cannot resist
-  std::uintmax_t evaluations = 300;
-  // The last two bits of a double are rounding.
-  const boost::math::tools::eps_tolerance<double> tolerance(std::numeric_limits<double>::digits - 2);
-  const auto bracket = boost::math::tools::toms748_solve(surplus, 0.0, distance, -p.weight_decay * distance,
-                                                         at_distance, tolerance, evaluations);
-  return at_offset(p, side * 0.5 * (bracket.first + bracket.second));
+  const auto missing = [&](double d) { return p.weight_decay * (distance - d) - drift(d); };
+  return at_offset(p, side * falling_root(missing, 0.0, distance));
 }
 
 double scaled_pull(const OutputScaleDecay& p, double offset) { return p.h * offset / p.sigma; }
@@ -91,8 +79,8 @@ double sign_sgd_relaxation_rate(const OutputScaleDecay& p) {
 
 double flow_gamma(const OutputScaleDecay& p, double gamma0, double t) {
   check(p);
-  require(std::isfinite(gamma0), "gamma0", gamma0, "finite");
-  require(t >= 0.0, "t", t, ">= 0");
+  finite("gamma0", gamma0);
+  require(t >= 0.0, "t", t, "at least 0");
   const double settled = flow_equilibrium(p).gamma;
   return settled + (gamma0 - settled) * std::exp(-(p.h + p.weight_decay) * t);
 }

@@ -6,6 +6,7 @@
 #include "scalevec/optim/core/random.hpp"
 #include "scalevec/theory/input_scale_decay.hpp"
 #include "scalevec/theory/placement.hpp"
+#include "scalevec/theory/root.hpp"
 
 // T7: instantaneous rate with scales on both sides of a map against the input side alone.
 namespace scalevec {
@@ -13,12 +14,7 @@ namespace {
 
 // u₁, w, v with u₁² − w² = v² − w² = 1 and u₁wv = length.
 double balanced_w(double length) {
-  double low = 0.0, high = std::cbrt(length) + 1.0;
-  for (int i = 0; i < 200; ++i) {
-    const double w = 0.5 * (low + high);
-    ((1.0 + w * w) * w < length ? low : high) = w;
-  }
-  return 0.5 * (low + high);
+  return theory_domain::falling_root([&](double w) { return length - (1.0 + w * w) * w; }, 0.0, std::cbrt(length) + 1.0);
 }
 
 TwoSided both_sides(double length, double along) {

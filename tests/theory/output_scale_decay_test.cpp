@@ -139,10 +139,10 @@ TEST_CASE("a value outside the domain is named", "[T5]") {
     return std::string();
   };
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  CHECK(message({0.0, 2.0, 1.0, 0.1, 0.0}).find(" h = ") != std::string::npos);
-  CHECK(message({1.0, nan, 1.0, 0.1, 0.0}).find(" target = ") != std::string::npos);
-  CHECK(message({1.0, 2.0, -1.0, 0.1, 0.0}).find(" sigma = ") != std::string::npos);
-  CHECK(message({1.0, 2.0, 1.0, -0.1, 0.0}).find(" weight_decay = ") != std::string::npos);
-  CHECK(message({1.0, 2.0, 1.0, 0.1, nan}).find(" decay_target = ") != std::string::npos);
+  CHECK(message({0.0, 2.0, 1.0, 0.1, 0.0}).starts_with("h: got"));
+  CHECK(message({1.0, nan, 1.0, 0.1, 0.0}).starts_with("target: got"));
+  CHECK(message({1.0, 2.0, -1.0, 0.1, 0.0}).starts_with("sigma: got"));
+  CHECK(message({1.0, 2.0, 1.0, -0.1, 0.0}).starts_with("weight_decay: got"));
+  CHECK(message({1.0, 2.0, 1.0, 0.1, nan}).starts_with("decay_target: got"));
   CHECK_THROWS_AS(flow_gamma({}, 1.0, -1.0), std::domain_error);
 }
