@@ -89,16 +89,20 @@ class Block {
   }
 
   void run(MapResult* results) {
-    Rows loss(kLanes), start(kLanes);
+    Rows loss(kLanes), most(kLanes);
     std::vector<double> run_of(kLanes, 0.0), arrival(kLanes, kNever);
     std::vector<MapResult> sums(kLanes);
     std::vector<bool> diverged(kLanes, false);
+    bool stirred = false;
     for (std::int64_t t = 0; t <= options_.steps; ++t) {
       gradients(t, loss.data());
-      if (t == 0) start = loss;
-      std::size_t running = 0;
-      for (std::size_t l = 0; l < kLanes; ++l) {
-        if (!(loss[l] <= 1e6 * (1.0 + start[l]))) diverged[l] = true;
+      if (t == 0)
+        for (std::size_t l = 0; l < kLanes; ++l) most[l] = 1e6 * (1.0 + loss[l]);
+      // Until a lane arrives or diverges there is nothing to note down.
+      for (std::size_t l = 0; l < kLanes; ++l) stirred |= !(loss[l] <= most[l]) | !(loss[l] > goal_[l]);
+      std::size_t running = stirred ? 0 : kLanes;
+      for (std::size_t l = 0; stirred && l < kLanes; ++l) {
+        if (!(loss[l] <= most[l])) diverged[l] = true;
         if (diverged[l] || arrival[l] < kNever) continue;
         run_of[l] = loss[l] <= goal_[l] ? run_of[l] + 1.0 : 0.0;
         if (run_of[l] >= static_cast<double>(options_.hold)) arrival[l] = static_cast<double>(t + 1 - options_.hold);
