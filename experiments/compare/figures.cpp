@@ -15,6 +15,8 @@ using nlohmann::json;
 
 Plot loss_figure(const std::vector<RunGroup>& groups) {
   Plot plot{"loss", "Loss in training", "", {}, 2};
+  // The key stands below its panel, two names a row.
+  plot.panel_height += 24 * std::max(0, static_cast<int>(groups.size() + 1) / 2 - 2);
   size_t most_runs = 0;
   for (const auto& [kind, title] : {std::pair{"val", "Validation"}, std::pair{"train", "Training"}}) {
     Panel panel = make_panel(title, "", "loss (nats per token)");
@@ -114,6 +116,10 @@ Plot trace_figure(const TraceFigure& figure, const std::vector<RunGroup>& groups
     if (!panel.series.empty()) plot.panels.push_back(std::move(panel));
   }
   share_y_range(plot);
+  // One key for all, where a panel has every group: small panels need their height.
+  const auto whole = std::find_if(plot.panels.begin(), plot.panels.end(), [&](const Panel& p) { return p.series.size() == colors.size(); });
+  for (auto p = plot.panels.begin(); p != plot.panels.end() && whole != plot.panels.end(); ++p)
+    if (p != whole) p->key_position = "off";
   return plot;
 }
 

@@ -54,11 +54,13 @@ std::string look(const Series& s, int color, bool bars) {
   // Open markers are larger, so that they can stand around a filled one.
   const char* const size = marker == 1 || marker == 3 ? "1.3" : "0.75";
   const std::string point = " pt " + std::to_string(kMarkers[marker]) + " ps " + size;
+  // A colour that comes round again is dotted.
+  const std::string dots = color < static_cast<int>(std::size(kPalette)) ? " dt 1" : " dt (2,4)";
   switch (s.style) {
-    case Style::line: return "with lines lw 2.2 dt 1" + rgb;
+    case Style::line: return "with lines lw 2.2" + dots + rgb;
     case Style::dashed: return "with lines lw 2.2 dt (10,6)" + rgb;
     case Style::points: return (bars ? "with yerrorbars lw 1.3" : "with points lw 1.3") + point + rgb;
-    case Style::line_points: return (bars ? "with yerrorlines lw 1.8" : "with linespoints lw 1.8") + point + rgb;
+    case Style::line_points: return (bars ? "with yerrorlines lw 1.8" : "with linespoints lw 1.8") + dots + point + rgb;
     case Style::band: return "with filledcurves fs transparent solid 0.18 noborder" + rgb;
     case Style::cells: return "with boxxyerror fs solid 1 noborder lc palette";
   }
