@@ -19,12 +19,6 @@ void check(const Branches& b) {
   for (const double r : b.target) finite("target", r);
 }
 
-double length_of(const std::vector<double>& v) {
-  double sum = 0.0;
-  for (const double x : v) sum += x * x;
-  return std::sqrt(sum);
-}
-
 void same_size(const std::vector<double>& a, const std::vector<double>& b, const char* name) {
   require(a.size() == b.size(), name, static_cast<double>(b.size()), "as many elements as the others");
 }
@@ -73,7 +67,7 @@ CurvatureRange spectrum_ends(const std::vector<double>& d, const std::vector<dou
 CurvatureRange shared_curvatures(const Branches& b, double imbalance) {
   check(b);
   const InputScaleEquilibrium at = split_length(length_of(b.target), imbalance);
-  positive("imbalance", at.gamma_sq);
+  require(at.gamma_sq > 0.0, "imbalance", imbalance, "above 0 where every target is 0, and not so far below 0 that γ² vanishes");
   std::vector<double> diagonal, column;
   for (std::size_t c = 0; c < b.h.size(); ++c) {
     diagonal.push_back(at.gamma_sq * b.h[c]);

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace scalevec::theory_domain {
 
@@ -18,5 +19,13 @@ inline void finite(const char* name, double x) { require(std::isfinite(x), name,
 inline void positive(const char* name, double x) { require(std::isfinite(x) && x > 0.0, name, x, "more than 0"); }
 inline void not_negative(const char* name, double x) { require(std::isfinite(x) && x >= 0.0, name, x, "at least 0"); }
 inline void fraction(const char* name, double x) { require(x >= 0.0 && x < 1.0, name, x, "[0, 1)"); }
+
+
+// ‖v‖ whatever its size.
+inline double length_of(const std::vector<double>& v) {
+  double length = 0.0;
+  for (const double x : v) length = std::hypot(length, x);
+  return length;
+}
 
 }  // namespace scalevec::theory_domain

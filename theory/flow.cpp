@@ -84,22 +84,23 @@ double balanced_position(const Flow& f, double t) {
   return -target * std::exp(-rate) / (ratio - std::expm1(-rate));
 }
 
-// From the initial position to r = target − gap, both given so that a gap far below the target keeps its digits.
-double time_to(const Flow& flow, double r, double gap) {
-  if (r == flow.initial) return 0.0;
+// From the initial position over `moved` to r = target − gap, all given so that a small one keeps its digits. `name`: the argument
+// that asks for r.
+double time_to(const Flow& flow, double r, double moved, double gap, const char* name, double value) {
+  if (moved == 0.0) return 0.0;
   const Flow f = upright(flow);
-  const double sign = orientation(flow), to = sign * r, left = sign * gap;
+  const double sign = orientation(flow), to = sign * r, left = sign * gap, by = sign * moved;
   if (f.imbalance == 0.0) {
     require(f.initial != 0.0, "initial", f.initial, "not 0 where the imbalance is 0: the flow stays there");
-    if (f.target == 0.0) return (1.0 / to - 1.0 / f.initial) / (2.0 * f.h);
-    require(!(f.initial < 0.0 && to >= 0.0), "r", r, "on the initial position's side of 0 where the imbalance is 0");
+    if (f.target == 0.0) return -by / (f.initial * to) / (2.0 * f.h);
+    require(!(f.initial < 0.0 && to >= 0.0), name, value, "on the initial position's side of 0 where the imbalance is 0");
     // (R − r)/r shrinks at the rate 2hR.
-    return std::log((f.target - f.initial) / f.initial * to / left) / (2.0 * f.h * f.target);
+    return std::log1p(by / f.initial * (f.target / left)) / (2.0 * f.h * f.target);
   }
   const Unbalanced b(f);
   const double y0 = 2.0 * f.initial / b.k, y1 = 2.0 * to / b.k, x = 2.0 * f.target / b.k;
   // D₀/D₁ − 1 = 2 cosh S (u₁ − u₀)/((u₀ + e^{−S})(e^S − u₁)).
-  const double grown = (b.up + b.down) * exp_asinh_difference(y1, y0, y1 - y0) /
+  const double grown = (b.up + b.down) * exp_asinh_difference(y1, y0, 2.0 * by / b.k) /
                        ((b.u0 + b.down) * exp_asinh_difference(x, y1, 2.0 * left / b.k));
   return std::log1p(grown) / b.rate;
 }
@@ -143,15 +144,16 @@ double flow_time(const Flow& flow, double r) {
   finite("r", r);
   const bool between = (flow.initial <= r && r < flow.target) || (flow.target < r && r <= flow.initial);
   require(between, "r", r, "between the initial position and the target, and not the target");
-  return time_to(flow, r, flow.target - r);
+  return time_to(flow, r, r - flow.initial, flow.target - r, "r", r);
 }
 
 double flow_time_to_loss(const Flow& flow, double relative) {
   check(flow);
   require(relative > 0.0 && relative < 1.0, "relative", relative, "(0, 1)");
   require(flow.initial != flow.target, "initial", flow.initial, "not the target");
-  const double gap = std::sqrt(relative) * (flow.target - flow.initial);
-  return time_to(flow, flow.target - gap, gap);
+  const double root = std::sqrt(relative), way = flow.target - flow.initial, gap = root * way;
+  // 1 − √x = (1 − x)/(1 + √x).
+  return time_to(flow, flow.target - gap, way * (1.0 - relative) / (1.0 + root), gap, "relative", relative);
 }
 
 double plain_time_to_loss(double h, double relative) {
@@ -178,17 +180,18 @@ double imbalance_after_step(double k, double lr, double gamma, double grad_norm_
   finite("gamma", gamma);
   not_negative("grad_norm_sq", grad_norm_sq);
   finite("w_dot_grad", w_dot_grad);
-  return k - lr * lr * (gamma * gamma * grad_norm_sq - w_dot_grad * w_dot_grad);
+  const double along = lr * w_dot_grad, each = lr * gamma;
+  return k - (each * each * grad_norm_sq - along * along);
 }
 
 double sign_descent_time(double target) {
   positive("target", target);
-  return 2.0 * target / (std::sqrt(1.0 + 4.0 * target) + 1.0);
+  return target / sign_descent_speedup(target);
 }
 
 double sign_descent_speedup(double target) {
   positive("target", target);
-  return 0.5 * (1.0 + std::sqrt(1.0 + 4.0 * target));
+  return 0.5 + 0.5 * std::hypot(1.0, 2.0 * std::sqrt(target));
 }
 
 }  // namespace scalevec

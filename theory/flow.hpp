@@ -11,7 +11,8 @@ struct Flow {
   double initial = 0.0;    // r(0), on either side of R
 };
 
-// All throw std::domain_error naming the argument outside its domain; values stay finite over their whole domain.
+// All throw std::domain_error naming the argument outside its domain; values are finite but where they leave double precision's
+// range.
 
 // r(t), t ≥ 0, of dr/dt = √(k² + 4r²) h (R − r). Relative error ≤ 1e-12 where r is away from a zero crossing, else absolute
 // against max(|R|, |r(0)|). With k = 0 and r(0)R < 0 the flow ends at 0, with r(0) = 0 it stays there.
@@ -22,10 +23,10 @@ double flow_position(const Flow& flow, double t);
 double flow_gap(const Flow& flow, double t);
 
 // Time from r(0) to r, which lies between r(0) and R and is not R; std::domain_error also where k = 0 and the flow never
-// gets there. Relative error ≤ 1e-12 beyond what the rounding of R − r makes of it. Source: T3, ours.
+// gets there. Relative error ≤ 1e-12 as the time between the two doubles r(0) and r. Source: T3, ours.
 double flow_time(const Flow& flow, double r);
 
-// Time until the loss is `relative` ∈ (0, 1) of the loss at 0, to the same. Source: T3, ours.
+// Time until the loss is `relative` ∈ (0, 1) of the loss at 0. Relative error ≤ 1e-12. Source: T3, ours.
 double flow_time_to_loss(const Flow& flow, double relative);
 
 // The same without a scale vector, dr/dt = h(R − r): −ln(relative)/(2h). Source: T3, ours.

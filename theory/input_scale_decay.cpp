@@ -52,7 +52,7 @@ InputScaleEquilibrium split_length(double length, double imbalance) {
 InputScaleEquilibrium group_lasso_equilibrium(const InputScaleDecay& p) {
   both_decay(p);
   const double length = std::max(0.0, p.target - std::sqrt(p.decay_gamma) * std::sqrt(p.decay_w) / p.h);
-  const double ratio = std::sqrt(p.decay_w / p.decay_gamma);  // γ/‖w‖
+  const double ratio = std::sqrt(p.decay_w) / std::sqrt(p.decay_gamma);  // γ/‖w‖
   return {length, length * ratio, length / ratio};
 }
 
@@ -69,7 +69,7 @@ AdamWInputScale adamw_input_scale(const InputScaleDecay& p, double sigma, double
   positive("decay_w", p.decay_w);
   positive("sigma", sigma);
   positive("lr", lr);
-  require(rows >= 1.0, "rows", rows, "at least 1");
+  require(std::isfinite(rows) && rows >= 1.0, "rows", rows, "at least 1");
   // In γ, in which nothing cancels: w = R/(γ + σλ_w/h).
   const double pull = sigma * p.decay_w / p.h;
   const auto w_of = [&](double gamma) { return p.target / (gamma + pull); };
@@ -95,7 +95,7 @@ double top_curvature(double h, double target, double imbalance) {
 
 double curvature_trace(double h, double target, double imbalance, double rows) {
   positive("h", h);
-  require(rows >= 1.0, "rows", rows, "at least 1");
+  require(std::isfinite(rows) && rows >= 1.0, "rows", rows, "at least 1");
   const InputScaleEquilibrium at = split_length(std::abs(target), imbalance);
   return h * (rows * at.gamma_sq + at.w_sq);
 }
@@ -103,15 +103,11 @@ double curvature_trace(double h, double target, double imbalance, double rows) {
 std::vector<double> curvature_spectrum(const std::vector<double>& h, const std::vector<double>& theta, double imbalance) {
   require(!h.empty() && h.size() == theta.size(), "theta", static_cast<double>(theta.size()), "as many elements as h");
   const auto c = static_cast<Eigen::Index>(h.size());
-  double length_sq = 0.0;
-  for (std::size_t i = 0; i < h.size(); ++i) {
-    positive("h", h[i]);
-    finite("theta", theta[i]);
-    length_sq += theta[i] * theta[i];
-  }
-  const InputScaleEquilibrium at = split_length(std::sqrt(length_sq), imbalance);
+  for (const double x : h) positive("h", x);
+  for (const double x : theta) finite("theta", x);
+  const InputScaleEquilibrium at = split_length(length_of(theta), imbalance);
   const double gamma = std::sqrt(at.gamma_sq);
-  positive("imbalance", gamma);
+  require(gamma > 0.0, "imbalance", imbalance, "above 0 where theta is 0, and not so far below 0 that γ² vanishes");
   Eigen::MatrixXd root(c, c + 1);
   root.setZero();
   for (Eigen::Index i = 0; i < c; ++i) {

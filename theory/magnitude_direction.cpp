@@ -64,7 +64,7 @@ double or_beta_flow_equilibrium(double h, double d, double beta_target, double w
   dimension(d);
   finite("beta_target", beta_target);
   not_negative("weight_decay", weight_decay);
-  return h * d * beta_target / (h * d + weight_decay);
+  return beta_target / (1.0 + weight_decay / (h * d));
 }
 
 double er_rms_flow_equilibrium(double h, double d, double rms_target, double weight_decay) {

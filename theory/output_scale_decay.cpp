@@ -44,7 +44,7 @@ double scaled_pull(const OutputScaleDecay& p, double offset) { return p.h * offs
 
 DecayEquilibrium flow_equilibrium(const OutputScaleDecay& p) {
   check(p);
-  return at_offset(p, p.weight_decay * (p.target - p.decay_target) / (p.h + p.weight_decay));
+  return at_offset(p, (p.target - p.decay_target) * (p.weight_decay / (p.h + p.weight_decay)));
 }
 
 DecayEquilibrium adamw_equilibrium(const OutputScaleDecay& p) {
@@ -74,7 +74,8 @@ double sign_sgd_relaxation_rate(const OutputScaleDecay& p) {
   if (p.sigma == 0.0) return offset == 0.0 ? std::numeric_limits<double>::infinity() : p.weight_decay;
   const double x = scaled_pull(p, offset);
   const double peak = 0.79788456080286535588;  // √(2/π), the slope of erf(x/√2) at 0
-  return p.h / p.sigma * peak * std::exp(-0.5 * x * x) + p.weight_decay;
+  const double fallen = std::exp(-0.5 * x * x);
+  return (fallen > 0.0 ? p.h / p.sigma * peak * fallen : 0.0) + p.weight_decay;
 }
 
 double flow_gamma(const OutputScaleDecay& p, double gamma0, double t) {

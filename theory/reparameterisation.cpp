@@ -1,6 +1,7 @@
 #include "scalevec/theory/reparameterisation.hpp"
 
 #include <cmath>
+#include <stdexcept>
 
 #include "scalevec/theory/domain.hpp"
 
@@ -10,37 +11,32 @@ namespace {
 using namespace theory_domain;
 using Form = Reparameterisation;
 
-double sum_of_squares(const std::vector<double>& a) {
-  double sum = 0.0;
-  for (const double x : a) sum += x * x;
-  return sum;
-}
-
 void check(Form form, double magnitude, const std::vector<double>& direction) {
   finite("magnitude", magnitude);
   require(!direction.empty(), "direction", 0.0, "at least one element");
   for (const double a : direction) finite("direction", a);
-  if (form == Form::unit || form == Form::exponential) positive("direction", sum_of_squares(direction));
+  if (form == Form::unit || form == Form::exponential)
+    require(length_of(direction) > 0.0, "direction", 0.0, "not 0 in every element");
 }
 
 }  // namespace
 
 std::vector<double> reparameterised(Form form, double m, const std::vector<double>& a) {
   check(form, m, a);
-  const double unit = std::sqrt(static_cast<double>(a.size()) / sum_of_squares(a));
+  const double root = std::sqrt(static_cast<double>(a.size())), length = length_of(a);
   std::vector<double> gamma;
   for (const double x : a) switch (form) {
       case Form::plain:
         gamma.push_back(x);
         break;
       case Form::unit:
-        gamma.push_back(m * unit * x);
+        gamma.push_back(m * root * (x / length));
         break;
       case Form::product:
         gamma.push_back(m * x);
         break;
       case Form::exponential:
-        gamma.push_back(std::exp(m) * unit * x);
+        gamma.push_back(std::exp(m) * root * (x / length));
         break;
       case Form::exp_sum:
         gamma.push_back(std::exp(m + x));
@@ -55,24 +51,24 @@ std::vector<double> reparameterised(Form form, double m, const std::vector<doubl
 std::vector<double> jacobian_gram(Form form, double m, const std::vector<double>& a) {
   const std::vector<double> gamma = reparameterised(form, m, a);
   const std::size_t d = a.size();
-  const double dd = static_cast<double>(d), squares = sum_of_squares(a);
+  const double dd = static_cast<double>(d), length = length_of(a), each = m / length;
   std::vector<double> gram(d * d);
   for (std::size_t i = 0; i < d; ++i)
     for (std::size_t j = 0; j < d; ++j) {
-      const double same = i == j ? 1.0 : 0.0, along = a[i] * a[j] / squares;
+      const double same = i == j ? 1.0 : 0.0, along = (a[i] / length) * (a[j] / length);
       double& out = gram[i * d + j];
       switch (form) {
         case Form::plain:
           out = same;
           break;
         case Form::unit:
-          out = dd * along + m * m * dd / squares * (same - along);
+          out = dd * along + dd * each * (each * (same - along));
           break;
         case Form::product:
           out = m * m * same + a[i] * a[j];
           break;
         case Form::exponential:
-          out = dd * std::exp(2.0 * m) * (along + (same - along) / squares);
+          out = dd * std::exp(2.0 * m) * (along + (same - along) / length / length);
           break;
         case Form::exp_sum:
           out = gamma[i] * gamma[j] * (same + 1.0);
@@ -90,10 +86,10 @@ double conserved_quantity(Form form, double m, const std::vector<double>& a) {
   switch (form) {
     case Form::unit:
     case Form::exponential:
-      return sum_of_squares(a);
+      return length_of(a) * length_of(a);
     case Form::product:
     case Form::exp_product:
-      return m * m - sum_of_squares(a);
+      return (std::abs(m) - length_of(a)) * (std::abs(m) + length_of(a));
     case Form::exp_sum: {
       double sum = m;
       for (const double x : a) sum -= x;
@@ -102,8 +98,7 @@ double conserved_quantity(Form form, double m, const std::vector<double>& a) {
     case Form::plain:
       break;
   }
-  require(false, "form", 0.0, "one with a magnitude: plain conserves nothing");
-  return 0.0;
+  throw std::domain_error("form: got plain, which conserves nothing; allowed: one with a magnitude");
 }
 
 }  // namespace scalevec

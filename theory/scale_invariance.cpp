@@ -21,14 +21,14 @@ Rotation sgd_decoupled_rotation(double lr, double weight_decay, double momentum,
   check(lr, weight_decay, momentum, "momentum");
   positive("grad_norm", grad_norm);
   const double left = 1.0 - momentum;
-  return {std::pow(lr * grad_norm * grad_norm / (2.0 * weight_decay * left * left), 0.25),
+  return {std::sqrt(grad_norm) * std::pow(lr / (2.0 * weight_decay * left * left), 0.25),
           std::sqrt(2.0 * lr * weight_decay * left / (1.0 + momentum))};
 }
 
 Rotation sgd_coupled_rotation(double lr, double weight_decay, double momentum, double grad_norm) {
   check(lr, weight_decay, momentum, "momentum");
   positive("grad_norm", grad_norm);
-  return {std::pow(lr * grad_norm * grad_norm / (2.0 * weight_decay * (1.0 - momentum)), 0.25),
+  return {std::sqrt(grad_norm) * std::pow(lr / (2.0 * weight_decay * (1.0 - momentum)), 0.25),
           std::sqrt(2.0 * lr * weight_decay / (1.0 + momentum))};
 }
 

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <boost/math/quadrature/exp_sinh.hpp>
+#include <boost/math/quadrature/gauss.hpp>
 #include <boost/math/quadrature/gauss_kronrod.hpp>
+#include <boost/math/quadrature/tanh_sinh.hpp>
 #include <boost/math/special_functions/gamma.hpp>
 #include <cmath>
 
@@ -19,25 +21,25 @@ void check(const PowerLawModes& m) {
   finite("b", m.b);
   require(m.a + 2.0 * m.b > 1.0, "b", m.b, "a + 2b more than 1");
   require(std::isfinite(m.modes) && m.modes >= 1.0, "modes", m.modes, "at least 1");
-  positive("target", m.target);
+  require(m.target > 0.0 && m.target <= 1e140, "target", m.target, "(0, 1e140]");
 }
 
 // Σ_{j=1}^N loss(j) of a positive loss that rises, like e^{−2t/j^a}, to one maximum and then falls as a power.
 template <class Loss>
-double sum_over_modes(double modes, const Loss& loss) {
-  constexpr double kExact = 64.0;
-  const double n = std::floor(modes);
+double sum_over_modes(double modes, double a, const Loss& loss) {
+  // From where on one mode's loss differs from the next by a few percent at most, as long as it counts.
+  const double exact = std::floor(std::min(1e6, 2048.0 * std::max(1.0, a))), n = std::floor(modes);
   double sum = 0.0;
-  for (double j = 1.0; j <= std::min(n, kExact); j += 1.0) sum += loss(j);
-  if (n <= kExact) return sum;
+  for (double j = 1.0; j <= std::min(n, exact); j += 1.0) sum += loss(j);
+  if (n <= exact) return sum;
   // Where the last modes still rise by more than a 64th each, some 3000 of them are all that counts.
   if (loss(n - 1.0) < loss(n) * (1.0 - 1.0 / 64.0)) {
     double tail = 0.0, term = loss(n);
-    for (double j = n; j > kExact && term > 1e-18 * tail; term = loss(j -= 1.0)) tail += term;
+    for (double j = n; j > exact && term > 1e-18 * tail; term = loss(j -= 1.0)) tail += term;
     return sum + tail;
   }
   // Midpoint rule read backwards: Σ_{j=m+1}^n f(j) ≈ ∫_{m+½}^{n+½} f, with an error of f'/24 at the ends.
-  const double from = kExact + 0.5, to = n + 0.5;
+  const double from = exact + 0.5, to = n + 0.5;
   const auto in_log = [&](double x) { return loss(std::exp(x)) * std::exp(x); };
   const int blocks = std::max(1, static_cast<int>(std::ceil(4.0 * std::log(to / from))));
   const double step = std::log(to / from) / blocks;
@@ -67,13 +69,25 @@ double balanced_exponent(const PowerLawModes& m) {
 double plain_spectrum_loss(const PowerLawModes& m, double t) {
   check(m);
   positive("t", t);
-  // In long double: powers and gamma functions lose as many digits as their arguments have.
+  // ½R₀² ∫ j^{−a−2b} e^{−2tj^−a} dj = R₀²/(2a) ∫_{N^−a}^1 v^{p−1} e^{−2tv} dv, in long double: logarithms of gamma functions lose
+  // as many digits as they have.
   using Long = long double;
-  const Long a = m.a, p = (a + 2 * Long(m.b) - 1) / a, near = 2 * Long(t), far = near * std::pow(Long(m.modes), -a);
-  // The difference of the two small ones: both lower functions tend to Γ(p), both upper ones to 0.
-  const Long integral = far > p ? boost::math::tgamma(p, far) - boost::math::tgamma(p, near)
-                                : boost::math::tgamma_lower(p, near) - boost::math::tgamma_lower(p, far);
-  return static_cast<double>(Long(m.target) * m.target * std::pow(near, -p) / (2 * a) * integral);
+  const Long a = m.a, p = (a + 2 * Long(m.b) - 1) / a, near = 2 * Long(t), width = a * std::log(Long(m.modes)), far = near * std::exp(-width);
+  Long integral = 0;
+  if (near <= 1) {
+    // Σ_m (−2t)^m/m! (1 − N^{−a(p+m)})/(p + m).
+    Long term = 1;
+    for (int k = 0; k < 40; ++k, term *= -near / k) integral += term * -std::expm1(-width * (p + k)) / (p + k);
+  } else if (width * (p + near) < 1) {
+    const auto in_log = [&](Long y) { return std::exp(p * y - near * std::exp(y)); };
+    integral = boost::math::quadrature::gauss<Long, 20>::integrate(in_log, -width, Long(0));
+  } else {
+    // The difference of the two small ones: both lower functions tend to 1, both upper ones to 0.
+    const Long share = far > p ? boost::math::gamma_q(p, far) - boost::math::gamma_q(p, near)
+                               : boost::math::gamma_p(p, near) - boost::math::gamma_p(p, far);
+    integral = std::exp(boost::math::lgamma(p) - p * std::log(near)) * share;
+  }
+  return static_cast<double>(Long(m.target) * m.target / (2 * a) * integral);
 }
 
 double scale_gain(const PowerLawModes& m, double t) {
@@ -81,33 +95,38 @@ double scale_gain(const PowerLawModes& m, double t) {
   require(m.b > 0.0, "b", m.b, "more than 0");
   positive("t", t);
   using Long = long double;
-  const Long a = m.a, b = m.b, p = (a + 2 * b - 1) / a, q = (a + 4 * b - 1) / a, two = 2, three = 3, four = 4;
-  // I_q/Γ(q), whose terms cancel to 0.036q for small q.
-  const Long i_q = (q * std::pow(two, -q) - 3 * std::pow(two, -q)) / 2 + 2 * std::pow(three, -q) - std::pow(four, -q) / 2;
-  const Long factor = 4 * i_q * boost::math::tgamma_ratio(q, p) * std::pow(two, p);
-  return static_cast<double>(Long(m.target) * m.target * factor * std::pow(Long(t), -2 * b / a));
+  const Long a = m.a, b = m.b, p = (a + 2 * b - 1) / a, q = (a + 4 * b - 1) / a;
+  // I_q 2^q/Γ(q), whose terms cancel to 0.036q for small q.
+  const Long i_q = (q - 3) / 2 + 2 * std::pow(Long(2) / 3, q) - std::pow(Long(2), -q) / 2;
+  const Long logarithm = boost::math::lgamma(q) - boost::math::lgamma(p) + (p - q) * std::log(Long(2)) - 2 * b / a * std::log(Long(t));
+  return static_cast<double>(Long(m.target) * m.target * 4 * i_q * std::exp(logarithm));
 }
 
 double flat_target_ratio(double target, double a) {
-  positive("target", target);
+  require(target > 0.0 && target <= 1e140, "target", target, "(0, 1e140]");
   require(std::isfinite(a) && a > 1.0, "a", a, "more than 1");
-  // Modes differ in h alone: with s = h t the sum over j is ∫ s^{p−1} f(s) ds, f(s) the squared gap at h t = s, p = (a − 1)/a.
-  const double p = (a - 1.0) / a;
-  boost::math::quadrature::exp_sinh<double> integrator;
-  const auto scaled = [&](double s) {
-    const double gap = flow_gap({1.0, target, 1.0, 0.0}, s) / target;
-    return std::pow(s, p - 1.0) * gap * gap;
-  };
-  return integrator.integrate(scaled, 1e-10) / (boost::math::tgamma(p) * std::pow(2.0, -p));
+  // Modes differ in h alone: with s = ht the sum over j is ∫ s^{p−1} f(s) ds, f(s) the squared gap at s, p = (a − 1)/a. From
+  // s = x/(1 + 2R), where f begins to fall, and with f − 1 up to x = 1: p may be near 0.
+  const double p = (a - 1.0) / a, unit = 1.0 / (1.0 + 2.0 * target);
+  const auto squared = [&](double x) { return std::pow(flow_gap({1.0, target, 1.0, 0.0}, unit * x) / target, 2); };
+  boost::math::quadrature::tanh_sinh<double> finite_part;
+  boost::math::quadrature::exp_sinh<double> tail;
+  const double below = finite_part.integrate([&](double x) { return std::pow(x, p - 1.0) * (squared(x) - 1.0); }, 0.0, 1.0, 1e-11);
+  const double above = tail.integrate([&](double x) { return std::pow(x, p - 1.0) * squared(x); }, 1.0, INFINITY, 1e-11);
+  // 1/Γ(p) = p/Γ(1 + p).
+  return std::pow(2.0 * unit, p) * (1.0 + p * (below + above)) / boost::math::tgamma(1.0 + p);
 }
 
 double spectrum_loss_with_scales(const PowerLawModes& m, double imbalance, double t) {
   check(m);
   finite("imbalance", imbalance);
   not_negative("t", t);
-  require(imbalance != 0.0, "imbalance", imbalance, "not 0: from r = 0 a balanced flow does not start");
-  return sum_over_modes(m.modes, [&](double j) {
+  const double largest = m.target * std::max(1.0, std::pow(std::floor(m.modes), -m.b));
+  require(std::abs(imbalance) >= 1e-140 * largest, "imbalance", imbalance,
+          "at least 1e-140 of the largest target in size: from r = 0 a balanced flow does not start");
+  return sum_over_modes(m.modes, m.a, [&](double j) {
     const double h = std::pow(j, -m.a), target = m.target * std::pow(j, -m.b);
+    if (h == 0.0) return 0.0;
     const double gap = flow_gap({h, target, imbalance, 0.0}, t);
     return 0.5 * h * gap * gap;
   });
@@ -116,7 +135,7 @@ double spectrum_loss_with_scales(const PowerLawModes& m, double imbalance, doubl
 double spectrum_loss_without(const PowerLawModes& m, double t) {
   check(m);
   not_negative("t", t);
-  return sum_over_modes(m.modes, [&](double j) {
+  return sum_over_modes(m.modes, m.a, [&](double j) {
     const double h = std::pow(j, -m.a), gap = m.target * std::pow(j, -m.b) * std::exp(-h * t);
     return 0.5 * h * gap * gap;
   });

@@ -7,7 +7,7 @@ struct PowerLawModes {
   double a = 2.0;          // of the curvatures, > 0
   double b = 0.5;          // of the targets; a + 2b > 1, so that the loss is finite for any number of modes
   double modes = 1e6;      // N ≥ 1
-  double target = 1.0;     // R₀ > 0, a factor on every R_j
+  double target = 1.0;     // R₀ in (0, 1e140], a factor on every R_j
 };
 
 // All throw std::domain_error naming the argument outside its domain. t is flow time, lr × steps.
@@ -32,9 +32,10 @@ double scale_gain(const PowerLawModes& modes, double t);
 // L_scale/L_none at b = 0 in the limit 1 ≪ t ≪ N^a, by quadrature over one mode's exact flow (T3). Relative error 1e-8.
 double flat_target_ratio(double target, double a);
 
-// The losses of the modes at t ≥ 0, with scale vectors of the given imbalance (not 0) or without: ½Σ_j h_j(R_j − r_j(t))² over
-// ⌊N⌋ modes. The first 64, and the last where only those count any more, are summed one by one, the others by adaptive
-// Gauss-Kronrod quadrature in log j (Boost.Math). Relative error ≤ 1e-8 at any t. Source: T10, ours.
+// The losses of the modes at t ≥ 0, with scale vectors of the given imbalance (at least 1e-140 of the largest target in size) or
+// without: ½Σ_j h_j(R_j − r_j(t))² over ⌊N⌋ modes. The first 2048 (more where a is above 1), and the last where only those count
+// any more, are summed one by one, the others by adaptive Gauss-Kronrod quadrature in log j (Boost.Math). Relative error ≤ 1e-8
+// at any t. Source: T10, ours.
 double spectrum_loss_with_scales(const PowerLawModes& modes, double imbalance, double t);
 double spectrum_loss_without(const PowerLawModes& modes, double t);
 

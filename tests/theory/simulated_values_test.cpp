@@ -5,7 +5,9 @@
 
 #include "scalevec/tests/support/catch.hpp"
 #include "scalevec/theory/branches.hpp"
+#include "scalevec/theory/flow.hpp"
 #include "scalevec/theory/input_scale_decay.hpp"
+#include "scalevec/theory/magnitude_direction.hpp"
 #include "scalevec/theory/simulate/batch_optimizer.hpp"
 #include "scalevec/theory/simulate/replica_optimizer.hpp"
 #include "scalevec/theory/simulate/scaled_map.hpp"
@@ -35,8 +37,8 @@ TEST_CASE("T2: a large column at the start leaves γ² at 0.0033", "[values]") {
 }
 
 // c = 16, R = 1, σ = 1, η = 2e-3, λ_w = .1. At constant lr means over 20000 steps of 16 replicas have standard errors
-// under 2 %, at the end of a cosine means over 64 replicas have 4 %. 15 % is beyond 3.5 of them where the stated value
-// has an error of its own: below 1e-3 false alarms a check. What a cosine leaves without decay on γ and with decay to 1
+// under .6 %, at the end of a cosine means over 64 replicas under 1.3 %. 15 % leaves each stated value an error of its own:
+// below 1e-4 false alarms a check. What a cosine leaves without decay on γ and with decay to 1
 // depends on its length: there the claims are checked, whose two sides are many standard errors apart.
 TEST_CASE("T4: decay on the scale helps at constant lr and costs under a cosine, by theory's values", "[values]") {
   struct Outcome {
@@ -177,8 +179,8 @@ TEST_CASE("T8: OR at its best lr wins where the loss is flat along the magnitude
 }
 
 // T5 leaves σ and η of its excesses out; σ = 1 and η = 2e-3 are T4's and give what is left without decay. Means over 2,000 steps
-// of 2,048 scales have standard errors below 0.5 %, what is stated two digits and an error of its own: 5 %, a false alarm in fewer
-// than one of 10⁶ checks.
+// of 2,048 scales have standard errors of .3, .7 and 1.3 % and lie 2, 4 and 0 % below what is stated in one or two digits: 8 % is 5
+// standard errors away, a false alarm in fewer than one of 10⁶ checks.
 TEST_CASE("T5: decay on an output scale costs .0180 to 0 and .0048 to 1, .0005 without", "[values]") {
   const auto excess = [](double decay, double toward) {
     ScaledMap map;
@@ -201,7 +203,7 @@ TEST_CASE("T5: decay on an output scale costs .0180 to 0 and .0048 to 1, .0005 w
     for (const MapResult& result : simulate_scaled_map(map, replicas, options)) sum += result.loss / (64.0 * 32.0);
     return sum;
   };
-  const auto near = [](double got, double stated) { return std::abs(got / stated - 1.0) <= 0.05; };
+  const auto near = [](double got, double stated) { return std::abs(got / stated - 1.0) <= 0.08; };
   CHECK(near(excess(0.1, 0.0), 0.0180));
   CHECK(near(excess(0.1, 1.0), 0.0048));
   CHECK(near(excess(0.0, 0.0), 0.0005));
@@ -249,8 +251,8 @@ TEST_CASE("T8: decay on OR's magnitude costs .0038 where decay on γ costs .222,
   CHECK(excess(true, 2e-3) > 0.0038);
 }
 
-// Stated for one set-up that T2 leaves out; with R = σ = 1 and η = .05 the means of 64 replicas over the last quarter have standard
-// errors of 1 %: 6 %, a false alarm in fewer than one of 10⁶ checks.
+// Stated for one set-up that T2 leaves out; with R = σ = 1 and η = .05, from a column half as long as γ, the means of 64 replicas over
+// the last quarter have standard errors of 1 %: 6 %, a false alarm in fewer than one of 10⁶ checks.
 TEST_CASE("T2: gradient noise drives ‖w‖²/γ² to 1.00, 3.72 and 14.6 for c = 1, 4, 16", "[values]") {
   const double stated[] = {1.0, 3.72, 14.6};
   for (int i = 0; i < 3; ++i) {
@@ -260,7 +262,8 @@ TEST_CASE("T2: gradient noise drives ‖w‖²/γ² to 1.00, 3.72 and 14.6 for c
     r.h = {1.0};
     r.target.assign(map.rows, 0.0);
     r.target[0] = 1.0;
-    r.initial_w = r.target;
+    r.initial_w.assign(map.rows, 0.0);
+    r.initial_w[0] = 0.5;
     r.sigma = 1.0;
     r.weights.method = SimulatedMethod::sgd;
     r.weights.lr = 0.05;
@@ -314,9 +317,9 @@ TEST_CASE("T7: at its best lr gradient descent prefers no scale to one side, and
   }
 }
 
-// T7 says a tie on iid targets and −15 to −26 % on the others; here it is some −10 %. At best lr, means over 32 noises and three
-// problems: ratios scatter by 4 % from problem to problem, so that 6 % and −3 % are 3 standard errors from 0 and −10 %: a false
-// alarm in one of 300 seeds; this seed is fixed.
+// T7 says a tie on iid targets and −15 to −26 % on the others; here it is some −12 %. At best lr, means over 32 noises and three
+// problems: ratios scatter from problem to problem by 1.5 % on iid targets and 5 % on the others, so that 6 % and −3 % are 6 and 3
+// standard errors away: a false alarm in one of some 1,000 seeds; this seed is fixed.
 TEST_CASE("T7: under noisy Adam both sides tie on iid targets and win on row-scaled and rank-one ones", "[values]") {
   constexpr std::size_t n = 8;
   std::mt19937_64 random(16);
@@ -374,8 +377,9 @@ TEST_CASE("T7: under noisy Adam both sides tie on iid targets and win on row-sca
   }
 }
 
-// From 300 steps on over 1,500, 64 replicas of 256 elements: standard errors below 1 % at s = .1 and 3 % at .01, where the stated
-// value is itself 4 % below the formula: 4 % and 12 %, a false alarm in fewer than one of 10⁴ checks.
+// From 300 steps on over 1,500, 64 replicas of 256 elements, OR and plain γ under one noise: standard errors .14 % at s = .1 and
+// .22 % at .01. The formula has a bias of lr and β₂'s memory below 1 %: 2 %, a false alarm in fewer than one of 10⁴ checks. The stated
+// values are simulations of their own, 1 % above and 4 % below the formula: 6 %.
 TEST_CASE("T8: Adam moves OR's magnitude 8.63 and 15.1 times as far as plain γ at s = .1 and .01, d = 256", "[values]") {
   const auto speed = [](ScaledMap::Form form, double snr) {
     ScaledMap map;
@@ -401,6 +405,37 @@ TEST_CASE("T8: Adam moves OR's magnitude 8.63 and 15.1 times as far as plain γ 
     return where[1] - where[0];
   };
   const auto ratio = [&](double snr) { return speed(ScaledMap::Form::unit, snr) / speed(ScaledMap::Form::plain, snr); };
-  CHECK(std::abs(ratio(0.1) / 8.63 - 1.0) <= 0.04);
-  CHECK(std::abs(ratio(0.01) / 15.1 - 1.0) <= 0.12);
+  const double at_tenth = ratio(0.1), at_hundredth = ratio(0.01);
+  CHECK(std::abs(at_tenth / or_adam_amplification(256.0, 0.1) - 1.0) <= 0.02);
+  CHECK(std::abs(at_hundredth / or_adam_amplification(256.0, 0.01) - 1.0) <= 0.02);
+  CHECK(std::abs(at_tenth / 8.63 - 1.0) <= 0.06);
+  CHECK(std::abs(at_hundredth / 15.1 - 1.0) <= 0.06);
+}
+
+TEST_CASE("T2: sign descent by the update rule takes the stated time and keeps γ − |w|", "[values]") {
+  for (const double target : {0.3, 1.0, 10.0}) {
+    ScaledMap with, without;
+    without.input = ScaledMap::Input::none;
+    constexpr double lr = 1e-4;
+    MapReplica r;
+    r.h = {1.0};
+    r.target = {target};
+    r.initial_w = {1e-9};  // the sign of 0 is 0
+    r.weights.method = SimulatedMethod::signum;
+    r.weights.lr = lr;
+    r.scales = r.weights;
+    const double w = sign_descent_time(target), step = lr * (1.0 + 2.0 * w);
+    r.goal = 0.5 * step * step;  // within a step of the target
+    MapOptions options;
+    options.steps = static_cast<std::int64_t>(2.0 * target / lr);
+    options.until_arrival = true;
+    const double steps = simulate_scaled_map(with, std::span(&r, 1), options).front().arrival;
+    CHECK(std::abs(steps * lr - w) <= 3.0 * lr);
+    r.goal = 0.5 * lr * lr;
+    const double alone = simulate_scaled_map(without, std::span(&r, 1), options).front().arrival;
+    CHECK(std::abs(alone / steps / sign_descent_speedup(target) - 1.0) <= 1e-3);
+    options.steps = static_cast<std::int64_t>(0.9 * w / lr);
+    const MapResult on_the_way = simulate_scaled_map(with, std::span(&r, 1), options).front();
+    CHECK(std::abs(std::sqrt(on_the_way.input_sq) - std::sqrt(on_the_way.weight_sq) - 1.0) <= 1e-8);
+  }
 }

@@ -77,10 +77,52 @@ TEST_CASE("the gain of scales is transient for b > 0, a constant at b = 0, an ex
   CHECK(balanced_exponent({2.0, -0.25, 1e6, 1.0}) > plain_exponent({2.0, -0.25, 1e6, 1.0}));
 }
 
+TEST_CASE("sums over modes are the plain sums at any imbalance, target and exponent") {
+  struct Case {
+    PowerLawModes modes;
+    double imbalance, t;
+  };
+  for (const Case& c : {Case{{2.0, 0.5, 1e5, 1.0}, 1e-6, 2e5}, Case{{2.0, 0.5, 100.0, 100.0}, 0.01, 1470.0},
+                        Case{{10.0, 0.5, 100.0, 1.0}, 1e-6, 1e20}, Case{{17.5, 0.166, 1927.0, 2506.0}, 3.5e-4, 7.8e30},
+                        Case{{0.3, 0.5, 1e5, 100.0}, -1.0, 30.0}, Case{{60.0, 1.0, 1e5, 1.0}, 1.0, 1.0}}) {
+    double with = 0.0, without = 0.0;
+    for (double j = 1.0; j <= c.modes.modes; j += 1.0) {
+      const double h = std::pow(j, -c.modes.a), target = c.modes.target * std::pow(j, -c.modes.b);
+      if (h == 0.0) break;
+      with += 0.5 * h * std::pow(flow_gap({h, target, c.imbalance, 0.0}, c.t), 2);
+      without += 0.5 * h * std::pow(target * std::exp(-h * c.t), 2);
+    }
+    INFO("a " << c.modes.a << " k " << c.imbalance << " t " << c.t);
+    CHECK(relative(spectrum_loss_with_scales(c.modes, c.imbalance, c.t), with) <= 1e-8);
+    CHECK(relative(spectrum_loss_without(c.modes, c.t), without) <= 1e-8);
+  }
+}
+
+TEST_CASE("the ratio of flat targets is the quadrature's over one mode, from a near 1 on") {
+  // With x = s^p for h t = s both integrals are over a bounded integrand.
+  for (const double a : {1.0001, 1.01, 1.5, 3.0, 30.0})
+    for (const double target : {1e-4, 1.0, 50.0}) {
+      const double p = (a - 1.0) / a;
+      double with = 0.0, without = 0.0;
+      constexpr int steps = 200000;
+      const double end = std::pow(40.0, p);
+      for (int i = 0; i < steps; ++i) {
+        const double s = std::pow(end * (i + 0.5) / steps, 1.0 / p);
+        with += std::pow(flow_gap({1.0, target, 1.0, 0.0}, s) / target, 2);
+        without += std::exp(-2.0 * s);
+      }
+      INFO("a " << a << " R " << target);
+      CHECK(relative(flat_target_ratio(target, a), with / without) <= 1e-5);
+    }
+  CHECK_THROWS_AS(flat_target_ratio(1e150, 2.0), std::domain_error);
+}
+
 TEST_CASE("arguments outside the spectra's domain are refused") {
   CHECK_THROWS_AS(plain_exponent({0.0, 1.0, 10.0, 1.0}), std::domain_error);
   CHECK_THROWS_AS(plain_exponent({0.5, 0.1, 10.0, 1.0}), std::domain_error);
   CHECK_THROWS_AS(plain_spectrum_loss({2.0, 0.5, 10.0, 1.0}, 0.0), std::domain_error);
   CHECK_THROWS_AS(scale_gain({2.0, 0.0, 10.0, 1.0}, 10.0), std::domain_error);
   CHECK_THROWS_AS(spectrum_loss_with_scales({2.0, 0.5, 10.0, 1.0}, 0.0, 10.0), std::domain_error);
+  CHECK_THROWS_AS(spectrum_loss_with_scales({2.0, 0.5, 10.0, 1.0}, 1e-150, 10.0), std::domain_error);
+  CHECK_THROWS_AS(spectrum_loss_without({2.0, 0.5, 10.0, 1e200}, 10.0), std::domain_error);
 }
