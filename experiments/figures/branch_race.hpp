@@ -15,7 +15,7 @@ struct Race {
   SimulatedRule rule;          // without its lr
   double relative = 1e-10;     // the loss to reach, as a share of the first
   std::int64_t most = 20000;   // steps after which a learning rate is given up
-  std::int64_t hold = 1;       // consecutive losses below that make an arrival
+  std::int64_t hold = 2;       // consecutive losses below that make an arrival: one can be a crossing by chance
 };
 
 // The fewest steps at any of `rates`; infinite where none arrives.

@@ -32,7 +32,7 @@ FigureResult draw(const FigureValues& v) {
     const Orthogonalised quintic = quintic_steps(static_cast<int>(sizes[k]));
     const auto predict = [&](double product) { return muon_rotation(n, momentum, lr, product / lr, quintic); };
     mean_square[k] = quintic.mean_square;
-    std::vector<double> lengths, turns, dots, turned, dot_errors, turned_errors;
+    std::vector<double> lengths, turns, dots, turned, dot_bars, turned_bars;
     for (const double x : fine) {
       lengths.push_back(std::pow(predict(x).norm, 2));
       turns.push_back(predict(x).angle);
@@ -60,22 +60,22 @@ FigureResult draw(const FigureValues& v) {
         squares.push_back(row.param_norm * row.param_norm);
         angles.push_back(row.rotation * row.rotation);
       }
-      // Blocks of several times the 1/(2ηλ) steps for which a length is remembered.
-      const auto [length, length_error] = mean_and_error(squares, 5);
-      const auto [turn, turn_error] = mean_and_error(angles, 5);
+      // A length is remembered for 1/(2ηλ) steps, a fourth of a block or less.
+      const MeanInterval length_sq = block_interval(squares, 5), turn_sq = block_interval(angles, 5);
+      const double length = length_sq.mean;
       dots.push_back(length);
-      dot_errors.push_back(length_error);
-      turned.push_back(std::sqrt(turn));
-      turned_errors.push_back(turn_error / (2.0 * turned.back()));
+      dot_bars.push_back(length_sq.half_width);
+      turned.push_back(std::sqrt(turn_sq.mean));
+      turned_bars.push_back(turn_sq.half_width / (2.0 * turned.back()));
       worst_length = worse(worst_length, std::abs(length / (expected.norm * expected.norm) - 1.0));
       worst_angle = worse(worst_angle, std::abs(turned.back() / expected.angle - 1.0));
     }
     char label[40];
     std::snprintf(label, sizeof label, "%lld × %lld", static_cast<long long>(sizes[k]), static_cast<long long>(sizes[k]));
     norm.series.push_back(line(label, fine, lengths, k));
-    norm.series.push_back(points_with_errors("", coarse, dots, dot_errors, k));
+    norm.series.push_back(points_with_bars("", coarse, dots, dot_bars, k));
     angle.series.push_back(line(label, fine, turns, k));
-    angle.series.push_back(points_with_errors("", coarse, turned, turned_errors, k, k));
+    angle.series.push_back(points_with_bars("", coarse, turned, turned_bars, k, k));
   }
   result.agreement = worse(worst_angle, worst_length) / 0.1;
   result.plot.title = "M2  A matrix before a norm under Muon: length and rotation at equilibrium";
@@ -106,7 +106,7 @@ Figure figure_m2() {
            {"least", 4e-4, 2e-4, {1e-6, 0.1}, "least ηλ"},
            {"most", 2e-3, 2e-3, {1e-6, 0.1}, "largest ηλ"},
            {"points", 3, 5, Range::between(2, 50), "values of ηλ simulated", true},
-           {"relaxations", 10.0, 20.0, {5.0, 1e4}, "length of the average in units of 1/(ηλ)"},
+           {"relaxations", 10.0, 20.0, {10.0, 1e4}, "length of the average in units of 1/(ηλ)"},
            {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the gradients", true}},
           draw};
 }

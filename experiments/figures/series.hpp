@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "scalevec/experiments/compare/statistics.hpp"
 #include "scalevec/experiments/plot/plot.hpp"
 
 // What most figures are made of: grids, lines for predictions, points for simulations.
@@ -42,30 +43,21 @@ inline Series points(std::string label, std::vector<double> x, std::vector<doubl
   return s;
 }
 
-// The mean of at least two values and its standard error.
-inline std::pair<double, double> mean_and_error(const std::vector<double>& values) {
-  const auto n = static_cast<double>(values.size());
-  double mean = 0.0, squares = 0.0;
-  for (const double x : values) mean += x / n;
-  for (const double x : values) squares += (x - mean) * (x - mean);
-  return {mean, std::sqrt(squares / (n * (n - 1.0)))};
-}
-
-// The mean of a correlated sequence and its standard error, from the means of as many blocks of equal length.
-inline std::pair<double, double> mean_and_error(const std::vector<double>& sequence, std::size_t blocks) {
+// Of a correlated sequence, from the means of as many blocks of equal length.
+inline MeanInterval block_interval(const std::vector<double>& sequence, std::size_t blocks) {
   std::vector<double> means(blocks, 0.0);
   const std::size_t length = sequence.size() / blocks;
   for (std::size_t i = 0; i < blocks * length; ++i) means[i / length] += sequence[i] / static_cast<double>(length);
-  return mean_and_error(means);
+  return mean_interval(means);
 }
 
-// Points with bars of ±1.96 standard errors.
-inline Series points_with_errors(std::string label, const std::vector<double>& x, const std::vector<double>& y,
-                                 const std::vector<double>& standard_error, int color, int marker = 0) {
+// Points with bars of ± half a width: 95 % intervals by Student's t.
+inline Series points_with_bars(std::string label, const std::vector<double>& x, const std::vector<double>& y,
+                               const std::vector<double>& half_width, int color, int marker = 0) {
   Series s = points(std::move(label), x, y, color, marker);
   for (std::size_t i = 0; i < y.size(); ++i) {
-    s.y_low.push_back(y[i] - 1.96 * standard_error[i]);
-    s.y_high.push_back(y[i] + 1.96 * standard_error[i]);
+    s.y_low.push_back(y[i] - half_width[i]);
+    s.y_high.push_back(y[i] + half_width[i]);
   }
   return s;
 }

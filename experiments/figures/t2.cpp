@@ -16,16 +16,16 @@ namespace {
 
 struct Course {
   std::vector<double> ratio, imbalance;  // mean ‖w‖² / mean γ² and mean γ² − ‖w‖² at the checked steps
-  std::vector<double> ratio_error, imbalance_error;  // their standard errors over replicas
+  std::vector<double> ratio_bar, imbalance_bar;  // half the widths of their 95 % intervals over replicas
   double final_ratio = 0.0;   // over the last quarter
 };
 
-// Replicas of γ and w [c] with loss ½‖γw − R e₁‖², gradients of θ with noise σ.
+// Replicas of γ = 1 and w = ½R e₁ [c] at the start, with loss ½‖γw − R e₁‖², gradients of θ with noise σ.
 Course simulate(const SimulatedRule& rule, std::size_t c, double target, double sigma, std::size_t replicas, std::int64_t steps,
                 const std::vector<std::int64_t>& checks, std::uint64_t seed) {
   BatchOptimizer gamma_step(rule, replicas), w_step(rule, replicas * c);
   std::vector<double> gamma(replicas, 1.0), w(replicas * c, 0.0), gamma_grad(replicas), w_grad(replicas * c);
-  for (std::size_t i = 0; i < replicas; ++i) w[i] = target;
+  for (std::size_t i = 0; i < replicas; ++i) w[i] = 0.5 * target;
   Course out;
   double late_w = 0.0, late_gamma = 0.0;
   std::size_t next = 0;
@@ -34,19 +34,20 @@ Course simulate(const SimulatedRule& rule, std::size_t c, double target, double 
     for (const double x : w) w_sq += x * x;
     for (const double x : gamma) gamma_sq += x * x;
     if (next < checks.size() && t == checks[next]) {
-      const double ratio = w_sq / gamma_sq, n = static_cast<double>(replicas), mean = (gamma_sq - w_sq) / n;
-      double ratio_squares = 0.0, squares = 0.0;
+      const double ratio = w_sq / gamma_sq;
+      std::vector<double> residuals, imbalances;
       for (std::size_t i = 0; i < replicas; ++i) {
         double own_w = 0.0;
         for (std::size_t j = 0; j < c; ++j) own_w += w[j * replicas + i] * w[j * replicas + i];
-        ratio_squares += std::pow(own_w - ratio * gamma[i] * gamma[i], 2);
-        squares += std::pow(gamma[i] * gamma[i] - own_w - mean, 2);
+        residuals.push_back(own_w - ratio * gamma[i] * gamma[i]);
+        imbalances.push_back(gamma[i] * gamma[i] - own_w);
       }
+      const MeanInterval k = mean_interval(imbalances);
       out.ratio.push_back(ratio);
-      out.imbalance.push_back(mean);
+      out.imbalance.push_back(k.mean);
       // Of a ratio of means by its linearisation.
-      out.ratio_error.push_back(std::sqrt(ratio_squares * n / (n - 1.0)) / gamma_sq);
-      out.imbalance_error.push_back(std::sqrt(squares / (n * (n - 1.0))));
+      out.ratio_bar.push_back(mean_interval(residuals).half_width * static_cast<double>(replicas) / gamma_sq);
+      out.imbalance_bar.push_back(k.half_width);
       ++next;
     }
     if (4 * t >= 3 * steps) {
@@ -106,18 +107,18 @@ FigureResult draw(const FigureValues& v) {
     adam.lr = v["adam_lr"];
     const Course other = simulate(adam, c, target, sigma, replicas, steps, checks, seed);
     std::snprintf(label, sizeof label, "SGD, c = %zu: ends at %.2f", c, course.final_ratio);
-    ratio.series.push_back(points_with_errors(label, x, course.ratio, course.ratio_error, color, 0));
+    ratio.series.push_back(points_with_bars(label, x, course.ratio, course.ratio_bar, color, 0));
     ratio.series.push_back(line("", {1.0, x.back()}, {cc, cc}, color, Series::Style::dashed));
     std::snprintf(label, sizeof label, "AdamW, c = %zu", c);
-    ratio.series.push_back(points_with_errors(label, x, other.ratio, other.ratio_error, color, 4));
+    ratio.series.push_back(points_with_bars(label, x, other.ratio, other.ratio_bar, color, 4));
     std::snprintf(label, sizeof label, "SGD, c = %zu", c);
-    imbalance.series.push_back(points_with_errors(label, x, course.imbalance, course.imbalance_error, color, 0));
+    imbalance.series.push_back(points_with_bars(label, x, course.imbalance, course.imbalance_bar, color, 0));
     std::snprintf(label, sizeof label, "AdamW, c = %zu", c);
-    imbalance.series.push_back(points_with_errors(label, x, other.imbalance, other.imbalance_error, color, 4));
+    imbalance.series.push_back(points_with_bars(label, x, other.imbalance, other.imbalance_bar, color, 4));
     ++color;
   }
 
-  imbalance.series.push_back(line("the flow", {1.0, x.back()}, {1.0 - target * target, 1.0 - target * target}, 6));
+  imbalance.series.push_back(line("the flow", {1.0, x.back()}, {1.0 - 0.25 * target * target, 1.0 - 0.25 * target * target}, 6));
 
   floor.title = "γ² at the end of the flow";
   floor.x_label = "‖w(0)‖², with γ(0) = 1";

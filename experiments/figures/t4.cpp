@@ -15,7 +15,7 @@ namespace {
 
 struct Outcome {
   double loss = 0.0, curvature = 0.0;
-  double loss_error = 0.0, curvature_error = 0.0;  // standard errors over replicas
+  double loss_bar = 0.0, curvature_bar = 0.0;  // half the widths of their 95 % intervals over replicas
 };
 
 struct Setting {
@@ -69,9 +69,8 @@ Outcome simulate(const Setting& s, double decay_gamma, bool cosine) {
   }
   for (std::vector<double>* values : {&losses, &curvatures})
     for (double& x : *values) x /= static_cast<double>(counted);
-  const auto [loss, loss_error] = mean_and_error(losses);
-  const auto [curvature_mean, curvature_error] = mean_and_error(curvatures);
-  return {loss, curvature_mean, loss_error, curvature_error};
+  const MeanInterval loss = mean_interval(losses), curvature = mean_interval(curvatures);
+  return {loss.mean, curvature.mean, loss.half_width, curvature.half_width};
 }
 
 FigureResult draw(const FigureValues& v) {
@@ -105,13 +104,13 @@ FigureResult draw(const FigureValues& v) {
   double worst_adamw = 0.0, worst_flow = 0.0;
   const char* names[] = {"constant lr", "cosine to 0"};
   for (const int cosine : {0, 1}) {
-    std::vector<double> tops, losses, top_errors, loss_errors;
+    std::vector<double> tops, losses, top_bars, loss_bars;
     for (const double ratio : coarse) {
       const Outcome o = simulate(s, ratio * s.decay_w, cosine == 1);
       tops.push_back(o.curvature);
       losses.push_back(o.loss);
-      top_errors.push_back(o.curvature_error);
-      loss_errors.push_back(o.loss_error);
+      top_bars.push_back(o.curvature_bar);
+      loss_bars.push_back(o.loss_bar);
       const AdamWInputScale at = adamw_input_scale(problem(ratio), s.sigma, s.lr, static_cast<double>(s.c));
       if (cosine == 0) {
         const double off = worse(std::abs(o.curvature / (at.at.gamma_sq + at.at.w_sq) - 1.0), std::abs(o.loss / (at.bias + at.noise_loss) - 1.0));
@@ -119,12 +118,12 @@ FigureResult draw(const FigureValues& v) {
       }
     }
     const Outcome none = simulate(s, 0.0, cosine == 1);
-    curvature.series.push_back(points_with_errors(names[cosine], coarse, tops, top_errors, cosine));
-    loss.series.push_back(points_with_errors(names[cosine], coarse, losses, loss_errors, cosine));
+    curvature.series.push_back(points_with_bars(names[cosine], coarse, tops, top_bars, cosine));
+    loss.series.push_back(points_with_bars(names[cosine], coarse, losses, loss_bars, cosine));
     // λ_γ/λ_w = 0 has no place on the axis: at its left end.
     const std::string label = std::string("no decay on γ (left end), ") + names[cosine];
-    curvature.series.push_back(points_with_errors(label, {0.2}, {none.curvature}, {none.curvature_error}, cosine, 4));
-    loss.series.push_back(points_with_errors(label, {0.2}, {none.loss}, {none.loss_error}, cosine, 4));
+    curvature.series.push_back(points_with_bars(label, {0.2}, {none.curvature}, {none.curvature_bar}, cosine, 4));
+    loss.series.push_back(points_with_bars(label, {0.2}, {none.loss}, {none.loss_bar}, cosine, 4));
   }
   for (const double ratio : coarse) {
     const InputScaleDecay p = problem(ratio);

@@ -31,6 +31,7 @@ FigureResult draw(const FigureValues& v) {
   Race adam{{}, v["adam_relative"], v.whole("most"), 20};  // it passes the target and comes back
   adam.rule.beta2 = v["beta2"];
   double mean[3] = {}, adam_mean[3] = {};
+  std::size_t adam_pairs = 0;
   for (const double correlation : {-1.0, 0.0, 1.0}) {
     std::vector<double> x, y, adam_logs;
     for (std::int64_t n = 0; n < draws; ++n) {
@@ -50,8 +51,11 @@ FigureResult draw(const FigureValues& v) {
       predicted.push_back(std::log(x.back()));
       measured.push_back(std::log(y.back()));
     }
-    for (const double ratio : adam_logs) adam_mean[color] += ratio / static_cast<double>(adam_logs.size());
-    for (const double ratio : y) mean[color] += std::log(ratio) / static_cast<double>(y.size());
+    std::vector<double> logs = y;
+    adam_pairs += adam_logs.size();
+    adam_mean[color] = mean_interval(adam_logs).mean;  // NaN of none
+    for (double& ratio : logs) ratio = std::log(ratio);
+    mean[color] = mean_interval(logs).mean;
     char label[64];
     std::snprintf(label, sizeof label, "log h and log R: correlation %g", correlation);
     panel.series.push_back(points(label, x, y, color));
@@ -86,10 +90,10 @@ FigureResult draw(const FigureValues& v) {
                 "one's best stable learning rate is the condition number at the minimum: own scales (HG) win where large targets sit on "
                 "flat branches (correlation −1) and lose where they sit on steep ones. The sooner the runs are stopped, the more their beginning counts, which a condition "
                 "number at the minimum says nothing about (--set relative=1e-6). %zu pairs of runs of gradient descent from w = 1e-3, log h and log|R| "
-                "normal; geometric means %.2f, %.2f, %.2f for correlation −1, 0, +1, and %.2f, %.2f, %.2f under Adam (β₂ = %g, to %g of the loss), where "
-                "the two nearly tie. Correlation of the logarithms %.3f (the agreement is 1 minus that).",
+                "normal; geometric means %.2f, %.2f, %.2f for correlation −1, 0, +1, and %.2f, %.2f, %.2f over %zu pairs under Adam (β₂ = %g, to %g of the loss). "
+                "Correlation of the logarithms %.3f (the agreement is 1 minus that).",
                 predicted.size(), std::exp(mean[0]), std::exp(mean[1]), std::exp(mean[2]), std::exp(adam_mean[0]), std::exp(adam_mean[1]),
-                std::exp(adam_mean[2]), v["beta2"], v["adam_relative"], correlation);
+                std::exp(adam_mean[2]), adam_pairs, v["beta2"], v["adam_relative"], correlation);
   result.caption = text;
   return result;
 }

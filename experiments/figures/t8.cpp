@@ -11,14 +11,11 @@
 namespace scalevec {
 namespace {
 
-struct Speed {
-  double mean = 0.0, standard_error = 0.0;  // movement of γ's length/√d (OR) or mean (plain) per step and lr
-};
-
 constexpr double kLr = 1e-3;
 
-// Adam on a scale of d elements whose coordinates' gradients have mean −snr and standard deviation 1, from γ = 1.
-Speed adam_speed(ScaledMap::Form form, std::size_t d, double snr, double beta2, std::int64_t settle, std::int64_t steps,
+// Movement of γ's length/√d (OR) or mean (plain) per step and lr, by replica: Adam on a scale of d elements whose coordinates'
+// gradients have mean −snr and standard deviation 1, from γ = 1.
+std::vector<double> adam_speeds(ScaledMap::Form form, std::size_t d, double snr, double beta2, std::int64_t settle, std::int64_t steps,
                  std::size_t replicas, std::uint64_t seed, std::uint64_t stream) {
   ScaledMap map;
   map.columns = d;
@@ -48,8 +45,7 @@ Speed adam_speed(ScaledMap::Form form, std::size_t d, double snr, double beta2, 
   const std::vector<double> before = at(settle), after = at(settle + steps);
   std::vector<double> speeds;
   for (std::size_t i = 0; i < replicas; ++i) speeds.push_back((after[i] - before[i]) / (kLr * static_cast<double>(steps)));
-  const auto [mean, error] = mean_and_error(speeds);
-  return {mean, error};
+  return speeds;
 }
 
 FigureResult draw(const FigureValues& v) {
@@ -65,26 +61,29 @@ FigureResult draw(const FigureValues& v) {
   const std::vector<double> fine = log_grid(1e-3, 30.0, 121), coarse = log_grid(v["least"], 10.0, v.whole("points"));
   int color = 0;
   for (const double d : {16.0, 256.0, 4096.0}) {
-    std::vector<double> y, dots, errors;
+    std::vector<double> y, dots, bars;
     // Smaller d averages over fewer coordinates.
     const auto replicas = static_cast<std::size_t>(v["replicas"] * std::sqrt(4096.0 / d));
     for (const double s : fine) y.push_back(or_adam_amplification(d, s));
     for (std::size_t i = 0; i < coarse.size(); ++i) {
       const std::uint64_t stream = 100 * static_cast<std::uint64_t>(color) + i;
-      const auto speed = [&](ScaledMap::Form form) {
-        return adam_speed(form, static_cast<std::size_t>(d), coarse[i], v["beta2"], settle, steps, replicas, seed, stream);
+      const auto speeds = [&](ScaledMap::Form form) {
+        return adam_speeds(form, static_cast<std::size_t>(d), coarse[i], v["beta2"], settle, steps, replicas, seed, stream);
       };
-      const Speed magnitude = speed(ScaledMap::Form::unit), plain = speed(ScaledMap::Form::plain);
-      const double ratio = magnitude.mean / plain.mean;
+      // Replicas of the two share their noise.
+      std::vector<double> magnitude = speeds(ScaledMap::Form::unit);
+      const std::vector<double> plain = speeds(ScaledMap::Form::plain);
+      const double plain_mean = mean_interval(plain).mean, ratio = mean_interval(magnitude).mean / plain_mean;
       dots.push_back(ratio);
-      errors.push_back(ratio * std::hypot(magnitude.standard_error / magnitude.mean, plain.standard_error / plain.mean));
+      for (std::size_t n = 0; n < replicas; ++n) magnitude[n] -= ratio * plain[n];
+      bars.push_back(mean_interval(magnitude).half_width / plain_mean);
       const double off = std::abs(ratio / or_adam_amplification(d, coarse[i]) - 1.0);
       if (coarse[i] >= 0.03) result.agreement = worse(result.agreement, off);
     }
     char label[48];
     std::snprintf(label, sizeof label, "d = %g", d);
     panel.series.push_back(line(label, fine, y, color));
-    panel.series.push_back(points_with_errors("", coarse, dots, errors, color));
+    panel.series.push_back(points_with_bars("", coarse, dots, bars, color));
     panel.series.push_back(line(color == 0 ? "d, the flow's" : "", {1e-3, 30.0}, {d, d}, color, Series::Style::dashed));
     ++color;
   }

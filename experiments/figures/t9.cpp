@@ -13,7 +13,7 @@ namespace {
 
 struct Measured {
   double norm_sq = 0.0, angle = 0.0;
-  double norm_sq_error = 0.0, angle_error = 0.0;  // standard errors
+  double norm_sq_bar = 0.0, angle_bar = 0.0;  // half the widths of their 95 % intervals
 };
 
 // One block of d weights, gradients of random directions orthogonal to it with length ∝ 1/‖w‖.
@@ -51,11 +51,11 @@ Measured simulate(const SimulatedRule& rule, std::size_t d, double start, std::i
     angles.push_back(std::pow(std::atan2(std::sqrt(cross * ww), dot), 2));
     lengths.push_back(fourth ? ww * ww : ww);
   }
-  // Blocks many times longer than the 1/(2ηλ) steps for which a length is remembered.
-  const auto [length, length_error] = mean_and_error(lengths, 10);
-  const auto [turn, turn_error] = mean_and_error(angles, 10);
-  const double root = std::sqrt(length), angle = std::sqrt(turn);
-  return {fourth ? root : length, angle, fourth ? length_error / (2.0 * root) : length_error, turn_error / (2.0 * angle)};
+  // A length is remembered for 1/(2ηλ) steps, a fourth of a block or less.
+  const MeanInterval length = block_interval(lengths, 10), turn = block_interval(angles, 10);
+  const double root = std::sqrt(length.mean), angle = std::sqrt(turn.mean);
+  return {fourth ? root : length.mean, angle, fourth ? length.half_width / (2.0 * root) : length.half_width,
+          turn.half_width / (2.0 * angle)};
 }
 
 FigureResult draw(const FigureValues& v) {
@@ -84,7 +84,7 @@ FigureResult draw(const FigureValues& v) {
       return m == 0 ? sgd_decoupled_rotation(lr, lambda, beta, std::sqrt(dd - 1.0))
                     : sgd_coupled_rotation(lr, lambda, beta, std::sqrt(dd - 1.0));
     };
-    std::vector<double> lengths, turns, dots, turned, dot_errors, turned_errors;
+    std::vector<double> lengths, turns, dots, turned, dot_bars, turned_bars;
     for (const double x : fine) {
       lengths.push_back(std::pow(predict(x).norm, 2));
       turns.push_back(predict(x).angle);
@@ -104,16 +104,16 @@ FigureResult draw(const FigureValues& v) {
       const Measured r = simulate(rule, d, p.norm, settle, steps, seed, 10 * (i + 100 * static_cast<std::uint64_t>(m)));
       dots.push_back(r.norm_sq);
       turned.push_back(r.angle);
-      dot_errors.push_back(r.norm_sq_error);
-      turned_errors.push_back(r.angle_error);
+      dot_bars.push_back(r.norm_sq_bar);
+      turned_bars.push_back(r.angle_bar);
       for (const double off : {std::abs(r.norm_sq / (p.norm * p.norm) - 1.0), std::abs(r.angle / p.angle - 1.0)})
         result.agreement = worse(result.agreement, off);
     }
     norm.series.push_back(line(labels[m], fine, lengths, m));
-    norm.series.push_back(points_with_errors("", coarse, dots, dot_errors, m));
+    norm.series.push_back(points_with_bars("", coarse, dots, dot_bars, m));
     // AdamW turns by the angle of SGD with decoupled decay: one line, two kinds of dots.
     if (m < 2) angle.series.push_back(line(m == 0 ? "SGD with decoupled decay, AdamW" : labels[m], fine, turns, m));
-    angle.series.push_back(points_with_errors(m == 2 ? "AdamW" : "", coarse, turned, turned_errors, m, m == 2 ? 4 : 0));
+    angle.series.push_back(points_with_bars(m == 2 ? "AdamW" : "", coarse, turned, turned_bars, m, m == 2 ? 4 : 0));
   }
   result.plot.title = "T9  Weights before a norm: length and rotation at equilibrium";
   result.plot.columns = 2;
@@ -142,7 +142,7 @@ Figure figure_t9() {
            {"least", 2e-4, 1e-4, {1e-6, 0.1}, "least ηλ"},
            {"most", 1e-3, 1e-3, {1e-6, 0.1}, "largest ηλ"},
            {"points", 3, 6, Range::between(2, 50), "values of ηλ simulated", true},
-           {"relaxations", 40.0, 120.0, {10.0, 1e4}, "length of the average in units of 1/(ηλ)"},
+           {"relaxations", 40.0, 120.0, {20.0, 1e4}, "length of the average in units of 1/(ηλ)"},
            {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the gradients", true}},
           draw};
 }

@@ -26,7 +26,8 @@ size_t characters(const std::string& text) {
 
 }  // namespace
 
-bool drawable(double value, bool log) { return std::isfinite(value) && (!log || value > 0.0); }
+// Below 1e-300 a logarithmic axis has no room left for its margin.
+bool drawable(double value, bool log) { return std::isfinite(value) && (!log || value > 1e-300); }
 
 AxisRange x_extent(const Panel& panel) {
   AxisRange range;
@@ -59,7 +60,7 @@ std::optional<std::pair<double, double>> axis_range(const AxisRange& extent,
   if (wanted) return wanted;
   if (extent.empty) return std::pair{log ? 0.1 : 0.0, 1.0};
   if (log) {
-    const double margin = std::max(1.02, std::pow(extent.high / extent.low, 0.04));
+    const double margin = std::max(1.02, std::exp(0.04 * (std::log(extent.high) - std::log(extent.low))));
     return std::pair{extent.low / margin, extent.high * margin};
   }
   if (extent.low == extent.high) {
