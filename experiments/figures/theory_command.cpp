@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
@@ -119,8 +120,9 @@ Drawn draw_figure(const Figure& figure, const FigureValues& values, const fs::pa
     result.plot.caption = result.caption;
     write_plot(result.plot, out);
     write_caption(out / (figure.id + ".caption.txt"), result.caption);
-    return {"agreement " + shown(result.agreement) + ", required " + shown(result.required),
-            result.agreement <= result.required};
+    const std::string agreement =
+        std::isnan(result.agreement) ? "unknown (a run did not arrive or left its range)" : shown(result.agreement);
+    return {"agreement " + agreement + ", required " + shown(result.required), result.agreement <= result.required};
   } catch (const UsageError&) {
     throw;
   } catch (const std::exception& e) {

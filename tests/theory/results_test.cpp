@@ -108,7 +108,31 @@ TEST_CASE("T6: the shared rate is at least HG's where residuals agree, and its c
     }
     REQUIRE(shared_rate(std::sqrt(1.0 + w_sq), w, g) >= own_rate(own, w, g) * (1.0 - 1e-14));
   }
-  // Cancelling residuals: slower by up to √C. One branch: the same.
+  // Cancelling residuals, each design at the same θ on its own trajectory from k = 1: the shared vector is slower, but never by more
+  // than √2, whatever C (T6 says √C): two branches as long as each other come next to it.
+  const auto slower = [](const std::vector<double>& theta, const std::vector<double>& grad) {
+    double length_sq = 0.0;
+    for (const double x : theta) length_sq += x * x;
+    const double gamma = std::sqrt(split_length(std::sqrt(length_sq), 1.0).gamma_sq);
+    std::vector<double> w, own_gamma, own_w;
+    for (const double x : theta) {
+      const InputScaleEquilibrium alone = split_length(std::abs(x), 1.0);
+      w.push_back(x / gamma);
+      own_gamma.push_back(std::sqrt(alone.gamma_sq));
+      own_w.push_back(std::copysign(std::sqrt(alone.w_sq), x));
+    }
+    return own_rate(own_gamma, own_w, grad) / shared_rate(gamma, w, grad);
+  };
+  CHECK(std::abs(slower({1e4, -1e4}, {1.0, 1.0}) - std::sqrt(2.0)) <= 1e-3);
+  for (int i = 0; i < 50000; ++i) {
+    std::vector<double> theta, grad;
+    for (int c = 0; c < 2 + i % 7; ++c) {
+      theta.push_back(std::exp(2.0 * normal(random)) * (i % 3 == c ? -1.0 : 1.0));
+      grad.push_back(normal(random) * std::exp(1.5 * normal(random)));
+    }
+    REQUIRE(slower(theta, grad) <= std::sqrt(2.0));
+  }
+  // One branch: the same.
   CHECK(own_rate({1.0}, {0.4}, {1.0}) == shared_rate(1.0, {0.4}, {1.0}));
   // Two branches: eigenvalues of P H in closed form from trace and determinant.
   const Branches b{{1.0, 0.01}, {0.1, 10.0}};
