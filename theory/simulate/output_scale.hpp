@@ -26,7 +26,7 @@ struct SimulationOptions {
   std::int64_t replicas = 1;           // ≥ 1
   std::int64_t average_steps = 1;      // γ is averaged after each of the last so many steps; 1 to `steps`
   std::uint64_t seed = 0;
-  std::vector<std::int64_t> trace_steps;  // ascending, in [0, steps)
+  std::vector<std::int64_t> trace_steps = {};  // ascending, in [0, steps)
 
   // Why these values mean nothing, naming the field; empty if they are sound.
   std::string error() const;
