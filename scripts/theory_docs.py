@@ -46,7 +46,7 @@ with the library's own update rules, an integration or a LibTorch run (dots). `s
 changes it, and shows where prediction and simulation part.
 
 ```
-scalevec theory T4 --out figures --set sigma=0.1     # the low-signal formula outside its domain
+scalevec theory T4 --out figures --set decay_w=1      # the low-signal formula outside its domain
 scalevec theory --all --out figures --jobs 2         # --quality paper: the pictures and numbers of this page
 ```
 
@@ -65,7 +65,7 @@ scalevec train experiments/configs/toy_muon.json --out runs/muon
 
 What simulation corrected, or did not find:
 
-- T4: at a learning rate that is not small, AdamW's noise pulls on an input-norm scale as a decay of ½cη would, which the ratio ‖w‖/γ =
+- T4: at a learning rate that is not small, AdamW's noise adds ½cη to the balance of an input-norm scale, which the ratio ‖w‖/γ =
   λ_γ/λ_w leaves out. The figure's line solves the equation with that pull; the ratio is its limit for small lr.
 - T4: what a cosine leaves at λ_w = .1 (c = 16, η = 2e-3) depends on its length: .0022 without decay on γ after 20,000 steps and .0014 after
   40,000, .0030 and .0024 with decay to 1. Decay to 0 ends at .0054, at a third of the curvature: flatter, at more than twice the loss.
@@ -73,7 +73,7 @@ What simulation corrected, or did not find:
   by up to √C. Under Adam, each at its best learning rate, the two nearly tie in every distribution of branches tried: no gain of HG.
 - T7: under noisy Adam scales on both sides of a map end 6 to 20 % lower than on one on row-scaled and rank-one targets, less than
   expected, and tie on targets without structure (`tests/theory/simulated_values_test.cpp`).
-- T8, P6: OR's advantage where the loss is flat along the magnitude ends at h_mag/h_dir = β*/√d (1/8 to 1/5 at d = 64) near the minimum
+- T8, P6: OR's advantage where the loss is flat along the magnitude ends at h_mag/h_dir = β*/√d (1/8 to 1/5 at d = 64 for β* from 1 to 1.5) near the minimum
   only: while γ points away from its target by an angle φ, the magnitude feels the other directions' curvature too, d·h_dir·sin²φ.
 
 A formula is called derived where it follows from the model, and fitted where it was read off the simulation; where none is known the figure

@@ -94,8 +94,9 @@ double time_to(const Flow& flow, double r, double moved, double gap, const char*
     require(f.initial != 0.0, "initial", f.initial, "not 0 where the imbalance is 0: the flow stays there");
     if (f.target == 0.0) return -by / (f.initial * to) / (2.0 * f.h);
     require(!(f.initial < 0.0 && to >= 0.0), name, value, "on the initial position's side of 0 where the imbalance is 0");
-    // (R − r)/r shrinks at the rate 2hR.
-    return std::log1p(by / f.initial * (f.target / left)) / (2.0 * f.h * f.target);
+    // (R − r)/r shrinks at the rate 2hR above 0, and grows at it below.
+    const double grown = std::log1p(by / f.initial * (f.target / left)) / (2.0 * f.h * f.target);
+    return f.initial < 0.0 ? -grown : grown;
   }
   const Unbalanced b(f);
   const double y0 = 2.0 * f.initial / b.k, y1 = 2.0 * to / b.k, x = 2.0 * f.target / b.k;
@@ -153,7 +154,8 @@ double flow_time_to_loss(const Flow& flow, double relative) {
   require(flow.initial != flow.target, "initial", flow.initial, "not the target");
   const double root = std::sqrt(relative), way = flow.target - flow.initial, gap = root * way;
   // 1 − √x = (1 − x)/(1 + √x).
-  return time_to(flow, flow.target - gap, way * (1.0 - relative) / (1.0 + root), gap, "relative", relative);
+  const double moved = way * (1.0 - relative) / (1.0 + root);
+  return time_to(flow, std::abs(moved) < std::abs(gap) ? flow.initial + moved : flow.target - gap, moved, gap, "relative", relative);
 }
 
 double plain_time_to_loss(double h, double relative) {

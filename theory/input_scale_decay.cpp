@@ -96,6 +96,7 @@ double top_curvature(double h, double target, double imbalance) {
 double curvature_trace(double h, double target, double imbalance, double rows) {
   positive("h", h);
   require(std::isfinite(rows) && rows >= 1.0, "rows", rows, "at least 1");
+  finite("target", target);
   const InputScaleEquilibrium at = split_length(std::abs(target), imbalance);
   return h * (rows * at.gamma_sq + at.w_sq);
 }

@@ -29,6 +29,10 @@ LanczosResult lanczos(std::size_t n, const std::function<void(std::span<const do
     for (int pass = 0; pass < 2; ++pass)
       for (const Eigen::VectorXd& u : basis) w -= u.dot(w) * u;
     const double next = w.norm();
+    if (!std::isfinite(next + diagonal.back())) {
+      out.converged = false;
+      break;
+    }
     const auto m = static_cast<Eigen::Index>(diagonal.size());
     const Eigen::Map<const Eigen::VectorXd> d(diagonal.data(), m), e(beside.data(), m - 1);
     Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver;

@@ -1,6 +1,7 @@
 #include "scalevec/theory/muon.hpp"
 
 #include <Eigen/SVD>
+#include <algorithm>
 #include <cmath>
 
 #include "scalevec/optim/core/random.hpp"
@@ -63,7 +64,8 @@ double muon_linear_schedule_loss(double size, double momentum, double sigma, dou
 
 Orthogonalised quintic_steps(int size) {
   require(size >= 1 && size <= 1024, "size", size, "1 to 1024");
-  constexpr int draws = 64, steps = 5;
+  constexpr int steps = 5;
+  const int draws = std::max(64, 8192 / (size * size));
   const auto n = static_cast<std::uint64_t>(size);
   Orthogonalised out{0.0, 0.0};
   Eigen::MatrixXd noise(size, size);

@@ -6,6 +6,7 @@
 #include <limits>
 #include <set>
 #include <unsupported/Eigen/LevenbergMarquardt>
+#include <utility>
 #include <vector>
 
 namespace scalevec {
@@ -65,7 +66,7 @@ std::optional<double> PowerLaw::compute(double loss) const {
 
 std::optional<PowerLaw> fit_power_law(std::span<const double> compute, std::span<const double> loss, double huber,
                                       const PowerLaw* near) {
-  if (compute.size() != loss.size() || compute.size() < 4) return std::nullopt;
+  if (compute.size() != loss.size() || compute.size() < 4 || !(huber > 0.0)) return std::nullopt;
   std::vector<double> x, y;
   double middle = 0.0, least = std::numeric_limits<double>::infinity();
   for (std::size_t i = 0; i < compute.size(); ++i) {
@@ -77,6 +78,7 @@ std::optional<PowerLaw> fit_power_law(std::span<const double> compute, std::span
   }
   if (std::set<double>(x.begin(), x.end()).size() < 3) return std::nullopt;
   for (double& v : x) v -= middle;
+  const auto [first, last] = std::pair(*std::min_element(compute.begin(), compute.end()), *std::max_element(compute.begin(), compute.end()));
   Residuals residuals(x, y, huber);
   std::optional<PowerLaw> best;
   double least_cost = std::numeric_limits<double>::infinity();
@@ -92,8 +94,11 @@ std::optional<PowerLaw> fit_power_law(std::span<const double> compute, std::span
     residuals(p, r);
     const double cost = r.squaredNorm(), exponent = std::exp(p[2]);
     if (!std::isfinite(cost) || !(cost < least_cost) || !(exponent > 0.0 && exponent < 3.0)) return;
+    const PowerLaw law{std::exp(p[0]), p[1] + exponent * middle, exponent};
+    // A law that falls by nothing says nothing of an exponent.
+    if (!(law.loss(first) - law.loss(last) > 1e-6 * law.loss(last))) return;
     least_cost = cost;
-    best = PowerLaw{std::exp(p[0]), p[1] + exponent * middle, exponent};
+    best = law;
   };
   if (near) {
     solve(std::log(std::max(near->floor, 1e-6 * least)), near->log_factor - near->exponent * middle,

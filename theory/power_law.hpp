@@ -16,9 +16,10 @@ struct PowerLaw {
   std::optional<double> compute(double loss) const;
 };
 
-// Least squares of ln L with Huber's weights (residuals above `huber` count linearly), by Levenberg-Marquardt from
+// Least squares of ln L with Huber's weights (residuals above `huber` > 0 count linearly), by Levenberg-Marquardt from
 // several starts. At least four points with positive finite values and three different computes, else empty; also empty
-// where no start converges to α in (0, 3). With `near`, from that law alone: for the resamples of a bootstrap.
+// where no start converges to α in (0, 3) and a law that falls by 1e-6 over the given computes. With `near`, from that
+// law alone: for the resamples of a bootstrap.
 std::optional<PowerLaw> fit_power_law(std::span<const double> compute, std::span<const double> loss,
                                       double huber = 1e-3, const PowerLaw* near = nullptr);
 

@@ -57,14 +57,27 @@ double sum_over_modes(double modes, double a, const Loss& loss) {
 
 double plain_exponent(const PowerLawModes& m) {
   check(m);
-  return (m.a + 2.0 * m.b - 1.0) / m.a;
+  return (m.a - 1.0 + 2.0 * m.b) / m.a;
 }
 
 double balanced_exponent(const PowerLawModes& m) {
   check(m);
   require(m.a + m.b > 0.0, "b", m.b, "more than -a");
-  return (m.a + 2.0 * m.b - 1.0) / (m.a + m.b);
+  return (m.a - 1.0 + 2.0 * m.b) / (m.a + m.b);
 }
+
+namespace {
+
+// ∫_0^1 v^{p−1} e^{−xv} dv = γ(p, x)/x^p, whose factors leave even long double's range.
+long double lower_integral(long double p, long double x) {
+  if (x > p + 1) return std::exp(boost::math::lgamma(p) - p * std::log(x)) * boost::math::gamma_p(p, x);
+  // e^−x Σ_k x^k/(p(p + 1)…(p + k)).
+  long double term = 1 / p, sum = term;
+  for (int k = 1; term > 1e-20L * sum; ++k) sum += term *= x / (p + k);
+  return std::exp(-x) * sum;
+}
+
+}  // namespace
 
 double plain_spectrum_loss(const PowerLawModes& m, double t) {
   check(m);
@@ -72,20 +85,19 @@ double plain_spectrum_loss(const PowerLawModes& m, double t) {
   // ½R₀² ∫ j^{−a−2b} e^{−2tj^−a} dj = R₀²/(2a) ∫_{N^−a}^1 v^{p−1} e^{−2tv} dv, in long double: logarithms of gamma functions lose
   // as many digits as they have.
   using Long = long double;
-  const Long a = m.a, p = (a + 2 * Long(m.b) - 1) / a, near = 2 * Long(t), width = a * std::log(Long(m.modes)), far = near * std::exp(-width);
+  const Long a = m.a, p = (a - 1 + 2 * Long(m.b)) / a, near = 2 * Long(t), width = a * std::log(Long(m.modes)), far = near * std::exp(-width);
   Long integral = 0;
-  if (near <= 1) {
+  if (width * (p + near) < 1) {
+    const auto in_log = [&](Long y) { return std::exp(p * y - near * std::exp(y)); };
+    integral = boost::math::quadrature::gauss<Long, 20>::integrate(in_log, -width, Long(0));
+  } else if (near <= 1) {
     // Σ_m (−2t)^m/m! (1 − N^{−a(p+m)})/(p + m).
     Long term = 1;
     for (int k = 0; k < 40; ++k, term *= -near / k) integral += term * -std::expm1(-width * (p + k)) / (p + k);
-  } else if (width * (p + near) < 1) {
-    const auto in_log = [&](Long y) { return std::exp(p * y - near * std::exp(y)); };
-    integral = boost::math::quadrature::gauss<Long, 20>::integrate(in_log, -width, Long(0));
+  } else if (far > p) {
+    integral = std::exp(boost::math::lgamma(p) - p * std::log(near)) * (boost::math::gamma_q(p, far) - boost::math::gamma_q(p, near));
   } else {
-    // The difference of the two small ones: both lower functions tend to 1, both upper ones to 0.
-    const Long share = far > p ? boost::math::gamma_q(p, far) - boost::math::gamma_q(p, near)
-                               : boost::math::gamma_p(p, near) - boost::math::gamma_p(p, far);
-    integral = std::exp(boost::math::lgamma(p) - p * std::log(near)) * share;
+    integral = lower_integral(p, near) - std::exp(-width * p) * lower_integral(p, far);
   }
   return static_cast<double>(Long(m.target) * m.target / (2 * a) * integral);
 }
@@ -95,9 +107,9 @@ double scale_gain(const PowerLawModes& m, double t) {
   require(m.b > 0.0, "b", m.b, "more than 0");
   positive("t", t);
   using Long = long double;
-  const Long a = m.a, b = m.b, p = (a + 2 * b - 1) / a, q = (a + 4 * b - 1) / a;
-  // I_q 2^q/Γ(q), whose terms cancel to 0.036q for small q.
-  const Long i_q = (q - 3) / 2 + 2 * std::pow(Long(2) / 3, q) - std::pow(Long(2), -q) / 2;
+  const Long a = m.a, b = m.b, p = (a - 1 + 2 * b) / a, q = (a - 1 + 4 * b) / a;
+  // I_q 2^q/Γ(q) = (q − 3)/2 + 2(2/3)^q − 2^{−q}/2, in what is left of each where q is small.
+  const Long i_q = q / 2 + 2 * std::expm1(q * std::log(Long(2) / 3)) - std::expm1(-q * std::log(Long(2))) / 2;
   const Long logarithm = boost::math::lgamma(q) - boost::math::lgamma(p) + (p - q) * std::log(Long(2)) - 2 * b / a * std::log(Long(t));
   return static_cast<double>(Long(m.target) * m.target * 4 * i_q * std::exp(logarithm));
 }

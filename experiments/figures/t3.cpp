@@ -72,7 +72,7 @@ FigureResult draw(const FigureValues& v) {
   char text[900];
   std::snprintf(text, sizeof text,
                 "T3: θ = γw along a fixed direction, dr/dt = √(k² + 4r²) h (R − r) with the conserved imbalance k = γ² − ‖w‖². "
-                "Lines: closed form; dots: Runge-Kutta 7(8), error per step %g. A larger |k| is faster; k = 0 leaves r = 0 last. Right: the "
+                "Lines: closed form; dots: Runge-Kutta 5(4), error per step %g. A larger |k| is faster; k = 0 leaves r = 0 last. Right: the "
                 "speed-up over no scale vector comes late, most of it below a loss of 1e-3 of the start. h = %g, R = %g, r(0) = %g. "
                 "Largest difference relative to the larger of |R| and |r(0)|: %.1e.",
                 v["tolerance"], h, target, start, result.agreement);

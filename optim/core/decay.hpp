@@ -5,7 +5,7 @@
 
 namespace scalevec {
 
-// How weight decay λ toward a target p̂ enters a step with scheduled lr η_t and initial lr η_0.
+// How weight decay λ toward a target p̂ enters a step with scheduled lr η_t; η_0 is the lr before the schedule.
 enum class DecayCoupling {
   l2,           // g ← g + λ(p − p̂), after the clip factor
   lr,           // p ← p − η_t λ (p − p̂): PyTorch's AdamW

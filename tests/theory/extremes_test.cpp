@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <boost/math/special_functions/erf.hpp>
 #include <boost/math/special_functions/gamma.hpp>
 #include <boost/multiprecision/cpp_bin_float.hpp>
@@ -123,7 +124,7 @@ TEST_CASE("times to a loss keep 12 digits from a start next to the target", "[ex
   for (int i = 0; i < 2000; ++i) {
     const double target = draw.size(-3, 3);
     const Flow f{draw.size(-2, 2), target, i % 10 == 0 ? 0.0 : draw.either(-5, 5), target * (1.0 + draw.either(-12, -1))};
-    const double relative = i % 2 == 0 ? draw.size(-12, -0.1) : 1.0 - draw.size(-9, -1);
+    const double relative = i % 2 == 0 ? draw.size(-12, -0.1) : 1.0 - draw.size(-14, -1);
     const Wide k = f.imbalance, start = f.initial, gap = target - start, left = sqrt(Wide(relative)) * gap;
     // From the gaps alone: (R − r)/r shrinks at the rate 2hR where k = 0, and D as T3 says elsewhere.
     Wide time;
@@ -395,6 +396,28 @@ TEST_CASE("T8's Jacobians and ER's equilibrium keep 12 digits", "[extremes]") {
     REQUIRE(off(or_amplification(count, m, alpha_sq).orthogonal, Wide(m) * m * count / alpha_sq) <= 1e-12);
     REQUIRE(off(product_amplification(m, alpha_sq).magnitude, Wide(m) * m + alpha_sq) <= 1e-12);
   }
+}
+
+TEST_CASE("roots and exponents far outside the usual keep their values", "[extremes]") {
+  // Signs of values whose product vanishes.
+  CHECK(off(adamw_equilibrium({1e-170, 2.0, 1.0, 1e-170, 0.0}).offset, Wide(1)) <= 1e-12);  // h d = λ(2 − d)
+  CHECK(std::isfinite(sign_sgd_equilibrium({1.0, 1e-170, 1.0, 1.0, 0.0}).offset));
+  CHECK(std::isfinite(er_rms_flow_equilibrium(1e-170, 1.0, 2.0, 1e-170)));
+  // By ∫ v^{p−1} e^{−2tv} dv over (N^−a, 1) of 50 digits: its lower end does not count.
+  for (const auto& [a, b, n, r, t] : {std::array{1.0, 1000.0, 1e6, 1.0, 1.0}, std::array{0.02, 25.0, 1e4, 1.0, 1.3},
+                                      std::array{0.05, 27.0, 1e6, 1.0, 1.5e-7}, std::array{0.5, 300.0, 1e6, 2.0, 100.0}}) {
+    const Wide p = (Wide(a) - 1 + 2 * Wide(b)) / a, x = 2 * Wide(t);
+    Wide term = 1 / p, sum = term;
+    for (int k = 1; term > sum * Wide("1e-40"); ++k) sum += term *= x / (p + k);
+    INFO("a " << a << " b " << b << " t " << t);
+    REQUIRE(off(plain_spectrum_loss({a, b, n, r}, t), Wide(r) * r / (2 * Wide(a)) * exp(-x) * sum) <= 1e-12);
+  }
+  const Wide q = 5e-12, ln2 = log(Wide(2));
+  const Wide i_q = q / 2 + 2 * (exp(q * log(Wide(2) / 3)) - 1) - (exp(-q * ln2) - 1) / 2;
+  // a = 1: p = 2b, q = 4b.
+  const Wide gain = 4 * i_q * boost::math::tgamma(Wide(4 * Wide(1.25e-12))) / boost::math::tgamma(Wide(2 * Wide(1.25e-12))) *
+                    exp(-2 * Wide(1.25e-12) * ln2) * pow(Wide(10), -2 * Wide(1.25e-12));
+  CHECK(off(scale_gain({1.0, 1.25e-12, 1e6, 1.0}, 10.0), gain) <= 1e-12);
 }
 
 TEST_CASE("limits are continuous: λ → 0, k → 0, R → 0, d = 1, s → ∞", "[extremes]") {

@@ -172,6 +172,17 @@ TEST_CASE("the flow conserves γ² − ‖w‖², shared and own scales what the
   }
 }
 
+TEST_CASE("a balanced flow takes the time to approach 0 from the target's other side") {
+  for (const double sign : {-1.0, 1.0}) {
+    const Flow f{1.0, sign, 0.0, -1.5 * sign};
+    const double t = flow_time(f, -sign);
+    CHECK(t > 0.0);
+    CHECK(std::abs(flow_position(f, t) + sign) <= 1e-14);
+    const Flow near{1.0, sign, 1e-9, -1.5 * sign};
+    CHECK(std::abs(flow_time_to_loss(f, 0.9) - flow_time_to_loss(near, 0.9)) <= 1e-9);
+  }
+}
+
 TEST_CASE("times invert positions, and steps of the flow compose") {
   std::mt19937_64 random(3);
   std::uniform_real_distribution<double> wide(-3.0, 3.0), time(0.01, 2.0);

@@ -31,6 +31,10 @@ TEST_CASE("a scaling law is found again from its own values") {
 }
 
 TEST_CASE("what no law fits is refused") {
+  const std::vector<double> compute{1.0, 10.0, 100.0, 1000.0, 10000.0};
+  CHECK(!fit_power_law(compute, std::vector<double>(5, 3.0)));
+  CHECK(!fit_power_law(compute, std::vector<double>{3.0, 4.0, 5.0, 6.0, 7.0}));
+  CHECK(!fit_power_law(compute, std::vector<double>{7.0, 5.0, 4.0, 3.5, 3.2}, 0.0));
   CHECK(!fit_power_law(std::vector<double>{1.0, 2.0, 3.0}, std::vector<double>{3.0, 2.0, 1.0}));
   CHECK(!fit_power_law(std::vector<double>{1.0, 2.0, 3.0, 4.0}, std::vector<double>{3.0, 2.0, 1.0, NAN}));
   CHECK(!fit_power_law(std::vector<double>{1.0, 1.0, 2.0, 2.0}, std::vector<double>{3.0, 3.0, 1.0, 1.0}));

@@ -80,14 +80,13 @@ std::vector<double> reference_run(const SimulatedRule& r, std::size_t i) {
   for (std::size_t j = 0; j < kParams; ++j) p.push_back(start_of(i, j));
   const char* couplings[] = {"l2", "lr", "independent", "lr2"};
   for (int t = 0; t < kSteps; ++t) {
-    reference::Decay d{couplings[static_cast<int>(r.coupling)], r.weight_decay, r.decay_target, lr_at(r, t),
-                       lr_at(r, 0)};
+    reference::Decay d{couplings[static_cast<int>(r.coupling)], r.weight_decay, r.decay_target, lr_at(r, t), r.lr};
     for (std::size_t j = 0; j < kParams; ++j) {
       const double raw = 0.8 * (p[j] - 0.5) + 0.7 * noise_of(i, j, t), g = d.gradient(p[j], raw);
       double step = 0.0;
       switch (r.method) {
         case SimulatedMethod::sgd:
-          m[j] = t == 0 ? g : r.momentum * m[j] + (1 - r.dampening) * g;
+          m[j] = t == 0 || r.momentum == 0 ? g : r.momentum * m[j] + (1 - r.dampening) * g;
           step = r.nesterov ? g + r.momentum * m[j] : m[j];
           break;
         case SimulatedMethod::signum:

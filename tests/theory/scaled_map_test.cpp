@@ -149,6 +149,29 @@ TEST_CASE("a replica of a scaled map does not depend on the batch, bit for bit",
   CHECK(simulate_scaled_map(map, twins, options)[2].loss != same[0].loss);
 }
 
+TEST_CASE("an arrival does not depend on what its neighbours still do", "[scaled_map]") {
+  // At this lr it passes the goal at once and later diverges; a slow neighbour keeps its block running.
+  ScaledMap map;
+  MapReplica fast;
+  fast.h = fast.target = {1.0};
+  fast.initial_w = {1e-3};
+  fast.weights.method = fast.scales.method = SimulatedMethod::sgd;
+  fast.weights.lr = fast.scales.lr = 1.6146073009825352;
+  fast.goal = 0.25;
+  MapReplica slow = fast;
+  slow.weights.lr = slow.scales.lr = 1e-7;
+  MapOptions options;
+  options.steps = 1000;
+  options.until_arrival = true;
+  const double alone = simulate_scaled_map(map, std::span(&fast, 1), options).front().arrival;
+  const auto both = simulate_scaled_map(map, std::vector<MapReplica>{fast, slow}, options);
+  CHECK(alone == 1.0);
+  CHECK(both[0].arrival == alone);
+  CHECK(std::isnan(both[0].loss));
+  options.until_arrival = false;
+  CHECK(simulate_scaled_map(map, std::span(&fast, 1), options).front().arrival == alone);
+}
+
 TEST_CASE("arrivals are counted in steps, and divergence is infinite", "[scaled_map]") {
   const ScaledMap none{1, 1, 1, Input::none, Form::plain, false};
   std::vector<MapReplica> replicas(3);
@@ -169,7 +192,8 @@ TEST_CASE("arrivals are counted in steps, and divergence is infinite", "[scaled_
   const auto got = simulate_scaled_map(none, replicas, options);
   CHECK(got[0].arrival == std::ceil(std::log(1e-6) / (2.0 * std::log(0.8))));
   CHECK(std::isinf(got[1].arrival));
-  CHECK(std::isinf(got[1].loss));
+  options.until_arrival = false;
+  CHECK(std::isinf(simulate_scaled_map(none, replicas, options)[1].loss));
   CHECK(std::isinf(got[2].arrival));
 }
 

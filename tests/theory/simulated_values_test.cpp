@@ -434,6 +434,7 @@ TEST_CASE("T2: sign descent by the update rule takes the stated time and keeps Î
     r.goal = 0.5 * lr * lr;
     const double alone = simulate_scaled_map(without, std::span(&r, 1), options).front().arrival;
     CHECK(std::abs(alone / steps / sign_descent_speedup(target) - 1.0) <= 1e-3);
+    options.until_arrival = false;
     options.steps = static_cast<std::int64_t>(0.9 * w / lr);
     const MapResult on_the_way = simulate_scaled_map(with, std::span(&r, 1), options).front();
     CHECK(std::abs(std::sqrt(on_the_way.input_sq) - std::sqrt(on_the_way.weight_sq) - 1.0) <= 1e-8);

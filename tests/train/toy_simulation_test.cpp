@@ -69,13 +69,15 @@ std::vector<Trained> methods() {
   lion.simulated.beta2 = lion.rule["beta2"] = 0.98;
   Trained& signum = add(SimulatedMethod::signum, 0.1, 0.0, DecayCoupling::independent);
   signum.simulated.momentum = signum.rule["momentum"] = 0.7;
-  add(SimulatedMethod::adamw, 0.1, 1.0, DecayCoupling::lr2);
+  add(SimulatedMethod::adamw, 0.01, 1.0, DecayCoupling::lr2);
+  Trained& plain = add(SimulatedMethod::sgd, 0.02, 0.0, DecayCoupling::lr);
+  plain.simulated.dampening = plain.rule["dampening"] = 0.5;  // without momentum it does nothing
   return all;
 }
 
 json config_of(const json& model, const json& rules, double lr, std::int64_t steps) {
   return {{"model", model}, {"seed", 6}, {"device", "cpu"}, {"threads", 1}, {"steps", steps},
-          {"schedule", {{"shape", "cosine"}, {"final_factor", 0.1}}}, {"optimizer", {{"lr", lr}, {"rules", rules}}}};
+          {"schedule", {{"shape", "cosine"}, {"warmup_steps", 20}, {"final_factor", 0.1}}}, {"optimizer", {{"lr", lr}, {"rules", rules}}}};
 }
 
 std::vector<double> doubles(const torch::Tensor& tensor) {

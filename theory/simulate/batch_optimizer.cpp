@@ -50,12 +50,13 @@ BatchOptimizer::BatchOptimizer(const SimulatedRule& rule, std::size_t size) : ru
 template <bool traced>
 void BatchOptimizer::update(double* __restrict param, const double* __restrict grad) {
   const double lr = this->lr();
-  const DecayTerms terms = decay_terms(rule_.coupling, rule_.weight_decay, lr, rule_.lr * rule_.schedule.factor(0));
+  const DecayTerms terms = decay_terms(rule_.coupling, rule_.weight_decay, lr, rule_.lr);
   const rules::Decay<double> decay{1.0, terms.l2, terms.shrink, rule_.decay_target};
   double* __restrict first = first_.data();
   switch (rule_.method) {
     case SimulatedMethod::sgd: {
-      const double kept = steps_ == 0 ? 1.0 : 1.0 - rule_.dampening;  // PyTorch's first step sets the buffer
+      // PyTorch's first step sets the buffer, and without momentum there is none.
+      const double kept = steps_ == 0 || rule_.momentum == 0.0 ? 1.0 : 1.0 - rule_.dampening;
       const rules::Sgd<double> rule{decay, lr, rule_.momentum, kept, rule_.nesterov};
       for (std::size_t i = 0; i < size_; ++i) param[i] = rule(param[i], grad[i], first[i]);
       break;

@@ -17,7 +17,7 @@ enum class SimulatedMethod { sgd, signum, adamw, lion, ademamix };
 
 std::string_view to_string(SimulatedMethod method);
 
-// The optimizer of a simulation. Defaults are PyTorch's, except for the lr, which has none.
+// The optimizer of a simulation: the library's optimizers' names and defaults; the lr has none.
 struct SimulatedRule {
   SimulatedMethod method = SimulatedMethod::adamw;
   double lr = 0.0;            // η before the schedule, > 0
@@ -29,7 +29,7 @@ struct SimulatedRule {
   bool nesterov = false;      // sgd with momentum > 0 and no dampening
   double beta1 = 0.9;         // adamw, lion and ademamix, in [0, 1)
   double beta2 = 0.999;       // the same; Lion's authors take 0.99
-  double eps = 1e-8;          // adamw and ademamix, ≥ 0
+  double eps = 1e-8;          // adamw and ademamix, ≥ 0; at 0 a gradient that was always 0 gives NaN
   double beta3 = 0.9999;      // ademamix: the slow mean, in [0, 1), without warm-up
   double alpha = 2.0;         // ademamix: weight of the slow mean, ≥ 0, without warm-up
   Schedule schedule;          // multiplies lr

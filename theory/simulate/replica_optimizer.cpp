@@ -44,7 +44,6 @@ ReplicaOptimizer::ReplicaOptimizer(std::span<const SimulatedRule> rules, std::si
     schedule_of_.push_back(static_cast<std::size_t>(found - schedules_.begin()));
     if (found == schedules_.end()) schedules_.push_back(rules[i].schedule);
   }
-  for (const Schedule& s : schedules_) first_factor_.push_back(s.factor(0));
   for (int s = 0; s < states_of(rules_[0].method); ++s) state_[s].resize(size());
   // Lanes behind the last replica run its rule.
   for (std::size_t i = 0; i < padded(rules_.size()); ++i) {
@@ -81,7 +80,7 @@ void ReplicaOptimizer::set_rates() {
     if (!before.empty() && before[schedule] == factor_[schedule]) continue;
     const SimulatedRule& r = rules_[at];
     const double lr = r.lr * factor_[schedule];
-    const DecayTerms terms = decay_terms(r.coupling, r.weight_decay, lr, r.lr * first_factor_[schedule]);
+    const DecayTerms terms = decay_terms(r.coupling, r.weight_decay, lr, r.lr);
     constant(kLr, i) = lr;
     constant(kL2, i) = terms.l2;
     constant(kShrink, i) = terms.shrink;
@@ -92,8 +91,10 @@ void ReplicaOptimizer::step(double* param, const double* grad) {
   set_rates();
   const SimulatedMethod method = rules_[0].method;
   if (steps_ == 1 && method == SimulatedMethod::sgd)
-    for (std::size_t i = 0; i < padded(rules_.size()); ++i)
-      constant(kKept, i) = 1.0 - rules_[std::min(i, rules_.size() - 1)].dampening;
+    for (std::size_t i = 0; i < padded(rules_.size()); ++i) {
+      const SimulatedRule& r = rules_[std::min(i, rules_.size() - 1)];
+      constant(kKept, i) = r.momentum == 0.0 ? 1.0 : 1.0 - r.dampening;
+    }
   const auto run = kernels().step[static_cast<std::size_t>(method)];
   for (std::size_t block = 0; block < padded(rules_.size()) / kLanes; ++block) {
     const std::size_t at = block * params_ * kLanes;

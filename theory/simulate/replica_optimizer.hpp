@@ -43,7 +43,7 @@ class ReplicaOptimizer {
   simulate::Rows state_[3];
   std::vector<Schedule> schedules_;       // the distinct ones
   std::vector<std::size_t> schedule_of_;  // by replica
-  std::vector<double> first_factor_, factor_;
+  std::vector<double> factor_;
 };
 
 // Noise that no batch changes, in ReplicaOptimizer's layout: random_normal_of_pair(seed, streams[i], first + j) to

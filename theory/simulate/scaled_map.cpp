@@ -113,9 +113,13 @@ class Block {
       step();
     }
     const double n = static_cast<double>(options_.average_steps);
-    for (std::size_t l = 0; l < used_; ++l)
-      results[l] = {diverged[l] ? kNever : sums[l].loss / n, sums[l].input_sum / n, sums[l].input_sq / n, sums[l].weight_sq / n,
-                    diverged[l] ? kNever : arrival[l]};
+    constexpr double kNotGiven = std::numeric_limits<double>::quiet_NaN();
+    for (std::size_t l = 0; l < used_; ++l) {
+      if (options_.until_arrival)
+        results[l] = {kNotGiven, kNotGiven, kNotGiven, kNotGiven, arrival[l]};
+      else
+        results[l] = {diverged[l] ? kNever : sums[l].loss / n, sums[l].input_sum / n, sums[l].input_sq / n, sums[l].weight_sq / n, arrival[l]};
+    }
   }
 
  private:

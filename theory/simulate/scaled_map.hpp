@@ -41,19 +41,20 @@ struct MapReplica {
 struct MapOptions {
   std::int64_t steps = 0;  // ≥ 1
   std::int64_t average_steps =
-      1;  // results are means over the losses before each of the last so many steps, and at the end
+      1;  // results are means over the last so many states: before the last average_steps − 1 steps and at the end
   std::uint64_t seed = 0;
-  bool until_arrival = false;  // stop a replica's block when all of it arrived or diverged
+  bool until_arrival = false;  // stop a replica's block when all of it arrived or diverged: only `arrival` is given
   std::int64_t hold = 1;       // consecutive losses at or below `goal` that make an arrival
 
   std::string error() const;
 };
 
 struct MapResult {
-  double loss = 0.0;                       // mean over the window; infinite where it diverged
+  double loss = 0.0;                       // mean over the window; infinite where it diverged; NaN, as the next, until_arrival
   double input_sum = 0.0, input_sq = 0.0;  // Σv and Σv² over branches and columns: means over the window
   double weight_sq = 0.0;                  // ΣW²: the same
-  double arrival = 0.0;                    // steps before the first of `hold` losses at or below goal; infinite: never
+  double arrival = 0.0;                    // steps before the first of `hold` losses at or below goal, whatever came after;
+                                           // infinite: never
 };
 
 // One result per replica, the same in any batch: noise of replica r on θ_ij at step t is random_normal_of_pair(seed,
