@@ -6,7 +6,6 @@
 #include <limits>
 #include <set>
 #include <unsupported/Eigen/LevenbergMarquardt>
-#include <utility>
 #include <vector>
 
 namespace scalevec {
@@ -78,7 +77,7 @@ std::optional<PowerLaw> fit_power_law(std::span<const double> compute, std::span
   }
   if (std::set<double>(x.begin(), x.end()).size() < 3) return std::nullopt;
   for (double& v : x) v -= middle;
-  const auto [first, last] = std::pair(*std::min_element(compute.begin(), compute.end()), *std::max_element(compute.begin(), compute.end()));
+  const double first = *std::min_element(compute.begin(), compute.end()), last = *std::max_element(compute.begin(), compute.end());
   Residuals residuals(x, y, huber);
   std::optional<PowerLaw> best;
   double least_cost = std::numeric_limits<double>::infinity();
