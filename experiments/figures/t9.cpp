@@ -43,9 +43,7 @@ Measured simulate(const SimulatedRule& rule, std::size_t d, double start, std::i
     optimizer.step(w.data(), g.data());
     if (t < settle) continue;
     double dot = 0.0, cross = 0.0;
-    for (std::size_t i = 0; i < d; ++i) {
-      dot += before[i] * w[i];
-    }
+    for (std::size_t i = 0; i < d; ++i) dot += before[i] * w[i];
     for (std::size_t i = 0; i < d; ++i) cross += std::pow(w[i] - dot / ww * before[i], 2);
     angles.push_back(std::pow(std::atan2(std::sqrt(cross * ww), dot), 2));
     lengths.push_back(fourth ? ww * ww : ww);

@@ -99,7 +99,9 @@ class Block {
       if (t == 0)
         for (std::size_t l = 0; l < kLanes; ++l) most[l] = 1e6 * (1.0 + loss[l]);
       // Until a lane arrives or diverges there is nothing to note down.
-      for (std::size_t l = 0; l < kLanes; ++l) stirred |= !(loss[l] <= most[l] && loss[l] > goal_[l]);
+      int calm = 1;
+      for (std::size_t l = 0; l < kLanes; ++l) calm &= static_cast<int>(loss[l] <= most[l]) & static_cast<int>(loss[l] > goal_[l]);
+      stirred = stirred || calm == 0;
       std::size_t running = stirred ? 0 : kLanes;
       for (std::size_t l = 0; stirred && l < kLanes; ++l) {
         if (!(loss[l] <= most[l])) diverged[l] = true;
