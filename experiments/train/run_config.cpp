@@ -124,6 +124,8 @@ RunConfig read_run_config(const json& root) {
   if (c.autocast != "none" && (toy || c.dtype != "float32"))
     in.fail("autocast", toy ? "none for a toy model" : "none unless dtype is float32, which the weights stay in");
   if (toy && c.accumulation != 1) in.fail("accumulation", "1 for a toy model");
+  if (toy && c.batch_size != 1) in.fail("batch_size", "1 for a toy model, which has replicas in its place");
+  if (toy && c.sequence_length != 128) in.fail("sequence_length", "left out for a toy model");
   read_data(in.object("data"), in.has("data"), c);
   c.optimizer = in.value("optimizer");
   if (!c.optimizer.is_object()) in.fail("optimizer", "an object: a policy");

@@ -63,6 +63,13 @@ TEST_CASE("a toy takes no data and runs in float64") {
   json with_data = toy;
   with_data["data"] = {{"dir", "x"}};
   CHECK_THROWS_AS(read_run_config(with_data), ConfigError);
+  // What a toy has no use for is not taken without effect.
+  for (const auto& [key, value] : {std::pair("batch_size", 4), std::pair("sequence_length", 16), std::pair("accumulation", 2)}) {
+    json idle = toy;
+    idle[key] = value;
+    CHECK_THROWS_AS(read_run_config(idle), ConfigError);
+  }
+  CHECK_NOTHROW(read_run_config(read_run_config(toy).resolved));
 }
 
 TEST_CASE("signal-to-noise ratios take a window of steps, and are no key of older runs") {
