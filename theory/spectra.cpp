@@ -53,6 +53,15 @@ double sum_over_modes(double modes, double a, const Loss& loss) {
   return sum - (slope(to) - slope(from)) / 24.0;
 }
 
+// ∫_0^1 v^{p−1} e^{−xv} dv = γ(p, x)/x^p, whose factors leave even long double's range.
+long double lower_integral(long double p, long double x) {
+  if (x > p + 1) return std::exp(boost::math::lgamma(p) - p * std::log(x)) * boost::math::gamma_p(p, x);
+  // e^−x Σ_k x^k/(p(p + 1)…(p + k)).
+  long double term = 1 / p, sum = term;
+  for (int k = 1; term > 1e-20L * sum; ++k) sum += term *= x / (p + k);
+  return std::exp(-x) * sum;
+}
+
 }  // namespace
 
 double plain_exponent(const PowerLawModes& m) {
@@ -65,19 +74,6 @@ double balanced_exponent(const PowerLawModes& m) {
   require(m.a + m.b > 0.0, "b", m.b, "more than -a");
   return (m.a - 1.0 + 2.0 * m.b) / (m.a + m.b);
 }
-
-namespace {
-
-// ∫_0^1 v^{p−1} e^{−xv} dv = γ(p, x)/x^p, whose factors leave even long double's range.
-long double lower_integral(long double p, long double x) {
-  if (x > p + 1) return std::exp(boost::math::lgamma(p) - p * std::log(x)) * boost::math::gamma_p(p, x);
-  // e^−x Σ_k x^k/(p(p + 1)…(p + k)).
-  long double term = 1 / p, sum = term;
-  for (int k = 1; term > 1e-20L * sum; ++k) sum += term *= x / (p + k);
-  return std::exp(-x) * sum;
-}
-
-}  // namespace
 
 double plain_spectrum_loss(const PowerLawModes& m, double t) {
   check(m);

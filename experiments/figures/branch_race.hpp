@@ -1,10 +1,10 @@
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <vector>
 
+#include "scalevec/experiments/figures/phase.hpp"
 #include "scalevec/theory/branches.hpp"
 #include "scalevec/theory/simulate/scaled_map.hpp"
 
@@ -25,24 +25,12 @@ inline double best_steps(const Branches& b, bool own, const Race& race, const st
   r.h = b.h;
   r.target = b.target;
   r.initial_w = {start};
-  r.weights = race.rule;
+  r.weights = r.scales = race.rule;
   for (std::size_t c = 0; c < b.h.size(); ++c) r.goal += race.relative * 0.5 * b.h[c] * std::pow(start - b.target[c], 2);
-  std::vector<MapReplica> replicas;
-  for (const double lr : rates) {
-    r.weights.lr = lr;
-    r.scales = r.weights;
-    replicas.push_back(r);
-  }
-  MapOptions options;
-  options.steps = race.most;
-  options.until_arrival = true;
-  options.hold = std::min(race.hold, race.most);
   ScaledMap map;
   map.rows = map.branches = b.h.size();
   map.input = own ? ScaledMap::Input::own : ScaledMap::Input::shared;
-  double best = INFINITY;
-  for (const MapResult& result : simulate_scaled_map(map, replicas, options)) best = std::min(best, result.arrival);
-  return best;
+  return least(arrivals(map, r, rates, race.hold, race.most));
 }
 
 // By gradient descent, at shares of the edge of stability.

@@ -12,27 +12,16 @@ namespace {
 
 // Steps by `rule` on ½(γw − R)² from γ = 1, w = 0 (or without γ) until the loss is below `relative` of its start for `hold`
 // steps, at each learning rate; infinite where never within `most`.
-std::vector<double> steps_to(SimulatedRule rule, double target, const std::vector<double>& rates, bool scale, double relative,
+std::vector<double> steps_to(const SimulatedRule& rule, double target, const std::vector<double>& rates, bool scale, double relative,
                              std::int64_t hold, std::int64_t most) {
-  std::vector<MapReplica> replicas;
-  for (const double lr : rates) {
-    rule.lr = lr;
-    MapReplica r;
-    r.h = {1.0};
-    r.target = {target};
-    r.weights = r.scales = rule;
-    r.goal = relative * 0.5 * target * target;
-    replicas.push_back(r);
-  }
-  MapOptions options;
-  options.steps = most;
-  options.until_arrival = true;
-  options.hold = std::min(hold, most);
+  MapReplica r;
+  r.h = {1.0};
+  r.target = {target};
+  r.weights = r.scales = rule;
+  r.goal = relative * 0.5 * target * target;
   ScaledMap map;
   map.input = scale ? ScaledMap::Input::shared : ScaledMap::Input::none;
-  std::vector<double> steps;
-  for (const MapResult& r : simulate_scaled_map(map, replicas, options)) steps.push_back(r.arrival);
-  return steps;
+  return arrivals(map, r, rates, hold, most);
 }
 
 // Means over squares of 2·reach + 1 cells; NaN where the middle is.

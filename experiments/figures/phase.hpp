@@ -34,6 +34,24 @@ std::vector<double> mean_log_losses(const ScaledMap& map, const std::vector<doub
   return means;
 }
 
+// Steps until `hold` losses in a row are at or below r's goal, at each learning rate in place of r's; infinite where never
+// within `most`.
+inline std::vector<double> arrivals(const ScaledMap& map, MapReplica r, const std::vector<double>& rates, std::int64_t hold,
+                                    std::int64_t most) {
+  std::vector<MapReplica> replicas;
+  for (const double lr : rates) {
+    r.weights.lr = r.scales.lr = lr;
+    replicas.push_back(r);
+  }
+  MapOptions options;
+  options.steps = most;
+  options.until_arrival = true;
+  options.hold = std::min(hold, most);
+  std::vector<double> steps;
+  for (const MapResult& result : simulate_scaled_map(map, replicas, options)) steps.push_back(result.arrival);
+  return steps;
+}
+
 inline double least(const std::vector<double>& values) { return *std::min_element(values.begin(), values.end()); }
 
 // Cells whose measured sign differs from the predicted one, where the prediction's size is above a margin.

@@ -16,7 +16,7 @@ constexpr double kLr = 1e-3;
 // Movement of γ's length/√d (OR) or mean (plain) per step and lr, by replica: Adam on a scale of d elements whose coordinates'
 // gradients have mean −snr and standard deviation 1, from γ = 1.
 std::vector<double> adam_speeds(ScaledMap::Form form, std::size_t d, double snr, double beta2, std::int64_t settle, std::int64_t steps,
-                 std::size_t replicas, std::uint64_t seed, std::uint64_t stream) {
+                                std::size_t replicas, std::uint64_t seed, std::uint64_t stream) {
   ScaledMap map;
   map.columns = d;
   map.form = form;

@@ -15,6 +15,20 @@
 // Values that the theory states, found again by simulation. Seeded: each passes or fails for good.
 using namespace scalevec;
 
+namespace {
+
+// Until a loss at or below a replica's goal, over all replicas.
+double fewest_steps(const ScaledMap& map, const std::vector<MapReplica>& replicas) {
+  MapOptions options;
+  options.steps = 20000;
+  options.until_arrival = true;
+  double steps = INFINITY;
+  for (const MapResult& r : simulate_scaled_map(map, replicas, options)) steps = std::min(steps, r.arrival);
+  return steps;
+}
+
+}  // namespace
+
 TEST_CASE("T2: a large column at the start leaves γ² at 0.0033", "[values]") {
   // ‖w(0)‖ = 2 orthogonal to a target of 0.1: the flow in small steps, and the closed form.
   ScaledMap map;
@@ -123,12 +137,7 @@ TEST_CASE("T6: HG is 20 times faster with large targets on flat branches, and .0
     ScaledMap map;
     map.rows = map.branches = 2;
     map.input = own ? ScaledMap::Input::own : ScaledMap::Input::shared;
-    MapOptions options;
-    options.steps = 20000;
-    options.until_arrival = true;
-    double steps = INFINITY;
-    for (const MapResult& r : simulate_scaled_map(map, replicas, options)) steps = std::min(steps, r.arrival);
-    return steps;
+    return fewest_steps(map, replicas);
   };
   const Branches flat{{1.0, 0.01}, {0.1, 10.0}}, steep{{1.0, 0.01}, {10.0, 0.1}};
   // How long a run is watched moves the ratio: within a third of the stated one.
@@ -294,12 +303,7 @@ TEST_CASE("T7: at its best lr gradient descent prefers no scale to one side, and
       r.scales = r.weights;
       replicas.push_back(r);
     }
-    MapOptions options;
-    options.steps = 20000;
-    options.until_arrival = true;
-    double steps = INFINITY;
-    for (const MapResult& result : simulate_scaled_map(map, replicas, options)) steps = std::min(steps, result.arrival);
-    return steps;
+    return fewest_steps(map, replicas);
   };
   for (int problem = 0; problem < 5; ++problem) {
     MapReplica r;

@@ -110,7 +110,7 @@ class Block {
         if (run_of[l] >= static_cast<double>(options_.hold)) arrival[l] = static_cast<double>(t + 1 - options_.hold);
         running += arrival[l] == kNever;
       }
-      if (t > options_.steps - options_.average_steps) average(loss, sums);
+      if (!options_.until_arrival && t > options_.steps - options_.average_steps) average(loss, sums);
       if (t == options_.steps || (options_.until_arrival && running == 0)) break;
       step();
     }
