@@ -1,6 +1,7 @@
-// What a scale design costs: whole training steps (forward, backward, clipped AdamW) of a decoder with it against the same
-// decoder with one γ per norm, in turns; the bytes that the forward pass keeps for the backward; and the peak resident
-// memory of a process that trains it alone. `scripts/bench.sh designs` prints the tables; usage() says what else there is.
+// What a scale design costs: whole training steps (forward, backward, clipped AdamW) of a decoder with it against the
+// same decoder with one γ per norm, in turns; the bytes that the forward pass keeps for the backward; and the peak
+// resident memory of a process that trains it alone. `scripts/bench.sh designs` prints the tables; usage() says what
+// else there is.
 #include <ATen/Parallel.h>
 #include <malloc.h>
 #include <sys/resource.h>
@@ -33,20 +34,21 @@ struct Case {
 };
 
 const std::vector<Case>& cases() {
-  static const std::vector<Case> all{{"baseline", "plain", "naive"}, {"baseline folded", "plain", "folded"},
-                                     {"HG", "hg", "folded"},         {"OR", "or", "folded"},
-                                     {"DP", "dp", "folded"},         {"DNP", "dnp", "folded"},
+  static const std::vector<Case> all{{"baseline", "plain", "naive"},   {"baseline folded", "plain", "folded"},
+                                     {"HG", "hg", "folded"},           {"OR", "or", "folded"},
+                                     {"DP", "dp", "folded"},           {"DNP", "dnp", "folded"},
                                      {"unified", "unified", "folded"}, {"HG naive", "hg", "naive"},
-                                     {"DP naive", "dp", "naive"},    {"unified naive", "unified", "naive"}};
+                                     {"DP naive", "dp", "naive"},      {"unified naive", "unified", "naive"}};
   return all;
 }
 
 int usage() {
-  std::fputs("usage: bench_designs [--rounds N] [--width 512|768] [--bf16] [--folded]   the table of costs\n"
-             "       bench_designs --peak INDEX --width W                               peak resident memory of one case\n"
-             "       bench_designs --census INDEX                                       what its forward pass saves\n"
-             "       bench_designs --crossover [--rounds N]                             folded/naive by width and tokens\n",
-             stderr);
+  std::fputs(
+      "usage: bench_designs [--rounds N] [--width 512|768] [--bf16] [--folded]   the table of costs\n"
+      "       bench_designs --peak INDEX --width W                               peak resident memory of one case\n"
+      "       bench_designs --census INDEX                                       what its forward pass saves\n"
+      "       bench_designs --crossover [--rounds N]                             folded/naive by width and tokens\n",
+      stderr);
   return 2;
 }
 
@@ -60,7 +62,8 @@ struct Trained {
                              std::to_string(layers) + R"(, "heads": )" + std::to_string(std::max(1, width / 64)) +
                              R"(, "scales": ")" + c.scales + R"(", "execution": ")" + c.execution + "\"}";
     model = std::make_unique<Decoder>(decoder_options_from_json(text), 1);
-    const auto params = named_params(*model, [&](const std::string& name, const torch::Tensor&) { return model->role(name); });
+    const auto params =
+        named_params(*model, [&](const std::string& name, const torch::Tensor&) { return model->role(name); });
     optimizer = make_optimizer(params, RolePolicy::from_json(R"({"lr": 1e-4, "max_norm": 1.0, "rules": [
       {"match": {"kind": ["matrix", "embedding"]}, "weight_decay": 0.1}, {"match": {"kind": "scale"}}]})"));
   }
@@ -110,7 +113,8 @@ int peak(const Case& c, int width) {
 }
 
 double peak_of_process(const std::string& self, std::size_t index, int width, bool bf16) {
-  const std::string command = self + " --peak " + std::to_string(index) + " --width " + std::to_string(width) + (bf16 ? " --bf16" : "");
+  const std::string command =
+      self + " --peak " + std::to_string(index) + " --width " + std::to_string(width) + (bf16 ? " --bf16" : "");
   FILE* pipe = popen(command.c_str(), "r");
   double mib = 0.0;
   if (pipe == nullptr || std::fscanf(pipe, "%lf", &mib) != 1) std::fprintf(stderr, "%s: no result\n", command.c_str());
@@ -141,13 +145,17 @@ void table(const std::vector<std::size_t>& chosen, int width, int rounds, bool b
     baseline.push_back(1e3 * seconds[0]);
     for (std::size_t i = 0; i < models.size(); ++i) ratios[i].push_back(seconds[i] / seconds[0]);
   }
-  std::printf("\nwidth %d, %d layers, 4 x 512 tokens, %s, 2 threads, %d rounds; baseline %.1f ms\n\n", width, layers_of(width),
-              bf16 ? "bfloat16 autocast" : "float32", rounds, bench::median_interval(baseline).middle);
-  std::printf("| design | execution | time / baseline [95 %%] | saved bytes / baseline | peak resident |\n|---|---|---|---|---|\n");
+  std::printf("\nwidth %d, %d layers, 4 x 512 tokens, %s, 2 threads, %d rounds; baseline %.1f ms\n\n", width,
+              layers_of(width), bf16 ? "bfloat16 autocast" : "float32", rounds,
+              bench::median_interval(baseline).middle);
+  std::printf(
+      "| design | execution | time / baseline [95 %%] | saved bytes / baseline | peak resident "
+      "|\n|---|---|---|---|---|\n");
   for (std::size_t i = 0; i < models.size(); ++i) {
     const bench::Interval r = bench::median_interval(ratios[i]);
     std::printf("| %s | %s | %.3f [%.3f, %.3f] | %.3f (%.1f MiB) | %.0f MiB |\n", cases()[chosen[i]].name.c_str(),
-                cases()[chosen[i]].execution.c_str(), r.middle, r.low, r.high, bytes[i] / bytes[0], bytes[i] / 1048576.0, peaks[i]);
+                cases()[chosen[i]].execution.c_str(), r.middle, r.low, r.high, bytes[i] / bytes[0],
+                bytes[i] / 1048576.0, peaks[i]);
   }
 }
 
@@ -159,8 +167,10 @@ void census(const Case& c) {
   for (const auto& s : saved)
     if (s.tensor.defined()) ++times[s.storage()];
   double total = 0.0;
-  std::printf("one layer of width 512, 4 x 512 tokens, %s, %s execution\n\n| saved first by | shape | MiB | times saved |\n|---|---|---|---|\n",
-              c.name.c_str(), c.execution.c_str());
+  std::printf(
+      "one layer of width 512, 4 x 512 tokens, %s, %s execution\n\n| saved first by | shape | MiB | times saved "
+      "|\n|---|---|---|---|\n",
+      c.name.c_str(), c.execution.c_str());
   const auto kept = bench::distinct_storages(saved, trained.model->parameters());
   for (const auto& s : kept) {
     const double mib = static_cast<double>(s.storage_bytes()) / 1048576.0;
@@ -214,7 +224,9 @@ int main(int argc, char** argv) {
     if (!flag && i + 1 == argc) return usage();
     options[key] = flag ? "" : argv[++i];
   }
-  const auto number = [&](const char* key, int fallback) { return options.contains(key) ? std::atoi(options[key].c_str()) : fallback; };
+  const auto number = [&](const char* key, int fallback) {
+    return options.contains(key) ? std::atoi(options[key].c_str()) : fallback;
+  };
   const auto chosen_case = [&](const char* key) {
     Case c = cases().at(static_cast<std::size_t>(number(key, 0)));
     c.bf16 = options.contains("--bf16");

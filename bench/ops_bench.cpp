@@ -1,5 +1,5 @@
-// Every operator of models/ops against what it is composed of, in turns: forward and backward in float32 on two threads, at
-// the shapes of bench/compare_with_pytorch.py's models. `scripts/bench.sh ops` prints the table.
+// Every operator of models/ops against what it is composed of, in turns: forward and backward in float32 on two
+// threads, at the shapes of bench/compare_with_pytorch.py's models. `scripts/bench.sh ops` prints the table.
 #include <ATen/Parallel.h>
 #include <torch/torch.h>
 
@@ -35,7 +35,8 @@ struct Case {
 };
 
 const std::vector<Case>& cases() {
-  static const std::vector<Case> all{{"a", 256, 128, 4, 16, 256}, {"b", 4096, 256, 4, 8, 256}, {"c", 4096, 512, 8, 4, 512}};
+  static const std::vector<Case> all{
+      {"a", 256, 128, 4, 16, 256}, {"b", 4096, 256, 4, 8, 256}, {"c", 4096, 512, 8, 4, 512}};
   return all;
 }
 
@@ -62,59 +63,79 @@ std::vector<Op> operators_of(const Case& c) {
   options = options.resolved();
   const std::int64_t d = c.width, h = options.mlp_width, head = options.head_dim;
   const double eps = options.norm_eps, scale = 1.0 / std::sqrt(static_cast<double>(head));
-  const std::vector<std::int64_t> x{c.batch, c.length, d}, hidden{c.batch, c.length, h}, heads{c.batch, c.length, c.heads, head};
+  const std::vector<std::int64_t> x{c.batch, c.length, d}, hidden{c.batch, c.length, h},
+      heads{c.batch, c.length, c.heads, head};
   const auto rope = std::make_shared<Rope>(head, options.rope_theta);
   const Tensor exponent = torch::arange(0, head, 2, torch::kFloat64) / -static_cast<double>(head);
   const Tensor angle = torch::outer(torch::arange(c.length, torch::kFloat64), torch::pow(options.rope_theta, exponent));
   const Tensor cos = angle.cos().to(torch::kFloat32), sin = angle.sin().to(torch::kFloat32);
   const Tensor target = torch::randint(0, c.vocab, {c.batch * c.length}, torch::kInt64);
   // Where ops::composed falls back on a fused norm, the reference takes its norm apart.
-  return {
-      {"norm without γ", [=](const Tensors& i) -> Tensors { return {ops::composed::rms_norm(i[0], {}, eps)}; },
-       [=](const Tensors& i) -> Tensors { return {ops::rms_norm(i[0], {}, eps)}; }, {x}},
-      {"norm", [=](const Tensors& i) -> Tensors { return {ops::composed::rms_norm(i[0], i[1], eps)}; },
-       [=](const Tensors& i) -> Tensors { return {ops::rms_norm(i[0], i[1], eps)}; }, {x, {d}}},
-      {"norm of a sum",
-       [=](const Tensors& i) -> Tensors {
-         const Tensor sum = i[0] + i[1];
-         return {sum, ops::composed::rms_norm(sum, i[2], eps)};
-       },
-       [=](const Tensors& i) -> Tensors {
-         const ops::NormOfSum both = ops::rms_norm_of_sum(i[0], i[1], i[2], eps);
-         return {both.sum, both.normed};
-       },
-       {x, x, {d}}},
-      {"radial scale (OR)", [](const Tensors& i) -> Tensors { return {ops::composed::radial(i[0], i[1], false)}; },
-       [](const Tensors& i) -> Tensors { return {ops::radial(i[0], i[1], false)}; }, {{d}, {1}}},
-      {"SwiGLU", [](const Tensors& i) -> Tensors { return {ops::composed::swiglu(i[0], i[1])}; },
-       [](const Tensors& i) -> Tensors { return {ops::swiglu(i[0], i[1])}; }, {hidden, hidden}},
-      {"normed SwiGLU", [=](const Tensors& i) -> Tensors { return {ops::composed::normed_swiglu(i[0], i[1], i[2], eps)}; },
-       [=](const Tensors& i) -> Tensors { return {ops::normed_swiglu(i[0], i[1], i[2], eps)}; }, {hidden, hidden, {h}}},
-      {"RoPE", [=](const Tensors& i) -> Tensors { return {ops::composed::rotate(i[0], cos, sin)}; },
-       [=](const Tensors& i) -> Tensors { return {rope->rotate(i[0])}; }, {heads}},
-      {"QK-norm and RoPE",
-       [=](const Tensors& i) -> Tensors { return {ops::composed::rotate(ops::composed::rms_norm(i[0], i[1], eps), cos, sin)}; },
-       [=](const Tensors& i) -> Tensors { return {rope->norm_rotate(i[0], i[1], true, eps)}; }, {heads, {head}}},
-      {"scaled linear, Q K V", [](const Tensors& i) { return ops::composed::scaled_linear(i[0], maps_of(i)); },
-       [](const Tensors& i) { return ops::scaled_linear(i[0], maps_of(i)); },
-       {x, {d, d}, {d}, {d}, {d, d}, {d}, {d}, {d, d}, {d}, {d}}},
-      {"scaled linear, Q K and normed V",
-       [=](const Tensors& i) {
-         Tensors out = ops::composed::scaled_linear(i[0], maps_of(i));
-         out[2] = ops::composed::rms_norm(out[2], {}, eps);
-         return out;
-       },
-       [=](const Tensors& i) {
-         std::vector<ops::Scaled> maps = maps_of(i);
-         maps[2].output_norm = eps;
-         return ops::scaled_linear(i[0], maps);
-       },
-       {x, {d, d}, {d}, {d}, {d, d}, {d}, {d}, {d, d}, {d}, {d}}},
-      // The reference is at::scaled_dot_product_attention, not a softmax of products.
-      {"attention", [=](const Tensors& i) -> Tensors { return {ops::composed::attention(i[0], i[1], i[2], scale, 0)}; },
-       [=](const Tensors& i) -> Tensors { return {ops::attention(i[0], i[1], i[2], scale, 0)}; }, {heads, heads, heads}},
-      {"cross-entropy", [=](const Tensors& i) -> Tensors { return {ops::composed::cross_entropy(i[0], target)}; },
-       [=](const Tensors& i) -> Tensors { return {ops::cross_entropy(i[0], target)}; }, {{c.batch * c.length, c.vocab}}}};
+  return {{"norm without γ",
+           [=](const Tensors& i) -> Tensors { return {ops::composed::rms_norm(i[0], {}, eps)}; },
+           [=](const Tensors& i) -> Tensors { return {ops::rms_norm(i[0], {}, eps)}; },
+           {x}},
+          {"norm",
+           [=](const Tensors& i) -> Tensors { return {ops::composed::rms_norm(i[0], i[1], eps)}; },
+           [=](const Tensors& i) -> Tensors { return {ops::rms_norm(i[0], i[1], eps)}; },
+           {x, {d}}},
+          {"norm of a sum",
+           [=](const Tensors& i) -> Tensors {
+             const Tensor sum = i[0] + i[1];
+             return {sum, ops::composed::rms_norm(sum, i[2], eps)};
+           },
+           [=](const Tensors& i) -> Tensors {
+             const ops::NormOfSum both = ops::rms_norm_of_sum(i[0], i[1], i[2], eps);
+             return {both.sum, both.normed};
+           },
+           {x, x, {d}}},
+          {"radial scale (OR)",
+           [](const Tensors& i) -> Tensors { return {ops::composed::radial(i[0], i[1], false)}; },
+           [](const Tensors& i) -> Tensors { return {ops::radial(i[0], i[1], false)}; },
+           {{d}, {1}}},
+          {"SwiGLU",
+           [](const Tensors& i) -> Tensors { return {ops::composed::swiglu(i[0], i[1])}; },
+           [](const Tensors& i) -> Tensors { return {ops::swiglu(i[0], i[1])}; },
+           {hidden, hidden}},
+          {"normed SwiGLU",
+           [=](const Tensors& i) -> Tensors { return {ops::composed::normed_swiglu(i[0], i[1], i[2], eps)}; },
+           [=](const Tensors& i) -> Tensors { return {ops::normed_swiglu(i[0], i[1], i[2], eps)}; },
+           {hidden, hidden, {h}}},
+          {"RoPE",
+           [=](const Tensors& i) -> Tensors { return {ops::composed::rotate(i[0], cos, sin)}; },
+           [=](const Tensors& i) -> Tensors { return {rope->rotate(i[0])}; },
+           {heads}},
+          {"QK-norm and RoPE",
+           [=](const Tensors& i) -> Tensors {
+             return {ops::composed::rotate(ops::composed::rms_norm(i[0], i[1], eps), cos, sin)};
+           },
+           [=](const Tensors& i) -> Tensors { return {rope->norm_rotate(i[0], i[1], true, eps)}; },
+           {heads, {head}}},
+          {"scaled linear, Q K V",
+           [](const Tensors& i) { return ops::composed::scaled_linear(i[0], maps_of(i)); },
+           [](const Tensors& i) { return ops::scaled_linear(i[0], maps_of(i)); },
+           {x, {d, d}, {d}, {d}, {d, d}, {d}, {d}, {d, d}, {d}, {d}}},
+          {"scaled linear, Q K and normed V",
+           [=](const Tensors& i) {
+             Tensors out = ops::composed::scaled_linear(i[0], maps_of(i));
+             out[2] = ops::composed::rms_norm(out[2], {}, eps);
+             return out;
+           },
+           [=](const Tensors& i) {
+             std::vector<ops::Scaled> maps = maps_of(i);
+             maps[2].output_norm = eps;
+             return ops::scaled_linear(i[0], maps);
+           },
+           {x, {d, d}, {d}, {d}, {d, d}, {d}, {d}, {d, d}, {d}, {d}}},
+          // The reference is at::scaled_dot_product_attention, not a softmax of products.
+          {"attention",
+           [=](const Tensors& i) -> Tensors { return {ops::composed::attention(i[0], i[1], i[2], scale, 0)}; },
+           [=](const Tensors& i) -> Tensors { return {ops::attention(i[0], i[1], i[2], scale, 0)}; },
+           {heads, heads, heads}},
+          {"cross-entropy",
+           [=](const Tensors& i) -> Tensors { return {ops::composed::cross_entropy(i[0], target)}; },
+           [=](const Tensors& i) -> Tensors { return {ops::cross_entropy(i[0], target)}; },
+           {{c.batch * c.length, c.vocab}}}};
 }
 
 // How often is enough for a turn of 5 ms: the clock and the switch between the two then do not count.
@@ -130,7 +151,8 @@ void check_equal(const std::string& what, const Tensors& a, const Tensors& b) {
   for (std::size_t i = 0; i < a.size(); ++i) {
     const double gap = ((a[i] - b[i]).abs().max() / b[i].abs().max()).item<double>();
     if (!(gap <= 1e-3))
-      throw std::runtime_error(what + " " + std::to_string(i) + ": fused and composed differ by " + std::to_string(gap));
+      throw std::runtime_error(what + " " + std::to_string(i) + ": fused and composed differ by " +
+                               std::to_string(gap));
   }
 }
 
@@ -173,14 +195,17 @@ int main(int argc, char** argv) {
     if ((key != "--rounds" && key != "--case" && key != "--operator") || i + 1 == argc) return usage();
     options[key] = argv[i + 1];
   }
-  const auto chosen = [&](const char* key, const std::string& name) { return !options.contains(key) || options[key] == name; };
+  const auto chosen = [&](const char* key, const std::string& name) {
+    return !options.contains(key) || options[key] == name;
+  };
   // The interval of the median needs eight.
   const int rounds = std::max(8, options.contains("--rounds") ? std::atoi(options["--rounds"].c_str()) : 25);
 
   std::printf("forward and backward, float32, 2 threads, %d rounds\n\n", rounds);
   for (const Case& c : cases())
-    std::printf("- %s: d = %lld, %lld x %lld tokens, vocabulary %lld\n", c.name.c_str(), static_cast<long long>(c.width),
-                static_cast<long long>(c.batch), static_cast<long long>(c.length), static_cast<long long>(c.vocab));
+    std::printf("- %s: d = %lld, %lld x %lld tokens, vocabulary %lld\n", c.name.c_str(),
+                static_cast<long long>(c.width), static_cast<long long>(c.batch), static_cast<long long>(c.length),
+                static_cast<long long>(c.vocab));
   std::printf("\n| operator | case | composed, ms | fused, ms | composed / fused [95 %%] |\n|---|---|---|---|---|\n");
   std::vector<std::vector<Op>> by_case;
   bool found = false;

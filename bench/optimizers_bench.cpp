@@ -24,7 +24,8 @@ Shapes equal_tensors(std::int64_t count, std::int64_t size) { return Shapes(stat
 Shapes llama_shapes() {
   Shapes shapes{{32064, 512}, {512}};
   for (int layer = 0; layer < 16; ++layer) {
-    for (const auto& s : Shapes{{512, 512}, {128, 512}, {128, 512}, {512, 512}, {2048, 512}, {2048, 512}, {512, 2048}, {512}, {512}})
+    for (const auto& s :
+         Shapes{{512, 512}, {128, 512}, {128, 512}, {512, 512}, {2048, 512}, {2048, 512}, {512, 2048}, {512}, {512}})
       shapes.push_back(s);
   }
   return shapes;
@@ -138,8 +139,9 @@ int main(int argc, char** argv) {
                                                         {"llama_1b_quarter", llama_shapes(), 31}};
   for (const int threads : {1, 2})
     for (const auto& [size, shapes, rounds] : sizes)
-      benchmark::RegisterBenchmark((std::string(size) + "/threads:" + std::to_string(threads)).c_str(),
-                                   [threads, &shapes = shapes](benchmark::State& state) { run(state, threads, shapes); })
+      benchmark::RegisterBenchmark(
+          (std::string(size) + "/threads:" + std::to_string(threads)).c_str(),
+          [threads, &shapes = shapes](benchmark::State& state) { run(state, threads, shapes); })
           ->Iterations(rounds)
           ->Unit(benchmark::kMillisecond)
           ->UseRealTime();

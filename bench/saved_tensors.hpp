@@ -18,8 +18,8 @@
 namespace scalevec::bench {
 
 struct SavedTensor {
-  torch::Tensor tensor;   // as it was saved; keeps its storage alive
-  std::string op;         // innermost operator that was running: "aten::embedding", "scalevec::rms_norm"
+  torch::Tensor tensor;  // as it was saved; keeps its storage alive
+  std::string op;        // innermost operator that was running: "aten::embedding", "scalevec::rms_norm"
   const void* storage() const { return tensor.storage().unsafeGetStorageImpl(); }
   std::int64_t storage_bytes() const { return static_cast<std::int64_t>(tensor.storage().nbytes()); }
 };
@@ -59,13 +59,13 @@ inline void leave(const at::RecordFunction&, at::ObserverContext*) { running.pop
 
 }  // namespace detail
 
-// Every tensor that `forward` saves, in order; what it returns is dropped afterwards. A tensor that several operators save
-// is listed for each.
+// Every tensor that `forward` saves, in order; what it returns is dropped afterwards. A tensor that several operators
+// save is listed for each.
 inline std::vector<SavedTensor> saved_tensors(const std::function<torch::Tensor()>& forward) {
   std::vector<SavedTensor> found;
   torch::autograd::set_default_engine_stub(detail::CensusEngine::instance);
-  const auto handle = at::addThreadLocalCallback(
-      at::RecordFunctionCallback(detail::enter, detail::leave).scopes({at::RecordScope::FUNCTION, at::RecordScope::USER_SCOPE}));
+  const auto handle = at::addThreadLocalCallback(at::RecordFunctionCallback(detail::enter, detail::leave)
+                                                     .scopes({at::RecordScope::FUNCTION, at::RecordScope::USER_SCOPE}));
   detail::census = &found;
   const torch::Tensor out = forward();
   detail::census = nullptr;

@@ -1,6 +1,7 @@
 // What traces cost, their lines of traces.jsonl included. Blocks of ten steps without traces, with one traced step, and
-// with every step traced take turns in one session, so that each round gives paired ratios: between sessions the memory's
-// placement alone moves a step by more than traces cost. `scripts/bench.sh training` prints the medians and their intervals.
+// with every step traced take turns in one session, so that each round gives paired ratios: between sessions the
+// memory's placement alone moves a step by more than traces cost. `scripts/bench.sh training` prints the medians and
+// their intervals.
 #include <ATen/Parallel.h>
 #include <benchmark/benchmark.h>
 #include <unistd.h>
@@ -43,7 +44,8 @@ void traces(benchmark::State& state, int width, int layers) {
         {{"lr", 1e-3},
          {"max_norm", 1.0},
          {"rules", nlohmann::json::array({nlohmann::json{{"match", nlohmann::json::object()}}})}}}}));
-  const auto file = std::filesystem::temp_directory_path() / ("scalevec-bench-" + std::to_string(::getpid()) + ".jsonl");
+  const auto file =
+      std::filesystem::temp_directory_path() / ("scalevec-bench-" + std::to_string(::getpid()) + ".jsonl");
   scalevec::JsonLines log(file, 0);
   for (const int every : kTraceEvery) ten_steps(session, log, every);
   std::vector<double> every_10, every_step;
@@ -69,9 +71,8 @@ int main(int argc, char** argv) {
   scalevec::keep_freed_memory();  // as the program does
   benchmark::Initialize(&argc, argv);
   for (const auto& [width, layers, rounds] : {std::tuple(64, 2, 90), std::tuple(128, 4, 45), std::tuple(256, 4, 24)})
-    benchmark::RegisterBenchmark(
-        ("width_" + std::to_string(width) + "_layers_" + std::to_string(layers)).c_str(),
-        [width = width, layers = layers](benchmark::State& s) { traces(s, width, layers); })
+    benchmark::RegisterBenchmark(("width_" + std::to_string(width) + "_layers_" + std::to_string(layers)).c_str(),
+                                 [width = width, layers = layers](benchmark::State& s) { traces(s, width, layers); })
         ->Iterations(rounds)
         ->Unit(benchmark::kMillisecond)
         ->UseRealTime();

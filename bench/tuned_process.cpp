@@ -1,7 +1,7 @@
 #include "scalevec/experiments/memory.hpp"
 
-// Loaded before PyTorch (LD_PRELOAD) by bench/compare_with_pytorch.py, together with mkl_fast_path.cpp: a Python process
-// then has the allocator settings and the MKL path of our program.
+// Loaded before PyTorch (LD_PRELOAD) by bench/compare_with_pytorch.py, together with mkl_fast_path.cpp: a Python
+// process then has the allocator settings and the MKL path of our program.
 namespace {
 
 [[gnu::constructor]] void tune() { scalevec::keep_freed_memory(); }

@@ -4,8 +4,9 @@
 
 namespace scalevec {
 
-// While it lives, LibTorch's autocast is on for `device`: linear maps are taken in `type` (bfloat16) and attention from and to it, with
-// parameters, residual stream, norms and loss in float32. For the forward pass only; `on` false: nothing. On this thread.
+// While it lives, LibTorch's autocast is on for `device`: linear maps are taken in `type` (bfloat16) and attention from
+// and to it, with parameters, residual stream, norms and loss in float32. For the forward pass only; `on` false:
+// nothing. On this thread.
 class Autocast {
  public:
   Autocast(torch::DeviceType device, torch::ScalarType type, bool on = true);

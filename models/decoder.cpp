@@ -32,8 +32,9 @@ Tensor over_query_heads(const Tensor& gamma, const DecoderOptions& o) {
 
 bool Decoder::folds(std::int64_t tokens) const {
   const ScaleOptions& s = options_.scales;
-  const bool behind = std::any_of(map_sites().begin(), map_sites().end(),
-                                  [&](const std::string& map) { return placement_of(s, map) != ScalePlacement::input; });
+  const bool behind = std::any_of(map_sites().begin(), map_sites().end(), [&](const std::string& map) {
+    return placement_of(s, map) != ScalePlacement::input;
+  });
   const bool something = s.branch_attn || s.branch_ffn || behind || s.multipliers.any();
   return options_.execution == Execution::folded ||
          (options_.execution == Execution::automatic && something && tokens >= options_.width);
@@ -43,7 +44,8 @@ Tensor Decoder::attend(const Attention& a, const Tensor& q, const Tensor& k, con
   const DecoderOptions& o = options_;
   if (o.attn_softcap == 0.0) return ops::attention(q, k, v, o.query_scale, a.window);
   const auto heads_first = [&](const Tensor& x) { return x.repeat_interleave(o.heads / x.size(2), 2).transpose(1, 2); };
-  const Tensor scores = softcap(at::matmul(q.transpose(1, 2), heads_first(k).transpose(-1, -2)) * o.query_scale, o.attn_softcap);
+  const Tensor scores =
+      softcap(at::matmul(q.transpose(1, 2), heads_first(k).transpose(-1, -2)) * o.query_scale, o.attn_softcap);
   const Tensor seen = ops::visible(q.size(1), a.window, q.options());
   return at::matmul(at::softmax(scores.masked_fill(seen.logical_not(), -INFINITY), -1), heads_first(v)).transpose(1, 2);
 }
@@ -63,7 +65,8 @@ Tensor Decoder::attention(const Attention& a, const Tensor& x, const Tensor& col
   HeadNorm q_norm, k_norm;
   if (folded_) {
     const bool in_product = a.v.norm && norm_.kind == NormKind::rms;
-    const std::vector<Tensor> raw = apply_folded({&a.q, &a.k, &a.v}, x, columns, in_product ? &a.v : nullptr, norm_.eps);
+    const std::vector<Tensor> raw =
+        apply_folded({&a.q, &a.k, &a.v}, x, columns, in_product ? &a.v : nullptr, norm_.eps);
     q = raw[0];
     k = raw[1];
     v = a.v.norm && !in_product ? norm_(raw[2]) : raw[2];
@@ -114,9 +117,11 @@ Tensor Decoder::feed_forward(FeedForward& f, const Tensor& x, const Tensor& colu
   if (moe.experts == 0) return mlp(f.dense, x, columns);
   const Tensor rows = x.reshape({-1, x.size(-1)});
   const bool counts = torch::GradMode::is_enabled() && is_training();
-  const Routing routing = route(folded_ ? apply_folded({&f.router}, rows, columns)[0] : apply_naive(f.router, rows, norm_),
-                                f.balance, moe, counts ? batch_sum() : nullptr);
-  Tensor out = f.shared.gate.weight.defined() ? mlp(f.shared, rows, columns).to(rows.scalar_type()) : torch::zeros_like(rows);
+  const Routing routing =
+      route(folded_ ? apply_folded({&f.router}, rows, columns)[0] : apply_naive(f.router, rows, norm_), f.balance, moe,
+            counts ? batch_sum() : nullptr);
+  Tensor out =
+      f.shared.gate.weight.defined() ? mlp(f.shared, rows, columns).to(rows.scalar_type()) : torch::zeros_like(rows);
   for (std::int64_t e = 0; e < moe.experts; ++e) {
     // An expert without tokens is run on none, so that its parameters get a gradient of zero.
     const std::vector<Tensor> hits = routing.experts.eq(e).nonzero().unbind(1);
@@ -155,7 +160,8 @@ void Decoder::residual(Stream& stream, const ScaleVector& gamma, const ScaleVect
     stream.settle();
     y = sublayer(stream.x, Tensor());
   }
-  if (o.norm_placement == NormPlacement::post || o.norm_placement == NormPlacement::sandwich) y = norm_(y, post.value());
+  if (o.norm_placement == NormPlacement::post || o.norm_placement == NormPlacement::sandwich)
+    y = norm_(y, post.value());
   if (o.residual_depth_scaling) y = y * (1.0 / std::sqrt(2.0 * static_cast<double>(o.layers)));
   stream.added = y;
   if (o.norm_placement == NormPlacement::post_residual) stream = {normed(stream, post.value()), {}};
@@ -170,7 +176,8 @@ Tensor Decoder::forward(const Tensor& tokens) {
     const Attention& a = attention_[layer];
     FeedForward& f = feed_forward_[layer];
     residual(stream, a.gamma, a.post, [&](const Tensor& h, const Tensor& columns) { return attention(a, h, columns); });
-    residual(stream, f.gamma, f.post, [&](const Tensor& h, const Tensor& columns) { return feed_forward(f, h, columns); });
+    residual(stream, f.gamma, f.post,
+             [&](const Tensor& h, const Tensor& columns) { return feed_forward(f, h, columns); });
   }
   if (!options_.final_norm) stream.settle();
   const Tensor x = options_.final_norm ? normed(stream, final_gamma_.value()) : stream.x;

@@ -26,13 +26,14 @@ namespace scalevec {
 //   layers.L.attn.q.out.gamma …                          scale behind a map (DP, DNP, SimpleNorm), the map's site
 //   layers.L.{attn,ffn}_post_norm.gamma [width]          scale, output, sites "attn_post", "ffn_post"
 //   layers.L.ffn.{gate,up,down}.weight                   matrix, sites "ffn.gate" …
-//   layers.L.ffn.router.weight [experts, width]          router; .ffn.experts.E.gate.weight …, .ffn.shared.gate.weight …
+//   layers.L.ffn.router.weight [experts, width]          router
+//   layers.L.ffn.experts.E.gate.weight … and layers.L.ffn.shared.gate.weight …, as ffn.gate.weight
 //   MAP.multiplier.{scalar,rows,columns}                 scale, input, site "MAP.multiplier"
 //   final_norm.gamma [width]                             scale, input, site "final"
 //   unembed.weight [vocab_size, width]                   unembedding, absent when tied
 // With bias-based balancing a buffer layers.L.ffn.router.balance [experts].
-// A scale is input-class if it can be multiplied into a matrix: of γ behind a map, into the map's own rows without a norm
-// between, with one into the reader of V (the output projection) or of up (down). The final norm's is, since the
+// A scale is input-class if it can be multiplied into a matrix: of γ behind a map, into the map's own rows without a
+// norm between, with one into the reader of V (the output projection) or of up (down). The final norm's is, since the
 // unembedding reads it, which with tied embeddings is embed.weight.
 // Matrices start from N(0, std²) as a function of (seed, parameter name): the same whatever scale vectors exist.
 class Decoder : public Model {
@@ -43,8 +44,8 @@ class Decoder : public Model {
   // tokens: [B, T] int64 in [0, vocab_size). Returns logits [B, T, vocab_size]; position t sees tokens 0 … t.
   torch::Tensor forward(const torch::Tensor& tokens);
 
-  // Mean cross-entropy in nats of predicting tokens[:, 1:], over B·T positions; `step` plays no part. While gradients are
-  // recorded, with a mixture's balance loss, and its balancing biases move.
+  // Mean cross-entropy in nats of predicting tokens[:, 1:], over B·T positions; `step` plays no part. While gradients
+  // are recorded, with a mixture's balance loss, and its balancing biases move.
   torch::Tensor loss(const torch::Tensor& tokens, std::int64_t step) override;
 
   bool needs_tokens() const override { return true; }
@@ -119,8 +120,8 @@ class Decoder : public Model {
   ScaleVector final_gamma_;
   std::vector<Attention> attention_;
   std::vector<FeedForward> feed_forward_;
-  bool folded_ = false;      // the pass that runs
-  torch::Tensor balance_;    // sum over its layers
+  bool folded_ = false;    // the pass that runs
+  torch::Tensor balance_;  // sum over its layers
 };
 
 }  // namespace scalevec

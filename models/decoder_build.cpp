@@ -57,8 +57,8 @@ Decoder::Decoder(const DecoderOptions& options, std::uint64_t seed)
       rope_(options_.head_dim, options_.rope_theta, options_.rope_scaling),
       local_rope_(options_.head_dim, options_.local_rope_theta > 0.0 ? options_.local_rope_theta : options_.rope_theta,
                   options_.local_rope_theta > 0.0 ? RopeScaling{} : options_.rope_scaling) {
-  embed_ = add_matrix("embed.weight", options_.vocab_size, options_.width,
-                      role_at(ParamKind::embedding, "embed", -1), options_.init_std);
+  embed_ = add_matrix("embed.weight", options_.vocab_size, options_.width, role_at(ParamKind::embedding, "embed", -1),
+                      options_.init_std);
   for (int layer = 0; layer < options_.layers; ++layer) {
     attention_.push_back(make_attention(layer));
     feed_forward_.push_back(make_feed_forward(layer));
@@ -66,10 +66,9 @@ Decoder::Decoder(const DecoderOptions& options, std::uint64_t seed)
   const std::string reader = options_.tie_embeddings ? "embed.weight" : "unembed.weight";
   final_gamma_ = add_scale_vector("final_norm", options_.scales.final, options_.width,
                                   scale_at(ScaleSide::before, "final", -1), columns_of({reader}));
-  unembed_ = options_.tie_embeddings
-                 ? embed_
-                 : add_matrix("unembed.weight", options_.vocab_size, options_.width,
-                              role_at(ParamKind::unembedding, "unembed", -1), options_.init_std);
+  unembed_ = options_.tie_embeddings ? embed_
+                                     : add_matrix("unembed.weight", options_.vocab_size, options_.width,
+                                                  role_at(ParamKind::unembedding, "unembed", -1), options_.init_std);
   check_roles();
 }
 
@@ -82,9 +81,8 @@ Tensor Decoder::add_matrix(const std::string& name, std::int64_t rows, std::int6
 ScaledMap Decoder::add_map(const std::string& name, const std::string& site, const std::string& kind, int layer,
                            std::int64_t rows, std::int64_t columns, bool into_residual) {
   const DecoderOptions& o = options_;
-  const double std = into_residual && o.init_depth_scaling
-                         ? o.init_std / std::sqrt(2.0 * static_cast<double>(o.layers))
-                         : o.init_std;
+  const double std =
+      into_residual && o.init_depth_scaling ? o.init_std / std::sqrt(2.0 * static_cast<double>(o.layers)) : o.init_std;
   ScaledMap map;
   const std::string weight = name + ".weight";
   map.weight = add_matrix(weight, rows, columns, role_at(ParamKind::matrix, site, layer), std);
@@ -114,8 +112,7 @@ ScaledMap Decoder::add_map(const std::string& name, const std::string& site, con
   const bool qk_normed = o.qk_norm && (kind == "attn.q" || kind == "attn.k");
   const bool post_normed = o.norm_placement == NormPlacement::post || o.norm_placement == NormPlacement::sandwich;
   const bool sublayer_end = post_normed && (site == "attn.o" || site == "ffn.down");
-  if (!map.bias.defined() && (map.norm || qk_normed || sublayer_end))
-    add_matrix_before_norm(weight);
+  if (!map.bias.defined() && (map.norm || qk_normed || sublayer_end)) add_matrix_before_norm(weight);
   return map;
 }
 
@@ -143,14 +140,14 @@ void Decoder::add_output_scale(ScaledMap& map, const std::string& name, const st
                              scale_at(ScaleSide::after, site, layer), link);
 }
 
-ScaleVector Decoder::add_input_scale(const std::string& path, const std::string& site, const std::string& kind, int layer,
-                                     std::vector<std::string> maps) {
-  return add_scale_vector(path, gamma_at(options_.scales, kind), options_.width, scale_at(ScaleSide::before, site, layer),
-                          columns_of(std::move(maps)));
+ScaleVector Decoder::add_input_scale(const std::string& path, const std::string& site, const std::string& kind,
+                                     int layer, std::vector<std::string> maps) {
+  return add_scale_vector(path, gamma_at(options_.scales, kind), options_.width,
+                          scale_at(ScaleSide::before, site, layer), columns_of(std::move(maps)));
 }
 
-ScaleVector Decoder::add_output_class_scale(const std::string& path, std::int64_t size, const std::string& site, int layer,
-                                            const std::string& why) {
+ScaleVector Decoder::add_output_class_scale(const std::string& path, std::int64_t size, const std::string& site,
+                                            int layer, const std::string& why) {
   ScaleLink link;
   link.via = why;
   return add_scale_vector(path, gamma_at(options_.scales, site), size, scale_at(ScaleSide::after, site, layer), link);
@@ -163,7 +160,8 @@ Decoder::Attention Decoder::make_attention(int layer) {
   Attention a;
   a.window = o.windows[static_cast<size_t>(layer)];
   if (!o.scales.branch_attn)
-    a.gamma = add_input_scale(path + "attn_norm", "attn", "attn", layer, {attn + "q.weight", attn + "k.weight", attn + "v.weight"});
+    a.gamma = add_input_scale(path + "attn_norm", "attn", "attn", layer,
+                              {attn + "q.weight", attn + "k.weight", attn + "v.weight"});
   a.q = add_map(attn + "q", "attn.q", "attn.q", layer, q_width, o.width, false);
   a.k = add_map(attn + "k", "attn.k", "attn.k", layer, kv_width, o.width, false);
   a.v = add_map(attn + "v", "attn.v", "attn.v", layer, kv_width, o.width, false);
@@ -191,7 +189,8 @@ Decoder::Mlp Decoder::make_mlp(const std::string& path, const std::string& site,
 }
 
 // `norm` is the path of the γ_b of these maps alone; empty: they have none of their own.
-void Decoder::add_mlp_scales(Mlp& m, const std::string& norm, const std::string& path, const std::string& site, int layer) {
+void Decoder::add_mlp_scales(Mlp& m, const std::string& norm, const std::string& path, const std::string& site,
+                             int layer) {
   for (const auto& [map, last] : {std::pair{&m.gate, "gate"}, {&m.up, "up"}, {&m.down, "down"}}) {
     if (!norm.empty() && map != &m.down)
       map->in = add_input_scale(norm + last, site + last, std::string("ffn.") + last, layer, {path + last + ".weight"});

@@ -57,8 +57,7 @@ std::string moe_error(const MoeOptions& m) {
   if (m.experts == 0) {
     MoeOptions dense;
     dense.top_k = m.top_k;
-    if (!(m == dense))
-      return bad("moe.experts", m.experts, "at least 1 where another option of the mixture is set");
+    if (!(m == dense)) return bad("moe.experts", m.experts, "at least 1 where another option of the mixture is set");
     return {};
   }
   if (m.top_k < 1 || m.top_k > m.experts) return bad("moe.top_k", m.top_k, "from 1 to experts");
@@ -74,7 +73,8 @@ std::string single_placement_error(const DecoderOptions& o) {
     const std::string field = "scales.placements." + map, word(to_string(placement));
     if (std::find(map_sites().begin(), map_sites().end(), map) == map_sites().end())
       return bad("scales.placements", map, "attn.q, attn.k, attn.v, attn.o, ffn.gate, ffn.up, ffn.down");
-    if (!o.scale_vectors && placement != ScalePlacement::input) return bad(field, word, "input with scale_vectors false");
+    if (!o.scale_vectors && placement != ScalePlacement::input)
+      return bad(field, word, "input with scale_vectors false");
     if (map == "attn.o" || map == "ffn.down") continue;  // no norm feeds these
     if (placement == ScalePlacement::output && o.pre_norms())
       return bad(field, word, "input, both, both_normed: a norm before the map and one after it do the same");
@@ -90,14 +90,16 @@ std::string no_scale_at(const DecoderOptions& o, const DecoderOptions& r, const 
   if (site.ends_with("_norm")) return o.qk_norm && o.qk_norm_scale ? "" : "only with qk_norm and qk_norm_scale true";
   if (!o.scale_vectors) return "none with scale_vectors false";
   if (site.ends_with("_post"))
-    return o.post_norms() ? "" : "only with a norm behind the sublayers: norm_placement post, sandwich or post_residual";
+    return o.post_norms() ? ""
+                          : "only with a norm behind the sublayers: norm_placement post, sandwich or post_residual";
   if (site.ends_with(".out"))
     return placement_of(r.scales, site.substr(0, site.size() - 4)) != ScalePlacement::input
                ? ""
                : "only behind a map that placement, maps or placements give a γ_a";
   if (!o.pre_norms()) return "only with a norm before the sublayers: norm_placement pre or sandwich";
   if (site == "ffn.router" && o.moe.experts == 0) return "only in a mixture of experts";
-  const bool attn = site.starts_with("attn"), own = attn ? s.branch_attn : s.branch_ffn, branch = site.find('.') != std::string::npos;
+  const bool attn = site.starts_with("attn"), own = attn ? s.branch_attn : s.branch_ffn,
+             branch = site.find('.') != std::string::npos;
   const std::string readers = attn ? "attn.q, attn.k, attn.v" : "ffn.gate, ffn.up";
   if (branch && !own)
     return "only under branches: " + site.substr(0, site.find('.')) + "; one γ_b is shared by " + readers + " here";
@@ -122,8 +124,9 @@ std::string placement_error(const DecoderOptions& o) {
   if (dual && !o.pre_norms())
     return bad("scales.placement", word, "input, output without a norm before the maps: it has no γ_b there");
   if (s.placement == ScalePlacement::output && o.pre_norms())
-    return bad("scales.placement", word,
-               "only with norm_placement none, post or post_residual: a norm before the map and one after it do the same");
+    return bad(
+        "scales.placement", word,
+        "only with norm_placement none, post or post_residual: a norm before the map and one after it do the same");
   if (s.placement == ScalePlacement::input && !s.maps.empty())
     return bad("scales.maps", s.maps.front(), "none under placement input, which has nothing behind a map");
   if (!o.pre_norms() && s.branch_attn) return bad("scales.branches", "attn", "none: no norm feeds the branches");
@@ -147,7 +150,8 @@ std::string placement_error(const DecoderOptions& o) {
     if (m.rows && has_output_scale(r, map) && !has_output_norm(r, map))
       return bad("scales.multipliers.rows", true, "false on " + map + ", whose rows γ_a multiplies already");
     if (m.columns && has_branch_scale(r, map))
-      return bad("scales.multipliers.columns", true, "false on " + map + ", whose columns its own γ_b multiplies already");
+      return bad("scales.multipliers.columns", true,
+                 "false on " + map + ", whose columns its own γ_b multiplies already");
   }
   return {};
 }
@@ -215,9 +219,9 @@ std::string DecoderOptions::error() const {
     return bad("heads", heads, "a divisor of width (" + std::to_string(width) + "), or any number with head_dim given");
   const std::int64_t resolved_head_dim = head_dim == 0 ? width / heads : head_dim;
   if (resolved_head_dim % 2 != 0)
-    return bad("head_dim", resolved_head_dim,
-               std::string("an even number, since RoPE rotates pairs") +
-                   (head_dim == 0 ? " (default: width/heads)" : ""));
+    return bad(
+        "head_dim", resolved_head_dim,
+        std::string("an even number, since RoPE rotates pairs") + (head_dim == 0 ? " (default: width/heads)" : ""));
   if (kv_heads != 0 && heads % kv_heads != 0)
     return bad("kv_heads", kv_heads, "a divisor of heads (" + std::to_string(heads) + ")");
   if (!windows.empty() && static_cast<std::int64_t>(windows.size()) != layers)

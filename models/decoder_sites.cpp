@@ -22,8 +22,8 @@ const std::vector<std::string>& map_sites() {
 
 const std::vector<std::string>& scale_sites() {
   static const std::vector<std::string> sites = [] {
-    std::vector<std::string> all{"attn",     "attn.q", "attn.k",      "attn.v",      "ffn",       "ffn.gate",
-                                 "ffn.up",   "ffn.router", "attn.q_norm", "attn.k_norm", "attn_post", "ffn_post"};
+    std::vector<std::string> all{"attn",   "attn.q",     "attn.k",      "attn.v",      "ffn",       "ffn.gate",
+                                 "ffn.up", "ffn.router", "attn.q_norm", "attn.k_norm", "attn_post", "ffn_post"};
     for (const std::string& map : map_sites()) all.push_back(map + ".out");
     return all;
   }();
@@ -78,7 +78,8 @@ std::vector<std::string> inert_magnitudes(const DecoderOptions& o) {
     if (branches) {
       for (const std::string& site : sites)
         if (has(site) && output_normalised(o, site)) lines.push_back(inert_line("γ_b of " + site, site));
-    } else if (has(norm) && !router && std::all_of(sites.begin(), sites.end(), [&](const auto& s) { return output_normalised(o, s); })) {
+    } else if (has(norm) && !router &&
+               std::all_of(sites.begin(), sites.end(), [&](const auto& s) { return output_normalised(o, s); })) {
       lines.push_back(inert_line(norm + "_norm's γ_b", "every map that reads it"));
     }
   };

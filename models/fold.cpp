@@ -18,7 +18,8 @@ DecoderOptions folded_options(DecoderOptions options, bool untie) {
   s.multipliers = {};
   s.allow_inert = false;
   for (const std::string& map : map_sites())
-    if (s.placements.contains(map) && placement_of(s, map) == ScalePlacement::both) s.placements[map] = ScalePlacement::input;
+    if (s.placements.contains(map) && placement_of(s, map) == ScalePlacement::both)
+      s.placements[map] = ScalePlacement::input;
   if (s.placement == ScalePlacement::both) {
     s.placement = ScalePlacement::input;
     s.maps.clear();
@@ -52,7 +53,8 @@ FoldResult fold(const Decoder& model, bool untie) {
   std::map<std::string, torch::Tensor> matrices;  // in float64
   for (const auto& p : to)
     if (result.model->role(p.key()).kind != ParamKind::scale)
-      matrices[p.key()] = from[untied_now && p.key() == "unembed.weight" ? "embed.weight" : p.key()].to(torch::kFloat64);
+      matrices[p.key()] =
+          from[untied_now && p.key() == "unembed.weight" ? "embed.weight" : p.key()].to(torch::kFloat64);
   const auto buffers = model.named_buffers();
   for (const auto& b : result.model->named_buffers()) b.value().copy_(buffers[b.key()]);
 
@@ -62,8 +64,9 @@ FoldResult fold(const Decoder& model, bool untie) {
     if (!link.folds() || tied) {
       const std::string path = link.scale.substr(0, link.scale.rfind('.'));
       to[path + ".gamma"].copy_(gamma);
-      result.kept.push_back({link.scale, tied ? "the unembedding is tied to the embedding, which it would change; --untie"
-                                              : "output-class: no linear map follows that it could be moved into"});
+      result.kept.push_back(
+          {link.scale, tied ? "the unembedding is tied to the embedding, which it would change; --untie"
+                            : "output-class: no linear map follows that it could be moved into"});
       continue;
     }
     for (const std::string& map : link.maps) {

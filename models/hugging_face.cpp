@@ -19,12 +19,15 @@ namespace {
 namespace fs = std::filesystem;
 using Names = std::pair<const char*, const char*>;
 
-constexpr Names kOutside[] = {
-    {"embed", "model.embed_tokens"}, {"final_norm", "model.norm"}, {"unembed", "lm_head"}};
-constexpr Names kAttention[] = {{"attn_norm", "input_layernorm"},       {"attn.q", "self_attn.q_proj"},
-                                {"attn.k", "self_attn.k_proj"},         {"attn.v", "self_attn.v_proj"},
-                                {"attn.o", "self_attn.o_proj"},         {"attn.q_norm", "self_attn.q_norm"},
-                                {"attn.k_norm", "self_attn.k_norm"},    {"attn_post_norm", "post_attention_layernorm"},
+constexpr Names kOutside[] = {{"embed", "model.embed_tokens"}, {"final_norm", "model.norm"}, {"unembed", "lm_head"}};
+constexpr Names kAttention[] = {{"attn_norm", "input_layernorm"},
+                                {"attn.q", "self_attn.q_proj"},
+                                {"attn.k", "self_attn.k_proj"},
+                                {"attn.v", "self_attn.v_proj"},
+                                {"attn.o", "self_attn.o_proj"},
+                                {"attn.q_norm", "self_attn.q_norm"},
+                                {"attn.k_norm", "self_attn.k_norm"},
+                                {"attn_post_norm", "post_attention_layernorm"},
                                 {"ffn_post_norm", "post_feedforward_layernorm"}};
 constexpr Names kMlp[] = {{"gate", "gate_proj"}, {"up", "up_proj"}, {"down", "down_proj"}};
 constexpr Names kMixtral[] = {{"gate", "w1"}, {"up", "w3"}, {"down", "w2"}};

@@ -19,23 +19,37 @@ struct Defaults {
   double norm_eps, rope_theta;
   std::int64_t kv_heads, head_dim;  // 0: heads; width/heads
 };
-constexpr Defaults kDefaults[] = {
-    {"llama", 1e-6, 1e4, 0, 0},    {"qwen3", 1e-6, 1e4, 32, 128}, {"qwen3_moe", 1e-6, 1e4, 4, 0},
-    {"olmo2", 1e-5, 1e4, 0, 0},    {"gemma2", 1e-6, 1e4, 4, 256}, {"gemma3_text", 1e-6, 1e6, 4, 256},
-    {"mixtral", 1e-5, 1e6, 8, 0}};
+constexpr Defaults kDefaults[] = {{"llama", 1e-6, 1e4, 0, 0},     {"qwen3", 1e-6, 1e4, 32, 128},
+                                  {"qwen3_moe", 1e-6, 1e4, 4, 0}, {"olmo2", 1e-5, 1e4, 0, 0},
+                                  {"gemma2", 1e-6, 1e4, 4, 256},  {"gemma3_text", 1e-6, 1e6, 4, 256},
+                                  {"mixtral", 1e-5, 1e6, 8, 0}};
 
 // They say how a model was made, stored, trained or sampled from, and leave the logits of given tokens alone.
-constexpr const char* kWithoutEffect[] = {
-    "_name_or_path", "_attn_implementation_autoset", "architectures", "attention_dropout", "bos_token_id",
-    "cache_implementation", "dtype", "eos_token_id", "initializer_range", "max_position_embeddings",
-    "output_router_logits", "pad_token_id", "pretraining_tp", "router_aux_loss_coef", "router_jitter_noise",
-    "torch_dtype", "transformers_version", "use_cache"};
+constexpr const char* kWithoutEffect[] = {"_name_or_path",
+                                          "_attn_implementation_autoset",
+                                          "architectures",
+                                          "attention_dropout",
+                                          "bos_token_id",
+                                          "cache_implementation",
+                                          "dtype",
+                                          "eos_token_id",
+                                          "initializer_range",
+                                          "max_position_embeddings",
+                                          "output_router_logits",
+                                          "pad_token_id",
+                                          "pretraining_tp",
+                                          "router_aux_loss_coef",
+                                          "router_jitter_noise",
+                                          "torch_dtype",
+                                          "transformers_version",
+                                          "use_cache"};
 
 void require_false(JsonReader& config, const char* key) {
   if (config.boolean(key, false)) config.fail(key, "false");
 }
 
-// One rope_scaling or rope_parameters object. transformers 4 has rope_theta beside the former, 5 has it inside the latter.
+// One rope_scaling or rope_parameters object. transformers 4 has rope_theta beside the former, 5 has it inside the
+// latter.
 void read_rope_object(JsonReader rope, bool theta_beside, double& theta, RopeScaling& scaling) {
   const std::vector<std::string> kinds{"default", "linear", "llama3"};
   const std::string old = rope.choice("type", "default", kinds);
@@ -105,10 +119,12 @@ void read_windows(JsonReader& config, const std::string& type, DecoderOptions& o
     if (type == "gemma3_text")
       for (const char* key : {"sliding_window_pattern", "_sliding_window_pattern"})
         pattern = config.integer(key, pattern, kSize);
-    read_layer_types(config, window, [&](std::int64_t i) { return (i + 1) % pattern != 0; }, o);
+    read_layer_types(
+        config, window, [&](std::int64_t i) { return (i + 1) % pattern != 0; }, o);
   } else if (type == "qwen3") {
     const std::int64_t from = config.integer("max_window_layers", 28, Range::at_least(0));
-    read_layer_types(config, window, [&](std::int64_t i) { return window > 0 && i >= from; }, o);
+    read_layer_types(
+        config, window, [&](std::int64_t i) { return window > 0 && i >= from; }, o);
   } else {
     if (qwen) config.has("max_window_layers");  // read by the dense models only
     o.windows.assign(static_cast<std::size_t>(o.layers), window);
@@ -145,7 +161,8 @@ void read_gemma(JsonReader& config, const std::string& type, const json& raw, De
   require_false(config, "use_bidirectional_attention");
   o.norm_placement = NormPlacement::sandwich;
   ScaleOptions& s = o.scales;
-  for (GammaOptions* gamma : {&s.input, &s.output, &s.post, &s.qk_norm, &s.final}) gamma->form = ScaleForm::zero_centred;
+  for (GammaOptions* gamma : {&s.input, &s.output, &s.post, &s.qk_norm, &s.final})
+    gamma->form = ScaleForm::zero_centred;
 }
 
 }  // namespace
@@ -170,7 +187,8 @@ DecoderOptions decoder_options_from_hugging_face(const std::string& text, const 
   o.layers = config.integer("num_hidden_layers", Range::between(1, kMaxLayers));
   o.heads = config.integer("num_attention_heads", kSize);
   const bool null_kv = raw.contains("num_key_value_heads") && raw["num_key_value_heads"].is_null();
-  o.kv_heads = config.integer("num_key_value_heads", defaults.kv_heads == 0 || null_kv ? o.heads : defaults.kv_heads, kSize);
+  o.kv_heads =
+      config.integer("num_key_value_heads", defaults.kv_heads == 0 || null_kv ? o.heads : defaults.kv_heads, kSize);
   o.head_dim = config.integer("head_dim", defaults.head_dim == 0 ? o.width / o.heads : defaults.head_dim, kSize);
   o.mlp_width = config.integer("intermediate_size", kSize);
   o.norm_eps = config.number("rms_norm_eps", defaults.norm_eps, Range::at_least(0));

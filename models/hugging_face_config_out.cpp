@@ -46,7 +46,8 @@ void add_windows(const DecoderOptions& o, const std::string& type, ordered_json&
   }
   if (gemma) config["sliding_window"] = window > 0 ? window : 4096;
   if (!gemma && (type != "qwen3" || window == 0)) return;
-  for (const std::int64_t w : o.windows) config["layer_types"].push_back(w > 0 ? "sliding_attention" : "full_attention");
+  for (const std::int64_t w : o.windows)
+    config["layer_types"].push_back(w > 0 ? "sliding_attention" : "full_attention");
 }
 
 ordered_json config_of(const DecoderOptions& o, const std::string& type) {
@@ -154,9 +155,10 @@ std::string hugging_face_config(const DecoderOptions& options) {
   }
   if (!names.empty())
     throw std::invalid_argument("a Hugging Face " + type + " cannot hold this model as to " + names +
-                                (names.find("scales.") != std::string::npos ? "; folding it first moves input-class scales "
-                                                                              "into the matrices"
-                                                                            : ""));
+                                (names.find("scales.") != std::string::npos
+                                     ? "; folding it first moves input-class scales "
+                                       "into the matrices"
+                                     : ""));
   return text;
 }
 

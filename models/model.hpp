@@ -14,17 +14,18 @@
 
 namespace scalevec {
 
-// A scale vector γ and the matrices it can be multiplied into, by full name: all of `maps` W ← W diag(γ), or all of `rows`
-// W ← diag(γ) W. Both are empty for an output-class scale.
+// A scale vector γ and the matrices it can be multiplied into, by full name: all of `maps` W ← W diag(γ), or all of
+// `rows` W ← diag(γ) W. Both are empty for an output-class scale.
 struct ScaleLink {
-  std::string scale;              // the parameter that holds γ, δ, log γ or α
+  std::string scale;  // the parameter that holds γ, δ, log γ or α
   std::vector<std::string> maps;
   std::vector<std::string> rows;
   ScaleVector gamma;
   // Where γ is longer than the columns, it holds one after the other the γ of as many equal blocks of rows.
   // Grouped queries: the columns are heads of `block` elements of which several share one head of γ; 0: one to one.
   std::int64_t block = 0;
-  // How it comes to those matrices ("through the attention average"), or why to none; empty where they read it directly.
+  // How it comes to those matrices ("through the attention average"), or why to none; empty where they read it
+  // directly.
   std::string via;
 
   bool folds() const { return !maps.empty() || !rows.empty(); }
@@ -52,8 +53,8 @@ class Model : public torch::nn::Module {
   // Whether a step's work is the same whatever the tokens: what a recorded graph needs.
   virtual bool work_is_fixed() const { return true; }
 
-  // Where each of several processes has a part of the batch: what a training loss counts over the batch (a mixture's load)
-  // is passed to `sum`, which adds the other parts to it in place. Every process makes the same calls.
+  // Where each of several processes has a part of the batch: what a training loss counts over the batch (a mixture's
+  // load) is passed to `sum`, which adds the other parts to it in place. Every process makes the same calls.
   void set_batch_sum(std::function<void(torch::Tensor&)> sum) { batch_sum_ = std::move(sum); }
 
   // Throws std::invalid_argument for a name that is no parameter.

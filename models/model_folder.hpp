@@ -17,12 +17,13 @@ std::string decoder_options_json(const DecoderOptions& options);
 
 // Copies `weights` into the model, whose dtype becomes float64 if any of them is and float32 otherwise (float16 and
 // bfloat16 fit in that exactly). `name_of` turns a parameter's name into its key in `weights`; none: the same name.
-// std::runtime_error, led by `what`, names every kind of mismatch: keys missing, left over, of another shape, no floats.
+// std::runtime_error, led by `what`, names every kind of mismatch: keys missing, left over, of another shape, no
+// floats.
 void load_weights(Model& model, const NamedTensors& weights, const std::string& what,
                   const std::function<std::string(const std::string&)>& name_of = {});
 
-// A model in a folder: model.json {"format": 1, "model": options} and model.safetensors. Writes into an existing folder;
-// the caller puts it in place. std::runtime_error names the file.
+// A model in a folder: model.json {"format": 1, "model": options} and model.safetensors. Writes into an existing
+// folder; the caller puts it in place. std::runtime_error names the file.
 void write_model_folder(const Model& model, const DecoderOptions& options, const std::filesystem::path& folder);
 
 // std::runtime_error or std::invalid_argument name the file and what is wrong with it.

@@ -42,7 +42,8 @@ void sum_rows(const torch::Tensor& matrix, bool by_column, std::int64_t begin, s
 }
 
 // How γ and its columns go together.
-void add_relation(const std::vector<double>& gamma, const std::vector<double>& column_sq, double& ratio, double& correlation) {
+void add_relation(const std::vector<double>& gamma, const std::vector<double>& column_sq, double& ratio,
+                  double& correlation) {
   const double n = static_cast<double>(gamma.size());
   double x = 0.0, y = 0.0, xx = 0.0, yy = 0.0, xy = 0.0;
   for (std::size_t j = 0; j < gamma.size(); ++j) {
@@ -91,7 +92,8 @@ ModelTraces::ModelTraces(const Model& model) {
     const std::int64_t size = scales_.back().size;
     std::int64_t columns = 0;
     for (const std::string& map : link.maps) columns = std::max(columns, parameters[map].size(1));
-    // Heads of γ share columns (block > 0); a γ of several times the columns is of replicas that lie one below the other.
+    // Heads of γ share columns (block > 0); a γ of several times the columns is of replicas that lie one below the
+    // other.
     const bool replicas = link.block == 0 && columns > 0 && size % columns == 0;
     if (columns > 0 && !replicas && !(link.block > 0 && columns % size == 0)) continue;
     for (const std::string& map : link.maps) {
@@ -111,8 +113,12 @@ void ModelTraces::add_parts(const torch::Tensor& matrix, bool by_column, std::si
   const std::int64_t step = plain(matrix) ? std::max<std::int64_t>(1, elements / std::max<std::int64_t>(1, d)) : rows;
   for (std::int64_t begin = 0; begin < rows; begin += step) {
     parts_of_[scale].push_back(parts_.size());
-    parts_.push_back({matrix.detach(), by_column, first + (by_column ? 0 : static_cast<std::size_t>(begin)), begin,
-                      std::min(rows, begin + step), {}});
+    parts_.push_back({matrix.detach(),
+                      by_column,
+                      first + (by_column ? 0 : static_cast<std::size_t>(begin)),
+                      begin,
+                      std::min(rows, begin + step),
+                      {}});
   }
 }
 

@@ -36,10 +36,11 @@ class ModelTraces {
  private:
   struct Scale {
     ScaleVector form;
-    std::int64_t size = 0;               // of γ
-    std::int64_t block = 0;              // ScaleLink::block
-    std::vector<double> before;          // γ_j as measured
-    std::vector<double> gamma, squares;  // γ_j, sorted in the end, and ‖w_j‖²; no squares where no matrix of γ's size reads it
+    std::int64_t size = 0;       // of γ
+    std::int64_t block = 0;      // ScaleLink::block
+    std::vector<double> before;  // γ_j as measured
+    std::vector<double> gamma,
+        squares;  // γ_j, sorted in the end, and ‖w_j‖²; no squares where no matrix of γ's size reads it
     std::vector<double> quantiles;
     double precond_min = kNoTrace;
     double precond_max = kNoTrace;

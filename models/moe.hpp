@@ -16,8 +16,8 @@ struct Routing {
   torch::Tensor balance;  // scalar experts·Σ_e f_e·P_e, differentiable through P
 };
 
-// logits [N, experts] of the router. `bias` [experts], or undefined, is added to the probabilities for the choice alone.
-// `sum`, if given, adds to the load what other parts of the batch have, before the balance is taken.
+// logits [N, experts] of the router. `bias` [experts], or undefined, is added to the probabilities for the choice
+// alone. `sum`, if given, adds to the load what other parts of the batch have, before the balance is taken.
 Routing route(const torch::Tensor& logits, const torch::Tensor& bias, const MoeOptions& options,
               const std::function<void(torch::Tensor&)>& sum = nullptr);
 

@@ -124,11 +124,17 @@ json scales_json(const ScaleOptions& s) {
   json placements = json::object(), at = json::object();
   for (const auto& [map, placement] : s.placements) placements[map] = word(placement, kPlacements);
   for (const auto& [site, gamma] : s.at) at[site] = gamma_json(gamma);
-  json out = {{"input", gamma_json(s.input)}, {"output", gamma_json(s.output)}, {"post", gamma_json(s.post)},
-          {"qk_norm", gamma_json(s.qk_norm)}, {"final", gamma_json(s.final)}, {"branches", branches},
-          {"experts", word(s.experts, kExperts)}, {"placement", word(s.placement, kPlacements)}, {"maps", s.maps},
-          {"allow_inert", s.allow_inert},
-          {"multipliers", {{"scalar", m.scalar}, {"rows", m.rows}, {"columns", m.columns}, {"maps", m.maps}}}};
+  json out = {{"input", gamma_json(s.input)},
+              {"output", gamma_json(s.output)},
+              {"post", gamma_json(s.post)},
+              {"qk_norm", gamma_json(s.qk_norm)},
+              {"final", gamma_json(s.final)},
+              {"branches", branches},
+              {"experts", word(s.experts, kExperts)},
+              {"placement", word(s.placement, kPlacements)},
+              {"maps", s.maps},
+              {"allow_inert", s.allow_inert},
+              {"multipliers", {{"scalar", m.scalar}, {"rows", m.rows}, {"columns", m.columns}, {"maps", m.maps}}}};
   if (!s.placements.empty()) out["placements"] = placements;
   if (!s.at.empty()) out["at"] = at;
   return out;
@@ -144,8 +150,11 @@ void read_rope(JsonReader in, RopeScaling& r) {
 }
 
 json rope_json(const RopeScaling& r) {
-  return {{"kind", word(r.kind, kRopeScalings)}, {"factor", r.factor}, {"low_freq_factor", r.low_freq_factor},
-          {"high_freq_factor", r.high_freq_factor}, {"original_length", r.original_length}};
+  return {{"kind", word(r.kind, kRopeScalings)},
+          {"factor", r.factor},
+          {"low_freq_factor", r.low_freq_factor},
+          {"high_freq_factor", r.high_freq_factor},
+          {"original_length", r.original_length}};
 }
 
 void read_moe(JsonReader in, MoeOptions& m) {
@@ -160,8 +169,12 @@ void read_moe(JsonReader in, MoeOptions& m) {
 }
 
 json moe_json(const MoeOptions& m) {
-  return {{"experts", m.experts}, {"top_k", m.top_k}, {"normalise_top_k", m.normalise_top_k},
-          {"expert_width", m.expert_width}, {"shared_width", m.shared_width}, {"balance_loss", m.balance_loss},
+  return {{"experts", m.experts},
+          {"top_k", m.top_k},
+          {"normalise_top_k", m.normalise_top_k},
+          {"expert_width", m.expert_width},
+          {"shared_width", m.shared_width},
+          {"balance_loss", m.balance_loss},
           {"balance_bias_rate", m.balance_bias_rate}};
 }
 
@@ -210,18 +223,38 @@ DecoderOptions read_decoder_options(JsonReader& json) {
 }
 
 nlohmann::json json_of(const DecoderOptions& o) {
-  json out = {{"vocab_size", o.vocab_size}, {"width", o.width}, {"layers", o.layers}, {"heads", o.heads},
-              {"kv_heads", o.kv_heads}, {"head_dim", o.head_dim}, {"mlp_width", o.mlp_width},
-              {"rope_theta", o.rope_theta}, {"norm_eps", o.norm_eps}, {"tie_embeddings", o.tie_embeddings},
-              {"scale_vectors", o.scale_vectors}, {"qk_norm", o.qk_norm}, {"init_std", o.init_std},
-              {"init_depth_scaling", o.init_depth_scaling}, {"scales", scales_json(o.scales)},
-              {"norm", word(o.norm, kNorms)}, {"norm_placement", word(o.norm_placement, kNormPlacements)},
-              {"final_norm", o.final_norm}, {"qk_norm_width", word(o.qk_norm_width, kQkWidths)},
-              {"activation", word(o.activation, kActivations)}, {"qkv_bias", o.qkv_bias}, {"o_bias", o.o_bias},
-              {"rope_scaling", rope_json(o.rope_scaling)}, {"local_rope_theta", o.local_rope_theta}, {"windows", o.windows},
-              {"attn_softcap", o.attn_softcap}, {"logit_softcap", o.logit_softcap}, {"query_scale", o.query_scale},
-              {"embed_scale", o.embed_scale}, {"residual_depth_scaling", o.residual_depth_scaling},
-              {"moe", moe_json(o.moe)}, {"execution", word(o.execution, kExecutions)}};
+  json out = {{"vocab_size", o.vocab_size},
+              {"width", o.width},
+              {"layers", o.layers},
+              {"heads", o.heads},
+              {"kv_heads", o.kv_heads},
+              {"head_dim", o.head_dim},
+              {"mlp_width", o.mlp_width},
+              {"rope_theta", o.rope_theta},
+              {"norm_eps", o.norm_eps},
+              {"tie_embeddings", o.tie_embeddings},
+              {"scale_vectors", o.scale_vectors},
+              {"qk_norm", o.qk_norm},
+              {"init_std", o.init_std},
+              {"init_depth_scaling", o.init_depth_scaling},
+              {"scales", scales_json(o.scales)},
+              {"norm", word(o.norm, kNorms)},
+              {"norm_placement", word(o.norm_placement, kNormPlacements)},
+              {"final_norm", o.final_norm},
+              {"qk_norm_width", word(o.qk_norm_width, kQkWidths)},
+              {"activation", word(o.activation, kActivations)},
+              {"qkv_bias", o.qkv_bias},
+              {"o_bias", o.o_bias},
+              {"rope_scaling", rope_json(o.rope_scaling)},
+              {"local_rope_theta", o.local_rope_theta},
+              {"windows", o.windows},
+              {"attn_softcap", o.attn_softcap},
+              {"logit_softcap", o.logit_softcap},
+              {"query_scale", o.query_scale},
+              {"embed_scale", o.embed_scale},
+              {"residual_depth_scaling", o.residual_depth_scaling},
+              {"moe", moe_json(o.moe)},
+              {"execution", word(o.execution, kExecutions)}};
   // Explicit zeros stand for defaults in code and are refused in JSON.
   for (const char* key : {"kv_heads", "head_dim", "mlp_width"})
     if (out[key] == 0) out.erase(key);
@@ -254,7 +287,8 @@ ToyOptions read_toy_options(std::string_view type, JsonReader& json) {
 json json_of(const ToyOptions& options) {
   ToyOptions copy = options;
   json out = {{"type", toy_type(options)}};
-  for (const ToyField& f : toy_fields(copy)) std::visit([&](const auto* value) { out[std::string(f.key)] = *value; }, f.value);
+  for (const ToyField& f : toy_fields(copy))
+    std::visit([&](const auto* value) { out[std::string(f.key)] = *value; }, f.value);
   return out;
 }
 

@@ -21,12 +21,13 @@ Tensor Rope::frequencies() const {
   if (scaling_.kind == RopeScaling::Kind::linear) return slow;
   // Share of f that is kept: 0 for wavelengths above original_length/low_freq_factor, 1 below …/high_freq_factor.
   const Tensor turns = f * (static_cast<double>(scaling_.original_length) / (2.0 * M_PI));
-  const Tensor kept = ((turns - scaling_.low_freq_factor) / (scaling_.high_freq_factor - scaling_.low_freq_factor)).clamp(0.0, 1.0);
+  const Tensor kept =
+      ((turns - scaling_.low_freq_factor) / (scaling_.high_freq_factor - scaling_.low_freq_factor)).clamp(0.0, 1.0);
   return kept * f + (1.0 - kept) * slow;
 }
 
-// cos and sin [T, head_dim/2] for the T positions of x, in float32 where x is rounded further. Angles are formed in double
-// precision: in float32 an angle of some thousand radians keeps only four decimals.
+// cos and sin [T, head_dim/2] for the T positions of x, in float32 where x is rounded further. Angles are formed in
+// double precision: in float32 an angle of some thousand radians keeps only four decimals.
 std::pair<Tensor, Tensor> Rope::tables_for(const Tensor& x) {
   const std::int64_t length = x.size(1);
   const auto type = x.scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;

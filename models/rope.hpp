@@ -15,8 +15,8 @@ class Rope {
  public:
   Rope(std::int64_t head_dim, double theta, const RopeScaling& scaling = {});
 
-  // x [B, T, H, head_dim] rotated, positions 0 … T−1. The result has x's shape and dtype. Keeps a table of the longest T
-  // seen for x's dtype and device: not for use from two threads at once.
+  // x [B, T, H, head_dim] rotated, positions 0 … T−1. The result has x's shape and dtype. Keeps a table of the longest
+  // T seen for x's dtype and device: not for use from two threads at once.
   torch::Tensor rotate(const torch::Tensor& x);
   // γ ⊙ RMSNorm(x) rotated, the norm over each head with gamma [head_dim], or over all of a token's heads with gamma
   // [H·head_dim]; gamma may be undefined.

@@ -20,9 +20,10 @@ struct DtypeName {
   const char* name;
   torch::Dtype dtype;
 };
-constexpr DtypeName kDtypes[] = {{"F64", torch::kFloat64}, {"F32", torch::kFloat32}, {"F16", torch::kFloat16},
-                                 {"BF16", torch::kBFloat16}, {"I64", torch::kInt64}, {"I32", torch::kInt32},
-                                 {"I16", torch::kInt16}, {"I8", torch::kInt8}, {"U8", torch::kUInt8}, {"BOOL", torch::kBool}};
+constexpr DtypeName kDtypes[] = {{"F64", torch::kFloat64},   {"F32", torch::kFloat32}, {"F16", torch::kFloat16},
+                                 {"BF16", torch::kBFloat16}, {"I64", torch::kInt64},   {"I32", torch::kInt32},
+                                 {"I16", torch::kInt16},     {"I8", torch::kInt8},     {"U8", torch::kUInt8},
+                                 {"BOOL", torch::kBool}};
 
 // A header beyond this is refused unread; the format's own reader has the same limit.
 constexpr std::uint64_t kMaxHeader = 100'000'000;
@@ -59,13 +60,14 @@ Entry read_entry(const std::filesystem::path& file, const std::string& name, con
   if (!v.is_object() || !v.contains("dtype") || !v.contains("shape") || !v.contains("data_offsets"))
     refuse(file, "\"" + name + "\" lacks dtype, shape or data_offsets");
   Entry e{name, torch::kFloat32, {}, 0, 0};
-  const auto* known = std::find_if(std::begin(kDtypes), std::end(kDtypes),
-                                   [&](const DtypeName& d) { return v["dtype"] == d.name; });
+  const auto* known =
+      std::find_if(std::begin(kDtypes), std::end(kDtypes), [&](const DtypeName& d) { return v["dtype"] == d.name; });
   if (known == std::end(kDtypes))
     refuse(file, "\"" + name + "\" has dtype " + v["dtype"].dump(-1, ' ', false, json::error_handler_t::replace));
   e.dtype = known->dtype;
   if (!v["shape"].is_array() || v["shape"].size() > 16) refuse(file, "\"" + name + "\" has no sound shape");
-  // `extent` leaves zero sizes out: beside a zero, sizes whose strides overflow would pass a check of the product alone.
+  // `extent` leaves zero sizes out: beside a zero, sizes whose strides overflow would pass a check of the product
+  // alone.
   std::uint64_t bytes = c10::elementSize(e.dtype), extent = bytes;
   for (const json& n : v["shape"]) {
     if (!n.is_number_unsigned()) refuse(file, "\"" + name + "\" has a dimension that is not a count");
@@ -76,7 +78,8 @@ Entry read_entry(const std::filesystem::path& file, const std::string& name, con
     e.shape.push_back(static_cast<std::int64_t>(size));
   }
   const json& offsets = v["data_offsets"];
-  if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() || !offsets[1].is_number_unsigned())
+  if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() ||
+      !offsets[1].is_number_unsigned())
     refuse(file, "\"" + name + "\" has no sound data_offsets");
   e.begin = offsets[0].get<std::uint64_t>();
   e.end = offsets[1].get<std::uint64_t>();
@@ -116,12 +119,14 @@ void write_safetensors(const std::filesystem::path& file, const NamedTensors& te
   std::uint64_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
     const torch::Dtype dtype = tensor.scalar_type();
-    const auto* known = std::find_if(std::begin(kDtypes), std::end(kDtypes), [&](const DtypeName& d) { return d.dtype == dtype; });
+    const auto* known =
+        std::find_if(std::begin(kDtypes), std::end(kDtypes), [&](const DtypeName& d) { return d.dtype == dtype; });
     if (known == std::end(kDtypes))
       throw std::invalid_argument(name + ": safetensors has no dtype " + std::string(c10::toString(dtype)));
     const std::uint64_t bytes = static_cast<std::uint64_t>(tensor.numel()) * tensor.element_size();
     if (header.contains(name)) throw std::invalid_argument(name + ": given twice");
-    header[name] = {{"dtype", known->name}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, offset + bytes}}};
+    header[name] = {
+        {"dtype", known->name}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, offset + bytes}}};
     offset += bytes;
   }
   std::string text = header.dump();
@@ -149,7 +154,8 @@ NamedTensors read_safetensors(const std::filesystem::path& file) {
   if (size < 8 || !in.read(reinterpret_cast<char*>(length_bytes), 8)) refuse(file, "shorter than its header");
   std::uint64_t length = 0;
   for (int i = 7; i >= 0; --i) length = (length << 8) | length_bytes[i];
-  if (length > kMaxHeader || length > size - 8) refuse(file, "a header of " + std::to_string(length) + " bytes in a file of " + std::to_string(size));
+  if (length > kMaxHeader || length > size - 8)
+    refuse(file, "a header of " + std::to_string(length) + " bytes in a file of " + std::to_string(size));
   std::string text(length, '\0');
   if (!in.read(text.data(), static_cast<std::streamsize>(length))) refuse(file, "its header cannot be read");
   const json header = read_header(file, text);
@@ -158,12 +164,12 @@ NamedTensors read_safetensors(const std::filesystem::path& file) {
   std::vector<Entry> entries;
   for (const auto& [name, value] : header.items())
     if (name != "__metadata__") entries.push_back(read_entry(file, name, value, data_size));
-  std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
-    return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
-  });
+  std::sort(entries.begin(), entries.end(),
+            [](const Entry& a, const Entry& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
   std::uint64_t at = 0;
   for (const Entry& e : entries) {
-    if (e.begin != at) refuse(file, "\"" + e.name + "\" " + (e.begin < at ? "overlaps the tensor before it" : "leaves a gap before it"));
+    if (e.begin != at)
+      refuse(file, "\"" + e.name + "\" " + (e.begin < at ? "overlaps the tensor before it" : "leaves a gap before it"));
     at = e.end;
   }
   if (at != data_size) refuse(file, std::to_string(data_size - at) + " bytes after its last tensor");
@@ -171,7 +177,8 @@ NamedTensors read_safetensors(const std::filesystem::path& file) {
   NamedTensors out;
   for (const Entry& e : entries) {
     torch::Tensor t = torch::empty(e.shape, e.dtype);
-    if (!in.read(static_cast<char*>(t.data_ptr()), static_cast<std::streamsize>(e.end - e.begin))) refuse(file, "\"" + e.name + "\" cannot be read");
+    if (!in.read(static_cast<char*>(t.data_ptr()), static_cast<std::streamsize>(e.end - e.begin)))
+      refuse(file, "\"" + e.name + "\" cannot be read");
     out.emplace_back(e.name, std::move(t));
   }
   return out;

@@ -16,13 +16,13 @@ using NamedTensors = std::vector<std::pair<std::string, torch::Tensor>>;
 // std::invalid_argument for a dtype that the format does not have.
 void write_safetensors(const std::filesystem::path& file, const NamedTensors& tensors);
 
-// Reads every tensor, on the CPU, in the order of their data. The file is untrusted: header length, JSON, dtypes, shapes,
-// offsets, overlaps and gaps are checked, and std::runtime_error names the file and the first thing wrong.
+// Reads every tensor, on the CPU, in the order of their data. The file is untrusted: header length, JSON, dtypes,
+// shapes, offsets, overlaps and gaps are checked, and std::runtime_error names the file and the first thing wrong.
 NamedTensors read_safetensors(const std::filesystem::path& file);
 
-// Reads folder/model.safetensors or, where there is none, every file that folder/model.safetensors.index.json lists (Hugging
-// Face's layout of large models). The index is untrusted as well: files lie in the folder itself, and each holds exactly
-// the tensors listed for it. std::runtime_error names the file and the first thing wrong.
+// Reads folder/model.safetensors or, where there is none, every file that folder/model.safetensors.index.json lists
+// (Hugging Face's layout of large models). The index is untrusted as well: files lie in the folder itself, and each
+// holds exactly the tensors listed for it. std::runtime_error names the file and the first thing wrong.
 NamedTensors read_safetensors_folder(const std::filesystem::path& folder);
 
 }  // namespace scalevec

@@ -43,11 +43,13 @@ NamedTensors read_safetensors_folder(const fs::path& folder) {
   for (auto& [file, listed] : read_index(index)) {
     for (auto& [name, tensor] : read_safetensors(folder / file)) {
       if (listed.erase(name) == 0)
-        throw std::runtime_error((folder / file).string() + ": holds \"" + name + "\", which the index does not list there");
+        throw std::runtime_error((folder / file).string() + ": holds \"" + name +
+                                 "\", which the index does not list there");
       all.emplace_back(name, std::move(tensor));
     }
     if (!listed.empty())
-      throw std::runtime_error((folder / file).string() + ": lacks \"" + *listed.begin() + "\", which the index lists there");
+      throw std::runtime_error((folder / file).string() + ": lacks \"" + *listed.begin() +
+                               "\", which the index lists there");
   }
   return all;
 }

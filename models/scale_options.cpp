@@ -6,14 +6,22 @@ namespace scalevec {
 
 std::string_view to_string(ScaleForm form) {
   switch (form) {
-    case ScaleForm::plain: return "plain";
-    case ScaleForm::zero_centred: return "zero_centred";
-    case ScaleForm::exponential: return "exp";
-    case ScaleForm::original: return "or";
-    case ScaleForm::product: return "product";
-    case ScaleForm::exponential_radial: return "er";
-    case ScaleForm::exponential_sum: return "exp_sum";
-    case ScaleForm::exponential_product: return "exp_product";
+    case ScaleForm::plain:
+      return "plain";
+    case ScaleForm::zero_centred:
+      return "zero_centred";
+    case ScaleForm::exponential:
+      return "exp";
+    case ScaleForm::original:
+      return "or";
+    case ScaleForm::product:
+      return "product";
+    case ScaleForm::exponential_radial:
+      return "er";
+    case ScaleForm::exponential_sum:
+      return "exp_sum";
+    case ScaleForm::exponential_product:
+      return "exp_product";
   }
   return "?";
 }
@@ -29,10 +37,14 @@ bool is_positive(ScaleForm form) {
 
 std::string_view to_string(ScalePlacement placement) {
   switch (placement) {
-    case ScalePlacement::input: return "input";
-    case ScalePlacement::both: return "both";
-    case ScalePlacement::both_normed: return "both_normed";
-    case ScalePlacement::output: return "output";
+    case ScalePlacement::input:
+      return "input";
+    case ScalePlacement::both:
+      return "both";
+    case ScalePlacement::both_normed:
+      return "both_normed";
+    case ScalePlacement::output:
+      return "output";
   }
   return "?";
 }
@@ -50,7 +62,8 @@ ScaleOptions scale_preset(std::string_view name) {
   else if (name == "dp")
     s.placement = ScalePlacement::both;
   else if (name != "plain" && name != "hg" && name != "dnp" && name != "or" && !unified)
-    throw std::invalid_argument("scales: got " + std::string(name) + "; allowed: plain, none, hg, dp, dnp, or, unified");
+    throw std::invalid_argument("scales: got " + std::string(name) +
+                                "; allowed: plain, none, hg, dp, dnp, or, unified");
   if (name == "hg" || unified) s.branch_attn = s.branch_ffn = true;
   if (name == "dnp" || unified) s.placement = ScalePlacement::both_normed;
   if (name == "or" || unified)

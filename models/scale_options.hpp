@@ -54,9 +54,9 @@ enum class ExpertScales { together, each };
 
 // Learnable multipliers of a matrix, s·diag(r) W diag(c) (arXiv 2601.04890), initially 1.
 struct MultiplierOptions {
-  bool scalar = false;   // s
-  bool rows = false;     // r
-  bool columns = false;  // c
+  bool scalar = false;            // s
+  bool rows = false;              // r
+  bool columns = false;           // c
   std::vector<std::string> maps;  // sites, as in ScaleOptions::maps; empty: every matrix of the blocks
 
   bool any() const { return scalar || rows || columns; }
@@ -66,11 +66,11 @@ struct MultiplierOptions {
 // Which scale vectors a decoder has. A place without its norm has no γ: `input` means nothing without a norm before the
 // sublayer, `post` nothing without one after it.
 struct ScaleOptions {
-  GammaOptions input;    // γ_b, of the norms before attention and MLP
-  GammaOptions output;   // γ_a, under every placement but `input`
-  GammaOptions post;     // of the norms after the sublayers
+  GammaOptions input;   // γ_b, of the norms before attention and MLP
+  GammaOptions output;  // γ_a, under every placement but `input`
+  GammaOptions post;    // of the norms after the sublayers
   GammaOptions qk_norm;
-  GammaOptions final;    // of the final norm
+  GammaOptions final;        // of the final norm
   bool branch_attn = false;  // HG: own γ_b for Q, K, V …
   bool branch_ffn = false;   // … and for gate, up (and the router)
   ExpertScales experts = ExpertScales::together;
@@ -81,8 +81,9 @@ struct ScaleOptions {
   std::vector<std::string> maps;
   // In the place of `placement` and `maps` for single maps, by site: {"attn.v", both_normed}.
   std::map<std::string, ScalePlacement> placements;
-  // In the place of the five above for single scales: γ_b "attn", "ffn", or under branch scales "attn.q" … "ffn.router"; γ_a
-  // "attn.q.out" …; "attn.q_norm", "attn.k_norm"; "attn_post", "ffn_post". Experts of a mixture share "ffn.gate" …
+  // In the place of the five above for single scales: γ_b "attn", "ffn", or under branch scales "attn.q" …
+  // "ffn.router"; γ_a "attn.q.out" …; "attn.q_norm", "attn.k_norm"; "attn_post", "ffn_post". Experts of a mixture share
+  // "ffn.gate" …
   std::map<std::string, GammaOptions> at;
   MultiplierOptions multipliers;
   // Accept a magnitude that a following norm makes inert (T7), which error() otherwise refuses. On in "unified".
@@ -94,8 +95,8 @@ struct ScaleOptions {
 // Names of the presets: plain, none, hg, dp, dnp, or, unified.
 const std::vector<std::string>& scale_presets();
 
-// Throws std::invalid_argument for an unknown name. "unified" is the paper's HG + DNP + OR, on every γ; its weight decay
-// on input-class scales only (IWD) is a matter of the policy.
+// Throws std::invalid_argument for an unknown name. "unified" is the paper's HG + DNP + OR, on every γ; its weight
+// decay on input-class scales only (IWD) is a matter of the policy.
 ScaleOptions scale_preset(std::string_view name);
 
 }  // namespace scalevec

@@ -20,14 +20,22 @@ ScaleVector::ScaleVector(ScaleForm form, torch::Tensor vector, torch::Tensor mag
 torch::Tensor ScaleVector::value() const {
   if (!defined()) return {};
   switch (form_) {
-    case ScaleForm::plain: return vector_;
-    case ScaleForm::zero_centred: return vector_ + 1.0;
-    case ScaleForm::exponential: return vector_.exp();
-    case ScaleForm::original: return ops::radial(vector_, magnitude_, /*exponential=*/false);
-    case ScaleForm::product: return magnitude_ * vector_;
-    case ScaleForm::exponential_radial: return ops::radial(vector_, magnitude_, /*exponential=*/true);
-    case ScaleForm::exponential_sum: return (magnitude_ + vector_).exp();
-    case ScaleForm::exponential_product: return (magnitude_ * vector_).exp();
+    case ScaleForm::plain:
+      return vector_;
+    case ScaleForm::zero_centred:
+      return vector_ + 1.0;
+    case ScaleForm::exponential:
+      return vector_.exp();
+    case ScaleForm::original:
+      return ops::radial(vector_, magnitude_, /*exponential=*/false);
+    case ScaleForm::product:
+      return magnitude_ * vector_;
+    case ScaleForm::exponential_radial:
+      return ops::radial(vector_, magnitude_, /*exponential=*/true);
+    case ScaleForm::exponential_sum:
+      return (magnitude_ + vector_).exp();
+    case ScaleForm::exponential_product:
+      return (magnitude_ * vector_).exp();
   }
   return {};
 }

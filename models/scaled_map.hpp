@@ -18,8 +18,8 @@ struct ScaledMap {
   ScaleVector in;        // γ_b, of this map alone
   ScaleVector out;       // γ_a
   bool norm = false;
-  // Behind a norm, γ_a can still be multiplied into the columns of the map that reads y: of V into the output projection, of
-  // up into down.
+  // Behind a norm, γ_a can still be multiplied into the columns of the map that reads y: of V into the output
+  // projection, of up into down.
   bool out_moves_on = false;
   torch::Tensor scalar, rows, columns;  // s [1], r [out], c [in]; undefined: none
 };
@@ -27,10 +27,11 @@ struct ScaledMap {
 // Scaling activations.
 torch::Tensor apply_naive(const ScaledMap& map, const torch::Tensor& x, const Norm& norm);
 
-// x through every map's V with the scales that fold into it, scaling matrices. `columns` [in], or undefined, are the scales
-// in front of them that are not their own. A map's norm, and what stands behind it, is left to the caller, but the norm of
-// `normed`, one of the maps or null.
+// x through every map's V with the scales that fold into it, scaling matrices. `columns` [in], or undefined, are the
+// scales in front of them that are not their own. A map's norm, and what stands behind it, is left to the caller, but
+// the norm of `normed`, one of the maps or null.
 std::vector<torch::Tensor> apply_folded(const std::vector<const ScaledMap*>& maps, const torch::Tensor& x,
-                                        const torch::Tensor& columns, const ScaledMap* normed = nullptr, double eps = 0.0);
+                                        const torch::Tensor& columns, const ScaledMap* normed = nullptr,
+                                        double eps = 0.0);
 
 }  // namespace scalevec

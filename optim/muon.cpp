@@ -6,10 +6,10 @@
 #include <limits>
 
 #include "scalevec/optim/matrix/orthogonalise.hpp"
-#include "scalevec/optim/parallel/parallel.hpp"
 #include "scalevec/optim/matrix/products.hpp"
 #include "scalevec/optim/matrix_methods.hpp"
 #include "scalevec/optim/method.hpp"
+#include "scalevec/optim/parallel/parallel.hpp"
 
 namespace scalevec {
 namespace {

@@ -9,8 +9,8 @@
 #include <c10/core/DeviceGuard.h>
 
 #include "scalevec/optim/cuda/cuda_step.hpp"
-#include "scalevec/optim/parallel/parallel.hpp"
 #include "scalevec/optim/method.hpp"
+#include "scalevec/optim/parallel/parallel.hpp"
 
 namespace scalevec {
 namespace {
@@ -81,7 +81,8 @@ std::vector<Optimizer::Slot> Optimizer::slots_with_gradients() {
 void Optimizer::clip_and_check(const std::vector<Slot>& slots) {
   grad_norm_ = kNoTrace;
   clip_factor_ = 1.0;
-  norm_on_device_ = !shard_ && !slots.empty() && std::all_of(slots.begin(), slots.end(), [](const Slot& s) { return s.on_device; });
+  norm_on_device_ =
+      !shard_ && !slots.empty() && std::all_of(slots.begin(), slots.end(), [](const Slot& s) { return s.on_device; });
   if (norm_on_device_) return;
   if (!check_finite_ && max_norm_ <= 0.0) return;
   std::vector<kernels::GradView> views;
@@ -91,7 +92,8 @@ void Optimizer::clip_and_check(const std::vector<Slot>& slots) {
   // The one norm of a mixture is known here, so that here the device is waited for.
   for (size_t k = 0; k < slots.size(); ++k)
     if (slots[k].on_device && owned(slots[k].entry->name))
-      norms[k] = std::pow(at::linalg_vector_norm(slots[k].grad, 2, std::nullopt, false, torch::kFloat64).item<double>(), 2);
+      norms[k] =
+          std::pow(at::linalg_vector_norm(slots[k].grad, 2, std::nullopt, false, torch::kFloat64).item<double>(), 2);
   if (shard_) shard_->sum(norms);
   std::vector<double> members;
   for (size_t k = 0; k < slots.size(); ++k) {
@@ -131,8 +133,8 @@ void Optimizer::step_elementwise(const std::vector<Slot>& slots, const std::vect
       rule_step = states[k]->step;
       rule = rule_options->implementation().rule(*rule_options, decay_of(*rule_options), rule_step);
     }
-    kernels::Job& job = jobs.emplace_back(kernels::Job{
-        rule, s.dtype, s.work.data_ptr(), s.grad.data_ptr(), {nullptr, nullptr, nullptr}, s.work.numel()});
+    kernels::Job& job = jobs.emplace_back(
+        kernels::Job{rule, s.dtype, s.work.data_ptr(), s.grad.data_ptr(), {nullptr, nullptr, nullptr}, s.work.numel()});
     for (size_t b = 0; b < states[k]->buffers.size(); ++b) job.state[b] = states[k]->buffers[b].data_ptr();
     members.push_back(k);
   }

@@ -24,7 +24,7 @@ struct ParamState;
 namespace cuda {
 struct CudaEntry;
 class DeviceStep;
-}
+}  // namespace cuda
 
 // Thrown by step() before any parameter or state has changed.
 struct NonFiniteGradient : std::runtime_error {
@@ -82,10 +82,10 @@ class Optimizer : public torch::optim::Optimizer {
   double grad_norm() const;
   double clip_factor() const;
 
-  // From now on this process updates the parameters that it owns and keeps their state only; norm, clip factor, the check
-  // of gradients and traces are of all parameters, as one process has them. A parameter must have a gradient on every
-  // process or on none. Set it before the first step. named_state() then is this process's part, and load_named_state()
-  // takes the whole and keeps that part.
+  // From now on this process updates the parameters that it owns and keeps their state only; norm, clip factor, the
+  // check of gradients and traces are of all parameters, as one process has them. A parameter must have a gradient on
+  // every process or on none. Set it before the first step. named_state() then is this process's part, and
+  // load_named_state() takes the whole and keeps that part.
   void set_shard(std::shared_ptr<StepShard> shard) { shard_ = std::move(shard); }
 
   // The names in the order of named_state().
@@ -126,7 +126,8 @@ class Optimizer : public torch::optim::Optimizer {
   std::vector<Slot> slots_with_gradients();
   bool on_device(const torch::Tensor& param, const MethodOptions& options);
   void clip_and_check(const std::vector<Slot>& slots);
-  std::vector<cuda::CudaEntry> device_entries(const std::vector<Slot>& slots, const std::vector<ParamState*>& states) const;
+  std::vector<cuda::CudaEntry> device_entries(const std::vector<Slot>& slots,
+                                              const std::vector<ParamState*>& states) const;
   void step_on_device(const std::vector<Slot>& slots, const std::vector<ParamState*>& states,
                       std::vector<StepSums>& sums);
   rules::Decay<double> decay_of(const MethodOptions& options) const;
@@ -151,7 +152,7 @@ class Optimizer : public torch::optim::Optimizer {
   bool trace_ = false;
   double grad_norm_ = kNoTrace;
   double clip_factor_ = 1.0;
-  std::shared_ptr<StepShard> shard_;  // none: all parameters are ours
+  std::shared_ptr<StepShard> shard_;          // none: all parameters are ours
   std::shared_ptr<cuda::DeviceStep> device_;  // made when a parameter is on CUDA
   bool norm_on_device_ = false;               // the last step's norm and factor are the device's
   std::vector<TraceRow> traces_;

@@ -4,10 +4,10 @@
 #include <cmath>
 #include <limits>
 
-#include "scalevec/optim/parallel/parallel.hpp"
 #include "scalevec/optim/matrix/products.hpp"
 #include "scalevec/optim/matrix_methods.hpp"
 #include "scalevec/optim/method.hpp"
+#include "scalevec/optim/parallel/parallel.hpp"
 
 namespace scalevec {
 namespace {

@@ -40,7 +40,8 @@ torch::Tensor StateMemory::zeros(c10::IntArrayRef sizes, c10::IntArrayRef stride
   const auto count = static_cast<std::size_t>(c10::multiply_integers(sizes));
   std::byte* data = count > 0 ? take(count * c10::elementSize(dtype)) : nullptr;
   if (!data) return at::empty_strided(sizes, strides, options).zero_();
-  return at::from_blob(data, sizes, strides, [block = block_](void*) {}, options);
+  return at::from_blob(
+      data, sizes, strides, [block = block_](void*) {}, options);
 }
 
 torch::Tensor StateMemory::zeros(c10::IntArrayRef sizes, torch::Dtype dtype) {

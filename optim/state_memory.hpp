@@ -10,8 +10,9 @@
 namespace scalevec {
 
 // Hands out zeroed tensors on the CPU from large blocks, on huge pages where the kernel offers them: a step reads and
-// writes its state once, at the speed of memory, and small pages cost a tenth of it. A block lives as long as any of its
-// tensors; what was not handed out is address space only. Where the system refuses a block, tensors are ordinary ones.
+// writes its state once, at the speed of memory, and small pages cost a tenth of it. A block lives as long as any of
+// its tensors; what was not handed out is address space only. Where the system refuses a block, tensors are ordinary
+// ones.
 class StateMemory {
  public:
   // Zeros laid out like `like`, or, where its elements have gaps or overlap, as zeros_like would.

@@ -8,9 +8,9 @@
 
 namespace scalevec {
 
-// How an optimizer's step is divided over processes that hold the same parameters and gradients (ZeRO stage 1, Rajbhandari
-// et al., arXiv 1910.02054): each updates the parameters that it owns and has their state alone. Every process makes the
-// same calls in the same order; a parameter is owned by exactly one.
+// How an optimizer's step is divided over processes that hold the same parameters and gradients (ZeRO stage 1,
+// Rajbhandari et al., arXiv 1910.02054): each updates the parameters that it owns and has their state alone. Every
+// process makes the same calls in the same order; a parameter is owned by exactly one.
 class StepShard {
  public:
   virtual ~StepShard() = default;

@@ -27,8 +27,8 @@ void all_finite(const std::vector<double>& v, const char* name) {
   for (const double x : v) finite(name, x);
 }
 
-// Of diag(d) + zzᵀ, d > 0, each to relative accuracy whatever the other is, which a dense solver does not give: roots of
-// Σ z_i²/(λ − d_i) = 1, sought as the distance from the pole below them.
+// Of diag(d) + zzᵀ, d > 0, each to relative accuracy whatever the other is, which a dense solver does not give: roots
+// of Σ z_i²/(λ − d_i) = 1, sought as the distance from the pole below them.
 CurvatureRange spectrum_ends(const std::vector<double>& d, const std::vector<double>& z) {
   const std::size_t n = d.size();
   const auto first = static_cast<std::size_t>(std::min_element(d.begin(), d.end()) - d.begin());
@@ -67,7 +67,8 @@ CurvatureRange spectrum_ends(const std::vector<double>& d, const std::vector<dou
 CurvatureRange shared_curvatures(const Branches& b, double imbalance) {
   check(b);
   const InputScaleEquilibrium at = split_length(length_of(b.target), imbalance);
-  require(at.gamma_sq > 0.0, "imbalance", imbalance, "above 0 where every target is 0, and not so far below 0 that γ² vanishes");
+  require(at.gamma_sq > 0.0, "imbalance", imbalance,
+          "above 0 where every target is 0, and not so far below 0 that γ² vanishes");
   std::vector<double> diagonal, column;
   for (std::size_t c = 0; c < b.h.size(); ++c) {
     diagonal.push_back(at.gamma_sq * b.h[c]);

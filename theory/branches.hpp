@@ -2,8 +2,8 @@
 
 #include <vector>
 
-// T6: C branches read one normalised input, each a mode with curvature h_c and target R_c: one scale γ for all of them, or one
-// each (HG).
+// T6: C branches read one normalised input, each a mode with curvature h_c and target R_c: one scale γ for all of them,
+// or one each (HG).
 namespace scalevec {
 
 struct Branches {
@@ -11,12 +11,14 @@ struct Branches {
   std::vector<double> target;  // R_c
 };
 
-// All throw std::domain_error naming the argument outside its domain. Relative error ≤ 1e-12 where nothing else is said.
+// All throw std::domain_error naming the argument outside its domain. Relative error ≤ 1e-12 where nothing else is
+// said.
 
-// Curvatures that gradient descent on the scales and columns meets at the minimum: it is stable below lr = 2/largest, and the
-// ratio of the two decides its speed at the best lr. Shared: ends of the spectrum of H^½(γ²I + wwᵀ)H^½, w = R/γ, γ² − ‖w‖² =
-// imbalance; own: of h_c√(k² + 4R_c²). Relative error of each end ≤ 1e-13, however far apart they are. Domain: imbalance of
-// either sign, but above 0 where every target is 0 (shared), and not 0 where a target is (own). Source: T6, ours.
+// Curvatures that gradient descent on the scales and columns meets at the minimum: it is stable below lr = 2/largest,
+// and the ratio of the two decides its speed at the best lr. Shared: ends of the spectrum of H^½(γ²I + wwᵀ)H^½, w =
+// R/γ, γ² − ‖w‖² = imbalance; own: of h_c√(k² + 4R_c²). Relative error of each end ≤ 1e-13, however far apart they are.
+// Domain: imbalance of either sign, but above 0 where every target is 0 (shared), and not 0 where a target is (own).
+// Source: T6, ours.
 struct CurvatureRange {
   double least = 0.0, largest = 0.0;
   double condition_number() const { return largest / least; }
@@ -24,13 +26,14 @@ struct CurvatureRange {
 CurvatureRange shared_curvatures(const Branches& branches, double imbalance);
 CurvatureRange own_curvatures(const Branches& branches, double imbalance);
 
-// Rates −dL/dt at gradients g_c = ∂L/∂θ_c under the flow: γ²Σg_c² + (Σw_cg_c)² shared, Σ(γ_c²g_c² + (w_cg_c)²) own. Error ≤ 1e-15
-// per branch of the sum of the terms' sizes. Source: T6, ours.
+// Rates −dL/dt at gradients g_c = ∂L/∂θ_c under the flow: γ²Σg_c² + (Σw_cg_c)² shared, Σ(γ_c²g_c² + (w_cg_c)²) own.
+// Error ≤ 1e-15 per branch of the sum of the terms' sizes. Source: T6, ours.
 double shared_rate(double gamma, const std::vector<double>& w, const std::vector<double>& grad);
 double own_rate(const std::vector<double>& gamma, const std::vector<double>& w, const std::vector<double>& grad);
 
 // Where equal coupled decay λ on scales and columns holds the branches with equal h: θ = R(1 − λ/(h‖R‖)) shared,
-// max(0, R_c − λ/h_c) own (of |R_c|, keeping its sign): HG pays more bias. Absolute error ≤ 1e-15 R_c. Source: T6, ours.
+// max(0, R_c − λ/h_c) own (of |R_c|, keeping its sign): HG pays more bias. Absolute error ≤ 1e-15 R_c. Source: T6,
+// ours.
 std::vector<double> shared_decay_equilibrium(const Branches& branches, double weight_decay);
 std::vector<double> own_decay_equilibrium(const Branches& branches, double weight_decay);
 

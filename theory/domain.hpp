@@ -20,7 +20,6 @@ inline void positive(const char* name, double x) { require(std::isfinite(x) && x
 inline void not_negative(const char* name, double x) { require(std::isfinite(x) && x >= 0.0, name, x, "at least 0"); }
 inline void fraction(const char* name, double x) { require(x >= 0.0 && x < 1.0, name, x, "[0, 1)"); }
 
-
 // ‖v‖ whatever its size.
 inline double length_of(const std::vector<double>& v) {
   double length = 0.0;

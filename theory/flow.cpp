@@ -16,8 +16,8 @@ void check(const Flow& f) {
   finite("imbalance", f.imbalance);
   finite("initial", f.initial);
   // Below that e^S u(0) leaves double precision's range.
-  require(f.imbalance == 0.0 || std::abs(f.imbalance) >= 1e-140 * std::max(std::abs(f.target), std::abs(f.initial)), "imbalance",
-          f.imbalance, "0, or at least 1e-140 of the larger of |target| and |initial|");
+  require(f.imbalance == 0.0 || std::abs(f.imbalance) >= 1e-140 * std::max(std::abs(f.target), std::abs(f.initial)),
+          "imbalance", f.imbalance, "0, or at least 1e-140 of the larger of |target| and |initial|");
 }
 
 // With R ≥ 0: the flow is odd in (r, R).
@@ -41,9 +41,9 @@ double exp_asinh_difference(double x, double y, double difference) {
 }
 
 struct Unbalanced {
-  double k, s, u0, rate;   // |k|, S, u(0), Λ
-  double up, down;         // e^S, e^{−S}
-  double ahead;            // e^S − u(0)
+  double k, s, u0, rate;  // |k|, S, u(0), Λ
+  double up, down;        // e^S, e^{−S}
+  double ahead;           // e^S − u(0)
 
   explicit Unbalanced(const Flow& f) : k(f.imbalance) {
     const double x = 2.0 * f.target / k, y = 2.0 * f.initial / k;
@@ -84,8 +84,8 @@ double balanced_position(const Flow& f, double t) {
   return -target * std::exp(-rate) / (ratio - std::expm1(-rate));
 }
 
-// From the initial position over `moved` to r = target − gap, all given so that a small one keeps its digits. `name`: the argument
-// that asks for r.
+// From the initial position over `moved` to r = target − gap, all given so that a small one keeps its digits. `name`:
+// the argument that asks for r.
 double time_to(const Flow& flow, double r, double moved, double gap, const char* name, double value) {
   if (moved == 0.0) return 0.0;
   const Flow f = upright(flow);
@@ -93,7 +93,8 @@ double time_to(const Flow& flow, double r, double moved, double gap, const char*
   if (f.imbalance == 0.0) {
     require(f.initial != 0.0, "initial", f.initial, "not 0 where the imbalance is 0: the flow stays there");
     if (f.target == 0.0) return -by / (f.initial * to) / (2.0 * f.h);
-    require(!(f.initial < 0.0 && to >= 0.0), name, value, "on the initial position's side of 0 where the imbalance is 0");
+    require(!(f.initial < 0.0 && to >= 0.0), name, value,
+            "on the initial position's side of 0 where the imbalance is 0");
     // (R − r)/r shrinks at the rate 2hR above 0, and grows at it below.
     const double grown = std::log1p(by / f.initial * (f.target / left)) / (2.0 * f.h * f.target);
     return f.initial < 0.0 ? -grown : grown;
@@ -155,7 +156,8 @@ double flow_time_to_loss(const Flow& flow, double relative) {
   const double root = std::sqrt(relative), way = flow.target - flow.initial, gap = root * way;
   // 1 − √x = (1 − x)/(1 + √x).
   const double moved = way * (1.0 - relative) / (1.0 + root);
-  return time_to(flow, std::abs(moved) < std::abs(gap) ? flow.initial + moved : flow.target - gap, moved, gap, "relative", relative);
+  return time_to(flow, std::abs(moved) < std::abs(gap) ? flow.initial + moved : flow.target - gap, moved, gap,
+                 "relative", relative);
 }
 
 double plain_time_to_loss(double h, double relative) {

@@ -1,7 +1,7 @@
 #pragma once
 
-// T2 and T3: gradient flow of one effective column θ = γw along a fixed direction. r is θ's signed length there, the loss
-// ½h(r − R)², k = γ² − ‖w‖² the conserved imbalance; t is flow time, lr × steps.
+// T2 and T3: gradient flow of one effective column θ = γw along a fixed direction. r is θ's signed length there, the
+// loss ½h(r − R)², k = γ² − ‖w‖² the conserved imbalance; t is flow time, lr × steps.
 namespace scalevec {
 
 struct Flow {
@@ -11,19 +11,19 @@ struct Flow {
   double initial = 0.0;    // r(0), on either side of R
 };
 
-// All throw std::domain_error naming the argument outside its domain; values are finite but where they leave double precision's
-// range.
+// All throw std::domain_error naming the argument outside its domain; values are finite but where they leave double
+// precision's range.
 
-// r(t), t ≥ 0, of dr/dt = √(k² + 4r²) h (R − r). Relative error ≤ 1e-12 where r is away from a zero crossing, else absolute
-// against max(|R|, |r(0)|). With k = 0 and r(0)R < 0 the flow ends at 0, with r(0) = 0 it stays there.
-// Source: T3, ours.
+// r(t), t ≥ 0, of dr/dt = √(k² + 4r²) h (R − r). Relative error ≤ 1e-12 where r is away from a zero crossing, else
+// absolute against max(|R|, |r(0)|). With k = 0 and r(0)R < 0 the flow ends at 0, with r(0) = 0 it stays there. Source:
+// T3, ours.
 double flow_position(const Flow& flow, double t);
 
 // R − r(t) to relative error 1e-12, however close r is to R. Source: T3, ours.
 double flow_gap(const Flow& flow, double t);
 
-// Time from r(0) to r, which lies between r(0) and R and is not R; std::domain_error also where k = 0 and the flow never
-// gets there. Relative error ≤ 1e-12 as the time between the two doubles r(0) and r. Source: T3, ours.
+// Time from r(0) to r, which lies between r(0) and R and is not R; std::domain_error also where k = 0 and the flow
+// never gets there. Relative error ≤ 1e-12 as the time between the two doubles r(0) and r. Source: T3, ours.
 double flow_time(const Flow& flow, double r);
 
 // Time until the loss is `relative` ∈ (0, 1) of the loss at 0. Relative error ≤ 1e-12. Source: T3, ours.
@@ -47,8 +47,8 @@ double gamma_sq_floor(double gamma0, double w0_norm_sq);
 // k after one step of gradient descent on (w, γ), exactly: k − η²(γ²‖g‖² − (w·g)²), g = ∂L/∂θ. Source: T2, ours.
 double imbalance_after_step(double k, double lr, double gamma, double grad_norm_sq, double w_dot_grad);
 
-// Sign descent with c = 1 from γ = 1, w = 0, of which γ − |w| is conserved: time to |θ| = R > 0, (√(1 + 4R) − 1)/2, and how
-// many times sooner that is than without a scale. Source: T2, ours.
+// Sign descent with c = 1 from γ = 1, w = 0, of which γ − |w| is conserved: time to |θ| = R > 0, (√(1 + 4R) − 1)/2, and
+// how many times sooner that is than without a scale. Source: T2, ours.
 double sign_descent_time(double target);
 double sign_descent_speedup(double target);
 

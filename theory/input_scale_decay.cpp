@@ -46,7 +46,8 @@ InputScaleEquilibrium split_length(double length, double imbalance) {
   finite("imbalance", imbalance);
   const double larger = 0.5 * (std::abs(imbalance) + std::hypot(imbalance, 2.0 * length));
   const double smaller = larger > 0.0 ? length / larger * length : 0.0;
-  return imbalance >= 0.0 ? InputScaleEquilibrium{length, larger, smaller} : InputScaleEquilibrium{length, smaller, larger};
+  return imbalance >= 0.0 ? InputScaleEquilibrium{length, larger, smaller}
+                          : InputScaleEquilibrium{length, smaller, larger};
 }
 
 InputScaleEquilibrium group_lasso_equilibrium(const InputScaleDecay& p) {
@@ -76,13 +77,16 @@ AdamWInputScale adamw_input_scale(const InputScaleDecay& p, double sigma, double
   const auto spread = [&](double gamma) { return rows * lr * sigma / (2.0 * gamma * p.h); };
   const auto excess = [&](double gamma) {
     const double w = w_of(gamma);
-    return p.decay_w * w * w - 0.5 * rows * lr - p.decay_gamma * std::sqrt(gamma * gamma * w * w + gamma * rows * lr * sigma / (2.0 * p.h));
+    return p.decay_w * w * w - 0.5 * rows * lr -
+           p.decay_gamma * std::sqrt(gamma * gamma * w * w + gamma * rows * lr * sigma / (2.0 * p.h));
   };
   // Falls with γ: at γ = 0 only λ_w w² − ½cη is left, and where that is 0 at most 0.
   const double most = p.target / pull;
-  require(p.decay_w * most * most > 0.5 * rows * lr, "lr", lr, "less, so that the noise leaves a column: 2λ_w(hR/(σλ_w))²/c");
+  require(p.decay_w * most * most > 0.5 * rows * lr, "lr", lr,
+          "less, so that the noise leaves a column: 2λ_w(hR/(σλ_w))²/c");
   const double none = p.target / std::sqrt(0.5 * rows * lr / p.decay_w) - pull;
-  const double gamma = p.decay_gamma == 0.0 ? none : falling_root(excess, 0.0, none), w = w_of(gamma), w_sq = w * w + spread(gamma), gap = pull * w;
+  const double gamma = p.decay_gamma == 0.0 ? none : falling_root(excess, 0.0, none), w = w_of(gamma),
+               w_sq = w * w + spread(gamma), gap = pull * w;
   return {{gamma * w, gamma * gamma, w_sq}, 0.5 * p.h * gap * gap, lr * sigma * (rows * gamma + std::sqrt(w_sq)) / 4.0};
 }
 
@@ -101,7 +105,8 @@ double curvature_trace(double h, double target, double imbalance, double rows) {
   return h * (rows * at.gamma_sq + at.w_sq);
 }
 
-std::vector<double> curvature_spectrum(const std::vector<double>& h, const std::vector<double>& theta, double imbalance) {
+std::vector<double> curvature_spectrum(const std::vector<double>& h, const std::vector<double>& theta,
+                                       double imbalance) {
   require(!h.empty() && h.size() == theta.size(), "theta", static_cast<double>(theta.size()), "as many elements as h");
   const auto c = static_cast<Eigen::Index>(h.size());
   for (const double x : h) positive("h", x);

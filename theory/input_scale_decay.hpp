@@ -2,24 +2,27 @@
 
 #include <vector>
 
-// T4: weight decay on an input-norm scale γ and on the column w that reads it, θ = γw, loss ½h(‖θ‖ − R)², decays λ_γ and λ_w.
+// T4: weight decay on an input-norm scale γ and on the column w that reads it, θ = γw, loss ½h(‖θ‖ − R)², decays λ_γ
+// and λ_w.
 namespace scalevec {
 
 struct InputScaleDecay {
-  double h = 1.0;             // curvature, > 0
-  double target = 1.0;        // R > 0
-  double decay_gamma = 0.0;   // λ_γ ≥ 0
-  double decay_w = 0.0;       // λ_w ≥ 0
+  double h = 1.0;            // curvature, > 0
+  double target = 1.0;       // R > 0
+  double decay_gamma = 0.0;  // λ_γ ≥ 0
+  double decay_w = 0.0;      // λ_w ≥ 0
 };
 
 struct InputScaleEquilibrium {
-  double length = 0.0;      // r = γ‖w‖
+  double length = 0.0;  // r = γ‖w‖
   double gamma_sq = 0.0, w_sq = 0.0;
 };
 
-// All throw std::domain_error naming the argument outside its domain. Relative error ≤ 1e-12 where nothing else is said.
+// All throw std::domain_error naming the argument outside its domain. Relative error ≤ 1e-12 where nothing else is
+// said.
 
-// dk/dt = −2λ_γγ² + 2λ_w‖w‖² of the imbalance k = γ² − ‖w‖² under the flow, to 1e-15 of the terms' sizes. Source: T4, ours.
+// dk/dt = −2λ_γγ² + 2λ_w‖w‖² of the imbalance k = γ² − ‖w‖² under the flow, to 1e-15 of the terms' sizes. Source: T4,
+// ours.
 double imbalance_rate(const InputScaleDecay& problem, double gamma_sq, double w_sq);
 
 // k(t) = k(0)e^{−2λt} under equal coupled decays λ, whatever the loss, t ≥ 0. Source: T4, ours.
@@ -29,16 +32,16 @@ double equal_decay_imbalance(double imbalance, double decay, double t);
 // r = max(0, R − √(λ_γλ_w)/h), γ²/‖w‖² = λ_w/λ_γ. Error ≤ 1e-15 of what each would be at r = R. Source: T4, ours.
 InputScaleEquilibrium group_lasso_equilibrium(const InputScaleDecay& problem);
 
-// γ² at flow time t ≥ 0 with λ_γ = 0 < λ_w, late: √(4λ_wR²t) once 4λ_wR²t ≫ γ(0)⁴ and hγ² ≫ λ_w; within 2 % at λ_w t = 4000 for
-// h = R = γ(0) = 1, λ_w = .1. Source: T4, ours.
+// γ² at flow time t ≥ 0 with λ_γ = 0 < λ_w, late: √(4λ_wR²t) once 4λ_wR²t ≫ γ(0)⁴ and hγ² ≫ λ_w; within 2 % at λ_w t =
+// 4000 for h = R = γ(0) = 1, λ_w = .1. Source: T4, ours.
 double unchecked_gamma_sq(const InputScaleDecay& problem, double t);
 
 // AdamW with decoupled decay at constant lr η, gradient noise σ ≫ the gradient, c rows, λ_w > 0, λ_γ ≥ 0: the root of
 //   h(R − r) = σλ_w w,   λ_w w² − ½cη = λ_γ γ ‖w‖,   r = γw,   ‖w‖² = w² + cησ/(2γh),
-// w the column's mean length and the rest its fluctuation, whose pull on γ is ½cησ. For η → 0 that is T4's ‖w‖/γ = λ_γ/λ_w; for
-// λ_γ = 0 its w² = ηc/(2λ_w). At larger η and small λ_γ/λ_w T4's ratio is off (by 35 % in γ² + ‖w‖² at λ_γ/λ_w = ¼, c = 16,
-// η = 2e-3), this is not. `bias` = ½h(R − r)², `noise_loss` = ησ(cγ + ‖w‖)/4. Relative error ≤ 1e-12
-// beyond what the rounding of lr makes of it near the lr at which no column is left. Source: T4 and ours.
+// w the column's mean length and the rest its fluctuation, whose pull on γ is ½cησ. For η → 0 that is T4's ‖w‖/γ =
+// λ_γ/λ_w; for λ_γ = 0 its w² = ηc/(2λ_w). At larger η and small λ_γ/λ_w T4's ratio is off (by 35 % in γ² + ‖w‖² at
+// λ_γ/λ_w = ¼, c = 16, η = 2e-3), this is not. `bias` = ½h(R − r)², `noise_loss` = ησ(cγ + ‖w‖)/4. Relative error ≤
+// 1e-12 beyond what the rounding of lr makes of it near the lr at which no column is left. Source: T4 and ours.
 struct AdamWInputScale {
   InputScaleEquilibrium at;  // w_sq with its fluctuation
   double bias = 0.0, noise_loss = 0.0;
@@ -50,12 +53,13 @@ AdamWInputScale adamw_input_scale(const InputScaleDecay& problem, double sigma, 
 double top_curvature(double h, double target, double imbalance);
 double curvature_trace(double h, double target, double imbalance, double rows);
 
-// Eigenvalues, ascending, of the Hessian in (w, γ) at the minimum θ* of ½(θ − θ*)ᵀ diag(h) (θ − θ*): [γI, w]ᵀ diag(h) [γI, w]
-// with γ² − ‖w‖² = imbalance. One is 0. Absolute error ≤ 1e-13 of the largest (Eigen). Source: T4, ours.
-std::vector<double> curvature_spectrum(const std::vector<double>& h, const std::vector<double>& theta, double imbalance);
+// Eigenvalues, ascending, of the Hessian in (w, γ) at the minimum θ* of ½(θ − θ*)ᵀ diag(h) (θ − θ*): [γI, w]ᵀ diag(h)
+// [γI, w] with γ² − ‖w‖² = imbalance. One is 0. Absolute error ≤ 1e-13 of the largest (Eigen). Source: T4, ours.
+std::vector<double> curvature_spectrum(const std::vector<double>& h, const std::vector<double>& theta,
+                                       double imbalance);
 
-// γ² and ‖w‖² with γ‖w‖ = `length` ≥ 0 and γ² − ‖w‖² = `imbalance`, without cancellation: ½(√(k² + 4r²) ± k). Source: ours.
-// Relative error ≤ 1e-15.
+// γ² and ‖w‖² with γ‖w‖ = `length` ≥ 0 and γ² − ‖w‖² = `imbalance`, without cancellation: ½(√(k² + 4r²) ± k). Source:
+// ours. Relative error ≤ 1e-15.
 InputScaleEquilibrium split_length(double length, double imbalance);
 
 }  // namespace scalevec

@@ -1,7 +1,7 @@
 #include "scalevec/theory/integrate.hpp"
 
-#include <boost/numeric/odeint.hpp>
 #include <algorithm>
+#include <boost/numeric/odeint.hpp>
 #include <cmath>
 #include <stdexcept>
 
@@ -15,13 +15,16 @@ void integrate_flow(const FlowSlope& slope, std::vector<double>& x, double time,
   theory_domain::not_negative("time", time);
   theory_domain::require(tolerance >= 1e-15 && tolerance <= 1.0, "tolerance", tolerance, "[1e-15, 1]");
   for (const double v : x) theory_domain::finite("x", v);
-  const auto finite = [](const State& s) { return std::all_of(s.begin(), s.end(), [](double v) { return std::isfinite(v); }); };
+  const auto finite = [](const State& s) {
+    return std::all_of(s.begin(), s.end(), [](double v) { return std::isfinite(v); });
+  };
   bool sound = true;
   const auto watched = [&](const State& at, State& out, double) {
     slope(at, out);
     sound = sound && finite(out);
   };
-  // Stepwise by hand: error control takes a step into infinity for a good one, and Odeint's loop stops 2e-16 before the end.
+  // Stepwise by hand: error control takes a step into infinity for a good one, and Odeint's loop stops 2e-16 before the
+  // end.
   auto stepper = odeint::make_controlled(tolerance, tolerance, odeint::runge_kutta_cash_karp54<State>());
   double t = 0.0, step = 1e-3;
   State before;
@@ -41,7 +44,8 @@ void integrate_flow(const FlowSlope& slope, std::vector<double>& x, double time,
       if (last) return;
       continue;
     }
-    if (start + step == start) throw std::runtime_error("integrate_flow: the solution stops being finite before its end");
+    if (start + step == start)
+      throw std::runtime_error("integrate_flow: the solution stops being finite before its end");
   }
 }
 

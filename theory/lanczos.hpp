@@ -17,8 +17,8 @@ struct LanczosResult {
 };
 
 // Ends of the spectrum of a symmetric matrix of size n known by its products: Lanczos with full reorthogonalisation
-// from a counter-based random start, at most `most_products`. `product(v, out)`. Eigenvalues between 1e-150 and 1e150 in
-// size: beyond, squares leave double precision's range; a product that is not finite ends it unconverged. Throws
+// from a counter-based random start, at most `most_products`. `product(v, out)`. Eigenvalues between 1e-150 and 1e150
+// in size: beyond, squares leave double precision's range; a product that is not finite ends it unconverged. Throws
 // std::invalid_argument for n = 0.
 LanczosResult lanczos(std::size_t n, const std::function<void(std::span<const double>, std::span<double>)>& product,
                       std::int64_t most_products = 40, double tolerance = 1e-3, std::uint64_t seed = 1);

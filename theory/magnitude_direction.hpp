@@ -3,14 +3,14 @@
 // T8: γ as a function of a magnitude and a direction, and what that does to its learning rate. d is γ's dimension.
 namespace scalevec {
 
-// Amplification of a step of γ against the plain parametrisation at equal lr: along γ and orthogonally to it. With β = 1 and
-// ‖α‖² = d, where the forms start: the eigenvalues of JJᵀ, J = ∂γ/∂(parameters).
+// Amplification of a step of γ against the plain parametrisation at equal lr: along γ and orthogonally to it. With β =
+// 1 and ‖α‖² = d, where the forms start: the eigenvalues of JJᵀ, J = ∂γ/∂(parameters).
 struct Amplification {
   double magnitude = 1.0, orthogonal = 1.0;
 };
 
-// All throw std::domain_error naming the argument outside its domain (d ≥ 1, alpha_sq > 0 …). Relative error ≤ 1e-12 against
-// the formula; how far the formula is from a simulation is said where it is one of low order.
+// All throw std::domain_error naming the argument outside its domain (d ≥ 1, alpha_sq > 0 …). Relative error ≤ 1e-12
+// against the formula; how far the formula is from a simulation is said where it is one of low order.
 
 // γ = β√d α/‖α‖: d and β²d/‖α‖². Source: T8, ours; the paper says the magnitude direction is amplified d-fold.
 Amplification or_amplification(double d, double beta, double alpha_sq);
@@ -19,23 +19,23 @@ Amplification product_amplification(double beta, double alpha_sq);
 // γ = e^b √d α/‖α‖: ‖γ‖² = d e^{2b} along, ‖γ‖²/‖α‖² orthogonally. Source: T8, ours.
 Amplification er_amplification(double d, double b, double alpha_sq);
 
-// Adam, at signal-to-noise ratio s ≥ 0 per coordinate (|mean|/std of its gradient, gradients independent over coordinates): how
-// many times further OR's magnitude moves than plain γ moves along the same direction, √((s² + 1)/(s² + 1/d)). Between 1 (s
-// large) and √d (s = 0), never d. For lr → 0 and 1/(1 − β₂) long against a step; within 10 % of simulations for s ≥ 0.03.
-// Source: T8, ours.
+// Adam, at signal-to-noise ratio s ≥ 0 per coordinate (|mean|/std of its gradient, gradients independent over
+// coordinates): how many times further OR's magnitude moves than plain γ moves along the same direction, √((s² + 1)/(s²
+// + 1/d)). Between 1 (s large) and √d (s = 0), never d. For lr → 0 and 1/(1 − β₂) long against a step; within 10 % of
+// simulations for s ≥ 0.03. Source: T8, ours.
 double or_adam_amplification(double d, double snr);
 
-// ‖α‖² of OR after t ≥ 0 steps of Adam with lr η, from ‖α‖² = d, its gradients noise: d(1 + η²t); with decoupled decay λ > 0 on
-// α it tends to ηd/(2λ). Within 6 % of simulations at η = 0.02, β₁ = 0. Source: T8, ours.
+// ‖α‖² of OR after t ≥ 0 steps of Adam with lr η, from ‖α‖² = d, its gradients noise: d(1 + η²t); with decoupled decay
+// λ > 0 on α it tends to ηd/(2λ). Within 6 % of simulations at η = 0.02, β₁ = 0. Source: T8, ours.
 double or_alpha_sq(double d, double lr, double steps);
 double or_alpha_sq_limit(double d, double lr, double weight_decay);
 
-// Where decay λ on OR's β holds the RMS of γ under the flow: hdβ*/(hd + λ), h the curvature of γ's coordinates. Source: T8, ours.
-// Under AdamW it is T5's equilibrium with σ/√d.
+// Where decay λ on OR's β holds the RMS of γ under the flow: hdβ*/(hd + λ), h the curvature of γ's coordinates. Source:
+// T8, ours. Under AdamW it is T5's equilibrium with σ/√d.
 double or_beta_flow_equilibrium(double h, double d, double beta_target, double weight_decay);
 
-// The same for ER's b, whose decay pulls the RMS e^b to 1: the root of hd(e^b − R)e^b + λb = 0 between 0 and ln R, as e^b. R, the
-// RMS without decay, in (0, 4]: above 4 there can be several. Source: T8, ours.
+// The same for ER's b, whose decay pulls the RMS e^b to 1: the root of hd(e^b − R)e^b + λb = 0 between 0 and ln R, as
+// e^b. R, the RMS without decay, in (0, 4]: above 4 there can be several. Source: T8, ours.
 double er_rms_flow_equilibrium(double h, double d, double rms_target, double weight_decay);
 
 }  // namespace scalevec

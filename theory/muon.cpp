@@ -54,7 +54,8 @@ double muon_error_to_noise(double size, double momentum, double sigma, double cu
   return n.long_run / (2.0 * n.gain * noise) * std::sqrt(lr * noise * curvature / (n.gain * steps));
 }
 
-double muon_linear_schedule_loss(double size, double momentum, double sigma, double curvature, double lr, double steps) {
+double muon_linear_schedule_loss(double size, double momentum, double sigma, double curvature, double lr,
+                                 double steps) {
   check_run(sigma, curvature, lr, steps);
   const MuonNoise n = muon_noise(size, momentum);
   constexpr double quarter_root_pi = 0.44311346272637900682;
@@ -71,7 +72,8 @@ Orthogonalised quintic_steps(int size) {
   Eigen::MatrixXd noise(size, size);
   for (int draw = 0; draw < draws; ++draw) {
     for (Eigen::Index i = 0; i < noise.size(); ++i)
-      noise.data()[i] = random_normal(1, stream_of("muon.noise"), static_cast<std::uint64_t>(draw) * n * n + static_cast<std::uint64_t>(i));
+      noise.data()[i] = random_normal(1, stream_of("muon.noise"),
+                                      static_cast<std::uint64_t>(draw) * n * n + static_cast<std::uint64_t>(i));
     const double length = noise.norm();
     const Eigen::VectorXd values = Eigen::BDCSVD<Eigen::MatrixXd>(noise).singularValues();
     for (const double value : values) {

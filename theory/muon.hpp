@@ -2,16 +2,17 @@
 
 #include "scalevec/theory/scale_invariance.hpp"
 
-// Muon on an n × n matrix whose gradient is mostly noise of independent entries with standard deviation σ: its polar factor, to
-// first order in the signal. Exact orthogonalisation and Gaussian noise; n → ∞ for the mean singular value. All throw
-// std::domain_error naming the argument outside its domain. Source: ours.
+// Muon on an n × n matrix whose gradient is mostly noise of independent entries with standard deviation σ: its polar
+// factor, to first order in the signal. Exact orthogonalisation and Gaussian noise; n → ∞ for the mean singular value.
+// All throw std::domain_error naming the argument outside its domain. Source: ours.
 namespace scalevec {
 
-// With N the matrix that is orthogonalised, (1 − μ)g + μm for Nesterov's momentum m ← μm + (1 − μ)g, of standard deviation τσ:
+// With N the matrix that is orthogonalised, (1 − μ)g + μm for Nesterov's momentum m ← μm + (1 − μ)g, of standard
+// deviation τσ:
 //   E polar(N + E) = aE/(τσ) by Stein's lemma, a = E‖N‖_*/(τσn²) = (8/3π)/√n;
 //   τ² = (1 − μ²)² + μ⁴(1 − μ)/(1 + μ);
-//   V = a²/τ² + (1/n − a²)(1 + 2Σ_k r_k³), the sum over all lags of an entry's autocovariance: that of its linear part, whose
-//   autocorrelation r_k sums to 1/τ², and of the rest, taken as cubic in N.
+//   V = a²/τ² + (1/n − a²)(1 + 2Σ_k r_k³), the sum over all lags of an entry's autocovariance: that of its linear part,
+//   whose autocorrelation r_k sums to 1/τ², and of the rest, taken as cubic in N.
 struct MuonNoise {
   double gain = 0.0;      // a
   double spread = 0.0;    // τ
@@ -20,30 +21,31 @@ struct MuonNoise {
 // n ≥ 1, momentum μ in [0, 1).
 MuonNoise muon_noise(double size, double momentum);
 
-// Expected loss ½h‖W − W*‖² at the end of `steps` steps whose learning rate falls linearly from lr to 0, noise having won over
-// the signal long before:
+// Expected loss ½h‖W − W*‖² at the end of `steps` steps whose learning rate falls linearly from lr to 0, noise having
+// won over the signal long before:
 //   ½n²V (√π/4) (τσ/a)^{3/2} √(lr/(h steps)),
 // which grows with √lr, so that the least lr that arrives, 2‖W* − W₀‖₂/steps, is best.
 double muon_linear_schedule_loss(double size, double momentum, double sigma, double curvature, double lr, double steps);
 
 // Variance of the error over that of the orthogonalised noise at the lr where the error stops following the schedule,
-// V/(2aτσ) √(lr τσh/(a steps)): the formula above holds where this is below 1. Beyond, Muon sees more signal than noise and its
-// steps overshoot: the loss is larger.
+// V/(2aτσ) √(lr τσh/(a steps)): the formula above holds where this is below 1. Beyond, Muon sees more signal than noise
+// and its steps overshoot: the loss is larger.
 double muon_error_to_noise(double size, double momentum, double sigma, double curvature, double lr, double steps);
 
-// How a matrix of noise is orthogonalised. `gain`: a; `mean_square`: ρ, the mean squared singular value of the result, for
-// which V = a²/τ² + (ρ/n − a²)(1 + 2Σ_k r_k³).
+// How a matrix of noise is orthogonalised. `gain`: a; `mean_square`: ρ, the mean squared singular value of the result,
+// for which V = a²/τ² + (ρ/n − a²)(1 + 2Σ_k r_k³).
 struct Orthogonalised {
   double gain = 0.0, mean_square = 1.0;
 };
 Orthogonalised polar_factor(double size);  // exact: (8/3π)/√n and 1
-// Muon's five quintic steps (3.4445, −4.7750, 2.0315; Jordan et al., Muon 2024): a by Stein's lemma and ρ, means over 64
-// Gaussian n × n matrices (more below n = 12) by their singular values (Eigen), seeded, standard errors below 1 %. n in 1 … 1024.
+// Muon's five quintic steps (3.4445, −4.7750, 2.0315; Jordan et al., Muon 2024): a by Stein's lemma and ρ, means over
+// 64 Gaussian n × n matrices (more below n = 12) by their singular values (Eigen), seeded, standard errors below 1 %. n
+// in 1 … 1024.
 Orthogonalised quintic_steps(int size);
 MuonNoise muon_noise(double size, double momentum, const Orthogonalised& by);
 
-// A matrix before a norm (T9) under gradient noise alone and decoupled decay λ: ‖W‖² = ηn²V/(2λ), angle √(2ηλρ/(nV)). For
-// large n: measured ‖W‖² is 5 % less at n = 16 and 11 % less at n = 8.
+// A matrix before a norm (T9) under gradient noise alone and decoupled decay λ: ‖W‖² = ηn²V/(2λ), angle √(2ηλρ/(nV)).
+// For large n: measured ‖W‖² is 5 % less at n = 16 and 11 % less at n = 8.
 Rotation muon_rotation(double size, double momentum, double lr, double weight_decay);  // exact
 Rotation muon_rotation(double size, double momentum, double lr, double weight_decay, const Orthogonalised& by);
 

@@ -5,9 +5,9 @@
 namespace scalevec {
 
 struct OutputScaleDecay {
-  double h = 1.0;             // curvature, > 0
-  double target = 2.0;        // γ*, the minimum without decay
-  double sigma = 0.0;         // standard deviation of the gradient noise, ≥ 0; the flow ignores it
+  double h = 1.0;       // curvature, > 0
+  double target = 2.0;  // γ*, the minimum without decay
+  double sigma = 0.0;   // standard deviation of the gradient noise, ≥ 0; the flow ignores it
   double weight_decay = 0.0;  // λ ≥ 0 per unit of lr (coupling `lr`; for `independent` pass λ/η₀, for `lr2` λη_t/η₀)
   double decay_target = 0.0;  // p̂
 };

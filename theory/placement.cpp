@@ -17,7 +17,8 @@ void check(const TwoSided& m) {
   require(m.v.size() == m.columns, "v", static_cast<double>(m.v.size()), "one element per column");
   require(m.w.size() == m.rows * m.columns, "w", static_cast<double>(m.w.size()), "rows times columns elements");
   require(m.g.size() == m.rows * m.columns, "g", static_cast<double>(m.g.size()), "rows times columns elements");
-  for (const auto& [name, values] : {std::pair("u", &m.u), std::pair("v", &m.v), std::pair("w", &m.w), std::pair("g", &m.g)})
+  for (const auto& [name, values] :
+       {std::pair("u", &m.u), std::pair("v", &m.v), std::pair("w", &m.w), std::pair("g", &m.g)})
     for (const double x : *values) theory_domain::finite(name, x);
 }
 

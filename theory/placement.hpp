@@ -9,16 +9,17 @@ namespace scalevec {
 // A c × d map, row-major, with its scales and a gradient G = ∂L/∂θ.
 struct TwoSided {
   std::size_t rows = 0, columns = 0;
-  std::vector<double> u, v;   // c, d
-  std::vector<double> w, g;   // c·d
+  std::vector<double> u, v;  // c, d
+  std::vector<double> w, g;  // c·d
 
   double theta(std::size_t i, std::size_t j) const { return u[i] * w[i * columns + j] * v[j]; }
 };
 
-// Rates −dL/dt. Flow: Σ(u_iv_jg_ij)² + Σ_i(Σ_jW_ijv_jg_ij)² + Σ_j(Σ_iu_iW_ijg_ij)²; sign descent: the same with absolute
-// values in place of squares. The second term is u's and missing for the input side alone. Source: T7, ours; the paper's
-// Theorem 3.1 says that DP is instantaneously at least as fast, which holds at u = 1 and equal (W, v).
-// std::domain_error for vectors of wrong length or not finite. Error ≤ 1e-15 rows·columns of the sum of the terms' sizes.
+// Rates −dL/dt. Flow: Σ(u_iv_jg_ij)² + Σ_i(Σ_jW_ijv_jg_ij)² + Σ_j(Σ_iu_iW_ijg_ij)²; sign descent: the same with
+// absolute values in place of squares. The second term is u's and missing for the input side alone. Source: T7, ours;
+// the paper's Theorem 3.1 says that DP is instantaneously at least as fast, which holds at u = 1 and equal (W, v).
+// std::domain_error for vectors of wrong length or not finite. Error ≤ 1e-15 rows·columns of the sum of the terms'
+// sizes.
 double both_sides_flow_rate(const TwoSided& map);
 double both_sides_sign_rate(const TwoSided& map);
 double input_side_flow_rate(const TwoSided& map);

@@ -77,7 +77,8 @@ std::optional<PowerLaw> fit_power_law(std::span<const double> compute, std::span
   }
   if (std::set<double>(x.begin(), x.end()).size() < 3) return std::nullopt;
   for (double& v : x) v -= middle;
-  const double first = *std::min_element(compute.begin(), compute.end()), last = *std::max_element(compute.begin(), compute.end());
+  const double first = *std::min_element(compute.begin(), compute.end()),
+               last = *std::max_element(compute.begin(), compute.end());
   Residuals residuals(x, y, huber);
   std::optional<PowerLaw> best;
   double least_cost = std::numeric_limits<double>::infinity();

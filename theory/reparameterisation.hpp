@@ -25,7 +25,8 @@ std::vector<double> reparameterised(Reparameterisation form, double magnitude, c
 std::vector<double> jacobian_gram(Reparameterisation form, double magnitude, const std::vector<double>& direction);
 
 // What the flow of any loss of γ conserves: ‖a‖² (unit, exponential), m² − ‖a‖² (product, exp_product), m − Σa
-// (exp_sum), to 1e-15 of its terms' sizes; std::domain_error for plain, which conserves nothing. Source: T8's table, ours.
+// (exp_sum), to 1e-15 of its terms' sizes; std::domain_error for plain, which conserves nothing. Source: T8's table,
+// ours.
 double conserved_quantity(Reparameterisation form, double magnitude, const std::vector<double>& direction);
 
 }  // namespace scalevec

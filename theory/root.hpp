@@ -6,8 +6,8 @@
 
 namespace scalevec::theory_domain {
 
-// Where a function that falls over [low, high] crosses 0, to the last two bits: Boost.Math's bisection, which minds no pole at an
-// end. `high` where it is still positive there, `low` where it is nowhere.
+// Where a function that falls over [low, high] crosses 0, to the last two bits: Boost.Math's bisection, which minds no
+// pole at an end. `high` where it is still positive there, `low` where it is nowhere.
 template <class F>
 double falling_root(const F& f, double low, double high) {
   // Of its sign: products of small values vanish.

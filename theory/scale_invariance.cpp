@@ -35,7 +35,8 @@ Rotation sgd_coupled_rotation(double lr, double weight_decay, double momentum, d
 Rotation adamw_rotation(double lr, double weight_decay, double beta1, double dimension) {
   check(lr, weight_decay, beta1, "beta1");
   require(std::isfinite(dimension) && dimension >= 1.0, "dimension", dimension, "at least 1");
-  return {std::sqrt(lr * dimension / (2.0 * weight_decay)), std::sqrt(2.0 * lr * weight_decay * (1.0 - beta1) / (1.0 + beta1))};
+  return {std::sqrt(lr * dimension / (2.0 * weight_decay)),
+          std::sqrt(2.0 * lr * weight_decay * (1.0 - beta1) / (1.0 + beta1))};
 }
 
 }  // namespace scalevec

@@ -78,10 +78,11 @@ double balanced_exponent(const PowerLawModes& m) {
 double plain_spectrum_loss(const PowerLawModes& m, double t) {
   check(m);
   positive("t", t);
-  // ½R₀² ∫ j^{−a−2b} e^{−2tj^−a} dj = R₀²/(2a) ∫_{N^−a}^1 v^{p−1} e^{−2tv} dv, in long double: logarithms of gamma functions lose
-  // as many digits as they have.
+  // ½R₀² ∫ j^{−a−2b} e^{−2tj^−a} dj = R₀²/(2a) ∫_{N^−a}^1 v^{p−1} e^{−2tv} dv, in long double: logarithms of gamma
+  // functions lose as many digits as they have.
   using Long = long double;
-  const Long a = m.a, p = (a - 1 + 2 * Long(m.b)) / a, near = 2 * Long(t), width = a * std::log(Long(m.modes)), far = near * std::exp(-width);
+  const Long a = m.a, p = (a - 1 + 2 * Long(m.b)) / a, near = 2 * Long(t), width = a * std::log(Long(m.modes)),
+             far = near * std::exp(-width);
   Long integral = 0;
   if (width * (p + near) < 1) {
     const auto in_log = [&](Long y) { return std::exp(p * y - near * std::exp(y)); };
@@ -91,7 +92,8 @@ double plain_spectrum_loss(const PowerLawModes& m, double t) {
     Long term = 1;
     for (int k = 0; k < 40; ++k, term *= -near / k) integral += term * -std::expm1(-width * (p + k)) / (p + k);
   } else if (far > p) {
-    integral = std::exp(boost::math::lgamma(p) - p * std::log(near)) * (boost::math::gamma_q(p, far) - boost::math::gamma_q(p, near));
+    integral = std::exp(boost::math::lgamma(p) - p * std::log(near)) *
+               (boost::math::gamma_q(p, far) - boost::math::gamma_q(p, near));
   } else {
     integral = lower_integral(p, near) - std::exp(-width * p) * lower_integral(p, far);
   }
@@ -106,21 +108,24 @@ double scale_gain(const PowerLawModes& m, double t) {
   const Long a = m.a, b = m.b, p = (a - 1 + 2 * b) / a, q = (a - 1 + 4 * b) / a;
   // I_q 2^q/Γ(q) = (q − 3)/2 + 2(2/3)^q − 2^{−q}/2, in what is left of each where q is small.
   const Long i_q = q / 2 + 2 * std::expm1(q * std::log(Long(2) / 3)) - std::expm1(-q * std::log(Long(2))) / 2;
-  const Long logarithm = boost::math::lgamma(q) - boost::math::lgamma(p) + (p - q) * std::log(Long(2)) - 2 * b / a * std::log(Long(t));
+  const Long logarithm =
+      boost::math::lgamma(q) - boost::math::lgamma(p) + (p - q) * std::log(Long(2)) - 2 * b / a * std::log(Long(t));
   return static_cast<double>(Long(m.target) * m.target * 4 * i_q * std::exp(logarithm));
 }
 
 double flat_target_ratio(double target, double a) {
   require(target > 0.0 && target <= 1e140, "target", target, "(0, 1e140]");
   require(std::isfinite(a) && a > 1.0, "a", a, "more than 1");
-  // Modes differ in h alone: with s = ht the sum over j is ∫ s^{p−1} f(s) ds, f(s) the squared gap at s, p = (a − 1)/a. From
-  // s = x/(1 + 2R), where f begins to fall, and with f − 1 up to x = 1: p may be near 0.
+  // Modes differ in h alone: with s = ht the sum over j is ∫ s^{p−1} f(s) ds, f(s) the squared gap at s, p = (a − 1)/a.
+  // From s = x/(1 + 2R), where f begins to fall, and with f − 1 up to x = 1: p may be near 0.
   const double p = (a - 1.0) / a, unit = 1.0 / (1.0 + 2.0 * target);
   const auto squared = [&](double x) { return std::pow(flow_gap({1.0, target, 1.0, 0.0}, unit * x) / target, 2); };
   boost::math::quadrature::tanh_sinh<double> finite_part;
   boost::math::quadrature::exp_sinh<double> tail;
-  const double below = finite_part.integrate([&](double x) { return std::pow(x, p - 1.0) * (squared(x) - 1.0); }, 0.0, 1.0, 1e-11);
-  const double above = tail.integrate([&](double x) { return std::pow(x, p - 1.0) * squared(x); }, 1.0, INFINITY, 1e-11);
+  const double below =
+      finite_part.integrate([&](double x) { return std::pow(x, p - 1.0) * (squared(x) - 1.0); }, 0.0, 1.0, 1e-11);
+  const double above =
+      tail.integrate([&](double x) { return std::pow(x, p - 1.0) * squared(x); }, 1.0, INFINITY, 1e-11);
   // 1/Γ(p) = p/Γ(1 + p).
   return std::pow(2.0 * unit, p) * (1.0 + p * (below + above)) / boost::math::tgamma(1.0 + p);
 }

@@ -1,7 +1,7 @@
 #pragma once
 
-// Every result of the theory: closed forms and simulations. Stated accuracies hold while squares and products of the arguments
-// stay within double precision's range.
+// Every result of the theory: closed forms and simulations. Stated accuracies hold while squares and products of the
+// arguments stay within double precision's range.
 #include "scalevec/theory/branches.hpp"
 #include "scalevec/theory/domain.hpp"
 #include "scalevec/theory/flow.hpp"

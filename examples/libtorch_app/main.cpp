@@ -6,7 +6,8 @@
 
 constexpr int kModulus = 29;
 
-// Predicts (a + b) mod 29 from a and b. The norm of the branch's output reaches the residual stream: no map can undo it.
+// Predicts (a + b) mod 29 from a and b. The norm of the branch's output reaches the residual stream: no map can undo
+// it.
 struct NetImpl : torch::nn::Module {
   NetImpl() {
     namespace nn = torch::nn;

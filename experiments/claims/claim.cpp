@@ -47,9 +47,12 @@ json read_overrides(JsonReader& in, const std::string& key) {
 }
 
 Arm read_arm(const std::string& name, JsonReader in, const std::vector<std::string>& tiers) {
-  Arm arm{
-      name, read_overrides(in, "set"), {}, in.number("steps_factor", 1.0, Range::above(0.0)), in.string("lr_from", ""),
-      in.integer("most_tuning_seeds", 0, Range::at_least(1))};
+  Arm arm{name,
+          read_overrides(in, "set"),
+          {},
+          in.number("steps_factor", 1.0, Range::above(0.0)),
+          in.string("lr_from", ""),
+          in.integer("most_tuning_seeds", 0, Range::at_least(1))};
   for (const std::string& tier : tiers)
     if (in.has(tier)) arm.tiers[tier] = read_overrides(in, tier);
   in.finish();
@@ -241,7 +244,8 @@ json Ledger::arm_config(const Claim& claim, const Arm& arm, const std::string& t
 
 Ledger read_ledger(const LedgerFiles& files) {
   const auto setup = std::find_if(files.begin(), files.end(), [](const auto& f) { return f.first == "setup.json"; });
-  if (setup == files.end()) throw ConfigError("--ledger: the folder has no setup.json, which says what every claim shares");
+  if (setup == files.end())
+    throw ConfigError("--ledger: the folder has no setup.json, which says what every claim shares");
   const json root = parse_json(setup->second, setup->first);
   JsonReader in(root, "setup.json");
   Ledger ledger;

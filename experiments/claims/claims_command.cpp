@@ -173,9 +173,10 @@ void print_plan(const Plan& plan, const fs::path& configs) {
       if (!seen.insert(planned.folder).second) continue;
       const std::string lr = !arm.lr_from.empty()
                                  ? "at the lr of " + arm.lr_from
-                                 : "lr tuned on " + std::to_string(choice.lrs.size()) + " points, seeds: " +
-                                       std::to_string(plan.tuning_seeds(*c, arm.name).size());
-      std::printf("  %-28s %6.3g million tokens a run, %s\n", planned.folder.c_str(), tokens_of(planned.config) / 1e6, lr.c_str());
+                                 : "lr tuned on " + std::to_string(choice.lrs.size()) +
+                                       " points, seeds: " + std::to_string(plan.tuning_seeds(*c, arm.name).size());
+      std::printf("  %-28s %6.3g million tokens a run, %s\n", planned.folder.c_str(), tokens_of(planned.config) / 1e6,
+                  lr.c_str());
     }
     for (const Contrast& contrast : c->contrasts)
       for (const auto* names : {&contrast.arms, &contrast.baselines})
@@ -268,7 +269,9 @@ void add_claims_command(CLI::App& app, ToyRunner toy) {
   command->add_option("--shard", a->shard, "I/N: make only the I-th of N parts of the runs");
   command->add_option("--ledger", a->ledger, "Folder of claim files in place of the built-in ones");
   command->add_flag("--list", a->list, "Print the claims, their rules and the tiers");
-  command->add_flag("--plan", a->plan, "Print the arms, what a run of each costs and how its lr is chosen, and with --out write their configurations; make no run");
+  command->add_flag("--plan", a->plan,
+                    "Print the arms, what a run of each costs and how its lr is chosen, and with --out write their "
+                    "configurations; make no run");
   command->add_option("--program", a->program)->group("");  // for tests: what makes a run
   command->footer(
       "Examples:\n  scalevec claims --tier quick --jobs 2 --out runs/claims\n"

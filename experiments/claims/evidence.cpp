@@ -148,8 +148,10 @@ ContrastResult measure(const Reader& reader, const Contrast& c) {
   std::string untuned;  // an arm that might have been the best
   if (c.kind == Kind::difference && arms.size() > 1) {
     for (const std::string& name : c.arms)
-      if (const Tuning t = reader.plan().tuning(reader.claim(), name, reader.outcomes()); !t.best && !t.problem.empty()) {
-        const bool diverges = std::all_of(t.curve.begin(), t.curve.end(), [](const TuningPoint& p) { return p.diverged > 0; });
+      if (const Tuning t = reader.plan().tuning(reader.claim(), name, reader.outcomes());
+          !t.best && !t.problem.empty()) {
+        const bool diverges =
+            std::all_of(t.curve.begin(), t.curve.end(), [](const TuningPoint& p) { return p.diverged > 0; });
         if (diverges)
           r.notes.push_back(t.problem);
         else if (untuned.empty())

@@ -105,7 +105,9 @@ json mechanism(const Plan& plan, const ClaimResult& result, const RunStore& stor
     const json* width = find_at(planned.config, "model.width");
     out[arm.name] = of_traces(store.folder() / run, width && width->is_number() ? width->get<double>() : 128.0);
     if (std::find(claim.probes.begin(), claim.probes.end(), arm.name) == claim.probes.end()) continue;
-    out[arm.name]["probe"] = probed(store.folder() / run, probes / (fs::path(run).parent_path().string() + "," + fs::path(run).filename().string() + ".json"), program);
+    out[arm.name]["probe"] = probed(
+        store.folder() / run,
+        probes / (fs::path(run).parent_path().string() + "," + fs::path(run).filename().string() + ".json"), program);
   }
   if (out.contains(claim.baseline)) {
     const json unit = out[claim.baseline]["magnitude_step"];

@@ -14,15 +14,14 @@ namespace scalevec {
 // Per arm of the claim, of its first comparison seed at its own best lr: from the run's traces
 //   steps, imbalance, w_gamma_ratio, precond_min, gamma_w_correlation (means over the scales that maps read);
 //   decrease: share of the predicted loss decrease by group, summed over the traced steps;
-//   snr: signal-to-noise ratio of the gradients by group, mean over the traced steps, and amplification: T8's at that of the
-//   input-norm scales, of vectors as long as the model is wide;
-//   magnitude_step: how far a step moves the magnitude of an input-norm scale over the lr, root mean square over the traced
-//   steps, and the scales' lengths; amplification_measured: that over the claim's baseline's, of scales of the same lengths,
-//   which T8 predicts of OR;
-//   w_gamma: ‖w‖/γ at the last step where the scales are decayed, measured and as T4 predicts it;
-//   rotation_ratio: of T9;
-// and for the arms that the claim names under "probe", the measured curvature and signal-to-noise ratio at four points. Null
-// where the run is not there.
+//   snr: signal-to-noise ratio of the gradients by group, mean over the traced steps, and amplification: T8's at that
+//   of the input-norm scales, of vectors as long as the model is wide;
+//   magnitude_step: how far a step moves the magnitude of an input-norm scale over the lr, root mean square over the
+//   traced steps, and the scales' lengths;
+//   amplification_measured: magnitude_step over the claim's baseline's, of scales of the same lengths (T8 predicts
+//   OR's);
+// and for the arms that the claim names under "probe", the measured curvature and signal-to-noise ratio at four points.
+// Null where the run is not there.
 nlohmann::json mechanism(const Plan& plan, const ClaimResult& result, const RunStore& store,
                          const std::filesystem::path& probes, const std::string& program);
 

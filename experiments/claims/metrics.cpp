@@ -69,8 +69,8 @@ double rotation_ratio(const fs::path& run) {
 }  // namespace
 
 const std::vector<std::string>& run_metric_names() {
-  static const std::vector<std::string> names{"val_loss",    "seconds_per_step", "peak_memory", "gamma_w_correlation",
-                                              "precond_min", "decay_balance", "rotation_ratio"};
+  static const std::vector<std::string> names{"val_loss",    "seconds_per_step", "peak_memory",   "gamma_w_correlation",
+                                              "precond_min", "decay_balance",    "rotation_ratio"};
   return names;
 }
 

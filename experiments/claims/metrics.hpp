@@ -10,19 +10,19 @@ namespace scalevec {
 //   val_loss             final validation loss
 //   seconds_per_step     training time of a step; on one CPU thread by the process's own clock
 //   peak_memory          bytes, the largest resident size of the run's process
-//   gamma_w_correlation  correlation over channels j of γ_j² with ‖w_j‖² (T2), mean over the scales that maps read, last step
-//   precond_min          min_j γ_j² (T2), mean over the same, last step
+//   gamma_w_correlation  correlation over channels j of γ_j² with ‖w_j‖² (T2), last step, mean over scales with readers
+//   precond_min          min_j γ_j² (T2), last step, mean over the same scales
 //   decay_balance        measured ‖w‖/γ over predicted, see below
-//   rotation_ratio       rotation per step of matrices before a norm over AdamW's equilibrium √(2ηλ(1−β₁)/(1+β₁)) (T9), mean
-//                        over matrices and the last half of the run
+//   rotation_ratio       rotation per step of matrices before a norm over AdamW's equilibrium √(2ηλ(1−β₁)/(1+β₁)) (T9),
+//                        mean over matrices and the last half of the run
 double run_metric(const std::filesystem::path& run, const std::string& name);
 
 const std::vector<std::string>& run_metric_names();
 
 // ‖w‖/γ at the last traced step and the one at which AdamW's decays to 0 balance each other and the noise's pull on γ,
-// λ_w‖w‖² − ½cη = λ_γγ‖w‖ with the measured γ (T4; theory/input_scale_decay.hpp, w for its mean length), c the rows that read
-// the scale; geometric means over plain scales that maps read. λ_γ/λ_w for η → 0. Needs a run that is long against 1/(ηλ) at
-// constant lr. NaN without decay on input-norm scales.
+// λ_w‖w‖² − ½cη = λ_γγ‖w‖ with the measured γ (T4; theory/input_scale_decay.hpp, w for its mean length), c the rows
+// that read the scale; geometric means over plain scales that maps read. λ_γ/λ_w for η → 0. Needs a run that is long
+// against 1/(ηλ) at constant lr. NaN without decay on input-norm scales.
 struct DecayBalance {
   double measured, predicted;
 };

@@ -166,7 +166,9 @@ std::string mechanism_panel(const LedgerResult& ledger, size_t i, const fs::path
       if (std::find(head.begin(), head.end(), group) == head.end()) head.push_back(group);
   }
   const size_t groups = head.size();
-  for (const char* word : {"rotation / T9", "corr(γ², ‖w‖²)", "‖w‖/γ at the end", "T4's", "snr of input scales", "T8 at it", "magnitude's step over the baseline's"}) head.push_back(word);
+  for (const char* word : {"rotation / T9", "corr(γ², ‖w‖²)", "‖w‖/γ at the end", "T4's", "snr of input scales",
+                           "T8 at it", "magnitude's step over the baseline's"})
+    head.push_back(word);
   for (const auto& [arm, values] : m.items()) {
     std::vector<std::string> row{escape(arm)};
     for (size_t g = 1; g < groups; ++g) {
@@ -190,8 +192,10 @@ std::string mechanism_panel(const LedgerResult& ledger, size_t i, const fs::path
   return out + html::table(head, rows, 1) +
          "<p class=\"sub\">Share of the loss decrease that a first-order prediction (−g·Δ, summed over the traced "
          "steps) gives each group of "
-         "parameters: who does the work. Signal-to-noise ratio of the gradients between traces, mean over the run, and the "
-         "amplification of a magnitude that T8 gives OR at it, beside the step of the magnitude over the baseline's; ‖w‖/γ where the scales are decayed, and the equilibrium "
+         "parameters: who does the work. Signal-to-noise ratio of the gradients between traces, mean over the run, and "
+         "the "
+         "amplification of a magnitude that T8 gives OR at it, beside the step of the magnitude over the baseline's; "
+         "‖w‖/γ where the scales are decayed, and the equilibrium "
          "at constant lr that T4 gives. The first seed of each arm at its own best learning rate; curvature where the "
          "ledger asks for it.</p>\n";
 }

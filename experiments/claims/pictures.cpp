@@ -176,17 +176,18 @@ std::vector<Plot> run_plots(const ClaimResult& result) {
 std::vector<Plot> mechanism_plots(const ClaimResult& result, const json& mechanism) {
   std::vector<Plot> out;
   if (!mechanism.is_object()) return out;
-  Plot traces{result.claim->id + "-mechanism",
-              "Scale vectors and their matrices in training",
-              "One run of each arm (the first seed, own best learning rate), means over the scales that maps read. Left: the "
-              "flow conserves "
-              "the imbalance (T2); what moves it is noise, the optimizer and decay. Right: with decay on both, T4 has "
-              "the ratio tend "
-              "to that of the decays as lr goes to 0, and above it at a finite one.",
-              {},
-              2,
-              480,
-              340};
+  Plot traces{
+      result.claim->id + "-mechanism",
+      "Scale vectors and their matrices in training",
+      "One run of each arm (the first seed, own best learning rate), means over the scales that maps read. Left: the "
+      "flow conserves "
+      "the imbalance (T2); what moves it is noise, the optimizer and decay. Right: with decay on both, T4 has "
+      "the ratio tend "
+      "to that of the decays as lr goes to 0, and above it at a finite one.",
+      {},
+      2,
+      480,
+      340};
   for (const auto& [field, label] :
        {std::pair{"imbalance", "mean of γ² − ‖w‖²"}, std::pair{"w_gamma_ratio", "‖w‖/γ"}}) {
     Panel panel = make_panel("", "step", label);

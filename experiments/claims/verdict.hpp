@@ -34,8 +34,9 @@ struct Gain {
 
 // A paired gain with its Student-t interval. A value that is not finite makes it inconclusive, with `what_failed`.
 Gain student_gain(std::span<const double> gains, const std::string& what_failed);
-// The estimate with its bootstrap standard error over n units and Student's t at n − 1: the bootstrap's own percentiles, BCa
-// among them, are far too narrow at a handful of units and at the levels that Holm's procedure asks for.
+// The estimate with its bootstrap standard error over n units and Student's t at n − 1: the bootstrap's own
+// percentiles, BCa among them, are far too narrow at a handful of units and at the levels that Holm's procedure asks
+// for.
 Gain bootstrap_gain(const Bootstrap& bootstrap, std::int64_t n);
 
 struct Hypothesis {

@@ -55,8 +55,7 @@ void conclude(const Grid& grid, const CompareCall& call) {
   for (size_t i = 0; i < std::min(kShown, analysis.missing.size()); ++i)
     std::cout << "  " << analysis.missing[i].first << ": " << analysis.missing[i].second << '\n';
   if (analysis.missing.size() > kShown) std::cout << "  and " << analysis.missing.size() - kShown << " more\n";
-  if (!analysis.missing.empty())
-    std::cout << "a command for each: scalevec " << call_text(call) << " --list-cells\n";
+  if (!analysis.missing.empty()) std::cout << "a command for each: scalevec " << call_text(call) << " --list-cells\n";
   const fs::path report = dir / "report.html";
   write_report({dir}, report, "");
   std::cout << "\nreport: " << report.string() << std::endl;
@@ -100,8 +99,8 @@ void compare(const CompareArguments& a) {
   if (result.skipped)
     std::cout << result.skipped << " of " << grid.cells.size() << " cells were finished before and not run again\n";
   if (!result.busy.empty())
-    std::cout << result.busy.size() << " of " << grid.cells.size() << " cells are in other processes' hands (first: "
-              << result.busy.front() << ")\n";
+    std::cout << result.busy.size() << " of " << grid.cells.size()
+              << " cells are in other processes' hands (first: " << result.busy.front() << ")\n";
   if (result.signal) {
     std::cout << "stopped by a signal; the same command continues\n" << std::flush;
     throw CLI::RuntimeError(128 + result.signal);
@@ -119,16 +118,19 @@ void add_compare_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("compare", "Train every cell of a grid of variants, and report what differs");
   const auto a = std::make_shared<CompareArguments>();
   command->add_option("GRID", a->call.grid, "JSON: base configuration, variants, grid axes")->required();
-  command->add_option("--out", a->call.out, "Folder of the comparison; finished cells in it are not run again")->required();
+  command->add_option("--out", a->call.out, "Folder of the comparison; finished cells in it are not run again")
+      ->required();
   command->add_option("--jobs", a->call.jobs, "Cells at a time; each gets its share of the cores as threads")
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));
-  command->add_option("--set", a->call.sets, "key.path=value: override in the base configuration")->allow_extra_args(false);
-  CLI::Option* list = command->add_flag("--list-cells", a->list_cells,
-                                        "Print one shell command per unfinished cell, and run nothing");
+  command->add_option("--set", a->call.sets, "key.path=value: override in the base configuration")
+      ->allow_extra_args(false);
+  CLI::Option* list =
+      command->add_flag("--list-cells", a->list_cells, "Print one shell command per unfinished cell, and run nothing");
   CLI::Option* shard = command->add_option("--shard", a->shard, "I/N: run the I-th of N parts of the grid");
   CLI::Option* cell = command->add_option("--cell", a->cell, "Run the one cell of this name");
-  CLI::Option* collect = command->add_flag("--collect", a->collect, "Run nothing: report what is there, name what is not");
+  CLI::Option* collect =
+      command->add_flag("--collect", a->collect, "Run nothing: report what is there, name what is not");
   for (CLI::Option* one : {list, shard, cell, collect})
     for (CLI::Option* other : {list, shard, cell, collect})
       if (one != other) one->excludes(other);

@@ -117,7 +117,8 @@ Plot trace_figure(const TraceFigure& figure, const std::vector<RunGroup>& groups
   }
   share_y_range(plot);
   // One key for all, where a panel has every group: small panels need their height.
-  const auto whole = std::find_if(plot.panels.begin(), plot.panels.end(), [&](const Panel& p) { return p.series.size() == colors.size(); });
+  const auto whole = std::find_if(plot.panels.begin(), plot.panels.end(),
+                                  [&](const Panel& p) { return p.series.size() == colors.size(); });
   for (auto p = plot.panels.begin(); p != plot.panels.end() && whole != plot.panels.end(); ++p)
     if (p != whole) p->key_position = "off";
   return plot;

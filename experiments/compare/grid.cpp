@@ -156,7 +156,8 @@ Grid read_grid(const std::filesystem::path& file, const std::vector<std::string>
   const json root = read_json_file(file.string());
   JsonReader reader(root, "");
   if (!reader.has("base"))
-    throw ConfigError(file.string() + ": not a comparison: it has no \"base\" (what all runs share), \"variants\" and \"grid\"");
+    throw ConfigError(file.string() +
+                      ": not a comparison: it has no \"base\" (what all runs share), \"variants\" and \"grid\"");
   Grid grid;
   grid.name = reader.string("name", file.stem().string());
   json base = read_base(reader.value("base"), file);
@@ -201,8 +202,12 @@ namespace {
 
 // What the analysis of a grid relies on and a manifest from elsewhere may not keep.
 void check_manifest(const Grid& grid) {
-  const auto refuse = [](const std::string& what) { throw UsageError("compare.json: not written by this program: " + what); };
-  const auto in = [](const auto& list, const auto& value) { return std::find(list.begin(), list.end(), value) != list.end(); };
+  const auto refuse = [](const std::string& what) {
+    throw UsageError("compare.json: not written by this program: " + what);
+  };
+  const auto in = [](const auto& list, const auto& value) {
+    return std::find(list.begin(), list.end(), value) != list.end();
+  };
   if (!in(grid.variants, grid.baseline)) refuse("its baseline is none of its variants");
   for (const Cell& cell : grid.cells) {
     if (!in(grid.variants, cell.variant)) refuse("the cell " + cell.name + " is of no variant");

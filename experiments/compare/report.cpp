@@ -257,7 +257,7 @@ void write_report(const std::vector<fs::path>& dirs, const fs::path& out, std::s
   const Report report = compares ? comparison_report(dirs[0], files, title) : run_report(dirs, files, title);
   fs::path numbers = out;
   write_file(numbers.replace_extension(".json"),
-              report.numbers.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+             report.numbers.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
   write_file(out, html::page(report.title, report.body));
 }
 

@@ -4,8 +4,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cerrno>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -109,7 +109,8 @@ void check_configurations(const std::vector<CellPlan>& pending, const RunnerOpti
         kill(child, SIGTERM);
       }
     if (signals.first()) return;
-    if (end->signal) throw RunError("cell " + cell->name + ": the check of its configuration ended: " + reason_of(log, *end));
+    if (end->signal)
+      throw RunError("cell " + cell->name + ": the check of its configuration ended: " + reason_of(log, *end));
     if (end->status) throw ConfigError("cell " + cell->name + ": " + reason_of(log, *end));
   }
 }
@@ -137,15 +138,17 @@ void remove_stale_starts(const fs::path& dir) {
   for (const auto& entry : fs::directory_iterator(dir, ignored)) {
     const std::string name = entry.path().filename().string(), ours = kStarting + host_name() + "-";
     if (!name.starts_with(kStarting)) continue;
-    const bool gone = name.starts_with(ours) && ::kill(static_cast<pid_t>(std::strtol(name.c_str() + ours.size(), nullptr, 10)), 0) != 0 &&
+    const bool gone = name.starts_with(ours) &&
+                      ::kill(static_cast<pid_t>(std::strtol(name.c_str() + ours.size(), nullptr, 10)), 0) != 0 &&
                       errno == ESRCH;
-    const bool old = fs::last_write_time(entry.path(), ignored) < fs::file_time_type::clock::now() - std::chrono::hours(1);
+    const bool old =
+        fs::last_write_time(entry.path(), ignored) < fs::file_time_type::clock::now() - std::chrono::hours(1);
     if (gone || old) fs::remove_all(entry.path(), ignored);
   }
 }
 
-// Everything in it appears at once, since another process may be starting the same cell: who comes second finds a folder
-// with its cell.json and takes that.
+// Everything in it appears at once, since another process may be starting the same cell: who comes second finds a
+// folder with its cell.json and takes that.
 void write_cell(const Cell& cell, const fs::path& dir, const RunnerOptions& options) {
   json config = cell.config;
   if (!config.contains("threads")) config["threads"] = std::max(1, options.cores / options.jobs);

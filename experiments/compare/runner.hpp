@@ -30,11 +30,12 @@ struct RunnerResult {
 
 // Runs every cell that is not finished (a summary.json that says done or diverged). A cell's folder holds cell.json
 // (what the cell is, and its hash), config-in.json, log.txt and what the run writes; a cell that was started keeps its
-// config-in.json, so that it resumes with the thread count it began with. Several processes, on several machines too, may
-// run the same cells at once: the run's lock lets one of them train a cell. Before anything is written, throws UsageError
-// if a cell's folder holds something else, and ConfigError if `program train CONFIG --check` refuses a configuration
-// (checked once per variant and setting: seeds don't matter to it). On SIGINT or SIGTERM the children get SIGTERM, to
-// write their checkpoints, and are waited for; a second signal kills them. If this process dies they get SIGTERM too.
+// config-in.json, so that it resumes with the thread count it began with. Several processes, on several machines too,
+// may run the same cells at once: the run's lock lets one of them train a cell. Before anything is written, throws
+// UsageError if a cell's folder holds something else, and ConfigError if `program train CONFIG --check` refuses a
+// configuration (checked once per variant and setting: seeds don't matter to it). On SIGINT or SIGTERM the children get
+// SIGTERM, to write their checkpoints, and are waited for; a second signal kills them. If this process dies they get
+// SIGTERM too.
 RunnerResult run_cells(const Grid& grid, const std::filesystem::path& dir, const RunnerOptions& options);
 
 // The cells that run_cells() would run, with its checks and their errors; writes nothing.

@@ -31,7 +31,8 @@ MeanInterval paired_difference(std::span<const double> values, std::span<const d
 // The same mean with its interval at another confidence.
 MeanInterval at_confidence(MeanInterval interval, double confidence);
 
-// Two-sided p-value of Student's t test that the mean is 0; NaN if n < 2. A spread of exactly 0 gives 0, or 1 at mean 0.
+// Two-sided p-value of Student's t test that the mean is 0; NaN if n < 2. A spread of exactly 0 gives 0, or 1 at mean
+// 0.
 double two_sided_p(const MeanInterval& interval);
 
 // The smallest n ≥ 2 whose interval has a half width ≤ `effect` at this standard deviation of the paired differences;

@@ -143,9 +143,7 @@ void TokenFolderSource::validation_rows(std::int64_t first, std::int64_t count, 
   }
 }
 
-std::string TokenFolderSource::data_hash() const {
-  return scalevec::data_hash(hash_all(train_), hash_all(val_));
-}
+std::string TokenFolderSource::data_hash() const { return scalevec::data_hash(hash_all(train_), hash_all(val_)); }
 
 std::string TokenFolderSource::describe() const {
   return folder_.string() + ": " + std::to_string(total_tokens(train_)) + " training tokens in " +

@@ -75,15 +75,20 @@ void add_prepare(CLI::App& data) {
   CLI::App* command = data.add_subcommand("prepare", "Turn text files into training and validation tokens");
   command->add_option("--text", *texts, "Text files, in order")->required()->type_name("FILE");
   command->add_option("--out", *out, "Folder to write: train_*.bin, val_*.bin, data.json")
-      ->required()->type_name("DIR");
-  command->add_option("--tokenizer", options->tokenizer, "How text becomes token ids; allowed: bytes, sentencepiece:MODEL")
-      ->capture_default_str()->type_name("NAME");
+      ->required()
+      ->type_name("DIR");
+  command
+      ->add_option("--tokenizer", options->tokenizer, "How text becomes token ids; allowed: bytes, sentencepiece:MODEL")
+      ->capture_default_str()
+      ->type_name("NAME");
   command->add_option("--val-fraction", options->val_fraction, "Share of the text's blocks held out, evenly spread")
       ->capture_default_str();
   command->add_option("--block", options->block_bytes, "Bytes of text per block; a block ends at a line break")
-      ->capture_default_str()->type_name("N");
+      ->capture_default_str()
+      ->type_name("N");
   command->add_option("--shard-tokens", options->shard_tokens, "Most tokens per file")
-      ->capture_default_str()->type_name("N");
+      ->capture_default_str()
+      ->type_name("N");
   command->footer("Example:\n  scalevec data prepare --text dictionary.txt --out data/dictionary --val-fraction 0.05");
   command->callback([=] {
     options->texts.assign(texts->begin(), texts->end());

@@ -20,8 +20,8 @@ std::vector<std::string> add_split(DataInfo& info, const std::string& name, cons
       const TokenFile shard(file);
       split.tokens += shard.size();
       if (const auto range = shard.id_range()) {
-        split.ids = split.ids ? IdRange{std::min(split.ids->low, range->low), std::max(split.ids->high, range->high)}
-                              : range;
+        split.ids =
+            split.ids ? IdRange{std::min(split.ids->low, range->low), std::max(split.ids->high, range->high)} : range;
       }
       hashes.push_back(sha256_file(file));
     } catch (const UsageError& error) {

@@ -15,8 +15,8 @@ struct DataInfo {
   struct Split {
     std::string name;  // "train", "val"; "file" for a single file
     std::int64_t files = 0;
-    std::int64_t tokens = 0;        // over the sound files
-    std::optional<IdRange> ids;     // likewise
+    std::int64_t tokens = 0;     // over the sound files
+    std::optional<IdRange> ids;  // likewise
   };
   std::vector<Split> splits;
   std::string sha256;  // data_hash() of a sound folder, or a sound file's SHA-256; else empty

@@ -40,11 +40,11 @@ std::int64_t DataManifest::Split::tokens() const {
 std::string manifest_json(const DataManifest& m) {
   ordered_json sources = ordered_json::array();
   for (const auto& s : m.sources) sources.push_back({{"name", s.name}, {"bytes", s.bytes}, {"sha256", s.sha256}});
-  const ordered_json json = {{"tokenizer", m.tokenizer},       {"vocab_size", m.vocab_size},
-                             {"block_bytes", m.block_bytes},   {"val_fraction", m.val_fraction},
-                             {"val_every", m.val_every},       {"shard_tokens", m.shard_tokens},
-                             {"sources", sources},             {"train", split_json(m.train)},
-                             {"val", split_json(m.val)},       {"sha256", m.sha256}};
+  const ordered_json json = {{"tokenizer", m.tokenizer},     {"vocab_size", m.vocab_size},
+                             {"block_bytes", m.block_bytes}, {"val_fraction", m.val_fraction},
+                             {"val_every", m.val_every},     {"shard_tokens", m.shard_tokens},
+                             {"sources", sources},           {"train", split_json(m.train)},
+                             {"val", split_json(m.val)},     {"sha256", m.sha256}};
   // A file name need not be UTF-8.
   return json.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }

@@ -14,8 +14,11 @@ class Permutation {
  public:
   // size in [1, 2⁶²].
   Permutation(std::uint64_t size, std::uint64_t seed, std::uint64_t stream)
-      : size_(size), seed_(seed), stream_(stream),
-        half_bits_((static_cast<int>(std::bit_width(size - 1)) + 1) / 2), mask_((std::uint64_t{1} << half_bits_) - 1) {}
+      : size_(size),
+        seed_(seed),
+        stream_(stream),
+        half_bits_((static_cast<int>(std::bit_width(size - 1)) + 1) / 2),
+        mask_((std::uint64_t{1} << half_bits_) - 1) {}
 
   std::uint64_t operator()(std::uint64_t index) const {
     do {

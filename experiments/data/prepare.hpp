@@ -26,10 +26,10 @@ struct PrepareResult {
 
 // Tokenizes texts into OUT/train_*.bin, OUT/val_*.bin and OUT/data.json, in a hidden folder beside OUT that is renamed
 // at the end. Each source is cut into blocks, numbered through all sources in their order; blocks k/2, k/2 + k, … are
-// validation and the others training, each split in the order of the text. "bytes" adds and loses none; another tokenizer
-// sees one block at a time, so that no token straddles the splits. A folder made of
-// the same sources with the same options is checked against its data.json and left alone. UsageError on bad options, on
-// texts too short for a block in each split, and if OUT holds anything else; RunError if the disk refuses.
+// validation and the others training, each split in the order of the text. "bytes" adds and loses none; another
+// tokenizer sees one block at a time, so that no token straddles the splits. A folder made of the same sources with the
+// same options is checked against its data.json and left alone. UsageError on bad options, on texts too short for a
+// block in each split, and if OUT holds anything else; RunError if the disk refuses.
 PrepareResult prepare_data(const PrepareOptions& options);
 
 // Where the blocks of a text end. A block ends behind the first line break at or after `block_bytes`, so that it tears

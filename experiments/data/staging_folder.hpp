@@ -8,8 +8,8 @@ namespace scalevec {
 // target is whole or absent. What a killed call left there is cleared; a lock keeps two live calls apart.
 class StagingFolder {
  public:
-  // `target`: absolute, without a trailing slash (see final_folder()). RunError if the folder cannot be made, UsageError
-  // if another program is writing the same target.
+  // `target`: absolute, without a trailing slash (see final_folder()). RunError if the folder cannot be made,
+  // UsageError if another program is writing the same target.
   explicit StagingFolder(const std::filesystem::path& target);
   ~StagingFolder();
   StagingFolder(const StagingFolder&) = delete;
@@ -17,7 +17,8 @@ class StagingFolder {
 
   const std::filesystem::path& path() const { return path_; }
 
-  // Syncs the folder and renames it. The system replaces an empty folder at the target and refuses a full one: RunError.
+  // Syncs the folder and renames it. The system replaces an empty folder at the target and refuses a full one:
+  // RunError.
   void commit();
 
  private:

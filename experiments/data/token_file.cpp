@@ -88,16 +88,14 @@ void TokenFileWriter::append(std::span<const std::uint16_t> tokens) {
 
 void TokenFileWriter::finish() {
   const std::int32_t start[3] = {kTokenFileMagic, kTokenFileVersion, static_cast<std::int32_t>(size_)};
-  if (std::fseek(out_, 0, SEEK_SET) != 0 || std::fwrite(start, sizeof(start), 1, out_) != 1 ||
-      std::fflush(out_) != 0 || ::fsync(::fileno(out_)) != 0) {
+  if (std::fseek(out_, 0, SEEK_SET) != 0 || std::fwrite(start, sizeof(start), 1, out_) != 1 || std::fflush(out_) != 0 ||
+      ::fsync(::fileno(out_)) != 0) {
     fail();
   }
   if (std::rename(temporary_.c_str(), path_.c_str()) != 0) fail();
   std::fclose(std::exchange(out_, nullptr));
 }
 
-void TokenFileWriter::fail() const {
-  throw RunError(path_.string() + ": cannot write: " + std::strerror(errno));
-}
+void TokenFileWriter::fail() const { throw RunError(path_.string() + ": cannot write: " + std::strerror(errno)); }
 
 }  // namespace scalevec

@@ -22,9 +22,9 @@ class Tokenizer {
   virtual void encode(std::string_view text, std::vector<std::uint16_t>& ids) const = 0;
 };
 
-// "bytes": ids 0 to 255, no byte lost. "sentencepiece:MODEL": a SentencePiece model file; bytes that are not UTF-8 become
-// U+FFFD and the text is normalised as the model says, as in SentencePiece's own programs. UsageError otherwise, for a
-// file that is no such model or has more than 65536 pieces, and where the build has no SentencePiece.
+// "bytes": ids 0 to 255, no byte lost. "sentencepiece:MODEL": a SentencePiece model file; bytes that are not UTF-8
+// become U+FFFD and the text is normalised as the model says, as in SentencePiece's own programs. UsageError otherwise,
+// for a file that is no such model or has more than 65536 pieces, and where the build has no SentencePiece.
 std::unique_ptr<Tokenizer> make_tokenizer(const std::string& description);
 
 struct TrainTokenizerOptions {
@@ -33,9 +33,9 @@ struct TrainTokenizerOptions {
   std::filesystem::path out;                 // the model file
 };
 
-// Trains a SentencePiece BPE model with byte fallback, no normalisation and no added space, so that every UTF-8 text comes
-// back as it was; writes it beside its final place and renames it. UsageError on bad options, unreadable texts, and
-// texts too small for the vocabulary.
+// Trains a SentencePiece BPE model with byte fallback, no normalisation and no added space, so that every UTF-8 text
+// comes back as it was; writes it beside its final place and renames it. UsageError on bad options, unreadable texts,
+// and texts too small for the vocabulary.
 void train_tokenizer(const TrainTokenizerOptions& options);
 
 // The part that a build without SentencePiece refuses with one line.

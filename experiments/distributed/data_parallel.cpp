@@ -41,7 +41,8 @@ StateEntries DataParallel::gather_state(const Optimizer& optimizer) {
   return all;
 }
 
-void DataParallel::share_start(std::int64_t& steps_done, StateEntries weights, const StateEntries& state, Optimizer& optimizer) {
+void DataParallel::share_start(std::int64_t& steps_done, StateEntries weights, const StateEntries& state,
+                               Optimizer& optimizer) {
   const torch::NoGradGuard no_grad;
   const RankWatch::Busy busy(group_->watch());
   torch::Tensor done = torch::tensor(steps_done, torch::kInt64);

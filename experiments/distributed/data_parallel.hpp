@@ -12,9 +12,9 @@
 
 namespace scalevec {
 
-// One rank's part in training a model that every rank holds: its rows of each batch, gradients summed over the ranks, the
-// optimizer's step and state divided among them. Losses of a rank are scaled by its share of the batch, so that sums over
-// the ranks are means over the batch.
+// One rank's part in training a model that every rank holds: its rows of each batch, gradients summed over the ranks,
+// the optimizer's step and state divided among them. Losses of a rank are scaled by its share of the batch, so that
+// sums over the ranks are means over the batch.
 class DataParallel {
  public:
   // Makes `optimizer` step its shard.

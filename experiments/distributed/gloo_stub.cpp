@@ -5,7 +5,8 @@
 namespace scalevec {
 
 std::string gloo_missing() {
-  return "this build has no Gloo; allowed: one process, or install libgloo-dev (scripts/bootstrap.sh does) and build again";
+  return "this build has no Gloo; allowed: one process, or install libgloo-dev (scripts/bootstrap.sh does) and build "
+         "again";
 }
 
 c10::intrusive_ptr<c10d::Backend> make_gloo(const c10::intrusive_ptr<c10d::Store>&, int, int, const std::string&,

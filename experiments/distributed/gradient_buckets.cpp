@@ -33,7 +33,8 @@ class GradientBuckets::Hook : public torch::autograd::PostAccumulateGradHook {
   size_t entry_;
 };
 
-GradientBuckets::GradientBuckets(std::shared_ptr<ProcessGroup> group, const std::vector<NamedParam>& params, std::int64_t bytes)
+GradientBuckets::GradientBuckets(std::shared_ptr<ProcessGroup> group, const std::vector<NamedParam>& params,
+                                 std::int64_t bytes)
     : group_(std::move(group)) {
   for (auto p = params.rbegin(); p != params.rend(); ++p) {
     const std::int64_t size = p->tensor.element_size();

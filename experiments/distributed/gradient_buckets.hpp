@@ -12,14 +12,15 @@
 namespace scalevec {
 
 // Sums gradients over the ranks while backward still runs: parameters are packed into buckets in the reverse of their
-// order, which is about the order in which their gradients come, and a bucket's sum starts when its last gradient is there
-// (Li et al., PyTorch Distributed, arXiv 2006.15704).
+// order, which is about the order in which their gradients come, and a bucket's sum starts when its last gradient is
+// there (Li et al., PyTorch Distributed, arXiv 2006.15704).
 class GradientBuckets {
  public:
   // 25 MiB, as PyTorch's DistributedDataParallel has it: large enough for full bandwidth, small enough for overlap.
   static constexpr std::int64_t kBytes = 25 << 20;
 
-  GradientBuckets(std::shared_ptr<ProcessGroup> group, const std::vector<NamedParam>& params, std::int64_t bytes = kBytes);
+  GradientBuckets(std::shared_ptr<ProcessGroup> group, const std::vector<NamedParam>& params,
+                  std::int64_t bytes = kBytes);
   ~GradientBuckets();
   GradientBuckets(const GradientBuckets&) = delete;
   GradientBuckets& operator=(const GradientBuckets&) = delete;

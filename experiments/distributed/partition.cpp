@@ -5,12 +5,14 @@
 
 namespace scalevec {
 
-double update_cost(std::string_view method, const std::vector<std::int64_t>& shape, std::int64_t row_blocks, std::int64_t steps) {
+double update_cost(std::string_view method, const std::vector<std::int64_t>& shape, std::int64_t row_blocks,
+                   std::int64_t steps) {
   double elements = 1.0;
   for (const std::int64_t n : shape) elements *= static_cast<double>(n);
   double cost = 28.0 * elements;
   if (shape.size() != 2 || elements == 0.0) return cost;
-  const double rows = static_cast<double>(shape[0]) / static_cast<double>(row_blocks), cols = static_cast<double>(shape[1]);
+  const double rows = static_cast<double>(shape[0]) / static_cast<double>(row_blocks),
+               cols = static_cast<double>(shape[1]);
   const double small = std::min(rows, cols), large = std::max(rows, cols);
   double flops = 0.0;
   // A Newton-Schulz step: half of XXᵀ and of its square, and one full product (optim/matrix/orthogonalise.cpp).

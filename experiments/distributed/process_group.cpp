@@ -55,10 +55,11 @@ std::unique_ptr<RankWatch> meet(const Rendezvous& r, c10d::Store& store, double 
     const std::string size = get(store, "size");
     std::string refusal;
     if (size != std::to_string(r.size))
-      refusal = "rank " + std::to_string(r.rank) + " was told of " + std::to_string(r.size) + " processes and rank 0 of " + size +
-                "; allowed: one size";
+      refusal = "rank " + std::to_string(r.rank) + " was told of " + std::to_string(r.size) +
+                " processes and rank 0 of " + size + "; allowed: one size";
     else if (get(store, "identity") != identity)
-      refusal = "rank " + std::to_string(r.rank) + " was given another configuration or other data than rank 0; allowed: the same";
+      refusal = "rank " + std::to_string(r.rank) +
+                " was given another configuration or other data than rank 0; allowed: the same";
     if (!refusal.empty()) {
       store.set(key(r.rank), bytes_of(refusal));
       throw UsageError(refusal);
@@ -131,7 +132,8 @@ int ProcessGroup::rank() const { return impl_->rank; }
 int ProcessGroup::size() const { return impl_->size; }
 RankWatch& ProcessGroup::watch() { return *impl_->watch; }
 
-std::shared_ptr<ProcessGroup> ProcessGroup::join(const Rendezvous& r, torch::Device device, double timeout, const std::string& identity) {
+std::shared_ptr<ProcessGroup> ProcessGroup::join(const Rendezvous& r, torch::Device device, double timeout,
+                                                 const std::string& identity) {
   if (const std::string missing = gloo_missing(); !missing.empty()) throw UsageError(missing);
   if (const std::string missing = nccl_missing(); device.is_cuda() && !missing.empty()) throw UsageError(missing);
   const Milliseconds limit(static_cast<std::int64_t>(1000 * timeout));
@@ -143,7 +145,8 @@ std::shared_ptr<ProcessGroup> ProcessGroup::join(const Rendezvous& r, torch::Dev
   // The watch sees a rank that is gone; the backends' own limit is for what it cannot see.
   const Milliseconds backend_limit = 10 * limit;
   impl->host = impl->guarded([&] {
-    return make_gloo(c10::make_intrusive<c10d::PrefixStore>("gloo", impl->store), r.rank, r.size, r.address, backend_limit);
+    return make_gloo(c10::make_intrusive<c10d::PrefixStore>("gloo", impl->store), r.rank, r.size, r.address,
+                     backend_limit);
   });
   if (device.is_cuda())
     impl->device = impl->guarded([&] {

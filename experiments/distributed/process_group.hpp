@@ -19,9 +19,9 @@ namespace scalevec {
 // throws RunError.
 class ProcessGroup {
  public:
-  // Waits for all ranks at most `timeout` seconds, which is also the watch's. UsageError where this build has no Gloo (or,
-  // for a CUDA device, no NCCL), and on every rank where one was told of another size or given another `identity`, the
-  // digest of what all must have alike; RunError that names the ranks that did not come.
+  // Waits for all ranks at most `timeout` seconds, which is also the watch's. UsageError where this build has no Gloo
+  // (or, for a CUDA device, no NCCL), and on every rank where one was told of another size or given another `identity`,
+  // the digest of what all must have alike; RunError that names the ranks that did not come.
   static std::shared_ptr<ProcessGroup> join(const Rendezvous& rendezvous, torch::Device device, double timeout,
                                             const std::string& identity);
   ~ProcessGroup();

@@ -108,7 +108,8 @@ RankWatch::RankWatch(const Options& options) : options_(options), limit_(0.8 * o
     address.ss_family = AF_INET;
     length = sizeof(sockaddr_in);
   }
-  if (socket_ < 0 || ::bind(socket_, reinterpret_cast<sockaddr*>(&address), length) != 0 || ::listen(socket_, options.size) != 0 ||
+  if (socket_ < 0 || ::bind(socket_, reinterpret_cast<sockaddr*>(&address), length) != 0 ||
+      ::listen(socket_, options.size) != 0 ||
       ::getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &length) != 0)
     throw RunError(std::string("rank 0 cannot listen to the other ranks: ") + std::strerror(errno));
   port_ = ntohs(address.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6*>(&address)->sin6_port
@@ -132,7 +133,9 @@ RankWatch::RankWatch(const Options& options, const std::string& address, int por
       ::close(fd);
   }
   ::freeaddrinfo(found);
-  if (socket_ < 0) throw RunError("rank 0 cannot be reached at " + address + " port " + std::to_string(port) + ": " + std::strerror(errno));
+  if (socket_ < 0)
+    throw RunError("rank 0 cannot be reached at " + address + " port " + std::to_string(port) + ": " +
+                   std::strerror(errno));
   set_non_blocking(socket_);
   thread_ = std::thread([this] { run_other(); });
 }

@@ -42,14 +42,16 @@ struct Family {
 };
 constexpr Family kFamilies[] = {
     {"torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"},
-    {"Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"},
+    {"Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK",
+     "OMPI_COMM_WORLD_LOCAL_SIZE"},
     {"PMI", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"},
     {"Slurm", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", nullptr},
 };
 
 // Slurm gives a batch script's shell the variables of a task too; only srun gives these.
 bool task_of_srun(const Environment& environment) {
-  for (const char* name : {"SLURM_STEP_ID", "SLURM_STEPID", "SLURM_STEP_NUM_TASKS", "SLURM_LAUNCH_NODE_IPADDR", "SLURM_SRUN_COMM_PORT"})
+  for (const char* name :
+       {"SLURM_STEP_ID", "SLURM_STEPID", "SLURM_STEP_NUM_TASKS", "SLURM_LAUNCH_NODE_IPADDR", "SLURM_SRUN_COMM_PORT"})
     if (find(environment, name)) return true;
   return false;
 }
@@ -70,13 +72,13 @@ void read_family(const Environment& environment, const Family& family, Rendezvou
   out.size = number(family.size, *size, 1, kMaxProcesses);
   out.rank = number(family.rank, *rank, 0, kMaxProcesses);
   if (out.rank >= out.size)
-    throw UsageError(std::string("environment: ") + family.rank + " is " + *rank + " and " + family.size + " is " + *size +
-                     "; allowed: a rank from 0 to " + std::to_string(out.size - 1));
+    throw UsageError(std::string("environment: ") + family.rank + " is " + *rank + " and " + family.size + " is " +
+                     *size + "; allowed: a rank from 0 to " + std::to_string(out.size - 1));
   if (family.local_size) out.local_size = find_number(environment, family.local_size, 1, kMaxProcesses).value_or(0);
   out.local_rank = find_number(environment, family.local_rank, 0, kMaxProcesses).value_or(0);
   if (out.local_size > out.size || (out.local_size > 0 && out.local_rank >= out.local_size))
-    throw UsageError(std::string("environment: ") + family.local_rank + " is " + std::to_string(out.local_rank) + " and " +
-                     family.local_size + " is " + std::to_string(out.local_size) + " of " + *size +
+    throw UsageError(std::string("environment: ") + family.local_rank + " is " + std::to_string(out.local_rank) +
+                     " and " + family.local_size + " is " + std::to_string(out.local_size) + " of " + *size +
                      " processes; allowed: a local rank below the local size, which is at most the size");
 }
 
@@ -105,7 +107,8 @@ int implied_port(const Environment& environment, const Rendezvous& r) {
 
 std::string first_host(const std::string& list) {
   const auto malformed = [&] {
-    return UsageError("environment: a Slurm node list is \"" + list + "\"; allowed: names like node1,node2 or node[01-04,7]");
+    return UsageError("environment: a Slurm node list is \"" + list +
+                      "\"; allowed: names like node1,node2 or node[01-04,7]");
   };
   const size_t end = list.find_first_of(",[");
   std::string host = list.substr(0, end);
@@ -126,8 +129,8 @@ Rendezvous read_rendezvous(const Environment& environment) {
     const bool slurm = std::string_view(family.launcher) == "Slurm";
     const auto rank = find(environment, family.rank), size = find(environment, family.size);
     // srun's own PMI plugin sets PMI's variables without the local ones, which Slurm's have; an mpirun sets them.
-    if (std::string_view(family.launcher) == "PMI" && !find(environment, family.local_rank) && task_of_srun(environment) &&
-        find(environment, "SLURM_PROCID"))
+    if (std::string_view(family.launcher) == "PMI" && !find(environment, family.local_rank) &&
+        task_of_srun(environment) && find(environment, "SLURM_PROCID"))
       continue;
     // A job's shell has SLURM_NTASKS alone.
     if (slurm ? !rank : !rank && !size) continue;
@@ -143,8 +146,8 @@ Rendezvous read_rendezvous(const Environment& environment) {
   r.note.clear();
   r.address = find(environment, "MASTER_ADDR").value_or(implied_address(environment, r));
   if (r.address.empty())
-    throw UsageError("environment: MASTER_ADDR is not set, and " + r.launcher +
-                     " does not say where rank 0 of " + std::to_string(r.size) + " is; allowed: its name or number");
+    throw UsageError("environment: MASTER_ADDR is not set, and " + r.launcher + " does not say where rank 0 of " +
+                     std::to_string(r.size) + " is; allowed: its name or number");
   r.port = find_number(environment, "MASTER_PORT", 1, 65535).value_or(implied_port(environment, r));
   const bool launcher_serves = find(environment, "TORCHELASTIC_USE_AGENT_STORE") == "True";
   r.serves = r.rank == 0 && !launcher_serves;
@@ -154,7 +157,8 @@ Rendezvous read_rendezvous(const Environment& environment) {
 
 bool says_who_is_who(std::string_view variable) {
   for (const Family& family : kFamilies)
-    if (variable == family.rank || (std::string_view(family.launcher) != "Slurm" && variable == family.size)) return true;
+    if (variable == family.rank || (std::string_view(family.launcher) != "Slurm" && variable == family.size))
+      return true;
   return false;
 }
 
@@ -162,7 +166,8 @@ Environment process_environment() {
   Environment out;
   for (char** entry = environ; *entry; ++entry) {
     const std::string text = *entry;
-    if (const size_t equals = text.find('='); equals != std::string::npos) out[text.substr(0, equals)] = text.substr(equals + 1);
+    if (const size_t equals = text.find('='); equals != std::string::npos)
+      out[text.substr(0, equals)] = text.substr(equals + 1);
   }
   return out;
 }

@@ -12,14 +12,14 @@ using Environment = std::map<std::string, std::string>;
 struct Rendezvous {
   int rank = 0;
   int size = 1;
-  int local_rank = 0;     // among the processes on this machine: which device is ours
-  int local_size = 0;     // processes on this machine; 0: not known
-  std::string address;    // where rank 0 is, as a name or number; empty for one process
-  int port = 0;           // of the key-value store there
-  bool serves = false;    // this process runs that store; false also where the launcher does (torchrun)
-  std::string prefix;     // of our keys, so that an attempt after a restart does not read those of the one before
-  std::string launcher;   // "torchrun", "Open MPI", "PMI", "Slurm"; empty for one process without any
-  std::string note;       // a line for people where variables were seen and deliberately not followed
+  int local_rank = 0;    // among the processes on this machine: which device is ours
+  int local_size = 0;    // processes on this machine; 0: not known
+  std::string address;   // where rank 0 is, as a name or number; empty for one process
+  int port = 0;          // of the key-value store there
+  bool serves = false;   // this process runs that store; false also where the launcher does (torchrun)
+  std::string prefix;    // of our keys, so that an attempt after a restart does not read those of the one before
+  std::string launcher;  // "torchrun", "Open MPI", "PMI", "Slurm"; empty for one process without any
+  std::string note;      // a line for people where variables were seen and deliberately not followed
 };
 
 // Understands, the first that is there:
@@ -32,8 +32,8 @@ struct Rendezvous {
 // Throws UsageError with one line for variables that are incomplete, not numbers or contradict each other.
 Rendezvous read_rendezvous(const Environment& environment);
 
-// Whether without this variable a launcher's others would not be followed: a process that starts one of its own, which is
-// to train alone, leaves it out of its environment.
+// Whether without this variable a launcher's others would not be followed: a process that starts one of its own, which
+// is to train alone, leaves it out of its environment.
 bool says_who_is_who(std::string_view variable);
 
 // The process's own.

@@ -27,10 +27,12 @@ std::int64_t newton_schulz_steps(const MethodOptions& options) {
 
 }  // namespace
 
-ShardedStep::ShardedStep(std::shared_ptr<ProcessGroup> group, const std::vector<PolicyRow>& rows) : group_(std::move(group)) {
+ShardedStep::ShardedStep(std::shared_ptr<ProcessGroup> group, const std::vector<PolicyRow>& rows)
+    : group_(std::move(group)) {
   std::vector<double> costs;
   for (const PolicyRow& row : rows)
-    costs.push_back(update_cost(row.options->method(), row.shape, row.role.row_blocks, newton_schulz_steps(*row.options)));
+    costs.push_back(
+        update_cost(row.options->method(), row.shape, row.role.row_blocks, newton_schulz_steps(*row.options)));
   const std::vector<int> owners = partition_by_cost(costs, group_->size());
   for (size_t i = 0; i < rows.size(); ++i) owners_[rows[i].name] = owners[i];
 }
@@ -43,7 +45,8 @@ void ShardedStep::share(const std::vector<std::string>& names, const std::vector
     const auto owner = static_cast<size_t>(this->owner(names[i]));
     const auto size = static_cast<std::int64_t>(parameters[i].nbytes());
     auto& own = packs[owner];
-    if (own.empty() || bytes[owner] + size > GradientBuckets::kBytes || own.back()[0].scalar_type() != parameters[i].scalar_type()) {
+    if (own.empty() || bytes[owner] + size > GradientBuckets::kBytes ||
+        own.back()[0].scalar_type() != parameters[i].scalar_type()) {
       own.emplace_back();
       bytes[owner] = 0;
     }

@@ -12,10 +12,10 @@
 namespace scalevec {
 
 struct Race {
-  SimulatedRule rule;          // without its lr
-  double relative = 1e-10;     // the loss to reach, as a share of the first
-  std::int64_t most = 20000;   // steps after which a learning rate is given up
-  std::int64_t hold = 2;       // consecutive losses below that make an arrival: one can be a crossing by chance
+  SimulatedRule rule;         // without its lr
+  double relative = 1e-10;    // the loss to reach, as a share of the first
+  std::int64_t most = 20000;  // steps after which a learning rate is given up
+  std::int64_t hold = 2;      // consecutive losses below that make an arrival: one can be a crossing by chance
 };
 
 // The fewest steps at any of `rates`; infinite where none arrives.
@@ -26,7 +26,8 @@ inline double best_steps(const Branches& b, bool own, const Race& race, const st
   r.target = b.target;
   r.initial_w = {start};
   r.weights = r.scales = race.rule;
-  for (std::size_t c = 0; c < b.h.size(); ++c) r.goal += race.relative * 0.5 * b.h[c] * std::pow(start - b.target[c], 2);
+  for (std::size_t c = 0; c < b.h.size(); ++c)
+    r.goal += race.relative * 0.5 * b.h[c] * std::pow(start - b.target[c], 2);
   ScaledMap map;
   map.rows = map.branches = b.h.size();
   map.input = own ? ScaledMap::Input::own : ScaledMap::Input::shared;

@@ -43,10 +43,11 @@ struct FigureResult {
   Plot plot;               // named after the figure
   double agreement = 0.0;  // the measure that `required` bounds; out of agreement also where it is NaN
   double required = 0.0;
-  std::string caption;     // what is drawn, with which parameters, and what to see
+  std::string caption;  // what is drawn, with which parameters, and what to see
 };
 
-// The larger of two differences, and NaN where either is, so that nothing that went wrong is lost on the way to `agreement`.
+// The larger of two differences, and NaN where either is, so that nothing that went wrong is lost on the way to
+// `agreement`.
 inline double worse(double a, double b) { return std::isnan(a) || a > b ? a : b; }
 
 struct Figure {

@@ -35,8 +35,14 @@ struct Rates {
 double final_loss(const Problem& p, const std::string& scales, const Rates& at) {
   return toy_excess_with_torch(
       {{"model",
-        {{"type", "placement"}, {"rows", p.size}, {"columns", p.size}, {"replicas", p.replicas}, {"scales", scales},
-         {"target", p.target}, {"spread", p.spread}, {"sigma", p.sigma}}},
+        {{"type", "placement"},
+         {"rows", p.size},
+         {"columns", p.size},
+         {"replicas", p.replicas},
+         {"scales", scales},
+         {"target", p.target},
+         {"spread", p.spread},
+         {"sigma", p.sigma}}},
        {"seed", p.seed},
        {"device", "cpu"},
        {"steps", p.steps},
@@ -111,7 +117,8 @@ TargetSize target_size(const Problem& p) {
   return out;
 }
 
-// The final loss without scales at the least lr that arrives, and whether noise is above the signal then, as the formula wants.
+// The final loss without scales at the least lr that arrives, and whether noise is above the signal then, as the
+// formula wants.
 struct Predicted {
   double loss = 0.0;
   bool noisy = false;
@@ -119,13 +126,16 @@ struct Predicted {
 Predicted predict(const Problem& p, const TargetSize& target) {
   const auto n = static_cast<double>(p.size), steps = static_cast<double>(p.steps);
   const double lr = 2.0 * target.largest / steps;
-  return {muon_linear_schedule_loss(n, kMomentum, p.sigma, 1.0, lr, steps), muon_error_to_noise(n, kMomentum, p.sigma, 1.0, lr, steps) < 1.0};
+  return {muon_linear_schedule_loss(n, kMomentum, p.sigma, 1.0, lr, steps),
+          muon_error_to_noise(n, kMomentum, p.sigma, 1.0, lr, steps) < 1.0};
 }
 
 FigureResult draw(const FigureValues& v) {
-  const Problem base{v.whole("size"), v.whole("replicas"), v.whole("steps"), static_cast<std::uint64_t>(v["seed"]), "full", 1.0, 1.0};
+  const Problem base{
+      v.whole("size"), v.whole("replicas"), v.whole("steps"), static_cast<std::uint64_t>(v["seed"]), "full", 1.0, 1.0};
   const auto grid = static_cast<std::size_t>(v.whole("grid"));
-  const std::vector<double> spreads = log_grid(1.0, v["spread"], v.whole("grid")), sigmas = log_grid(0.05, 20.0, v.whole("grid"));
+  const std::vector<double> spreads = log_grid(1.0, v["spread"], v.whole("grid")),
+                            sigmas = log_grid(0.05, 20.0, v.whole("grid"));
   const std::string targets[] = {"full", "rank_one"};
   const auto problem = [&](std::size_t target, std::size_t i, std::size_t j) {
     Problem p = base;
@@ -142,7 +152,8 @@ FigureResult draw(const FigureValues& v) {
       Rates none, input, both;
       for (std::size_t j = 0; j < grid; ++j) {
         const Problem p = problem(column / grid, column % grid, j);
-        cells[column / grid][j * grid + column % grid] = {best_loss(p, "none", none), best_loss(p, "input", input), best_loss(p, "both", both)};
+        cells[column / grid][j * grid + column % grid] = {best_loss(p, "none", none), best_loss(p, "input", input),
+                                                          best_loss(p, "both", both)};
       }
     }
   };
@@ -217,7 +228,8 @@ FigureResult draw(const FigureValues& v) {
     ++color;
   }
   for (double& d : drowned) d = d > sigmas.back() * 1.5 || d < sigmas.front() ? NAN : d;
-  result.plot.panels[0].series.push_back(line("derived: noise drowns the target", spreads, drowned, 2, Series::Style::dashed));
+  result.plot.panels[0].series.push_back(
+      line("derived: noise drowns the target", spreads, drowned, 2, Series::Style::dashed));
   gain.series = {points("both sides (DP)", spreads, both_gain, 0), points("input side", spreads, input_gain, 1, 2),
                  line("derived: every row at its own rate", spreads, derived, 0),
                  line("no gain", {spreads.front(), spreads.back()}, {1.0, 1.0}, 6, Series::Style::dashed)};
@@ -231,33 +243,42 @@ FigureResult draw(const FigureValues& v) {
   for (std::size_t cut = 0; cut <= grid; ++cut) {
     std::size_t wrong = 0;
     for (std::size_t j = 0; j < grid; ++j)
-      for (std::size_t i = 0; i < grid; ++i) wrong += (cells[1][j * grid + i].none > cells[1][j * grid + i].both) != (j >= cut);
+      for (std::size_t i = 0; i < grid; ++i)
+        wrong += (cells[1][j * grid + i].none > cells[1][j * grid + i].both) != (j >= cut);
     if (wrong >= fewest) continue;
     fewest = wrong;
     fitted = cut == 0 || cut == grid ? NAN : std::sqrt(sigmas[cut - 1] * sigmas[cut]);
   }
   for (const Cell& c : cells[0]) losing += c.both > 1.05 * c.none;
   if (!std::isnan(fitted))
-    result.plot.panels[1].series.push_back(line("fitted: constant σ", {spreads.front(), spreads.back()}, {fitted, fitted}, 2, Series::Style::dashed));
+    result.plot.panels[1].series.push_back(
+        line("fitted: constant σ", {spreads.front(), spreads.back()}, {fitted, fitted}, 2, Series::Style::dashed));
 
   result.plot.title = "M1  Scales around a map that Muon trains";
   result.plot.columns = 2;
   result.plot.panel_width = 600;
   result.plot.panel_height = 430;
   char text[1600];
-  std::snprintf(
-      text, sizeof text,
-      "M1: a %lld × %lld map trained by the library's Muon, its scales by AdamW, toward targets whose rows spread geometrically, under gradient "
-      "noise, %lld steps with a learning rate that falls linearly to 0; every design at its own best learning rates of matrix and scales. "
-      "Above: scales on both sides (DP) against none; red: DP ends lower. Muon gives every row of the map the same step; u turns "
-      "it into a step of each row's own. For full rank DP gains with the spread and ties without one, up to the noise at which "
-      "nothing is learned (dashed, derived); it is worse by more than 5 %% in %zu of %zu cells. For rank one it loses at low noise; the boundary is "
-      "fitted only: σ = %.2g, %zu of %zu cells on its wrong side. Below left: the final loss without scales, ½n²V(√π/4)(τσ/a)^1.5 √(lr/steps) with lr = "
-      "2‖θ*‖/steps (derived for n large; drawn where the error is below the noise). Below right: geometric means over the cells that learn; "
-      "the line is derived from that √lr for rows that each take their own rate, mean √(s_i/s_max). Root mean square of the "
-      "logarithm of measured over derived loss: %.2f.",
-      static_cast<long long>(base.size), static_cast<long long>(base.size), static_cast<long long>(base.steps), losing, grid * grid, fitted,
-      fewest, grid * grid, result.agreement);
+  std::snprintf(text, sizeof text,
+                "M1: a %lld × %lld map trained by the library's Muon, its scales by AdamW, toward targets whose rows "
+                "spread geometrically, under gradient "
+                "noise, %lld steps with a learning rate that falls linearly to 0; every design at its own best "
+                "learning rates of matrix and scales. "
+                "Above: scales on both sides (DP) against none; red: DP ends lower. Muon gives every row of the map "
+                "the same step; u turns "
+                "it into a step of each row's own. For full rank DP gains with the spread and ties without one, up to "
+                "the noise at which "
+                "nothing is learned (dashed, derived); it is worse by more than 5 %% in %zu of %zu cells. For rank one "
+                "it loses at low noise; the boundary is "
+                "fitted only: σ = %.2g, %zu of %zu cells on its wrong side. Below left: the final loss without scales, "
+                "½n²V(√π/4)(τσ/a)^1.5 √(lr/steps) with lr = "
+                "2‖θ*‖/steps (derived for n large; drawn where the error is below the noise). Below right: geometric "
+                "means over the cells that learn; "
+                "the line is derived from that √lr for rows that each take their own rate, mean √(s_i/s_max). Root "
+                "mean square of the "
+                "logarithm of measured over derived loss: %.2f.",
+                static_cast<long long>(base.size), static_cast<long long>(base.size),
+                static_cast<long long>(base.steps), losing, grid * grid, fitted, fewest, grid * grid, result.agreement);
   result.caption = text;
   return result;
 }

@@ -13,7 +13,8 @@ namespace {
 FigureResult draw(const FigureValues& v) {
   const double lr = v["lr"], momentum = v["momentum"];
   const std::int64_t sizes[] = {v.whole("size"), 2 * v.whole("size")};
-  const std::vector<double> fine = log_grid(v["least"], v["most"], 41), coarse = log_grid(v["least"], v["most"], v.whole("points"));
+  const std::vector<double> fine = log_grid(v["least"], v["most"], 41),
+                            coarse = log_grid(v["least"], v["most"], v.whole("points"));
   FigureResult result;
   result.required = 1.0;
   Panel norm, angle;
@@ -42,18 +43,18 @@ FigureResult draw(const FigureValues& v) {
       const auto settle = static_cast<std::int64_t>(1.5 / product);
       const auto steps = settle + static_cast<std::int64_t>(v["relaxations"] / product);
       const std::vector<TraceRow> rows = toy_traces_with_torch(
-          {{"model", {{"type", "scale_invariant"}, {"rows", sizes[k]}, {"columns", sizes[k]}, {"init_std", expected.norm / n}}},
+          {{"model",
+            {{"type", "scale_invariant"}, {"rows", sizes[k]}, {"columns", sizes[k]}, {"init_std", expected.norm / n}}},
            {"seed", static_cast<std::uint64_t>(v["seed"])},
            {"device", "cpu"},
            {"steps", steps},
            {"optimizer",
             {{"lr", lr},
-             {"rules",
-              nlohmann::json::array({{{"match", nlohmann::json::object()},
-                                      {"method", "muon"},
-                                      {"momentum", momentum},
-                                      {"precision", "auto"},
-                                      {"weight_decay", product / lr}}})}}}},
+             {"rules", nlohmann::json::array({{{"match", nlohmann::json::object()},
+                                               {"method", "muon"},
+                                               {"momentum", momentum},
+                                               {"precision", "auto"},
+                                               {"weight_decay", product / lr}}})}}}},
           settle, 10);
       std::vector<double> squares, angles;
       for (const TraceRow& row : rows) {
@@ -71,7 +72,8 @@ FigureResult draw(const FigureValues& v) {
       worst_angle = worse(worst_angle, std::abs(turned.back() / expected.angle - 1.0));
     }
     char label[40];
-    std::snprintf(label, sizeof label, "%lld × %lld", static_cast<long long>(sizes[k]), static_cast<long long>(sizes[k]));
+    std::snprintf(label, sizeof label, "%lld × %lld", static_cast<long long>(sizes[k]),
+                  static_cast<long long>(sizes[k]));
     norm.series.push_back(line(label, fine, lengths, k));
     norm.series.push_back(points_with_bars("", coarse, dots, dot_bars, k));
     angle.series.push_back(line(label, fine, turns, k));
@@ -84,13 +86,19 @@ FigureResult draw(const FigureValues& v) {
   result.plot.panels = {norm, angle};
   char text[1000];
   std::snprintf(text, sizeof text,
-                "M2: a matrix that a norm follows, trained by the library's Muon under decay and gradient noise alone (T9's toy; dots: "
-                "traces of the LibTorch run, time averages, bars 95 %%). Lines: ‖W‖² = ηn²V/(2λ) and angle √(2ηλρ/(nV)), derived: V is the long-run variance of the orthogonalised "
-                "momentum's entries, about %.0f/n at momentum %g, and ρ the mean squared singular value that five quintic steps leave of noise, %.2f "
-                "and %.2f at these sizes. As under AdamW, the angle depends on ηλ alone, and hardly on the size of the matrix. Small "
-                "matrices settle shorter (a tenth at n = 8). Squared length off by at most %.3f, angle by %.3f (allowed 0.1); the "
+                "M2: a matrix that a norm follows, trained by the library's Muon under decay and gradient noise alone "
+                "(T9's toy; dots: "
+                "traces of the LibTorch run, time averages, bars 95 %%). Lines: ‖W‖² = ηn²V/(2λ) and angle "
+                "√(2ηλρ/(nV)), derived: V is the long-run variance of the orthogonalised "
+                "momentum's entries, about %.0f/n at momentum %g, and ρ the mean squared singular value that five "
+                "quintic steps leave of noise, %.2f "
+                "and %.2f at these sizes. As under AdamW, the angle depends on ηλ alone, and hardly on the size of the "
+                "matrix. Small "
+                "matrices settle shorter (a tenth at n = 8). Squared length off by at most %.3f, angle by %.3f "
+                "(allowed 0.1); the "
                 "agreement is the larger share. η = %g.",
-                muon_noise(1e6, momentum).long_run * 1e6, momentum, mean_square[0], mean_square[1], worst_length, worst_angle, lr);
+                muon_noise(1e6, momentum).long_run * 1e6, momentum, mean_square[0], mean_square[1], worst_length,
+                worst_angle, lr);
   result.caption = text;
   return result;
 }

@@ -10,10 +10,10 @@
 namespace scalevec {
 namespace {
 
-// Steps by `rule` on ½(γw − R)² from γ = 1, w = 0 (or without γ) until the loss is below `relative` of its start for `hold`
-// steps, at each learning rate; infinite where never within `most`.
-std::vector<double> steps_to(const SimulatedRule& rule, double target, const std::vector<double>& rates, bool scale, double relative,
-                             std::int64_t hold, std::int64_t most) {
+// Steps by `rule` on ½(γw − R)² from γ = 1, w = 0 (or without γ) until the loss is below `relative` of its start for
+// `hold` steps, at each learning rate; infinite where never within `most`.
+std::vector<double> steps_to(const SimulatedRule& rule, double target, const std::vector<double>& rates, bool scale,
+                             double relative, std::int64_t hold, std::int64_t most) {
   MapReplica r;
   r.h = {1.0};
   r.target = {target};
@@ -59,7 +59,8 @@ FigureResult draw(const FigureValues& v) {
     return steps_to(descent, target, lrs, scale, relative, 2, most);
   };
   for (std::size_t i = 0; i < targets.size(); ++i) {
-    const std::vector<double> with = descent_steps(targets[i], rates, true), without = descent_steps(targets[i], rates, false);
+    const std::vector<double> with = descent_steps(targets[i], rates, true),
+                              without = descent_steps(targets[i], rates, false);
     for (std::size_t j = 0; j < rates.size(); ++j) {
       const double ratio = std::isinf(with[j]) && std::isinf(without[j]) ? NAN : std::log(without[j] / with[j]);
       value[j * targets.size() + i] = std::clamp(ratio, -cap, cap);
@@ -139,7 +140,8 @@ FigureResult draw(const FigureValues& v) {
   adam.y_label = "learning rate";
   adam.color_limit = std::log(6.0);
   adam.series = phase_diagram(targets, adam_rates, clamped(adam_value, adam.color_limit), true, true);
-  adam.series[1] = phase_diagram(targets, adam_rates, smoothed(clamped(adam_value, adam.color_limit), targets.size(), grid / 9), true, true)[1];
+  adam.series[1] = phase_diagram(
+      targets, adam_rates, smoothed(clamped(adam_value, adam.color_limit), targets.size(), grid / 9), true, true)[1];
   adam.series[1].label = "measured: equal (smoothed)";
   adam.series.push_back(line("sign descent as long as Adam's memory", targets, memory, 2, Series::Style::dashed));
   Panel along;
@@ -156,7 +158,8 @@ FigureResult draw(const FigureValues& v) {
     speedup.push_back(sign_descent_speedup(targets[i]));
     off = worse(off, std::abs(std::log(slow.back() / speedup.back())));
   }
-  along.series = {line("derived: (1 + √(1 + 4R))/2", targets, speedup, 2), points("Adam, lr 1/60 of the dashed line's", targets, slow, 1)};
+  along.series = {line("derived: (1 + √(1 + 4R))/2", targets, speedup, 2),
+                  points("Adam, lr 1/60 of the dashed line's", targets, slow, 1)};
   best.series = {points("gradient descent", targets, ratio, 0), points("Adam", targets, adam_ratio, 1, 1),
                  line("equal", {targets.front(), targets.back()}, {1.0, 1.0}, 6, Series::Style::dashed)};
   result.agreement = worse(result.agreement / 0.05, off / 0.1);
@@ -168,15 +171,22 @@ FigureResult draw(const FigureValues& v) {
   result.plot.panels = {equal, adam, best, along};
   char text[1500];
   std::snprintf(text, sizeof text,
-                "P1: ½(γw − R)² from γ = 1, w = 0 until the loss is %g (gradient descent) or %g (Adam, β₂ = %g) of its start, against the same "
-                "without γ (red: the scale vector is faster, white: neither arrives). Gradient descent at equal learning rate: faster up to its "
-                "own edge of stability 2/√(1 + 4R²) (derived), failing beyond; cells on the wrong side, those within 0.6 to 1.5 of it left "
-                "out: %.3f of %lld (allowed 0.05). Adam at equal learning rate: while sign descent is slower than Adam's memory (below "
-                "the dashed line) the speed-up is sign descent's (derived), off by at most %.3f in the logarithm (allowed 0.1); near and above the "
-                "line the ratio goes to 1 and the sign scatters, for which no boundary is known (cells: means over %lld runs; the measured line is smoothed over a "
-                "ninth of the axes). At each one's best rate one mode alone needs no scale vector under either. The agreement is the larger share of its allowance.",
-                relative, adam_relative, beta2, static_cast<double>(wrong) / static_cast<double>(counted), static_cast<long long>(counted), off,
-                static_cast<long long>(samples));
+                "P1: ½(γw − R)² from γ = 1, w = 0 until the loss is %g (gradient descent) or %g (Adam, β₂ = %g) of its "
+                "start, against the same "
+                "without γ (red: the scale vector is faster, white: neither arrives). Gradient descent at equal "
+                "learning rate: faster up to its "
+                "own edge of stability 2/√(1 + 4R²) (derived), failing beyond; cells on the wrong side, those within "
+                "0.6 to 1.5 of it left "
+                "out: %.3f of %lld (allowed 0.05). Adam at equal learning rate: while sign descent is slower than "
+                "Adam's memory (below "
+                "the dashed line) the speed-up is sign descent's (derived), off by at most %.3f in the logarithm "
+                "(allowed 0.1); near and above the "
+                "line the ratio goes to 1 and the sign scatters, for which no boundary is known (cells: means over "
+                "%lld runs; the measured line is smoothed over a "
+                "ninth of the axes). At each one's best rate one mode alone needs no scale vector under either. The "
+                "agreement is the larger share of its allowance.",
+                relative, adam_relative, beta2, static_cast<double>(wrong) / static_cast<double>(counted),
+                static_cast<long long>(counted), off, static_cast<long long>(samples));
   result.caption = text;
   return result;
 }

@@ -65,9 +65,12 @@ FigureResult draw(const FigureValues& v) {
   result.plot.panels = {panel};
   char text[700];
   std::snprintf(text, sizeof text,
-                "P2: the flow conserves γ² − ‖w‖² = 1 − ‖w(0)‖² and ends at γ‖w‖ = R, so γ² ends above 1 exactly where R exceeds ‖w(0)‖ (derived, "
-                "dashed). Below (blue), the scale vector slows the directions orthogonal to the target. Usual initialisations of std 0.02 "
-                "have ‖w(0)‖² = 0.3 at 768 rows and 3.3 at 8192. Cells on the wrong side, those within 5 %% left out: %.4f of %lld.",
+                "P2: the flow conserves γ² − ‖w‖² = 1 − ‖w(0)‖² and ends at γ‖w‖ = R, so γ² ends above 1 exactly where "
+                "R exceeds ‖w(0)‖ (derived, "
+                "dashed). Below (blue), the scale vector slows the directions orthogonal to the target. Usual "
+                "initialisations of std 0.02 "
+                "have ‖w(0)‖² = 0.3 at 768 rows and 3.3 at 8192. Cells on the wrong side, those within 5 %% left out: "
+                "%.4f of %lld.",
                 result.agreement, static_cast<long long>(counted));
   result.caption = text;
   return result;

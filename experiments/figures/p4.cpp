@@ -35,7 +35,8 @@ FigureResult draw(const FigureValues& v) {
         const double shared = best_descent_steps(b, false, race, rates);
         const double own = best_descent_steps(b, true, race, rates);
         measured[at] = std::isinf(shared) && std::isinf(own) ? NAN : std::log(shared / own);
-        expected[at] = std::log(shared_curvatures(b, 1.0).condition_number() / own_curvatures(b, 1.0).condition_number());
+        expected[at] =
+            std::log(shared_curvatures(b, 1.0).condition_number() / own_curvatures(b, 1.0).condition_number());
       }
       count.add(measured[at], expected[at], 0.2);
       if (!std::isfinite(measured[at])) continue;

@@ -34,10 +34,10 @@ std::vector<double> mean_log_losses(const ScaledMap& map, const std::vector<doub
   return means;
 }
 
-// Steps until `hold` losses in a row are at or below r's goal, at each learning rate in place of r's; infinite where never
-// within `most`.
-inline std::vector<double> arrivals(const ScaledMap& map, MapReplica r, const std::vector<double>& rates, std::int64_t hold,
-                                    std::int64_t most) {
+// Steps until `hold` losses in a row are at or below r's goal, at each learning rate in place of r's; infinite where
+// never within `most`.
+inline std::vector<double> arrivals(const ScaledMap& map, MapReplica r, const std::vector<double>& rates,
+                                    std::int64_t hold, std::int64_t most) {
   std::vector<MapReplica> replicas;
   for (const double lr : rates) {
     r.weights.lr = r.scales.lr = lr;

@@ -62,8 +62,8 @@ inline Series points_with_bars(std::string label, const std::vector<double>& x, 
   return s;
 }
 
-// A phase diagram on the centres xs × ys (equally spaced, in the logarithm where log_x, log_y): value[j·xs.size() + i] at
-// (xs[i], ys[j]) as cells, then the line along which it is 0.
+// A phase diagram on the centres xs × ys (equally spaced, in the logarithm where log_x, log_y): value[j·xs.size() + i]
+// at (xs[i], ys[j]) as cells, then the line along which it is 0.
 inline std::vector<Series> phase_diagram(const std::vector<double>& xs, const std::vector<double>& ys,
                                          const std::vector<double>& value, bool log_x, bool log_y) {
   const auto between = [](double a, double b, double share, bool log) {
@@ -89,7 +89,8 @@ inline std::vector<Series> phase_diagram(const std::vector<double>& xs, const st
       cells.y_high.push_back(ey[j + 1]);
       cells.value.push_back(value[j * xs.size() + i]);
     }
-  // Marching triangles: in each half of a square of neighbouring centres the zero of the linear interpolant is one segment.
+  // Marching triangles: in each half of a square of neighbouring centres the zero of the linear interpolant is one
+  // segment.
   struct Corner {
     double x, y, v;
   };

@@ -25,7 +25,8 @@ FigureResult draw(const FigureValues& v) {
     for (std::int64_t layers = 1; layers <= v.whole("layers"); layers *= 2) {
       double most = 0.0;
       for (std::int64_t seed = 1; seed <= v.whole("models"); ++seed) {
-        const double gap = fold_gap(layers, v.whole("width"), v["least_gain"], v["largest_gain"], d == 1, static_cast<std::uint64_t>(seed));
+        const double gap = fold_gap(layers, v.whole("width"), v["least_gain"], v["largest_gain"], d == 1,
+                                    static_cast<std::uint64_t>(seed));
         most = worse(most, gap);
       }
       depths.push_back(static_cast<double>(layers));
@@ -33,7 +34,8 @@ FigureResult draw(const FigureValues& v) {
       worst[d] = worse(worst[d], most);
     }
     panel.series.push_back(points(labels[d], depths, gaps, d));
-    panel.series.push_back(line(std::string("required, ") + labels[d], {1.0, depths.back()}, {allowed[d], allowed[d]}, d, Series::Style::dashed));
+    panel.series.push_back(line(std::string("required, ") + labels[d], {1.0, depths.back()}, {allowed[d], allowed[d]},
+                                d, Series::Style::dashed));
   }
   result.agreement = worse(worst[0] / allowed[0], worst[1] / allowed[1]);
   result.plot.title = "T1  Folding input-side scale vectors away";
@@ -41,9 +43,12 @@ FigureResult draw(const FigureValues& v) {
   result.plot.panels = {panel};
   char text[700];
   std::snprintf(text, sizeof text,
-                "T1: every γ before a linear map can be multiplied into the map's columns (the paper's expressivity result), so removing "
-                "input-side scales after training changes nothing: decoders with gains between %g and %g, %lld models each, folded by "
-                "the library. Float32 rounding grows with depth (--set layers=32). Largest difference %.1e in float32 (allowed 2e-5) and %.1e in float64 (allowed 1e-12); the agreement is the "
+                "T1: every γ before a linear map can be multiplied into the map's columns (the paper's expressivity "
+                "result), so removing "
+                "input-side scales after training changes nothing: decoders with gains between %g and %g, %lld models "
+                "each, folded by "
+                "the library. Float32 rounding grows with depth (--set layers=32). Largest difference %.1e in float32 "
+                "(allowed 2e-5) and %.1e in float64 (allowed 1e-12); the agreement is the "
                 "larger share of its allowance.",
                 v["least_gain"], v["largest_gain"], static_cast<long long>(v.whole("models")), worst[0], worst[1]);
   result.caption = text;

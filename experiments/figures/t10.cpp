@@ -22,7 +22,8 @@ FigureResult draw(const FigureValues& v) {
   const double growing = -0.25 * (a - 1.0);
   if (const double least = std::ceil(std::pow(1e7, 1.0 / a)); modes < least)
     throw UsageError("--set modes=" + std::to_string(v.whole("modes")) + ": allowed at this a: at least " +
-                     std::to_string(static_cast<std::int64_t>(least)) + ", so that 1 ≪ t ≪ N^a leaves times to compare at");
+                     std::to_string(static_cast<std::int64_t>(least)) +
+                     ", so that 1 ≪ t ≪ N^a leaves times to compare at");
   FigureResult result;
   result.required = 1.0;
   const PowerLawModes m{a, b, modes, target};
@@ -54,9 +55,10 @@ FigureResult draw(const FigureValues& v) {
     std::vector<double> measured;
     for (const double t : fine)
       // While single modes leave r = 0 one after the other, a balanced loss is a staircase without an exponent.
-      measured.push_back(k < 1.0 && t < 5e3 ? NAN : local_exponent([&, k = k](double s) {
-        return spectrum_loss_with_scales(own, k, s);
-      }, t));
+      measured.push_back(
+          k < 1.0 && t < 5e3
+              ? NAN
+              : local_exponent([&, k = k](double s) { return spectrum_loss_with_scales(own, k, s); }, t));
     char label[64];
     std::snprintf(label, sizeof label, "scales, b = %g, k %s", own_b, k < 1.0 ? "→ 0" : "= 1");
     exponent.series.push_back(line(label, fine, measured, color));
@@ -87,10 +89,14 @@ FigureResult draw(const FigureValues& v) {
   result.plot.panels = {exponent, gain};
   char text[900];
   std::snprintf(text, sizeof text,
-                "T10: modes with curvatures j^−a and targets j^−b. With scale vectors of imbalance 1 and b > 0 the exponent and the "
-                "prefactor end as without: the gain is transient (right; lines: C t^(−2b/a), dots: sums over the modes). At b = 0 the "
-                "prefactor changes, for b < 0 the exponent improves, and a balance kept by decay (k → 0) makes it worse for b > 0 (dashed: "
-                "limits). a = %g, b = %g, R₀ = %g, %g modes. Local exponent without scales: largest difference %.4f (allowed 0.01); gain at t ≥ 1e3: "
+                "T10: modes with curvatures j^−a and targets j^−b. With scale vectors of imbalance 1 and b > 0 the "
+                "exponent and the "
+                "prefactor end as without: the gain is transient (right; lines: C t^(−2b/a), dots: sums over the "
+                "modes). At b = 0 the "
+                "prefactor changes, for b < 0 the exponent improves, and a balance kept by decay (k → 0) makes it "
+                "worse for b > 0 (dashed: "
+                "limits). a = %g, b = %g, R₀ = %g, %g modes. Local exponent without scales: largest difference %.4f "
+                "(allowed 0.01); gain at t ≥ 1e3: "
                 "%.3f (allowed 0.15); the agreement is the larger share of its allowance.",
                 a, b, target, modes, worst_exponent, worst_gain);
   result.caption = text;

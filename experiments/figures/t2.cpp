@@ -17,12 +17,12 @@ namespace {
 struct Course {
   std::vector<double> ratio, imbalance;  // mean ‖w‖² / mean γ² and mean γ² − ‖w‖² at the checked steps
   std::vector<double> ratio_bar, imbalance_bar;  // half the widths of their 95 % intervals over replicas
-  double final_ratio = 0.0;   // over the last quarter
+  double final_ratio = 0.0;                      // over the last quarter
 };
 
 // Replicas of γ = 1 and w = ½R e₁ [c] at the start, with loss ½‖γw − R e₁‖², gradients of θ with noise σ.
-Course simulate(const SimulatedRule& rule, std::size_t c, double target, double sigma, std::size_t replicas, std::int64_t steps,
-                const std::vector<std::int64_t>& checks, std::uint64_t seed) {
+Course simulate(const SimulatedRule& rule, std::size_t c, double target, double sigma, std::size_t replicas,
+                std::int64_t steps, const std::vector<std::int64_t>& checks, std::uint64_t seed) {
   BatchOptimizer gamma_step(rule, replicas), w_step(rule, replicas * c);
   std::vector<double> gamma(replicas, 1.0), w(replicas * c, 0.0), gamma_grad(replicas), w_grad(replicas * c);
   for (std::size_t i = 0; i < replicas; ++i) w[i] = 0.5 * target;
@@ -118,7 +118,8 @@ FigureResult draw(const FigureValues& v) {
     ++color;
   }
 
-  imbalance.series.push_back(line("the flow", {1.0, x.back()}, {1.0 - 0.25 * target * target, 1.0 - 0.25 * target * target}, 6));
+  imbalance.series.push_back(
+      line("the flow", {1.0, x.back()}, {1.0 - 0.25 * target * target, 1.0 - 0.25 * target * target}, 6));
 
   floor.title = "γ² at the end of the flow";
   floor.x_label = "‖w(0)‖², with γ(0) = 1";
@@ -163,11 +164,15 @@ FigureResult draw(const FigureValues& v) {
   result.plot.panels = {ratio, imbalance, floor};
   char text[1000];
   std::snprintf(text, sizeof text,
-                "T2: the flow conserves γ² − ‖w‖², so γ² ≥ 1 only if w starts at 0 (right; lines: closed form, dots: integrated; marked: "
-                "matrices of c rows at initial std 0.02). Isotropic gradient noise drives SGD to ‖w‖²/γ² → c, the least trace and not "
-                "balance (left; discs, dashed: c); AdamW (diamonds) is slower and still on its way. In the middle the imbalance itself, which the flow "
+                "T2: the flow conserves γ² − ‖w‖², so γ² ≥ 1 only if w starts at 0 (right; lines: closed form, dots: "
+                "integrated; marked: "
+                "matrices of c rows at initial std 0.02). Isotropic gradient noise drives SGD to ‖w‖²/γ² → c, the "
+                "least trace and not "
+                "balance (left; discs, dashed: c); AdamW (diamonds) is slower and still on its way. In the middle the "
+                "imbalance itself, which the flow "
                 "keeps. R = %g, σ = %g, lr = %g, %zu replicas, %lld steps, bars 95 %%. Final "
-                "ratio off c by at most %.3f (allowed 0.1); the flow's imbalance by %.1e (allowed 1e-9); the agreement is the larger "
+                "ratio off c by at most %.3f (allowed 0.1); the flow's imbalance by %.1e (allowed 1e-9); the agreement "
+                "is the larger "
                 "share of its allowance.",
                 target, sigma, v["lr"], replicas, static_cast<long long>(steps), worst_ratio, worst_flow);
   result.caption = text;
@@ -177,16 +182,17 @@ FigureResult draw(const FigureValues& v) {
 }  // namespace
 
 Figure figure_t2() {
-  return {"T2",
-          "‖w‖²/γ² and γ² − ‖w‖² under the flow, SGD and AdamW with gradient noise, and the floor of γ² against ‖w(0)‖²",
-          {{"target", 1.0, 1.0, {0.01, 10.0}, "R"},
-           {"sigma", 1.0, 1.0, {0.01, 10.0}, "standard deviation of the gradient noise"},
-           {"lr", 0.01, 0.01, {1e-5, 0.1}, "of SGD"},
-           {"adam_lr", 2e-3, 2e-3, {1e-5, 0.1}, "of AdamW"},
-           {"replicas", 32, 128, Range::at_least(2), "replicas", true},
-           {"steps", 30000, 60000, Range::between(100, 1e7), "steps", true},
-           {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the noise", true}},
-          draw};
+  return {
+      "T2",
+      "‖w‖²/γ² and γ² − ‖w‖² under the flow, SGD and AdamW with gradient noise, and the floor of γ² against ‖w(0)‖²",
+      {{"target", 1.0, 1.0, {0.01, 10.0}, "R"},
+       {"sigma", 1.0, 1.0, {0.01, 10.0}, "standard deviation of the gradient noise"},
+       {"lr", 0.01, 0.01, {1e-5, 0.1}, "of SGD"},
+       {"adam_lr", 2e-3, 2e-3, {1e-5, 0.1}, "of AdamW"},
+       {"replicas", 32, 128, Range::at_least(2), "replicas", true},
+       {"steps", 30000, 60000, Range::between(100, 1e7), "steps", true},
+       {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the noise", true}},
+      draw};
 }
 
 }  // namespace scalevec

@@ -34,7 +34,8 @@ FigureResult draw(const FigureValues& v) {
       };
       integrate_flow(slope, r, t, v["tolerance"]);
       dots.push_back(0.5 * h * std::pow(target - r[0], 2));
-      const double size = std::max(std::abs(target), std::abs(start)), off = std::abs(flow_position(flow, t) - r[0]) / (size > 0.0 ? size : 1.0);
+      const double size = std::max(std::abs(target), std::abs(start)),
+                   off = std::abs(flow_position(flow, t) - r[0]) / (size > 0.0 ? size : 1.0);
       result.agreement = worse(result.agreement, off);
     }
     char label[32];
@@ -62,7 +63,8 @@ FigureResult draw(const FigureValues& v) {
     char label[32];
     std::snprintf(label, sizeof label, "R = %g", r);
     gain.series.push_back(line(label, relative, ratio, color));
-    gain.series.push_back(line(color == 0 ? "its limit √(1 + 4R²)" : "", relative, limit, color, Series::Style::dashed));
+    gain.series.push_back(
+        line(color == 0 ? "its limit √(1 + 4R²)" : "", relative, limit, color, Series::Style::dashed));
     ++color;
   }
   result.plot.title = "T3  The flow of a scale vector and its column";
@@ -70,12 +72,15 @@ FigureResult draw(const FigureValues& v) {
   result.plot.panel_height = 440;
   result.plot.panels = {loss, gain};
   char text[900];
-  std::snprintf(text, sizeof text,
-                "T3: θ = γw along a fixed direction, dr/dt = √(k² + 4r²) h (R − r) with the conserved imbalance k = γ² − ‖w‖². "
-                "Lines: closed form; dots: Runge-Kutta 5(4), error per step %g. A larger |k| is faster; k = 0 leaves r = 0 last. Right: the "
-                "speed-up over no scale vector comes late, most of it below a loss of 1e-3 of the start. h = %g, R = %g, r(0) = %g. "
-                "Largest difference relative to the larger of |R| and |r(0)|: %.1e.",
-                v["tolerance"], h, target, start, result.agreement);
+  std::snprintf(
+      text, sizeof text,
+      "T3: θ = γw along a fixed direction, dr/dt = √(k² + 4r²) h (R − r) with the conserved imbalance k = γ² − ‖w‖². "
+      "Lines: closed form; dots: Runge-Kutta 5(4), error per step %g. A larger |k| is faster; k = 0 leaves r = 0 last. "
+      "Right: the "
+      "speed-up over no scale vector comes late, most of it below a loss of 1e-3 of the start. h = %g, R = %g, r(0) = "
+      "%g. "
+      "Largest difference relative to the larger of |R| and |r(0)|: %.1e.",
+      v["tolerance"], h, target, start, result.agreement);
   result.caption = text;
   return result;
 }

@@ -36,7 +36,8 @@ Outcome simulate(const Setting& s, double decay_gamma, bool cosine) {
   SimulatedRule gamma_rule = w_rule;
   gamma_rule.weight_decay = decay_gamma;
   BatchOptimizer gamma_step(gamma_rule, s.replicas), w_step(w_rule, s.replicas * s.c);
-  std::vector<double> gamma(s.replicas, 1.0), w(s.replicas * s.c, 0.0), gamma_grad(s.replicas), w_grad(s.replicas * s.c);
+  std::vector<double> gamma(s.replicas, 1.0), w(s.replicas * s.c, 0.0), gamma_grad(s.replicas),
+      w_grad(s.replicas * s.c);
   for (std::size_t i = 0; i < s.replicas; ++i) w[i] = s.target;
   std::vector<double> losses(s.replicas, 0.0), curvatures(s.replicas, 0.0);
   std::int64_t counted = 0;
@@ -74,8 +75,14 @@ Outcome simulate(const Setting& s, double decay_gamma, bool cosine) {
 }
 
 FigureResult draw(const FigureValues& v) {
-  const Setting s{static_cast<std::size_t>(v.whole("rows")), static_cast<std::size_t>(v.whole("replicas")), v["target"], v["sigma"],
-                  v["lr"], v["decay_w"], v.whole("steps"), static_cast<std::uint64_t>(v["seed"])};
+  const Setting s{static_cast<std::size_t>(v.whole("rows")),
+                  static_cast<std::size_t>(v.whole("replicas")),
+                  v["target"],
+                  v["sigma"],
+                  v["lr"],
+                  v["decay_w"],
+                  v.whole("steps"),
+                  static_cast<std::uint64_t>(v["seed"])};
   FigureResult result;
   result.required = 1.0;
   Panel curvature, loss;
@@ -99,7 +106,8 @@ FigureResult draw(const FigureValues& v) {
   loss.series.push_back(line("closed form, constant lr", fine, bottom, 0));
   const AdamWInputScale none = adamw_input_scale(problem(0.0), s.sigma, s.lr, static_cast<double>(s.c));
   const double none_top = none.at.gamma_sq + none.at.w_sq, none_loss = none.bias + none.noise_loss;
-  curvature.series.push_back(line("the same, no decay on γ", {0.2, 4.0}, {none_top, none_top}, 0, Series::Style::dashed));
+  curvature.series.push_back(
+      line("the same, no decay on γ", {0.2, 4.0}, {none_top, none_top}, 0, Series::Style::dashed));
   loss.series.push_back(line("the same, no decay on γ", {0.2, 4.0}, {none_loss, none_loss}, 0, Series::Style::dashed));
   double worst_adamw = 0.0, worst_flow = 0.0;
   const char* names[] = {"constant lr", "cosine to 0"};
@@ -113,7 +121,8 @@ FigureResult draw(const FigureValues& v) {
       loss_bars.push_back(o.loss_bar);
       const AdamWInputScale at = adamw_input_scale(problem(ratio), s.sigma, s.lr, static_cast<double>(s.c));
       if (cosine == 0) {
-        const double off = worse(std::abs(o.curvature / (at.at.gamma_sq + at.at.w_sq) - 1.0), std::abs(o.loss / (at.bias + at.noise_loss) - 1.0));
+        const double off = worse(std::abs(o.curvature / (at.at.gamma_sq + at.at.w_sq) - 1.0),
+                                 std::abs(o.loss / (at.bias + at.noise_loss) - 1.0));
         worst_adamw = worse(worst_adamw, off);
       }
     }
@@ -144,14 +153,19 @@ FigureResult draw(const FigureValues& v) {
   result.plot.panel_height = 480;
   result.plot.panels = {curvature, loss};
   char text[1100];
-  std::snprintf(text, sizeof text,
-                "T4: AdamW with decay λ_w on the column w and λ_γ on its scale γ, loss ½‖γw − θ*‖² with gradient noise σ. Line: closed "
-                "form at low signal-to-noise with the pull of the noise on γ, which tends to ‖w‖/γ = λ_γ/λ_w for small lr; dots: "
-                "simulation at constant lr and under a cosine, bars 95 %%; dashed and diamonds: no decay on γ. Decay on γ flattens the minimum under both "
-                "schedules and lowers the loss at constant lr; once a cosine has removed the noise, what is left is the bias of the "
-                "decay. c = %zu, R = %g, σ = %g, lr = %g, λ_w = %g, %lld steps, %zu replicas. AdamW off by at most %.3f (allowed "
-                "0.15), the flow's group-lasso equilibrium by %.1e (allowed 1e-6); the agreement is the larger share of its allowance.",
-                s.c, s.target, s.sigma, s.lr, s.decay_w, static_cast<long long>(s.steps), s.replicas, worst_adamw, worst_flow);
+  std::snprintf(
+      text, sizeof text,
+      "T4: AdamW with decay λ_w on the column w and λ_γ on its scale γ, loss ½‖γw − θ*‖² with gradient noise σ. Line: "
+      "closed "
+      "form at low signal-to-noise with the pull of the noise on γ, which tends to ‖w‖/γ = λ_γ/λ_w for small lr; dots: "
+      "simulation at constant lr and under a cosine, bars 95 %%; dashed and diamonds: no decay on γ. Decay on γ "
+      "flattens the minimum under both "
+      "schedules and lowers the loss at constant lr; once a cosine has removed the noise, what is left is the bias of "
+      "the "
+      "decay. c = %zu, R = %g, σ = %g, lr = %g, λ_w = %g, %lld steps, %zu replicas. AdamW off by at most %.3f (allowed "
+      "0.15), the flow's group-lasso equilibrium by %.1e (allowed 1e-6); the agreement is the larger share of its "
+      "allowance.",
+      s.c, s.target, s.sigma, s.lr, s.decay_w, static_cast<long long>(s.steps), s.replicas, worst_adamw, worst_flow);
   result.caption = text;
   return result;
 }

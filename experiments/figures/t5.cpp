@@ -19,10 +19,9 @@ struct Method {
   double (*rate)(const OutputScaleDecay&);
 };
 
-constexpr Method kMethods[] = {
-    {"flow (SGD)", SimulatedMethod::sgd, flow_equilibrium, flow_relaxation_rate},
-    {"AdamW", SimulatedMethod::adamw, adamw_equilibrium, adamw_relaxation_rate},
-    {"signSGD", SimulatedMethod::signum, sign_sgd_equilibrium, sign_sgd_relaxation_rate}};
+constexpr Method kMethods[] = {{"flow (SGD)", SimulatedMethod::sgd, flow_equilibrium, flow_relaxation_rate},
+                               {"AdamW", SimulatedMethod::adamw, adamw_equilibrium, adamw_relaxation_rate},
+                               {"signSGD", SimulatedMethod::signum, sign_sgd_equilibrium, sign_sgd_relaxation_rate}};
 constexpr int kAdamW = 1;
 constexpr int kGrey = 6;  // palette index of black
 constexpr double kDecayTargets[] = {0.0, 1.0};
@@ -37,7 +36,12 @@ struct Point {
 
 struct Setting {
   explicit Setting(const FigureValues& v)
-      : h(v["h"]), target(v["target"]), sigma(v["sigma"]), gamma0(v["gamma0"]), lr(v["lr"]), beta2(v["beta2"]),
+      : h(v["h"]),
+        target(v["target"]),
+        sigma(v["sigma"]),
+        gamma0(v["gamma0"]),
+        lr(v["lr"]),
+        beta2(v["beta2"]),
         seed(static_cast<std::uint64_t>(v["seed"])) {}
 
   OutputScaleDecay problem(double lambda, double decay_target) const {

@@ -42,7 +42,8 @@ FigureResult draw(const FigureValues& v) {
       const double log_r = correlation == 0.0 ? second : correlation * first;
       b.h = {std::exp(first), std::exp(-first)};
       b.target = {std::exp(log_r), std::exp(-log_r)};
-      const double shared = best_descent_steps(b, false, descent, rates), own = best_descent_steps(b, true, descent, rates);
+      const double shared = best_descent_steps(b, false, descent, rates),
+                   own = best_descent_steps(b, true, descent, rates);
       const double adam_ratio = best_steps(b, false, adam, adam_rates) / best_steps(b, true, adam, adam_rates);
       if (std::isfinite(adam_ratio)) adam_logs.push_back(std::log(adam_ratio));
       if (!std::isfinite(shared) || !std::isfinite(own)) continue;
@@ -86,14 +87,20 @@ FigureResult draw(const FigureValues& v) {
   result.plot.panels = {panel};
   char text[1200];
   std::snprintf(text, sizeof text,
-                "T6: two branches with curvatures h and targets R read one input through a shared γ or one each. What decides at each "
-                "one's best stable learning rate is the condition number at the minimum: own scales (HG) win where large targets sit on "
-                "flat branches (correlation −1) and lose where they sit on steep ones. The sooner the runs are stopped, the more their beginning counts, which a condition "
-                "number at the minimum says nothing about (--set relative=1e-6). %zu pairs of runs of gradient descent from w = 1e-3, log h and log|R| "
-                "normal; geometric means %.2f, %.2f, %.2f for correlation −1, 0, +1, and %.2f, %.2f, %.2f over %zu pairs under Adam (β₂ = %g, to %g of the loss). "
+                "T6: two branches with curvatures h and targets R read one input through a shared γ or one each. What "
+                "decides at each "
+                "one's best stable learning rate is the condition number at the minimum: own scales (HG) win where "
+                "large targets sit on "
+                "flat branches (correlation −1) and lose where they sit on steep ones. The sooner the runs are "
+                "stopped, the more their beginning counts, which a condition "
+                "number at the minimum says nothing about (--set relative=1e-6). %zu pairs of runs of gradient descent "
+                "from w = 1e-3, log h and log|R| "
+                "normal; geometric means %.2f, %.2f, %.2f for correlation −1, 0, +1, and %.2f, %.2f, %.2f over %zu "
+                "pairs under Adam (β₂ = %g, to %g of the loss). "
                 "Correlation of the logarithms %.3f (the agreement is 1 minus that).",
-                predicted.size(), std::exp(mean[0]), std::exp(mean[1]), std::exp(mean[2]), std::exp(adam_mean[0]), std::exp(adam_mean[1]),
-                std::exp(adam_mean[2]), adam_pairs, v["beta2"], v["adam_relative"], correlation);
+                predicted.size(), std::exp(mean[0]), std::exp(mean[1]), std::exp(mean[2]), std::exp(adam_mean[0]),
+                std::exp(adam_mean[1]), std::exp(adam_mean[2]), adam_pairs, v["beta2"], v["adam_relative"],
+                correlation);
   result.caption = text;
   return result;
 }

@@ -14,7 +14,8 @@ namespace {
 
 // u₁, w, v with u₁² − w² = v² − w² = 1 and u₁wv = length.
 double balanced_w(double length) {
-  return theory_domain::falling_root([&](double w) { return length - (1.0 + w * w) * w; }, 0.0, std::cbrt(length) + 1.0);
+  return theory_domain::falling_root([&](double w) { return length - (1.0 + w * w) * w; }, 0.0,
+                                     std::cbrt(length) + 1.0);
 }
 
 TwoSided both_sides(double length, double along) {
@@ -24,7 +25,8 @@ TwoSided both_sides(double length, double along) {
 
 TwoSided input_side(double length, double along) {
   const InputScaleEquilibrium at = split_length(length, 1.0);
-  return {2, 1, {1.0, 1.0}, {std::sqrt(at.gamma_sq)}, {std::sqrt(at.w_sq), 0.0}, {along, std::sqrt(1.0 - along * along)}};
+  return {
+      2, 1, {1.0, 1.0}, {std::sqrt(at.gamma_sq)}, {std::sqrt(at.w_sq), 0.0}, {along, std::sqrt(1.0 - along * along)}};
 }
 
 // −dL/dt of the linear loss Σ g θ by a four-point difference along the flow's direction, exact for the cubic that θ is.
@@ -87,7 +89,8 @@ FigureResult draw(const FigureValues& v) {
   for (std::int64_t n = 0; n < draws; ++n) {
     TwoSided m{4, 6, std::vector<double>(4, 1.0), {}, {}, {}};
     const double scale = std::pow(10.0, -2.0 + 3.0 * random_uniform(seed, 1, static_cast<std::uint64_t>(n)));
-    for (std::uint64_t i = 0; i < 6; ++i) m.v.push_back(1.0 + 0.3 * random_normal(seed, 2, static_cast<std::uint64_t>(n) * 6 + i));
+    for (std::uint64_t i = 0; i < 6; ++i)
+      m.v.push_back(1.0 + 0.3 * random_normal(seed, 2, static_cast<std::uint64_t>(n) * 6 + i));
     for (std::uint64_t i = 0; i < 24; ++i) {
       m.w.push_back(scale * random_normal(seed, 3, static_cast<std::uint64_t>(n) * 24 + i));
       m.g.push_back(random_normal(seed, 4, static_cast<std::uint64_t>(n) * 24 + i));
@@ -110,9 +113,12 @@ FigureResult draw(const FigureValues& v) {
   result.plot.panels = {equal_theta, equal_state};
   char text[900];
   std::snprintf(text, sizeof text,
-                "T7: −dL/dt with scales u, v on both sides of W against v alone. Right: at u = 1 and equal (W, v), as the paper's "
-                "Theorem 3.1 compares them, both sides are never slower. Left: at equal θ, each design on its own trajectory (u² − w² "
-                "= v² − w² = 1), gradients orthogonal to a large θ make it slower: the diamond is %.2f of the input side's rate. Lines: formulas; "
+                "T7: −dL/dt with scales u, v on both sides of W against v alone. Right: at u = 1 and equal (W, v), as "
+                "the paper's "
+                "Theorem 3.1 compares them, both sides are never slower. Left: at equal θ, each design on its own "
+                "trajectory (u² − w² "
+                "= v² − w² = 1), gradients orthogonal to a large θ make it slower: the diamond is %.2f of the input "
+                "side's rate. Lines: formulas; "
                 "dots: differences of the loss along the flow. Largest relative difference %.1e.",
                 counter, result.agreement);
   result.caption = text;

@@ -13,10 +13,10 @@ namespace {
 
 constexpr double kLr = 1e-3;
 
-// Movement of γ's length/√d (OR) or mean (plain) per step and lr, by replica: Adam on a scale of d elements whose coordinates'
-// gradients have mean −snr and standard deviation 1, from γ = 1.
-std::vector<double> adam_speeds(ScaledMap::Form form, std::size_t d, double snr, double beta2, std::int64_t settle, std::int64_t steps,
-                                std::size_t replicas, std::uint64_t seed, std::uint64_t stream) {
+// Movement of γ's length/√d (OR) or mean (plain) per step and lr, by replica: Adam on a scale of d elements whose
+// coordinates' gradients have mean −snr and standard deviation 1, from γ = 1.
+std::vector<double> adam_speeds(ScaledMap::Form form, std::size_t d, double snr, double beta2, std::int64_t settle,
+                                std::int64_t steps, std::size_t replicas, std::uint64_t seed, std::uint64_t stream) {
   ScaledMap map;
   map.columns = d;
   map.form = form;
@@ -44,7 +44,8 @@ std::vector<double> adam_speeds(ScaledMap::Form form, std::size_t d, double snr,
   };
   const std::vector<double> before = at(settle), after = at(settle + steps);
   std::vector<double> speeds;
-  for (std::size_t i = 0; i < replicas; ++i) speeds.push_back((after[i] - before[i]) / (kLr * static_cast<double>(steps)));
+  for (std::size_t i = 0; i < replicas; ++i)
+    speeds.push_back((after[i] - before[i]) / (kLr * static_cast<double>(steps)));
   return speeds;
 }
 
@@ -68,7 +69,8 @@ FigureResult draw(const FigureValues& v) {
     for (std::size_t i = 0; i < coarse.size(); ++i) {
       const std::uint64_t stream = 100 * static_cast<std::uint64_t>(color) + i;
       const auto speeds = [&](ScaledMap::Form form) {
-        return adam_speeds(form, static_cast<std::size_t>(d), coarse[i], v["beta2"], settle, steps, replicas, seed, stream);
+        return adam_speeds(form, static_cast<std::size_t>(d), coarse[i], v["beta2"], settle, steps, replicas, seed,
+                           stream);
       };
       // Replicas of the two share their noise.
       std::vector<double> magnitude = speeds(ScaledMap::Form::unit);
@@ -94,12 +96,16 @@ FigureResult draw(const FigureValues& v) {
   result.plot.panels = {panel};
   char text[800];
   std::snprintf(text, sizeof text,
-                "T8: the reparameterisation γ = β√d α/‖α‖ (OR) makes the magnitude's gradient the sum of d coordinates'. Under the flow "
-                "that amplifies its movement d-fold (dashed); under Adam by √((s² + 1)/(s² + 1/d)) (lines), at most √d and nothing once "
-                "the signal exceeds the noise. Dots: Adam with β₂ = %g on α and β, and on a plain γ, of d elements whose gradients have signal s "
+                "T8: the reparameterisation γ = β√d α/‖α‖ (OR) makes the magnitude's gradient the sum of d "
+                "coordinates'. Under the flow "
+                "that amplifies its movement d-fold (dashed); under Adam by √((s² + 1)/(s² + 1/d)) (lines), at most √d "
+                "and nothing once "
+                "the signal exceeds the noise. Dots: Adam with β₂ = %g on α and β, and on a plain γ, of d elements "
+                "whose gradients have signal s "
                 "and unit noise, %lld replicas at d = 4096 and more at smaller d, %lld steps; bars 95 %%. "
                 "Largest relative difference for s ≥ 0.03: %.3f.",
-                v["beta2"], static_cast<long long>(v.whole("replicas")), static_cast<long long>(steps), result.agreement);
+                v["beta2"], static_cast<long long>(v.whole("replicas")), static_cast<long long>(steps),
+                result.agreement);
   result.caption = text;
   return result;
 }
@@ -109,7 +115,8 @@ FigureResult draw(const FigureValues& v) {
 Figure figure_t8() {
   return {"T8",
           "Amplification of the magnitude by OR under Adam against the signal-to-noise ratio",
-          {{"replicas", 64, 64, Range::at_least(2), "replicas at d = 4096, four times as many at 256, sixteen times at 16", true},
+          {{"replicas", 64, 64, Range::at_least(2),
+            "replicas at d = 4096, four times as many at 256, sixteen times at 16", true},
            {"beta2", 0.99, 0.99, Range::below(0.0, 1.0), "Adam's β₂"},
            {"settle", 300, 500, Range::between(10, 1e7), "steps before the movement is measured", true},
            {"steps", 500, 2000, Range::between(10, 1e7), "steps over which it is measured", true},

@@ -72,7 +72,8 @@ FigureResult draw(const FigureValues& v) {
     p->log_x = p->log_y = true;
   }
   const char* labels[] = {"SGD, decoupled decay", "SGD, coupled decay", "AdamW"};
-  const std::vector<double> fine = log_grid(v["least"], v["most"], 41), coarse = log_grid(v["least"], v["most"], v.whole("points"));
+  const std::vector<double> fine = log_grid(v["least"], v["most"], 41),
+                            coarse = log_grid(v["least"], v["most"], v.whole("points"));
   for (int m = 0; m < 3; ++m) {
     const auto predict = [&](double product) {
       const double lambda = product / lr;
@@ -118,9 +119,12 @@ FigureResult draw(const FigureValues& v) {
   result.plot.panels = {norm, angle};
   char text[800];
   std::snprintf(text, sizeof text,
-                "T9: weights that a norm follows see a gradient orthogonal to them; decay and learning rate set their length, and with "
-                "it how far their direction turns per step, √(2ηλ(1 − β)/(1 + β)) whatever the gradient's size under AdamW and SGD with "
-                "decoupled decay, √(2ηλ/(1 + β)) with coupled decay. Lines: formulas; dots: one block of %zu weights under random "
+                "T9: weights that a norm follows see a gradient orthogonal to them; decay and learning rate set their "
+                "length, and with "
+                "it how far their direction turns per step, √(2ηλ(1 − β)/(1 + β)) whatever the gradient's size under "
+                "AdamW and SGD with "
+                "decoupled decay, √(2ηλ/(1 + β)) with coupled decay. Lines: formulas; dots: one block of %zu weights "
+                "under random "
                 "gradients, time averages, bars 95 %%. η = %g, β = β₁ = %g, β₂ = %g. Largest relative difference %.4f.",
                 d, lr, beta, v["beta2"], result.agreement);
   result.caption = text;

@@ -161,7 +161,8 @@ void run(const Request& request) {
   if (request.list) return print_list();
   if (request.all && !request.ids.empty()) throw UsageError("theory: allowed: names of figures, or --all");
   if (request.ids.empty() && !request.all) throw UsageError("theory: name figures, or --all; --list shows them");
-  if (request.jobs < 1 || request.jobs > 256) throw UsageError("--jobs: got " + std::to_string(request.jobs) + "; allowed: 1 to 256");
+  if (request.jobs < 1 || request.jobs > 256)
+    throw UsageError("--jobs: got " + std::to_string(request.jobs) + "; allowed: 1 to 256");
   if (request.out.empty()) throw UsageError("theory: --out DIR is missing");
   std::vector<std::string> ids = request.ids;
   if (request.all)
@@ -176,12 +177,13 @@ void run(const Request& request) {
 
   std::string failures;
   const auto fail = [&](const std::string& line) { failures += (failures.empty() ? "" : "; ") + line; };
-  run_in_order(chosen.size(), request.jobs, [&](size_t i) { return draw_figure(*chosen[i], values[i], out); },
-               [&](size_t i, const Drawn& drawn) {
-                 const std::string line = chosen[i]->id + ": " + drawn.line;
-                 std::cout << line << (drawn.agrees ? ", ok" : ", out") << std::endl;
-                 if (!drawn.agrees) fail(line);
-               });
+  run_in_order(
+      chosen.size(), request.jobs, [&](size_t i) { return draw_figure(*chosen[i], values[i], out); },
+      [&](size_t i, const Drawn& drawn) {
+        const std::string line = chosen[i]->id + ": " + drawn.line;
+        std::cout << line << (drawn.agrees ? ", ok" : ", out") << std::endl;
+        if (!drawn.agrees) fail(line);
+      });
   if (!have_gnuplot()) std::cerr << "gnuplot is not on PATH: wrote the data and the scripts that draw them\n";
   if (!failures.empty()) throw RunError("prediction and simulation disagree: " + failures);
 }
@@ -199,7 +201,8 @@ void add_theory_command(CLI::App& app) {
   command->add_option("--set", request->settings, "key=value of a figure's parameter; may be repeated")
       ->allow_extra_args(false);
   command->add_option("--quality", request->quality, "quick or paper: replicas and resolution (default quick)");
-  command->footer("Examples:\n  scalevec theory T5 --out figures --set sigma=0.5\n  scalevec theory --all --out figures --jobs 2");
+  command->footer(
+      "Examples:\n  scalevec theory T5 --out figures --set sigma=0.5\n  scalevec theory --all --out figures --jobs 2");
   command->callback([request] { run(*request); });
 }
 

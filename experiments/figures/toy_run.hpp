@@ -29,11 +29,12 @@ struct ToyRunResult {
 
 ToyRunResult run_toy_with_torch(const ToyRunOptions& options);
 
-// Any toy: its loss without noise above the minimum after a run's steps, mean over replicas; infinite if the run diverged.
-// `config` is what `scalevec train` reads (docs/configuration.md); throws ConfigError.
+// Any toy: its loss without noise above the minimum after a run's steps, mean over replicas; infinite if the run
+// diverged. `config` is what `scalevec train` reads (docs/configuration.md); throws ConfigError.
 double toy_excess_with_torch(const nlohmann::json& config);
 
-// Traces of its first parameter at every `every`-th step from `first` on, counted from 0. Throws RunError if the run diverged.
+// Traces of its first parameter at every `every`-th step from `first` on, counted from 0. Throws RunError if the run
+// diverged.
 std::vector<TraceRow> toy_traces_with_torch(const nlohmann::json& config, std::int64_t first, std::int64_t every);
 
 }  // namespace scalevec

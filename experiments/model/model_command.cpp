@@ -56,9 +56,12 @@ void add_export(CLI::App& model) {
 void add_logits(CLI::App& model) {
   const auto paths = std::make_shared<Paths>();
   CLI::App* command = add(model, "logits", "Logits of given token ids", *paths, kOurs, "JSON file to write");
-  command->add_option("--tokens", paths->tokens, "JSON file: an array of rows of token ids")->required()->type_name("FILE");
-  command->footer("Example:\n  echo '[[1, 2, 3]]' >tokens.json\n"
-                  "  scalevec model logits models/llama --tokens tokens.json --out logits.json");
+  command->add_option("--tokens", paths->tokens, "JSON file: an array of rows of token ids")
+      ->required()
+      ->type_name("FILE");
+  command->footer(
+      "Example:\n  echo '[[1, 2, 3]]' >tokens.json\n"
+      "  scalevec model logits models/llama --tokens tokens.json --out logits.json");
   command->callback([=] {
     const auto decoder = open_model(paths->in);
     write_file(paths->out, logits_json(*decoder, paths->tokens));
@@ -70,7 +73,8 @@ void add_fold(CLI::App& model) {
   const auto paths = std::make_shared<Paths>();
   CLI::App* command = add(model, "fold", "Move input-class scale vectors into the maps that read them", *paths, kOurs,
                           "Folder to write: model.json, model.safetensors");
-  command->add_flag("--untie", paths->untie, "Give a tied model an unembedding, into which the final norm's scale folds");
+  command->add_flag("--untie", paths->untie,
+                    "Give a tied model an unembedding, into which the final norm's scale folds");
   command->footer("Example:\n  scalevec model fold models/llama --out models/llama-folded --untie");
   command->callback([=] {
     const auto decoder = open_model(paths->in);
@@ -94,7 +98,8 @@ void add_info(CLI::App& model) {
 void add_model_command(CLI::App& app) {
   CLI::App* model = app.add_subcommand("model", "Real models in and out: import, export, logits, fold, info");
   model->require_subcommand(1);
-  model->footer("Example:\n  scalevec model import ~/models/Llama-3-1B --out models/llama\n  scalevec model info models/llama");
+  model->footer(
+      "Example:\n  scalevec model import ~/models/Llama-3-1B --out models/llama\n  scalevec model info models/llama");
   add_import(*model);
   add_export(*model);
   add_logits(*model);

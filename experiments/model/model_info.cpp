@@ -37,12 +37,12 @@ std::string model_info(const Decoder& model) {
     count.values += p.value().numel();
     total += p.value().numel();
   }
-  std::string text = std::to_string(o.layers) + " layers, width " + std::to_string(o.width) + ", " + std::to_string(o.heads) +
-                     " heads, " + std::to_string(o.kv_heads) + " key-value heads of " + std::to_string(o.head_dim) +
-                     ", vocabulary " + std::to_string(o.vocab_size) +
+  std::string text = std::to_string(o.layers) + " layers, width " + std::to_string(o.width) + ", " +
+                     std::to_string(o.heads) + " heads, " + std::to_string(o.kv_heads) + " key-value heads of " +
+                     std::to_string(o.head_dim) + ", vocabulary " + std::to_string(o.vocab_size) +
                      (o.tie_embeddings ? " (tied), " : " (untied), ") +
-                     std::string(c10::toString(parameters["embed.weight"].scalar_type())) + "\n" + std::to_string(total) +
-                     " parameters\n";
+                     std::string(c10::toString(parameters["embed.weight"].scalar_type())) + "\n" +
+                     std::to_string(total) + " parameters\n";
   char line[256];
   for (const auto& [role, count] : roles) {
     std::snprintf(line, sizeof line, "  %-32s %6lld tensors %14lld values %10s\n", role.c_str(),
@@ -51,13 +51,14 @@ std::string model_info(const Decoder& model) {
     text += line;
   }
   if (model.scale_links().empty()) return text + "no scale vectors\n";
-  std::snprintf(line, sizeof line, "%-34s %10s %10s %10s %10s  %s\n", "scale vector", "least", "mean", "RMS", "greatest",
-                "class, and the matrices it can be multiplied into");
+  std::snprintf(line, sizeof line, "%-34s %10s %10s %10s %10s  %s\n", "scale vector", "least", "mean", "RMS",
+                "greatest", "class, and the matrices it can be multiplied into");
   text += line;
   for (const ScaleLink& link : model.scale_links()) {
     const torch::Tensor gamma = link.gamma.value().detach().to(torch::kFloat64);
-    std::snprintf(line, sizeof line, "%-34s %10.4g %10.4g %10.4g %10.4g  ", link.scale.c_str(), gamma.min().item<double>(),
-                  gamma.mean().item<double>(), gamma.square().mean().sqrt().item<double>(), gamma.max().item<double>());
+    std::snprintf(line, sizeof line, "%-34s %10.4g %10.4g %10.4g %10.4g  ", link.scale.c_str(),
+                  gamma.min().item<double>(), gamma.mean().item<double>(), gamma.square().mean().sqrt().item<double>(),
+                  gamma.max().item<double>());
     text += line + class_reason(link) + "\n";
   }
   return text;

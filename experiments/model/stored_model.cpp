@@ -59,7 +59,8 @@ std::shared_ptr<Decoder> open_model(const fs::path& folder) {
   return reading(folder, [&] {
     if (!fs::exists(folder / "model.json") && fs::is_directory(folder / "checkpoints")) return open_run(folder);
     if (!fs::exists(folder / "model.json"))
-      throw UsageError(folder.string() + ": has no model.json; allowed: what `scalevec model import` or fold wrote, or a run");
+      throw UsageError(folder.string() +
+                       ": has no model.json; allowed: what `scalevec model import` or fold wrote, or a run");
     return read_model_folder(folder);
   });
 }

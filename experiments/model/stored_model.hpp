@@ -8,8 +8,8 @@
 
 namespace scalevec {
 
-// Opens a folder with model.json and model.safetensors, or a run of `scalevec train`: its config.json and the weights of
-// its latest checkpoint. UsageError or ConfigError name the file and what is wrong with it.
+// Opens a folder with model.json and model.safetensors, or a run of `scalevec train`: its config.json and the weights
+// of its latest checkpoint. UsageError or ConfigError name the file and what is wrong with it.
 std::shared_ptr<Decoder> open_model(const std::filesystem::path& folder);
 
 // The same for a Hugging Face folder.

@@ -57,12 +57,18 @@ std::string look(const Series& s, int color, bool bars) {
   // A colour that comes round again is dotted.
   const std::string dots = color < static_cast<int>(std::size(kPalette)) ? " dt 1" : " dt (2,4)";
   switch (s.style) {
-    case Style::line: return "with lines lw 2.2" + dots + rgb;
-    case Style::dashed: return "with lines lw 2.2 dt (10,6)" + rgb;
-    case Style::points: return (bars ? "with yerrorbars lw 1.3" : "with points lw 1.3") + point + rgb;
-    case Style::line_points: return (bars ? "with yerrorlines lw 1.8" : "with linespoints lw 1.8") + dots + point + rgb;
-    case Style::band: return "with filledcurves fs transparent solid 0.18 noborder" + rgb;
-    case Style::cells: return "with boxxyerror fs solid 1 noborder lc palette";
+    case Style::line:
+      return "with lines lw 2.2" + dots + rgb;
+    case Style::dashed:
+      return "with lines lw 2.2 dt (10,6)" + rgb;
+    case Style::points:
+      return (bars ? "with yerrorbars lw 1.3" : "with points lw 1.3") + point + rgb;
+    case Style::line_points:
+      return (bars ? "with yerrorlines lw 1.8" : "with linespoints lw 1.8") + dots + point + rgb;
+    case Style::band:
+      return "with filledcurves fs transparent solid 0.18 noborder" + rgb;
+    case Style::cells:
+      return "with boxxyerror fs solid 1 noborder lc palette";
   }
   return "";
 }
@@ -120,16 +126,19 @@ void write_panel(std::ostream& out, const Plot& plot, size_t index) {
   out << "  set title " << gnuplot_quoted(panel.title) << " noenhanced\n";
   write_axis(out, 'x', panel.x_label, panel.log_x, x_extent(panel), panel.x_range);
   write_axis(out, 'y', panel.y_label, panel.log_y, y_extent(panel), panel.y_range);
-  const bool cells = std::any_of(panel.series.begin(), panel.series.end(), [](const Series& s) { return s.style == Style::cells; });
+  const bool cells =
+      std::any_of(panel.series.begin(), panel.series.end(), [](const Series& s) { return s.style == Style::cells; });
   if (cells)
-    out << "  set palette defined (-1 '#2166ac', -0.5 '#92c5de', 0 '#f7f7f7', 0.5 '#f4a582', 1 '#b2182b')\n  set cbrange ["
+    out << "  set palette defined (-1 '#2166ac', -0.5 '#92c5de', 0 '#f7f7f7', 0.5 '#f4a582', 1 '#b2182b')\n  set "
+           "cbrange ["
         << number(-panel.color_limit) << ":" << number(panel.color_limit) << "]\n  set cblabel "
         << gnuplot_quoted(panel.color_label) << " noenhanced\n  set colorbox\n  set style fill solid 1 noborder\n";
   else
     out << "  unset colorbox\n  set style fill transparent solid 0.18 noborder\n";
   const std::string key = key_words(panel, plot.panel_width, plot.panel_height);
   // Left to gnuplot, a key below a panel touches the axis label.
-  out << "  set bmargin " << (key.starts_with("outside bottom") ? number(5.2 + 1.15 * key_rows(panel, plot.panel_width)) : "-1") << "\n";
+  out << "  set bmargin "
+      << (key.starts_with("outside bottom") ? number(5.2 + 1.15 * key_rows(panel, plot.panel_width)) : "-1") << "\n";
   const std::string key_style = "set key default Left reverse noenhanced samplen 2.2 spacing 1.15 ";
   out << "  " << (key == "off" ? "unset key" : key_style + key) << "\n";
   if (panel.series.empty()) {

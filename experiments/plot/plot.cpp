@@ -72,7 +72,8 @@ void check(const Plot& plot) {
       if (s.style == Series::Style::cells &&
           (s.x_low.size() != s.x.size() || s.x_high.size() != s.x.size() || s.y_low.size() != s.x.size() ||
            s.y_high.size() != s.x.size() || s.value.size() != s.x.size()))
-        throw std::invalid_argument("plot " + plot.name + ": series \"" + s.label + "\": cells need every edge and a value");
+        throw std::invalid_argument("plot " + plot.name + ": series \"" + s.label +
+                                    "\": cells need every edge and a value");
     }
 }
 
@@ -97,8 +98,8 @@ bool has_cells(const Plot& plot) {
   return false;
 }
 
-// Tidy: one row per point. A panel without title goes by its number, absent error bars are empty. With cells a column of
-// their values.
+// Tidy: one row per point. A panel without title goes by its number, absent error bars are empty. With cells a column
+// of their values.
 std::string csv_text(const Plot& plot) {
   std::ostringstream out;
   const bool cells = has_cells(plot);
@@ -109,8 +110,10 @@ std::string csv_text(const Plot& plot) {
     for (const Series& s : panel.series)
       for (size_t i = 0; i < s.x.size(); ++i) {
         out << name << ',' << cell(s.label) << ',' << cell(s.x[i]) << ',' << cell(s.y[i]) << ',';
-        if (!s.y_low.empty()) out << cell(s.y_low[i]) << ',' << cell(s.y_high[i]);
-        else out << ',';
+        if (!s.y_low.empty())
+          out << cell(s.y_low[i]) << ',' << cell(s.y_high[i]);
+        else
+          out << ',';
         if (cells) out << ',' << (s.style == Series::Style::cells ? cell(s.value[i]) : "");
         out << '\n';
       }

@@ -13,8 +13,8 @@ struct Series {
   enum class Style { line, dashed, points, line_points, band, cells };
   std::string label;  // key entry; empty: none
   std::vector<double> x;
-  std::vector<double> y;               // a NaN breaks a line
-  std::vector<double> y_low, y_high;   // error bars, or the edges of a band; empty: none
+  std::vector<double> y;              // a NaN breaks a line
+  std::vector<double> y_low, y_high;  // error bars, or the edges of a band; empty: none
   // Of cells: rectangles from x_low to x_high and y_low to y_high around (x, y), coloured by value.
   std::vector<double> x_low, x_high, value;
   Style style = Style::line;
@@ -35,7 +35,7 @@ struct Panel {
 };
 
 struct Plot {
-  std::string name;     // file stem
+  std::string name;  // file stem
   std::string title;
   std::string caption;  // what to see, one or two sentences
   std::vector<Panel> panels;

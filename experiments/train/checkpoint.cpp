@@ -121,8 +121,8 @@ nlohmann::json restore_latest(const fs::path& run, Session& session) {
     }
   }
   if (damaged)
-    throw RunError("no checkpoint in " + folder.string() + " can be used, and the damaged ones are kept there as " + kDamaged +
-                   "step-…; without that folder --resume starts anew");
+    throw RunError("no checkpoint in " + folder.string() + " can be used, and the damaged ones are kept there as " +
+                   kDamaged + "step-…; without that folder --resume starts anew");
   return nullptr;
 }
 

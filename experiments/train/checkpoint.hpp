@@ -9,8 +9,8 @@
 // written beside its final place, synced and renamed: one that is there is whole.
 namespace scalevec {
 
-// `optimizer_state` is the session's; `progress` is what the trainer keeps besides the session; it comes back from restore_latest(). Then deletes all but the
-// newest `keep`. Throws RunError.
+// `optimizer_state` is the session's; `progress` is what the trainer keeps besides the session; it comes back from
+// restore_latest(). Then deletes all but the newest `keep`. Throws RunError.
 void write_checkpoint(const std::filesystem::path& run, const Session& session, const NamedTensors& optimizer_state,
                       const nlohmann::json& progress, std::int64_t keep);
 

@@ -7,7 +7,8 @@
 
 namespace scalevec {
 
-double fold_gap(std::int64_t layers, std::int64_t width, double least, double largest, bool float64, std::uint64_t seed) {
+double fold_gap(std::int64_t layers, std::int64_t width, double least, double largest, bool float64,
+                std::uint64_t seed) {
   const torch::NoGradGuard no_grad;
   DecoderOptions o;
   o.vocab_size = 64;
@@ -23,7 +24,8 @@ double fold_gap(std::int64_t layers, std::int64_t width, double least, double la
     const torch::Tensor uniform = 0.5 * (1.0 + torch::erf(normal / std::sqrt(2.0)));
     link.gamma.value().copy_(least + (largest - least) * uniform);
   }
-  const torch::Tensor tokens = torch::arange(2 * 32).view({2, 32}).mul(7).add(static_cast<std::int64_t>(seed)).remainder(64);
+  const torch::Tensor tokens =
+      torch::arange(2 * 32).view({2, 32}).mul(7).add(static_cast<std::int64_t>(seed)).remainder(64);
   const torch::Tensor before = model.forward(tokens), after = fold(model).model->forward(tokens);
   return ((after - before).abs().max() / before.abs().max()).item<double>();
 }

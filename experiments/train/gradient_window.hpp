@@ -22,7 +22,8 @@ struct SignalSums {
 SignalSums signal_sums(const torch::Tensor& mean, const torch::Tensor& variance);
 
 // The signal-to-noise ratio of an element: the root of the mean of mean²/variance, less what noise alone gives,
-// (n−3)/(n−1)·mean(m²/v) − 1/n, and at least 0 (normal noise; docs/traces.md; ours). NaN for n < 4 and where nothing varies.
+// (n−3)/(n−1)·mean(m²/v) − 1/n, and at least 0 (normal noise; docs/traces.md; ours). NaN for n < 4 and where nothing
+// varies.
 double debiased_snr(const SignalSums& sums, std::int64_t n);
 
 // The running mean and variance of every gradient between two traced steps: two tensors of each parameter's size.

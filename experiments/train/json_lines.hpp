@@ -11,7 +11,8 @@ namespace scalevec {
 class JsonLines {
  public:
   // Keeps the existing lines whose step is at most `last_step` and drops the rest: those past a checkpoint are written
-  // again by the resumed run, and a torn last line is what a kill leaves. `keep`, if given, may drop more. Throws RunError.
+  // again by the resumed run, and a torn last line is what a kill leaves. `keep`, if given, may drop more. Throws
+  // RunError.
   JsonLines(std::filesystem::path file, std::int64_t last_step,
             const std::function<bool(const nlohmann::json& line)>& keep = {});
   ~JsonLines();

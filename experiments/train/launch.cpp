@@ -16,11 +16,15 @@ namespace scalevec {
 
 std::string parallel_error(const RunConfig& config, int processes) {
   const std::string count = std::to_string(processes) + " processes";
-  if (!config.decoder) return "model.type: a toy model trains in one process, and here are " + count + "; allowed: decoder, or one process";
+  if (!config.decoder)
+    return "model.type: a toy model trains in one process, and here are " + count +
+           "; allowed: decoder, or one process";
   if (config.batch_size % (config.accumulation * processes) != 0)
-    return "batch_size: got " + std::to_string(config.batch_size) + " for " + count + " of " + std::to_string(config.accumulation) +
-           " micro-batches; allowed: a multiple of " + std::to_string(config.accumulation * processes);
-  if (config.snr) return "log.snr: got true with " + count + ", none of which holds every gradient; allowed there: false";
+    return "batch_size: got " + std::to_string(config.batch_size) + " for " + count + " of " +
+           std::to_string(config.accumulation) + " micro-batches; allowed: a multiple of " +
+           std::to_string(config.accumulation * processes);
+  if (config.snr)
+    return "log.snr: got true with " + count + ", none of which holds every gradient; allowed there: false";
   return {};
 }
 
@@ -45,7 +49,8 @@ std::shared_ptr<ProcessGroup> join_launched(const RunConfig& config, double time
   if (r.size == 1) return nullptr;
   if (const std::string error = parallel_error(config, r.size); !error.empty()) throw UsageError(error);
   const torch::Device device = choose_device(config);
-  if (device.is_cuda()) c10::impl::VirtualGuardImpl(torch::kCUDA).setDevice({torch::kCUDA, static_cast<torch::DeviceIndex>(r.local_rank)});
+  if (device.is_cuda())
+    c10::impl::VirtualGuardImpl(torch::kCUDA).setDevice({torch::kCUDA, static_cast<torch::DeviceIndex>(r.local_rank)});
   if (config.threads == 0 && r.local_size > 1 && !std::getenv("OMP_NUM_THREADS"))
     at::set_num_threads(std::max(1, at::get_num_threads() / r.local_size));
   return ProcessGroup::join(r, device, timeout, identity_of(config));

@@ -53,10 +53,13 @@ std::vector<std::string> decay_cells(const json& row) {
 std::string plan_text(const json& policy) {
   Table rows{{"parameter", "shape", "count", "role", "method", "lr", "decay", "coupling", "target", "clip"}};
   const bool clips = policy["max_norm"].get<double>() > 0.0;
-  const auto clip_cell = [&](const json& row) { return std::string(!clips ? "-" : row["clip"].get<bool>() ? "in" : "out"); };
+  const auto clip_cell = [&](const json& row) {
+    return std::string(!clips ? "-" : row["clip"].get<bool>() ? "in" : "out");
+  };
   std::int64_t total = 0, scales = 0;
   for (const json& row : policy["rows"]) {
-    std::vector<std::string> cells{row["name"], shape_text(row["shape"]), integer(row["count"]), row["role"], row["method"], number(row["lr"])};
+    std::vector<std::string> cells{row["name"],   shape_text(row["shape"]), integer(row["count"]), row["role"],
+                                   row["method"], number(row["lr"])};
     for (auto& cell : decay_cells(row)) cells.push_back(cell);
     cells.push_back(clip_cell(row));
     rows.push_back(cells);
@@ -65,7 +68,8 @@ std::string plan_text(const json& policy) {
   }
   Table groups{{"group", "rule", "tensors", "count", "method", "lr", "decay", "coupling", "target", "clip"}};
   for (const json& group : policy["groups"]) {
-    std::vector<std::string> cells{group["group"], integer(group["rule"]), integer(group["tensors"]), integer(group["count"]), group["method"], number(group["lr"])};
+    std::vector<std::string> cells{group["group"],          integer(group["rule"]), integer(group["tensors"]),
+                                   integer(group["count"]), group["method"],        number(group["lr"])};
     for (auto& cell : decay_cells(group)) cells.push_back(cell);
     cells.push_back(clip_cell(group));
     groups.push_back(cells);

@@ -14,14 +14,19 @@ namespace {
 
 std::string precision_words(const RunConfig& config) {
   if (config.autocast == "none") return config.dtype + " throughout";
-  return "linear maps in " + config.autocast + " (autocast), attention from and to it; parameters, norms, loss and optimizer in " + config.dtype;
+  return "linear maps in " + config.autocast +
+         " (autocast), attention from and to it; parameters, norms, loss and optimizer in " + config.dtype;
 }
 
 }  // namespace
 
 json policy_json(const RunConfig& config, const Model& model, const RolePolicy& policy) {
   const std::vector<PolicyRow> rows = policy.resolve(model_params(model));
-  json out = {{"max_norm", policy.max_norm}, {"precision", precision_words(config)}, {"words", describe(policy, rows)}, {"rows", json::array()}, {"groups", json::array()}};
+  json out = {{"max_norm", policy.max_norm},
+              {"precision", precision_words(config)},
+              {"words", describe(policy, rows)},
+              {"rows", json::array()},
+              {"groups", json::array()}};
   for (const PolicyRow& row : rows) {
     const MethodOptions& o = *row.options;
     json entry = {{"name", row.name},
@@ -44,9 +49,15 @@ json policy_json(const RunConfig& config, const Model& model, const RolePolicy& 
     for (json& g : out["groups"])
       if (g["group"] == row["group"] && g["rule"] == row["rule"]) group = &g;
     if (!group) {
-      out["groups"].push_back({{"group", row["group"]}, {"rule", row["rule"]}, {"tensors", 0}, {"count", 0},
-                               {"method", row["method"]}, {"lr", row["lr"]}, {"weight_decay", row["weight_decay"]},
-                               {"decay_coupling", row["decay_coupling"]}, {"decay_target", row["decay_target"]},
+      out["groups"].push_back({{"group", row["group"]},
+                               {"rule", row["rule"]},
+                               {"tensors", 0},
+                               {"count", 0},
+                               {"method", row["method"]},
+                               {"lr", row["lr"]},
+                               {"weight_decay", row["weight_decay"]},
+                               {"decay_coupling", row["decay_coupling"]},
+                               {"decay_target", row["decay_target"]},
                                {"clip", row["clip"]}});
       group = &out["groups"].back();
     }
@@ -59,7 +70,8 @@ json policy_json(const RunConfig& config, const Model& model, const RolePolicy& 
   for (const ScaleLink& link : model.scale_links()) {
     std::int64_t readers = 0;
     for (const std::string& map : link.maps) readers += rows_of[map];
-    out["scales"].push_back({{"name", link.scale}, {"form", to_string(link.gamma.form())}, {"rows", readers}, {"why", class_reason(link)}});
+    out["scales"].push_back(
+        {{"name", link.scale}, {"form", to_string(link.gamma.form())}, {"rows", readers}, {"why", class_reason(link)}});
   }
   out["warnings"] = config.decoder ? config.decoder->warnings() : std::vector<std::string>{};
   return out;

@@ -63,7 +63,8 @@ std::string progress_line(const ProgressView& view) {
   if (view.tokens_per_second > 0) std::snprintf(rate, sizeof rate, "  %.1fk tokens/s", view.tokens_per_second / 1000.0);
   char line[200];
   std::snprintf(line, sizeof line, "step %lld/%lld  loss %s  lr %.3g%s  %s left", static_cast<long long>(view.step),
-                static_cast<long long>(view.steps), loss_text(view.loss).c_str(), view.lr, rate, clock_text(view.seconds_left).c_str());
+                static_cast<long long>(view.steps), loss_text(view.loss).c_str(), view.lr, rate,
+                clock_text(view.seconds_left).c_str());
   return line;
 }
 

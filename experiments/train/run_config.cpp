@@ -44,9 +44,12 @@ void read_synthetic(JsonReader in, RunConfig& config) {
   const std::string error = o.error();
   if (!error.empty()) throw ConfigError("data.synthetic: " + error);
   config.synthetic = o;
-  config.resolved["data"]["synthetic"] = {{"vocab_size", o.vocab_size}, {"zipf_exponent", o.zipf_exponent},
-                                          {"branching", o.branching},   {"mixing", o.mixing},
-                                          {"seed", o.seed},             {"validation_windows", o.validation_windows}};
+  config.resolved["data"]["synthetic"] = {{"vocab_size", o.vocab_size},
+                                          {"zipf_exponent", o.zipf_exponent},
+                                          {"branching", o.branching},
+                                          {"mixing", o.mixing},
+                                          {"seed", o.seed},
+                                          {"validation_windows", o.validation_windows}};
 }
 
 void read_data(JsonReader in, bool given, RunConfig& config) {
@@ -76,12 +79,9 @@ void read_schedule(JsonReader in, RunConfig& config) {
   in.finish();
   const std::string error = s.error();
   if (!error.empty()) throw ConfigError("schedule." + error);
-  config.resolved["schedule"] = {{"shape", to_string(s.shape)},
-                                 {"warmup_steps", s.warmup_steps},
-                                 {"total_steps", s.total_steps},
-                                 {"final_factor", s.final_factor},
-                                 {"decay_steps", s.decay_steps},
-                                 {"decay_shape", to_string(s.decay_shape)}};
+  config.resolved["schedule"] = {{"shape", to_string(s.shape)},  {"warmup_steps", s.warmup_steps},
+                                 {"total_steps", s.total_steps}, {"final_factor", s.final_factor},
+                                 {"decay_steps", s.decay_steps}, {"decay_shape", to_string(s.decay_shape)}};
 }
 
 // {"every", "traces_every", "snr", "formats"}, or the formats alone.
@@ -93,7 +93,8 @@ void read_log(JsonReader& in, const json& root, RunConfig& config) {
   config.traces_every = log.integer("traces_every", 10, Range::at_least(0));
   config.snr = log.boolean("snr", false);
   if (config.snr && config.traces_every < 5)
-    log.fail("snr", "false unless traces_every is 5 or more: a ratio takes the gradients of 4 steps after the first trace");
+    log.fail("snr",
+             "false unless traces_every is 5 or more: a ratio takes the gradients of 4 steps after the first trace");
   const std::vector<std::string> formats = log.strings("formats", {"jsonl"});
   const auto given = [&](const char* word) { return std::count(formats.begin(), formats.end(), word); };
   config.tensorboard = given("tensorboard") > 0;
@@ -119,7 +120,8 @@ RunConfig read_run_config(const json& root) {
   c.batch_size = in.integer("batch_size", toy ? 1 : 16, Range::between(1, 1 << 20));
   c.accumulation = in.integer("accumulation", 1, Range::at_least(1));
   c.sequence_length = in.integer("sequence_length", 128, Range::between(1, 1 << 20));
-  if (c.batch_size % c.accumulation != 0) in.fail("accumulation", "a divisor of batch_size, " + std::to_string(c.batch_size));
+  if (c.batch_size % c.accumulation != 0)
+    in.fail("accumulation", "a divisor of batch_size, " + std::to_string(c.batch_size));
   if (toy && c.dtype != "float64") in.fail("dtype", "float64 for a toy model");
   if (c.autocast != "none" && (toy || c.dtype != "float32"))
     in.fail("autocast", toy ? "none for a toy model" : "none unless dtype is float32, which the weights stay in");

@@ -21,15 +21,15 @@ struct RunConfig {
   std::string dtype = "float32";
   std::string autocast = "none";  // none, bfloat16: what the forward pass takes products in
   std::int64_t steps = 0;
-  std::int64_t batch_size = 16;       // sequences per step
-  std::int64_t accumulation = 1;      // micro-batches per step; divides batch_size
+  std::int64_t batch_size = 16;   // sequences per step
+  std::int64_t accumulation = 1;  // micro-batches per step; divides batch_size
   std::int64_t sequence_length = 128;
 
   // Exactly one of these; toys need no data.
   std::optional<DecoderOptions> decoder;
   std::optional<ToyOptions> toy;
 
-  std::string data_dir;                       // empty: synthetic or none
+  std::string data_dir;  // empty: synthetic or none
   std::optional<SyntheticOptions> synthetic;
 
   nlohmann::json optimizer;  // a RolePolicy, kept as JSON: its reader is the library's

@@ -29,7 +29,8 @@ std::string difference(const json& a, const json& b, const std::string& path = "
 void claim_folder(const RunConfig& config, const fs::path& out, bool resume) {
   std::error_code ec;
   if (fs::exists(out / "config.json", ec)) {
-    const std::string where = difference(read_json_file((out / "config.json").string()), json::parse(config.resolved.dump()));
+    const std::string where =
+        difference(read_json_file((out / "config.json").string()), json::parse(config.resolved.dump()));
     if (!where.empty())
       throw UsageError(out.string() + ": holds a run of another configuration; it differs at " + where +
                        "; allowed: the same configuration, or another --out");

@@ -54,9 +54,10 @@ torch::Device choose_device(const RunConfig& config) {
 namespace {
 
 // Rows `first` to first + count of the batch of a step, on the host.
-torch::Tensor host_rows(const BatchSource& source, const RunConfig& c, std::int64_t step, std::int64_t first, std::int64_t count,
-                        bool pinned = false) {
-  torch::Tensor tokens = torch::empty({count, c.sequence_length + 1}, torch::dtype(torch::kInt64).pinned_memory(pinned));
+torch::Tensor host_rows(const BatchSource& source, const RunConfig& c, std::int64_t step, std::int64_t first,
+                        std::int64_t count, bool pinned = false) {
+  torch::Tensor tokens =
+      torch::empty({count, c.sequence_length + 1}, torch::dtype(torch::kInt64).pinned_memory(pinned));
   source.train_batch(step, c.batch_size, first, count, c.sequence_length, tokens.data_ptr<std::int64_t>());
   return tokens;
 }
@@ -101,9 +102,7 @@ void Session::use_device(std::unique_ptr<StepGraph> graph, std::shared_ptr<cuda:
   if (device) optimizer_->set_device_step(std::move(device));
 }
 
-std::int64_t Session::tokens_per_step() const {
-  return source_ ? config_.batch_size * config_.sequence_length : 0;
-}
+std::int64_t Session::tokens_per_step() const { return source_ ? config_.batch_size * config_.sequence_length : 0; }
 
 torch::Tensor Session::batch(std::int64_t first, std::int64_t count) {
   const auto timed = phases_.scope(Phase::batch);
@@ -132,7 +131,10 @@ torch::Tensor Session::backward() {
   // Of each micro-batch this rank has a part, so that what is counted over one is that of one process.
   const auto own = own_rows(config_, parallel_.get());
   return train_step_->backward(
-      steps_done_, [&](std::int64_t part) { return batch(part * (config_.batch_size / config_.accumulation) + own.first, own.count); },
+      steps_done_,
+      [&](std::int64_t part) {
+        return batch(part * (config_.batch_size / config_.accumulation) + own.first, own.count);
+      },
       [&] {
         if (parallel_) parallel_->gradients().arm();
       });
@@ -140,7 +142,8 @@ torch::Tensor Session::backward() {
 
 double Session::backward_on_every_rank(int& stop_signal) {
   if (!parallel_) return backward().item<double>();
-  std::vector<double> values{backward().item<double>(), stop_signal == SIGINT ? 1.0 : 0.0, stop_signal == SIGTERM ? 1.0 : 0.0};
+  std::vector<double> values{backward().item<double>(), stop_signal == SIGINT ? 1.0 : 0.0,
+                             stop_signal == SIGTERM ? 1.0 : 0.0};
   parallel_->gradients().finish(values);
   stop_signal = values[2] > 0 ? SIGTERM : values[1] > 0 ? SIGINT : 0;
   return values[0];
@@ -179,7 +182,8 @@ void Session::step_on_device(StepResult& result, bool trace, bool reports, bool 
   const std::int64_t refused = optimizer_->refused_steps() - std::exchange(refused_, optimizer_->refused_steps());
   if (refused > 0)
     throw Divergence{steps_done_ + 1, "",
-                     "step " + std::to_string(steps_done_ + 1) + ": gradients were not finite in " + std::to_string(refused) +
+                     "step " + std::to_string(steps_done_ + 1) + ": gradients were not finite in " +
+                         std::to_string(refused) +
                          " of the steps since the last that was logged, which changed nothing"};
 }
 
@@ -222,8 +226,8 @@ StepResult Session::step(bool trace, int stop_signal, bool wait) {
 double Session::validate() {
   const torch::NoGradGuard no_grad;
   if (!source_) return static_cast<const Toy&>(*model_).excess();
-  const std::int64_t windows = std::min(source_->validation_windows(config_.sequence_length),
-                                        config_.validation_batches * config_.batch_size);
+  const std::int64_t windows =
+      std::min(source_->validation_windows(config_.sequence_length), config_.validation_batches * config_.batch_size);
   double total = 0.0;
   for (std::int64_t first = 0; first < windows; first += config_.batch_size) {
     const std::int64_t all = std::min(config_.batch_size, windows - first);

@@ -35,7 +35,7 @@ struct StepResult {
   double lr = 0.0;  // the base lr of the step: policy lr × schedule factor
   double grad_norm = 0.0;
   double clip_factor = 1.0;
-  int stop_signal = 0;  // of any rank; 0: none
+  int stop_signal = 0;                   // of any rank; 0: none
   std::vector<TraceRow> params, groups;  // empty unless traced
 };
 
@@ -58,14 +58,15 @@ class Session {
   // With a group, every rank has a session of its own and makes the same calls; the results are those of one process.
   explicit Session(const RunConfig& config, std::shared_ptr<ProcessGroup> group = nullptr);
 
-  // Makes steps as on a CUDA device from now on: by a single process from token data. `device`: what steps the parameters
-  // in place of the CUDA kernels, for a test without one. Called by the constructor where the device is CUDA.
+  // Makes steps as on a CUDA device from now on: by a single process from token data. `device`: what steps the
+  // parameters in place of the CUDA kernels, for a test without one. Called by the constructor where the device is
+  // CUDA.
   void use_device(std::unique_ptr<StepGraph> graph, std::shared_ptr<cuda::DeviceStep> device = nullptr);
 
   // Makes step number steps_done() + 1. `stop_signal`: what this rank was asked to stop by, for all to know. Throws
-  // Divergence, on every rank alike. Without `wait` and traces, a step on a CUDA device by methods that the device has is
-  // enqueued only, and a divergence shows in the next step that waits: until then the device has refused what was not
-  // finite.
+  // Divergence, on every rank alike. Without `wait` and traces, a step on a CUDA device by methods that the device has
+  // is enqueued only, and a divergence shows in the next step that waits: until then the device has refused what was
+  // not finite.
   StepResult step(bool trace, int stop_signal = 0, bool wait = true);
 
   // Mean loss over the fixed validation batches; a toy's noise-free excess loss.
@@ -122,7 +123,7 @@ class Session {
   std::unique_ptr<TrainStep> train_step_;
   std::unique_ptr<StepGraph> graph_;  // null: steps are not recorded
   bool on_device_ = false;
-  std::int64_t refused_ = 0;          // steps that the device refused, as last read
+  std::int64_t refused_ = 0;  // steps that the device refused, as last read
 };
 
 }  // namespace scalevec

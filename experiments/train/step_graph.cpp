@@ -18,7 +18,8 @@ class CudaStepGraph : public StepGraph {
   // saw the parameter: so one stream of our own for everything.
   explicit CudaStepGraph(c10::Device device) {
     const c10::cuda::CUDAGuard guard(device);
-    c10::cuda::setCurrentCUDAStream(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, guard.current_device().index()));
+    c10::cuda::setCurrentCUDAStream(
+        c10::cuda::getStreamFromPool(/*isHighPriority=*/false, guard.current_device().index()));
   }
 
   void record(const std::function<void()>& work) override {

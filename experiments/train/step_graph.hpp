@@ -7,8 +7,8 @@
 
 namespace scalevec {
 
-// A step's work on a device, recorded once and launched again as a whole (a CUDA graph): what a small model's step spends
-// on launching its kernels one by one falls away.
+// A step's work on a device, recorded once and launched again as a whole (a CUDA graph): what a small model's step
+// spends on launching its kernels one by one falls away.
 class StepGraph {
  public:
   virtual ~StepGraph() = default;
@@ -23,8 +23,8 @@ class StepGraph {
   virtual void replay() = 0;
 };
 
-// For a CUDA device, whose current stream on this thread becomes one that can be recorded: make it before the first work
-// on the device. Null for other devices and in a build without CUDA.
+// For a CUDA device, whose current stream on this thread becomes one that can be recorded: make it before the first
+// work on the device. Null for other devices and in a build without CUDA.
 std::unique_ptr<StepGraph> make_step_graph(c10::Device device);
 
 }  // namespace scalevec

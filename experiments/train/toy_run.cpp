@@ -11,20 +11,28 @@
 namespace scalevec {
 
 ToyRunResult run_toy_with_torch(const ToyRunOptions& o) {
-  nlohmann::json rule = {{"match", nlohmann::json::object()}, {"method", o.method}, {"weight_decay", o.weight_decay}, {"decay_coupling", "lr"}, {"decay_target", o.decay_target}};
+  nlohmann::json rule = {{"match", nlohmann::json::object()},
+                         {"method", o.method},
+                         {"weight_decay", o.weight_decay},
+                         {"decay_coupling", "lr"},
+                         {"decay_target", o.decay_target}};
   if (o.method == "adamw") {
     rule["beta1"] = o.beta1;
     rule["beta2"] = o.beta2;
     rule["eps"] = o.eps;
   }
   if (o.method == "signum") rule["momentum"] = 0.0;
-  Session session(read_run_config(
-      {{"model",
-        {{"type", "output_scale"}, {"replicas", o.replicas}, {"curvature", o.h}, {"target", o.target}, {"sigma", o.sigma}, {"initial", o.gamma0}}},
-       {"seed", o.seed},
-       {"device", "cpu"},
-       {"steps", o.steps},
-       {"optimizer", {{"lr", o.lr}, {"rules", nlohmann::json::array({rule})}}}}));
+  Session session(read_run_config({{"model",
+                                    {{"type", "output_scale"},
+                                     {"replicas", o.replicas},
+                                     {"curvature", o.h},
+                                     {"target", o.target},
+                                     {"sigma", o.sigma},
+                                     {"initial", o.gamma0}}},
+                                   {"seed", o.seed},
+                                   {"device", "cpu"},
+                                   {"steps", o.steps},
+                                   {"optimizer", {{"lr", o.lr}, {"rules", nlohmann::json::array({rule})}}}}));
   ToyRunResult result;
   std::vector<double> sum(static_cast<size_t>(o.replicas), 0.0);
   const double* gamma = session.params().at(0).tensor.data_ptr<double>();

@@ -43,9 +43,10 @@ void add_config_options(CLI::App& command, Arguments& args) {
 
 void add_train_command(CLI::App& app, int& status) {
   CLI::App* command = app.add_subcommand("train", "Train one run");
-  command->footer("Example:\n  scalevec train experiments/configs/toy_t5.json --set optimizer.lr=0.002 --out runs/toy\n"
-                  "Several processes, started by torchrun, srun or mpirun, train one run together:\n"
-                  "  torchrun --no-python --nproc-per-node 2 scalevec train experiments/configs/small.json --out runs/two");
+  command->footer(
+      "Example:\n  scalevec train experiments/configs/toy_t5.json --set optimizer.lr=0.002 --out runs/toy\n"
+      "Several processes, started by torchrun, srun or mpirun, train one run together:\n"
+      "  torchrun --no-python --nproc-per-node 2 scalevec train experiments/configs/small.json --out runs/two");
   auto args = std::make_shared<Arguments>();
   add_config_options(*command, *args);
   command->add_option("--out", args->out, "folder of the run");
@@ -53,7 +54,9 @@ void add_train_command(CLI::App& app, int& status) {
   command->add_flag("--check", args->check, "check configuration and data, train and write nothing");
   command->add_option("--profile", args->profile, "write OUT/profile.json, a Chrome trace of so many steps")
       ->check(CLI::Range(1, 10000));
-  command->add_option("--rank-timeout", args->rank_timeout, "seconds within which a rank that died or hangs stops the others")
+  command
+      ->add_option("--rank-timeout", args->rank_timeout,
+                   "seconds within which a rank that died or hangs stops the others")
       ->check(CLI::Range(1.0, 86400.0))
       ->capture_default_str();
   command->callback([args, &status] {
@@ -70,7 +73,8 @@ void add_train_command(CLI::App& app, int& status) {
 }
 
 void add_plan_command(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("plan", "Print what each parameter is and how it would be trained; trains nothing");
+  CLI::App* command =
+      app.add_subcommand("plan", "Print what each parameter is and how it would be trained; trains nothing");
   command->footer("Example:\n  scalevec plan experiments/configs/small.json --set model.qk_norm=true");
   auto args = std::make_shared<Arguments>();
   add_config_options(*command, *args);

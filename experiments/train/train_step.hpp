@@ -22,8 +22,8 @@ struct StepShape {
   bool autocast = false;    // bfloat16
 };
 
-// The arithmetic of a training step: forward and backward of every micro-batch, then the optimizer. Knows nothing of data
-// and waits for no device.
+// The arithmetic of a training step: forward and backward of every micro-batch, then the optimizer. Knows nothing of
+// data and waits for no device.
 class TrainStep {
  public:
   TrainStep(Model& model, Optimizer& optimizer, const StepShape& shape, torch::Device device, Phases& phases);
@@ -31,8 +31,8 @@ class TrainStep {
   // The loss of tokens [rows, length] under the step's autocast.
   torch::Tensor loss_of(const torch::Tensor& tokens, std::int64_t step);
 
-  // Adds the gradients of every micro-batch of step `step` and returns its loss, float64 on the device. `tokens` is asked for
-  // each part in turn; `before_last`, if any, is called before the last backward.
+  // Adds the gradients of every micro-batch of step `step` and returns its loss, float64 on the device. `tokens` is
+  // asked for each part in turn; `before_last`, if any, is called before the last backward.
   torch::Tensor backward(std::int64_t step, const std::function<torch::Tensor(std::int64_t part)>& tokens,
                          const std::function<void()>& before_last = nullptr);
 
@@ -40,8 +40,8 @@ class TrainStep {
   // length] on the host is copied to the device, and all further work is the same at the same addresses every time,
   // gradients included. With a graph the step is recorded when
   // it has been made kWarmUp times without traces and is replayed from then on, with the lr of the moment; a step with
-  // traces is enqueued anew. Nothing waits for the device, unless the optimizer has parameters that it steps on the host
-  // (then nothing is recorded) or the step is traced.
+  // traces is enqueued anew. Nothing waits for the device, unless the optimizer has parameters that it steps on the
+  // host (then nothing is recorded) or the step is traced.
   void run(const torch::Tensor& tokens, bool trace, StepGraph* graph);
   // Of the last run().
   double loss() const { return loss_.item<double>(); }

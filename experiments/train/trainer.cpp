@@ -39,8 +39,8 @@ namespace fs = std::filesystem;
 volatile std::sig_atomic_t g_signal = 0;
 volatile std::int64_t g_signal_second = 0;
 
-// A second signal ends the program at once: a step may be long. Not within two seconds: a launcher passes on the Ctrl-C that
-// the terminal has sent its processes too.
+// A second signal ends the program at once: a step may be long. Not within two seconds: a launcher passes on the Ctrl-C
+// that the terminal has sent its processes too.
 void note_signal(int number) {
   struct timespec now {};
   clock_gettime(CLOCK_MONOTONIC, &now);
@@ -81,9 +81,13 @@ struct Counters {
   double val_loss = kNoTrace;
 
   json to_json() const {
-    return {{"training_seconds", training_seconds}, {"cpu_seconds", cpu_seconds}, {"seconds", seconds}, {"train_loss", train_loss},
+    return {{"training_seconds", training_seconds},
+            {"cpu_seconds", cpu_seconds},
+            {"seconds", seconds},
+            {"train_loss", train_loss},
             {"best_val_loss", std::isfinite(best_val_loss) ? json(best_val_loss) : json()},
-            {"val_step", val_step}, {"val_loss", val_loss}};
+            {"val_step", val_step},
+            {"val_loss", val_loss}};
   }
   void from_json(const json& j) {
     training_seconds = j.at("training_seconds");
@@ -99,7 +103,8 @@ struct Counters {
 
 class Trainer {
  public:
-  Trainer(const RunConfig& config, const fs::path& out, std::int64_t profiled_steps, std::shared_ptr<ProcessGroup> group)
+  Trainer(const RunConfig& config, const fs::path& out, std::int64_t profiled_steps,
+          std::shared_ptr<ProcessGroup> group)
       : config_(config),
         out_(out),
         group_(std::move(group)),
@@ -109,10 +114,12 @@ class Trainer {
 
   int run(bool resume) {
     if (writes()) write_record_of_intent();
-    const std::int64_t logged = resume && restore() ? session_.steps_done() : -1;  // without a checkpoint nothing that was logged stands
+    const std::int64_t logged =
+        resume && restore() ? session_.steps_done() : -1;  // without a checkpoint nothing that was logged stands
     const std::int64_t from = session_.steps_done();
     if (writes()) open_logs(logged);
-    profiler_ = std::make_unique<StepProfiler>(profiled_steps_, config_.steps - from, session_.phases(), out_ / "profile.json");
+    profiler_ =
+        std::make_unique<StepProfiler>(profiled_steps_, config_.steps - from, session_.phases(), out_ / "profile.json");
     Progress progress(from, config_.steps, !writes());
     if (from > 0) progress.note("resumed after step " + std::to_string(from));
     if (counters_.val_step < 0 && from == 0 && config_.validation_every > 0) record_validation();
@@ -186,7 +193,8 @@ class Trainer {
     const auto due = [&](std::int64_t every) { return every > 0 && (number == 1 || number % every == 0 || last); };
     const bool trace = due(config_.traces_every), log = due(config_.log_every);
     const auto every = [&](std::int64_t n) { return n > 0 && number % n == 0; };
-    const bool wait = log || last || every(config_.validation_every) || every(config_.checkpoint_every) || stop_signal() != 0;
+    const bool wait =
+        log || last || every(config_.validation_every) || every(config_.checkpoint_every) || stop_signal() != 0;
     const double before = elapsed(), cpu_before = process_cpu_seconds();
     const StepResult result = session_.step(trace, stop_signal(), wait);
     asked_to_stop_ = result.stop_signal;
@@ -197,7 +205,8 @@ class Trainer {
     pending_seconds_ += step_seconds;
     if (!result.known) return;
     counters_.train_loss = result.loss;
-    const double rate = static_cast<double>(session_.tokens_per_step() * std::exchange(pending_steps_, 0)) / std::exchange(pending_seconds_, 0.0);
+    const double rate = static_cast<double>(session_.tokens_per_step() * std::exchange(pending_steps_, 0)) /
+                        std::exchange(pending_seconds_, 0.0);
     if (writes()) record(number, log, trace, result, rate);
     progress.update(number, result.loss, result.lr, result.grad_norm, rate, session_.phases().seconds());
     if (config_.validation_every > 0 && number % config_.validation_every == 0) record_validation();
@@ -216,8 +225,7 @@ class Trainer {
                         {"clip_factor", result.clip_factor},
                         {"tokens_per_second", rate},
                         {"seconds", seconds_before_ + elapsed()}});
-      if (events_)
-        events_->training(number, {result.loss, result.lr, result.grad_norm, result.clip_factor, rate});
+      if (events_) events_->training(number, {result.loss, result.lr, result.grad_norm, result.clip_factor, rate});
     }
     if (trace) {
       traces_->append_line(trace_line(number, result.params, result.groups));
@@ -264,12 +272,14 @@ class Trainer {
     checkpoint();
     finish_profile(progress);
     write_summary(base_summary("interrupted"));
-    progress.note("interrupted after step " + std::to_string(session_.steps_done()) + "; --resume continues " + out_.string());
+    progress.note("interrupted after step " + std::to_string(session_.steps_done()) + "; --resume continues " +
+                  out_.string());
     return 128 + agreed_stop();
   }
 
   int diverged(const Divergence& d, Progress& progress) {
-    if (writes()) metrics_->append({{"kind", "diverged"}, {"step", d.step}, {"parameter", d.parameter}, {"reason", d.reason}});
+    if (writes())
+      metrics_->append({{"kind", "diverged"}, {"step", d.step}, {"parameter", d.parameter}, {"reason", d.reason}});
     json summary = base_summary("diverged");
     summary["reason"] = d.reason;
     summary["diverged_at"] = d.step;

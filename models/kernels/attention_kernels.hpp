@@ -2,8 +2,8 @@
 
 #include <cstdint>
 
-// Causal softmax attention of one head, in blocks of queries that fit the cache. No LibTorch here: raw pointers. Compiled
-// for several instruction sets, of which the machine's best is taken when it runs.
+// Causal softmax attention of one head, in blocks of queries that fit the cache. No LibTorch here: raw pointers.
+// Compiled for several instruction sets, of which the machine's best is taken when it runs.
 namespace scalevec::kernels {
 
 // Rows of `dim` contiguous elements, one per position, `stride` elements apart.
@@ -35,8 +35,8 @@ struct AttentionKernels {
   void (*forward)(const AttentionHead<T>& head, HeadRows<T> out, T* lse, T* scratch);
 
   // From out and lse; writes dq, adds to dk and dv.
-  void (*backward)(const AttentionHead<T>& head, HeadRows<const T> out, HeadRows<const T> grad, const T* lse, HeadRows<T> dq,
-                   HeadRows<T> dk, HeadRows<T> dv, T* scratch);
+  void (*backward)(const AttentionHead<T>& head, HeadRows<const T> out, HeadRows<const T> grad, const T* lse,
+                   HeadRows<T> dq, HeadRows<T> dk, HeadRows<T> dv, T* scratch);
 };
 
 struct AttentionTable {
@@ -48,8 +48,10 @@ const AttentionTable& attention_table();
 
 template <class T>
 const AttentionKernels<T>& attention_kernels() {
-  if constexpr (sizeof(T) == 4) return attention_table().f32;
-  else return attention_table().f64;
+  if constexpr (sizeof(T) == 4)
+    return attention_table().f32;
+  else
+    return attention_table().f64;
 }
 
 }  // namespace scalevec::kernels

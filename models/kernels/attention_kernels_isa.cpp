@@ -1,5 +1,5 @@
-// Compiled once per instruction set with SCALEVEC_ISA_TABLE set. Everything but the table has internal linkage: code for
-// a newer instruction set must not be picked by the linker for an older machine.
+// Compiled once per instruction set with SCALEVEC_ISA_TABLE set. Everything but the table has internal linkage: code
+// for a newer instruction set must not be picked by the linker for an older machine.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -70,7 +70,8 @@ inline __attribute__((always_inline)) void tile(std::int64_t depth, Factor<T> a,
 }
 
 template <int kRows, bool kAdd, class T>
-void row_panel(std::int64_t depth, Factor<T> a, const T* b, std::int64_t ldb, T* c, std::int64_t ldc, std::int64_t columns) {
+void row_panel(std::int64_t depth, Factor<T> a, const T* b, std::int64_t ldb, T* c, std::int64_t ldc,
+               std::int64_t columns) {
   std::int64_t n = 0;
   for (; n + 2 * kLanes<T> <= columns; n += 2 * kLanes<T>) tile<kRows, 2, kAdd>(depth, a, b + n, ldb, c + n, ldc);
   for (; n < columns; n += kLanes<T>) tile<kRows, 1, kAdd>(depth, a, b + n, ldb, c + n, ldc);
@@ -78,12 +79,13 @@ void row_panel(std::int64_t depth, Factor<T> a, const T* b, std::int64_t ldb, T*
 
 // C [rows, columns] = or += A [rows, depth] B [depth, columns]; columns a multiple of 16.
 template <bool kAdd, class T>
-void product(std::int64_t rows, std::int64_t columns, std::int64_t depth, Factor<T> a, const T* b, std::int64_t ldb, T* c,
-             std::int64_t ldc) {
+void product(std::int64_t rows, std::int64_t columns, std::int64_t depth, Factor<T> a, const T* b, std::int64_t ldb,
+             T* c, std::int64_t ldc) {
   std::int64_t m = 0;
   for (; m + kTileRows <= rows; m += kTileRows)
     row_panel<kTileRows, kAdd>(depth, {a.data + m * a.row, a.row, a.column}, b, ldb, c + m * ldc, ldc, columns);
-  for (; m < rows; ++m) row_panel<1, kAdd>(depth, {a.data + m * a.row, a.row, a.column}, b, ldb, c + m * ldc, ldc, columns);
+  for (; m < rows; ++m)
+    row_panel<1, kAdd>(depth, {a.data + m * a.row, a.row, a.column}, b, ldb, c + m * ldc, ldc, columns);
 }
 
 // to [dim, width] = rows^T, with zeros behind the last position.
@@ -123,7 +125,8 @@ void forward(const AttentionHead<T>& head, HeadRows<T> out, T* lse, T* scratch) 
   transpose(head.k, length, dim, keys, width);
   for (std::int64_t begin = 0; begin < length; begin += block) {
     const std::int64_t end = std::min(length, begin + block), from = first_key(head, begin), to = padded(end);
-    product<false, T>(end - begin, to - from, dim, {head.q[begin], head.q.stride, 1}, keys + from, width, scores, width);
+    product<false, T>(end - begin, to - from, dim, {head.q[begin], head.q.stride, 1}, keys + from, width, scores,
+                      width);
     T inverse[64];
     for (std::int64_t i = begin; i < end; ++i) {
       T* __restrict__ s = scores + (i - begin) * width;

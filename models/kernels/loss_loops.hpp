@@ -26,8 +26,8 @@ void cross_entropy(const T* logits, const std::int64_t* target, T* lse, T* loss,
 }
 
 template <class T>
-void cross_entropy_backward(const T* logits, const std::int64_t* target, const T* lse, T scale, T* dlogits, std::int64_t d,
-                            std::int64_t begin, std::int64_t end) {
+void cross_entropy_backward(const T* logits, const std::int64_t* target, const T* lse, T scale, T* dlogits,
+                            std::int64_t d, std::int64_t begin, std::int64_t end) {
   for (std::int64_t r = begin; r < end; ++r) {
     const T* __restrict__ x = logits + r * d;
     T* __restrict__ to = dlogits + r * d;

@@ -24,8 +24,8 @@ void scale_matrix(const T* w, const T* row, const T* __restrict__ column, T* out
 }
 
 template <class T>
-void scale_matrix_backward(T* g, const T* w, const T* row, const T* __restrict__ column, T* drow, T* __restrict__ dcolumn,
-                           std::int64_t d, std::int64_t begin, std::int64_t end) {
+void scale_matrix_backward(T* g, const T* w, const T* row, const T* __restrict__ column, T* drow,
+                           T* __restrict__ dcolumn, std::int64_t d, std::int64_t begin, std::int64_t end) {
   for (std::int64_t i = begin; i < end; ++i) {
     T* __restrict__ grad = g + i * d;
     const T* __restrict__ from = w + i * d;

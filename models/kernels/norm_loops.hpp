@@ -28,8 +28,8 @@ void norm(Rows<const T> x, const T* __restrict__ gamma, T eps, T* y, T* rstd, st
 }
 
 template <class T>
-void add_norm(Rows<const T> x, Rows<const T> add, const T* __restrict__ gamma, T eps, T* sum, T* y, T* rstd, std::int64_t d,
-              std::int64_t begin, std::int64_t end) {
+void add_norm(Rows<const T> x, Rows<const T> add, const T* __restrict__ gamma, T eps, T* sum, T* y, T* rstd,
+              std::int64_t d, std::int64_t begin, std::int64_t end) {
   for (std::int64_t r = begin; r < end; ++r) {
     const T* __restrict__ a = x[r];
     const T* __restrict__ b = add[r];
@@ -41,8 +41,8 @@ void add_norm(Rows<const T> x, Rows<const T> add, const T* __restrict__ gamma, T
 }
 
 template <class T>
-void norm_backward(Rows<const T> grad, Rows<const T> x, const T* __restrict__ gamma, const T* rstd, Rows<const T> more, T* dx,
-                   T* __restrict__ dgamma, std::int64_t d, std::int64_t begin, std::int64_t end) {
+void norm_backward(Rows<const T> grad, Rows<const T> x, const T* __restrict__ gamma, const T* rstd, Rows<const T> more,
+                   T* dx, T* __restrict__ dgamma, std::int64_t d, std::int64_t begin, std::int64_t end) {
   for (std::int64_t r = begin; r < end; ++r) {
     const T* __restrict__ g = grad[r];
     const T* __restrict__ from = x[r];

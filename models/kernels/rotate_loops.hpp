@@ -31,8 +31,8 @@ void rotate(Rows<const T> x, const T* cos, const T* sin, T sign, T* y, std::int6
 // A row is a group of heads that are normalised together.
 template <class T>
 void norm_rotate(const T* x, const T* __restrict__ gamma, const T* cos, const T* sin, T eps, T* y, T* rstd,
-                 std::int64_t length, std::int64_t rows_per_token, std::int64_t heads, std::int64_t d, std::int64_t begin,
-                 std::int64_t end) {
+                 std::int64_t length, std::int64_t rows_per_token, std::int64_t heads, std::int64_t d,
+                 std::int64_t begin, std::int64_t end) {
   const std::int64_t half = d / 2, width = heads * d;
   for (std::int64_t r = begin; r < end; ++r) {
     const std::int64_t position = (r / rows_per_token) % length;

@@ -10,7 +10,9 @@ namespace scalevec::kernels {
 namespace {
 
 template <class T>
-inline __attribute__((always_inline)) T sigmoid(T x) { return T(1) / (T(1) + exponential(-x)); }
+inline __attribute__((always_inline)) T sigmoid(T x) {
+  return T(1) / (T(1) + exponential(-x));
+}
 
 // Σ f(j) over [0, d) in four sums side by side, as one would wait for each addition.
 template <class T, class F>

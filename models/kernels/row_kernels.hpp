@@ -2,9 +2,9 @@
 
 #include <cstdint>
 
-// Row by row arithmetic of the fused operators (models/ops). No LibTorch here: raw pointers, and ranges of rows that the
-// caller spreads over threads. Compiled for several instruction sets, of which the machine's best is taken when it runs.
-// What is summed over rows goes into buffers that the caller gives one of per range.
+// Row by row arithmetic of the fused operators (models/ops). No LibTorch here: raw pointers, and ranges of rows that
+// the caller spreads over threads. Compiled for several instruction sets, of which the machine's best is taken when it
+// runs. What is summed over rows goes into buffers that the caller gives one of per range.
 namespace scalevec::kernels {
 
 // n rows of d elements: row r starts at data + (r / inner)·outer_stride + (r % inner)·inner_stride.
@@ -20,7 +20,8 @@ struct Rows {
 template <class T>
 struct RowKernels {
   // y = γ ⊙ x·rstd, rstd = 1/√(mean x² + eps) [n]; gamma [d] or null; y [n, d], which may be x's own memory.
-  void (*norm)(Rows<const T> x, const T* gamma, T eps, T* y, T* rstd, std::int64_t d, std::int64_t begin, std::int64_t end);
+  void (*norm)(Rows<const T> x, const T* gamma, T eps, T* y, T* rstd, std::int64_t d, std::int64_t begin,
+               std::int64_t end);
   // The same of sum = x + add [n, d].
   void (*add_norm)(Rows<const T> x, Rows<const T> add, const T* gamma, T eps, T* sum, T* y, T* rstd, std::int64_t d,
                    std::int64_t begin, std::int64_t end);
@@ -28,40 +29,42 @@ struct RowKernels {
   void (*norm_backward)(Rows<const T> grad, Rows<const T> x, const T* gamma, const T* rstd, Rows<const T> more, T* dx,
                         T* dgamma, std::int64_t d, std::int64_t begin, std::int64_t end);
   // From y = x·rstd, without γ.
-  void (*unscaled_norm_backward)(Rows<const T> grad, const T* y, const T* rstd, Rows<const T> more, T* dx, std::int64_t d,
-                                 std::int64_t begin, std::int64_t end);
+  void (*unscaled_norm_backward)(Rows<const T> grad, const T* y, const T* rstd, Rows<const T> more, T* dx,
+                                 std::int64_t d, std::int64_t begin, std::int64_t end);
 
-  // y = silu(u) ⊙ v with u = gate, v = up; with rstd [n, 2] not null u = γ ⊙ gate·rstd₀, v = up·rstd₁, which it fills in.
+  // y = silu(u) ⊙ v with u = gate, v = up; with rstd [n, 2] not null u = γ ⊙ gate·rstd₀, v = up·rstd₁, which it fills
+  // in.
   void (*swiglu)(Rows<const T> gate, Rows<const T> up, const T* gamma, T eps, T* y, T* rstd, std::int64_t d,
                  std::int64_t begin, std::int64_t end);
   // dgate, dup [n, d]; adds to dgamma [d], or null with gamma null.
-  void (*swiglu_backward)(Rows<const T> grad, Rows<const T> gate, Rows<const T> up, const T* gamma, const T* rstd, T* dgate,
-                          T* dup, T* dgamma, std::int64_t d, std::int64_t begin, std::int64_t end);
+  void (*swiglu_backward)(Rows<const T> grad, Rows<const T> gate, Rows<const T> up, const T* gamma, const T* rstd,
+                          T* dgate, T* dup, T* dgamma, std::int64_t d, std::int64_t begin, std::int64_t end);
 
-  // Row (t, h) of x [n/heads, heads, d], with elements i and i + d/2 rotated by the angles of position t mod length: cos,
-  // sin [length, d/2]; sign −1 rotates back.
+  // Row (t, h) of x [n/heads, heads, d], with elements i and i + d/2 rotated by the angles of position t mod length:
+  // cos, sin [length, d/2]; sign −1 rotates back.
   void (*rotate)(Rows<const T> x, const T* cos, const T* sin, T sign, T* y, std::int64_t length, std::int64_t heads,
                  std::int64_t d, std::int64_t begin, std::int64_t end);
-  // The same of γ ⊙ x·rstd, rstd as in norm: row r of x [n, heads·d] stands at position r/rows_per_token mod length; gamma
-  // [heads·d] or null; y [n, heads·d]; rstd [n].
+  // The same of γ ⊙ x·rstd, rstd as in norm: row r of x [n, heads·d] stands at position r/rows_per_token mod length;
+  // gamma [heads·d] or null; y [n, heads·d]; rstd [n].
   void (*norm_rotate)(const T* x, const T* gamma, const T* cos, const T* sin, T eps, T* y, T* rstd, std::int64_t length,
-                      std::int64_t rows_per_token, std::int64_t heads, std::int64_t d, std::int64_t begin, std::int64_t end);
+                      std::int64_t rows_per_token, std::int64_t heads, std::int64_t d, std::int64_t begin,
+                      std::int64_t end);
   // grad has rows of d; dx [n, heads·d]; adds to dgamma [heads·d], or null with gamma null.
-  void (*norm_rotate_backward)(Rows<const T> grad, const T* x, const T* gamma, const T* rstd, const T* cos, const T* sin,
-                               T* dx, T* dgamma, std::int64_t length, std::int64_t rows_per_token, std::int64_t heads,
-                               std::int64_t d, std::int64_t begin, std::int64_t end);
+  void (*norm_rotate_backward)(Rows<const T> grad, const T* x, const T* gamma, const T* rstd, const T* cos,
+                               const T* sin, T* dx, T* dgamma, std::int64_t length, std::int64_t rows_per_token,
+                               std::int64_t heads, std::int64_t d, std::int64_t begin, std::int64_t end);
 
   // out_ij = row_i w_ij column_j; row, column may be null.
   void (*scale_matrix)(const T* w, const T* row, const T* column, T* out, std::int64_t d, std::int64_t begin,
                        std::int64_t end);
-  // From g = ∂L/∂out, in place: g_ij ← row_i g_ij column_j; drow_i = Σ_j w_ij g_ij column_j; adds Σ_i w_ij g_ij row_i to
-  // dcolumn_j. drow, dcolumn may be null.
+  // From g = ∂L/∂out, in place: g_ij ← row_i g_ij column_j; drow_i = Σ_j w_ij g_ij column_j; adds Σ_i w_ij g_ij row_i
+  // to dcolumn_j. drow, dcolumn may be null.
   void (*scale_matrix_backward)(T* g, const T* w, const T* row, const T* column, T* drow, T* dcolumn, std::int64_t d,
                                 std::int64_t begin, std::int64_t end);
 
   // lse = log Σ_j exp(logits_j) and loss = lse − logits_target of each row of [n, d].
-  void (*cross_entropy)(const T* logits, const std::int64_t* target, T* lse, T* loss, std::int64_t d, std::int64_t begin,
-                        std::int64_t end);
+  void (*cross_entropy)(const T* logits, const std::int64_t* target, T* lse, T* loss, std::int64_t d,
+                        std::int64_t begin, std::int64_t end);
   // dlogits_j = scale·(exp(logits_j − lse) − [j = target]).
   void (*cross_entropy_backward)(const T* logits, const std::int64_t* target, const T* lse, T scale, T* dlogits,
                                  std::int64_t d, std::int64_t begin, std::int64_t end);
@@ -81,8 +84,10 @@ const RowTable& row_table();
 
 template <class T>
 const RowKernels<T>& row_kernels() {
-  if constexpr (sizeof(T) == 4) return row_table().f32;
-  else return row_table().f64;
+  if constexpr (sizeof(T) == 4)
+    return row_table().f32;
+  else
+    return row_table().f64;
 }
 
 }  // namespace scalevec::kernels

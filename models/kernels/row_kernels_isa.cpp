@@ -1,5 +1,5 @@
-// Compiled once per instruction set with SCALEVEC_ISA_TABLE set. Everything but the table has internal linkage: code for
-// a newer instruction set must not be picked by the linker for an older machine.
+// Compiled once per instruction set with SCALEVEC_ISA_TABLE set. Everything but the table has internal linkage: code
+// for a newer instruction set must not be picked by the linker for an older machine.
 #include "scalevec/models/kernels/loss_loops.hpp"
 #include "scalevec/models/kernels/matrix_loops.hpp"
 #include "scalevec/models/kernels/norm_loops.hpp"

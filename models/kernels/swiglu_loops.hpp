@@ -39,8 +39,9 @@ void swiglu(Rows<const T> gate, Rows<const T> up, const T* __restrict__ gamma, T
 }
 
 template <class T>
-void swiglu_backward(Rows<const T> grad, Rows<const T> gate, Rows<const T> up, const T* __restrict__ gamma, const T* rstd,
-                     T* dgate, T* dup, T* __restrict__ dgamma, std::int64_t d, std::int64_t begin, std::int64_t end) {
+void swiglu_backward(Rows<const T> grad, Rows<const T> gate, Rows<const T> up, const T* __restrict__ gamma,
+                     const T* rstd, T* dgate, T* dup, T* __restrict__ dgamma, std::int64_t d, std::int64_t begin,
+                     std::int64_t end) {
   for (std::int64_t r = begin; r < end; ++r) {
     const T* __restrict__ g = grad[r];
     const T* __restrict__ a = gate[r];

@@ -8,15 +8,15 @@
 #include <vector>
 
 #include "scalevec/models/kernels/attention_kernels.hpp"
-#include "scalevec/models/ops/kernel_rows.hpp"
 #include "scalevec/models/ops/fused.hpp"
+#include "scalevec/models/ops/kernel_rows.hpp"
 #include "scalevec/optim/parallel/parallel.hpp"
 
 namespace scalevec::ops {
 namespace {
 
-using kernels::AttentionHead;
 using kernels::attention_kernels;
+using kernels::AttentionHead;
 using kernels::HeadRows;
 using torch::Tensor;
 using torch::autograd::AutogradContext;
@@ -57,18 +57,21 @@ void over_heads(const Shape& shape, const Body& body) {
 }
 
 struct Attention : torch::autograd::Function<Attention> {
-  static Tensor forward(AutogradContext* context, const Tensor& q_in, const Tensor& k_in, const Tensor& v_in, double scale,
-                        std::int64_t window) {
+  static Tensor forward(AutogradContext* context, const Tensor& q_in, const Tensor& k_in, const Tensor& v_in,
+                        double scale, std::int64_t window) {
     const Tensor q = with_dense_rows(q_in), k = with_dense_rows(k_in), v = with_dense_rows(v_in);
     const Shape shape(q, k);
-    Tensor out = at::empty(q.sizes(), q.options()), lse = at::empty({shape.batch, shape.heads, shape.length}, q.options());
+    Tensor out = at::empty(q.sizes(), q.options()),
+           lse = at::empty({shape.batch, shape.heads, shape.length}, q.options());
     by_dtype(q, [&](auto zero) {
       using T = decltype(zero);
       T* row = lse.data_ptr<T>();
       over_heads<T>(shape, [&](std::int64_t b, std::int64_t h, std::int64_t kv, T* scratch) {
-        const AttentionHead<T> head{head_of<T>(q, b, h), head_of<T>(k, b, kv), head_of<T>(v, b, kv), shape.length, shape.dim,
-                                    window, static_cast<T>(scale)};
-        attention_kernels<T>().forward(head, mutable_head_of<T>(out, b, h), row + (b * shape.heads + h) * shape.length, scratch);
+        const AttentionHead<T> head{
+            head_of<T>(q, b, h),  head_of<T>(k, b, kv), head_of<T>(v, b, kv), shape.length, shape.dim, window,
+            static_cast<T>(scale)};
+        attention_kernels<T>().forward(head, mutable_head_of<T>(out, b, h), row + (b * shape.heads + h) * shape.length,
+                                       scratch);
       });
     });
     context->save_for_backward({q, k, v, out, lse});
@@ -85,13 +88,15 @@ struct Attention : torch::autograd::Function<Attention> {
     const double scale = context->saved_data["scale"].toDouble();
     const std::int64_t window = context->saved_data["window"].toInt();
     const Shape shape(q, k);
-    Tensor dq = at::empty(q.sizes(), q.options()), dk = at::zeros(k.sizes(), k.options()), dv = at::zeros(v.sizes(), v.options());
+    Tensor dq = at::empty(q.sizes(), q.options()), dk = at::zeros(k.sizes(), k.options()),
+           dv = at::zeros(v.sizes(), v.options());
     by_dtype(q, [&](auto zero) {
       using T = decltype(zero);
       const T* row = lse.const_data_ptr<T>();
       over_heads<T>(shape, [&](std::int64_t b, std::int64_t h, std::int64_t kv, T* scratch) {
-        const AttentionHead<T> head{head_of<T>(q, b, h), head_of<T>(k, b, kv), head_of<T>(v, b, kv), shape.length, shape.dim,
-                                    window, static_cast<T>(scale)};
+        const AttentionHead<T> head{
+            head_of<T>(q, b, h),  head_of<T>(k, b, kv), head_of<T>(v, b, kv), shape.length, shape.dim, window,
+            static_cast<T>(scale)};
         attention_kernels<T>().backward(head, head_of<T>(out, b, h), head_of<T>(grad, b, h),
                                         row + (b * shape.heads + h) * shape.length, mutable_head_of<T>(dq, b, h),
                                         mutable_head_of<T>(dk, b, kv), mutable_head_of<T>(dv, b, kv), scratch);

@@ -30,7 +30,8 @@ Tensor rotate(const Tensor& x, const Tensor& cos, const Tensor& sin) {
   return at::cat({half[0] * c - half[1] * s, half[1] * c + half[0] * s}, -1).to(x.scalar_type());
 }
 
-Tensor norm_rotate(const Tensor& x, const Tensor& gamma, const Tensor& cos, const Tensor& sin, bool per_head, double eps) {
+Tensor norm_rotate(const Tensor& x, const Tensor& gamma, const Tensor& cos, const Tensor& sin, bool per_head,
+                   double eps) {
   const Tensor y = per_head ? ops::rms_norm(x, gamma, eps) : ops::rms_norm(x.flatten(2), gamma, eps).view_as(x);
   return rotate(y, cos, sin).to(x.scalar_type());
 }

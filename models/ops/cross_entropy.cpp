@@ -19,8 +19,10 @@ struct CrossEntropy : torch::autograd::Function<CrossEntropy> {
     const std::int64_t* ids = target.const_data_ptr<std::int64_t>();
     for (std::int64_t r = 0; r < n; ++r)
       if (ids[r] < 0 || ids[r] >= d)
-        throw std::invalid_argument("cross_entropy: target " + std::to_string(ids[r]) + "; allowed: 0 to " + std::to_string(d - 1));
-    Tensor lse = at::empty({n}, logits.options()), rows = at::empty({n}, logits.options()), loss = at::empty({}, logits.options());
+        throw std::invalid_argument("cross_entropy: target " + std::to_string(ids[r]) + "; allowed: 0 to " +
+                                    std::to_string(d - 1));
+    Tensor lse = at::empty({n}, logits.options()), rows = at::empty({n}, logits.options()),
+           loss = at::empty({}, logits.options());
     by_dtype(logits, [&](auto zero) {
       using T = decltype(zero);
       T* each = rows.data_ptr<T>();

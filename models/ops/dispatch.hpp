@@ -17,7 +17,8 @@ void by_dtype(const torch::Tensor& x, const Body& body) {
 
 inline void refuse_double_backward() {
   if (torch::GradMode::is_enabled())
-    throw std::logic_error("a fused operator has no gradient of its gradient; allowed: create_graph = false, or ops::composed");
+    throw std::logic_error(
+        "a fused operator has no gradient of its gradient; allowed: create_graph = false, or ops::composed");
 }
 
 }  // namespace scalevec::ops

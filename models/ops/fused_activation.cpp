@@ -42,8 +42,8 @@ struct SwiGlu : torch::autograd::Function<SwiGlu> {
       Tensor parts = gamma.defined() ? at::zeros({chunk_count(n), h}, gate.options()) : Tensor();
       over_rows(n, [&](std::int64_t c, std::int64_t begin, std::int64_t end) {
         row_kernels<T>().swiglu_backward(g, a, b, data_or_null<T>(gamma), data_or_null<T>(rstd), dgate.data_ptr<T>(),
-                                         dup.data_ptr<T>(), parts.defined() ? parts.data_ptr<T>() + c * h : nullptr, h, begin,
-                                         end);
+                                         dup.data_ptr<T>(), parts.defined() ? parts.data_ptr<T>() + c * h : nullptr, h,
+                                         begin, end);
       });
       if (parts.defined()) dgamma = sum_of_parts<T>(parts);
     });
@@ -65,8 +65,8 @@ struct Rotate : torch::autograd::Function<Rotate> {
       using T = decltype(zero);
       const auto rows = rows_of<T>(x);
       over_rows(row_count(x), [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-        row_kernels<T>().rotate(rows, cos.const_data_ptr<T>(), sin.const_data_ptr<T>(), static_cast<T>(sign), y.data_ptr<T>(),
-                                length, heads, d, begin, end);
+        row_kernels<T>().rotate(rows, cos.const_data_ptr<T>(), sin.const_data_ptr<T>(), static_cast<T>(sign),
+                                y.data_ptr<T>(), length, heads, d, begin, end);
       });
     });
     return y;
@@ -84,7 +84,10 @@ struct NormRotate : torch::autograd::Function<NormRotate> {
   struct Shape {
     std::int64_t length, rows_per_token, together, d, rows;
     Shape(const Tensor& x, bool per_head)
-        : length(x.size(1)), rows_per_token(per_head ? x.size(2) : 1), together(per_head ? 1 : x.size(2)), d(x.size(3)),
+        : length(x.size(1)),
+          rows_per_token(per_head ? x.size(2) : 1),
+          together(per_head ? 1 : x.size(2)),
+          d(x.size(3)),
           rows(x.size(0) * x.size(1) * rows_per_token) {}
   };
 
@@ -119,10 +122,10 @@ struct NormRotate : torch::autograd::Function<NormRotate> {
       const auto g = rows_of<T>(grad);
       Tensor parts = gamma.defined() ? at::zeros({chunk_count(s.rows), width}, x.options()) : Tensor();
       over_rows(s.rows, [&](std::int64_t c, std::int64_t begin, std::int64_t end) {
-        row_kernels<T>().norm_rotate_backward(g, x.const_data_ptr<T>(), data_or_null<T>(gamma), rstd.const_data_ptr<T>(),
-                                              cos.const_data_ptr<T>(), sin.const_data_ptr<T>(), dx.data_ptr<T>(),
-                                              parts.defined() ? parts.data_ptr<T>() + c * width : nullptr, s.length,
-                                              s.rows_per_token, s.together, s.d, begin, end);
+        row_kernels<T>().norm_rotate_backward(
+            g, x.const_data_ptr<T>(), data_or_null<T>(gamma), rstd.const_data_ptr<T>(), cos.const_data_ptr<T>(),
+            sin.const_data_ptr<T>(), dx.data_ptr<T>(), parts.defined() ? parts.data_ptr<T>() + c * width : nullptr,
+            s.length, s.rows_per_token, s.together, s.d, begin, end);
       });
       if (parts.defined()) dgamma = sum_of_parts<T>(parts);
     });
@@ -153,7 +156,8 @@ Tensor rotate(const Tensor& x, const Tensor& cos, const Tensor& sin) {
   return like(Rotate::apply(unrounded(x), cos, sin), x);
 }
 
-Tensor norm_rotate(const Tensor& x, const Tensor& gamma, const Tensor& cos, const Tensor& sin, bool per_head, double eps) {
+Tensor norm_rotate(const Tensor& x, const Tensor& gamma, const Tensor& cos, const Tensor& sin, bool per_head,
+                   double eps) {
   RECORD_FUNCTION("scalevec::norm_rotate", std::vector<c10::IValue>{});
   if (!takes_kernels(x)) return composed::norm_rotate(x, gamma, cos, sin, per_head, eps);
   return like(NormRotate::apply(unrounded(x), maybe(gamma), cos, sin, per_head, eps), x);

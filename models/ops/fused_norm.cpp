@@ -12,8 +12,8 @@ using torch::autograd::tensor_list;
 
 // Of x, or of x + added, which it then returns too: {y} or {y, sum}.
 struct RmsNorm : torch::autograd::Function<RmsNorm> {
-  static tensor_list forward(AutogradContext* context, const Tensor& input, const Maybe& added, const Maybe& maybe_gamma,
-                             double eps) {
+  static tensor_list forward(AutogradContext* context, const Tensor& input, const Maybe& added,
+                             const Maybe& maybe_gamma, double eps) {
     const Tensor x = walkable(input), gamma = or_undefined(maybe_gamma), add = added ? walkable(*added) : Tensor();
     const std::int64_t n = row_count(x), d = x.size(-1);
     Tensor y = at::empty(x.sizes(), x.options()), rstd = at::empty({n}, x.options());
@@ -61,8 +61,8 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
       Tensor parts = at::zeros({chunk_count(n), d}, x.options());
       const auto rows = rows_of<T>(x);
       over_rows(n, [&](std::int64_t c, std::int64_t begin, std::int64_t end) {
-        row_kernels<T>().norm_backward(g, rows, gamma.const_data_ptr<T>(), scale, other, to, parts.data_ptr<T>() + c * d, d,
-                                       begin, end);
+        row_kernels<T>().norm_backward(g, rows, gamma.const_data_ptr<T>(), scale, other, to,
+                                       parts.data_ptr<T>() + c * d, d, begin, end);
       });
       dgamma = sum_of_parts<T>(parts);
     });
@@ -77,8 +77,8 @@ struct Radial : torch::autograd::Function<Radial> {
     Tensor unit = at::empty({d}, alpha.options()), rstd = at::empty({1}, alpha.options());
     by_dtype(alpha, [&](auto zero) {
       using T = decltype(zero);
-      row_kernels<T>().norm({alpha.const_data_ptr<T>(), 1, d, 0}, nullptr, T(0), unit.data_ptr<T>(), rstd.data_ptr<T>(), d,
-                            0, 1);
+      row_kernels<T>().norm({alpha.const_data_ptr<T>(), 1, d, 0}, nullptr, T(0), unit.data_ptr<T>(), rstd.data_ptr<T>(),
+                            d, 0, 1);
     });
     const Tensor factor = exponential ? magnitude.exp() : magnitude;
     context->saved_data["exponential"] = exponential;

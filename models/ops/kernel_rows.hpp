@@ -52,7 +52,9 @@ Rows<const T> rows_of(const torch::Tensor& x) {
 }
 
 template <class T>
-const T* data_or_null(const torch::Tensor& t) { return t.defined() ? t.const_data_ptr<T>() : nullptr; }
+const T* data_or_null(const torch::Tensor& t) {
+  return t.defined() ? t.const_data_ptr<T>() : nullptr;
+}
 
 // Σ over the first dimension in its order, in double.
 template <class T>

@@ -45,8 +45,8 @@ Tensor scaled_weight(const Map& map, torch::ScalarType product) {
   by_dtype(out, [&](auto zero) {
     using T = decltype(zero);
     over_rows(map.weight.size(0), [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-      row_kernels<T>().scale_matrix(map.weight.const_data_ptr<T>(), data_or_null<T>(map.row), data_or_null<T>(map.column),
-                                    out.data_ptr<T>(), map.weight.size(1), begin, end);
+      row_kernels<T>().scale_matrix(map.weight.const_data_ptr<T>(), data_or_null<T>(map.row),
+                                    data_or_null<T>(map.column), out.data_ptr<T>(), map.weight.size(1), begin, end);
     });
   });
   return out.to(product);
@@ -83,14 +83,16 @@ Tensor norm_backward(const Tensor& output_grad, const Tensor& y, const Tensor& r
 struct ScaledLinear : torch::autograd::Function<ScaledLinear> {
   // `product` is the type that the products are taken in, the parameters' own or what autocast asks for.
   static tensor_list forward(AutogradContext* context, const Tensor& input, at::TensorList given,
-                             const std::vector<bool>& defined, const std::vector<double>& eps, std::int64_t product_type) {
+                             const std::vector<bool>& defined, const std::vector<double>& eps,
+                             std::int64_t product_type) {
     const auto product = static_cast<torch::ScalarType>(product_type);
     const Packed packed{given.vec(), defined, eps};
     const Tensor x = input.to(product);
     tensor_list saved{x}, out, norms;
     saved.insert(saved.end(), given.begin(), given.end());
     for (const Map& map : packed.maps(packed.given, 0)) {
-      Tensor y = at::linear(x, scaled_weight(map, product), map.bias.defined() ? Maybe(map.bias.to(product)) : std::nullopt);
+      Tensor y =
+          at::linear(x, scaled_weight(map, product), map.bias.defined() ? Maybe(map.bias.to(product)) : std::nullopt);
       if (map.normed()) {
         y = unrounded(y);
         const Tensor rstd = norm_in_place(y, map.eps);
@@ -167,8 +169,9 @@ struct ScaledLinear : torch::autograd::Function<ScaledLinear> {
       Tensor drow = map.row.defined() ? at::empty({n}, map.weight.options()) : Tensor();
       Tensor parts = map.column.defined() ? at::zeros({chunk_count(n), d}, map.weight.options()) : Tensor();
       over_rows(n, [&](std::int64_t c, std::int64_t begin, std::int64_t end) {
-        row_kernels<T>().scale_matrix_backward(dweight.data_ptr<T>(), map.weight.const_data_ptr<T>(), data_or_null<T>(map.row),
-                                               data_or_null<T>(map.column), drow.defined() ? drow.data_ptr<T>() : nullptr,
+        row_kernels<T>().scale_matrix_backward(dweight.data_ptr<T>(), map.weight.const_data_ptr<T>(),
+                                               data_or_null<T>(map.row), data_or_null<T>(map.column),
+                                               drow.defined() ? drow.data_ptr<T>() : nullptr,
                                                parts.defined() ? parts.data_ptr<T>() + c * d : nullptr, d, begin, end);
       });
       out[1] = drow;
@@ -198,7 +201,8 @@ std::vector<Tensor> scaled_linear(const Tensor& x, const std::vector<Scaled>& ma
   }
   const bool rounds = at::autocast::is_autocast_enabled(at::kCPU) && x.scalar_type() != torch::kFloat64;
   const auto product = rounds ? at::autocast::get_autocast_dtype(at::kCPU) : x.scalar_type();
-  return ScaledLinear::apply(x, at::TensorList(packed.given), packed.defined, packed.eps, static_cast<std::int64_t>(product));
+  return ScaledLinear::apply(x, at::TensorList(packed.given), packed.defined, packed.eps,
+                             static_cast<std::int64_t>(product));
 }
 
 }  // namespace scalevec::ops

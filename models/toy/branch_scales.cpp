@@ -25,7 +25,9 @@ BranchScales::BranchScales(const BranchScalesOptions& o, std::uint64_t seed) : Q
     names.push_back(name);
   }
   if (!o.own) add_gamma("norm.gamma", "norm", names);
-  const auto column = [](const std::vector<double>& values) { return torch::tensor(values, torch::kFloat64).unsqueeze(1); };
+  const auto column = [](const std::vector<double>& values) {
+    return torch::tensor(values, torch::kFloat64).unsqueeze(1);
+  };
   set_quadratic(column(o.curvatures), column(o.targets), o.replicas);
 }
 

@@ -31,7 +31,8 @@ MagnitudeDirection::MagnitudeDirection(const MagnitudeDirectionOptions& o, std::
 torch::Tensor MagnitudeDirection::clean_loss(const torch::Tensor& gamma) const {
   const torch::Tensor target = target_.to(gamma.device()), off = gamma - target;
   const torch::Tensor along = (off * target).sum().square() / target.square().sum();
-  return 0.5 * options_.curvature * off.square().sum() + 0.5 * (options_.magnitude_curvature - options_.curvature) * along;
+  return 0.5 * options_.curvature * off.square().sum() +
+         0.5 * (options_.magnitude_curvature - options_.curvature) * along;
 }
 
 torch::Tensor MagnitudeDirection::loss(const torch::Tensor&, std::int64_t step) {

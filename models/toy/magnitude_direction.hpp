@@ -9,8 +9,8 @@
 
 namespace scalevec {
 
-// T8: one output-class scale of `size`, made as its form says from "scale.gamma", or from "scale.alpha" and "scale.beta" or
-// "scale.log_beta" (the names of ScaleVector), every element of γ 1 at step 0.
+// T8: one output-class scale of `size`, made as its form says from "scale.gamma", or from "scale.alpha" and
+// "scale.beta" or "scale.log_beta" (the names of ScaleVector), every element of γ 1 at step 0.
 class MagnitudeDirection : public Toy {
  public:
   explicit MagnitudeDirection(const MagnitudeDirectionOptions& options, std::uint64_t seed = 0);

@@ -35,9 +35,9 @@ Placement::Placement(const PlacementOptions& o, std::uint64_t seed) : QuadraticT
   }
   if (normed && o.replicas == 1) add_matrix_before_norm("map.weight");
 
-  torch::Tensor target = o.target == "full"
-                             ? target_draw({o.replicas, o.rows, o.columns})
-                             : target_draw({o.replicas, o.rows, 1}, ".rows") * target_draw({o.replicas, 1, o.columns}, ".columns");
+  torch::Tensor target = o.target == "full" ? target_draw({o.replicas, o.rows, o.columns})
+                                            : target_draw({o.replicas, o.rows, 1}, ".rows") *
+                                                  target_draw({o.replicas, 1, o.columns}, ".columns");
   torch::Tensor row_scale = torch::ones({o.rows, 1}, torch::kFloat64);
   for (std::int64_t i = 0; i < o.rows && o.rows > 1; ++i)
     row_scale[i][0] = std::pow(o.spread, static_cast<double>(i) / static_cast<double>(o.rows - 1) - 0.5);

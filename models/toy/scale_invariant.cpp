@@ -4,7 +4,8 @@
 
 namespace scalevec {
 
-ScaleInvariant::ScaleInvariant(const ScaleInvariantOptions& o, std::uint64_t seed) : Toy(o.sigma, seed), signal_(o.signal) {
+ScaleInvariant::ScaleInvariant(const ScaleInvariantOptions& o, std::uint64_t seed)
+    : Toy(o.sigma, seed), signal_(o.signal) {
   check_toy(o);
   weight_ = add_parameter("weight", normal_start({o.rows, o.columns}, o.init_std, "weight"), {.site = "toy"});
   add_matrix_before_norm("weight");

@@ -61,12 +61,24 @@ void check_toy(const ToyOptions& options) {
 
 namespace {
 
-std::unique_ptr<Toy> make(const OutputScaleOptions& o, std::uint64_t seed) { return std::make_unique<OutputScale>(o, seed); }
-std::unique_ptr<Toy> make(const InputScaleOptions& o, std::uint64_t seed) { return std::make_unique<InputScale>(o, seed); }
-std::unique_ptr<Toy> make(const BranchScalesOptions& o, std::uint64_t seed) { return std::make_unique<BranchScales>(o, seed); }
-std::unique_ptr<Toy> make(const PlacementOptions& o, std::uint64_t seed) { return std::make_unique<Placement>(o, seed); }
-std::unique_ptr<Toy> make(const MagnitudeDirectionOptions& o, std::uint64_t seed) { return std::make_unique<MagnitudeDirection>(o, seed); }
-std::unique_ptr<Toy> make(const ScaleInvariantOptions& o, std::uint64_t seed) { return std::make_unique<ScaleInvariant>(o, seed); }
+std::unique_ptr<Toy> make(const OutputScaleOptions& o, std::uint64_t seed) {
+  return std::make_unique<OutputScale>(o, seed);
+}
+std::unique_ptr<Toy> make(const InputScaleOptions& o, std::uint64_t seed) {
+  return std::make_unique<InputScale>(o, seed);
+}
+std::unique_ptr<Toy> make(const BranchScalesOptions& o, std::uint64_t seed) {
+  return std::make_unique<BranchScales>(o, seed);
+}
+std::unique_ptr<Toy> make(const PlacementOptions& o, std::uint64_t seed) {
+  return std::make_unique<Placement>(o, seed);
+}
+std::unique_ptr<Toy> make(const MagnitudeDirectionOptions& o, std::uint64_t seed) {
+  return std::make_unique<MagnitudeDirection>(o, seed);
+}
+std::unique_ptr<Toy> make(const ScaleInvariantOptions& o, std::uint64_t seed) {
+  return std::make_unique<ScaleInvariant>(o, seed);
+}
 std::unique_ptr<Toy> make(const SpectrumOptions& o, std::uint64_t seed) { return std::make_unique<Spectrum>(o, seed); }
 
 }  // namespace

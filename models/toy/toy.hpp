@@ -11,8 +11,8 @@
 
 namespace scalevec {
 
-// A toy model of the theory: float64 parameters, a loss without data, gradient noise from counters, so that a simulation
-// without LibTorch sees the same numbers.
+// A toy model of the theory: float64 parameters, a loss without data, gradient noise from counters, so that a
+// simulation without LibTorch sees the same numbers.
 class Toy : public Model {
  public:
   bool needs_tokens() const override { return false; }

@@ -91,8 +91,8 @@ std::vector<ToyField> OutputScaleOptions::fields() {
 }
 
 std::vector<ToyField> InputScaleOptions::fields() {
-  return {count("rows", &rows),     count("replicas", &replicas),    positive("curvature", &curvature),
-          number("target", &target), nonnegative("sigma", &sigma),   flag("scale", &scale),
+  return {count("rows", &rows),        count("replicas", &replicas),      positive("curvature", &curvature),
+          number("target", &target),   nonnegative("sigma", &sigma),      flag("scale", &scale),
           number("initial", &initial), nonnegative("init_std", &init_std)};
 }
 
@@ -129,14 +129,19 @@ std::vector<ToyField> MagnitudeDirectionOptions::fields() {
 }
 
 std::vector<ToyField> ScaleInvariantOptions::fields() {
-  return {count("rows", &rows), count("columns", &columns), nonnegative("signal", &signal), nonnegative("sigma", &sigma),
-          positive("init_std", &init_std)};
+  return {count("rows", &rows), count("columns", &columns), nonnegative("signal", &signal),
+          nonnegative("sigma", &sigma), positive("init_std", &init_std)};
 }
 
 std::vector<ToyField> SpectrumOptions::fields() {
-  return {count("modes", &modes),        nonnegative("a", &a),        number("b", &b),
-          positive("target", &target),   flag("scale", &scale),       number("initial", &initial),
-          number("initial_weight", &initial_weight), nonnegative("sigma", &sigma)};
+  return {count("modes", &modes),
+          nonnegative("a", &a),
+          number("b", &b),
+          positive("target", &target),
+          flag("scale", &scale),
+          number("initial", &initial),
+          number("initial_weight", &initial_weight),
+          nonnegative("sigma", &sigma)};
 }
 
 const std::vector<std::string>& toy_types() {

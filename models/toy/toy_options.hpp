@@ -20,8 +20,8 @@ struct ToyField {
   std::vector<std::string> words;  // what a string may be
 };
 
-// In all of them σ is the standard deviation of the gradient noise on θ (or γ), h the curvature, and replicas are independent
-// copies side by side.
+// In all of them σ is the standard deviation of the gradient noise on θ (or γ), h the curvature, and replicas are
+// independent copies side by side.
 
 // T5: an output-norm scale γ, loss ½h(γ − γ*)².
 struct OutputScaleOptions {
@@ -30,21 +30,22 @@ struct OutputScaleOptions {
   double curvature = 1.0;  // h > 0
   double target = 2.0;     // γ*
   double sigma = 1.5;
-  double initial = 1.0;    // γ at step 0
+  double initial = 1.0;  // γ at step 0
   std::vector<ToyField> fields();
 };
 
-// T2, T3, T4: an input-norm scale γ and the column w that reads it, θ = γw, loss ½h‖θ − θ*‖², θ* = R along the first row.
+// T2, T3, T4: an input-norm scale γ and the column w that reads it, θ = γw, loss ½h‖θ − θ*‖², θ* = R along the first
+// row.
 struct InputScaleOptions {
   static constexpr const char* type = "input_scale";
   std::int64_t rows = 16;      // c, elements of a column
   std::int64_t replicas = 64;  // columns
   double curvature = 1.0;
-  double target = 1.0;         // R
+  double target = 1.0;  // R
   double sigma = 0.0;
-  bool scale = true;           // without: θ = w
-  double initial = 1.0;        // γ at step 0
-  double init_std = 0.02;      // of w at step 0, ≥ 0
+  bool scale = true;       // without: θ = w
+  double initial = 1.0;    // γ at step 0
+  double init_std = 0.02;  // of w at step 0, ≥ 0
   std::vector<ToyField> fields();
 };
 
@@ -56,8 +57,8 @@ struct BranchScalesOptions {
   bool own = false;                           // a γ of its own for every branch
   std::int64_t replicas = 16;
   double sigma = 0.0;
-  double initial = 1.0;                       // γ at step 0
-  double init_std = 1e-3;                     // of w at step 0
+  double initial = 1.0;    // γ at step 0
+  double init_std = 1e-3;  // of w at step 0
   std::vector<ToyField> fields();
 };
 
@@ -66,8 +67,8 @@ struct PlacementOptions {
   static constexpr const char* type = "placement";
   std::int64_t rows = 8, columns = 8;
   std::int64_t replicas = 4;
-  // none: θ = W; input: W diag(v); both (DP): diag(u) W diag(v); both_normed (DNP): diag(u) M √rows/‖M‖, M = W diag(v), which
-  // is Norm(M x) with the norm taken on average over white x.
+  // none: θ = W; input: W diag(v); both (DP): diag(u) W diag(v); both_normed (DNP): diag(u) M √rows/‖M‖, M = W diag(v),
+  // which is Norm(M x) with the norm taken on average over white x.
   std::string scales = "both";
   // Of N(0, 1) draws x: full θ*_ij = s_i x_ij, or rank_one s_i x_i x'_j. The row scales s_i go geometrically from
   // 1/√spread to √spread.
@@ -83,10 +84,10 @@ struct PlacementOptions {
 // γ* ∝ 1 + tilt·N(0, 1) with root mean square `target`.
 struct MagnitudeDirectionOptions {
   static constexpr const char* type = "magnitude_direction";
-  std::int64_t size = 64;              // d
-  std::string form = "or";             // plain, or, product, er, exp_sum (e^(b + a)), exp_product (e^(ba)): ScaleForm
-  double curvature = 1.0;              // h
-  double magnitude_curvature = 0.01;   // h_mag
+  std::int64_t size = 64;             // d
+  std::string form = "or";            // plain, or, product, er, exp_sum (e^(b + a)), exp_product (e^(ba)): ScaleForm
+  double curvature = 1.0;             // h
+  double magnitude_curvature = 0.01;  // h_mag
   double target = 2.0;
   double tilt = 0.3;
   double sigma = 0.0;
@@ -106,7 +107,7 @@ struct ScaleInvariantOptions {
 // T10: modes j = 1 … N with curvature j^−a and target R₀ j^−b, θ_j = γ_jw_j, loss ½Σ h_j(θ_j − R_j)².
 struct SpectrumOptions {
   static constexpr const char* type = "spectrum";
-  std::int64_t modes = 1000;    // N
+  std::int64_t modes = 1000;  // N
   double a = 2.0;
   double b = 0.5;
   double target = 1.0;          // R₀

@@ -69,7 +69,8 @@ json parse_json(std::string_view text, std::string_view what) {
   std::vector<std::set<std::string>> keys;
   std::string duplicate;
   const auto watch = [&](int depth, json::parse_event_t event, json& parsed) {
-    if (depth > kMaxDepth) throw ConfigError(std::string(what) + ": nested beyond " + std::to_string(kMaxDepth) + " levels");
+    if (depth > kMaxDepth)
+      throw ConfigError(std::string(what) + ": nested beyond " + std::to_string(kMaxDepth) + " levels");
     if (event == json::parse_event_t::object_start) keys.emplace_back();
     if (event == json::parse_event_t::object_end) keys.pop_back();
     if (event == json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second && duplicate.empty())
@@ -162,9 +163,11 @@ const json& JsonReader::require(std::string_view key, const char* what) {
 bool JsonReader::has(std::string_view key) { return find(key) != nullptr; }
 
 std::int64_t JsonReader::as_integer(std::string_view key, const json& v, Range range) const {
-  const std::string allowed = std::isinf(range.low) && std::isinf(range.high) ? "an integer" : "an integer, " + range.text();
+  const std::string allowed =
+      std::isinf(range.low) && std::isinf(range.high) ? "an integer" : "an integer, " + range.text();
   // 1e3 is a float to a JSON parser and an integer to a person.
-  const bool whole = v.is_number_float() && std::floor(v.get<double>()) == v.get<double>() && std::abs(v.get<double>()) < 9e15;
+  const bool whole =
+      v.is_number_float() && std::floor(v.get<double>()) == v.get<double>() && std::abs(v.get<double>()) < 9e15;
   if (!v.is_number_integer() && !whole) fail(key, allowed);
   if (v.is_number_unsigned() && v.get<std::uint64_t>() > std::uint64_t(std::numeric_limits<std::int64_t>::max()))
     fail(key, allowed);
@@ -174,7 +177,8 @@ std::int64_t JsonReader::as_integer(std::string_view key, const json& v, Range r
 }
 
 double JsonReader::as_number(std::string_view key, const json& v, Range range) const {
-  if (!v.is_number() || !range.contains(v.get<double>())) fail(key, std::isinf(range.low) ? range.text() : "a number, " + range.text());
+  if (!v.is_number() || !range.contains(v.get<double>()))
+    fail(key, std::isinf(range.low) ? range.text() : "a number, " + range.text());
   return v.get<double>();
 }
 
@@ -282,7 +286,8 @@ void JsonReader::finish() const {
   for (const auto& [key, value] : object_->items()) {
     if (std::find(asked_.begin(), asked_.end(), key) != asked_.end()) continue;
     const std::string near = nearest_word(key, asked_);
-    throw ConfigError(path(key) + ": unknown key" + (near.empty() ? "; known here: " : "; did you mean \"" + near + "\"? Known here: ") +
+    throw ConfigError(path(key) + ": unknown key" +
+                      (near.empty() ? "; known here: " : "; did you mean \"" + near + "\"? Known here: ") +
                       joined(asked_));
   }
 }

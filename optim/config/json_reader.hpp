@@ -60,14 +60,14 @@ class JsonReader {
   std::string string(std::string_view key, std::string fallback);
   std::string string(std::string_view key);  // required
   std::string choice(std::string_view key, std::string fallback, const std::vector<std::string>& allowed);
-  std::string choice(std::string_view key, const std::vector<std::string>& allowed);  // required
+  std::string choice(std::string_view key, const std::vector<std::string>& allowed);          // required
   std::vector<std::string> strings(std::string_view key, std::vector<std::string> fallback);  // a string or an array
   std::vector<std::int64_t> integers(std::string_view key, std::vector<std::int64_t> fallback, Range range = {});
   std::vector<double> numbers(std::string_view key, std::vector<double> fallback, Range range = {});
-  JsonReader object(std::string_view key);                             // an absent key reads as {}
-  const nlohmann::json& value(std::string_view key);                   // required, any type
-  std::vector<JsonReader> objects(std::string_view key);               // an array of objects; absent reads as []
-  std::string path(std::string_view key) const;                        // "optimizer.lr"
+  JsonReader object(std::string_view key);                // an absent key reads as {}
+  const nlohmann::json& value(std::string_view key);      // required, any type
+  std::vector<JsonReader> objects(std::string_view key);  // an array of objects; absent reads as []
+  std::string path(std::string_view key) const;           // "optimizer.lr"
   [[noreturn]] void fail(std::string_view key, const std::string& allowed) const;  // "optimizer.lr: got -1; allowed: …"
 
   // Call after the last getter.

@@ -4,10 +4,14 @@ namespace scalevec {
 
 std::string_view to_string(DecayCoupling coupling) {
   switch (coupling) {
-    case DecayCoupling::l2: return "l2";
-    case DecayCoupling::lr: return "lr";
-    case DecayCoupling::independent: return "independent";
-    case DecayCoupling::lr2: return "lr2";
+    case DecayCoupling::l2:
+      return "l2";
+    case DecayCoupling::lr:
+      return "lr";
+    case DecayCoupling::independent:
+      return "independent";
+    case DecayCoupling::lr2:
+      return "lr2";
   }
   return "?";
 }

@@ -26,10 +26,14 @@ struct DecayTerms {
 constexpr DecayTerms decay_terms(DecayCoupling coupling, double weight_decay, double lr, double initial_lr) {
   const double ratio = initial_lr > 0.0 ? lr / initial_lr : 0.0;
   switch (coupling) {
-    case DecayCoupling::l2: return {weight_decay, 0.0};
-    case DecayCoupling::lr: return {0.0, lr * weight_decay};
-    case DecayCoupling::independent: return {0.0, ratio * weight_decay};
-    case DecayCoupling::lr2: return {0.0, ratio * lr * weight_decay};
+    case DecayCoupling::l2:
+      return {weight_decay, 0.0};
+    case DecayCoupling::lr:
+      return {0.0, lr * weight_decay};
+    case DecayCoupling::independent:
+      return {0.0, ratio * weight_decay};
+    case DecayCoupling::lr2:
+      return {0.0, ratio * lr * weight_decay};
   }
   return {};
 }

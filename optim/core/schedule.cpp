@@ -33,25 +33,33 @@ std::string Schedule::error() const {
 
 std::string_view to_string(Schedule::Shape shape) {
   switch (shape) {
-    case Schedule::Shape::constant: return "constant";
-    case Schedule::Shape::cosine: return "cosine";
-    case Schedule::Shape::linear: return "linear";
-    case Schedule::Shape::wsd: return "wsd";
+    case Schedule::Shape::constant:
+      return "constant";
+    case Schedule::Shape::cosine:
+      return "cosine";
+    case Schedule::Shape::linear:
+      return "linear";
+    case Schedule::Shape::wsd:
+      return "wsd";
   }
   return "?";
 }
 
 std::string_view to_string(Schedule::DecayShape shape) {
   switch (shape) {
-    case Schedule::DecayShape::linear: return "linear";
-    case Schedule::DecayShape::cosine: return "cosine";
-    case Schedule::DecayShape::sqrt: return "sqrt";
+    case Schedule::DecayShape::linear:
+      return "linear";
+    case Schedule::DecayShape::cosine:
+      return "cosine";
+    case Schedule::DecayShape::sqrt:
+      return "sqrt";
   }
   return "?";
 }
 
 std::optional<Schedule::Shape> parse_schedule_shape(std::string_view word) {
-  for (const auto s : {Schedule::Shape::constant, Schedule::Shape::cosine, Schedule::Shape::linear, Schedule::Shape::wsd})
+  for (const auto s :
+       {Schedule::Shape::constant, Schedule::Shape::cosine, Schedule::Shape::linear, Schedule::Shape::wsd})
     if (to_string(s) == word) return s;
   return std::nullopt;
 }

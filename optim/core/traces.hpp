@@ -7,8 +7,8 @@
 #include <string_view>
 #include <vector>
 
-// Traces: docs/traces.md defines them. Most are formulas of sums taken inside the optimizer's step. Here p is the stored parameter
-// before the step, g its gradient before clipping, Δ the stored new value minus the old.
+// Traces: docs/traces.md defines them. Most are formulas of sums taken inside the optimizer's step. Here p is the
+// stored parameter before the step, g its gradient before clipping, Δ the stored new value minus the old.
 namespace scalevec {
 
 struct StepSums {
@@ -28,28 +28,28 @@ inline constexpr double kNoTrace = std::numeric_limits<double>::quiet_NaN();
 // One parameter's or one group's traces at a step. A trace that is not defined for it is NaN.
 struct TraceRow {
   std::string name;
-  std::string group;                    // see trace_group()
-  std::string method;                   // "adamw", …; "mixed" for a group that several methods train
-  std::int64_t count = 0;               // elements
-  double scheduled_lr = kNoTrace;       // η_t with its multiplier; for a group the mean over elements
-  double grad_norm = kNoTrace;          // ‖g‖
-  double param_norm = kNoTrace;         // ‖p‖
-  double update_norm = kNoTrace;        // ‖Δ‖
-  double update_ratio = kNoTrace;       // ‖Δ‖/‖p‖
-  double effective_lr = kNoTrace;       // ‖Δ‖/‖g‖
-  double adaptive_lr = kNoTrace;        // mean η/(√v̂ + ε), Adam-type methods
-  double rotation = kNoTrace;           // angle between p and p + Δ, radians
-  double predicted_decrease = kNoTrace; // −g·Δ, loss decrease to first order
-  double directional_lr = kNoTrace;     // η/‖p‖² (SGD) or η/‖p‖ (Adam-type) of a matrix before a norm
-  double precond_min = kNoTrace;        // min_j γ_j²
-  double precond_max = kNoTrace;        // max_j (γ_j² + ‖w_j‖²)
-  double imbalance = kNoTrace;          // mean_j (γ_j² − ‖w_j‖²)
-  double w_gamma_ratio = kNoTrace;      // √(Σ_j ‖w_j‖² / Σ_j γ_j²)
+  std::string group;                      // see trace_group()
+  std::string method;                     // "adamw", …; "mixed" for a group that several methods train
+  std::int64_t count = 0;                 // elements
+  double scheduled_lr = kNoTrace;         // η_t with its multiplier; for a group the mean over elements
+  double grad_norm = kNoTrace;            // ‖g‖
+  double param_norm = kNoTrace;           // ‖p‖
+  double update_norm = kNoTrace;          // ‖Δ‖
+  double update_ratio = kNoTrace;         // ‖Δ‖/‖p‖
+  double effective_lr = kNoTrace;         // ‖Δ‖/‖g‖
+  double adaptive_lr = kNoTrace;          // mean η/(√v̂ + ε), Adam-type methods
+  double rotation = kNoTrace;             // angle between p and p + Δ, radians
+  double predicted_decrease = kNoTrace;   // −g·Δ, loss decrease to first order
+  double directional_lr = kNoTrace;       // η/‖p‖² (SGD) or η/‖p‖ (Adam-type) of a matrix before a norm
+  double precond_min = kNoTrace;          // min_j γ_j²
+  double precond_max = kNoTrace;          // max_j (γ_j² + ‖w_j‖²)
+  double imbalance = kNoTrace;            // mean_j (γ_j² − ‖w_j‖²)
+  double w_gamma_ratio = kNoTrace;        // √(Σ_j ‖w_j‖² / Σ_j γ_j²)
   double gamma_w_correlation = kNoTrace;  // over j, of γ_j² with ‖w_j‖²; NaN where either has no spread
-  double snr = kNoTrace;                // |mean|/std of an element of g over the steps since the last trace
-  double gamma_update_norm = kNoTrace;   // ‖Δγ‖ of the γ in effect
-  double gamma_update_along = kNoTrace;  // γ·Δγ/‖γ‖, how far its magnitude moved
-  std::vector<double> gamma_quantiles;  // of the effective γ at kGammaQuantiles; scales only
+  double snr = kNoTrace;                  // |mean|/std of an element of g over the steps since the last trace
+  double gamma_update_norm = kNoTrace;    // ‖Δγ‖ of the γ in effect
+  double gamma_update_along = kNoTrace;   // γ·Δγ/‖γ‖, how far its magnitude moved
+  std::vector<double> gamma_quantiles;    // of the effective γ at kGammaQuantiles; scales only
 };
 
 inline constexpr double kGammaQuantiles[] = {0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0};

@@ -53,8 +53,12 @@ SCALEVEC_HD Constants constants_at(const GroupOptions& o, double clip_factor, st
     case RuleKind::sgd:
       c.sgd = {decay, o.lr, o.momentum, plain || step == 1 ? 1.0 : 1.0 - o.dampening, o.nesterov && !plain};
       break;
-    case RuleKind::signum: c.signum = {decay, o.lr, 1.0 - o.momentum}; break;
-    case RuleKind::lion: c.lion = {decay, o.lr, 1.0 - o.beta1, 1.0 - o.beta2}; break;
+    case RuleKind::signum:
+      c.signum = {decay, o.lr, 1.0 - o.momentum};
+      break;
+    case RuleKind::lion:
+      c.lion = {decay, o.lr, 1.0 - o.beta1, 1.0 - o.beta2};
+      break;
     case RuleKind::ademamix:
       c.ademamix = rules::AdEMAMix<double>::at_step(decay, o.lr, o.beta1, o.beta2, o.beta3, o.alpha, o.alpha_warmup,
                                                     o.beta3_warmup, o.eps, static_cast<double>(step));

@@ -25,9 +25,12 @@ Stream current_stream(torch::Device device) {
 
 kernels::Dtype dtype_of(const torch::Tensor& tensor) {
   switch (tensor.scalar_type()) {
-    case torch::kFloat64: return kernels::Dtype::float64;
-    case torch::kBFloat16: return kernels::Dtype::bfloat16;
-    default: return kernels::Dtype::float32;
+    case torch::kFloat64:
+      return kernels::Dtype::float64;
+    case torch::kBFloat16:
+      return kernels::Dtype::bfloat16;
+    default:
+      return kernels::Dtype::float32;
   }
 }
 
@@ -83,7 +86,8 @@ GroupOptions group_options(const MethodOptions& options) {
     group.alpha_warmup = static_cast<double>(o.alpha_warmup());
     group.beta3_warmup = static_cast<double>(o.beta3_warmup());
   } else {
-    throw std::invalid_argument("method " + std::string(method) + " has no CUDA kernel; allowed: adamw, adam, sgd, signum, lion, ademamix");
+    throw std::invalid_argument("method " + std::string(method) +
+                                " has no CUDA kernel; allowed: adamw, adam, sgd, signum, lion, ademamix");
   }
   return group;
 }
@@ -97,7 +101,7 @@ std::vector<GroupOptions> groups_of(const std::vector<CudaEntry>& entries, std::
       seen.push_back(e.options);
       groups.push_back(group_options(*e.options));
     }
-    TensorJob job{dtype_of(e.param), static_cast<std::int32_t>(at), e.param.data_ptr(), e.grad.data_ptr(),
+    TensorJob job{dtype_of(e.param),           static_cast<std::int32_t>(at),   e.param.data_ptr(), e.grad.data_ptr(),
                   {nullptr, nullptr, nullptr}, e.step.data_ptr<std::int64_t>(), e.param.numel()};
     for (std::size_t b = 0; b < e.buffers.size(); ++b) job.state[b] = e.buffers[b].data_ptr();
     jobs.push_back(job);

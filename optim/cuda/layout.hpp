@@ -25,7 +25,9 @@ struct Range {
   std::int64_t begin, end;
 };
 
-SCALEVEC_HD constexpr std::int64_t units_of(std::int64_t size) { return (size + kernels::kChunk - 1) / kernels::kChunk; }
+SCALEVEC_HD constexpr std::int64_t units_of(std::int64_t size) {
+  return (size + kernels::kChunk - 1) / kernels::kChunk;
+}
 
 // Number of the first unit of every tensor, then the number of units in all: sizes.size() + 1 entries.
 inline std::vector<std::int64_t> first_units(std::span<const std::int64_t> sizes) {

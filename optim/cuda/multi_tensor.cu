@@ -50,7 +50,9 @@ class DeviceMemory {
   }
 
   template <class T>
-  T* as() const { return static_cast<T*>(data_); }
+  T* as() const {
+    return static_cast<T*>(data_);
+  }
 
  private:
   void* data_ = nullptr;
@@ -74,7 +76,7 @@ class Table {
       Piece piece;
       std::memcpy(piece.bytes, &values[at], count * sizeof(T));
       upload_kernel<<<1, kThreads, 0, stream>>>(reinterpret_cast<unsigned char*>(data() + at), piece,
-                                               static_cast<int>(count * sizeof(T)));
+                                                static_cast<int>(count * sizeof(T)));
       check(cudaGetLastError(), "upload");
       replayed_ = replayed_ || in_capture;
     }
@@ -103,9 +105,20 @@ struct MultiTensorStep::Tables {
   bool norms = false;
 
   View view() const {
-    return {tensors, groups.data(), rows.data(), grads.data(), first_unit.data(), limits.data(), unit_norms.as<double>(), unit_finite.as<int>(),
-            tensor_norms.as<double>(), tensor_finite.as<int>(), constants.as<Constants>(), unit_sums.as<double>(),
-            tensor_sums.as<StepSums>(), status.as<Status>()};
+    return {tensors,
+            groups.data(),
+            rows.data(),
+            grads.data(),
+            first_unit.data(),
+            limits.data(),
+            unit_norms.as<double>(),
+            unit_finite.as<int>(),
+            tensor_norms.as<double>(),
+            tensor_finite.as<int>(),
+            constants.as<Constants>(),
+            unit_sums.as<double>(),
+            tensor_sums.as<StepSums>(),
+            status.as<Status>()};
   }
 };
 
@@ -137,8 +150,8 @@ void MultiTensorStep::prepare(std::span<const GroupOptions> groups, std::span<co
   for (std::size_t j = 0; j < jobs.size(); ++j) {
     const TensorJob& job = jobs[j];
     if (job.group < 0 || static_cast<std::size_t>(job.group) >= groups.size())
-      throw std::invalid_argument("job " + std::to_string(j) + ": group " + std::to_string(job.group) + "; allowed: 0 to " +
-                                  std::to_string(static_cast<std::int64_t>(groups.size()) - 1));
+      throw std::invalid_argument("job " + std::to_string(j) + ": group " + std::to_string(job.group) +
+                                  "; allowed: 0 to " + std::to_string(static_cast<std::int64_t>(groups.size()) - 1));
     rows[j] = {job.param, {job.state[0], job.state[1], job.state[2]}, job.step, job.size, job.group, job.dtype};
     grads[j] = job.grad;
     sizes[j] = job.size;
@@ -148,7 +161,8 @@ void MultiTensorStep::prepare(std::span<const GroupOptions> groups, std::span<co
   const std::vector<std::int64_t> first = first_units(sizes);
   const bool in_capture = capturing(stream);
   if (in_capture && (t.groups.differs(options) || t.limits.differs(limit) || t.first_unit.differs(first)))
-    throw std::logic_error("options or sizes have changed since the last step: make one step before the capture begins");
+    throw std::logic_error(
+        "options or sizes have changed since the last step: make one step before the capture begins");
   t.tensors = static_cast<std::int64_t>(jobs.size());
   t.units = first.back();
   t.norms = limits.check_finite || limits.max_norm > 0.0;
@@ -189,7 +203,8 @@ void MultiTensorStep::launch(bool sums, Stream stream) {
 
 Status MultiTensorStep::status(Stream stream) const {
   Status status;
-  check(cudaMemcpyAsync(&status, tables_->status.as<Status>(), sizeof(Status), cudaMemcpyDeviceToHost, stream), "status");
+  check(cudaMemcpyAsync(&status, tables_->status.as<Status>(), sizeof(Status), cudaMemcpyDeviceToHost, stream),
+        "status");
   check(cudaStreamSynchronize(stream), "status");
   return status;
 }
@@ -198,7 +213,8 @@ std::vector<StepSums> MultiTensorStep::step_sums(Stream stream) const {
   std::vector<StepSums> sums(static_cast<std::size_t>(tables_->tensors));
   if (sums.empty()) return sums;
   check(cudaMemcpyAsync(sums.data(), tables_->tensor_sums.as<StepSums>(), sums.size() * sizeof(StepSums),
-                        cudaMemcpyDeviceToHost, stream), "step_sums");
+                        cudaMemcpyDeviceToHost, stream),
+        "step_sums");
   check(cudaStreamSynchronize(stream), "step_sums");
   return sums;
 }

@@ -21,15 +21,15 @@ using Stream = CUstream_st*;  // cudaStream_t; null is the default stream
 bool available();
 std::string why_unavailable();  // one line; empty if available
 
-// One tensor. All pointers are to device memory; `param` and `grad` have `dtype`, the states are float64 for float64 and
-// float32 otherwise.
+// One tensor. All pointers are to device memory; `param` and `grad` have `dtype`, the states are float64 for float64
+// and float32 otherwise.
 struct TensorJob {
   kernels::Dtype dtype = kernels::Dtype::float32;
   std::int32_t group = 0;  // index of its options
   void* param = nullptr;
   const void* grad = nullptr;
   void* state[3] = {nullptr, nullptr, nullptr};  // as many as the rule updates; sgd without momentum has none
-  std::int64_t* step = nullptr;         // steps made so far, counted by the device
+  std::int64_t* step = nullptr;                  // steps made so far, counted by the device
   std::int64_t size = 0;
 };
 
@@ -43,10 +43,10 @@ struct StepLimits {
 
 // Of the last launch.
 struct Status {
-  double grad_norm = kNoTrace;    // over the members of the clip norm, before clipping; NaN if the step did not need it
+  double grad_norm = kNoTrace;  // over the members of the clip norm, before clipping; NaN if the step did not need it
   double clip_factor = 1.0;
-  std::int64_t bad_tensor = -1;   // first job whose gradient is not finite; -1: none, or not checked
-  std::int64_t refused_steps = 0; // no-ops since construction
+  std::int64_t bad_tensor = -1;    // first job whose gradient is not finite; -1: none, or not checked
+  std::int64_t refused_steps = 0;  // no-ops since construction
 };
 
 // Two calls make a step. prepare() brings the tables on the device up to date: it uploads what differs from the last
@@ -61,9 +61,10 @@ class MultiTensorStep {
   MultiTensorStep(const MultiTensorStep&) = delete;
   MultiTensorStep& operator=(const MultiTensorStep&) = delete;
 
-  // Throws std::invalid_argument for a job without its group, and std::logic_error when a capturing stream would have to
-  // upload options: the captured upload would undo every later change of lr.
-  void prepare(std::span<const GroupOptions> groups, std::span<const TensorJob> jobs, const StepLimits& limits, Stream stream);
+  // Throws std::invalid_argument for a job without its group, and std::logic_error when a capturing stream would have
+  // to upload options: the captured upload would undo every later change of lr.
+  void prepare(std::span<const GroupOptions> groups, std::span<const TensorJob> jobs, const StepLimits& limits,
+               Stream stream);
 
   // With `sums`, also accumulates every job's StepSums.
   void launch(bool sums, Stream stream);

@@ -32,12 +32,12 @@ struct View {
   const void* const* grads;
   const std::int64_t* first_unit;
   const StepLimits* limits;
-  double* unit_norms;     // Σg² of each unit
+  double* unit_norms;  // Σg² of each unit
   int* unit_finite;
   double* tensor_norms;
   int* tensor_finite;
-  Constants* constants;   // of each tensor
-  double* unit_sums;      // kSumCount for each unit
+  Constants* constants;  // of each tensor
+  double* unit_sums;     // kSumCount for each unit
   StepSums* tensor_sums;
   Status* status;
 };
@@ -96,9 +96,15 @@ __global__ void __launch_bounds__(kThreads) norm_kernel(View v) {
   double sum = 0.0;
   int finite = 1;
   switch (v.rows[tensor].dtype) {
-    case Dtype::float32: square_sum(static_cast<const float*>(grad), range, sum, finite); break;
-    case Dtype::float64: square_sum(static_cast<const double*>(grad), range, sum, finite); break;
-    case Dtype::bfloat16: square_sum(static_cast<const Bf16*>(grad), range, sum, finite); break;
+    case Dtype::float32:
+      square_sum(static_cast<const float*>(grad), range, sum, finite);
+      break;
+    case Dtype::float64:
+      square_sum(static_cast<const double*>(grad), range, sum, finite);
+      break;
+    case Dtype::bfloat16:
+      square_sum(static_cast<const Bf16*>(grad), range, sum, finite);
+      break;
   }
   sum = block_sum(sum, row);
   finite = __syncthreads_and(finite);
@@ -227,7 +233,8 @@ __device__ void step_unit(const TensorRow& tensor, const void* grad, const Const
   switch (c.kind) {
     case RuleKind::adamw: {
       const auto r = c.adamw.template as<T>();
-      return apply<P, 2, kSums>(tensor, grad, range, total, [&](T p, T g, T& m, T& u, T&, T& inv) { return r(p, g, m, u, inv); });
+      return apply<P, 2, kSums>(tensor, grad, range, total,
+                                [&](T p, T g, T& m, T& u, T&, T& inv) { return r(p, g, m, u, inv); });
     }
     case RuleKind::sgd: {
       const auto r = c.sgd.template as<T>();
@@ -260,9 +267,15 @@ __global__ void __launch_bounds__(kThreads) step_kernel(View v) {
   const Range range = unit_range(unit - v.first_unit[j], tensor.size);
   double total[kSumCount] = {};
   switch (tensor.dtype) {
-    case Dtype::float32: step_unit<float, kSums>(tensor, v.grads[j], v.constants[j], range, total); break;
-    case Dtype::float64: step_unit<double, kSums>(tensor, v.grads[j], v.constants[j], range, total); break;
-    case Dtype::bfloat16: step_unit<Bf16, kSums>(tensor, v.grads[j], v.constants[j], range, total); break;
+    case Dtype::float32:
+      step_unit<float, kSums>(tensor, v.grads[j], v.constants[j], range, total);
+      break;
+    case Dtype::float64:
+      step_unit<double, kSums>(tensor, v.grads[j], v.constants[j], range, total);
+      break;
+    case Dtype::bfloat16:
+      step_unit<Bf16, kSums>(tensor, v.grads[j], v.constants[j], range, total);
+      break;
   }
   if constexpr (kSums) {
     __shared__ double row[kThreads];
@@ -283,7 +296,8 @@ __global__ void __launch_bounds__(kThreads) tensor_sums_kernel(View v) {
     for (int k = 0; k < kSumCount; ++k) total[k] += v.unit_sums[u * kSumCount + k];
   for (int k = 0; k < kSumCount; ++k) total[k] = block_sum(total[k], row);
   if (threadIdx.x == 0)
-    v.tensor_sums[j] = StepSums{total[0], total[1], total[2], total[3], total[4], total[5], refused ? 0 : v.rows[j].size};
+    v.tensor_sums[j] =
+        StepSums{total[0], total[1], total[2], total[3], total[4], total[5], refused ? 0 : v.rows[j].size};
 }
 
 }  // namespace scalevec::cuda

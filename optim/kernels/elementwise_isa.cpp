@@ -12,8 +12,8 @@ namespace {
 template <class P>
 using Compute = std::conditional_t<std::is_same_v<P, double>, double, float>;
 
-// Elements of a float partial sum. A vector lane adds 32 of them, whose rounding stays below the double total's accuracy
-// of 1e-6 even where every addition rounds the same way; a longer block spends less on adding up lanes.
+// Elements of a float partial sum. A vector lane adds 32 of them, whose rounding stays below the double total's
+// accuracy of 1e-6 even where every addition rounds the same way; a longer block spends less on adding up lanes.
 #if defined(__AVX512F__)
 constexpr std::int64_t kLanes = 16;
 #elif defined(__AVX2__)
@@ -24,8 +24,8 @@ constexpr std::int64_t kLanes = 4;
 constexpr std::int64_t kBlock = 32 * kLanes;
 
 // Asks for the page that comes next in a stream, so that its address is translated by the time it is read: hardware
-// prefetchers end at a page. For parameter and gradient only: the state lies on huge pages. Prefetching every line is slower
-// than none.
+// prefetchers end at a page. For parameter and gradient only: the state lies on huge pages. Prefetching every line is
+// slower than none.
 inline __attribute__((always_inline)) void next_page(const void* at) {
   constexpr std::uintptr_t kPage = 4096;
   __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(at) + kPage));

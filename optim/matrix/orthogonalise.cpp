@@ -8,8 +8,8 @@
 #include <cmath>
 
 #include "scalevec/optim/kernels/elementwise.hpp"
-#include "scalevec/optim/parallel/parallel.hpp"
 #include "scalevec/optim/matrix/products.hpp"
+#include "scalevec/optim/parallel/parallel.hpp"
 
 namespace scalevec::kernels {
 namespace {

@@ -166,9 +166,11 @@ TEST_CASE("a claim with a run that fails is inconclusive with the reason, and th
 
 TEST_CASE("an arm that might have been the best and could not be tuned leaves its claim inconclusive") {
   Setup s;
-  auto files = with_file(fake_ledger(), "good.json", "\"better\": {\"set\": {\"effect\": -0.05}}",
-                         "\"better\": {\"set\": {\"effect\": -0.05}}, \"best\": {\"set\": {\"effect\": -0.07, \"fails\": 1002}}");
-  files = with_file(files, "good.json", "\"better\": \"better\", \"decides\"", "\"better\": [\"better\", \"best\"], \"decides\"");
+  auto files = with_file(
+      fake_ledger(), "good.json", "\"better\": {\"set\": {\"effect\": -0.05}}",
+      "\"better\": {\"set\": {\"effect\": -0.05}}, \"best\": {\"set\": {\"effect\": -0.07, \"fails\": 1002}}");
+  files = with_file(files, "good.json", "\"better\": \"better\", \"decides\"",
+                    "\"better\": [\"better\", \"best\"], \"decides\"");
   REQUIRE(s.claims("out", files) == 1);
   const json r = s.result("out");
   CHECK(Setup::claim(r, "good").at("verdict") == "inconclusive");
@@ -177,10 +179,12 @@ TEST_CASE("an arm that might have been the best and could not be tuned leaves it
 
 TEST_CASE("a contrast whose run diverged leaves its claim inconclusive, also beside one that is contradicted") {
   Setup s;
-  auto files = with_file(fake_ledger(), "bad.json", "\"worse\": {\"set\": {\"effect\": 0.05}}",
-                         "\"worse\": {\"set\": {\"effect\": 0.05}}, \"wild\": {\"set\": {\"effect\": 0.04, \"diverges\": 7}}");
+  auto files =
+      with_file(fake_ledger(), "bad.json", "\"worse\": {\"set\": {\"effect\": 0.05}}",
+                "\"worse\": {\"set\": {\"effect\": 0.05}}, \"wild\": {\"set\": {\"effect\": 0.04, \"diverges\": 7}}");
   files = with_file(files, "bad.json", "\"better\": \"worse\", \"decides\": true}",
-                    "\"better\": \"worse\", \"decides\": true}, {\"name\": \"wild\", \"worse\": \"plain\", \"better\": \"wild\", \"decides\": true}");
+                    "\"better\": \"worse\", \"decides\": true}, {\"name\": \"wild\", \"worse\": \"plain\", \"better\": "
+                    "\"wild\", \"decides\": true}");
   REQUIRE(s.claims("out", files) == 0);
   const json claim = Setup::claim(s.result("out"), "bad");
   CHECK(claim.at("contrasts")[0].at("judgement").at("verdict") == "contradicted");
@@ -202,7 +206,9 @@ TEST_CASE("comparison seeds begin where the tier says, and runs of other ledgers
     fresh += entry.path().filename().string().ends_with("seed=112");
   CHECK(fresh > 0);
   // 995 to 1006 would meet the tuning seeds.
-  CHECK_THROWS_AS(read_ledger(with_file(fake_ledger(), "setup.json", "\"seeds\": 12", "\"seeds\": 12, \"first_seed\": 995")), ConfigError);
+  CHECK_THROWS_AS(
+      read_ledger(with_file(fake_ledger(), "setup.json", "\"seeds\": 12", "\"seeds\": 12, \"first_seed\": 995")),
+      ConfigError);
 }
 
 TEST_CASE("a quick ledger decides nothing, however clear it looks") {

@@ -1,7 +1,7 @@
 #include <cmath>
 #include <limits>
-#include <tuple>
 #include <span>
+#include <tuple>
 #include <vector>
 
 #include "scalevec/experiments/claims/verdict.hpp"
@@ -58,11 +58,12 @@ TEST_CASE("a pair that failed makes its claim inconclusive, and no other easier 
   CHECK(student_gain(std::vector<double>{0.02}, "").reason == "one pair has no interval");
 }
 
-// Means of normal values at the sizes of the ledger's bootstraps. At a nominal error e over N trials, k errors or more have
-// probability below 1e-4 for N = 3000: e = 0.0029, k = 22; e = 0.05, k = 200 (5 units) and as few as 105.
+// Means of normal values at the sizes of the ledger's bootstraps. At a nominal error e over N trials, k errors or more
+// have probability below 1e-4 for N = 3000: e = 0.0029, k = 22; e = 0.05, k = 200 (5 units) and as few as 105.
 TEST_CASE("an interval by the bootstrap's standard error covers at a handful of units and at Holm's levels") {
   for (const auto& [units, confidence, least, most] :
-       {std::tuple(size_t{8}, 0.9971, 0, 22), std::tuple(size_t{8}, 0.95, 105, 200), std::tuple(size_t{5}, 0.95, 105, 200)}) {
+       {std::tuple(size_t{8}, 0.9971, 0, 22), std::tuple(size_t{8}, 0.95, 105, 200),
+        std::tuple(size_t{5}, 0.95, 105, 200)}) {
     int missed = 0, disagree = 0;
     for (std::uint64_t trial = 0; trial < 3000; ++trial) {
       std::vector<double> x;

@@ -13,7 +13,8 @@ TEST_CASE("philox gives the published known answers") {
   CHECK(zeros.word[1] == 0xe169c58du);
   CHECK(zeros.word[2] == 0xbc57ac4cu);
   CHECK(zeros.word[3] == 0x9b00dbd8u);
-  const PhiloxBlock ones = philox(PhiloxBlock{{0xffffffffu, 0xffffffffu, 0xffffffffu, 0xffffffffu}}, 0xffffffffu, 0xffffffffu);
+  const PhiloxBlock ones =
+      philox(PhiloxBlock{{0xffffffffu, 0xffffffffu, 0xffffffffu, 0xffffffffu}}, 0xffffffffu, 0xffffffffu);
   CHECK(ones.word[0] == 0x408f276du);
   CHECK(ones.word[1] == 0x41c83b0eu);
   CHECK(ones.word[2] == 0xa20bc7c6u);

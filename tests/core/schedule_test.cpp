@@ -20,7 +20,8 @@ TEST_CASE("warm-up rises linearly to 1 and the shapes follow their formulas") {
     for (int t = 10; t <= 130; ++t) {
       const double x = std::min(1.0, (t - 10) / 100.0);
       double expected = 1.0;
-      if (shape == Schedule::Shape::cosine) expected = 0.05 + 0.95 * std::pow(std::cos(3.14159265358979323846 * x / 2), 2);
+      if (shape == Schedule::Shape::cosine)
+        expected = 0.05 + 0.95 * std::pow(std::cos(3.14159265358979323846 * x / 2), 2);
       if (shape == Schedule::Shape::linear) expected = 1.0 - 0.95 * x;
       CHECK(std::abs(s.factor(t) - expected) < 1e-14);
     }

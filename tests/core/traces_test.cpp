@@ -10,7 +10,8 @@ using namespace scalevec;
 
 namespace {
 
-StepSums sums_of(const std::vector<long double>& p, const std::vector<long double>& g, const std::vector<long double>& d) {
+StepSums sums_of(const std::vector<long double>& p, const std::vector<long double>& g,
+                 const std::vector<long double>& d) {
   StepSums s;
   for (size_t i = 0; i < p.size(); ++i) {
     s.grad_sq += static_cast<double>(g[i] * g[i]);
@@ -62,7 +63,8 @@ TEST_CASE("a group is the concatenation of its members") {
   for (int k = 0; k < 3; ++k)
     for (int part = 0; part < 3; ++part) {
       std::vector<long double> v;
-      for (int i = 0; i < 5 + part; ++i) v.push_back(random_normal(1, static_cast<std::uint64_t>(10 * k + part), static_cast<std::uint64_t>(i)));
+      for (int i = 0; i < 5 + part; ++i)
+        v.push_back(random_normal(1, static_cast<std::uint64_t>(10 * k + part), static_cast<std::uint64_t>(i)));
       whole[k].insert(whole[k].end(), v.begin(), v.end());
       parts[k].push_back(v);
     }

@@ -20,11 +20,16 @@ struct State {
 double apply(const cuda::Constants& c, double p, double g, State& s) {
   double inv = 0.0;
   switch (c.kind) {
-    case cuda::RuleKind::adamw: return c.adamw(p, g, s.a, s.b, inv);
-    case cuda::RuleKind::sgd: return c.sgd(p, g, s.a);
-    case cuda::RuleKind::signum: return c.signum(p, g, s.a);
-    case cuda::RuleKind::lion: return c.lion(p, g, s.a);
-    case cuda::RuleKind::ademamix: return c.ademamix(p, g, s.a, s.b, s.c, inv);
+    case cuda::RuleKind::adamw:
+      return c.adamw(p, g, s.a, s.b, inv);
+    case cuda::RuleKind::sgd:
+      return c.sgd(p, g, s.a);
+    case cuda::RuleKind::signum:
+      return c.signum(p, g, s.a);
+    case cuda::RuleKind::lion:
+      return c.lion(p, g, s.a);
+    case cuda::RuleKind::ademamix:
+      return c.ademamix(p, g, s.a, s.b, s.c, inv);
   }
   return 0.0;
 }
@@ -50,7 +55,8 @@ void check_same_as_optimizer(Options options) {
         param.mutable_grad() = torch::full({1}, g, torch::kFloat64);
         optimizer.step();
         const double norm = member ? std::abs(g) : 0.0;
-        p = apply(cuda::constants_at(cuda::group_options(options), cuda::clip_factor_of(norm, max_norm), step), p, g, state);
+        p = apply(cuda::constants_at(cuda::group_options(options), cuda::clip_factor_of(norm, max_norm), step), p, g,
+                  state);
       }
       INFO(std::string(options.method()) << ", coupling " << std::string(to_string(coupling)) << ", member " << member);
       CHECK(p != 0.7);

@@ -60,8 +60,12 @@ struct OnDevice {
   Buffer<std::int64_t> step;
 
   OnDevice(std::size_t n, std::uint64_t seed)
-      : param(normal<P>(n, seed)), grad(normal<P>(n, seed + 1000)), m(std::vector<StateOf<P>>(n)),
-        v(std::vector<StateOf<P>>(n)), step({0}), size(static_cast<std::int64_t>(n)) {}
+      : param(normal<P>(n, seed)),
+        grad(normal<P>(n, seed + 1000)),
+        m(std::vector<StateOf<P>>(n)),
+        v(std::vector<StateOf<P>>(n)),
+        step({0}),
+        size(static_cast<std::int64_t>(n)) {}
   std::int64_t size;
 
   TensorJob job(const GroupOptions& o) const {

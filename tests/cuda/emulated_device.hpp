@@ -7,8 +7,8 @@
 #include <thread>
 #include <vector>
 
-// Enough of CUDA's language to compile the step kernels for the host: one operating-system thread per thread of a block,
-// one block after another. Shared memory is a static array, since no two blocks run at once.
+// Enough of CUDA's language to compile the step kernels for the host: one operating-system thread per thread of a
+// block, one block after another. Shared memory is a static array, since no two blocks run at once.
 #define __global__ inline
 #define __device__
 #define __shared__ static

@@ -63,9 +63,20 @@ class EmulatedStep : public cuda::DeviceStep {
     std::vector<int> unit_finite(units), tensor_finite(n);
     std::vector<cuda::Constants> constants(n);
     sums_.assign(n, StepSums{});
-    const cuda::View view{static_cast<std::int64_t>(n), groups.data(), rows.data(), grads.data(), first.data(), &limits,
-                          unit_norms.data(), unit_finite.data(), tensor_norms.data(), tensor_finite.data(),
-                          constants.data(), unit_sums.data(), sums_.data(), &status_};
+    const cuda::View view{static_cast<std::int64_t>(n),
+                          groups.data(),
+                          rows.data(),
+                          grads.data(),
+                          first.data(),
+                          &limits,
+                          unit_norms.data(),
+                          unit_finite.data(),
+                          tensor_norms.data(),
+                          tensor_finite.data(),
+                          constants.data(),
+                          unit_sums.data(),
+                          sums_.data(),
+                          &status_};
     const bool norms = limits.check_finite || limits.max_norm > 0.0;
     const auto blocks = static_cast<unsigned>(units), tensors = static_cast<unsigned>(n);
     if (norms) emulated_launch(blocks, [&] { cuda::norm_kernel(view); });

@@ -34,8 +34,8 @@ struct Emulated {
 
   explicit Emulated(const GroupOptions& o) : options(o), sums(kSizes.size()) {
     for (std::size_t t = 0; t < kSizes.size(); ++t)
-      tensors.push_back({normal<P>(kSizes[t], 17 + t), normal<P>(kSizes[t], 1017 + t), std::vector<StateOf<P>>(kSizes[t]),
-                         std::vector<StateOf<P>>(kSizes[t])});
+      tensors.push_back({normal<P>(kSizes[t], 17 + t), normal<P>(kSizes[t], 1017 + t),
+                         std::vector<StateOf<P>>(kSizes[t]), std::vector<StateOf<P>>(kSizes[t])});
   }
 
   void step(bool with_sums) {
@@ -45,8 +45,12 @@ struct Emulated {
     std::vector<std::int64_t> sizes;
     for (auto& t : tensors) {
       const bool none = options.rule == RuleKind::sgd && options.momentum == 0.0;
-      rows.push_back({t.param.data(), {none ? nullptr : t.m.data(), t.v.data()}, &t.step,
-                      static_cast<std::int64_t>(t.param.size()), 0, kDtype<P>});
+      rows.push_back({t.param.data(),
+                      {none ? nullptr : t.m.data(), t.v.data()},
+                      &t.step,
+                      static_cast<std::int64_t>(t.param.size()),
+                      0,
+                      kDtype<P>});
       grads.push_back(t.grad.data());
       sizes.push_back(rows.back().size);
     }
@@ -55,9 +59,20 @@ struct Emulated {
     std::vector<double> unit_norms(units), tensor_norms(n), unit_sums(units * kSumCount);
     std::vector<int> unit_finite(units), tensor_finite(n);
     std::vector<Constants> constants(n);
-    const View view{static_cast<std::int64_t>(n), &options, rows.data(), grads.data(), first.data(), &limits,
-                    unit_norms.data(), unit_finite.data(), tensor_norms.data(), tensor_finite.data(), constants.data(),
-                    unit_sums.data(), sums.data(), &status};
+    const View view{static_cast<std::int64_t>(n),
+                    &options,
+                    rows.data(),
+                    grads.data(),
+                    first.data(),
+                    &limits,
+                    unit_norms.data(),
+                    unit_finite.data(),
+                    tensor_norms.data(),
+                    tensor_finite.data(),
+                    constants.data(),
+                    unit_sums.data(),
+                    sums.data(),
+                    &status};
     const bool norms = limits.check_finite || limits.max_norm > 0.0;
     const auto blocks = static_cast<unsigned>(units), tensors_count = static_cast<unsigned>(n);
     if (norms) emulated_launch(blocks, [&] { norm_kernel(view); });

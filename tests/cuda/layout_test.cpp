@@ -16,7 +16,8 @@ using kernels::kChunk;
 
 // Empty tensors first, last and between; sizes around a pass, a chunk and several chunks.
 std::vector<std::int64_t> awkward_sizes() {
-  return {0, 0, 1, kPass - 1, kPass, kPass + 1, 0, kChunk - 1, kChunk, kChunk + 1, 0, 3 * kChunk, 3 * kChunk + 17, 255, 0};
+  return {0,      0,          1, kPass - 1,  kPass,           kPass + 1, 0, kChunk - 1,
+          kChunk, kChunk + 1, 0, 3 * kChunk, 3 * kChunk + 17, 255,       0};
 }
 
 // What one block of kThreads threads adds up from `values`, in the kernels' order.
@@ -83,7 +84,8 @@ TEST_CASE("The unit of a tensor is found among random lists with empty tensors")
     REQUIRE(first.back() == static_cast<std::int64_t>(owner.size()));
     bool same = true;
     for (std::size_t u = 0; u < owner.size(); ++u)
-      same = same && tensor_of_unit(first.data(), static_cast<std::int64_t>(sizes.size()), static_cast<std::int64_t>(u)) == owner[u];
+      same = same && tensor_of_unit(first.data(), static_cast<std::int64_t>(sizes.size()),
+                                    static_cast<std::int64_t>(u)) == owner[u];
     CHECK(same);
   }
   CHECK(first_units({}) == std::vector<std::int64_t>{0});
@@ -114,7 +116,8 @@ TEST_CASE("The sum over tensors is exact to 1e-12 and the same in any order") {
   for (const double scale : {1.0, 1e-290, 1e290, 1e-320}) {
     for (const std::size_t n : {std::size_t{1}, std::size_t{2}, std::size_t{1000}, std::size_t{4096}}) {
       std::vector<double> values(n);
-      for (double& v : values) v = scale * std::exp2(-static_cast<double>(random() % 40)) * (1 + static_cast<double>(random() % 1000));
+      for (double& v : values)
+        v = scale * std::exp2(-static_cast<double>(random() % 40)) * (1 + static_cast<double>(random() % 1000));
       const auto sum = [&] {
         const int shift = sum_shift(*std::max_element(values.begin(), values.end()), static_cast<std::int64_t>(n));
         std::int64_t total = 0;

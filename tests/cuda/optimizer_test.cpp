@@ -157,7 +157,8 @@ TEST_CASE("a gradient that is not finite makes a device's step a no-op without a
 TEST_CASE("with matrix methods beside it, a device's parameters share one clip norm and the check by name") {
   const auto build = [](const std::vector<Tensor>& params, std::shared_ptr<EmulatedStep> device) {
     Groups groups;
-    groups.emplace_back(std::vector<Tensor>{params[0]}, std::make_unique<MuonOptions>(MuonOptions(1e-2).precision("auto")));
+    groups.emplace_back(std::vector<Tensor>{params[0]},
+                        std::make_unique<MuonOptions>(MuonOptions(1e-2).precision("auto")));
     groups.emplace_back(std::vector<Tensor>{params[1], params[3]}, std::make_unique<AdamWOptions>(1e-2));
     groups.emplace_back(std::vector<Tensor>{params[4]}, std::make_unique<SGDOptions>(1e-2));
     auto optimizer = std::make_unique<Optimizer>(groups, std::make_unique<SGDOptions>(1e-2));

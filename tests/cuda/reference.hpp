@@ -23,10 +23,14 @@ using kernels::Dtype;
 // Below, at and above a pass of a block and a chunk.
 inline const std::vector<std::size_t> kSizes{1, 1025, 0, 16384 + 77, 33000, 3};
 
-template <class P> inline constexpr Dtype kDtype = Dtype::float32;
-template <> inline constexpr Dtype kDtype<double> = Dtype::float64;
-template <> inline constexpr Dtype kDtype<Bf16> = Dtype::bfloat16;
-template <class P> using StateOf = std::conditional_t<std::is_same_v<P, double>, double, float>;
+template <class P>
+inline constexpr Dtype kDtype = Dtype::float32;
+template <>
+inline constexpr Dtype kDtype<double> = Dtype::float64;
+template <>
+inline constexpr Dtype kDtype<Bf16> = Dtype::bfloat16;
+template <class P>
+using StateOf = std::conditional_t<std::is_same_v<P, double>, double, float>;
 
 template <class P>
 std::vector<double> widened(const std::vector<P>& values) {
@@ -102,7 +106,7 @@ inline GroupOptions nesterov() {
 }
 
 inline std::vector<GroupOptions> every_rule() {
-  return {adamw(),    momentum(RuleKind::sgd, 0.0), momentum(RuleKind::sgd, 0.9),
+  return {adamw(),    momentum(RuleKind::sgd, 0.0),    momentum(RuleKind::sgd, 0.9),
           nesterov(), momentum(RuleKind::signum, 0.9), momentum(RuleKind::lion, 0.0)};
 }
 

@@ -9,14 +9,16 @@
 #include "scalevec/tests/cuda/emulated_step.hpp"
 #include "scalevec/tests/support/catch.hpp"
 
-// A whole training step as a CUDA device makes it: enqueued, not waited for, recorded and replayed. The device is emulated.
+// A whole training step as a CUDA device makes it: enqueued, not waited for, recorded and replayed. The device is
+// emulated.
 using namespace scalevec;
 using cuda_test::EmulatedStep;
 using nlohmann::json;
 
 namespace {
 
-// A graph whose replay runs the recorded work again, with the optimizer's host part switched off as a real replay has it.
+// A graph whose replay runs the recorded work again, with the optimizer's host part switched off as a real replay has
+// it.
 class EmulatedGraph : public StepGraph {
  public:
   explicit EmulatedGraph(std::shared_ptr<EmulatedStep> device) : device_(std::move(device)) {}
@@ -43,14 +45,16 @@ torch::Tensor meta_index_select(const torch::Tensor& x, std::int64_t dim, const 
   sizes[static_cast<std::size_t>(dim)] = index.numel();
   return x.new_empty(sizes);
 }
-torch::Tensor meta_embedding_backward(const torch::Tensor& grad, const torch::Tensor&, std::int64_t rows, std::int64_t, bool) {
+torch::Tensor meta_embedding_backward(const torch::Tensor& grad, const torch::Tensor&, std::int64_t rows, std::int64_t,
+                                      bool) {
   return grad.new_empty({rows, grad.size(-1)});
 }
 torch::Tensor meta_where(const torch::Tensor& condition, const torch::Tensor& x, const torch::Tensor& y) {
   const torch::Tensor& like = x.dim() > 0 ? x : y;
   return like.new_empty(torch::broadcast_tensors({condition, x, y}).front().sizes());
 }
-torch::Tensor& meta_where_out(const torch::Tensor& condition, const torch::Tensor& x, const torch::Tensor& y, torch::Tensor& out) {
+torch::Tensor& meta_where_out(const torch::Tensor& condition, const torch::Tensor& x, const torch::Tensor& y,
+                              torch::Tensor& out) {
   out.resize_(meta_where(condition, x, y).sizes());
   return out;
 }
@@ -102,7 +106,8 @@ TEST_CASE("recorded steps are the host's, with the lr of each step, and wait for
       REQUIRE(got.params.size() == expected.params.size());
       for (std::size_t k = 0; k < got.params.size(); ++k) {
         CHECK(got.params[k].name == expected.params[k].name);
-        CHECK(std::abs(got.params[k].update_norm - expected.params[k].update_norm) <= 1e-9 * expected.params[k].update_norm);
+        CHECK(std::abs(got.params[k].update_norm - expected.params[k].update_norm) <=
+              1e-9 * expected.params[k].update_norm);
       }
     }
     // Three steps to warm up, one with traces, six replays.

@@ -85,9 +85,7 @@ TEST_CASE("A batch depends on data seed, step and global batch only") {
   const TokenFolderSource source(folder, 5), again(folder, 5), other(folder, 6);
   const Ids whole = train_rows(source, 7, 6, 0, 6, 8);
 
-  SECTION("a fresh source resumes at any step") {
-    CHECK(train_rows(again, 7, 6, 0, 6, 8) == whole);
-  }
+  SECTION("a fresh source resumes at any step") { CHECK(train_rows(again, 7, 6, 0, 6, 8) == whole); }
   SECTION("slices of ranks make up the whole") {
     Ids joined;
     for (const auto& [first, count] : {std::pair{0, 2}, {2, 3}, {5, 1}}) {

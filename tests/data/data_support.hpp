@@ -55,8 +55,8 @@ inline std::string little_endian(std::uint32_t value, int bytes) {
 // A .bin by the format's description: magic, version, count, zeros up to byte 1024, two bytes a token.
 inline std::string token_bytes(const std::vector<int>& tokens, std::uint32_t magic = 20240520,
                                std::uint32_t version = 1) {
-  std::string bytes = little_endian(magic, 4) + little_endian(version, 4) +
-                      little_endian(static_cast<std::uint32_t>(tokens.size()), 4);
+  std::string bytes =
+      little_endian(magic, 4) + little_endian(version, 4) + little_endian(static_cast<std::uint32_t>(tokens.size()), 4);
   bytes.resize(1024, '\0');
   for (const int t : tokens) bytes += little_endian(static_cast<std::uint32_t>(t), 2);
   return bytes;

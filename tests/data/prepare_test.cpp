@@ -1,8 +1,8 @@
 #include "scalevec/experiments/data/prepare.hpp"
 
-#include <nlohmann/json.hpp>
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <numeric>
 #include <sstream>
 
@@ -120,7 +120,7 @@ TEST_CASE("Blocks end at lines, or before a character where a line is too long")
   CHECK(text_block_ends("ab", 4) == Ends{2});
   CHECK(text_block_ends("abc\ndef\ngh", 4) == Ends{4, 8, 10});     // the break is the block's last byte
   CHECK(text_block_ends("abcd\nef\ngh", 4) == Ends{5, 10});        // or comes behind it
-  CHECK(text_block_ends("abcdefghijklmnop", 4) == Ends{8, 16});     // no break within twice the length
+  CHECK(text_block_ends("abcdefghijklmnop", 4) == Ends{8, 16});    // no break within twice the length
   CHECK(text_block_ends("abcdefg\xC3\xA4xyz", 4) == Ends{7, 12});  // "ä" would be torn at 8
 }
 

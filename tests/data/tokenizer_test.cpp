@@ -40,7 +40,8 @@ namespace {
 
 // Words that repeat, spaces in rows, tabs, empty lines, letters of two to four bytes.
 std::string sample_text(int lines) {
-  const std::vector<std::string> words = {"scale", "vector", "gain", "norm", "der Größe", "γ", "𝛽", "  two", "\ttab", ""};
+  const std::vector<std::string> words = {"scale", "vector", "gain",  "norm",  "der Größe",
+                                          "γ",     "𝛽",      "  two", "\ttab", ""};
   std::string text;
   unsigned state = 1;
   for (int i = 0; i < lines; ++i) {
@@ -133,7 +134,8 @@ TEST_CASE("What cannot be a vocabulary is refused in one line, and nothing is wr
   write_bytes(folder / "bad.model", "not a model");
   CHECK(contains(message_of([&] { make_tokenizer("sentencepiece:" + (folder / "bad.model").string()); }),
                  "bad.model: is no SentencePiece model"));
-  CHECK(contains(message_of([&] { make_tokenizer("sentencepiece:" + (folder / "none.model").string()); }), "none.model"));
+  CHECK(
+      contains(message_of([&] { make_tokenizer("sentencepiece:" + (folder / "none.model").string()); }), "none.model"));
 }
 
 #endif

@@ -25,7 +25,8 @@ namespace fs = std::filesystem;
 
 struct Folder {
   fs::path path;
-  explicit Folder(const std::string& name) : path(fs::temp_directory_path() / (name + "-" + std::to_string(::getpid()))) {
+  explicit Folder(const std::string& name)
+      : path(fs::temp_directory_path() / (name + "-" + std::to_string(::getpid()))) {
     fs::remove_all(path);
     fs::create_directories(path);
   }
@@ -100,8 +101,12 @@ struct Ranks {
     for (int rank = 0; rank < size; ++rank) {
       const std::string own = std::to_string(rank), all = std::to_string(size);
       pids.push_back(start_program(folder / ("rank" + own), args,
-                                   {{"RANK", own}, {"WORLD_SIZE", all}, {"LOCAL_RANK", own}, {"LOCAL_WORLD_SIZE", all},
-                                    {"MASTER_ADDR", "127.0.0.1"}, {"MASTER_PORT", port}}));
+                                   {{"RANK", own},
+                                    {"WORLD_SIZE", all},
+                                    {"LOCAL_RANK", own},
+                                    {"LOCAL_WORLD_SIZE", all},
+                                    {"MASTER_ADDR", "127.0.0.1"},
+                                    {"MASTER_PORT", port}}));
     }
   }
   std::vector<int> finish() {

@@ -23,7 +23,8 @@ TEST_CASE("every item has one owner, and no rank is above the bound of the longe
       load[static_cast<size_t>(owner[i])] += costs[i];
     }
     // The item that made the fullest rank so full was put where the least was: on at most the mean of the rest.
-    const double total = std::accumulate(costs.begin(), costs.end(), 0.0), largest = *std::max_element(costs.begin(), costs.end());
+    const double total = std::accumulate(costs.begin(), costs.end(), 0.0),
+                 largest = *std::max_element(costs.begin(), costs.end());
     CHECK(*std::max_element(load.begin(), load.end()) <= total / ranks + largest * (1.0 - 1.0 / ranks) + 1e-12);
     CHECK(partition_by_cost(costs, ranks) == owner);
   }

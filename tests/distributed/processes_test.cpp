@@ -115,8 +115,11 @@ TEST_CASE("one, two and four processes train the same run, and each resumes what
 TEST_CASE("a mixture of experts counts its load over every process's part of the batch") {
   const Folder folder("scalevec-ranks-moe");
   const fs::path config = write_config(folder.path);
-  const std::vector<std::string> moe{"--set", "steps=30", "--set", "checkpoint.every=0", "--set", "accumulation=2",
-                                     "--set", "model.moe={\"experts\": 4, \"top_k\": 2, \"balance_loss\": 0.05, \"balance_bias_rate\": 0.01}"};
+  const std::vector<std::string> moe{
+      "--set", "steps=30",
+      "--set", "checkpoint.every=0",
+      "--set", "accumulation=2",
+      "--set", "model.moe={\"experts\": 4, \"top_k\": 2, \"balance_loss\": 0.05, \"balance_bias_rate\": 0.01}"};
   REQUIRE(finish(start_program(folder.path / "one-process", train(config, folder.path / "one", moe), {})) == 0);
   Ranks ranks(folder.path, 2, train(config, folder.path / "two", moe));
   REQUIRE(ranks.finish() == std::vector<int>{0, 0});
@@ -135,17 +138,20 @@ TEST_CASE("killed or stopped, a rank ends the others within the timeout by a lin
     int rank, signal;
     const char* word;
   };
-  for (const Loss& loss : {Loss{1, SIGKILL, "died"}, Loss{0, SIGKILL, "died"}, Loss{1, SIGSTOP, "hangs"}, Loss{0, SIGSTOP, "hangs"}}) {
+  for (const Loss& loss :
+       {Loss{1, SIGKILL, "died"}, Loss{0, SIGKILL, "died"}, Loss{1, SIGSTOP, "hangs"}, Loss{0, SIGSTOP, "hangs"}}) {
     INFO("rank " << loss.rank << " " << loss.word);
     const fs::path out = folder.path / (std::to_string(loss.rank) + loss.word);
     Ranks ranks(folder.path, 2, train(config, out, often, "4"));
     REQUIRE(wait_until([&] { return fs::exists(out / "checkpoints/step-00000010"); }));
-    const pid_t lost = ranks.pids[static_cast<size_t>(loss.rank)], other = ranks.pids[static_cast<size_t>(1 - loss.rank)];
+    const pid_t lost = ranks.pids[static_cast<size_t>(loss.rank)],
+                other = ranks.pids[static_cast<size_t>(1 - loss.rank)];
     ::kill(lost, loss.signal);
     CHECK(finish(other) == 1);
     const std::string errors = ranks.errors(1 - loss.rank);
     INFO(errors);
-    CHECK(errors.find("scalevec: rank " + std::to_string(loss.rank) + " (process " + std::to_string(lost) + " on ") == 0);
+    CHECK(errors.find("scalevec: rank " + std::to_string(loss.rank) + " (process " + std::to_string(lost) + " on ") ==
+          0);
     CHECK(errors.find(loss.word) != std::string::npos);
     CHECK(std::count(errors.begin(), errors.end(), '\n') == 1);
     ::kill(lost, SIGKILL);
@@ -179,7 +185,8 @@ TEST_CASE("what several processes cannot do is said in one line with status 2") 
   CHECK(ranks.finish() == std::vector<int>{2, 2});
   CHECK(ranks.errors(0).find("batch_size: got 9 for 2 processes") != std::string::npos);
   CHECK(finish(start_program(folder.path / "alone", train(config, out), {{"RANK", "0"}})) == 2);
-  CHECK(content(folder.path / "alone.err") == "scalevec: environment: RANK is set and WORLD_SIZE is not; allowed: both, or neither for one process\n");
+  CHECK(content(folder.path / "alone.err") ==
+        "scalevec: environment: RANK is set and WORLD_SIZE is not; allowed: both, or neither for one process\n");
   // A folder that only rank 0 looks at: its line says why, and the other ends too.
   fs::create_directories(out);
   std::ofstream(out / "config.json") << "{}";
@@ -192,17 +199,21 @@ TEST_CASE("what several processes cannot do is said in one line with status 2") 
   const std::string meeting = std::to_string(free_port());
   std::vector<pid_t> two;
   for (const std::string rank : {"0", "1"})
-    two.push_back(start_program(folder.path / ("apart" + rank), train(config, folder.path / "apart", {"--set", "optimizer.lr=1e-" + rank}),
-                                {{"RANK", rank}, {"WORLD_SIZE", "2"}, {"MASTER_ADDR", "127.0.0.1"}, {"MASTER_PORT", meeting}}));
+    two.push_back(start_program(
+        folder.path / ("apart" + rank), train(config, folder.path / "apart", {"--set", "optimizer.lr=1e-" + rank}),
+        {{"RANK", rank}, {"WORLD_SIZE", "2"}, {"MASTER_ADDR", "127.0.0.1"}, {"MASTER_PORT", meeting}}));
   for (const pid_t pid : two) CHECK(finish(pid) == 2);
   for (const char* rank : {"apart0.err", "apart1.err"})
-    CHECK(content(folder.path / rank) == "scalevec: rank 1 was given another configuration or other data than rank 0; allowed: the same\n");
+    CHECK(content(folder.path / rank) ==
+          "scalevec: rank 1 was given another configuration or other data than rank 0; allowed: the same\n");
   CHECK(!fs::exists(folder.path / "apart"));
   // One that nobody joins.
   const std::string port = std::to_string(free_port());
-  CHECK(finish(start_program(folder.path / "lonely", {"train", config, "--out", folder.path / "lonely", "--rank-timeout", "2"},
-                             {{"RANK", "0"}, {"WORLD_SIZE", "2"}, {"MASTER_ADDR", "127.0.0.1"}, {"MASTER_PORT", port}})) == 1);
-  CHECK(content(folder.path / "lonely.err").find("of 2 ranks, 1 did not come to 127.0.0.1 port " + port + " within 2 s") != std::string::npos);
+  CHECK(finish(start_program(
+            folder.path / "lonely", {"train", config, "--out", folder.path / "lonely", "--rank-timeout", "2"},
+            {{"RANK", "0"}, {"WORLD_SIZE", "2"}, {"MASTER_ADDR", "127.0.0.1"}, {"MASTER_PORT", port}})) == 1);
+  CHECK(content(folder.path / "lonely.err")
+            .find("of 2 ranks, 1 did not come to 127.0.0.1 port " + port + " within 2 s") != std::string::npos);
 }
 
 #else

@@ -75,7 +75,8 @@ TEST_CASE("ranks beat forty times a timeout and do not answer each beat with one
     const auto begin = std::chrono::steady_clock::now();
     sleep(1.0);
     const std::int64_t beats = watch.beats();
-    const double intervals = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() / (kTimeout / 40);
+    const double intervals =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() / (kTimeout / 40);
     sleep(0.5);
     watch.finish();
     return beats >= 1 && static_cast<double>(beats) <= intervals + 3 ? 0 : 9;

@@ -65,16 +65,17 @@ TEST_CASE("Open MPI's variables: one machine needs no address, and two jobs on i
 }
 
 TEST_CASE("MPICH's variables") {
-  const Rendezvous r = read_rendezvous(
-      {{"PMI_RANK", "2"}, {"PMI_SIZE", "3"}, {"MPI_LOCALRANKID", "2"}, {"MPI_LOCALNRANKS", "3"}});
+  const Rendezvous r =
+      read_rendezvous({{"PMI_RANK", "2"}, {"PMI_SIZE", "3"}, {"MPI_LOCALRANKID", "2"}, {"MPI_LOCALNRANKS", "3"}});
   CHECK(r.rank == 2);
   CHECK(r.size == 3);
   CHECK(r.address == "127.0.0.1");
 }
 
 TEST_CASE("Slurm's variables: rank 0 is on the first node of the step") {
-  Environment e{{"SLURM_PROCID", "5"},       {"SLURM_NTASKS", "8"},    {"SLURM_LOCALID", "1"},
-                {"SLURM_STEP_ID", "0"},      {"SLURM_JOB_ID", "4711"}, {"SLURM_STEP_NODELIST", "gpu[03-04,09]"},
+  Environment e{{"SLURM_PROCID", "5"},         {"SLURM_NTASKS", "8"},
+                {"SLURM_LOCALID", "1"},        {"SLURM_STEP_ID", "0"},
+                {"SLURM_JOB_ID", "4711"},      {"SLURM_STEP_NODELIST", "gpu[03-04,09]"},
                 {"SLURM_STEP_NUM_NODES", "3"}, {"SLURM_LAUNCH_NODE_IPADDR", "10.1.1.1"}};
   const Rendezvous r = read_rendezvous(e);
   CHECK(r.rank == 5);
@@ -90,8 +91,9 @@ TEST_CASE("Slurm's variables: rank 0 is on the first node of the step") {
 }
 
 TEST_CASE("srun with its PMI plugin is Slurm: PMI's variables name no local rank") {
-  Environment e{{"SLURM_PROCID", "5"},  {"SLURM_NTASKS", "8"},           {"SLURM_LOCALID", "1"}, {"SLURM_STEP_ID", "0"},
-                {"SLURM_JOB_ID", "47"}, {"SLURM_STEP_NODELIST", "n[1-4]"}, {"PMI_RANK", "5"},      {"PMI_SIZE", "8"}};
+  Environment e{{"SLURM_PROCID", "5"},  {"SLURM_NTASKS", "8"},  {"SLURM_LOCALID", "1"},
+                {"SLURM_STEP_ID", "0"}, {"SLURM_JOB_ID", "47"}, {"SLURM_STEP_NODELIST", "n[1-4]"},
+                {"PMI_RANK", "5"},      {"PMI_SIZE", "8"}};
   CHECK(read_rendezvous(e).launcher == "Slurm");
   CHECK(read_rendezvous(e).local_rank == 1);
   CHECK(read_rendezvous(e).address == "n1");
@@ -101,8 +103,16 @@ TEST_CASE("srun with its PMI plugin is Slurm: PMI's variables name no local rank
 }
 
 TEST_CASE("a process without the variables that say who is who trains alone") {
-  Environment e{{"RANK", "1"},         {"WORLD_SIZE", "2"},   {"LOCAL_RANK", "1"},   {"MASTER_ADDR", "n1"}, {"OMPI_COMM_WORLD_RANK", "1"},
-                {"OMPI_COMM_WORLD_SIZE", "2"}, {"PMI_RANK", "1"}, {"PMI_SIZE", "2"}, {"SLURM_PROCID", "1"}, {"SLURM_NTASKS", "2"},
+  Environment e{{"RANK", "1"},
+                {"WORLD_SIZE", "2"},
+                {"LOCAL_RANK", "1"},
+                {"MASTER_ADDR", "n1"},
+                {"OMPI_COMM_WORLD_RANK", "1"},
+                {"OMPI_COMM_WORLD_SIZE", "2"},
+                {"PMI_RANK", "1"},
+                {"PMI_SIZE", "2"},
+                {"SLURM_PROCID", "1"},
+                {"SLURM_NTASKS", "2"},
                 {"SLURM_STEP_ID", "0"}};
   CHECK(read_rendezvous(e).size == 2);
   std::erase_if(e, [](const auto& variable) { return says_who_is_who(variable.first); });
@@ -111,7 +121,8 @@ TEST_CASE("a process without the variables that say who is who trains alone") {
 }
 
 TEST_CASE("the shell of a Slurm batch script is one process and says so") {
-  const Environment e{{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "8"}, {"SLURM_LOCALID", "0"}, {"SLURM_JOB_NODELIST", "gpu01"}};
+  const Environment e{
+      {"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "8"}, {"SLURM_LOCALID", "0"}, {"SLURM_JOB_NODELIST", "gpu01"}};
   CHECK(read_rendezvous(e).size == 1);
   CHECK(read_rendezvous(e).note.find("srun did not start") != std::string::npos);
   CHECK(read_rendezvous({{"SLURM_NTASKS", "8"}}).size == 1);
@@ -128,12 +139,15 @@ TEST_CASE("variables that are incomplete or contradict each other are refused by
   CHECK(refusal({{"WORLD_SIZE", "2"}}).find("WORLD_SIZE is set and RANK is not") != std::string::npos);
   CHECK(refusal({{"OMPI_COMM_WORLD_RANK", "0"}}).find("OMPI_COMM_WORLD_SIZE is not") != std::string::npos);
   CHECK(refusal({{"SLURM_PROCID", "0"}, {"SLURM_STEP_ID", "0"}}).find("SLURM_NTASKS is not") != std::string::npos);
-  CHECK(refusal({{"RANK", "2"}, {"WORLD_SIZE", "2"}}).find("RANK is 2 and WORLD_SIZE is 2; allowed: a rank from 0 to 1") != std::string::npos);
+  CHECK(refusal({{"RANK", "2"}, {"WORLD_SIZE", "2"}})
+            .find("RANK is 2 and WORLD_SIZE is 2; allowed: a rank from 0 to 1") != std::string::npos);
   CHECK(refusal({{"RANK", "one"}, {"WORLD_SIZE", "2"}}).find("RANK: got \"one\"") != std::string::npos);
   CHECK(refusal({{"RANK", "0"}, {"WORLD_SIZE", "0"}}).find("WORLD_SIZE: got \"0\"") != std::string::npos);
   CHECK(refusal({{"RANK", "0"}, {"WORLD_SIZE", "2"}}).find("MASTER_ADDR is not set") != std::string::npos);
-  CHECK(refusal({{"RANK", "0"}, {"WORLD_SIZE", "2"}, {"MASTER_ADDR", "a"}, {"MASTER_PORT", "70000"}}).find("MASTER_PORT") != std::string::npos);
-  CHECK(refusal({{"RANK", "0"}, {"WORLD_SIZE", "2"}, {"LOCAL_WORLD_SIZE", "2"}, {"LOCAL_RANK", "2"}}).find("LOCAL_RANK is 2") != std::string::npos);
+  CHECK(refusal({{"RANK", "0"}, {"WORLD_SIZE", "2"}, {"MASTER_ADDR", "a"}, {"MASTER_PORT", "70000"}})
+            .find("MASTER_PORT") != std::string::npos);
+  CHECK(refusal({{"RANK", "0"}, {"WORLD_SIZE", "2"}, {"LOCAL_WORLD_SIZE", "2"}, {"LOCAL_RANK", "2"}})
+            .find("LOCAL_RANK is 2") != std::string::npos);
 }
 
 TEST_CASE("the first host of a Slurm node list") {

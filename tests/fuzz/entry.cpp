@@ -7,7 +7,8 @@
 
 #include "scalevec/tests/fuzz/targets.hpp"
 
-// libFuzzer's entry to the target SCALEVEC_FUZZ_TARGET, which also holds what a reader allocates against its input's size.
+// libFuzzer's entry to the target SCALEVEC_FUZZ_TARGET, which also holds what a reader allocates against its input's
+// size.
 namespace {
 
 // A byte of JSON can become an element of an object: a node of a tree with two strings. The constant covers streams'

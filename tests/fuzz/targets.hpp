@@ -3,9 +3,9 @@
 #include <filesystem>
 #include <string_view>
 
-// What the fuzzers feed: one function per reader of files that come from outside. Each takes the bytes of a file, lets the
-// reader refuse them the way it should, and throws, aborts or hangs on anything else. The replay test feeds them the
-// committed corpora; with Clang's libFuzzer (preset "fuzz") each is a fuzzer of its own.
+// What the fuzzers feed: one function per reader of files that come from outside. Each takes the bytes of a file, lets
+// the reader refuse them the way it should, and throws, aborts or hangs on anything else. The replay test feeds them
+// the committed corpora; with Clang's libFuzzer (preset "fuzz") each is a fuzzer of its own.
 namespace scalevec::fuzz {
 
 void run_config(std::string_view bytes);

@@ -37,7 +37,7 @@ TEST_CASE("initial values are a function of seed, name and index") {
   double worst = 0.0;
   for (std::int64_t i = 0; i < t.numel(); ++i)
     worst = std::max(worst, std::abs(data[i] - 0.5 * scalevec::random_normal(9, scalevec::stream_of("some.weight"),
-                                                                            static_cast<std::uint64_t>(i))));
+                                                                             static_cast<std::uint64_t>(i))));
   CHECK(worst == 0.0);
   CHECK(torch::equal(scalevec::normal_values({300, 70}, 0.5, 9, "some.weight"), t.to(torch::kFloat32)));
   CHECK(!torch::equal(scalevec::normal_values({300, 70}, 0.5, 10, "some.weight", torch::kFloat64), t));
@@ -140,8 +140,7 @@ TEST_CASE("scale links name the maps that read each scale") {
       {"layers.0.attn.k_norm.gamma", {}},
       {"final_norm.gamma", {"embed.weight"}}};
   CHECK(links == expected);
-  CHECK(model.matrices_before_norm() ==
-        std::vector<std::string>{"layers.0.attn.q.weight", "layers.0.attn.k.weight"});
+  CHECK(model.matrices_before_norm() == std::vector<std::string>{"layers.0.attn.q.weight", "layers.0.attn.k.weight"});
 }
 
 TEST_CASE("an input scale times its readers' columns is the same function") {

@@ -33,8 +33,15 @@ TEST_CASE("folding leaves the logits and takes every input-class scale away") {
     for (const bool untie : {true, false})
       for (const bool qk_norm : {true, false}) {
         CAPTURE(tied, untie, qk_norm);
-        Decoder model({.vocab_size = 37, .width = 24, .layers = 3, .heads = 4, .kv_heads = 2, .tie_embeddings = tied,
-                       .qk_norm = qk_norm, .init_std = 0.3}, 5);
+        Decoder model({.vocab_size = 37,
+                       .width = 24,
+                       .layers = 3,
+                       .heads = 4,
+                       .kv_heads = 2,
+                       .tie_embeddings = tied,
+                       .qk_norm = qk_norm,
+                       .init_std = 0.3},
+                      5);
         randomise_gains(model);
         const torch::Tensor tokens = torch::randint(0, 37, {2, 9});
         for (const auto& [dtype, tolerance] : {std::pair(torch::kFloat32, 2e-5), std::pair(torch::kFloat64, 1e-12)}) {
@@ -49,7 +56,8 @@ TEST_CASE("folding leaves the logits and takes every input-class scale away") {
           CHECK(result.kept.size() == (final_stays ? 1u : 0u) + (qk_norm ? 6u : 0u));
           const auto parameters = result.model->named_parameters();
           for (const std::string& scale : result.folded) CHECK(parameters[scale].eq(1).all().item<bool>());
-          for (const auto& kept : result.kept) CHECK(parameters[kept.scale].equal(model.named_parameters()[kept.scale]));
+          for (const auto& kept : result.kept)
+            CHECK(parameters[kept.scale].equal(model.named_parameters()[kept.scale]));
           CHECK(result.model->options().tie_embeddings == final_stays);
         }
       }

@@ -31,7 +31,9 @@ std::vector<ops::Scaled> maps_of(const Inputs& in) {
 
 // The sum and its norm, one behind the other, so that both have a gradient.
 template <class NormOfSum>
-Tensor both(const NormOfSum& n) { return at::cat({n.sum, n.normed}, -1); }
+Tensor both(const NormOfSum& n) {
+  return at::cat({n.sum, n.normed}, -1);
+}
 
 ops::NormOfSum composed_norm_of_sum(const Tensor& x, const Tensor& y, const Tensor& gamma, double eps) {
   return {x + y, ops::composed::rms_norm(x + y, gamma, eps)};
@@ -52,58 +54,101 @@ Tensor composed_maps(const Inputs& in) {
   return at::cat(out, -1);
 }
 
-Tensor targets_of(const Tensor& logits) { return torch::arange(logits.size(0), torch::kInt64).mul(7).remainder(logits.size(1)); }
+Tensor targets_of(const Tensor& logits) {
+  return torch::arange(logits.size(0), torch::kInt64).mul(7).remainder(logits.size(1));
+}
 
 std::vector<Op> all_ops() {
   const double eps = 1e-3;
   return {
-      {"norm", [=](const Inputs& i) { return ops::rms_norm(i[0], {}, eps); },
-       [=](const Inputs& i) { return ops::composed::rms_norm(i[0], {}, eps); }, {{3, 67, 10}}},
-      {"norm with gamma", [=](const Inputs& i) { return ops::rms_norm(i[0], i[1], eps); },
-       [=](const Inputs& i) { return ops::composed::rms_norm(i[0], i[1], eps); }, {{3, 67, 10}, {10}}},
-      {"swiglu", [](const Inputs& i) { return ops::swiglu(i[0], i[1]); },
-       [](const Inputs& i) { return ops::composed::swiglu(i[0], i[1]); }, {{5, 29, 7}, {5, 29, 7}}},
-      {"normed swiglu", [=](const Inputs& i) { return ops::normed_swiglu(i[0], i[1], i[2], eps); },
-       [=](const Inputs& i) { return ops::composed::normed_swiglu(i[0], i[1], i[2], eps); }, {{2, 70, 9}, {2, 70, 9}, {9}}},
-      {"normed swiglu without gamma", [=](const Inputs& i) { return ops::normed_swiglu(i[0], i[1], {}, eps); },
-       [=](const Inputs& i) { return ops::composed::normed_swiglu(i[0], i[1], {}, eps); }, {{2, 70, 9}, {2, 70, 9}}},
-      {"norm of a sum", [=](const Inputs& i) { return both(ops::rms_norm_of_sum(i[0], i[1], {}, eps)); },
-       [=](const Inputs& i) { return both(composed_norm_of_sum(i[0], i[1], {}, eps)); }, {{3, 67, 10}, {3, 67, 10}}},
-      {"norm of a sum with gamma", [=](const Inputs& i) { return both(ops::rms_norm_of_sum(i[0], i[1], i[2], eps)); },
-       [=](const Inputs& i) { return both(composed_norm_of_sum(i[0], i[1], i[2], eps)); }, {{3, 67, 10}, {3, 67, 10}, {10}}},
+      {"norm",
+       [=](const Inputs& i) { return ops::rms_norm(i[0], {}, eps); },
+       [=](const Inputs& i) { return ops::composed::rms_norm(i[0], {}, eps); },
+       {{3, 67, 10}}},
+      {"norm with gamma",
+       [=](const Inputs& i) { return ops::rms_norm(i[0], i[1], eps); },
+       [=](const Inputs& i) { return ops::composed::rms_norm(i[0], i[1], eps); },
+       {{3, 67, 10}, {10}}},
+      {"swiglu",
+       [](const Inputs& i) { return ops::swiglu(i[0], i[1]); },
+       [](const Inputs& i) { return ops::composed::swiglu(i[0], i[1]); },
+       {{5, 29, 7}, {5, 29, 7}}},
+      {"normed swiglu",
+       [=](const Inputs& i) { return ops::normed_swiglu(i[0], i[1], i[2], eps); },
+       [=](const Inputs& i) { return ops::composed::normed_swiglu(i[0], i[1], i[2], eps); },
+       {{2, 70, 9}, {2, 70, 9}, {9}}},
+      {"normed swiglu without gamma",
+       [=](const Inputs& i) { return ops::normed_swiglu(i[0], i[1], {}, eps); },
+       [=](const Inputs& i) { return ops::composed::normed_swiglu(i[0], i[1], {}, eps); },
+       {{2, 70, 9}, {2, 70, 9}}},
+      {"norm of a sum",
+       [=](const Inputs& i) { return both(ops::rms_norm_of_sum(i[0], i[1], {}, eps)); },
+       [=](const Inputs& i) { return both(composed_norm_of_sum(i[0], i[1], {}, eps)); },
+       {{3, 67, 10}, {3, 67, 10}}},
+      {"norm of a sum with gamma",
+       [=](const Inputs& i) { return both(ops::rms_norm_of_sum(i[0], i[1], i[2], eps)); },
+       [=](const Inputs& i) { return both(composed_norm_of_sum(i[0], i[1], i[2], eps)); },
+       {{3, 67, 10}, {3, 67, 10}, {10}}},
       {"norm of a sum that is not read again",
        [=](const Inputs& i) { return ops::rms_norm_of_sum(i[0], i[1], i[2], eps).normed; },
-       [=](const Inputs& i) { return composed_norm_of_sum(i[0], i[1], i[2], eps).normed; }, {{3, 7, 10}, {3, 7, 10}, {10}}},
-      {"sum without its norm", [=](const Inputs& i) { return ops::rms_norm_of_sum(i[0], i[1], {}, eps).sum; },
-       [](const Inputs& i) { return i[0] + i[1]; }, {{3, 7, 10}, {3, 7, 10}}},
-      {"OR", [](const Inputs& i) { return ops::radial(i[0], i[1], false); },
-       [](const Inputs& i) { return ops::composed::radial(i[0], i[1], false); }, {{37}, {1}}},
-      {"ER", [](const Inputs& i) { return ops::radial(i[0], i[1], true); },
-       [](const Inputs& i) { return ops::composed::radial(i[0], i[1], true); }, {{37}, {1}}},
-      {"rotate", [](const Inputs& i) { return ops::rotate(i[0], i[1], i[2]); },
-       [](const Inputs& i) { return ops::composed::rotate(i[0], i[1], i[2]); }, {{2, 13, 3, 6}, {13, 3}, {13, 3}}, 2},
-      {"norm over all heads, rotated", [=](const Inputs& i) { return ops::norm_rotate(i[0], i[1], i[2], i[3], false, eps); },
+       [=](const Inputs& i) { return composed_norm_of_sum(i[0], i[1], i[2], eps).normed; },
+       {{3, 7, 10}, {3, 7, 10}, {10}}},
+      {"sum without its norm",
+       [=](const Inputs& i) { return ops::rms_norm_of_sum(i[0], i[1], {}, eps).sum; },
+       [](const Inputs& i) { return i[0] + i[1]; },
+       {{3, 7, 10}, {3, 7, 10}}},
+      {"OR",
+       [](const Inputs& i) { return ops::radial(i[0], i[1], false); },
+       [](const Inputs& i) { return ops::composed::radial(i[0], i[1], false); },
+       {{37}, {1}}},
+      {"ER",
+       [](const Inputs& i) { return ops::radial(i[0], i[1], true); },
+       [](const Inputs& i) { return ops::composed::radial(i[0], i[1], true); },
+       {{37}, {1}}},
+      {"rotate",
+       [](const Inputs& i) { return ops::rotate(i[0], i[1], i[2]); },
+       [](const Inputs& i) { return ops::composed::rotate(i[0], i[1], i[2]); },
+       {{2, 13, 3, 6}, {13, 3}, {13, 3}},
+       2},
+      {"norm over all heads, rotated",
+       [=](const Inputs& i) { return ops::norm_rotate(i[0], i[1], i[2], i[3], false, eps); },
        [=](const Inputs& i) { return composed_norm_rotate(i[0], i[1], i[2], i[3], false, eps); },
-       {{2, 43, 3, 6}, {18}, {43, 3}, {43, 3}}, 2},
-      {"norm over each head, rotated", [=](const Inputs& i) { return ops::norm_rotate(i[0], i[1], i[2], i[3], true, eps); },
+       {{2, 43, 3, 6}, {18}, {43, 3}, {43, 3}},
+       2},
+      {"norm over each head, rotated",
+       [=](const Inputs& i) { return ops::norm_rotate(i[0], i[1], i[2], i[3], true, eps); },
        [=](const Inputs& i) { return composed_norm_rotate(i[0], i[1], i[2], i[3], true, eps); },
-       {{2, 13, 3, 6}, {6}, {13, 3}, {13, 3}}, 2},
-      {"norm without gamma, rotated", [=](const Inputs& i) { return ops::norm_rotate(i[0], {}, i[1], i[2], false, eps); },
+       {{2, 13, 3, 6}, {6}, {13, 3}, {13, 3}},
+       2},
+      {"norm without gamma, rotated",
+       [=](const Inputs& i) { return ops::norm_rotate(i[0], {}, i[1], i[2], false, eps); },
        [=](const Inputs& i) { return composed_norm_rotate(i[0], {}, i[1], i[2], false, eps); },
-       {{2, 13, 3, 6}, {13, 3}, {13, 3}}, 2},
-      {"scaled linear", [](const Inputs& i) { return at::cat(ops::scaled_linear(i[0], maps_of(i)), -1); },
+       {{2, 13, 3, 6}, {13, 3}, {13, 3}},
+       2},
+      {"scaled linear",
+       [](const Inputs& i) { return at::cat(ops::scaled_linear(i[0], maps_of(i)), -1); },
        composed_maps,
        {{4, 21, 9}, {70, 9}, {70}, {9}, {5, 9}, {9}, {5}, {3, 9}, {3}}},
-      {"attention", [](const Inputs& i) { return ops::attention(i[0], i[1], i[2], 0.3, 0); },
+      {"attention",
+       [](const Inputs& i) { return ops::attention(i[0], i[1], i[2], 0.3, 0); },
        [](const Inputs& i) { return ops::composed::attention(i[0], i[1], i[2], 0.3, 0); },
        {{2, 75, 3, 16}, {2, 75, 3, 16}, {2, 75, 3, 16}}},
-      {"attention with a window and grouped heads", [](const Inputs& i) { return ops::attention(i[0], i[1], i[2], 0.3, 40); },
+      {"attention with a window and grouped heads",
+       [](const Inputs& i) { return ops::attention(i[0], i[1], i[2], 0.3, 40); },
        [](const Inputs& i) { return ops::composed::attention(i[0], i[1], i[2], 0.3, 40); },
        {{1, 130, 4, 48}, {1, 130, 2, 48}, {1, 130, 2, 48}}},
-      {"cross entropy", [](const Inputs& i) { return ops::cross_entropy(i[0], targets_of(i[0])); },
-       [](const Inputs& i) { return ops::composed::cross_entropy(i[0], targets_of(i[0])); }, {{70, 33}}},
-      {"one plain linear", [](const Inputs& i) { return ops::scaled_linear(i[0], {{i[1], {}, {}, {}}})[0]; },
-       [](const Inputs& i) { return ops::composed::scaled_linear(i[0], {{i[1], {}, {}, {}}})[0]; }, {{11, 9}, {5, 9}}},
+      {"cross entropy",
+       [](const Inputs& i) { return ops::cross_entropy(i[0], targets_of(i[0])); },
+       [](const Inputs& i) { return ops::composed::cross_entropy(i[0], targets_of(i[0])); },
+       {{70, 33}}},
+      {"one plain linear",
+       [](const Inputs& i) {
+         return ops::scaled_linear(i[0], {{i[1], {}, {}, {}}})[0];
+       },
+       [](const Inputs& i) {
+         return ops::composed::scaled_linear(i[0], {{i[1], {}, {}, {}}})[0];
+       },
+       {{11, 9}, {5, 9}}},
   };
 }
 
@@ -207,7 +252,8 @@ TEST_CASE("silu is right to the last bits over its whole range, and NaN stays Na
 TEST_CASE("empty inputs, and gradients of gradients", "[ops]") {
   CHECK(ops::rms_norm(torch::zeros({0, 5}), torch::ones({5}), 1e-5).sizes() == at::IntArrayRef({0, 5}));
   for (const std::int64_t id : {-1, 5})
-    CHECK_THROWS_AS(ops::cross_entropy(torch::zeros({1, 5}), torch::full({1}, id, torch::kInt64)), std::invalid_argument);
+    CHECK_THROWS_AS(ops::cross_entropy(torch::zeros({1, 5}), torch::full({1}, id, torch::kInt64)),
+                    std::invalid_argument);
   const Tensor x = torch::ones({2, 4}, torch::requires_grad());
   const Tensor y = ops::rms_norm(x, {}, 1e-5).sum();
   CHECK_THROWS_AS(torch::autograd::grad({y}, {x}, {}, true, /*create_graph=*/true), std::logic_error);
@@ -220,7 +266,8 @@ TEST_CASE("attention takes and gives bfloat16 where its neighbours have it, and 
     rounded.push_back(bf16.clone().requires_grad_());
     exact.push_back(bf16.to(torch::kFloat32).requires_grad_());
   }
-  const Tensor y = ops::composed::attention(exact[0], exact[1], exact[2], 0.25, 0), weight = normal_values(y.sizes(), 1.0, 6, "weight");
+  const Tensor y = ops::composed::attention(exact[0], exact[1], exact[2], 0.25, 0),
+               weight = normal_values(y.sizes(), 1.0, 6, "weight");
   const std::vector<Tensor> grads = torch::autograd::grad({(y * weight).sum()}, exact);
   const Autocast autocast(torch::kCPU, torch::kBFloat16);
   const Tensor z = ops::attention(rounded[0], rounded[1], rounded[2], 0.25, 0);
@@ -245,7 +292,8 @@ TEST_CASE("LibTorch's fused norm, which CUDA takes, is the composed one", "[ops]
       const auto norm = [&](auto&& op) {
         return [&](const Inputs& i) { return op(i[0], i.size() > 1 ? i[1] : Tensor(), 1e-3); };
       };
-      const Result fused = run(norm(ops::library::rms_norm), inputs, 0), composed = run(norm(ops::composed::rms_norm), inputs, 0);
+      const Result fused = run(norm(ops::library::rms_norm), inputs, 0),
+                   composed = run(norm(ops::composed::rms_norm), inputs, 0);
       CHECK(gap(fused.value, composed.value) <= 5e-6);
       for (std::size_t i = 0; i < inputs.size(); ++i) CHECK(gap(fused.grads[i], composed.grads[i]) <= 5e-6);
       if (device.is_cuda()) CHECK(gap(run(norm(ops::rms_norm), inputs, 0).value, fused.value) == 0.0);

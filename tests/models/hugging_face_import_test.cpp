@@ -22,7 +22,7 @@ namespace {
 
 namespace fs = std::filesystem;
 const fs::path kFixtures = SCALEVEC_FIXTURES "/hf";
-const std::vector<std::string> kModels = {"llama-tied", "llama-untied", "llama-rope-bias", "qwen3", "qwen3-window",
+const std::vector<std::string> kModels = {"llama-tied", "llama-untied", "llama-rope-bias", "qwen3",  "qwen3-window",
                                           "qwen3-moe",  "olmo2",        "gemma2",          "gemma3", "mixtral"};
 
 json json_of(const fs::path& file) {
@@ -37,7 +37,8 @@ struct Expected {
 Expected expected_of(const std::string& name) {
   const json file = json_of(kFixtures / name / "expected.json");
   std::vector<torch::Tensor> tokens, logits;
-  for (const json& row : file["tokens"]) tokens.push_back(torch::tensor(row.get<std::vector<std::int64_t>>(), torch::kInt64));
+  for (const json& row : file["tokens"])
+    tokens.push_back(torch::tensor(row.get<std::vector<std::int64_t>>(), torch::kInt64));
   for (const json& sequence : file["logits"]) {
     std::vector<torch::Tensor> rows;
     for (const json& row : sequence) rows.push_back(torch::tensor(row.get<std::vector<float>>()));
@@ -90,7 +91,8 @@ TEST_CASE("imported models give Hugging Face's logits, also folded, stored and e
       INFO(key);
       if (original.contains(key)) CHECK(original[key] == value);
       // Left out of the original because it is the default.
-      else CHECK((key == "tie_word_embeddings" || key == "sliding_window"));
+      else
+        CHECK((key == "tie_word_embeddings" || key == "sliding_window"));
     }
   }
 }
@@ -206,8 +208,9 @@ TEST_CASE("models trained with HG, DP and OR fold to a plain Llama") {
     for (const bool tied : {false, true}) {
       INFO(scales << (tied ? ", tied" : ""));
       Decoder model(decoder_options_from_json(R"({"vocab_size": 31, "width": 16, "layers": 2, "heads": 4, "kv_heads": 2,
-                      "mlp_width": 24, "tie_embeddings": )" + std::string(tied ? "true" : "false") + R"(, "scales": )" +
-                                              scales + "}"), 3);
+                      "mlp_width": 24, "tie_embeddings": )" +
+                                              std::string(tied ? "true" : "false") + R"(, "scales": )" + scales + "}"),
+                    3);
       for (auto& p : model.named_parameters()) p.value().add_(torch::randn_like(p.value()) * 0.2);
       const ScratchFolder folder;
       export_hugging_face(*fold(model).model, folder.path());
@@ -229,12 +232,14 @@ TEST_CASE("keys that are missing, left over or of another shape are named") {
   };
   const std::string q = "model.layers.1.self_attn.q_proj.weight";
   CHECK(changed("qwen3", [&](NamedTensors& w) { w.erase(find(w, q)); }).find("missing: " + q) != std::string::npos);
-  CHECK(changed("qwen3", [&](NamedTensors& w) { w.emplace_back("model.extra", torch::ones({2})); })
-            .find("left over: model.extra") != std::string::npos);
+  CHECK(changed("qwen3", [&](NamedTensors& w) {
+          w.emplace_back("model.extra", torch::ones({2}));
+        }).find("left over: model.extra") != std::string::npos);
   const std::string shape = changed("qwen3", [&](NamedTensors& w) { find(w, q)->second = torch::ones({24, 40}); });
   CHECK(shape.find("of another shape: " + q + " ([24, 40] where [40, 24] is needed)") != std::string::npos);
-  CHECK(changed("qwen3", [&](NamedTensors& w) { find(w, q)->second = torch::ones({40, 24}, torch::kInt32); })
-            .find("no floats: " + q) != std::string::npos);
+  CHECK(changed("qwen3", [&](NamedTensors& w) {
+          find(w, q)->second = torch::ones({40, 24}, torch::kInt32);
+        }).find("no floats: " + q) != std::string::npos);
 
   // As transformers writes them in some versions: a copy of the tied embedding, and rotation tables.
   const auto embed = [&](NamedTensors& w) { return find(w, "model.embed_tokens.weight")->second; };
@@ -242,16 +247,23 @@ TEST_CASE("keys that are missing, left over or of another shape are named") {
           w.emplace_back("lm_head.weight", embed(w).clone());
           w.emplace_back("model.layers.0.self_attn.rotary_emb.inv_freq", torch::ones({3}));
         }) == "nothing thrown");
-  CHECK(changed("llama-tied", [&](NamedTensors& w) { w.emplace_back("lm_head.weight", embed(w) + 1); })
-            .find("lm_head.weight differs") != std::string::npos);
+  CHECK(changed("llama-tied", [&](NamedTensors& w) {
+          w.emplace_back("lm_head.weight", embed(w) + 1);
+        }).find("lm_head.weight differs") != std::string::npos);
 }
 
 TEST_CASE("a model without scale vectors exports with gains of one") {
   const torch::NoGradGuard no_grad;
   for (const bool qk_norm : {false, true}) {
     const ScratchFolder folder;
-    Decoder model({.vocab_size = 31, .width = 16, .layers = 2, .heads = 2, .scale_vectors = false, .qk_norm = qk_norm,
-                   .qk_norm_scale = false}, 3);
+    Decoder model({.vocab_size = 31,
+                   .width = 16,
+                   .layers = 2,
+                   .heads = 2,
+                   .scale_vectors = false,
+                   .qk_norm = qk_norm,
+                   .qk_norm_scale = false},
+                  3);
     export_hugging_face(model, folder.path());
     const torch::Tensor tokens = torch::randint(0, 31, {1, 7});
     CHECK(gap(import_hugging_face(folder.path())->forward(tokens), model.forward(tokens)) <= 1e-6);

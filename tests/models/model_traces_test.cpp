@@ -109,7 +109,8 @@ TEST_CASE("preconditioner and imbalance agree with loops over the stacked column
       gamma_sq.push_back(g * g);
       column_sq.push_back(column);
     }
-    const torch::Tensor both = torch::stack({torch::tensor(gamma_sq, torch::kFloat64), torch::tensor(column_sq, torch::kFloat64)});
+    const torch::Tensor both =
+        torch::stack({torch::tensor(gamma_sq, torch::kFloat64), torch::tensor(column_sq, torch::kFloat64)});
     CHECK(row.gamma_w_correlation == Approx(torch::corrcoef(both)[0][1].item<double>()).epsilon(1e-9));
     CHECK(near(row.w_gamma_ratio, std::sqrt((both[1].sum() / both[0].sum()).item<double>())));
     CHECK(near(row.precond_min, least));
@@ -168,7 +169,8 @@ TEST_CASE("every kind of reader: branches, rows, shared heads, experts, in parts
             }
             squares += columns;
           }
-          for (const std::string& map : link.rows) squares += parameters[map].detach().to(torch::kFloat64).square().sum(1);
+          for (const std::string& map : link.rows)
+            squares += parameters[map].detach().to(torch::kFloat64).square().sum(1);
           if (!link.folds()) {
             CHECK(std::isnan(row.imbalance));
             continue;

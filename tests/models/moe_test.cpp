@@ -29,7 +29,8 @@ TEST_CASE("routing picks the most probable experts and drops no token") {
       for (size_t e = 0; e < 5; ++e) mean[e] += (p[e] /= sum) / 200.0;
       std::vector<std::int64_t> order(5);
       std::iota(order.begin(), order.end(), 0);
-      std::sort(order.begin(), order.end(), [&](auto a, auto b) { return p[static_cast<size_t>(a)] > p[static_cast<size_t>(b)]; });
+      std::sort(order.begin(), order.end(),
+                [&](auto a, auto b) { return p[static_cast<size_t>(a)] > p[static_cast<size_t>(b)]; });
       const double both = normalise ? p[static_cast<size_t>(order[0])] + p[static_cast<size_t>(order[1])] : 1.0;
       for (std::int64_t i = 0; i < 2; ++i) {
         const auto e = static_cast<size_t>(order[static_cast<size_t>(i)]);
@@ -54,7 +55,8 @@ TEST_CASE("the balancing bias changes the choice and not the weights, and evens 
   o.top_k = 1;
   o.normalise_top_k = false;
   // Expert 0 is favoured by every token.
-  const torch::Tensor logits = normal_values({512, 4}, 0.5, 3, "skew", torch::kFloat64) + torch::tensor({1.0, 0.0, 0.0, 0.0}, torch::kFloat64);
+  const torch::Tensor logits =
+      normal_values({512, 4}, 0.5, 3, "skew", torch::kFloat64) + torch::tensor({1.0, 0.0, 0.0, 0.0}, torch::kFloat64);
   const torch::Tensor probability = logits.softmax(-1);
   torch::Tensor bias = torch::zeros({4}, torch::kFloat64);
   const double skewed = route(logits, bias, o).load.max().item<double>();
@@ -85,8 +87,10 @@ TEST_CASE("a mixture of equal experts with normalised weights is the dense model
   for (auto& p : b.named_parameters()) {
     std::string name = p.key();
     if (const auto at = name.find("experts."); at != std::string::npos) name.erase(at, 10);
-    if (from.contains(name)) p.value().copy_(from[name]);
-    else p.value().copy_(normal_values(p.value().sizes(), 1.0, 4, p.key(), torch::kFloat64));
+    if (from.contains(name))
+      p.value().copy_(from[name]);
+    else
+      p.value().copy_(normal_values(p.value().sizes(), 1.0, 4, p.key(), torch::kFloat64));
   }
   const torch::Tensor tokens = torch::arange(18).view({2, 9}).remainder(11);
   const torch::Tensor x = a.forward(tokens), y = b.forward(tokens);

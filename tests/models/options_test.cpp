@@ -63,7 +63,7 @@ TEST_CASE("decoder options are read from JSON and completed") {
   const DecoderOptions d = scalevec::decoder_options_from_json(R"({"width": 96, "heads": 6})").resolved();
   CHECK(d.kv_heads == 6);
   CHECK(d.head_dim == 16);
-  CHECK(d.mlp_width == 256);  // 8/3·96 itself
+  CHECK(d.mlp_width == 256);                                                                    // 8/3·96 itself
   CHECK(scalevec::decoder_options_from_json(R"({"width": 128})").resolved().mlp_width == 352);  // above 341.3
 }
 
@@ -116,8 +116,7 @@ TEST_CASE("options set in code are checked by the constructors") {
 }
 
 TEST_CASE("toy options are read and refused likewise") {
-  CHECK(toy_message(R"({"replicas": 10, "curvature": 0.5, "target": -1, "sigma": 0, "initial": 3})") ==
-        "accepted");
+  CHECK(toy_message(R"({"replicas": 10, "curvature": 0.5, "target": -1, "sigma": 0, "initial": 3})") == "accepted");
   CHECK(toy_message(R"({"replicas": 0})").rfind("model.replicas: got 0; allowed: an integer, [1, ", 0) == 0);
   CHECK(toy_message(R"({"curvature": 0})") == "model.curvature: got 0; allowed: a number, more than 0");
   CHECK(toy_message(R"({"sigma": -1})") == "model.sigma: got -1; allowed: a number, at least 0");
@@ -138,8 +137,11 @@ TEST_CASE("toy options are read and refused likewise") {
   CHECK(toy_message(R"({"spread": 0.5})", "placement") == "model.spread: got 0.5; allowed: a number, at least 1");
   CHECK(toy_message(R"({"scales": "both_normed", "init_std": 0})", "placement") ==
         "model.init_std: got 0; allowed: more than 0 with scales both_normed, since a norm follows W");
-  CHECK(toy_message(R"({"form": "zero_centred"})", "magnitude_direction").rfind("model.form: got \"zero_centred\"", 0) == 0);
-  CHECK(toy_message(R"({"init_std": 0})", "scale_invariant") == "model.init_std: got 0; allowed: a number, more than 0");
+  CHECK(
+      toy_message(R"({"form": "zero_centred"})", "magnitude_direction").rfind("model.form: got \"zero_centred\"", 0) ==
+      0);
+  CHECK(toy_message(R"({"init_std": 0})", "scale_invariant") ==
+        "model.init_std: got 0; allowed: a number, more than 0");
   CHECK(toy_message(R"({"modes": 2.5})", "spectrum").rfind("model.modes: got 2.5; allowed: an integer", 0) == 0);
   CHECK(toy_message(R"({"mode": 2})", "spectrum").rfind("model.mode: unknown key; did you mean \"modes\"?", 0) == 0);
 }

@@ -19,14 +19,17 @@ namespace {
 
 using namespace scalevec;
 
-// Draws from the whole space of designs; what a draw is, std::mt19937's standard fixes, so the cases are the same everywhere.
+// Draws from the whole space of designs; what a draw is, std::mt19937's standard fixes, so the cases are the same
+// everywhere.
 class Draw {
  public:
   explicit Draw(std::uint32_t seed) : random_(seed) {}
   std::size_t below(std::size_t n) { return random_() % n; }
   bool one_in(std::size_t n) { return below(n) == 0; }
   template <class T>
-  T one_of(const std::vector<T>& values) { return values[below(values.size())]; }
+  T one_of(const std::vector<T>& values) {
+    return values[below(values.size())];
+  }
 
  private:
   std::mt19937 random_;
@@ -140,7 +143,8 @@ TEST_CASE("random designs: naive and folded execution and the folded model are o
     const torch::NoGradGuard no_grad;
     const torch::Tensor before = naive.forward(tokens);
     const FoldResult result = fold(naive, /*untie=*/o.o_bias);
-    CHECK((result.model->forward(tokens) - before).abs().max().item<double>() <= 1e-12 * before.abs().max().item<double>());
+    CHECK((result.model->forward(tokens) - before).abs().max().item<double>() <=
+          1e-12 * before.abs().max().item<double>());
     CHECK(result.folded.size() + result.kept.size() == naive.scale_links().size());
     for (const std::string& name : result.folded) folded_scales.insert(describe(naive.role(name)));
   }
@@ -203,9 +207,10 @@ TEST_CASE("a single map or scale has a placement, a form and an initial value of
   CHECK(!p.contains("layers.0.ffn.up.out.beta"));
   // Without a norm between, V's γ_a multiplies V's own rows.
   for (const ScaleLink& link : model.scale_links())
-    if (link.scale == "layers.0.attn.v.out.alpha") CHECK(link.rows == std::vector<std::string>{"layers.0.attn.v.weight"});
-  // Only the magnitudes that a norm still follows are inert: of q, whose form has none, k, which has no γ, and v and up,
-  // behind which there is no norm now, none is.
+    if (link.scale == "layers.0.attn.v.out.alpha")
+      CHECK(link.rows == std::vector<std::string>{"layers.0.attn.v.weight"});
+  // Only the magnitudes that a norm still follows are inert: of q, whose form has none, k, which has no γ, and v and
+  // up, behind which there is no norm now, none is.
   CHECK(o.warnings() == std::vector<std::string>{"the magnitude of γ_b of ffn.gate is inert: a norm follows ffn.gate"});
 }
 
@@ -225,14 +230,16 @@ TEST_CASE("an option of a single map that means nothing is refused with the reas
       {R"({"at": {"attn.q_norm": {}}})", "", "only with qk_norm"},
       {R"({"at": {"ffn_post": {}}})", "", "only with a norm behind the sublayers"},
       {R"({"preset": "hg", "at": {"ffn.router": {}}})", "", "only in a mixture of experts"},
-      {R"({"at": {"attn": {"initial": -1, "form": "exp"}}})", "", "scales.at.attn.initial: got -1; allowed: more than 0"},
+      {R"({"at": {"attn": {"initial": -1, "form": "exp"}}})", "",
+       "scales.at.attn.initial: got -1; allowed: more than 0"},
       {R"({"at": {"atn": {}}})", "", "scales.at.atn"},
       {R"({"at": {"attn": {"from": "or"}}})", "", "scales.at.attn.from"},
       {R"({"placements": {"attn.q": "output"}})", "", "a norm before the map and one after it do the same"},
       {R"({"placements": {"attn.q": "both_normed"}})", R"(, "qk_norm": true)", "under QK-norm"},
       {R"({"placements": {"attn.q": "both"}})", R"(, "norm_placement": "post")", "it has no γ_b there"},
       {R"({"placements": {"attn.x": "both"}})", "", "scales.placements.attn.x"},
-      {R"({"preset": "hg", "placements": {"attn.q": "both_normed"}, "at": {"attn.q": {"form": "or"}}})", "", "is inert"},
+      {R"({"preset": "hg", "placements": {"attn.q": "both_normed"}, "at": {"attn.q": {"form": "or"}}})", "",
+       "is inert"},
   };
   for (const auto& c : cases) {
     const std::string got = refusal(c[0], c[1]);

@@ -51,7 +51,8 @@ TEST_CASE("a file by the safetensors package reads back as Python's values") {
 TEST_CASE("what is written is the format byte by byte") {
   const ScratchFolder folder;
   const torch::Tensor a = torch::tensor({1.0f, -2.0f, 0.5f, 3.0f}).view({2, 2}).t();
-  write_safetensors(folder / "out", {{"a", a}, {"b", torch::tensor({7, -1}, torch::kInt32)}, {"none", torch::zeros({0, 3})}});
+  write_safetensors(folder / "out",
+                    {{"a", a}, {"b", torch::tensor({7, -1}, torch::kInt32)}, {"none", torch::zeros({0, 3})}});
   const std::string bytes = folder.read("out");
   std::uint64_t length = 0;
   for (int i = 7; i >= 0; --i) length = (length << 8) | static_cast<unsigned char>(bytes[i]);
@@ -85,7 +86,9 @@ TEST_CASE("unsound files are refused in one line that says why") {
       {"blank before the header", {file_of(R"( {"a":)" + good + "}", eight), "not a JSON object"}},
       {"not UTF-8", {file_of("{\"\xff\xfe\":" + good + "}", eight), "not a JSON object"}},
       {"nested arrays", {file_of(R"({"a":)" + bomb, eight), "nested too deeply"}},
-      {"nested objects", {file_of(R"({"__metadata__":{"x":{"x":{"x":{"x":{"x":{"x":{"x":{"x":{"x":1}}}}}}}}}}})", ""), "nested too deeply"}},
+      {"nested objects",
+       {file_of(R"({"__metadata__":{"x":{"x":{"x":{"x":{"x":{"x":{"x":{"x":{"x":1}}}}}}}}}}})", ""),
+        "nested too deeply"}},
       {"metadata", {file_of(R"({"__metadata__":{"x":1},"a":)" + good + "}", eight), "__metadata__"}},
       {"twice", {file_of(R"({"a":)" + good + R"(,"a":)" + good + "}", eight), "\"a\" is given twice"}},
       {"overlap", {file_of(R"({"a":)" + good + R"(,"b":)" + entry("F32", "[1]", "[4,8]") + "}", eight), "overlaps"}},
@@ -100,7 +103,9 @@ TEST_CASE("unsound files are refused in one line that says why") {
       {"beyond 64 bits", {one(entry("F32", "[36893488147419103233]", "[0,8]")), "not a count"}},
       {"overflow", {one(entry("F32", "[4611686018427387904,4]", "[0,8]")), "larger than the file"}},
       {"overflow to the right size", {one(entry("F32", "[4611686018427387906]", "[0,8]")), "larger than the file"}},
-      {"overflow beside a zero", {file_of(R"({"a":)" + entry("F32", "[0,4611686018427387903,4611686018427387903]", "[0,0]") + "}", ""), "larger than the file"}},
+      {"overflow beside a zero",
+       {file_of(R"({"a":)" + entry("F32", "[0,4611686018427387903,4611686018427387903]", "[0,0]") + "}", ""),
+        "larger than the file"}},
       {"many dimensions", {one(entry("F32", "[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,2]", "[0,8]")), "no sound shape"}},
       {"shape a word", {one(entry("F32", "\"2\"", "[0,8]")), "no sound shape"}},
       {"offsets reversed", {one(entry("F32", "[2]", "[8,0]")), "outside the file"}},

@@ -52,8 +52,8 @@ TEST_CASE("folded execution saves what the backward needs, to the byte") {
   const std::int64_t n = 4 * 32, d = 48, h = 80, heads = 3, vocab = 40, layers = 2, head_dim = 16, f = 4;
   // x̂, attention's q, k, v, output and its log-sum-exp per head; x̂, gate, up and their product; one number per norm.
   const std::int64_t block = n * (5 * d + heads + 1 + d + 3 * h + 1) * f;
-  // The stream before the final norm, its rstd, what the unembedding reads, logits and their log-sum-exp, RoPE's tables, the
-  // tokens and the targets.
+  // The stream before the final norm, its rstd, what the unembedding reads, logits and their log-sum-exp, RoPE's
+  // tables, the tokens and the targets.
   const std::int64_t ends = n * (2 * d + 1 + vocab + 1) * f + 2 * 32 * (head_dim / 2) * f + 4 * 33 * 8 + n * 8;
   // DNP: q and k before their norm, and five norms' numbers.
   const std::int64_t dnp = layers * n * (2 * d + 5) * f;
@@ -61,8 +61,9 @@ TEST_CASE("folded execution saves what the backward needs, to the byte") {
     INFO(preset);
     const std::vector<SavedTensor> kept = kept_by(small(preset, Execution::folded));
     INFO(listed(kept));
-    const std::int64_t bytes = std::accumulate(kept.begin(), kept.end(), std::int64_t{0},
-                                               [](std::int64_t sum, const SavedTensor& s) { return sum + s.storage_bytes(); });
+    const std::int64_t bytes =
+        std::accumulate(kept.begin(), kept.end(), std::int64_t{0},
+                        [](std::int64_t sum, const SavedTensor& s) { return sum + s.storage_bytes(); });
     CHECK(bytes == layers * block + ends + more);
   }
 }

@@ -56,8 +56,9 @@ std::vector<Case> designs() {
       o.moe.balance_loss = 0.1;
     });
   }
-  for (const ScaleForm form : {ScaleForm::zero_centred, ScaleForm::exponential, ScaleForm::product, ScaleForm::exponential_radial,
-                               ScaleForm::exponential_sum, ScaleForm::exponential_product})
+  for (const ScaleForm form :
+       {ScaleForm::zero_centred, ScaleForm::exponential, ScaleForm::product, ScaleForm::exponential_radial,
+        ScaleForm::exponential_sum, ScaleForm::exponential_product})
     add("form " + std::string(to_string(form)), [&](auto& o) {
       o.scales.input.form = o.scales.final.form = form;
       o.scales.input.initial = 1.3;
@@ -200,7 +201,8 @@ TEST_CASE("every design has roles that are complete and tell its parameters apar
       if (role.kind == ParamKind::scale) {
         CHECK(role.part != ScalePart::none);
         CHECK(role.side != ScaleSide::none);
-        if (role.part == ScalePart::value || role.part == ScalePart::direction || role.site.ends_with("multiplier")) ++linked;
+        if (role.part == ScalePart::value || role.part == ScalePart::direction || role.site.ends_with("multiplier"))
+          ++linked;
       }
     }
     CHECK(linked == model.scale_links().size());
@@ -226,9 +228,9 @@ TEST_CASE("a seed gives the same matrices under every design") {
 }
 
 TEST_CASE("every scale starts at its initial value, and no form changes the model that it starts from") {
-  for (const ScaleForm form : {ScaleForm::plain, ScaleForm::zero_centred, ScaleForm::exponential, ScaleForm::original,
-                               ScaleForm::product, ScaleForm::exponential_radial,
-                               ScaleForm::exponential_sum, ScaleForm::exponential_product}) {
+  for (const ScaleForm form :
+       {ScaleForm::plain, ScaleForm::zero_centred, ScaleForm::exponential, ScaleForm::original, ScaleForm::product,
+        ScaleForm::exponential_radial, ScaleForm::exponential_sum, ScaleForm::exponential_product}) {
     const GammaOptions options{true, form, 1.75};
     const ScaleVector gamma(form, ScaleVector::initial_vector(options, 5), ScaleVector::initial_magnitude(options));
     INFO(std::string(to_string(form)));
@@ -353,7 +355,8 @@ TEST_CASE("designs that mean nothing are refused with the reason") {
   says(R"({"scales": {"preset": "dp", "maps": ["attn.x"]}})", "attn.q, attn.k");
   says(R"({"scales": {"preset": "dp", "maps": ["attn.q", "attn.q"]}})", "each map once");
   says(R"({"scales": {"preset": "dp", "multipliers": {"rows": true}}})", "whose rows γ_a multiplies already");
-  says(R"({"scales": {"preset": "hg", "multipliers": {"columns": true}}})", "whose columns its own γ_b multiplies already");
+  says(R"({"scales": {"preset": "hg", "multipliers": {"columns": true}}})",
+       "whose columns its own γ_b multiplies already");
   says(R"({"scales": {"experts": "each"}})", "a mixture's experts");
   says(R"({"scales": {"form": "exp", "input": {"initial": -1}}})", "more than 0");
   says(R"({"scales": {"form": "ore"}})", "scales.form");

@@ -25,17 +25,35 @@ std::vector<Case> cases() {
   const auto add = [&](const std::string& name, const ToyOptions& options) { all.push_back({name, options}); };
   add("output scale", OutputScaleOptions{.replicas = 5, .curvature = 0.7});
   for (const bool scale : {true, false}) {
-    add("input scale", InputScaleOptions{.rows = 3, .replicas = 4, .curvature = 0.7, .target = 1.3, .sigma = 0.6, .scale = scale, .init_std = 0.5});
-    add("spectrum", SpectrumOptions{.modes = 6, .a = 1.5, .b = -0.3, .target = 1.3, .scale = scale, .initial_weight = 0.2, .sigma = 0.6});
+    add("input scale",
+        InputScaleOptions{
+            .rows = 3, .replicas = 4, .curvature = 0.7, .target = 1.3, .sigma = 0.6, .scale = scale, .init_std = 0.5});
+    add("spectrum",
+        SpectrumOptions{
+            .modes = 6, .a = 1.5, .b = -0.3, .target = 1.3, .scale = scale, .initial_weight = 0.2, .sigma = 0.6});
   }
   for (const bool own : {true, false})
-    add("branches", BranchScalesOptions{.curvatures = {1.0, 0.3, 2.0}, .targets = {0.1, 3.0, -1.0}, .own = own, .replicas = 4, .sigma = 0.6, .init_std = 0.5});
+    add("branches", BranchScalesOptions{.curvatures = {1.0, 0.3, 2.0},
+                                        .targets = {0.1, 3.0, -1.0},
+                                        .own = own,
+                                        .replicas = 4,
+                                        .sigma = 0.6,
+                                        .init_std = 0.5});
   for (const char* scales : {"none", "input", "both", "both_normed"})
     for (const char* target : {"full", "rank_one"})
-      add(std::string("placement ") + scales + " " + target,
-          PlacementOptions{.rows = 3, .columns = 4, .replicas = 2, .scales = scales, .target = target, .spread = 7.0, .curvature = 0.7, .sigma = 0.6, .init_std = 0.5});
+      add(std::string("placement ") + scales + " " + target, PlacementOptions{.rows = 3,
+                                                                              .columns = 4,
+                                                                              .replicas = 2,
+                                                                              .scales = scales,
+                                                                              .target = target,
+                                                                              .spread = 7.0,
+                                                                              .curvature = 0.7,
+                                                                              .sigma = 0.6,
+                                                                              .init_std = 0.5});
   for (const char* form : {"plain", "or", "product", "er", "exp_sum", "exp_product"})
-    add(std::string("form ") + form, MagnitudeDirectionOptions{.size = 5, .form = form, .curvature = 0.7, .magnitude_curvature = 0.1, .target = 1.4, .sigma = 0.6});
+    add(std::string("form ") + form,
+        MagnitudeDirectionOptions{
+            .size = 5, .form = form, .curvature = 0.7, .magnitude_curvature = 0.1, .target = 1.4, .sigma = 0.6});
   add("scale-invariant", ScaleInvariantOptions{.rows = 3, .columns = 4, .signal = 0.8, .sigma = 0.6});
   return all;
 }
@@ -43,7 +61,8 @@ std::vector<Case> cases() {
 // Away from the special places where a toy starts.
 void shake(Toy& toy) {
   const torch::NoGradGuard no_grad;
-  for (auto& p : toy.named_parameters()) p.value().add_(normal_values(p.value().sizes(), 0.3, 9, p.key(), torch::kFloat64));
+  for (auto& p : toy.named_parameters())
+    p.value().add_(normal_values(p.value().sizes(), 0.3, 9, p.key(), torch::kFloat64));
 }
 
 reference::Values values_of(const Toy& toy) {
@@ -128,7 +147,8 @@ TEST_CASE("toys start where they say, and scale vectors and noise change nothing
 TEST_CASE("the classes of the placed scales, and the traces of stacked replicas") {
   for (const char* scales : {"both", "both_normed"}) {
     const std::int64_t copies = 3, rows = 4, columns = 5;
-    const auto toy = make_toy(PlacementOptions{.rows = rows, .columns = columns, .replicas = copies, .scales = scales}, 3);
+    const auto toy =
+        make_toy(PlacementOptions{.rows = rows, .columns = columns, .replicas = copies, .scales = scales}, 3);
     shake(*toy);
     const bool normed = std::string(scales) == "both_normed";
     CHECK(trace_group(toy->role("input.gamma")) == "scale.input");

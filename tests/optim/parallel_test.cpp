@@ -49,7 +49,8 @@ TEST_CASE("inside a parallel region the tasks stay on the thread that asks") {
   const int before = at::get_num_threads();
   at::set_num_threads(2);
   std::vector<std::size_t> used(8, 0);
-  kernels::parallel_for(8, [&](std::int64_t i) { used[static_cast<std::size_t>(i)] = threads_used(kernels::run_tasks, 16); });
+  kernels::parallel_for(
+      8, [&](std::int64_t i) { used[static_cast<std::size_t>(i)] = threads_used(kernels::run_tasks, 16); });
   CHECK(std::count(used.begin(), used.end(), std::size_t{1}) == 8);
   at::set_num_threads(before);
 }

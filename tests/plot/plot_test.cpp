@@ -1,5 +1,5 @@
-#include "scalevec/experiments/figures/series.hpp"
 #include "scalevec/experiments/plot/plot.hpp"
+#include "scalevec/experiments/figures/series.hpp"
 
 #include <unistd.h>
 

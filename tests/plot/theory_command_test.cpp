@@ -80,8 +80,8 @@ bool has(const std::string& text, const std::string& part) { return text.find(pa
 std::string out_folder() { return (fs::temp_directory_path() / ("scalevec_t5_" + std::to_string(getpid()))).string(); }
 
 // Few replicas at a large λ, where the scale settles fast and moves little.
-const std::vector<std::string> kSmall = {"T5",    "--set", "points=2",     "--set", "lambda_min=1",
-                                         "--set", "lambda_max=3", "--set", "replicas=1024"};
+const std::vector<std::string> kSmall = {"T5",    "--set",        "points=2", "--set",        "lambda_min=1",
+                                         "--set", "lambda_max=3", "--set",    "replicas=1024"};
 
 std::vector<std::string> small(std::vector<std::string> more) {
   more.insert(more.begin(), kSmall.begin(), kSmall.end());
@@ -94,7 +94,8 @@ TEST_CASE("theory lists its figures", "[figures]") {
   const Outcome list = run({"--list"});
   CHECK(list.error.empty());
   CHECK(has(list.output, "T5  Weight decay on an output-norm scale"));
-  for (const char* id : {"T1  ", "T10  ", "P1  ", "P2  ", "P3  ", "P4  ", "P5  ", "P6  ", "P7  "}) CHECK(has(list.output, id));
+  for (const char* id : {"T1  ", "T10  ", "P1  ", "P2  ", "P3  ", "P4  ", "P5  ", "P6  ", "P7  "})
+    CHECK(has(list.output, id));
   CHECK(has(list.output, "    sigma=1.5  "));
   CHECK(has(list.output, "    replicas=2048 (paper: 8192)  "));
 }

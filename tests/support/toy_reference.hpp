@@ -11,7 +11,8 @@
 #include "scalevec/models/toy/toy_options.hpp"
 #include "scalevec/optim/core/random.hpp"
 
-// Losses and gradients of the toys in plain double loops, from the formulas of T2 to T10: of the library only the random numbers.
+// Losses and gradients of the toys in plain double loops, from the formulas of T2 to T10: of the library only the
+// random numbers.
 namespace reference {
 
 using Values = std::map<std::string, std::vector<double>>;
@@ -31,7 +32,8 @@ struct Noise {
   std::uint64_t seed;
   std::int64_t step;
   double operator()(std::size_t i) const {
-    return sigma * scalevec::random_normal(seed, scalevec::stream_of("toy.noise") + i, static_cast<std::uint64_t>(step));
+    return sigma *
+           scalevec::random_normal(seed, scalevec::stream_of("toy.noise") + i, static_cast<std::uint64_t>(step));
   }
 };
 
@@ -42,7 +44,8 @@ inline double quadratic(ToyPoint& point, double h, double theta, double target, 
   return h * (theta - target) + noise;
 }
 
-inline ToyPoint toy_point(const scalevec::InputScaleOptions& o, std::uint64_t seed, const Values& at, std::int64_t step) {
+inline ToyPoint toy_point(const scalevec::InputScaleOptions& o, std::uint64_t seed, const Values& at,
+                          std::int64_t step) {
   ToyPoint out;
   const auto c = static_cast<std::size_t>(o.rows), n = static_cast<std::size_t>(o.replicas);
   const Noise noise{o.sigma, seed, step};
@@ -53,7 +56,8 @@ inline ToyPoint toy_point(const scalevec::InputScaleOptions& o, std::uint64_t se
     for (std::size_t j = 0; j < n; ++j) {
       const std::size_t k = i * n + j;
       const double w = at.at("weight")[k], gamma = o.scale ? at.at("gamma")[j] : 1.0;
-      const double g = quadratic(out, o.curvature, gamma * w, i == 0 ? o.target : 0.0, noise(k), static_cast<double>(n));
+      const double g =
+          quadratic(out, o.curvature, gamma * w, i == 0 ? o.target : 0.0, noise(k), static_cast<double>(n));
       dw[k] = gamma * g;
       if (o.scale) out.gradient["gamma"][j] += w * g;
     }
@@ -73,7 +77,8 @@ inline ToyPoint toy_point(const scalevec::SpectrumOptions& o, std::uint64_t seed
   return out;
 }
 
-inline ToyPoint toy_point(const scalevec::BranchScalesOptions& o, std::uint64_t seed, const Values& at, std::int64_t step) {
+inline ToyPoint toy_point(const scalevec::BranchScalesOptions& o, std::uint64_t seed, const Values& at,
+                          std::int64_t step) {
   ToyPoint out;
   const auto n = static_cast<std::size_t>(o.replicas);
   const Noise noise{o.sigma, seed, step};
@@ -83,7 +88,8 @@ inline ToyPoint toy_point(const scalevec::BranchScalesOptions& o, std::uint64_t 
     dgamma.resize(n, 0.0);
     for (std::size_t r = 0; r < n; ++r) {
       const double w = at.at(branch + ".weight")[r], gamma = at.at(scale)[r];
-      const double g = quadratic(out, o.curvatures[c], gamma * w, o.targets[c], noise(c * n + r), static_cast<double>(n));
+      const double g =
+          quadratic(out, o.curvatures[c], gamma * w, o.targets[c], noise(c * n + r), static_cast<double>(n));
       out.gradient[branch + ".weight"].push_back(gamma * g);
       dgamma[r] += w * g;
     }
@@ -91,7 +97,8 @@ inline ToyPoint toy_point(const scalevec::BranchScalesOptions& o, std::uint64_t 
   return out;
 }
 
-inline ToyPoint toy_point(const scalevec::PlacementOptions& o, std::uint64_t seed, const Values& at, std::int64_t step) {
+inline ToyPoint toy_point(const scalevec::PlacementOptions& o, std::uint64_t seed, const Values& at,
+                          std::int64_t step) {
   ToyPoint out;
   const auto rows = static_cast<std::size_t>(o.rows), columns = static_cast<std::size_t>(o.columns);
   const auto copies = static_cast<std::size_t>(o.replicas), size = rows * columns;
@@ -110,14 +117,16 @@ inline ToyPoint toy_point(const scalevec::PlacementOptions& o, std::uint64_t see
     }
     const double factor = normed ? std::sqrt(static_cast<double>(rows) / norm_sq) : 1.0;
     for (std::size_t i = 0; i < rows; ++i) {
-      const double spread = rows > 1 ? std::pow(o.spread, static_cast<double>(i) / static_cast<double>(rows - 1) - 0.5) : 1.0;
+      const double spread =
+          rows > 1 ? std::pow(o.spread, static_cast<double>(i) / static_cast<double>(rows - 1) - 0.5) : 1.0;
       const double u = output ? at.at("output.gamma")[r * rows + i] : 1.0;
       for (std::size_t j = 0; j < columns; ++j) {
         const std::size_t k = i * columns + j;
         const double target = spread * (o.target == "full" ? draw(seed, "toy.target", r * size + k)
                                                            : draw(seed, "toy.target.rows", r * rows + i) *
                                                                  draw(seed, "toy.target.columns", r * columns + j));
-        const double g = quadratic(out, o.curvature, u * factor * m[k], target, noise(r * size + k), static_cast<double>(copies));
+        const double g =
+            quadratic(out, o.curvature, u * factor * m[k], target, noise(r * size + k), static_cast<double>(copies));
         if (output) out.gradient["output.gamma"][r * rows + i] += factor * m[k] * g;
         dm[k] = u * g;
         along += m[k] * dm[k] / norm_sq;
@@ -132,7 +141,8 @@ inline ToyPoint toy_point(const scalevec::PlacementOptions& o, std::uint64_t see
   return out;
 }
 
-inline ToyPoint toy_point(const scalevec::MagnitudeDirectionOptions& o, std::uint64_t seed, const Values& at, std::int64_t step) {
+inline ToyPoint toy_point(const scalevec::MagnitudeDirectionOptions& o, std::uint64_t seed, const Values& at,
+                          std::int64_t step) {
   ToyPoint out;
   const auto d = static_cast<std::size_t>(o.size);
   const double dd = static_cast<double>(d);
@@ -151,8 +161,11 @@ inline ToyPoint toy_point(const scalevec::MagnitudeDirectionOptions& o, std::uin
   const double length = o.form == "or" ? b : std::exp(b), unit = std::sqrt(dd / a_sq);
   for (std::size_t j = 0; j < d; ++j) {
     t[j] /= std::sqrt(t_sq);
-    gamma[j] = radial ? length * unit * a[j] : o.form == "plain" ? a[j] : o.form == "product" ? b * a[j]
-               : o.form == "exp_sum" ? std::exp(b + a[j]) : std::exp(b * a[j]);
+    gamma[j] = radial                ? length * unit * a[j]
+               : o.form == "plain"   ? a[j]
+               : o.form == "product" ? b * a[j]
+               : o.form == "exp_sum" ? std::exp(b + a[j])
+                                     : std::exp(b * a[j]);
     along += t[j] * (gamma[j] - o.target * std::sqrt(dd) * t[j]);
   }
   const Noise noise{o.sigma, seed, step};
@@ -187,7 +200,8 @@ inline ToyPoint toy_point(const scalevec::MagnitudeDirectionOptions& o, std::uin
   return out;
 }
 
-inline ToyPoint toy_point(const scalevec::ScaleInvariantOptions& o, std::uint64_t seed, const Values& at, std::int64_t step) {
+inline ToyPoint toy_point(const scalevec::ScaleInvariantOptions& o, std::uint64_t seed, const Values& at,
+                          std::int64_t step) {
   ToyPoint out;
   const auto& w = at.at("weight");
   const std::size_t n = w.size();
@@ -206,16 +220,19 @@ inline ToyPoint toy_point(const scalevec::ScaleInvariantOptions& o, std::uint64_
   return out;
 }
 
-inline ToyPoint toy_point(const scalevec::OutputScaleOptions& o, std::uint64_t seed, const Values& at, std::int64_t step) {
+inline ToyPoint toy_point(const scalevec::OutputScaleOptions& o, std::uint64_t seed, const Values& at,
+                          std::int64_t step) {
   ToyPoint out;
   const auto n = static_cast<std::size_t>(o.replicas);
   const Noise noise{o.sigma, seed, step};
   for (std::size_t i = 0; i < n; ++i)
-    out.gradient["gamma"].push_back(quadratic(out, o.curvature, at.at("gamma")[i], o.target, noise(i), static_cast<double>(n)));
+    out.gradient["gamma"].push_back(
+        quadratic(out, o.curvature, at.at("gamma")[i], o.target, noise(i), static_cast<double>(n)));
   return out;
 }
 
-inline ToyPoint toy_point(const scalevec::ToyOptions& options, std::uint64_t seed, const Values& at, std::int64_t step) {
+inline ToyPoint toy_point(const scalevec::ToyOptions& options, std::uint64_t seed, const Values& at,
+                          std::int64_t step) {
   return std::visit([&](const auto& o) { return toy_point(o, seed, at, step); }, options);
 }
 

@@ -10,7 +10,8 @@ using namespace scalevec;
 
 TEST_CASE("Lion in the simulation is Lion") {
   // Chen et al., arXiv 2302.06675, Algorithm 2, with each coupling's decay by hand.
-  for (const DecayCoupling coupling : {DecayCoupling::lr, DecayCoupling::independent, DecayCoupling::lr2, DecayCoupling::l2}) {
+  for (const DecayCoupling coupling :
+       {DecayCoupling::lr, DecayCoupling::independent, DecayCoupling::lr2, DecayCoupling::l2}) {
     SimulatedRule rule;
     rule.method = SimulatedMethod::lion;
     rule.lr = 0.03;

@@ -91,8 +91,8 @@ TEST_CASE("T4's AdamW equilibrium keeps 12 digits", "[extremes]") {
     const Wide w = root_below(excess, p.target / pull);
     const Wide gamma = p.target / w - pull, gap = pull * w;
     const AdamWInputScale got = adamw_input_scale(p, sigma, lr, rows);
-    INFO("h " << p.h << " R " << p.target << " decays " << p.decay_gamma << ", " << p.decay_w << " sigma " << sigma << " lr " << lr
-              << " rows " << rows);
+    INFO("h " << p.h << " R " << p.target << " decays " << p.decay_gamma << ", " << p.decay_w << " sigma " << sigma
+              << " lr " << lr << " rows " << rows);
     REQUIRE(off(got.at.gamma_sq, gamma * gamma) <= 1e-12);
     REQUIRE(off(got.at.length, gamma * w) <= 1e-12);
     REQUIRE(off(got.at.w_sq, w * w + half * sigma / (gamma * p.h)) <= 1e-12);
@@ -123,7 +123,8 @@ TEST_CASE("times to a loss keep 12 digits from a start next to the target", "[ex
   Draw draw;
   for (int i = 0; i < 2000; ++i) {
     const double target = draw.size(-3, 3);
-    const Flow f{draw.size(-2, 2), target, i % 10 == 0 ? 0.0 : draw.either(-5, 5), target * (1.0 + draw.either(-12, -1))};
+    const Flow f{draw.size(-2, 2), target, i % 10 == 0 ? 0.0 : draw.either(-5, 5),
+                 target * (1.0 + draw.either(-12, -1))};
     const double relative = i % 2 == 0 ? draw.size(-12, -0.1) : 1.0 - draw.size(-14, -1);
     const Wide k = f.imbalance, start = f.initial, gap = target - start, left = sqrt(Wide(relative)) * gap;
     // From the gaps alone: (R − r)/r shrinks at the rate 2hR where k = 0, and D as T3 says elsewhere.
@@ -133,7 +134,8 @@ TEST_CASE("times to a loss keep 12 digits from a start next to the target", "[ex
     } else {
       const auto u = [&](const Wide& r) { return Wide(2 * r / abs(k) + sqrt(4 * r * r / (k * k) + 1)); };
       const Wide end = u(target), at = u(start), now = u(target - left);
-      time = log((end - at) / (at + 1 / end) * (now + 1 / end) / (end - now)) / (Wide(f.h) * sqrt(k * k + 4 * Wide(target) * target));
+      time = log((end - at) / (at + 1 / end) * (now + 1 / end) / (end - now)) /
+             (Wide(f.h) * sqrt(k * k + 4 * Wide(target) * target));
     }
     INFO("h " << f.h << " R " << target << " k " << f.imbalance << " r0 " << f.initial << " loss " << relative);
     REQUIRE(off(flow_time_to_loss(f, relative), time) <= 1e-12);
@@ -171,13 +173,18 @@ TEST_CASE("T5's equilibria keep 12 digits of the offset over ten decades", "[ext
     p.decay_target = i % 2 == 0 ? 0.0 : draw.either(-5, 5);
     const Wide h = p.h, sigma = p.sigma, decay = p.weight_decay, signed_distance = Wide(p.target) - p.decay_target;
     const Wide distance = abs(signed_distance), side = signed_distance > 0 ? 1 : -1;
-    INFO("h " << p.h << " target " << p.target << " sigma " << p.sigma << " decay " << p.weight_decay << " to " << p.decay_target);
+    INFO("h " << p.h << " target " << p.target << " sigma " << p.sigma << " decay " << p.weight_decay << " to "
+              << p.decay_target);
     REQUIRE(off(flow_equilibrium(p).offset, decay * signed_distance / (h + decay)) <= 1e-12);
     const Wide adamw = root_below(
-        [&](const Wide& d) { return Wide(h * d / sqrt(h * h * d * d + sigma * sigma) - decay * (distance - d)); }, distance);
+        [&](const Wide& d) { return Wide(h * d / sqrt(h * h * d * d + sigma * sigma) - decay * (distance - d)); },
+        distance);
     REQUIRE(off(adamw_equilibrium(p).offset, side * adamw) <= 1e-12);
     const Wide sign = root_below(
-        [&](const Wide& d) { return Wide(boost::math::erf(Wide(h * d / sigma / sqrt(Wide(2)))) - decay * (distance - d)); }, distance);
+        [&](const Wide& d) {
+          return Wide(boost::math::erf(Wide(h * d / sigma / sqrt(Wide(2)))) - decay * (distance - d));
+        },
+        distance);
     REQUIRE(off(sign_sgd_equilibrium(p).offset, side * sign) <= 1e-12);
     const double start = draw.either(-5, 5), t = draw.size(-6, 6);
     const Wide settled = (h * p.target + decay * p.decay_target) / (h + decay);
@@ -242,7 +249,8 @@ TEST_CASE("T10's losses and gains keep 12 digits from t = 1e-6 to 1e6, for few m
   Draw draw;
   int compared = 0;
   for (int i = 0; i < 1500; ++i) {
-    const double a = (i % 3 == 0 ? 0.01 : 0.3) + draw.size(-1, 0.5), b = (1.0 - a) / 2.0 + draw.size(-2, 0.3), t = draw.size(-6, 6);
+    const double a = (i % 3 == 0 ? 0.01 : 0.3) + draw.size(-1, 0.5), b = (1.0 - a) / 2.0 + draw.size(-2, 0.3),
+                 t = draw.size(-6, 6);
     const PowerLawModes m{a, b, std::round(draw.size(0.5, 9)), draw.size(-5, 5)};
     INFO("a " << a << " b " << b << " N " << m.modes << " R0 " << m.target << " t " << t);
     const Wide p = (Wide(a) + 2 * Wide(b) - 1) / a, near = 2 * Wide(t), far = near * pow(Wide(m.modes), -Wide(a));
@@ -253,20 +261,24 @@ TEST_CASE("T10's losses and gains keep 12 digits from t = 1e-6 to 1e6, for few m
     if (far < 100) {
       const Wide integral = far > p ? Wide(boost::math::tgamma(p, far) - boost::math::tgamma(p, near))
                                     : Wide(boost::math::tgamma_lower(p, near) - boost::math::tgamma_lower(p, far));
-      REQUIRE(off(got, Wide(m.target) * m.target * pow(near, -p) / (2 * Wide(a)) * integral) <= 1e-12 * (1.0 + 1.0 / static_cast<double>(p)));
+      REQUIRE(off(got, Wide(m.target) * m.target * pow(near, -p) / (2 * Wide(a)) * integral) <=
+              1e-12 * (1.0 + 1.0 / static_cast<double>(p)));
       ++compared;
     }
     if (b <= 0.0) continue;
     const Wide q = (Wide(a) + 4 * Wide(b) - 1) / a, gamma_q = boost::math::tgamma(q);
-    const Wide i_q = boost::math::tgamma(Wide(q + 1)) * pow(Wide(2), -q - 1) - Wide(3) / 2 * gamma_q * pow(Wide(2), -q) +
-                     2 * gamma_q * pow(Wide(3), -q) - gamma_q * pow(Wide(4), -q) / 2;
-    const Wide gain = Wide(m.target) * m.target * 4 * i_q * pow(Wide(2), p) / boost::math::tgamma(p) * pow(Wide(t), -2 * Wide(b) / a);
+    const Wide i_q = boost::math::tgamma(Wide(q + 1)) * pow(Wide(2), -q - 1) -
+                     Wide(3) / 2 * gamma_q * pow(Wide(2), -q) + 2 * gamma_q * pow(Wide(3), -q) -
+                     gamma_q * pow(Wide(4), -q) / 2;
+    const Wide gain =
+        Wide(m.target) * m.target * 4 * i_q * pow(Wide(2), p) / boost::math::tgamma(p) * pow(Wide(t), -2 * Wide(b) / a);
     REQUIRE(off(scale_gain(m, t), gain) <= 1e-12);
   }
   CHECK(compared > 1000);
 }
 
-// The least or largest eigenvalue of a symmetric matrix by counting, through Sylvester's law, how many lie below a number.
+// The least or largest eigenvalue of a symmetric matrix by counting, through Sylvester's law, how many lie below a
+// number.
 Wide extreme_eigenvalue(const std::vector<std::vector<Wide>>& matrix, bool largest) {
   const std::size_t n = matrix.size();
   const auto below = [&](const Wide& at) {
@@ -311,7 +323,8 @@ TEST_CASE("T6's condition numbers and equilibria keep 12 digits however far apar
     std::vector<std::vector<Wide>> m(count, std::vector<Wide>(count));
     for (std::size_t x = 0; x < count; ++x)
       for (std::size_t y = 0; y < count; ++y)
-        m[x][y] = sqrt(Wide(b.h[x]) * b.h[y]) * ((x == y ? gamma_sq : Wide(0)) + Wide(b.target[x]) * b.target[y] / gamma_sq);
+        m[x][y] =
+            sqrt(Wide(b.h[x]) * b.h[y]) * ((x == y ? gamma_sq : Wide(0)) + Wide(b.target[x]) * b.target[y] / gamma_sq);
     INFO("case " << i << ", k " << k);
     REQUIRE(off(own_curvatures(b, k).largest, most) <= 1e-13);
     REQUIRE(off(own_curvatures(b, k).least, least) <= 1e-13);
@@ -341,7 +354,8 @@ TEST_CASE("T8's Jacobians and ER's equilibrium keep 12 digits", "[extremes]") {
       squares += Wide(a[j]) * a[j];
     }
     const double m = draw.either(-5, 5);
-    for (const Form form : {Form::plain, Form::unit, Form::product, Form::exponential, Form::exp_sum, Form::exp_product}) {
+    for (const Form form :
+         {Form::plain, Form::unit, Form::product, Form::exponential, Form::exp_sum, Form::exp_product}) {
       // Exponents up to 30, so that e^{2x} stays within double precision and keeps 12 digits.
       const bool exponents = form == Form::exp_sum || form == Form::exp_product;
       const double mag = form == Form::exponential || exponents ? std::clamp(m, -5.0, 5.0) : m;
@@ -362,7 +376,7 @@ TEST_CASE("T8's Jacobians and ER's equilibrium keep 12 digits", "[extremes]") {
           if (form == Form::unit || form == Form::exponential)
             jacobian[j][1 + q] = factor * root * ((j == q ? Wide(1) : Wide(0)) - x * Wide(dir[q]) / squares);
           else if (j == q)
-            jacobian[j][1 + q] = form == Form::plain ? Wide(1)
+            jacobian[j][1 + q] = form == Form::plain     ? Wide(1)
                                  : form == Form::product ? wide_m
                                  : form == Form::exp_sum ? Wide(exp(wide_m + x))
                                                          : Wide(wide_m * exp(wide_m * x));
@@ -404,8 +418,9 @@ TEST_CASE("roots and exponents far outside the usual keep their values", "[extre
   CHECK(std::isfinite(sign_sgd_equilibrium({1.0, 1e-170, 1.0, 1.0, 0.0}).offset));
   CHECK(std::isfinite(er_rms_flow_equilibrium(1e-170, 1.0, 2.0, 1e-170)));
   // By ∫ v^{p−1} e^{−2tv} dv over (N^−a, 1) of 50 digits: its lower end does not count.
-  for (const auto& [a, b, n, r, t] : {std::array{1.0, 1000.0, 1e6, 1.0, 1.0}, std::array{0.02, 25.0, 1e4, 1.0, 1.3},
-                                      std::array{0.05, 27.0, 1e6, 1.0, 1.5e-7}, std::array{0.5, 300.0, 1e6, 2.0, 100.0}}) {
+  for (const auto& [a, b, n, r, t] :
+       {std::array{1.0, 1000.0, 1e6, 1.0, 1.0}, std::array{0.02, 25.0, 1e4, 1.0, 1.3},
+        std::array{0.05, 27.0, 1e6, 1.0, 1.5e-7}, std::array{0.5, 300.0, 1e6, 2.0, 100.0}}) {
     const Wide p = (Wide(a) - 1 + 2 * Wide(b)) / a, x = 2 * Wide(t);
     Wide term = 1 / p, sum = term;
     for (int k = 1; term > sum * Wide("1e-40"); ++k) sum += term *= x / (p + k);
@@ -415,8 +430,9 @@ TEST_CASE("roots and exponents far outside the usual keep their values", "[extre
   const Wide q = 5e-12, ln2 = log(Wide(2));
   const Wide i_q = q / 2 + 2 * (exp(q * log(Wide(2) / 3)) - 1) - (exp(-q * ln2) - 1) / 2;
   // a = 1: p = 2b, q = 4b.
-  const Wide gain = 4 * i_q * boost::math::tgamma(Wide(4 * Wide(1.25e-12))) / boost::math::tgamma(Wide(2 * Wide(1.25e-12))) *
-                    exp(-2 * Wide(1.25e-12) * ln2) * pow(Wide(10), -2 * Wide(1.25e-12));
+  const Wide gain = 4 * i_q * boost::math::tgamma(Wide(4 * Wide(1.25e-12))) /
+                    boost::math::tgamma(Wide(2 * Wide(1.25e-12))) * exp(-2 * Wide(1.25e-12) * ln2) *
+                    pow(Wide(10), -2 * Wide(1.25e-12));
   CHECK(off(scale_gain({1.0, 1.25e-12, 1e6, 1.0}, 10.0), gain) <= 1e-12);
 }
 
@@ -435,7 +451,8 @@ TEST_CASE("limits are continuous: λ → 0, k → 0, R → 0, d = 1, s → ∞",
   CHECK(std::abs(own_decay_equilibrium(b, tiny)[1] + 2.0) <= 2.0 * tiny);
   for (const double sign : {-1.0, 1.0}) {
     CHECK(std::abs(split_length(0.7, sign * tiny).gamma_sq - 0.7) <= tiny);
-    CHECK(std::abs(own_curvatures(b, sign * 1e-9).condition_number() - own_curvatures(b, 0.0).condition_number()) <= 1e-9);
+    CHECK(std::abs(own_curvatures(b, sign * 1e-9).condition_number() - own_curvatures(b, 0.0).condition_number()) <=
+          1e-9);
   }
   CHECK(split_length(0.0, 0.0).gamma_sq == 0.0);
   CHECK(split_length(0.0, 2.0).w_sq == 0.0);

@@ -16,13 +16,16 @@ namespace {
 
 using Wide = boost::multiprecision::cpp_bin_float_50;
 
-// R − r(t) in 50 digits from the textbook form: tanh substitution, r = (|k|/2) sinh(ln u) with D as an explicit exponential.
+// R − r(t) in 50 digits from the textbook form: tanh substitution, r = (|k|/2) sinh(ln u) with D as an explicit
+// exponential.
 struct Exact {
   Wide position, gap;
 };
 Exact exact(const Flow& f, double t) {
   const Wide k = abs(Wide(f.imbalance)), target = f.target, start = f.initial;
-  const auto asinh_wide = [](const Wide& x) { return x >= 0 ? Wide(log(x + sqrt(x * x + 1))) : Wide(-log(-x + sqrt(x * x + 1))); };
+  const auto asinh_wide = [](const Wide& x) {
+    return x >= 0 ? Wide(log(x + sqrt(x * x + 1))) : Wide(-log(-x + sqrt(x * x + 1)));
+  };
   const Wide s = asinh_wide(2 * target / k), u0 = exp(asinh_wide(2 * start / k));
   const Wide rate = Wide(f.h) * sqrt(k * k + 4 * target * target);
   const Wide d = exp(-rate * Wide(t)) * (exp(s) - u0) / (u0 + exp(-s));
@@ -43,9 +46,11 @@ TEST_CASE("the flow's closed form is the solution of its equation") {
     if (i % 5 == 0) f.imbalance = 0.0;
     const double t = time(random);
     std::vector<double> at{f.initial};
-    integrate_flow([&](const std::vector<double>& x, std::vector<double>& slope) {
-      slope[0] = std::hypot(f.imbalance, 2.0 * x[0]) * f.h * (f.target - x[0]);
-    }, at, t);
+    integrate_flow(
+        [&](const std::vector<double>& x, std::vector<double>& slope) {
+          slope[0] = std::hypot(f.imbalance, 2.0 * x[0]) * f.h * (f.target - x[0]);
+        },
+        at, t);
     const double r = at[0];
     INFO("h " << f.h << " R " << f.target << " k " << f.imbalance << " r0 " << f.initial << " t " << t);
     CHECK(std::abs(flow_position(f, t) - r) <= 1e-9);
@@ -85,13 +90,15 @@ TEST_CASE("the balanced flow keeps 12 digits over ten decades, from far above th
     const double t = std::pow(10.0, time(random));
     const Wide target = abs(Wide(f.target)), start = sign * Wide(f.initial), e = exp(-2 * Wide(f.h) * target * Wide(t));
     // (R − r)/r falls by e^−2hRt; from the other side of 0, (R + |r|)/|r| grows by it.
-    const Wide r = start > 0 ? Wide(target / (1 + (target / start - 1) * e)) : Wide(-target / ((target / -start + 1) / e - 1));
+    const Wide r =
+        start > 0 ? Wide(target / (1 + (target / start - 1) * e)) : Wide(-target / ((target / -start + 1) / e - 1));
     const Wide gap = start > 0 ? Wide((target - start) / start * e * r) : Wide(target - r);
     INFO("h " << f.h << " R " << f.target << " r0 " << f.initial << " t " << t);
     const double exponent = flow_rate(f) * t;
     const double allowed = 1e-12 + 1e-15 * std::min(exponent, 1e4);
     if (exponent < 600.0) {
-      CHECK(std::abs(sign * flow_position(f, t) - static_cast<double>(r)) <= allowed * std::abs(static_cast<double>(r)));
+      CHECK(std::abs(sign * flow_position(f, t) - static_cast<double>(r)) <=
+            allowed * std::abs(static_cast<double>(r)));
       CHECK(std::abs(sign * flow_gap(f, t) - static_cast<double>(gap)) <= allowed * std::abs(static_cast<double>(gap)));
     }
     CHECK(std::isfinite(flow_position(f, t)));
@@ -157,7 +164,8 @@ TEST_CASE("the flow conserves γ² − ‖w‖², shared and own scales what the
       // The effective weight of a branch is where T3's closed form has it at the conserved k.
       CHECK(std::abs(own[c] * own[kBranches + c] - flow_position({h[c], target[c], k, own_start[c]}, 5.0)) <= 1e-9);
     }
-    // The rate at which the loss falls is the preconditioner's: gᵀ(γ²I + wwᵀ)g, between its least and its largest value.
+    // The rate at which the loss falls is the preconditioner's: gᵀ(γ²I + wwᵀ)g, between its least and its largest
+    // value.
     const std::vector<double> w(shared.begin() + 1, shared.end());
     double w_sq = 0.0, g_sq = 0.0, dot = 0.0;
     for (size_t c = 0; c < kBranches; ++c) {
@@ -168,7 +176,8 @@ TEST_CASE("the flow conserves γ² − ‖w‖², shared and own scales what the
     }
     const PreconditionerSpectrum p = preconditioner_spectrum(shared[0], w_sq);
     const double along = dot * dot / w_sq;
-    CHECK(std::abs(shared[0] * shared[0] * g_sq + dot * dot - (p.orthogonal * (g_sq - along) + p.along * along)) <= 1e-12 * (1.0 + g_sq * w_sq));
+    CHECK(std::abs(shared[0] * shared[0] * g_sq + dot * dot - (p.orthogonal * (g_sq - along) + p.along * along)) <=
+          1e-12 * (1.0 + g_sq * w_sq));
   }
 }
 
@@ -222,14 +231,17 @@ TEST_CASE("the flow is continuous at imbalance 0 and odd in the target") {
 TEST_CASE("the speed-up over no scale has theory's values") {
   // T3: R = 3, k = 1: 2.24, 3.64, 4.54 at relative loss 1e-1, 1e-3, 1e-6, toward √37 = 6.08.
   const Flow f{1.0, 3.0, 1.0, 0.0};
-  const auto speedup = [&](double relative) { return plain_time_to_loss(1.0, relative) / flow_time_to_loss(f, relative); };
+  const auto speedup = [&](double relative) {
+    return plain_time_to_loss(1.0, relative) / flow_time_to_loss(f, relative);
+  };
   CHECK(std::abs(speedup(1e-1) - 2.24) <= 0.005);
   CHECK(std::abs(speedup(1e-3) - 3.64) <= 0.005);
   CHECK(std::abs(speedup(1e-6) - 4.54) <= 0.005);
   CHECK(std::abs(speedup(1e-300) - std::sqrt(37.0)) <= 0.06);
   CHECK(std::abs(sign_descent_speedup(1.0) - 1.618) <= 0.0005);
   CHECK(std::abs(sign_descent_speedup(10.0) - 3.701) <= 0.001);
-  for (const double target : {1e-8, 0.3, 1e6}) CHECK(std::abs(sign_descent_time(target) * sign_descent_speedup(target) / target - 1.0) <= 1e-15);
+  for (const double target : {1e-8, 0.3, 1e6})
+    CHECK(std::abs(sign_descent_time(target) * sign_descent_speedup(target) / target - 1.0) <= 1e-15);
 }
 
 TEST_CASE("one step of gradient descent changes the imbalance as the exact map says") {

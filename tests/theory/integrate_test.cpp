@@ -15,7 +15,8 @@
 #include "scalevec/theory/output_scale_decay.hpp"
 #include "scalevec/theory/placement.hpp"
 
-// Integrated flows: the integrator against solutions known otherwise, then closed forms against it over random parameters.
+// Integrated flows: the integrator against solutions known otherwise, then closed forms against it over random
+// parameters.
 using namespace scalevec;
 
 namespace {
@@ -67,14 +68,25 @@ TEST_CASE("quadratures, kinks, blow-up and the ends of time are integrated or re
     return x;
   };
   // An element that others only drive: an embedded pair whose two formulas agree on it would not see its error.
-  CHECK(std::abs(solve({0.0, 0.0}, 200.0, [](const State& x, State& d) { d = {1.0, std::cos(x[0])}; })[1] - std::sin(200.0)) <= 1e-9);
-  CHECK(std::abs(solve({0.0, 0.0}, 40.0, [](const State& x, State& d) { d = {1.0, std::exp(-x[0])}; })[1] - 1.0) <= 1e-9);
+  CHECK(std::abs(solve({0.0, 0.0}, 200.0,
+                       [](const State& x, State& d) {
+                         d = {1.0, std::cos(x[0])};
+                       })[1] -
+                 std::sin(200.0)) <= 1e-9);
+  CHECK(std::abs(solve({0.0, 0.0}, 40.0,
+                       [](const State& x, State& d) {
+                         d = {1.0, std::exp(-x[0])};
+                       })[1] -
+                 1.0) <= 1e-9);
   // The first step leaves double precision's range, the solution does not.
-  CHECK(std::abs(solve({1e4}, 1.0, [](const State& x, State& d) { d[0] = -x[0] * x[0] * x[0]; })[0] - 1.0 / std::sqrt(2.0 + 1e-8)) <= 1e-9);
+  CHECK(std::abs(solve({1e4}, 1.0, [](const State& x, State& d) { d[0] = -x[0] * x[0] * x[0]; })[0] -
+                 1.0 / std::sqrt(2.0 + 1e-8)) <= 1e-9);
   CHECK(std::abs(solve({0.0}, 1e-17, [](const State&, State& d) { d[0] = 1e20; })[0] - 1000.0) <= 1e-9);
-  CHECK(std::abs(solve({1.0}, 1e-15, [](const State& x, State& d) { d[0] = -1e16 * x[0]; })[0] - std::exp(-10.0)) <= 1e-11);
+  CHECK(std::abs(solve({1.0}, 1e-15, [](const State& x, State& d) { d[0] = -1e16 * x[0]; })[0] - std::exp(-10.0)) <=
+        1e-11);
   CHECK_THROWS_AS(solve({0.0}, 1e9, [](const State&, State& d) { d[0] = 1e300; }), std::runtime_error);
-  CHECK_THROWS_AS(solve({1.0}, 2.0, [](const State& x, State& d) { d[0] = x[0] > 0.0 ? -1.0 : 1.0; }), std::runtime_error);
+  CHECK_THROWS_AS(solve({1.0}, 2.0, [](const State& x, State& d) { d[0] = x[0] > 0.0 ? -1.0 : 1.0; }),
+                  std::runtime_error);
   CHECK_THROWS_AS(solve({NAN}, 1.0, [](const State&, State& d) { d[0] = 1.0; }), std::domain_error);
 }
 
@@ -91,7 +103,8 @@ TEST_CASE("T4: coupled decay's imbalance and equilibrium, over random problems",
     };
     State s{draw.between(0.3, 2.0), draw.between(0.1, 2.0)}, slope(2);
     flow(s, slope);
-    CHECK(std::abs(2.0 * (s[0] * slope[0] - s[1] * slope[1]) - imbalance_rate(p, s[0] * s[0], s[1] * s[1])) <= 1e-14 * 50.0);
+    CHECK(std::abs(2.0 * (s[0] * slope[0] - s[1] * slope[1]) - imbalance_rate(p, s[0] * s[0], s[1] * s[1])) <=
+          1e-14 * 50.0);
     integrate_flow(flow, s, 600.0);
     const InputScaleEquilibrium at = group_lasso_equilibrium(p);
     INFO("h " << p.h << " R " << p.target << " decays " << p.decay_gamma << ", " << p.decay_w);
@@ -111,7 +124,8 @@ TEST_CASE("T4: coupled decay's imbalance and equilibrium, over random problems",
 TEST_CASE("T5: the flow over random problems", "[integrate]") {
   Draw draw(33);
   for (int i = 0; i < 100; ++i) {
-    const OutputScaleDecay p{draw.between(0.1, 3.0), draw.either(0.0, 3.0), 0.0, draw.between(0.0, 3.0), draw.either(0.0, 2.0)};
+    const OutputScaleDecay p{draw.between(0.1, 3.0), draw.either(0.0, 3.0), 0.0, draw.between(0.0, 3.0),
+                             draw.either(0.0, 2.0)};
     const double start = draw.either(0.0, 3.0), t = draw.between(0.01, 10.0);
     State gamma{start};
     const auto flow = [&p](const State& x, State& d) {
@@ -137,21 +151,25 @@ TEST_CASE("T6: decay's equilibria of shared and own scales, over random branches
       shared.push_back(0.3 * b.target[c]);
       own.insert(own.end(), {1.0, 0.3 * b.target[c]});
     }
-    integrate_flow([&](const State& x, State& d) {
-      d[0] = -lambda * x[0];
-      for (std::size_t c = 0; c < count; ++c) {
-        const double g = h * (x[0] * x[1 + c] - b.target[c]);
-        d[0] -= g * x[1 + c];
-        d[1 + c] = -g * x[0] - lambda * x[1 + c];
-      }
-    }, shared, 800.0);
-    integrate_flow([&](const State& x, State& d) {
-      for (std::size_t c = 0; c < count; ++c) {
-        const double g = h * (x[2 * c] * x[2 * c + 1] - b.target[c]);
-        d[2 * c] = -g * x[2 * c + 1] - lambda * x[2 * c];
-        d[2 * c + 1] = -g * x[2 * c] - lambda * x[2 * c + 1];
-      }
-    }, own, 800.0);
+    integrate_flow(
+        [&](const State& x, State& d) {
+          d[0] = -lambda * x[0];
+          for (std::size_t c = 0; c < count; ++c) {
+            const double g = h * (x[0] * x[1 + c] - b.target[c]);
+            d[0] -= g * x[1 + c];
+            d[1 + c] = -g * x[0] - lambda * x[1 + c];
+          }
+        },
+        shared, 800.0);
+    integrate_flow(
+        [&](const State& x, State& d) {
+          for (std::size_t c = 0; c < count; ++c) {
+            const double g = h * (x[2 * c] * x[2 * c + 1] - b.target[c]);
+            d[2 * c] = -g * x[2 * c + 1] - lambda * x[2 * c];
+            d[2 * c + 1] = -g * x[2 * c] - lambda * x[2 * c + 1];
+          }
+        },
+        own, 800.0);
     const State together = shared_decay_equilibrium(b, lambda), apart = own_decay_equilibrium(b, lambda);
     double together_bias = 0.0, apart_bias = 0.0;
     for (std::size_t c = 0; c < count; ++c) {
@@ -172,10 +190,15 @@ TEST_CASE("T7: along the flow the loss falls at the stated rate, over random map
     for (double& x : target) x = draw.either(0.0, 1.5);
     // u, v, W and last the loss that has been lost at the stated rate.
     State s(rows + columns + rows * columns + 1, 0.0);
-    for (std::size_t k = 0; k + 1 < s.size(); ++k) s[k] = k < rows + columns ? draw.between(0.4, 1.4) : draw.either(0.0, 0.8);
+    for (std::size_t k = 0; k + 1 < s.size(); ++k)
+      s[k] = k < rows + columns ? draw.between(0.4, 1.4) : draw.either(0.0, 0.8);
     const auto map = [&](const State& x) {
-      TwoSided m{rows, columns, State(x.begin(), x.begin() + rows), State(x.begin() + rows, x.begin() + rows + columns),
-                 State(x.begin() + rows + columns, x.end() - 1), State(rows * columns)};
+      TwoSided m{rows,
+                 columns,
+                 State(x.begin(), x.begin() + rows),
+                 State(x.begin() + rows, x.begin() + rows + columns),
+                 State(x.begin() + rows + columns, x.end() - 1),
+                 State(rows * columns)};
       for (std::size_t r = 0; r < rows; ++r)
         for (std::size_t c = 0; c < columns; ++c) m.g[r * columns + c] = m.theta(r, c) - target[r * columns + c];
       return m;
@@ -187,18 +210,20 @@ TEST_CASE("T7: along the flow the loss falls at the stated rate, over random map
     };
     for (const bool both : {true, false}) {
       State at = s;
-      integrate_flow([&](const State& x, State& d) {
-        const TwoSided m = map(x);
-        std::fill(d.begin(), d.end(), 0.0);
-        for (std::size_t r = 0; r < rows; ++r)
-          for (std::size_t c = 0; c < columns; ++c) {
-            const double g = m.g[r * columns + c], w = m.w[r * columns + c];
-            if (both) d[r] -= g * w * m.v[c];
-            d[rows + c] -= g * m.u[r] * w;
-            d[rows + columns + r * columns + c] -= g * m.u[r] * m.v[c];
-          }
-        d.back() = both ? both_sides_flow_rate(m) : input_side_flow_rate(m);
-      }, at, 2.0);
+      integrate_flow(
+          [&](const State& x, State& d) {
+            const TwoSided m = map(x);
+            std::fill(d.begin(), d.end(), 0.0);
+            for (std::size_t r = 0; r < rows; ++r)
+              for (std::size_t c = 0; c < columns; ++c) {
+                const double g = m.g[r * columns + c], w = m.w[r * columns + c];
+                if (both) d[r] -= g * w * m.v[c];
+                d[rows + c] -= g * m.u[r] * w;
+                d[rows + columns + r * columns + c] -= g * m.u[r] * m.v[c];
+              }
+            d.back() = both ? both_sides_flow_rate(m) : input_side_flow_rate(m);
+          },
+          at, 2.0);
       CHECK(std::abs(loss(s) - loss(at) - at.back()) <= 1e-9);
     }
   }
@@ -210,12 +235,13 @@ TEST_CASE("T8: decay on OR's β and on ER's b, over random problems", "[integrat
     const double h = draw.between(0.2, 2.0), d = std::floor(draw.between(1.0, 40.0)), decay = draw.between(0.0, 20.0);
     const double beta_target = draw.either(0.1, 3.0), rms_target = draw.between(0.1, 4.0);
     State beta{1.0}, b{0.0};
-    integrate_flow([&](const State& x, State& out) { out[0] = -h * d * (x[0] - beta_target) - decay * x[0]; }, beta, 60.0 / (h * d));
+    integrate_flow([&](const State& x, State& out) { out[0] = -h * d * (x[0] - beta_target) - decay * x[0]; }, beta,
+                   60.0 / (h * d));
     CHECK(std::abs(or_beta_flow_equilibrium(h, d, beta_target, decay) - beta[0]) <= 1e-9);
     // At the slowest the pull outward is hdR² (R small, b far below 0).
-    integrate_flow([&](const State& x, State& out) {
-      out[0] = -h * d * (std::exp(x[0]) - rms_target) * std::exp(x[0]) - decay * x[0];
-    }, b, 60.0 / (h * d * std::min(1.0, rms_target * rms_target)));
+    integrate_flow([&](const State& x,
+                       State& out) { out[0] = -h * d * (std::exp(x[0]) - rms_target) * std::exp(x[0]) - decay * x[0]; },
+                   b, 60.0 / (h * d * std::min(1.0, rms_target * rms_target)));
     INFO("h " << h << " d " << d << " R " << rms_target << " decay " << decay);
     CHECK(std::abs(er_rms_flow_equilibrium(h, d, rms_target, decay) - std::exp(b[0])) <= 1e-9);
   }

@@ -13,7 +13,9 @@ using namespace scalevec;
 namespace {
 
 // X ← 1.5X − 0.5XXᵀX, which converges to the polar factor: no coefficients of Muon's.
-reference::Matrix polar(const reference::Matrix& x) { return reference::newton_schulz(x, std::vector<reference::Triple>(24, {1.5, -0.5, 0.0}), 1.0); }
+reference::Matrix polar(const reference::Matrix& x) {
+  return reference::newton_schulz(x, std::vector<reference::Triple>(24, {1.5, -0.5, 0.0}), 1.0);
+}
 
 reference::Matrix noise(std::size_t n, std::uint64_t index) {
   reference::Matrix out(n, n);
@@ -23,15 +25,16 @@ reference::Matrix noise(std::size_t n, std::uint64_t index) {
 
 }  // namespace
 
-// 400 draws of 64 entries: the standard error of the gain is about 0.4 %; the limit n → ∞ is 2 % off at n = 8, so that a deviation
-// of 6 % is more than 9 standard errors away.
+// 400 draws of 64 entries: the standard error of the gain is about 0.4 %; the limit n → ∞ is 2 % off at n = 8, so that
+// a deviation of 6 % is more than 9 standard errors away.
 TEST_CASE("the polar factor of noise passes a small signal on by the factor a") {
   const std::size_t n = 8;
   const double gain = muon_noise(8.0, 0.0).gain, small = 0.05;
   double along = 0.0;
   for (std::uint64_t k = 0; k < 400; ++k) {
     const reference::Matrix base = noise(n, 2 * k), signal = noise(n, 2 * k + 1);
-    const reference::Matrix up = polar(reference::mix(1.0, base, small, signal)), down = polar(reference::mix(1.0, base, -small, signal));
+    const reference::Matrix up = polar(reference::mix(1.0, base, small, signal)),
+                            down = polar(reference::mix(1.0, base, -small, signal));
     double dot = 0.0, norm = 0.0;
     for (std::size_t i = 0; i < n * n; ++i) {
       dot += (up.x[i] - down.x[i]) / (2.0 * small) * signal.x[i];
@@ -43,8 +46,8 @@ TEST_CASE("the polar factor of noise passes a small signal on by the factor a") 
   CHECK(std::abs(along / gain - 1.0) <= 0.06);
 }
 
-// 100 draws of 12 singular values here against 64 there: the means' standard errors are below 1 % together, 2 % for the gain
-// by differences; 4 and 10 % are beyond four of them.
+// 100 draws of 12 singular values here against 64 there: the means' standard errors are below 1 % together, 2 % for the
+// gain by differences; 4 and 10 % are beyond four of them.
 TEST_CASE("the quintic's mean squared singular value and gain are those of the matrices it leaves") {
   const std::size_t n = 12;
   const std::vector<reference::Triple> steps(5, {3.4445, -4.7750, 2.0315});

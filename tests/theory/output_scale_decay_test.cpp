@@ -30,15 +30,15 @@ long double bisect(const OutputScaleDecay& p, Pull pull) {
   long double low = std::min(0.0L, distance), high = std::max(0.0L, distance);
   for (int i = 0; i < 400; ++i) {
     const long double d = (low + high) / 2;
-    if (pull(p, d) - static_cast<long double>(p.weight_decay) * (distance - d) > 0) high = d;
-    else low = d;
+    if (pull(p, d) - static_cast<long double>(p.weight_decay) * (distance - d) > 0)
+      high = d;
+    else
+      low = d;
   }
   return (low + high) / 2;
 }
 
-bool close(double a, long double b, double relative) {
-  return std::abs(a - b) <= relative * std::abs(b);
-}
+bool close(double a, long double b, double relative) { return std::abs(a - b) <= relative * std::abs(b); }
 
 }  // namespace
 

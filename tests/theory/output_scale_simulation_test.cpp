@@ -15,7 +15,8 @@ namespace {
 constexpr OutputScaleToy kToy{0.9, 2.0, 1.5, 1.0};
 
 double noise(std::uint64_t seed, std::int64_t step, std::int64_t replica) {
-  return random_normal(seed, stream_of("toy.noise") + static_cast<std::uint64_t>(replica), static_cast<std::uint64_t>(step));
+  return random_normal(seed, stream_of("toy.noise") + static_cast<std::uint64_t>(replica),
+                       static_cast<std::uint64_t>(step));
 }
 
 // What one replica should do, written from the papers' formulas: the learning rate and the decay by hand for each case.

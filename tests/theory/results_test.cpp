@@ -27,11 +27,13 @@ double near(double a, double b) { return std::abs(a - b) / std::max(std::abs(a),
 TEST_CASE("T4: without decay on the scale γ² grows as the square root of time") {
   const InputScaleDecay p{1.0, 1.0, 0.0, 0.1};
   State s{1.0, 1.0};
-  integrate_flow([&](const State& x, State& dx) {
-    const double g = x[0] * x[1] - 1.0;
-    dx[0] = -g * x[1];
-    dx[1] = -g * x[0] - 0.1 * x[1];
-  }, s, 4e4);
+  integrate_flow(
+      [&](const State& x, State& dx) {
+        const double g = x[0] * x[1] - 1.0;
+        dx[0] = -g * x[1];
+        dx[1] = -g * x[0] - 0.1 * x[1];
+      },
+      s, 4e4);
   CHECK(near(s[0] * s[0], unchecked_gamma_sq(p, 4e4)) <= 0.02);
 }
 
@@ -74,7 +76,8 @@ TEST_CASE("T4: curvatures at a minimum are those of the Hessian by differences")
           y[j] += b * step;
           return loss(y);
         };
-        const double second = (at_offset(1, 1) - at_offset(1, -1) - at_offset(-1, 1) + at_offset(-1, -1)) / (4 * step * step);
+        const double second =
+            (at_offset(1, 1) - at_offset(1, -1) - at_offset(-1, 1) + at_offset(-1, -1)) / (4 * step * step);
         if (i == j) trace += second;
         squares += second * second;
       }
@@ -108,8 +111,8 @@ TEST_CASE("T6: the shared rate is at least HG's where residuals agree, and its c
     }
     REQUIRE(shared_rate(std::sqrt(1.0 + w_sq), w, g) >= own_rate(own, w, g) * (1.0 - 1e-14));
   }
-  // Cancelling residuals, each design at the same θ on its own trajectory from k = 1: the shared vector is slower, but never by more
-  // than √2, whatever C (T6 says √C): two branches as long as each other come next to it.
+  // Cancelling residuals, each design at the same θ on its own trajectory from k = 1: the shared vector is slower, but
+  // never by more than √2, whatever C (T6 says √C): two branches as long as each other come next to it.
   const auto slower = [](const std::vector<double>& theta, const std::vector<double>& grad) {
     double length_sq = 0.0;
     for (const double x : theta) length_sq += x * x;
@@ -141,7 +144,8 @@ TEST_CASE("T6: the shared rate is at least HG's where residuals agree, and its c
   const double trace = p11 * 1.0 + p22 * 0.01, det = 0.01 * (p11 * p22 - p12 * p12);
   const double root = std::sqrt(trace * trace - 4.0 * det);
   CHECK(near(shared_curvatures(b, 1.0).condition_number(), (trace + root) * (trace + root) / (4.0 * det)) <= 1e-12);
-  CHECK(near(own_curvatures(b, 1.0).condition_number(), std::hypot(1.0, 0.2) / (0.01 * std::hypot(1.0, 20.0))) <= 1e-14);
+  CHECK(near(own_curvatures(b, 1.0).condition_number(), std::hypot(1.0, 0.2) / (0.01 * std::hypot(1.0, 20.0))) <=
+        1e-14);
 }
 
 TEST_CASE("T7: rates are derivatives of the loss, DP is at least as fast at u = 1, and the counterexample stands") {
@@ -149,7 +153,8 @@ TEST_CASE("T7: rates are derivatives of the loss, DP is at least as fast at u = 
   std::normal_distribution<double> normal;
   for (int i = 0; i < 2000; ++i) {
     TwoSided m{3, 4, {1, 1, 1}, State(4), State(12), State(12)};
-    for (double* values : {m.v.data()}) for (int j = 0; j < 4; ++j) values[j] = normal(random);
+    for (double* values : {m.v.data()})
+      for (int j = 0; j < 4; ++j) values[j] = normal(random);
     for (std::size_t j = 0; j < 12; ++j) {
       m.w[j] = normal(random);
       m.g[j] = normal(random);
@@ -199,16 +204,18 @@ TEST_CASE("T7: the flow with both sides conserves every row's and column's imbal
   State s = m.u;
   s.insert(s.end(), m.v.begin(), m.v.end());
   s.insert(s.end(), m.w.begin(), m.w.end());
-  integrate_flow([&](const State& x, State& dx) {
-    std::fill(dx.begin(), dx.end(), 0.0);
-    for (std::size_t i = 0; i < 2; ++i)
-      for (std::size_t j = 0; j < 3; ++j) {
-        const double u = x[i], v = x[2 + j], w = x[5 + i * 3 + j], g = u * w * v - target[i * 3 + j];
-        dx[i] -= g * w * v;
-        dx[2 + j] -= g * u * w;
-        dx[5 + i * 3 + j] -= g * u * v;
-      }
-  }, s, 5.0);
+  integrate_flow(
+      [&](const State& x, State& dx) {
+        std::fill(dx.begin(), dx.end(), 0.0);
+        for (std::size_t i = 0; i < 2; ++i)
+          for (std::size_t j = 0; j < 3; ++j) {
+            const double u = x[i], v = x[2 + j], w = x[5 + i * 3 + j], g = u * w * v - target[i * 3 + j];
+            dx[i] -= g * w * v;
+            dx[2 + j] -= g * u * w;
+            dx[5 + i * 3 + j] -= g * u * v;
+          }
+      },
+      s, 5.0);
   m.u.assign(s.begin(), s.begin() + 2);
   m.v.assign(s.begin() + 2, s.begin() + 5);
   m.w.assign(s.begin() + 5, s.end());
@@ -233,7 +240,8 @@ TEST_CASE("T8: amplifications are those of the Jacobians by differences") {
   const std::vector<Case> cases = {
       {[](double m, double s, double a, double n) { return m * s * a / n; }, or_amplification(dd, beta, alpha_sq)},
       {[](double m, double, double a, double) { return m * a; }, product_amplification(beta, alpha_sq)},
-      {[](double m, double s, double a, double n) { return std::exp(m) * s * a / n; }, er_amplification(dd, b, alpha_sq)}};
+      {[](double m, double s, double a, double n) { return std::exp(m) * s * a / n; },
+       er_amplification(dd, b, alpha_sq)}};
   for (std::size_t form = 0; form < cases.size(); ++form) {
     const double magnitude = form == 2 ? b : beta;
     const auto gamma = [&](double m, const State& a) {
@@ -308,8 +316,9 @@ TEST_CASE("what is not a number is refused by the argument's name") {
   CHECK(said([] { both_sides_flow_rate({1, 1, {NAN}, {1.0}, {1.0}, {1.0}}); }).size() > 0);
   CHECK(said([] { imbalance_after_step(1.0, 0.1, NAN, 1.0, 1.0); }).starts_with("gamma: got"));
   CHECK(said([] { imbalance_after_step(1.0, 0.1, 1.0, 1.0, NAN); }).starts_with("w_dot_grad: got"));
-  CHECK(said([] { flow_position({1.0, 1.0, 1e-160, 0.05}, 1.0); }) ==
-        "imbalance: got 1e-160; allowed: 0, or at least 1e-140 of the larger of |target| and |initial|");
+  CHECK(said([] {
+          flow_position({1.0, 1.0, 1e-160, 0.05}, 1.0);
+        }) == "imbalance: got 1e-160; allowed: 0, or at least 1e-140 of the larger of |target| and |initial|");
   CHECK(std::isfinite(flow_position({1.0, 1.0, 1e-130, -0.05}, 1.0)));
   CHECK(said([] { flow_position({-1e-10, 1.0, 1.0, 0.0}, 1.0); }) == "h: got -1e-10; allowed: more than 0");
 }

@@ -33,9 +33,9 @@ double scale_free_noise(const State& w, State& g, std::size_t begin, std::size_t
 }  // namespace
 
 TEST_CASE("T9: scale-invariant weights settle at the predicted norm and turn by the predicted angle") {
-  // Gradient of a unit-variance random direction orthogonal to w, of length g̃/‖w‖. Averages over 40,000 correlated steps: the
-  // relative standard error of the angle's mean square is below 1 % (64 weights a step), so 4 % is beyond 4 of them: a false
-  // alarm in fewer than one of 10,000 seeds; this seed is fixed.
+  // Gradient of a unit-variance random direction orthogonal to w, of length g̃/‖w‖. Averages over 40,000 correlated
+  // steps: the relative standard error of the angle's mean square is below 1 % (64 weights a step), so 4 % is beyond 4
+  // of them: a false alarm in fewer than one of 10,000 seeds; this seed is fixed.
   const std::size_t d = 64;
   std::mt19937_64 random(8);
   std::normal_distribution<double> normal;
@@ -73,9 +73,10 @@ TEST_CASE("T9: scale-invariant weights settle at the predicted norm and turn by 
   }
 }
 
-// 256 weights turn by nearly independent angles over 20,000 steps, and settle with a memory of 1/(2ηλ) = 500 steps: the standard
-// error of either mean is below 0.4 %, the formula's own bias at ηλ = 1e-3 and β₂'s memory of 20 steps about 1 %. 4 % is beyond
-// 4 standard errors on top of both: a false alarm in fewer than one of 10,000 seeds; this seed is fixed.
+// 256 weights turn by nearly independent angles over 20,000 steps, and settle with a memory of 1/(2ηλ) = 500 steps: the
+// standard error of either mean is below 0.4 %, the formula's own bias at ηλ = 1e-3 and β₂'s memory of 20 steps about 1
+// %. 4 % is beyond 4 standard errors on top of both: a false alarm in fewer than one of 10,000 seeds; this seed is
+// fixed.
 TEST_CASE("T9: AdamW's weights settle at its norm and turn by its angle") {
   const std::size_t d = 256;
   SimulatedRule rule;
@@ -107,16 +108,17 @@ TEST_CASE("T9: AdamW's weights settle at its norm and turn by its angle") {
   CHECK(near(std::sqrt(norm_sq), predicted.norm) <= 0.04);
 }
 
-// OR's α feels gradients orthogonal to itself: noise alone, so that Adam's steps are a random walk outward. The mean over 256
-// coordinates and 32 vectors has a standard error below 1 %; 6 % leaves room for β₂'s memory: a false alarm in fewer than one of
-// 10,000 seeds.
+// OR's α feels gradients orthogonal to itself: noise alone, so that Adam's steps are a random walk outward. The mean
+// over 256 coordinates and 32 vectors has a standard error below 1 %; 6 % leaves room for β₂'s memory: a false alarm in
+// fewer than one of 10,000 seeds.
 TEST_CASE("T8: ‖α‖² of OR under Adam grows as stated, and decay holds it") {
   const std::size_t d = 256, vectors = 32;
   for (const bool decays : {false, true}) {
     SimulatedRule rule;
     rule.lr = 0.02;
     rule.weight_decay = decays ? 0.1 : 0.0;
-    rule.beta1 = 0.0;  // with momentum the walk's steps are correlated along one direction; its length is the same in the long run
+    rule.beta1 = 0.0;  // with momentum the walk's steps are correlated along one direction; its length is the same in
+                       // the long run
     rule.beta2 = 0.95;
     BatchOptimizer optimizer(rule, d * vectors);
     std::mt19937_64 random(13);

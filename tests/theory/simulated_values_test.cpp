@@ -51,9 +51,9 @@ TEST_CASE("T2: a large column at the start leaves γ² at 0.0033", "[values]") {
 }
 
 // c = 16, R = 1, σ = 1, η = 2e-3, λ_w = .1. At constant lr means over 20000 steps of 16 replicas have standard errors
-// under .6 %, at the end of a cosine means over 64 replicas under 1.3 %. 15 % leaves each stated value an error of its own:
-// below 1e-4 false alarms a check. What a cosine leaves without decay on γ and with decay to 1
-// depends on its length: there the claims are checked, whose two sides are many standard errors apart.
+// under .6 %, at the end of a cosine means over 64 replicas under 1.3 %. 15 % leaves each stated value an error of its
+// own: below 1e-4 false alarms a check. What a cosine leaves without decay on γ and with decay to 1 depends on its
+// length: there the claims are checked, whose two sides are many standard errors apart.
 TEST_CASE("T4: decay on the scale helps at constant lr and costs under a cosine, by theory's values", "[values]") {
   struct Outcome {
     double loss = 0.0, curvature = 0.0;
@@ -145,17 +145,20 @@ TEST_CASE("T6: HG is 20 times faster with large targets on flat branches, and .0
   CHECK(std::abs(std::log(best(steep, false) / best(steep, true) / 0.09)) <= 0.3);
 }
 
-// T8 leaves the start and the accuracy of its step counts out: here γ from 1 to a tenth of the way from γ*, which is longer
-// by 0.1 and orthogonally off by 0.05, d = 64. The counts of the many-step sides and the crossing come out, the few steps of
-// the fast sides are not compared.
-TEST_CASE("T8: OR at its best lr wins where the loss is flat along the magnitude and loses where it is not", "[values]") {
+// T8 leaves the start and the accuracy of its step counts out: here γ from 1 to a tenth of the way from γ*, which is
+// longer by 0.1 and orthogonally off by 0.05, d = 64. The counts of the many-step sides and the crossing come out, the
+// few steps of the fast sides are not compared.
+TEST_CASE("T8: OR at its best lr wins where the loss is flat along the magnitude and loses where it is not",
+          "[values]") {
   constexpr double root = 8.0;  // √d; γ's components along and orthogonal to its start stand for all
   const auto best = [&](bool apart, double h_mag) {
     std::vector<SimulatedRule> rules(200);
     for (std::size_t i = 0; i < rules.size(); ++i) {
       const double x = static_cast<double>(i);
       rules[i].method = SimulatedMethod::sgd;
-      rules[i].lr = apart ? 5e-3 * std::pow(600.0, x / 199.0) : i < 150 ? 0.05 * std::pow(40.0, x / 149.0) : 2.0 - 1e-3 * (x - 149.0);
+      rules[i].lr = apart     ? 5e-3 * std::pow(600.0, x / 199.0)
+                    : i < 150 ? 0.05 * std::pow(40.0, x / 149.0)
+                              : 2.0 - 1e-3 * (x - 149.0);
     }
     ReplicaOptimizer optimizer(rules, 3);  // γ or α, and β
     std::vector<double> state(optimizer.size(), 1.0), grad(optimizer.size(), 0.0);
@@ -187,9 +190,9 @@ TEST_CASE("T8: OR at its best lr wins where the loss is flat along the magnitude
   CHECK(best(true, 1.0 / 4) > best(false, 1.0 / 4));
 }
 
-// T5 leaves σ and η of its excesses out; σ = 1 and η = 2e-3 are T4's and give what is left without decay. Means over 2,000 steps
-// of 2,048 scales have standard errors of .3, .7 and 1.3 % and lie 2, 4 and 0 % below what is stated in one or two digits: 8 % is 5
-// standard errors away, a false alarm in fewer than one of 10⁶ checks.
+// T5 leaves σ and η of its excesses out; σ = 1 and η = 2e-3 are T4's and give what is left without decay. Means over
+// 2,000 steps of 2,048 scales have standard errors of .3, .7 and 1.3 % and lie 2, 4 and 0 % below what is stated in one
+// or two digits: 8 % is 5 standard errors away, a false alarm in fewer than one of 10⁶ checks.
 TEST_CASE("T5: decay on an output scale costs .0180 to 0 and .0048 to 1, .0005 without", "[values]") {
   const auto excess = [](double decay, double toward) {
     ScaledMap map;
@@ -218,9 +221,10 @@ TEST_CASE("T5: decay on an output scale costs .0180 to 0 and .0048 to 1, .0005 w
   CHECK(near(excess(0.0, 0.0), 0.0005));
 }
 
-// σ = 1.5 as for T5's equilibria. The decay's harm hardly depends on η, but what the noise of the directions adds does, and T8
-// leaves η out: .0030 at 1e-3 and .0045 at 2e-3, standard errors below 1 %.
-TEST_CASE("T8: decay on OR's magnitude costs .0038 where decay on γ costs .222, at a learning rate between two", "[values]") {
+// σ = 1.5 as for T5's equilibria. The decay's harm hardly depends on η, but what the noise of the directions adds does,
+// and T8 leaves η out: .0030 at 1e-3 and .0045 at 2e-3, standard errors below 1 %.
+TEST_CASE("T8: decay on OR's magnitude costs .0038 where decay on γ costs .222, at a learning rate between two",
+          "[values]") {
   constexpr std::size_t d = 256, copies = 8;
   constexpr double sigma = 1.5, target = 2.0, decay = 0.3;
   std::mt19937_64 random(14);
@@ -248,7 +252,8 @@ TEST_CASE("T8: decay on OR's magnitude costs .0038 where decay on γ costs .222,
           along += a[j] * g[j];
         }
         beta_grad[c] = root * along;
-        for (std::size_t j = 0; j < d; ++j) alpha_grad[c * d + j] = apart ? scale * (g[j] - a[j] * along / squares) : g[j];
+        for (std::size_t j = 0; j < d; ++j)
+          alpha_grad[c * d + j] = apart ? scale * (g[j] - a[j] * along / squares) : g[j];
       }
       vector.step(alpha.data(), alpha_grad.data());
       if (apart) magnitude.step(beta.data(), beta_grad.data());
@@ -260,8 +265,8 @@ TEST_CASE("T8: decay on OR's magnitude costs .0038 where decay on γ costs .222,
   CHECK(excess(true, 2e-3) > 0.0038);
 }
 
-// Stated for one set-up that T2 leaves out; with R = σ = 1 and η = .05, from a column half as long as γ, the means of 64 replicas over
-// the last quarter have standard errors of 1 %: 6 %, a false alarm in fewer than one of 10⁶ checks.
+// Stated for one set-up that T2 leaves out; with R = σ = 1 and η = .05, from a column half as long as γ, the means of
+// 64 replicas over the last quarter have standard errors of 1 %: 6 %, a false alarm in fewer than one of 10⁶ checks.
 TEST_CASE("T2: gradient noise drives ‖w‖²/γ² to 1.00, 3.72 and 14.6 for c = 1, 4, 16", "[values]") {
   const double stated[] = {1.0, 3.72, 14.6};
   for (int i = 0; i < 3; ++i) {
@@ -292,7 +297,8 @@ TEST_CASE("T2: gradient noise drives ‖w‖²/γ² to 1.00, 3.72 and 14.6 for c
 }
 
 TEST_CASE("T7: at its best lr gradient descent prefers no scale to one side, and one side to both", "[values]") {
-  // T7's 32, 65 and 98 steps are of one problem; here of five 4 × 4 maps whose curvatures spread over ten, to 1e-8 of the loss.
+  // T7's 32, 65 and 98 steps are of one problem; here of five 4 × 4 maps whose curvatures spread over ten, to 1e-8 of
+  // the loss.
   std::mt19937_64 random(15);
   std::normal_distribution<double> normal;
   const auto best = [](const ScaledMap& map, MapReplica r) {
@@ -321,9 +327,9 @@ TEST_CASE("T7: at its best lr gradient descent prefers no scale to one side, and
   }
 }
 
-// T7 says a tie on iid targets and −15 to −26 % on the others; here it is some −12 %. At best lr, means over 32 noises and three
-// problems: ratios scatter from problem to problem by 1.5 % on iid targets and 5 % on the others, so that 6 % and −3 % are 6 and 3
-// standard errors away: a false alarm in one of some 1,000 seeds; this seed is fixed.
+// T7 says a tie on iid targets and −15 to −26 % on the others; here it is some −12 %. At best lr, means over 32 noises
+// and three problems: ratios scatter from problem to problem by 1.5 % on iid targets and 5 % on the others, so that 6 %
+// and −3 % are 6 and 3 standard errors away: a false alarm in one of some 1,000 seeds; this seed is fixed.
 TEST_CASE("T7: under noisy Adam both sides tie on iid targets and win on row-scaled and rank-one ones", "[values]") {
   constexpr std::size_t n = 8;
   std::mt19937_64 random(16);
@@ -369,9 +375,13 @@ TEST_CASE("T7: under noisy Adam both sides tie on iid targets and win on row-sca
       }
       for (std::size_t i = 0; i < n; ++i)
         for (std::size_t j = 0; j < n; ++j)
-          target.push_back(kind == rank_one ? rows[i] * columns[j]
-                                            : normal(random) * (kind == iid ? 1.0 : std::pow(10.0, static_cast<double>(i) / 7.0 - 0.5)));
-      log_ratio += std::log(best({n, n, 1, ScaledMap::Input::shared, ScaledMap::Form::plain, true}, target) / best({n, n}, target)) / 3.0;
+          target.push_back(kind == rank_one
+                               ? rows[i] * columns[j]
+                               : normal(random) *
+                                     (kind == iid ? 1.0 : std::pow(10.0, static_cast<double>(i) / 7.0 - 0.5)));
+      log_ratio += std::log(best({n, n, 1, ScaledMap::Input::shared, ScaledMap::Form::plain, true}, target) /
+                            best({n, n}, target)) /
+                   3.0;
     }
     INFO("kind " << kind << ": loss with both sides over the input side's " << std::exp(log_ratio));
     if (kind == iid)
@@ -381,10 +391,11 @@ TEST_CASE("T7: under noisy Adam both sides tie on iid targets and win on row-sca
   }
 }
 
-// From 300 steps on over 1,500, 64 replicas of 256 elements, OR and plain γ under one noise: standard errors .14 % at s = .1 and
-// .22 % at .01. The formula has a bias of lr and β₂'s memory below 1 %: 2 %, a false alarm in fewer than one of 10⁴ checks. The stated
-// values are simulations of their own, 1 % above and 4 % below the formula: 6 %.
-TEST_CASE("T8: Adam moves OR's magnitude 8.63 and 15.1 times as far as plain γ at s = .1 and .01, d = 256", "[values]") {
+// From 300 steps on over 1,500, 64 replicas of 256 elements, OR and plain γ under one noise: standard errors .14 % at s
+// = .1 and .22 % at .01. The formula has a bias of lr and β₂'s memory below 1 %: 2 %, a false alarm in fewer than one
+// of 10⁴ checks. The stated values are simulations of their own, 1 % above and 4 % below the formula: 6 %.
+TEST_CASE("T8: Adam moves OR's magnitude 8.63 and 15.1 times as far as plain γ at s = .1 and .01, d = 256",
+          "[values]") {
   const auto speed = [](ScaledMap::Form form, double snr) {
     ScaledMap map;
     map.columns = 256;

@@ -71,7 +71,8 @@ TEST_CASE("the gain of scales is transient for b > 0, a constant at b = 0, an ex
   // T10: R = 3, a = 2, b = 0: .7818.
   CHECK(std::abs(flat_target_ratio(3.0, 2.0) - 0.7818) <= 5e-5);
   const PowerLawModes flat{2.0, 0.0, 1e7, 3.0};
-  CHECK(relative(spectrum_loss_with_scales(flat, 1.0, 1e6) / spectrum_loss_without(flat, 1e6), flat_target_ratio(3.0, 2.0)) <= 2e-3);
+  CHECK(relative(spectrum_loss_with_scales(flat, 1.0, 1e6) / spectrum_loss_without(flat, 1e6),
+                 flat_target_ratio(3.0, 2.0)) <= 2e-3);
   CHECK(plain_exponent(m) == 1.0);
   CHECK(std::abs(balanced_exponent(m) - 0.8) <= 1e-15);
   CHECK(balanced_exponent({2.0, -0.25, 1e6, 1.0}) > plain_exponent({2.0, -0.25, 1e6, 1.0}));

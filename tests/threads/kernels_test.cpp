@@ -39,7 +39,8 @@ struct Tensors {
         tensor[b].resize(static_cast<size_t>(size) * element_size(stored));
         ++stream;
         for (std::int64_t i = 0; i < size; ++i) {
-          const double x = 0.1 + static_cast<double>((static_cast<std::uint64_t>(i) * 2654435761u + stream * 97) % 1000) / 1000;
+          const double x =
+              0.1 + static_cast<double>((static_cast<std::uint64_t>(i) * 2654435761u + stream * 97) % 1000) / 1000;
           if (stored == Dtype::float64) {
             std::memcpy(&tensor[b][static_cast<size_t>(i) * 8], &x, 8);
           } else {
@@ -54,8 +55,12 @@ struct Tensors {
           }
         }
       }
-      jobs.push_back({rule, dtype, tensor[0].data(), tensor[1].data(),
-                      {tensor[2].data(), tensor[3].data(), tensor[4].data()}, size});
+      jobs.push_back({rule,
+                      dtype,
+                      tensor[0].data(),
+                      tensor[1].data(),
+                      {tensor[2].data(), tensor[3].data(), tensor[4].data()},
+                      size});
     }
   }
 };

@@ -43,7 +43,9 @@ TEST_CASE("a torn last line and lines past the checkpoint are dropped, the rest 
 TEST_CASE("lines up to the step may be dropped by what they say") {
   const auto file = scratch();
   put(file, "{\"step\":1,\"kind\":\"val\"}\n{\"step\":1,\"kind\":\"train\"}\n");
-  { JsonLines log(file, 1, [](const nlohmann::json& line) { return line["kind"] == "train"; }); }
+  {
+    JsonLines log(file, 1, [](const nlohmann::json& line) { return line["kind"] == "train"; });
+  }
   CHECK(content(file) == "{\"step\":1,\"kind\":\"train\"}\n");
   std::filesystem::remove_all(file.parent_path());
 }

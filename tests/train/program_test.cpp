@@ -171,7 +171,8 @@ TEST_CASE("wrong input ends with status 2, one line, and nothing written") {
   refused({"train", config, "--set", "stepz=3"}, "stepz: unknown key; did you mean \"steps\"?");
   refused({"train", config, "--set", "model.heads=5"}, "model.");
   refused({"train", config, "--set", "model.vocab_size=16", "--set", "data.synthetic.vocab_size=32"}, "16");
-  refused({"train", config, "--set", "optimizer.rules.0.match.kind=matrix"}, "no rule of the policy matches embed.weight");
+  refused({"train", config, "--set", "optimizer.rules.0.match.kind=matrix"},
+          "no rule of the policy matches embed.weight");
   refused({"train", folder.path / "missing.json"}, "missing.json: cannot be read");
   refused({"train", config, "--set", "device=cuda"}, "cuda");
   refused({"train"}, "CONFIG");
@@ -203,7 +204,9 @@ TEST_CASE("an output folder of another configuration is refused and kept") {
 TEST_CASE("a run that diverges says at which step and parameter, in the record and with status 1") {
   const Folder folder;
   const fs::path errors = folder.path / "errors", out = folder.path / "out";
-  CHECK(finish(start({"train", folder.path / "config.json", "--set", "optimizer.lr=1e30", "--set", "optimizer.max_norm=0", "--out", out}, errors)) == 1);
+  CHECK(finish(start({"train", folder.path / "config.json", "--set", "optimizer.lr=1e30", "--set",
+                      "optimizer.max_norm=0", "--out", out},
+                     errors)) == 1);
   const auto summary = nlohmann::json::parse(content(out / "summary.json"));
   CHECK(summary["status"] == "diverged");
   CHECK(summary["reason"].get<std::string>().find("step " + std::to_string(summary["diverged_at"].get<int>())) == 0);

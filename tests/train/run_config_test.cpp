@@ -58,13 +58,15 @@ TEST_CASE("wrong configurations are refused in one line with path, value and wha
 }
 
 TEST_CASE("a toy takes no data and runs in float64") {
-  const auto toy = json::parse(R"({"model": {"type": "output_scale"}, "steps": 5, "optimizer": {"lr": 1, "rules": [{"match": {}}]}})");
+  const auto toy = json::parse(
+      R"({"model": {"type": "output_scale"}, "steps": 5, "optimizer": {"lr": 1, "rules": [{"match": {}}]}})");
   CHECK(read_run_config(toy).dtype == "float64");
   json with_data = toy;
   with_data["data"] = {{"dir", "x"}};
   CHECK_THROWS_AS(read_run_config(with_data), ConfigError);
   // What a toy has no use for is not taken without effect.
-  for (const auto& [key, value] : {std::pair("batch_size", 4), std::pair("sequence_length", 16), std::pair("accumulation", 2)}) {
+  for (const auto& [key, value] :
+       {std::pair("batch_size", 4), std::pair("sequence_length", 16), std::pair("accumulation", 2)}) {
     json idle = toy;
     idle[key] = value;
     CHECK_THROWS_AS(read_run_config(idle), ConfigError);
@@ -78,7 +80,8 @@ TEST_CASE("signal-to-noise ratios take a window of steps, and are no key of olde
   root["log"] = {{"traces_every", 5}, {"snr", true}};
   CHECK(read_run_config(root).snr);
   CHECK(read_run_config(read_run_config(root).resolved).snr);
-  CHECK(has(error_with(R"({"log": {"traces_every": 4, "snr": true}})"), "log.snr: got true; allowed: false unless traces_every is 5 or more"));
+  CHECK(has(error_with(R"({"log": {"traces_every": 4, "snr": true}})"),
+            "log.snr: got true; allowed: false unless traces_every is 5 or more"));
 }
 
 TEST_CASE("log formats: a list alone or beside the intervals; the JSONL logs always") {
@@ -92,7 +95,8 @@ TEST_CASE("log formats: a list alone or beside the intervals; the JSONL logs alw
   root["log"] = {{"every", 3}, {"formats", {"tensorboard", "jsonl"}}};
   CHECK(read_run_config(root).tensorboard);
   CHECK(read_run_config(root).log_every == 3);
-  for (const char* wrong : {R"({"log": ["tensorboard"]})", R"({"log": []})", R"({"log": {"formats": ["jsonl", "wandb"]}})"})
+  for (const char* wrong :
+       {R"({"log": ["tensorboard"]})", R"({"log": []})", R"({"log": {"formats": ["jsonl", "wandb"]}})"})
     CHECK(has(error_with(wrong), "log.formats: got ["));
   CHECK(has(error_with(R"({"log": {"evry": 1}})"), "log.evry: unknown key; did you mean \"every\"?"));
 }

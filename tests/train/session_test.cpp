@@ -8,8 +8,8 @@
 #include "scalevec/experiments/figures/toy_run.hpp"
 #include "scalevec/experiments/train/session.hpp"
 #include "scalevec/optim/core/random.hpp"
-#include "scalevec/theory/simulate/output_scale.hpp"
 #include "scalevec/tests/support/catch.hpp"
+#include "scalevec/theory/simulate/output_scale.hpp"
 
 using namespace scalevec;
 using nlohmann::json;
@@ -54,8 +54,8 @@ TEST_CASE("under bfloat16 autocast the loss stays close to float32's and the wei
         for (int i = 0; i < 6; ++i) {
           const double a = exact.step(false).loss, b = rounded.step(false).loss;
           INFO("step " << i);
-          // A product of bfloat16 numbers is off by up to 2⁻⁸ of itself; some twenty of them lie one behind the other, and
-          // the loss moves by far less than the logits.
+          // A product of bfloat16 numbers is off by up to 2⁻⁸ of itself; some twenty of them lie one behind the other,
+          // and the loss moves by far less than the logits.
           CHECK(std::abs(a - b) <= 0.01 * a);
           CHECK(a != b);
         }
@@ -93,7 +93,8 @@ TEST_CASE("a traced step reports every parameter and changes nothing else") {
       if (row.name.find("attn.q.weight") != std::string::npos) CHECK(std::isfinite(row.directional_lr));
     }
   }
-  for (size_t i = 0; i < traced.params().size(); ++i) CHECK(torch::equal(traced.params()[i].tensor, plain.params()[i].tensor));
+  for (size_t i = 0; i < traced.params().size(); ++i)
+    CHECK(torch::equal(traced.params()[i].tensor, plain.params()[i].tensor));
 }
 
 TEST_CASE("traces follow the scale vector in effect, whatever it is stored as") {
@@ -120,7 +121,8 @@ TEST_CASE("traces follow the scale vector in effect, whatever it is stored as") 
       if (row.gamma_quantiles.empty() || !row.name.starts_with(scale)) continue;
       found = true;
       CHECK(row.gamma_update_norm == Approx(moved.norm().item<double>()).epsilon(1e-12));
-      CHECK(row.gamma_update_along == Approx((before * moved).sum().item<double>() / before.norm().item<double>()).epsilon(1e-12));
+      CHECK(row.gamma_update_along ==
+            Approx((before * moved).sum().item<double>() / before.norm().item<double>()).epsilon(1e-12));
     }
     CHECK(found);
   }
@@ -147,7 +149,8 @@ TEST_CASE("traces give the gradients' signal-to-noise ratio since the last trace
   for (const TraceRow& row : rows) {
     const torch::Tensor g = torch::stack(seen.at(row.name)), mean = g.mean(0);
     const torch::Tensor ratio = mean.square() / ((g - mean).square().sum(0) / 4.0);
-    const torch::Tensor finite = ratio.masked_select(torch::isfinite(ratio));  // tokens that never came have no gradient
+    const torch::Tensor finite =
+        ratio.masked_select(torch::isfinite(ratio));  // tokens that never came have no gradient
     const double expected = std::sqrt(std::max(0.0, 2.0 / 4.0 * finite.mean().item<double>() - 1.0 / 5.0));
     INFO(row.name);
     CHECK(row.snr == Approx(expected).epsilon(1e-10).margin(1e-12));
@@ -155,7 +158,8 @@ TEST_CASE("traces give the gradients' signal-to-noise ratio since the last trace
     scales += finite.sum().item<double>();
     count += static_cast<double>(finite.numel());
   }
-  const auto group = std::find_if(groups.begin(), groups.end(), [](const TraceRow& row) { return row.name == "scale.input"; });
+  const auto group =
+      std::find_if(groups.begin(), groups.end(), [](const TraceRow& row) { return row.name == "scale.input"; });
   REQUIRE(group != groups.end());
   CHECK(group->snr == Approx(std::sqrt(std::max(0.0, 0.5 * scales / count - 0.2))).epsilon(1e-10));
 
@@ -214,7 +218,8 @@ TEST_CASE("the LibTorch toy and a hand-written AdamW on the same noise agree ste
   for (std::int64_t i = 0; i < o.replicas; ++i) {
     double p = o.gamma0, m = 0, v = 0;
     for (std::int64_t t = 1; t <= o.steps; ++t) {
-      const double noise = random_normal(o.seed, stream_of("toy.noise") + static_cast<std::uint64_t>(i), static_cast<std::uint64_t>(t - 1));
+      const double noise = random_normal(o.seed, stream_of("toy.noise") + static_cast<std::uint64_t>(i),
+                                         static_cast<std::uint64_t>(t - 1));
       const double g = o.h * (p - o.target) + o.sigma * noise;
       m = 0.9 * m + 0.1 * g;
       v = 0.999 * v + 0.001 * g * g;
@@ -226,7 +231,8 @@ TEST_CASE("the LibTorch toy and a hand-written AdamW on the same noise agree ste
 }
 
 TEST_CASE("the batched simulation and the LibTorch toy are the same run, in values and in traces") {
-  for (const auto& [name, method] : {std::pair("adamw", SimulatedMethod::adamw), std::pair("sgd", SimulatedMethod::sgd), std::pair("signum", SimulatedMethod::signum)})
+  for (const auto& [name, method] : {std::pair("adamw", SimulatedMethod::adamw), std::pair("sgd", SimulatedMethod::sgd),
+                                     std::pair("signum", SimulatedMethod::signum)})
     for (const std::int64_t steps : {1, 2, 50, 200}) {
       ToyRunOptions o;
       o.method = name;
@@ -250,7 +256,8 @@ TEST_CASE("the batched simulation and the LibTorch toy are the same run, in valu
       simulation.trace_steps = {steps - 1};
       const OutputScaleResult batch = simulate_output_scale(cell, simulation);
       INFO(name << " after " << steps);
-      for (size_t i = 0; i < batch.final_gamma.size(); ++i) CHECK(std::abs(batch.final_gamma[i] - torch.final_gamma[i]) < 1e-12);
+      for (size_t i = 0; i < batch.final_gamma.size(); ++i)
+        CHECK(std::abs(batch.final_gamma[i] - torch.final_gamma[i]) < 1e-12);
       REQUIRE(torch.last_traces.size() == 1);
       REQUIRE(batch.traces.size() == 1);
       for (const TraceField& field : trace_fields()) {

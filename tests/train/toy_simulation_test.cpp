@@ -14,8 +14,8 @@
 #include "scalevec/theory/simulate/batch_optimizer.hpp"
 #include "scalevec/theory/simulate/scaled_map.hpp"
 
-// A toy trained as `scalevec train` trains it against the same toy without LibTorch: gradients in plain loops, steps by the
-// batched optimizer of theory/.
+// A toy trained as `scalevec train` trains it against the same toy without LibTorch: gradients in plain loops, steps by
+// the batched optimizer of theory/.
 using namespace scalevec;
 using nlohmann::json;
 
@@ -57,7 +57,11 @@ std::vector<Trained> methods() {
     t.simulated.weight_decay = decay;
     t.simulated.decay_target = target;
     t.simulated.coupling = coupling;
-    t.rule = {{"match", json::object()}, {"method", to_string(method)}, {"weight_decay", decay}, {"decay_target", target}, {"decay_coupling", to_string(coupling)}};
+    t.rule = {{"match", json::object()},
+              {"method", to_string(method)},
+              {"weight_decay", decay},
+              {"decay_target", target},
+              {"decay_coupling", to_string(coupling)}};
     all.push_back(t);
     return all.back();
   };
@@ -76,8 +80,13 @@ std::vector<Trained> methods() {
 }
 
 json config_of(const json& model, const json& rules, double lr, std::int64_t steps) {
-  return {{"model", model}, {"seed", 6}, {"device", "cpu"}, {"threads", 1}, {"steps", steps},
-          {"schedule", {{"shape", "cosine"}, {"warmup_steps", 20}, {"final_factor", 0.1}}}, {"optimizer", {{"lr", lr}, {"rules", rules}}}};
+  return {{"model", model},
+          {"seed", 6},
+          {"device", "cpu"},
+          {"threads", 1},
+          {"steps", steps},
+          {"schedule", {{"shape", "cosine"}, {"warmup_steps", 20}, {"final_factor", 0.1}}},
+          {"optimizer", {{"lr", lr}, {"rules", rules}}}};
 }
 
 std::vector<double> doubles(const torch::Tensor& tensor) {
@@ -99,12 +108,14 @@ double difference(const torch::Tensor& tensor, const std::vector<double>& expect
 
 }  // namespace
 
-TEST_CASE("every toy as LibTorch trains it and as the batched simulation does agree at every step, in values and in traces") {
+TEST_CASE(
+    "every toy as LibTorch trains it and as the batched simulation does agree at every step, in values and in traces") {
   constexpr std::int64_t steps = 300;
   for (const std::string& text : models())
     for (const Trained& method : methods()) {
       INFO(text << " by " << method.rule["method"]);
-      const RunConfig config = read_run_config(config_of(json::parse(text), json::array({method.rule}), method.simulated.lr, steps));
+      const RunConfig config =
+          read_run_config(config_of(json::parse(text), json::array({method.rule}), method.simulated.lr, steps));
       Session session(config);
       SimulatedRule rule = method.simulated;
       rule.schedule = config.schedule;
@@ -128,7 +139,8 @@ TEST_CASE("every toy as LibTorch trains it and as the batched simulation does ag
           worst = std::max(worst, difference(p.tensor, at[p.name]));
           if (!trace) continue;
           const TraceRow expected = simulated_trace(p.name, "", rule.method, lr, sums);
-          const auto row = std::find_if(made.params.begin(), made.params.end(), [&](const TraceRow& r) { return r.name == p.name; });
+          const auto row =
+              std::find_if(made.params.begin(), made.params.end(), [&](const TraceRow& r) { return r.name == p.name; });
           REQUIRE(row != made.params.end());
           for (const TraceField& field : trace_fields()) {
             const double a = (*row).*field.member, b = expected.*field.member;
@@ -152,18 +164,25 @@ TEST_CASE("every toy as LibTorch trains it and as the batched simulation does ag
 TEST_CASE("toys of a scaled map as LibTorch trains them and as its simulation over replicas does agree at every step") {
   // Without noise, whose numbers the two draw in different orders.
   const auto models = {
-      std::pair(R"({"type": "placement", "scales": "none", "rows": 3, "columns": 4, "sigma": 0, "replicas": 1})", ScaledMap{3, 4, 1, ScaledMap::Input::none}),
-      std::pair(R"({"type": "placement", "scales": "input", "rows": 3, "columns": 4, "sigma": 0, "replicas": 1})", ScaledMap{3, 4}),
-      std::pair(R"({"type": "placement", "scales": "both", "rows": 3, "columns": 4, "sigma": 0, "spread": 5, "replicas": 1})",
-                ScaledMap{3, 4, 1, ScaledMap::Input::shared, ScaledMap::Form::plain, true}),
-      std::pair(R"({"type": "branch_scales", "curvatures": [1, 0.1, 2], "targets": [0.2, 3, -1], "sigma": 0, "replicas": 1})", ScaledMap{3, 1, 3}),
-      std::pair(R"({"type": "branch_scales", "curvatures": [1, 0.1, 2], "targets": [0.2, 3, -1], "sigma": 0, "replicas": 1, "own": true})",
-                ScaledMap{3, 1, 3, ScaledMap::Input::own})};
+      std::pair(R"({"type": "placement", "scales": "none", "rows": 3, "columns": 4, "sigma": 0, "replicas": 1})",
+                ScaledMap{3, 4, 1, ScaledMap::Input::none}),
+      std::pair(R"({"type": "placement", "scales": "input", "rows": 3, "columns": 4, "sigma": 0, "replicas": 1})",
+                ScaledMap{3, 4}),
+      std::pair(
+          R"({"type": "placement", "scales": "both", "rows": 3, "columns": 4, "sigma": 0, "spread": 5, "replicas": 1})",
+          ScaledMap{3, 4, 1, ScaledMap::Input::shared, ScaledMap::Form::plain, true}),
+      std::pair(
+          R"({"type": "branch_scales", "curvatures": [1, 0.1, 2], "targets": [0.2, 3, -1], "sigma": 0, "replicas": 1})",
+          ScaledMap{3, 1, 3}),
+      std::pair(
+          R"({"type": "branch_scales", "curvatures": [1, 0.1, 2], "targets": [0.2, 3, -1], "sigma": 0, "replicas": 1, "own": true})",
+          ScaledMap{3, 1, 3, ScaledMap::Input::own})};
   constexpr std::int64_t steps = 40;
   for (const auto& [text, map] : models)
     for (const Trained& method : methods()) {
       INFO(text << " by " << method.rule["method"]);
-      const RunConfig config = read_run_config(config_of(json::parse(text), json::array({method.rule}), method.simulated.lr, steps));
+      const RunConfig config =
+          read_run_config(config_of(json::parse(text), json::array({method.rule}), method.simulated.lr, steps));
       Session session(config);
       MapReplica r;
       const std::unique_ptr<Toy> toy = make_toy(*config.toy, 6);
@@ -194,7 +213,8 @@ TEST_CASE("toys of a scaled map as LibTorch trains them and as its simulation ov
         options.steps = step;
         const MapResult got = simulate_scaled_map(map, std::span(&r, 1), options).front();
         const double excess = session.validate(), weight_sq = squares(ParamKind::matrix);
-        worst = std::max({worst, std::abs(got.loss - excess) / (1.0 + excess), std::abs(got.weight_sq - weight_sq) / (1.0 + weight_sq)});
+        worst = std::max({worst, std::abs(got.loss - excess) / (1.0 + excess),
+                          std::abs(got.weight_sq - weight_sq) / (1.0 + weight_sq)});
         if (map.input == ScaledMap::Input::none) continue;
         const double input_sq = squares(ParamKind::scale);
         worst = std::max(worst, std::abs(got.input_sq - input_sq) / input_sq);
@@ -205,13 +225,15 @@ TEST_CASE("toys of a scaled map as LibTorch trains them and as its simulation ov
 
 TEST_CASE("the matrix toys under Muon agree with a Newton-Schulz iteration in plain loops at every step") {
   constexpr std::int64_t steps = 200;
-  for (const char* text : {R"({"type": "placement", "scales": "none", "rows": 4, "columns": 3, "replicas": 2})",
-                           R"({"type": "placement", "scales": "input", "rows": 3, "columns": 4, "replicas": 2, "target": "rank_one"})",
-                           R"({"type": "placement", "scales": "both", "rows": 4, "columns": 4, "replicas": 1})",
-                           R"({"type": "placement", "scales": "both_normed", "rows": 3, "columns": 4, "replicas": 2})",
-                           R"({"type": "scale_invariant", "rows": 3, "columns": 5, "signal": 0.5, "sigma": 0.5})"}) {
+  for (const char* text :
+       {R"({"type": "placement", "scales": "none", "rows": 4, "columns": 3, "replicas": 2})",
+        R"({"type": "placement", "scales": "input", "rows": 3, "columns": 4, "replicas": 2, "target": "rank_one"})",
+        R"({"type": "placement", "scales": "both", "rows": 4, "columns": 4, "replicas": 1})",
+        R"({"type": "placement", "scales": "both_normed", "rows": 3, "columns": 4, "replicas": 2})",
+        R"({"type": "scale_invariant", "rows": 3, "columns": 5, "signal": 0.5, "sigma": 0.5})"}) {
     INFO(text);
-    const json rules = json::parse(R"([{"match": {"kind": "matrix"}, "method": "muon", "precision": "auto", "weight_decay": 0.1},
+    const json rules =
+        json::parse(R"([{"match": {"kind": "matrix"}, "method": "muon", "precision": "auto", "weight_decay": 0.1},
                                        {"match": {"kind": "scale"}, "method": "adamw"}])");
     const RunConfig config = read_run_config(config_of(json::parse(text), rules, 0.02, steps));
     Session session(config);

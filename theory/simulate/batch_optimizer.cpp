@@ -16,11 +16,16 @@ bool has_denominator(SimulatedMethod method) {
 
 std::string_view to_string(SimulatedMethod method) {
   switch (method) {
-    case SimulatedMethod::sgd: return "sgd";
-    case SimulatedMethod::signum: return "signum";
-    case SimulatedMethod::adamw: return "adamw";
-    case SimulatedMethod::lion: return "lion";
-    case SimulatedMethod::ademamix: return "ademamix";
+    case SimulatedMethod::sgd:
+      return "sgd";
+    case SimulatedMethod::signum:
+      return "signum";
+    case SimulatedMethod::adamw:
+      return "adamw";
+    case SimulatedMethod::lion:
+      return "lion";
+    case SimulatedMethod::ademamix:
+      return "ademamix";
   }
   return "";
 }
@@ -84,8 +89,8 @@ void BatchOptimizer::update(double* __restrict param, const double* __restrict g
       break;
     }
     case SimulatedMethod::ademamix: {
-      const auto rule = rules::AdEMAMix<double>::at_step(decay, lr, rule_.beta1, rule_.beta2, rule_.beta3, rule_.alpha, 0.0, 0.0,
-                                                         rule_.eps, static_cast<double>(steps_ + 1));
+      const auto rule = rules::AdEMAMix<double>::at_step(decay, lr, rule_.beta1, rule_.beta2, rule_.beta3, rule_.alpha,
+                                                         0.0, 0.0, rule_.eps, static_cast<double>(steps_ + 1));
       double* __restrict slow = slow_.data();
       double* __restrict second = second_.data();
       double* __restrict inv = inv_denom_.data();

@@ -24,15 +24,15 @@ struct SimulatedRule {
   double weight_decay = 0.0;  // λ ≥ 0
   double decay_target = 0.0;  // p̂
   DecayCoupling coupling = DecayCoupling::lr;
-  double momentum = 0.0;      // sgd and signum, in [0, 1); 0 is plain SGD and signSGD
-  double dampening = 0.0;     // sgd, in [0, 1)
-  bool nesterov = false;      // sgd with momentum > 0 and no dampening
-  double beta1 = 0.9;         // adamw, lion and ademamix, in [0, 1)
-  double beta2 = 0.999;       // the same; Lion's authors take 0.99
-  double eps = 1e-8;          // adamw and ademamix, ≥ 0; at 0 a gradient that was always 0 gives NaN
-  double beta3 = 0.9999;      // ademamix: the slow mean, in [0, 1), without warm-up
-  double alpha = 2.0;         // ademamix: weight of the slow mean, ≥ 0, without warm-up
-  Schedule schedule;          // multiplies lr
+  double momentum = 0.0;   // sgd and signum, in [0, 1); 0 is plain SGD and signSGD
+  double dampening = 0.0;  // sgd, in [0, 1)
+  bool nesterov = false;   // sgd with momentum > 0 and no dampening
+  double beta1 = 0.9;      // adamw, lion and ademamix, in [0, 1)
+  double beta2 = 0.999;    // the same; Lion's authors take 0.99
+  double eps = 1e-8;       // adamw and ademamix, ≥ 0; at 0 a gradient that was always 0 gives NaN
+  double beta3 = 0.9999;   // ademamix: the slow mean, in [0, 1), without warm-up
+  double alpha = 2.0;      // ademamix: weight of the slow mean, ≥ 0, without warm-up
+  Schedule schedule;       // multiplies lr
 
   // Why these values mean nothing, naming the field; empty if they are sound.
   std::string error() const;
@@ -61,7 +61,7 @@ class BatchOptimizer {
   std::size_t size_;
   std::int64_t steps_ = 0;
   std::vector<double> first_, second_, slow_;  // momentum or m; v; ademamix's slow mean
-  std::vector<double> before_, inv_denom_;  // of a traced step
+  std::vector<double> before_, inv_denom_;     // of a traced step
 };
 
 // The row of sums taken at a step with lr η_t, named as the optimizers name it.

@@ -258,9 +258,10 @@ void map_of(const MapJob& job) {
 }
 
 void map(const MapJob& job) {
-  constexpr void (*loops[])(const MapJob&) = {
-      &map_of<false, false, false>, &map_of<false, false, true>, &map_of<false, true, false>, &map_of<false, true, true>,
-      &map_of<true, false, false>,  &map_of<true, false, true>,  &map_of<true, true, false>,  &map_of<true, true, true>};
+  constexpr void (*loops[])(const MapJob&) = {&map_of<false, false, false>, &map_of<false, false, true>,
+                                              &map_of<false, true, false>,  &map_of<false, true, true>,
+                                              &map_of<true, false, false>,  &map_of<true, false, true>,
+                                              &map_of<true, true, false>,   &map_of<true, true, true>};
   loops[4 * (job.v != nullptr) + 2 * (job.u != nullptr) + (job.noise != nullptr)](job);
 }
 

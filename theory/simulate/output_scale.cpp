@@ -85,7 +85,8 @@ std::vector<OutputScaleResult> simulate_output_scale(std::span<const OutputScale
     std::size_t next_trace = 0;
     for (std::int64_t step = 0; step < options.steps; ++step) {
       for (std::size_t i = 0; i < size; ++i)
-        noise[i] = random_normal(options.seed, kNoiseStream + static_cast<std::uint64_t>(start) + i, static_cast<std::uint64_t>(step));
+        noise[i] = random_normal(options.seed, kNoiseStream + static_cast<std::uint64_t>(start) + i,
+                                 static_cast<std::uint64_t>(step));
       const bool trace = next_trace < traced && options.trace_steps[next_trace] == step;
       const bool average = step >= options.steps - options.average_steps;
       for (std::size_t c = 0; c < blocks.size(); ++c) {

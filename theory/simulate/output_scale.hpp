@@ -19,12 +19,12 @@ struct OutputScaleToy {
   double gamma0 = 1.0;  // initial γ of every replica
 };
 
-// Steps count from 0. Noise n of replica i at step t is random_normal(seed, stream_of("toy.noise") + i, t), whatever the
-// number of replicas: the LibTorch toy model draws the same.
+// Steps count from 0. Noise n of replica i at step t is random_normal(seed, stream_of("toy.noise") + i, t), whatever
+// the number of replicas: the LibTorch toy model draws the same.
 struct SimulationOptions {
-  std::int64_t steps = 0;              // ≥ 1
-  std::int64_t replicas = 1;           // ≥ 1
-  std::int64_t average_steps = 1;      // γ is averaged after each of the last so many steps; 1 to `steps`
+  std::int64_t steps = 0;          // ≥ 1
+  std::int64_t replicas = 1;       // ≥ 1
+  std::int64_t average_steps = 1;  // γ is averaged after each of the last so many steps; 1 to `steps`
   std::uint64_t seed = 0;
   std::vector<std::int64_t> trace_steps = {};  // ascending, in [0, steps)
 

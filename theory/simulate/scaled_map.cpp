@@ -100,7 +100,8 @@ class Block {
         for (std::size_t l = 0; l < kLanes; ++l) most[l] = 1e6 * (1.0 + loss[l]);
       // Until a lane arrives or diverges there is nothing to note down.
       int calm = 1;
-      for (std::size_t l = 0; l < kLanes; ++l) calm &= static_cast<int>(loss[l] <= most[l]) & static_cast<int>(loss[l] > goal_[l]);
+      for (std::size_t l = 0; l < kLanes; ++l)
+        calm &= static_cast<int>(loss[l] <= most[l]) & static_cast<int>(loss[l] > goal_[l]);
       stirred = stirred || calm == 0;
       std::size_t running = stirred ? 0 : kLanes;
       for (std::size_t l = 0; stirred && l < kLanes; ++l) {
@@ -120,7 +121,8 @@ class Block {
       if (options_.until_arrival)
         results[l] = {kNotGiven, kNotGiven, kNotGiven, kNotGiven, arrival[l]};
       else
-        results[l] = {diverged[l] ? kNever : sums[l].loss / n, sums[l].input_sum / n, sums[l].input_sq / n, sums[l].weight_sq / n, arrival[l]};
+        results[l] = {diverged[l] ? kNever : sums[l].loss / n, sums[l].input_sum / n, sums[l].input_sq / n,
+                      sums[l].weight_sq / n, arrival[l]};
     }
   }
 

@@ -50,11 +50,11 @@ struct MapOptions {
 };
 
 struct MapResult {
-  double loss = 0.0;                       // mean over the window; infinite where it diverged; NaN, as the next, until_arrival
+  double loss = 0.0;  // mean over the window; infinite where it diverged; NaN, as the next, until_arrival
   double input_sum = 0.0, input_sq = 0.0;  // Σv and Σv² over branches and columns: means over the window
   double weight_sq = 0.0;                  // ΣW²: the same
-  double arrival = 0.0;                    // steps before the first of `hold` losses at or below goal, whatever came after;
-                                           // infinite: never
+  double arrival = 0.0;  // steps before the first of `hold` losses at or below goal, whatever came after;
+                         // infinite: never
 };
 
 // One result per replica, the same in any batch: noise of replica r on θ_ij at step t is random_normal_of_pair(seed,

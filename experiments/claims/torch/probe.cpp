@@ -125,7 +125,8 @@ json signal_to_noise(Model& model, const Session& session, const ProbeOptions& o
   const double n = static_cast<double>(options.gradients);
   const auto size = static_cast<std::int64_t>(first.size());
   const torch::Tensor mean = torch::from_blob(first.data(), {size}, torch::kFloat64) / n;
-  const torch::Tensor variance = (torch::from_blob(second.data(), {size}, torch::kFloat64) - n * mean * mean) / (n - 1.0);
+  const torch::Tensor variance =
+      (torch::from_blob(second.data(), {size}, torch::kFloat64) - n * mean * mean) / (n - 1.0);
   std::map<std::string, SignalSums> groups;
   std::int64_t at = 0;
   for (const auto& p : model.named_parameters()) {
