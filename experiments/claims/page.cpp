@@ -4,7 +4,7 @@
 
 #include "scalevec/experiments/claims/pictures.hpp"
 #include "scalevec/experiments/claims/results.hpp"
-#include "scalevec/experiments/compare/html.hpp"
+#include "scalevec/experiments/plot/html.hpp"
 #include "scalevec/experiments/compare/record_files.hpp"
 #include "scalevec/experiments/compare/tables.hpp"
 #include "scalevec/experiments/errors.hpp"

@@ -5,7 +5,7 @@
 #include <cstdio>
 
 #include "scalevec/experiments/compare/curves.hpp"
-#include "scalevec/experiments/compare/html.hpp"
+#include "scalevec/experiments/plot/html.hpp"
 #include "scalevec/experiments/compare/record_files.hpp"
 
 namespace scalevec {
