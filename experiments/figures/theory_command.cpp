@@ -16,6 +16,8 @@
 
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/experiments/figures/figure.hpp"
+#include "scalevec/experiments/plot/html.hpp"
+#include "scalevec/experiments/plot/picture.hpp"
 
 namespace scalevec {
 namespace {
@@ -94,10 +96,10 @@ std::vector<FigureValues> values_of(const std::vector<const Figure*>& chosen, co
   return values;
 }
 
-void write_caption(const fs::path& file, const std::string& caption) {
+void write_whole(const fs::path& file, const std::string& text) {
   const fs::path part = file.string() + "." + std::to_string(getpid()) + ".part";
   std::ofstream out(part, std::ios::binary);
-  out << caption << "\n";
+  out << text << "\n";
   out.close();
   std::error_code error;
   if (out) fs::rename(part, file, error);
@@ -110,6 +112,7 @@ void write_caption(const fs::path& file, const std::string& caption) {
 struct Drawn {
   std::string line;
   bool agrees = false;
+  std::string picture;  // its part of the page; empty: not drawn
 };
 
 // A figure that fails to be drawn says why in its line, so that the others go on.
@@ -118,16 +121,44 @@ Drawn draw_figure(const Figure& figure, const FigureValues& values, const fs::pa
     FigureResult result = figure.run(values);
     result.plot.name = figure.id;
     result.plot.caption = result.caption;
-    write_plot(result.plot, out);
-    write_caption(out / (figure.id + ".caption.txt"), result.caption);
+    const std::string links = file_links(write_plot(result.plot, out), "");
+    write_whole(out / (figure.id + ".caption.txt"), result.caption);
     const std::string agreement =
         std::isnan(result.agreement) ? "unknown (a run did not arrive or left its range)" : shown(result.agreement);
-    return {"agreement " + agreement + ", required " + shown(result.required), result.agreement <= result.required};
+    return {"agreement " + agreement + ", required " + shown(result.required), result.agreement <= result.required,
+            picture(result.plot, links)};
   } catch (const UsageError&) {
     throw;
   } catch (const std::exception& e) {
-    return {e.what(), false};
+    return {e.what(), false, ""};
   }
+}
+
+// The page of all figures: verdicts first, then each picture with its formulas.
+std::string index_page(const std::vector<const Figure*>& chosen, const std::vector<Drawn>& drawn,
+                       const std::string& quality) {
+  const auto verdict = [](const Drawn& d) {
+    return d.agrees ? std::string("<strong class=\"good\">ok</strong>") : "<strong class=\"bad\">out</strong>";
+  };
+  std::vector<std::vector<std::string>> rows;
+  std::string sections;
+  size_t agreeing = 0;
+  for (size_t i = 0; i < chosen.size(); ++i) {
+    const std::string id = html::escape(chosen[i]->id), title = html::escape(chosen[i]->title);
+    agreeing += drawn[i].agrees;
+    rows.push_back({"<a href=\"#" + id + "\"><strong>" + id + "</strong></a>", title, verdict(drawn[i]),
+                    html::number(drawn[i].line)});
+    sections += "<h2 id=\"" + id + "\">" + id + ": " + title + "</h2>\n<p>" + verdict(drawn[i]) + ": " +
+                html::number(drawn[i].line) + ".</p>\n" + drawn[i].picture;
+  }
+  const std::string title = "Theory: prediction over simulation";
+  return html::page(
+      title, "<h1>" + title + "</h1>\n<p class=\"meta\">" + std::to_string(agreeing) + " of " +
+                 std::to_string(chosen.size()) +
+                 " figures agree with their simulation. Quality: " + html::escape(quality) +
+                 ".</p>\n<p class=\"sub hint\">In a picture, click a name in its key to hide or show its curves; "
+                 "point at a curve to read its values.</p>\n" +
+                 html::table({"Figure", "Title", "Verdict", "Measure"}, rows, 4) + sections);
 }
 
 // work(0) … work(count − 1) on `jobs` threads; done(i, result) on this one, in order, each as soon as it can.
@@ -176,6 +207,7 @@ void run(const Request& request) {
   if (!fs::is_directory(out)) throw UsageError("--out: cannot make the folder " + out.string());
 
   std::string failures;
+  std::vector<Drawn> pictures;
   const auto fail = [&](const std::string& line) { failures += (failures.empty() ? "" : "; ") + line; };
   run_in_order(
       chosen.size(), request.jobs, [&](size_t i) { return draw_figure(*chosen[i], values[i], out); },
@@ -183,7 +215,12 @@ void run(const Request& request) {
         const std::string line = chosen[i]->id + ": " + drawn.line;
         std::cout << line << (drawn.agrees ? ", ok" : ", out") << std::endl;
         if (!drawn.agrees) fail(line);
+        pictures.push_back(drawn);
       });
+  if (request.all) {
+    write_whole(out / "index.html", index_page(chosen, pictures, request.quality));
+    std::cout << "page: " << (out / "index.html").string() << std::endl;
+  }
   if (!have_gnuplot()) std::cerr << "gnuplot is not on PATH: wrote the data and the scripts that draw them\n";
   if (!failures.empty()) throw RunError("prediction and simulation disagree: " + failures);
 }
@@ -194,7 +231,7 @@ void add_theory_command(CLI::App& app) {
   const auto request = std::make_shared<Request>();
   CLI::App* command = app.add_subcommand("theory", "Draw figures of the theory: prediction over simulation");
   command->add_option("FIGURE", request->ids, "Figures to draw");
-  command->add_flag("--all", request->all, "Draw every figure");
+  command->add_flag("--all", request->all, "Draw every figure, and a page of all: index.html");
   command->add_option("--jobs", request->jobs, "Threads: figures drawn at a time, or parts of one (default 1)");
   command->add_flag("--list", request->list, "List the figures and their parameters");
   command->add_option("--out", request->out, "Folder for FIGURE.csv, .gp, .svg, .png and .caption.txt");

@@ -50,7 +50,7 @@ const char* const kScript = R"(
     const along = (v, low, high, log) =>
       log ? Math.log(v / low) / Math.log(high / low) : (v - low) / (high - low);
     const curves = [...plot.querySelectorAll('.s[data-x]')].map(s => ({
-      s, label: s.dataset.name, colour: s.dataset.colour, x: numbers(s.dataset.x), y: numbers(s.dataset.y),
+      s, label: s.dataset.key, colour: s.dataset.colour, x: numbers(s.dataset.x), y: numbers(s.dataset.y),
       low: numbers(s.dataset.low), high: numbers(s.dataset.high) }));
     const hide = () => { tip.hidden = true; hair.style.visibility = 'hidden'; };
     const show = event => {

@@ -46,6 +46,7 @@ th.n, td.n { text-align: right; }
 td.n > div { min-width: 5ch; } td.n .sub { white-space: nowrap; }
 th.n { min-width: 7.5ch; }
 .wide { min-width: 26ch; }
+.unit { color: var(--soft); font-size: 13px; white-space: normal; }
 
 figure { margin: 26px 0 36px; }
 figure > h3 { margin: 0 0 6px; }
@@ -159,7 +160,7 @@ dt { color: var(--soft); overflow-wrap: anywhere; } dd { margin: 0; max-width: 8
   h2 { margin-top: 36px; }
   .findings { padding: 10px 14px; } ul.findings { padding-left: 30px; }
   dl { display: block; } dd { margin: 0 0 8px; }
-  .panel svg.plot text { font-size: 17px; } .one svg.plot text { font-size: 19px; }
+  .panel svg.plot text { font-size: 17px; } .one svg.plot text { font-size: 22px; }
   .s path { stroke-width: 2.8; }
   .forest .row { grid-template-columns: minmax(0, 1fr); }
   .forest .name { padding-bottom: 0; } .forest .value { padding-top: 0; }

@@ -278,7 +278,7 @@ SeriesLook look_of(const Panel& panel, size_t i, bool lines_differ) {
 }
 
 std::string panel_svg(const Panel& panel, int width, double ratio) {
-  const double letter = width > 600 ? 10.6 : 9.6, height = width * ratio, top = 8.0, bottom = 32.0, right = 16.0;
+  const double letter = width > 600 ? 12.2 : 9.6, height = width * ratio, top = 8.0, bottom = 34.0, right = 16.0;
   const bool cells =
       std::any_of(panel.series.begin(), panel.series.end(), [](const Series& s) { return s.style == Style::cells; });
   const Axis y = axis_of(y_extent(panel), panel.y_range, panel.log_y, cells ? 0.0 : 0.04, height - top - bottom, true);
@@ -304,7 +304,7 @@ std::string panel_svg(const Panel& panel, int width, double ratio) {
     const std::string at = pixel(x.at(t.value));
     lines += "M" + at + " 0V" + pixel(y.length);
     labels +=
-        "<text x=\"" + at + "\" y=\"" + pixel(y.length + 22.0) + "\" text-anchor=\"middle\">" + t.label + "</text>";
+        "<text x=\"" + at + "\" y=\"" + pixel(y.length + 23.0) + "\" text-anchor=\"middle\">" + t.label + "</text>";
   }
   out += "<path class=\"grid\" d=\"" + lines + "\"/>\n" + labels + "\n<svg class=\"data\" width=\"" + pixel(x.length) +
          "\" height=\"" + pixel(y.length) + "\">\n";

@@ -51,8 +51,11 @@ def write_comparison(program, folder, offsets, seeds=(1, 2, 3, 4), tuning=(11, 1
     """
     folder.mkdir(parents=True, exist_ok=True)
     grid = folder / "grid.json"
-    grid.write_text(json.dumps({"name": name, "base": {}, "variants": {v: {} for v in offsets}, "tuning_seeds": list(tuning),
-                                "grid": {"optimizer.lr": list(lrs), "seed": list(seeds)}}))
+    content = {"name": name, "base": {}, "variants": {v: {} for v in offsets},
+               "grid": {"optimizer.lr": list(lrs), "seed": list(seeds)}}
+    if tuning:
+        content["tuning_seeds"] = list(tuning)
+    grid.write_text(json.dumps(content))
     out = folder / "cmp"
     out.mkdir()
     command = [program, "compare", str(grid), "--out", str(out), "--collect"]
