@@ -16,7 +16,7 @@
 
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/experiments/figures/figure.hpp"
-#include "scalevec/experiments/plot/html.hpp"
+#include "scalevec/experiments/figures/theory_page.hpp"
 #include "scalevec/experiments/plot/picture.hpp"
 
 namespace scalevec {
@@ -109,14 +109,8 @@ void write_whole(const fs::path& file, const std::string& text) {
   }
 }
 
-struct Drawn {
-  std::string line;
-  bool agrees = false;
-  std::string picture;  // its part of the page; empty: not drawn
-};
-
 // A figure that fails to be drawn says why in its line, so that the others go on.
-Drawn draw_figure(const Figure& figure, const FigureValues& values, const fs::path& out) {
+DrawnFigure draw_figure(const Figure& figure, const FigureValues& values, const fs::path& out) {
   try {
     FigureResult result = figure.run(values);
     result.plot.name = figure.id;
@@ -125,46 +119,19 @@ Drawn draw_figure(const Figure& figure, const FigureValues& values, const fs::pa
     write_whole(out / (figure.id + ".caption.txt"), result.caption);
     const std::string agreement =
         std::isnan(result.agreement) ? "unknown (a run did not arrive or left its range)" : shown(result.agreement);
-    return {"agreement " + agreement + ", required " + shown(result.required), result.agreement <= result.required,
-            picture(result.plot, links)};
+    return {figure.id, figure.title, "agreement " + agreement + ", required " + shown(result.required),
+            result.agreement <= result.required, picture(result.plot, links)};
   } catch (const UsageError&) {
     throw;
   } catch (const std::exception& e) {
-    return {e.what(), false, ""};
+    return {figure.id, figure.title, e.what(), false, ""};
   }
-}
-
-// The page of all figures: verdicts first, then each picture with its formulas.
-std::string index_page(const std::vector<const Figure*>& chosen, const std::vector<Drawn>& drawn,
-                       const std::string& quality) {
-  const auto verdict = [](const Drawn& d) {
-    return d.agrees ? std::string("<strong class=\"good\">ok</strong>") : "<strong class=\"bad\">out</strong>";
-  };
-  std::vector<std::vector<std::string>> rows;
-  std::string sections;
-  size_t agreeing = 0;
-  for (size_t i = 0; i < chosen.size(); ++i) {
-    const std::string id = html::escape(chosen[i]->id), title = html::escape(chosen[i]->title);
-    agreeing += drawn[i].agrees;
-    rows.push_back({"<a href=\"#" + id + "\"><strong>" + id + "</strong></a>", title, verdict(drawn[i]),
-                    html::number(drawn[i].line)});
-    sections += "<h2 id=\"" + id + "\">" + id + ": " + title + "</h2>\n<p>" + verdict(drawn[i]) + ": " +
-                html::number(drawn[i].line) + ".</p>\n" + drawn[i].picture;
-  }
-  const std::string title = "Theory: prediction over simulation";
-  return html::page(
-      title, "<h1>" + title + "</h1>\n<p class=\"meta\">" + std::to_string(agreeing) + " of " +
-                 std::to_string(chosen.size()) +
-                 " figures agree with their simulation. Quality: " + html::escape(quality) +
-                 ".</p>\n<p class=\"sub hint\">In a picture, click a name in its key to hide or show its curves; "
-                 "point at a curve to read its values.</p>\n" +
-                 html::table({"Figure", "Title", "Verdict", "Measure"}, rows, 4) + sections);
 }
 
 // work(0) … work(count − 1) on `jobs` threads; done(i, result) on this one, in order, each as soon as it can.
 template <class Work, class Done>
 void run_in_order(size_t count, int jobs, const Work& work, const Done& done) {
-  std::vector<std::promise<Drawn>> promises(count);
+  std::vector<std::promise<DrawnFigure>> promises(count);
   std::atomic<size_t> next{0};
   std::vector<std::thread> threads;
   for (size_t t = 0; t < std::min(count, static_cast<size_t>(jobs)); ++t)
@@ -177,7 +144,7 @@ void run_in_order(size_t count, int jobs, const Work& work, const Done& done) {
     });
   std::exception_ptr first;
   for (size_t i = 0; i < count; ++i) try {
-      const Drawn drawn = promises[i].get_future().get();
+      const DrawnFigure drawn = promises[i].get_future().get();
       if (!first) done(i, drawn);
     } catch (...) {
       if (!first) first = std::current_exception();
@@ -207,18 +174,18 @@ void run(const Request& request) {
   if (!fs::is_directory(out)) throw UsageError("--out: cannot make the folder " + out.string());
 
   std::string failures;
-  std::vector<Drawn> pictures;
+  std::vector<DrawnFigure> pictures;
   const auto fail = [&](const std::string& line) { failures += (failures.empty() ? "" : "; ") + line; };
   run_in_order(
       chosen.size(), request.jobs, [&](size_t i) { return draw_figure(*chosen[i], values[i], out); },
-      [&](size_t i, const Drawn& drawn) {
+      [&](size_t i, const DrawnFigure& drawn) {
         const std::string line = chosen[i]->id + ": " + drawn.line;
         std::cout << line << (drawn.agrees ? ", ok" : ", out") << std::endl;
         if (!drawn.agrees) fail(line);
         pictures.push_back(drawn);
       });
   if (request.all) {
-    write_whole(out / "index.html", index_page(chosen, pictures, request.quality));
+    write_whole(out / "index.html", theory_page(pictures, request.quality));
     std::cout << "page: " << (out / "index.html").string() << std::endl;
   }
   if (!have_gnuplot()) std::cerr << "gnuplot is not on PATH: wrote the data and the scripts that draw them\n";

@@ -268,7 +268,7 @@ SeriesLook look_of(const Panel& panel, size_t i, bool lines_differ) {
   const int colour = colour_of(panel, i);
   const std::string marker = "m" + std::to_string((s.marker < 0 ? colour : s.marker) % kMarkers);
   // Seven colours and six dashes: the pairs come round after 42.
-  const std::string dash = "d" + std::to_string(lines_differ ? (colour + colour / kColours) % kDashes : 0);
+  const std::string dash = "d" + std::to_string(lines_differ ? colour % kDashes : 0);
   SeriesLook look{"k" + std::to_string(colour % kColours), "", ""};
   if (s.style == Style::line || s.style == Style::line_points) look.dash = dash;
   if (s.style == Style::dashed) look.dash = "d6";
