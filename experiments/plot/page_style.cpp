@@ -74,6 +74,9 @@ svg.plot text { font-size: 13px; fill: var(--soft); font-variant-numeric: tabula
 .k4 { color: var(--c4); } .k5 { color: var(--c5); } .k6 { color: var(--c6); }
 .d1 { stroke-dasharray: 9 4; } .d2 { stroke-dasharray: 2.5 3; } .d3 { stroke-dasharray: 10 3 2.5 3; }
 .d4 { stroke-dasharray: 16 5; } .d5 { stroke-dasharray: 5 2.5; } .d6 { stroke-dasharray: 9 5; }
+.heat svg.data, .heat .key svg { --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #cc79a7; --c4: #e69f00;
+  --c5: #56b4e9; --c6: #000; }
+.heat .key svg { background: #f7f7f7; border-radius: 3px; }
 .off { display: none; }
 .keys { display: flex; flex-wrap: wrap; gap: 2px 8px; margin: 6px 0 10px; padding: 0; list-style: none; }
 .keys li { max-width: 100%; }

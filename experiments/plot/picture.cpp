@@ -93,21 +93,21 @@ std::string picture(const Plot& plot, const std::string& links, const std::strin
   if (!plot.title.empty()) out += "<h3>" + escape(plot.title) + "</h3>\n";
   std::vector<std::vector<Key>> keys;
   for (const Panel& panel : plot.panels) keys.push_back(keys_of(panel));
-  const std::vector<Key> common = common_key(keys);
+  const std::vector<Key> common = keys.size() > 1 ? common_key(keys) : std::vector<Key>{};
   out += key_list(common);
   const bool one = plot.panels.size() < 2;
   out += std::string("<div class=\"panels") + (one ? " one" : "") + "\">\n";
   const double ratio = std::clamp(static_cast<double>(plot.panel_height) / plot.panel_width, 0.5, 0.75);
   for (size_t i = 0; i < plot.panels.size(); ++i) {
     const Panel& panel = plot.panels[i];
-    out += "<div class=\"panel\">\n";
+    const bool heat = std::any_of(panel.series.begin(), panel.series.end(),
+                                  [](const Series& s) { return s.style == Series::Style::cells; });
+    out += std::string("<div class=\"panel") + (heat ? " heat" : "") + "\">\n";
     if (!panel.title.empty()) out += "<h4>" + escape(panel.title) + "</h4>\n";
     if (common.empty() && panel.key_position != "off") out += key_list(keys[i]);
     out += "<div class=\"axis\">" + escape(panel.y_label) + "</div>\n" + panel_svg(panel, one ? 700 : 520, ratio) +
            "<div class=\"axis x\">" + escape(panel.x_label) + "</div>\n";
-    if (std::any_of(panel.series.begin(), panel.series.end(),
-                    [](const Series& s) { return s.style == Series::Style::cells; }))
-      out += color_bar(panel);
+    if (heat) out += color_bar(panel);
     out += "</div>\n";
   }
   out += "</div>\n";

@@ -239,12 +239,13 @@ class Drawing {
   }
 
   std::string cells(const Series& s) const {
+    // A little wider than they are, so that rounding leaves no seams.
     std::string out = "<g shape-rendering=\"crispEdges\">";
     for (size_t i = 0; i < s.x.size(); ++i) {
       if (!std::isfinite(s.value[i]) || !shown(s, i)) continue;
       const double x0 = x_.at(s.x_low[i]), x1 = x_.at(s.x_high[i]), y0 = y_.at(s.y_high[i]), y1 = y_.at(s.y_low[i]);
-      out += "<rect x=\"" + pixel(x0) + "\" y=\"" + pixel(y0) + "\" width=\"" + pixel(x1 - x0) + "\" height=\"" +
-             pixel(y1 - y0) + "\" fill=\"" + heat(s.value[i] / panel_.color_limit) + "\"><title>" +
+      out += "<rect x=\"" + pixel(x0) + "\" y=\"" + pixel(y0) + "\" width=\"" + pixel(x1 - x0 + 0.6) + "\" height=\"" +
+             pixel(y1 - y0 + 0.6) + "\" fill=\"" + heat(s.value[i] / panel_.color_limit) + "\"><title>" +
              text_of("%.3g", s.x[i]) + ", " + text_of("%.3g", s.y[i]) + ": " + text_of("%.3g", s.value[i]) +
              "</title></rect>";
     }
