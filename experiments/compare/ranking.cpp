@@ -62,7 +62,7 @@ std::string terminal_name(const std::string& name) {
   return shortened + "…";
 }
 
-std::string word(const Analysis& analysis, const Ranked& r) {
+std::string resolution_text(const Analysis& analysis, const Ranked& r) {
   if (r.variant == analysis.baseline) return "";
   const auto& d = analysis.variants[r.variant].own.difference;
   switch (r.resolution) {
@@ -122,8 +122,8 @@ std::string ranking_text(const Analysis& analysis) {
   size_t rank = 0;
   for (const Ranked& r : ranking(analysis)) {
     const ComparisonRow& row = rows[r.variant];
-    lines.push_back(
-        {std::to_string(++rank), terminal_name(row.variant), row.own_loss, row.own_difference, word(analysis, r)});
+    lines.push_back({std::to_string(++rank), terminal_name(row.variant), row.own_loss, row.own_difference,
+                     resolution_text(analysis, r)});
   }
   std::vector<size_t> widths(lines[0].size(), 0);
   for (const auto& line : lines)

@@ -12,17 +12,12 @@ namespace {
 
 using html::escape;
 
-std::string signed_text(double x) {
-  const std::string text = fixed_text(x);
-  return x >= 0.0 ? "+" + text : text;
-}
-
 std::string reason_text(const VariantResult& v) {
   const bool diverged = v.done == 0 && v.diverged > 0;
   return v.done ? "no pair of finished runs at its own best setting" : diverged ? "diverged" : "no finished run";
 }
 
-ForestRow row_of(const Analysis& analysis, const Ranked& ranked, const ComparisonRow& words, bool correct) {
+ForestRow forest_row(const Analysis& analysis, const Ranked& ranked, const ComparisonRow& words, bool correct) {
   const VariantResult& v = analysis.variants[ranked.variant];
   const VariantResult& baseline = analysis.variants[analysis.baseline];
   ForestRow row;
@@ -47,13 +42,13 @@ ForestRow row_of(const Analysis& analysis, const Ranked& ranked, const Compariso
   row.strong = ranked.resolution == Resolution::corrected;
   if (correct) {
     row.outer = {ranked.corrected->low(), ranked.corrected->high()};
-    row.subvalue =
-        html::number("corrected [" + signed_text(row.outer.first) + ", " + signed_text(row.outer.second) + "]");
+    row.subvalue = html::number("corrected [" + html::printed("%+.4f", row.outer.first) + ", " +
+                                html::printed("%+.4f", row.outer.second) + "]");
   }
   return row;
 }
 
-std::string legend(size_t compared) {
+std::string forest_legend(size_t compared) {
   std::string out =
       "<ul class=\"legend\">\n<li class=\"strong\"><svg viewBox=\"0 0 46 16\"><line class=\"ci\" x1=\"4\" x2=\"42\" "
       "y1=\"8\" y2=\"8\"/><circle class=\"estimate\" cx=\"23\" cy=\"8\" r=\"5.5\"/></svg>mean difference and its 95 % "
@@ -87,9 +82,9 @@ std::string forest_figure(const Analysis& analysis) {
   forest.low_end = "← lower loss: better";
   forest.high_end = "worse →";
   for (const Ranked& ranked : ranking(analysis))
-    forest.rows.push_back(row_of(analysis, ranked, words[ranked.variant], compared > 1));
+    forest.rows.push_back(forest_row(analysis, ranked, words[ranked.variant], compared > 1));
   return "<figure id=\"figure-answer\">\n<h3>Difference in final validation loss to " + escape(baseline) + "</h3>\n" +
-         forest_html(forest) + legend(compared) + "</figure>\n";
+         forest_html(forest) + forest_legend(compared) + "</figure>\n";
 }
 
 }  // namespace scalevec

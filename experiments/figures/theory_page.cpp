@@ -5,7 +5,7 @@
 namespace scalevec {
 namespace {
 
-std::string verdict(const DrawnFigure& figure) {
+std::string verdict_mark(const DrawnFigure& figure) {
   return figure.agrees ? "<strong class=\"good\">ok</strong>" : "<strong class=\"bad\">out</strong>";
 }
 
@@ -18,9 +18,9 @@ std::string theory_page(const std::vector<DrawnFigure>& figures, const std::stri
   for (const DrawnFigure& f : figures) {
     const std::string id = html::escape(f.id), title = html::escape(f.title), line = html::number(f.line);
     agreeing += f.agrees;
-    rows.push_back({"<a href=\"#" + id + "\"><strong>" + id + "</strong></a>", title, verdict(f), line});
-    sections +=
-        "<h2 id=\"" + id + "\">" + id + ": " + title + "</h2>\n<p>" + verdict(f) + ": " + line + ".</p>\n" + f.picture;
+    rows.push_back({"<a href=\"#" + id + "\"><strong>" + id + "</strong></a>", title, verdict_mark(f), line});
+    sections += "<h2 id=\"" + id + "\">" + id + ": " + title + "</h2>\n<p>" + verdict_mark(f) + ": " + line +
+                ".</p>\n" + f.picture;
   }
   const std::string title = "Theory: prediction over simulation";
   return html::page(

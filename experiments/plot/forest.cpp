@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 #include "scalevec/experiments/plot/axis.hpp"
 #include "scalevec/experiments/plot/html.hpp"
@@ -11,16 +10,11 @@ namespace scalevec {
 namespace {
 
 using html::escape;
-
-std::string text_of(const char* format, double x) {
-  char text[40];
-  std::snprintf(text, sizeof text, format, x);
-  return text;
-}
+using html::printed;
 
 struct Scale {
   double low, high;
-  std::string at(double x) const { return text_of("%.2f%%", 100.0 * std::clamp((x - low) / (high - low), 0.0, 1.0)); }
+  std::string at(double x) const { return printed("%.2f%%", 100.0 * std::clamp((x - low) / (high - low), 0.0, 1.0)); }
 };
 
 std::string upright(const Scale& scale, double x, const char* kind, const char* from, const char* to) {
@@ -118,8 +112,8 @@ std::string forest_html(const Forest& forest) {
     else
       out += "<div class=\"strip\">" + strip({low, high}, row, ticks) + "</div>";
     if (!forest.shared_axis && std::isfinite(row.estimate))
-      out += "<div class=\"ends sub\"><span>" + html::number(text_of("%.3g", low)) + "</span><span>" +
-             html::number(text_of("%.3g", high)) + "</span></div>";
+      out += "<div class=\"ends sub\"><span>" + html::number(printed("%.3g", low)) + "</span><span>" +
+             html::number(printed("%.3g", high)) + "</span></div>";
     out += "</div><div class=\"value\">" + row.value +
            (row.subvalue.empty() ? "" : "<div class=\"sub\">" + row.subvalue + "</div>") + "</div></div>\n";
   }
@@ -130,7 +124,7 @@ std::string forest_html(const Forest& forest) {
         "aria-hidden=\"true\">";
     for (const double t : ticks)
       out += "<text x=\"" + scale.at(t) + "\" y=\"16\" text-anchor=\"middle\">" +
-             html::number(std::abs(t) < 1e-9 * (all_high - all_low) ? "0" : text_of("%+.4g", t)) + "</text>";
+             html::number(std::abs(t) < 1e-9 * (all_high - all_low) ? "0" : printed("%+.4g", t)) + "</text>";
     out += "</svg></div></div><div class=\"value\"></div></div>\n";
   }
   return out + "</div>\n";

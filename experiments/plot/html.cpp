@@ -1,5 +1,7 @@
 #include "scalevec/experiments/plot/html.hpp"
 
+#include <cstdio>
+
 namespace scalevec::html {
 namespace {
 
@@ -19,7 +21,7 @@ std::string plain_label(std::string_view head) {
 }
 
 // The markers of curves, once for all pictures of the page.
-constexpr const char* kMarkers =
+constexpr const char* kMarkerShapes =
     "<svg class=\"defs\" width=\"0\" height=\"0\" aria-hidden=\"true\"><defs>"
     "<circle id=\"m0\" r=\"3.6\"/>"
     "<circle id=\"m1\" r=\"4.6\" class=\"open\"/>"
@@ -74,6 +76,12 @@ std::string number(std::string_view text) {
   return out;
 }
 
+std::string printed(const char* format, double x) {
+  char text[40];
+  std::snprintf(text, sizeof text, format, x);
+  return text;
+}
+
 std::string table(const std::vector<std::string>& head, const std::vector<std::vector<std::string>>& rows,
                   size_t first_number) {
   std::string out = "<div class=\"scroll\"><table>\n<thead><tr>";
@@ -103,7 +111,7 @@ std::string page(std::string_view title, std::string_view body) {
   out += "</title>\n<style>";
   out += kStyle;
   out += "</style>\n</head>\n<body>\n";
-  out += kMarkers;
+  out += kMarkerShapes;
   out += body;
   out += "<script>";
   out += kScript;

@@ -15,6 +15,9 @@ std::string escape(std::string_view text);
 // ("-0.1 [-0.2, 0]" → "−0.1 [−0.2, 0]" with a no-break space inside the brackets).
 std::string number(std::string_view text);
 
+// printf's text of one number.
+std::string printed(const char* format, double x);
+
 // A table with a head; the cells are HTML already. Columns from `first_number` on (0-based) are set as numbers. On a
 // narrow screen each row becomes a block of lines "head: cell".
 std::string table(const std::vector<std::string>& head, const std::vector<std::vector<std::string>>& rows,

@@ -67,10 +67,8 @@ std::vector<Key> common_key(const std::vector<std::vector<Key>>& panels) {
 }
 
 std::string color_bar(const Panel& panel) {
-  char low[32], high[32];
-  std::snprintf(low, sizeof low, "%.3g", -panel.color_limit);
-  std::snprintf(high, sizeof high, "%.3g", panel.color_limit);
-  return "<div class=\"color-bar\"><span>" + html::number(low) + "</span><i></i><span>" + high + "</span><span>" +
+  return "<div class=\"color-bar\"><span>" + html::number(html::printed("%.3g", -panel.color_limit)) +
+         "</span><i></i><span>" + html::printed("%.3g", panel.color_limit) + "</span><span>" +
          escape(panel.color_label) + "</span></div>\n";
 }
 

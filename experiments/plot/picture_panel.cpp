@@ -12,18 +12,13 @@ namespace scalevec {
 namespace {
 
 using html::escape;
+using html::printed;
 using Style = Series::Style;
 
-constexpr int kColours = 7, kDashes = 6, kMarkers = 7;
-
-std::string text_of(const char* format, double x) {
-  char text[40];
-  std::snprintf(text, sizeof text, format, x);
-  return text;
-}
+constexpr int kColourCount = 7, kDashCount = 6, kMarkerCount = 7;
 
 std::string pixel(double x) {
-  std::string text = text_of("%.1f", std::clamp(x, -1e5, 1e5));
+  std::string text = printed("%.1f", std::clamp(x, -1e5, 1e5));
   if (text.ends_with(".0")) text.resize(text.size() - 2);
   return text == "-0" ? "0" : text;
 }
@@ -63,7 +58,7 @@ struct Tick {
 std::vector<Tick> ticks_of(const Axis& axis) {
   std::vector<Tick> out;
   if (axis.log) {
-    for (const double v : log_ticks(axis.low, axis.high)) out.push_back({v, text_of("%.6g", v)});
+    for (const double v : log_ticks(axis.low, axis.high)) out.push_back({v, printed("%.6g", v)});
     if (!out.empty()) return out;
     const int first = static_cast<int>(std::ceil(std::log10(axis.low) - 1e-9));
     const int last = static_cast<int>(std::floor(std::log10(axis.high) + 1e-9));
@@ -74,7 +69,7 @@ std::vector<Tick> ticks_of(const Axis& axis) {
   for (const double v : linear_ticks(axis.low, axis.high)) {
     // Next to steps of this size, what is left of a rounded zero is zero.
     const bool zero = std::abs(v) < 1e-9 * (axis.high - axis.low);
-    out.push_back({v, html::number(zero ? "0" : text_of("%.6g", v))});
+    out.push_back({v, html::number(zero ? "0" : printed("%.6g", v))});
   }
   return out;
 }
@@ -118,7 +113,7 @@ int colour_of(const Panel& panel, size_t i) {
 
 std::string values(const char* name, const std::vector<double>& v) {
   std::string out = std::string(" data-") + name + "=\"";
-  for (size_t i = 0; i < v.size(); ++i) out += (i ? " " : "") + (std::isfinite(v[i]) ? text_of("%.6g", v[i]) : "NaN");
+  for (size_t i = 0; i < v.size(); ++i) out += (i ? " " : "") + (std::isfinite(v[i]) ? printed("%.6g", v[i]) : "NaN");
   return out + "\"";
 }
 
@@ -246,7 +241,7 @@ class Drawing {
       const double x0 = x_.at(s.x_low[i]), x1 = x_.at(s.x_high[i]), y0 = y_.at(s.y_high[i]), y1 = y_.at(s.y_low[i]);
       out += "<rect x=\"" + pixel(x0) + "\" y=\"" + pixel(y0) + "\" width=\"" + pixel(x1 - x0 + 0.6) + "\" height=\"" +
              pixel(y1 - y0 + 0.6) + "\" fill=\"" + heat(s.value[i] / panel_.color_limit) + "\"><title>" +
-             text_of("%.3g", s.x[i]) + ", " + text_of("%.3g", s.y[i]) + ": " + text_of("%.3g", s.value[i]) +
+             printed("%.3g", s.x[i]) + ", " + printed("%.3g", s.y[i]) + ": " + printed("%.3g", s.value[i]) +
              "</title></rect>";
     }
     return out + "</g>\n";
@@ -267,10 +262,10 @@ bool lines_differ_in_dash(const Panel& panel) {
 SeriesLook look_of(const Panel& panel, size_t i, bool lines_differ) {
   const Series& s = panel.series[i];
   const int colour = colour_of(panel, i);
-  const std::string marker = "m" + std::to_string((s.marker < 0 ? colour : s.marker) % kMarkers);
+  const std::string marker = "m" + std::to_string((s.marker < 0 ? colour : s.marker) % kMarkerCount);
   // Seven colours and six dashes: the pairs come round after 42.
-  const std::string dash = "d" + std::to_string(lines_differ ? colour % kDashes : 0);
-  SeriesLook look{"k" + std::to_string(colour % kColours), "", ""};
+  const std::string dash = "d" + std::to_string(lines_differ ? colour % kDashCount : 0);
+  SeriesLook look{"k" + std::to_string(colour % kColourCount), "", ""};
   if (s.style == Style::line || s.style == Style::line_points) look.dash = dash;
   if (s.style == Style::dashed) look.dash = "d6";
   if (s.style == Style::points || s.style == Style::line_points || (s.style == Style::line && lines_differ))
@@ -291,8 +286,8 @@ std::string panel_svg(const Panel& panel, int width, double ratio) {
                     "\" role=\"img\" aria-label=\"" + escape(panel.title) + (panel.title.empty() ? "" : ": ") +
                     escape(panel.y_label) + ", " + escape(panel.x_label) + "\"";
   if (!cells)
-    out += " data-x=\"" + escape(panel.x_label) + "\" data-axes=\"" + text_of("%.9g", x.low) + " " +
-           text_of("%.9g", x.high) + (x.log ? " 1 " : " 0 ") + text_of("%.9g", y.low) + " " + text_of("%.9g", y.high) +
+    out += " data-x=\"" + escape(panel.x_label) + "\" data-axes=\"" + printed("%.9g", x.low) + " " +
+           printed("%.9g", x.high) + (x.log ? " 1 " : " 0 ") + printed("%.9g", y.low) + " " + printed("%.9g", y.high) +
            (y.log ? " 1 " : " 0 ") + pixel(x.length) + " " + pixel(y.length) + "\"";
   out += ">\n<g transform=\"translate(" + pixel(left) + " " + pixel(top) + ")\">\n";
   std::string lines, labels;
