@@ -1,5 +1,6 @@
 #include "scalevec/experiments/compare/report_forest.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "scalevec/experiments/compare/ranking.hpp"
@@ -48,7 +49,7 @@ ForestRow forest_row(const Analysis& analysis, const Ranked& ranked, const Compa
   return row;
 }
 
-std::string forest_legend(size_t compared) {
+std::string forest_legend(size_t compared, bool beyond) {
   std::string out =
       "<ul class=\"legend\">\n<li class=\"strong\"><svg viewBox=\"0 0 46 16\"><line class=\"ci\" x1=\"4\" x2=\"42\" "
       "y1=\"8\" y2=\"8\"/><circle class=\"estimate\" cx=\"23\" cy=\"8\" r=\"5.5\"/></svg>mean difference and its 95 % "
@@ -65,8 +66,12 @@ std::string forest_legend(size_t compared) {
   out +=
       " includes zero</li>\n<li><svg viewBox=\"0 0 46 16\"><circle class=\"dot\" cx=\"12\" cy=\"8\" r=\"2.6\"/><circle "
       "class=\"dot\" cx=\"22\" cy=\"8\" r=\"2.6\"/><circle class=\"dot\" cx=\"34\" cy=\"8\" r=\"2.6\"/></svg>single "
-      "seeds</li>\n</ul>\n";
-  return out;
+      "seeds</li>\n";
+  if (beyond)
+    out +=
+        "<li><svg viewBox=\"0 0 46 16\"><path class=\"beyond\" d=\"M30 8L18 2V14z\"/></svg>goes on beyond the "
+        "axis</li>\n";
+  return out + "</ul>\n";
 }
 
 }  // namespace
@@ -74,7 +79,8 @@ std::string forest_legend(size_t compared) {
 std::string forest_figure(const Analysis& analysis) {
   const std::string& baseline = analysis.variants[analysis.baseline].name;
   const size_t compared = analysis.variants.size() - 1;
-  if (compared == 0) return "";
+  const auto has_pair = [](const VariantResult& v) { return v.own.difference && v.own.difference->n > 0; };
+  if (std::none_of(analysis.variants.begin(), analysis.variants.end(), has_pair)) return "";
   const std::vector<ComparisonRow> words = comparison_rows(analysis);
   Forest forest;
   forest.head_name = "Variant";
@@ -83,8 +89,9 @@ std::string forest_figure(const Analysis& analysis) {
   forest.high_end = "worse →";
   for (const Ranked& ranked : ranking(analysis))
     forest.rows.push_back(forest_row(analysis, ranked, words[ranked.variant], compared > 1));
+  const std::string drawn = forest_html(forest);
   return "<figure id=\"figure-answer\">\n<h3>Difference in final validation loss to " + escape(baseline) + "</h3>\n" +
-         forest_html(forest) + forest_legend(compared) + "</figure>\n";
+         drawn + forest_legend(compared, drawn.find("class=\"beyond\"") != std::string::npos) + "</figure>\n";
 }
 
 }  // namespace scalevec

@@ -125,7 +125,7 @@ svg.plot text { font-size: 13px; fill: var(--soft); font-variant-numeric: tabula
 .forest .estimate { fill: var(--paper); stroke: currentColor; stroke-width: 2.2; }
 .forest .strong .estimate, .legend .strong .estimate { fill: currentColor; }
 .forest .dot, .legend .dot { fill: currentColor; fill-opacity: 0.45; }
-.forest .beyond { fill: currentColor; }
+.forest .beyond, .legend .beyond { fill: currentColor; }
 .forest .strip, .legend svg { color: var(--soft); }
 .forest .strong .strip, .legend .strong svg { color: var(--accent); }
 .legend .estimate { fill: var(--paper); stroke: currentColor; stroke-width: 2.2; }

@@ -63,7 +63,10 @@ std::vector<Tick> ticks_of(const Axis& axis) {
     const int first = static_cast<int>(std::ceil(std::log10(axis.low) - 1e-9));
     const int last = static_cast<int>(std::floor(std::log10(axis.high) + 1e-9));
     const int step = std::max(1, (last - first + 5) / 6);
-    for (int e = first; e <= last; e += step) out.push_back({std::pow(10.0, e), raised(e)});
+    // Written out while that is short: raised digits are small.
+    const bool plain = first >= -4 && last <= 5;
+    for (int e = first; e <= last; e += step)
+      out.push_back({std::pow(10.0, e), plain ? printed("%.6g", std::pow(10.0, e)) : raised(e)});
     return out;
   }
   for (const double v : linear_ticks(axis.low, axis.high)) {

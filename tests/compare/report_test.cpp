@@ -162,12 +162,13 @@ TEST_CASE("a comparison of one variant, of diverged runs or without spread has a
   const std::vector<double> dead(3, kDiverged), absent(3, kMissing);
   const FakeVariant base{"base", {{2.0, 2.1, 2.2}}};
   CHECK(contains(page_of({base}), "<li>There is one variant, so that there is nothing to compare it with.</li>"));
-  const std::string two = page_of({base, {"dead", {dead}}, {"absent", {absent}}});
+  const std::string two = page_of({base, {"dead", {dead}}, {"absent", {absent}}, {"other", {{2.1, 2.1, 2.1}}}});
   CHECK(contains(two, ">diverged</span>"));
   CHECK(contains(two, ">no finished run</span>"));
   CHECK(contains(two, "at which both base and dead or absent finished"));
   const std::string none = page_of({{"base", {dead}}, {"dead", {dead}}});
   CHECK(contains(none, "The runs have recorded nothing to draw."));
+  CHECK(!contains(none, "figure-answer"));
   CHECK(contains(none, "Diverged runs: 3 of base and 3 of dead."));
   CHECK(contains(page_of({base, {"rigid", {{2.0, 2.1, 2.2}}}}), "The difference is the same for every seed for rigid"));
   for (const std::string& page : {two, none}) {
