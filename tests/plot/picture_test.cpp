@@ -13,18 +13,13 @@
 #include "scalevec/experiments/plot/html.hpp"
 #include "scalevec/experiments/plot/picture_panel.hpp"
 #include "scalevec/tests/support/catch.hpp"
+#include "scalevec/tests/support/text.hpp"
 
 using namespace scalevec;
 
 namespace {
 
 bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
-size_t count(const std::string& text, const std::string& part) {
-  size_t n = 0;
-  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++n;
-  return n;
-}
 
 std::vector<double> numbers_in(const std::string& text) {
   std::vector<double> out;
@@ -72,10 +67,10 @@ TEST_CASE("a curve stands where its values say, on linear and logarithmic axes",
 
 TEST_CASE("what an axis cannot show breaks a curve and nothing else", "[plot]") {
   Panel panel = panel_of({line("a", {1, 2, 3, 4, 5}, {1.0, 2.0, std::nan(""), 2.0, 1.0}, 0)});
-  CHECK(count(between(panel_svg(panel, 520, 0.6), "<path class=\"d0\" d=\"", "\""), "M") == 2);
+  CHECK(occurrences(between(panel_svg(panel, 520, 0.6), "<path class=\"d0\" d=\"", "\""), "M") == 2);
   panel.series[0].y[2] = -1.0;
   panel.log_y = true;
-  CHECK(count(between(panel_svg(panel, 520, 0.6), "<path class=\"d0\" d=\"", "\""), "M") == 2);
+  CHECK(occurrences(between(panel_svg(panel, 520, 0.6), "<path class=\"d0\" d=\"", "\""), "M") == 2);
   // Nothing to draw, one point, one value: a frame, and no number that is none.
   for (const std::vector<double>& y :
        {std::vector<double>{}, {3.0}, {2.0, 2.0}, {std::nan(""), INFINITY}, {1e300, -1e300}})
@@ -129,19 +124,19 @@ TEST_CASE("a key hides all that belongs to its curve, and names are text", "[plo
   CHECK(has(html, "<figure id=\"figure-p&amp;q\">"));
   CHECK(has(html, "Caption &amp; more <a href=\"x\">CSV</a>"));
   const std::string key = "data-key=\"&lt;b&gt;&amp;&quot;x&quot;&#39; γ\"";
-  CHECK(count(html, key) == 3);  // button, band, line
-  CHECK(count(html, "<button") == 2);
+  CHECK(occurrences(html, key) == 3);  // button, band, line
+  CHECK(occurrences(html, "<button") == 2);
   CHECK(has(html, "data-low=\"0.5 1.5\" data-high=\"1.5 2.5\""));
   // A key without a curve can't be clicked.
   plot.panels[0].series.push_back(line("nothing", {}, {}, 3));
-  CHECK(count(picture(plot), "<button") == 2);
+  CHECK(occurrences(picture(plot), "<button") == 2);
   CHECK(has(picture(plot), "<span>nothing</span>"));
 }
 
 TEST_CASE("cells are coloured by value, those without one left out", "[plot]") {
   const std::string svg =
       panel_svg(panel_of(phase_diagram({1, 2}, {1, 2}, {-1.0, 0.0, 1.0, std::nan("")}, false, false)), 520, 0.6);
-  CHECK(count(svg, "<rect") == 3);
+  CHECK(occurrences(svg, "<rect") == 3);
   for (const char* colour : {"#2166ac", "#f7f7f7", "#b2182b"}) CHECK(has(svg, colour));
 }
 
@@ -176,7 +171,7 @@ TEST_CASE("a forest's axis shows what it must and is not ruled by one row", "[pl
   CHECK(high < 0.2);
   CHECK(high > 0.015);
   const std::string html = forest_html({{row(-0.02, 0.01, 5.0), row(0.01, 0.005, 0.01), row(3.0, 0.1, 0.2)}});
-  CHECK(count(html, "class=\"beyond\"") == 3);
+  CHECK(occurrences(html, "class=\"beyond\"") == 3);
   CHECK(!has(html, "<x>"));
   // Nothing measured at all.
   ForestRow none;
