@@ -66,7 +66,9 @@ double adamw_relaxation_rate(const OutputScaleDecay& p) {
   const double offset = adamw_equilibrium(p).offset;
   if (p.sigma == 0.0) return offset == 0.0 ? std::numeric_limits<double>::infinity() : p.weight_decay;
   const double x = scaled_pull(p, offset);
-  return p.h / p.sigma * std::pow(1.0 + x * x, -1.5) + p.weight_decay;
+  // h/σ alone may leave double precision's range where its product does not.
+  const double fallen = 1.0 / std::hypot(1.0, x);
+  return p.h * fallen / p.sigma * fallen * fallen + p.weight_decay;
 }
 
 double sign_sgd_relaxation_rate(const OutputScaleDecay& p) {

@@ -24,33 +24,6 @@ double near(double a, double b) { return std::abs(a - b) / std::max(std::abs(a),
 
 }  // namespace
 
-TEST_CASE("T4: without decay on the scale γ² grows as the square root of time") {
-  const InputScaleDecay p{1.0, 1.0, 0.0, 0.1};
-  State s{1.0, 1.0};
-  integrate_flow(
-      [&](const State& x, State& dx) {
-        const double g = x[0] * x[1] - 1.0;
-        dx[0] = -g * x[1];
-        dx[1] = -g * x[0] - 0.1 * x[1];
-      },
-      s, 4e4);
-  CHECK(near(s[0] * s[0], unchecked_gamma_sq(p, 4e4)) <= 0.02);
-}
-
-TEST_CASE("T4: AdamW's equilibrium has its limits and theory's values") {
-  // lr → 0: ‖w‖/γ = λ_γ/λ_w. λ_γ = 0: ‖w‖² → ηc/(2λ_w).
-  const AdamWInputScale slow = adamw_input_scale({1.0, 1.0, 0.03, 0.1}, 1.0, 1e-12, 16.0);
-  CHECK(near(slow.at.w_sq / slow.at.gamma_sq, 0.09) <= 1e-9);
-  CHECK(near(slow.bias, 0.5 * 0.03 * 0.1 * slow.at.length) <= 1e-9);
-  const AdamWInputScale none = adamw_input_scale({1.0, 1.0, 0.0, 0.1}, 1.0, 2e-3, 16.0);
-  const double spread = 16.0 * 2e-3 / (2.0 * std::sqrt(none.at.gamma_sq));
-  CHECK(near(none.at.w_sq - spread, 2e-3 * 16.0 / 0.2) <= 1e-9);
-  // T4's simulation of c = 16, R = 1, σ = 1, η = 2e-3, λ_w = λ_γ = .1: loss .0121, top curvature 1.82.
-  const AdamWInputScale both = adamw_input_scale({1.0, 1.0, 0.1, 0.1}, 1.0, 2e-3, 16.0);
-  CHECK(near(both.at.gamma_sq + both.at.w_sq, 1.82) <= 0.02);
-  CHECK(near(both.bias + both.noise_loss, 0.0121) <= 0.1);
-}
-
 TEST_CASE("T4: curvatures at a minimum are those of the Hessian by differences") {
   const std::vector<double> h{1.0, 4.0, 0.5}, theta{0.3, -0.8, 0.5};
   for (const double k : {-1.22, 0.0, 0.7}) {
