@@ -59,9 +59,12 @@ namespace {
 
 void check(const RatioNormalised& p) {
   positive("target", p.target);
+  positive("lr_w", p.lr_w);
+  positive("lr_gamma", p.lr_gamma);
   positive("noise_w", p.noise_w);
   positive("noise_gamma", p.noise_gamma);
-  positive("gain", p.gain);
+  positive("response_w", p.response_w);
+  positive("response_gamma", p.response_gamma);
   not_negative("decay_w", p.decay_w);
   not_negative("decay_gamma", p.decay_gamma);
 }
@@ -70,33 +73,43 @@ void check(const RatioNormalised& p) {
 
 RatioFlow normalised_ratio(const RatioNormalised& p) {
   check(p);
-  return {p.noise_w / p.target / p.gain + 2.0 * p.decay_gamma, p.noise_gamma / p.target + 2.0 * p.decay_w / p.gain,
-          1.0 / p.gain, 1.0};
+  const double gain = p.gain();
+  return {p.lr_w * p.noise_w * p.lr_w / p.target / gain + 2.0 * p.decay_gamma,
+          p.lr_gamma * p.noise_gamma * p.lr_gamma / p.target + 2.0 * p.decay_w / gain, 1.0 / gain, 1.0};
 }
 
-RatioNormalised adamw_pair(double rows, double target, double lr_w, double lr_gamma) {
+RatioNormalised adamw_pair(double rows, double target, double lr_w, double lr_gamma, double beta1) {
   check_rows(rows);
-  positive("target", target);
-  positive("lr_w", lr_w);
-  positive("lr_gamma", lr_gamma);
-  return {target, lr_w * lr_w * rows, lr_gamma * lr_gamma, lr_w / lr_gamma};
+  fraction("beta1", beta1);
+  RatioNormalised out;
+  out.target = target;
+  out.lr_w = lr_w;
+  out.lr_gamma = lr_gamma;
+  out.noise_w = rows;
+  out.memory = 1.0 / (1.0 - beta1);
+  check(out);
+  return out;
 }
 
 RatioNormalised lion_pair(double rows, double target, double lr_w, double lr_gamma, double beta1, double beta2) {
-  RatioNormalised out = adamw_pair(rows, target, lr_w, lr_gamma);
-  const double each = 0.5 * lion_update_noise(2.0, beta1, beta2).long_run();
-  out.noise_w *= each;
-  out.noise_gamma *= each;
+  RatioNormalised out = adamw_pair(rows, target, lr_w, lr_gamma, beta1);
+  out.noise_gamma = 0.5 * lion_update_noise(2.0, beta1, beta2).long_run();
+  out.noise_w *= out.noise_gamma;
+  const double root_2_over_pi = 0.79788456080286535588;
+  out.response_w = out.response_gamma =
+      root_2_over_pi / std::sqrt(beta1 * beta1 * (1.0 - beta2) / (1.0 + beta2) + (1.0 - beta1) * (1.0 - beta1));
+  out.memory = 1.0 / (1.0 - beta2);
   return out;
 }
 
 RatioNormalised muon_pair(double size, double momentum, const Orthogonalised& by, double target, double lr_w,
                           double lr_gamma) {
   const MuonNoise n = muon_noise(size, momentum, by);
-  positive("target", target);
-  positive("lr_w", lr_w);
-  positive("lr_gamma", lr_gamma);
-  return {target, lr_w * lr_w * size * n.long_run, lr_gamma * lr_gamma, lr_w * n.gain / n.spread / lr_gamma};
+  RatioNormalised out = adamw_pair(size, target, lr_w, lr_gamma);
+  out.noise_w = size * n.long_run;
+  out.response_w = n.gain / n.spread;
+  out.memory = std::max(out.memory, 1.0 / (1.0 - momentum));
+  return out;
 }
 
 Holds normalised_ratio_holds(const RatioNormalised& p, double h, double sigma, double ratio) {
@@ -104,17 +117,21 @@ Holds normalised_ratio_holds(const RatioNormalised& p, double h, double sigma, d
   positive("h", h);
   positive("sigma", sigma);
   positive("ratio", ratio);
-  const double gamma = std::sqrt(p.target / ratio), w = gamma * ratio, lr_gamma = std::sqrt(p.noise_gamma);
+  const double gamma = std::sqrt(p.target / ratio), w = gamma * ratio;
+  // What brings θ back, per step.
+  const double rate_w = p.lr_w * p.response_w * h * gamma / sigma,
+               rate_gamma = p.lr_gamma * p.response_gamma * h * w / sigma;
   Holds holds;
-  // Each entry of w relaxes at K η_γhγ/σ per step, γ at η_γh‖w‖/σ.
-  const double variance_w = p.noise_w * sigma / (2.0 * p.gain * lr_gamma * h * gamma);
-  at_most(holds, "the variance of theta over R^2", gamma * gamma * variance_w / (p.target * p.target), 0.03);
-  at_most(holds, "the variance of gamma over its square", lr_gamma * sigma / (2.0 * h * w) / (gamma * gamma), 0.03);
-  at_most(holds, "the error's share in the gradient, lr h (c gamma + |w|)/sigma",
-          h / sigma * (p.noise_w / (p.gain * lr_gamma) * gamma + lr_gamma * w), 0.3);
-  at_most(holds, "the mean gradient that decay asks for, over its noise",
-          std::max(p.decay_w * w / (p.gain * lr_gamma), p.decay_gamma * gamma / lr_gamma), 0.25);
-  at_most(holds, "the target's share that decay takes", sigma * p.decay_w / (p.gain * lr_gamma * h * gamma), 0.2);
+  at_most(holds, "the column's variance beside its square, n_w/(2 rate |w|^2)",
+          p.lr_w * p.noise_w * p.lr_w / (2.0 * rate_w * w * w), 0.03);
+  at_most(holds, "the scale's variance beside its square, n_gamma/(2 rate gamma^2)",
+          p.lr_gamma * p.noise_gamma * p.lr_gamma / (2.0 * rate_gamma * gamma * gamma), 0.03);
+  at_most(holds, "what the updates' memory leaves of the error, rate times memory", (rate_w + rate_gamma) * p.memory,
+          0.2);
+  at_most(holds, "the mean gradient that decay asks for over its noise, w", p.decay_w * w / p.lr_w, 0.25);
+  at_most(holds, "the mean gradient that decay asks for over its noise, gamma", p.decay_gamma * gamma / p.lr_gamma,
+          0.25);
+  at_most(holds, "the target's share that decay takes", p.decay_w / rate_w, 0.2);
   return holds;
 }
 
@@ -175,12 +192,11 @@ double growth_of_ratio(const RatioFlow& flow, double ratio) {
   return by == 0.0 ? std::copysign(std::numeric_limits<double>::infinity(), gap) : gap / by;
 }
 
-double noise_to_decay_snr(double rows, double target, double lr, double decay_gamma) {
+double noise_as_decay(double rows, double target, double lr) {
   check_rows(rows);
   positive("target", target);
   positive("lr", lr);
-  positive("decay_gamma", decay_gamma);
-  return std::sqrt(std::max(0.0, rows * lr / (2.0 * decay_gamma * target) - 1.0));
+  return rows * lr / (2.0 * target);
 }
 
 }  // namespace scalevec
