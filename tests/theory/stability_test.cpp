@@ -25,14 +25,14 @@ class Draw {
   std::normal_distribution<double> normal_;
 };
 
-// Error of θ, in units of the offset at the start, after `steps` of momentum from 1e-9 of it away, in a column of 3 rows.
+// Error of θ, in units of the offset at the start, after `steps` of momentum, in a column of 3 rows.
 // `adam`: each coordinate divided by σ times its partner's length, m an average.
 double growth(double h, double gamma0, double w_norm, double lr, double beta, double sigma, int steps, Draw& draw) {
   std::vector<double> w(3), at(4, 0.0), m(4, 0.0);
   double length = 0.0;
   for (double& x : w) length += std::pow(x = draw.normal(), 2);
   for (double& x : w) x *= w_norm / std::sqrt(length);
-  // Linear in the offset (w, γ) of the minimum: offsets of 1e-9 would round against values of 1.
+  // Linear in the offset of (w, γ) from the minimum.
   for (double& x : at) x = draw.normal();
   double start = 0.0;
   for (const double x : at) start += x * x;
@@ -53,7 +53,6 @@ double growth(double h, double gamma0, double w_norm, double lr, double beta, do
       size += at[i] * at[i];
     }
     if (!(size < 1e200)) return INFINITY;
-    start = std::max(start, 1e-300);
   }
   double end = 0.0;
   // Along the flat direction (scaling γ up and w down) nothing moves: the error alone counts.
