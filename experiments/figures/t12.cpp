@@ -248,9 +248,9 @@ Figure figure_t12() {
            {"horizon", 3.0, 3.0, {1e-3, 100.0}, "ληT there"},
            {"momentum", 0.9, 0.9, Range::below(0.0, 1.0), "Muon's momentum"},
            {"pair_steps", 2400, 4800, Range::between(12, 1e7), "steps of the pair", true},
-           {"lr_pair", 4e-3, 4e-3, {1e-5, 0.1}, "Muon's lr there"},
-           {"pair_decay", 2e-3, 2e-3, {0.0, 1.0}, "decay λ of both per unit of lr there"},
-           {"sigma", 0.5, 0.5, {0.01, 10.0}, "gradient noise there"},
+           {"lr_pair", 0.012, 0.012, {1e-5, 0.1}, "Muon's lr there"},
+           {"pair_decay", 0.01, 0.01, {0.0, 1.0}, "decay λ of both per unit of lr there"},
+           {"sigma", 0.25, 0.25, {0.01, 10.0}, "gradient noise there"},
            {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the noise", true}},
           draw};
 }
