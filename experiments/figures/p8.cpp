@@ -11,22 +11,22 @@
 namespace scalevec {
 namespace {
 
-constexpr double kOff = 0.2;  // a rotation this far from its settled value is out of equilibrium
-constexpr double kLeast = 0.01;
+constexpr double kOffSettled = 0.2;  // a rotation this far from its settled value is out of equilibrium
+constexpr double kLeastShare = 0.01;
 
-struct Cell {
+struct HorizonCell {
   double horizon, start, warmup;
 };
 
 double share_off(const std::vector<double>& rotation, const std::vector<double>& settled) {
   std::size_t off = 0;
-  for (std::size_t t = 0; t < rotation.size(); ++t) off += std::abs(rotation[t] / settled[t] - 1.0) > kOff;
+  for (std::size_t t = 0; t < rotation.size(); ++t) off += std::abs(rotation[t] / settled[t] - 1.0) > kOffSettled;
   return static_cast<double>(off) / static_cast<double>(rotation.size());
 }
 
 // ln of the share over a half, in the recursion and in a simulation.
-std::pair<double, double> shares(const Cell& c, std::size_t d, std::int64_t steps, double lr, double beta, double beta2,
-                                 std::uint64_t seed, std::uint64_t stream) {
+std::pair<double, double> off_shares(const HorizonCell& c, std::size_t d, std::int64_t steps, double lr, double beta,
+                                     double beta2, std::uint64_t seed, std::uint64_t stream) {
   SimulatedRule rule;
   rule.lr = lr;
   rule.weight_decay = c.horizon / (lr * static_cast<double>(steps));
@@ -54,10 +54,10 @@ std::pair<double, double> shares(const Cell& c, std::size_t d, std::int64_t step
   const std::vector<double> settled = windows(still);
   const double predicted = share_off(windows(moving_rotation(noise, start, rates)), settled);
   const double got = share_off(windows(simulated_rotation(rule, d, start, steps, seed, stream)), settled);
-  return {std::log(std::max(kLeast, predicted) / 0.5), std::log(std::max(kLeast, got) / 0.5)};
+  return {std::log(std::max(kLeastShare, predicted) / 0.5), std::log(std::max(kLeastShare, got) / 0.5)};
 }
 
-FigureResult draw(const FigureValues& v) {
+FigureResult draw_p8(const FigureValues& v) {
   const auto d = static_cast<std::size_t>(v.whole("d"));
   const auto steps = v.whole("steps"), grid = v.whole("grid");
   const auto seed = static_cast<std::uint64_t>(v["seed"]);
@@ -72,9 +72,9 @@ FigureResult draw(const FigureValues& v) {
     std::vector<double> expected, measured;
     for (std::size_t j = 0; j < ys.size(); ++j)
       for (std::size_t i = 0; i < horizons.size(); ++i) {
-        const Cell cell{horizons[i], by_start ? ys[j] : v["start"], by_start ? v["warmup"] : ys[j]};
-        const auto [p, m] = shares(cell, d, steps, v["lr"], v["beta"], v["beta2"], seed,
-                                   4 * (j * horizons.size() + i) + (by_start ? 0 : 2));
+        const HorizonCell cell{horizons[i], by_start ? ys[j] : v["start"], by_start ? v["warmup"] : ys[j]};
+        const auto [p, m] = off_shares(cell, d, steps, v["lr"], v["beta"], v["beta2"], seed,
+                                       4 * (j * horizons.size() + i) + (by_start ? 0 : 2));
         expected.push_back(p);
         measured.push_back(m);
         count.add(m, p, 0.15);
@@ -98,16 +98,16 @@ FigureResult draw(const FigureValues& v) {
   result.plot.columns = 2;
   result.plot.panel_width = 600;
   result.plot.panel_height = 440;
-  char text[1200];
+  char text[1500];
   std::snprintf(
       text, sizeof text,
       "P8: the share of a run with warm-up and cosine in which weights before a norm turn by an angle more than 20 %% "
       "off "
       "√(2ηλ(1 − β₁)/(1 + β₁)), what they would settle at (red: more than half of it), %zu weights under the library's "
       "AdamW with gradient noise, in windows of a fortieth of the run. Green: T11's recursion (derived). With ληT "
-      "below 1 "
-      "decay cannot act before the run ends, wherever it starts; even ληT = 30 leaves the end of a cosine out of "
-      "equilibrium, a tenth of the run. Left: warm-up %.0f %%; right: from %g times the settled ‖w‖². %lld steps, β₂ = "
+      "below 1 decay cannot act before the run ends, and only a length that happens to be right is settled, and this "
+      "at the peak alone; at ληT = 30 the warm-up and the end of the cosine, a quarter of the run, still are not. "
+      "Left: warm-up %.0f %%; right: from %g times the settled ‖w‖². %lld steps, β₂ = "
       "%g. "
       "Cells on the wrong side, those within 15 %% of a half left out: %.4f of %lld.",
       d, 100.0 * v["warmup"], v["start"], static_cast<long long>(steps), v["beta2"], result.agreement,
@@ -131,7 +131,7 @@ Figure figure_p8() {
            {"beta", 0.9, 0.9, Range::below(0.0, 1.0), "β₁"},
            {"beta2", 0.95, 0.98, Range::below(0.0, 1.0), "β₂"},
            {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the gradients", true}},
-          draw};
+          draw_p8};
 }
 
 }  // namespace scalevec

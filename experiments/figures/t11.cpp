@@ -9,14 +9,14 @@
 namespace scalevec {
 namespace {
 
-struct Case {
+struct MovingCase {
   const char* label;
   SimulatedMethod method;
   Schedule::Shape shape;
   DecayCoupling coupling;
 };
 
-FigureResult draw(const FigureValues& v) {
+FigureResult draw_t11(const FigureValues& v) {
   const auto d = static_cast<std::size_t>(v.whole("d"));
   const auto steps = v.whole("steps");
   const double lr = v["lr"], beta = v["beta"], dd = static_cast<double>(d);
@@ -33,14 +33,14 @@ FigureResult draw(const FigureValues& v) {
     p->x_label = "step";
     p->log_y = true;
   }
-  const Case cases[] = {
+  const MovingCase cases[] = {
       {"AdamW, cosine", SimulatedMethod::adamw, Schedule::Shape::cosine, DecayCoupling::lr},
       {"AdamW, cosine, decay lr2", SimulatedMethod::adamw, Schedule::Shape::cosine, DecayCoupling::lr2},
       {"AdamW, WSD", SimulatedMethod::adamw, Schedule::Shape::wsd, DecayCoupling::lr},
       {"Lion, cosine", SimulatedMethod::lion, Schedule::Shape::cosine, DecayCoupling::lr},
       {"SGD, cosine", SimulatedMethod::sgd, Schedule::Shape::cosine, DecayCoupling::lr}};
   int color = 0;
-  for (const Case& c : cases) {
+  for (const MovingCase& c : cases) {
     SimulatedRule rule;
     rule.method = c.method;
     rule.lr = lr;
@@ -140,7 +140,7 @@ Figure figure_t11() {
            {"beta", 0.9, 0.9, Range::below(0.0, 1.0), "momentum, and β₁"},
            {"beta2", 0.99, 0.99, Range::below(0.0, 1.0), "β₂"},
            {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the gradients", true}},
-          draw};
+          draw_t11};
 }
 
 }  // namespace scalevec

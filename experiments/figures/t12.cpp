@@ -54,7 +54,7 @@ class MuonMatrix {
   std::vector<double> mean_, u_;
 };
 
-FigureResult draw(const FigureValues& v) {
+FigureResult draw_t12(const FigureValues& v) {
   const auto n = static_cast<std::size_t>(v.whole("size")), replicas = static_cast<std::size_t>(v.whole("replicas"));
   const auto steps = v.whole("steps");
   const double size = static_cast<double>(n), momentum = v["momentum"], lr = v["lr"];
@@ -252,7 +252,7 @@ Figure figure_t12() {
            {"pair_decay", 0.01, 0.01, {0.0, 1.0}, "decay λ of both per unit of lr there"},
            {"sigma", 0.25, 0.25, {0.01, 10.0}, "gradient noise there"},
            {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the noise", true}},
-          draw};
+          draw_t12};
 }
 
 }  // namespace scalevec

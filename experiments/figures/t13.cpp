@@ -10,17 +10,17 @@
 namespace scalevec {
 namespace {
 
-constexpr std::int64_t kDots = 16;
+constexpr std::int64_t kRatioDots = 16;
 
-struct Case {
+struct RatioCase {
   const char* label;
   double decay_w, decay_gamma;  // in units of what noise does
   double first_row;
 };
 
 // Adds a path's line and dots, and returns their largest distance in the logarithm.
-double add_path(Panel& panel, const std::string& label, const RatioFlow& flow, double from, bool root,
-                const RatioPath& got, int color) {
+double add_ratio_path(Panel& panel, const std::string& label, const RatioFlow& flow, double from, bool root,
+                      const RatioPath& got, int color) {
   std::vector<double> x, y, dots, bars;
   for (const double t : linear_grid(0.0, got.step.back(), 81)) {
     x.push_back(t);
@@ -37,7 +37,7 @@ double add_path(Panel& panel, const std::string& label, const RatioFlow& flow, d
   return worst;
 }
 
-FigureResult draw(const FigureValues& v) {
+FigureResult draw_t13(const FigureValues& v) {
   const auto rows = static_cast<std::size_t>(v.whole("rows"));
   const double c = static_cast<double>(rows), lr = v["lr"], sigma = v["sigma"], lr_adam = v["lr_adam"];
   const auto seed = static_cast<std::uint64_t>(v["seed"]);
@@ -59,13 +59,13 @@ FigureResult draw(const FigureValues& v) {
   run.w.method = SimulatedMethod::sgd;
   run.w.lr = lr;
   const double unit = lr * sigma * sigma;  // ησ²: the decay per unit of lr that counts as the noise
-  const Case cases[] = {{"no decay: c", 0.0, 0.0, 1.0},
-                        {"equal decays, λ = 4ησ²", 4.0, 4.0, 1.0},
-                        {"decay on γ only", 0.0, 4.0, 1.0},
-                        {"four times the noise along w", 0.0, 0.0, 4.0}};
+  const RatioCase cases[] = {{"no decay: c", 0.0, 0.0, 1.0},
+                             {"equal decays, λ = 4ησ²", 4.0, 4.0, 1.0},
+                             {"decay on γ only", 0.0, 4.0, 1.0},
+                             {"four times the noise along w", 0.0, 0.0, 4.0}};
   double worst_sgd = 0.0, worst_adam = 0.0, worst_growth = 0.0;
   int color = 0;
-  for (const Case& k : cases) {
+  for (const RatioCase& k : cases) {
     run.w.weight_decay = k.decay_w * unit;
     run.gamma = run.w;
     run.gamma.weight_decay = k.decay_gamma * unit;
@@ -74,8 +74,8 @@ FigureResult draw(const FigureValues& v) {
     const RatioFlow flow = sgd_ratio({c, sigma * std::sqrt(trace), k.first_row / trace, lr, lr, lr * run.w.weight_decay,
                                       lr * run.gamma.weight_decay});
     const auto steps = static_cast<std::int64_t>(v["relaxations"] / (2.0 * unit * lr));
-    const RatioPath got = simulated_ratio(run, 1.0, steps, kDots, seed, 1000 * static_cast<std::uint64_t>(color));
-    worst_sgd = worse(worst_sgd, add_path(sgd, k.label, flow, 1.0, false, got, color));
+    const RatioPath got = simulated_ratio(run, 1.0, steps, kRatioDots, seed, 1000 * static_cast<std::uint64_t>(color));
+    worst_sgd = worse(worst_sgd, add_ratio_path(sgd, k.label, flow, 1.0, false, got, color));
     ++color;
   }
   run.first_row = 1.0;
@@ -100,9 +100,9 @@ FigureResult draw(const FigureValues& v) {
       const RatioFlow flow = normalised_ratio(pair);
       const auto steps = static_cast<std::int64_t>(v["relaxations"] / (lr_adam * lr_adam));
       const RatioPath got =
-          simulated_ratio(of, 1.0, steps, kDots, seed, 50000 + 1000 * static_cast<std::uint64_t>(color));
+          simulated_ratio(of, 1.0, steps, kRatioDots, seed, 50000 + 1000 * static_cast<std::uint64_t>(color));
       const std::string label = std::string(lion ? "Lion" : "AdamW") + (decays ? ", decay on both" : ", no decay: c");
-      worst_adam = worse(worst_adam, add_path(adam, label, flow, 1.0, true, got, color));
+      worst_adam = worse(worst_adam, add_ratio_path(adam, label, flow, 1.0, true, got, color));
       ++color;
     }
   // What growth of the signal holds the ratio at, by its share of the noise ησ²η.
@@ -180,7 +180,7 @@ Figure figure_t13() {
            {"relaxations", 2.5, 3.0, {0.1, 100.0}, "steps in units of the noise's time"},
            {"points", 4, 6, Range::between(2, 20), "growth rates simulated", true},
            {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the noise", true}},
-          draw};
+          draw_t13};
 }
 
 }  // namespace scalevec

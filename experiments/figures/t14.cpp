@@ -14,7 +14,7 @@ namespace {
 
 // Whether a small error of γw − R is larger after `steps` than at the start, from next to (γ, w). `second`: the held
 // second moments' roots of γ and w that Adam divides by; empty for gradient descent.
-bool diverges(double gamma, double w, double lr, double beta, const std::vector<double>& second, int steps) {
+bool pair_diverges(double gamma, double w, double lr, double beta, const std::vector<double>& second, int steps) {
   SimulatedRule rule;
   rule.method = SimulatedMethod::sgd;
   rule.lr = lr;
@@ -39,12 +39,12 @@ double measured_edge(double gamma, double w, double guess, double beta, const st
   double low = guess / 3.0, high = guess * 3.0;
   for (int i = 0; i < 24; ++i) {
     const double middle = std::sqrt(low * high);
-    (diverges(gamma, w, middle, beta, second, steps) ? high : low) = middle;
+    (pair_diverges(gamma, w, middle, beta, second, steps) ? high : low) = middle;
   }
   return std::sqrt(low * high);
 }
 
-FigureResult draw(const FigureValues& v) {
+FigureResult draw_t14(const FigureValues& v) {
   const double target = v["target"], sigma = v["sigma"], beta = v["beta"];
   const int steps = static_cast<int>(v.whole("steps"));
   FigureResult result;
@@ -62,15 +62,15 @@ FigureResult draw(const FigureValues& v) {
   edge.log_x = edge.log_y = gain.log_x = gain.log_y = true;
   const std::vector<double> fine = log_grid(0.02, 50.0, 121), coarse = log_grid(0.04, 25.0, v.whole("points"));
   double worst_edge = 0.0, worst_drained = 0.0, worst_gain = 0.0;
-  struct Method {
+  struct EdgeMethod {
     const char* label;
     double beta;
     bool adam;
   };
-  const Method methods[] = {
+  const EdgeMethod methods[] = {
       {"gradient descent", 0.0, false}, {"momentum", beta, false}, {"Adam, noise-set moments", beta, true}};
   int color = 0;
-  for (const Method& m : methods) {
+  for (const EdgeMethod& m : methods) {
     const auto formula = [&](double gamma, double w) {
       return m.adam ? adam_edge(pair_adam_curvature(1.0, sigma, gamma, w), m.beta)
                     : momentum_edge(pair_curvature(1.0, gamma, w), m.beta);
@@ -200,7 +200,7 @@ Figure figure_t14() {
            {"decay", 0.02, 0.02, {1e-4, 0.5}, "√(λ_γλ_w)"},
            {"steps", 3000, 10000, Range::between(100, 1e6), "steps of a trial", true},
            {"points", 7, 13, Range::between(2, 60), "ratios simulated", true}},
-          draw};
+          draw_t14};
 }
 
 }  // namespace scalevec

@@ -23,7 +23,7 @@ double trained_position(double h, double target, double imbalance, double w0, do
   return s[0] * s[1];
 }
 
-FigureResult draw(const FigureValues& v) {
+FigureResult draw_t15(const FigureValues& v) {
   FigureResult result;
   result.required = 1e-8;
   Panel rate, loss;
@@ -126,7 +126,7 @@ Figure figure_t15() {
            {"modes", 60, 200, Range::between(2, 10000), "modes", true},
            {"time", 300.0, 300.0, {1.0, 1e5}, "last flow time"},
            {"points", 8, 14, Range::between(2, 60), "times integrated", true}},
-          draw};
+          draw_t15};
 }
 
 }  // namespace scalevec

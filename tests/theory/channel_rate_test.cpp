@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "scalevec/tests/support/catch.hpp"
+#include "scalevec/tests/support/draw.hpp"
 #include "scalevec/theory/integrate.hpp"
 
 // T15 against flows of (γ, w) by Odeint, which know nothing of rates.
@@ -15,23 +16,13 @@ namespace {
 
 using State = std::vector<double>;
 
-class Draw {
- public:
-  double size(double from, double to) {
-    return std::exp(std::uniform_real_distribution<double>(std::log(from), std::log(to))(random_));
-  }
-  double either(double from, double to) { return (random_() & 1 ? 1.0 : -1.0) * size(from, to); }
-  double normal() { return normal_(random_); }
-
- private:
-  std::mt19937_64 random_{51};
-  std::normal_distribution<double> normal_;
+std::normal_distribution<double> normal_;
 };
 
 }  // namespace
 
 TEST_CASE("T15: a constant per-channel rate takes W as far as a trained scale does in the same time") {
-  Draw draw;
+  Arguments draw(51);
   for (int i = 0; i < 200; ++i) {
     const double h = draw.size(0.1, 10.0), gamma0 = draw.size(0.3, 3.0), w0 = i % 3 ? 0.0 : draw.either(0.1, 1.0);
     const double target = draw.either(0.1, 5.0), k = gamma0 * gamma0 - w0 * w0;
@@ -89,7 +80,7 @@ TEST_CASE("T15: sign descent of a scale and its weight, in steps") {
 // Two measurements of five columns from θ = 0: the flow's end satisfies both and has ½ asinh(2θ/|k|) in their span,
 // which is what makes it the minimum; at the ends of k it is the solution of least squares' and of least absolute sum.
 TEST_CASE("T15: which interpolating solution the flow picks") {
-  Draw draw;
+  Arguments draw(51);
   for (int i = 0; i < 24; ++i) {
     const std::size_t n = 5;
     State a(2 * n), y{1.0, -0.7};

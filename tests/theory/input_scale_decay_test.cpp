@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "scalevec/tests/support/catch.hpp"
+#include "scalevec/tests/support/draw.hpp"
 #include "scalevec/theory/integrate.hpp"
 
 // T4 against plain loops of AdamW and against the flow, over the domains that `holds` states.
@@ -14,28 +15,17 @@ using namespace scalevec;
 
 namespace {
 
-class Draw {
- public:
-  explicit Draw(std::uint64_t seed) : random_(seed) {}
-  double size(double from, double to) {
-    return std::exp(std::uniform_real_distribution<double>(std::log(from), std::log(to))(random_));
-  }
-
- private:
-  std::mt19937_64 random_;
-};
-
-struct Settled {
+struct SettledPair {
   double gamma_sq = 0.0, w_sq = 0.0, loss = 0.0;
 };
 
 // AdamW with decoupled decay on γ and a column of c rows, loss ½h‖γw − Re₁‖², β₁ = .9, β₂ = .99: means over the second
 // half of the steps and four runs.
-Settled simulate(const InputScaleDecay& p, double sigma, double lr, std::size_t c, double gamma0, double w0, long steps,
-                 std::uint64_t seed) {
+SettledPair settle_adamw(const InputScaleDecay& p, double sigma, double lr, std::size_t c, double gamma0, double w0,
+                         long steps, std::uint64_t seed) {
   std::mt19937_64 random(seed);
   std::normal_distribution<double> normal;
-  Settled out;
+  SettledPair out;
   double count = 0.0;
   for (int run = 0; run < 4; ++run) {
     std::vector<double> w(c, 0.0), m(c, 0.0), v(c, 0.0);
@@ -75,7 +65,7 @@ Settled simulate(const InputScaleDecay& p, double sigma, double lr, std::size_t 
 // error is below 3 %, that of γ² and ‖w‖² below 2 %, the formula's own error below 14 % in 200 draws: beyond 20 % is a
 // false alarm in fewer than one of 10⁴ seeds. The start is 15 % off, so that a run that does not move fails.
 TEST_CASE("T4: AdamW settles where the formula says, over its domain") {
-  Draw draw(4);
+  Arguments draw(4);
   int held = 0;
   for (int i = 0; held < 40; ++i) {
     REQUIRE(i < 4000);
@@ -88,8 +78,8 @@ TEST_CASE("T4: AdamW settles where the formula says, over its domain") {
     const auto steps = static_cast<long>(6.0 * (1.0 + q) / (2.0 * lr * p.decay_w * q)) + 2000;
     if (steps > 40000) continue;
     ++held;
-    const Settled got = simulate(p, sigma, lr, static_cast<std::size_t>(rows), gamma * 1.15, expected.at.length / gamma,
-                                 steps, static_cast<std::uint64_t>(i));
+    const SettledPair got = settle_adamw(p, sigma, lr, static_cast<std::size_t>(rows), gamma * 1.15,
+                                         expected.at.length / gamma, steps, static_cast<std::uint64_t>(i));
     INFO("h " << p.h << " R " << p.target << " decays " << p.decay_gamma << ", " << p.decay_w << " sigma " << sigma
               << " lr " << lr << " c " << rows);
     CHECK(std::abs(std::log(got.gamma_sq / expected.at.gamma_sq)) <= 0.2);
@@ -104,7 +94,7 @@ TEST_CASE("T4: where the column's fluctuation counts most") {
   for (const InputScaleDecay& p : {none, some}) {
     const AdamWInputScale expected = adamw_input_scale(p, 4.0, 1e-3, 64.0);
     const double gamma = std::sqrt(expected.at.gamma_sq);
-    const Settled got = simulate(p, 4.0, 1e-3, 64, gamma, expected.at.length / gamma, 60000, 9);
+    const SettledPair got = settle_adamw(p, 4.0, 1e-3, 64, gamma, expected.at.length / gamma, 60000, 9);
     CHECK(std::abs(got.gamma_sq / expected.at.gamma_sq - 1.0) <= 0.06);
     CHECK(std::abs(got.w_sq / expected.at.w_sq - 1.0) <= 0.06);
   }
@@ -118,7 +108,7 @@ TEST_CASE("T4: where the column's fluctuation counts most") {
 
 // The flow with decay on w alone by Odeint, from a balanced minimum.
 TEST_CASE("T4: without decay on the scale γ⁴ grows by its closed form from any start") {
-  Draw draw(6);
+  Arguments draw(6);
   int held = 0;
   for (int i = 0; i < 200 && held < 25; ++i) {
     const InputScaleDecay p{draw.size(0.2, 20.0), draw.size(0.2, 5.0), 0.0, draw.size(1e-3, 0.1)};

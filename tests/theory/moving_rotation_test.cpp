@@ -8,6 +8,7 @@
 
 #include "scalevec/optim/core/random.hpp"
 #include "scalevec/tests/support/catch.hpp"
+#include "scalevec/tests/support/draw.hpp"
 #include "scalevec/tests/support/reference_optimizers.hpp"
 #include "scalevec/theory/scale_invariance.hpp"
 
@@ -16,17 +17,17 @@ using namespace scalevec;
 
 namespace {
 
-enum class Method { adamw, sgd, lion };
+enum class RotatedBy { adamw, sgd, lion };
 
-struct Run {
-  Method method = Method::adamw;
+struct RotationRun {
+  RotatedBy method = RotatedBy::adamw;
   std::size_t d = 512, replicas = 4;
   double beta1 = 0.9, beta2 = 0.99, norm_sq = 1.0, grad_norm = 1.0;
 };
 
 // Mean ‖w‖² before, and root mean square angle of, each step. Gradients of random directions orthogonal to w, of length
 // g̃/‖w‖.
-std::vector<Turn> simulate(const Run& run, const std::vector<StepRate>& rates, std::uint64_t seed) {
+std::vector<Turn> rotate(const RotationRun& run, const std::vector<StepRate>& rates, std::uint64_t seed) {
   std::mt19937_64 random(seed);
   std::normal_distribution<double> normal;
   const std::size_t d = run.d;
@@ -41,7 +42,7 @@ std::vector<Turn> simulate(const Run& run, const std::vector<StepRate>& rates, s
     }
     for (double& x : w) x *= std::sqrt(run.norm_sq / square);
     // Lion's mean as the past would have left it: the theory has no start of it.
-    if (run.method == Method::lion)
+    if (run.method == RotatedBy::lion)
       for (double& x : m)
         x = normal(random) * std::sqrt((1.0 - run.beta2) / (1.0 + run.beta2)) * run.grad_norm /
             std::sqrt(static_cast<double>(d) * run.norm_sq);
@@ -62,11 +63,11 @@ std::vector<Turn> simulate(const Run& run, const std::vector<StepRate>& rates, s
                    c2 = 1.0 - std::pow(run.beta2, static_cast<double>(t + 1));
       double dot = 0.0, after = 0.0;
       for (std::size_t i = 0; i < d; ++i) {
-        if (run.method == Method::adamw) {
+        if (run.method == RotatedBy::adamw) {
           m[i] = run.beta1 * m[i] + (1.0 - run.beta1) * g[i];
           v[i] = run.beta2 * v[i] + (1.0 - run.beta2) * g[i] * g[i];
           u[i] = m[i] / c1 / std::sqrt(v[i] / c2);
-        } else if (run.method == Method::sgd) {
+        } else if (run.method == RotatedBy::sgd) {
           u[i] = m[i] = run.beta1 * m[i] + g[i];
         } else {
           u[i] = run.beta1 * m[i] + (1.0 - run.beta1) * g[i] > 0.0 ? 1.0 : -1.0;
@@ -87,7 +88,7 @@ std::vector<Turn> simulate(const Run& run, const std::vector<StepRate>& rates, s
 }
 
 // The largest relative differences over a run, of ‖w‖² and of the rotation where the lr is not 0.
-std::pair<double, double> furthest(const std::vector<Turn>& got, const std::vector<Turn>& expected) {
+std::pair<double, double> furthest_turn(const std::vector<Turn>& got, const std::vector<Turn>& expected) {
   double norm = 0.0, angle = 0.0;
   for (std::size_t t = 0; t < got.size(); ++t) {
     norm = std::max(norm, std::abs(got[t].norm_sq / expected[t].norm_sq - 1.0));
@@ -96,19 +97,9 @@ std::pair<double, double> furthest(const std::vector<Turn>& got, const std::vect
   return {norm, angle};
 }
 
-class Draw {
- public:
-  double size(double from, double to) {
-    return std::exp(std::uniform_real_distribution<double>(std::log(from), std::log(to))(random_));
-  }
-  double even(double from, double to) { return std::uniform_real_distribution<double>(from, to)(random_); }
-  int one_of(int n) { return std::uniform_int_distribution<int>(0, n - 1)(random_); }
-
- private:
-  std::mt19937_64 random_{27};
 };
 
-Schedule any_schedule(Draw& draw, std::int64_t steps) {
+Schedule any_schedule(Arguments& draw, std::int64_t steps) {
   Schedule s;
   const Schedule::Shape shapes[] = {Schedule::Shape::constant, Schedule::Shape::cosine, Schedule::Shape::linear,
                                     Schedule::Shape::wsd};
@@ -126,11 +117,11 @@ Schedule any_schedule(Draw& draw, std::int64_t steps) {
 // angle, 1.6 % of ‖w‖² where noise made it. Over some 3·10⁴ steps compared the largest is 4.5 standard errors; β₂ = .99
 // adds 1 % and the rest of the conditions up to 3 %: 8 % is a false alarm in fewer than one of 10⁴ seeds.
 TEST_CASE("T11: length and rotation under any schedule and coupling are the recursion's") {
-  Draw draw;
+  Arguments draw(27);
   int compared[3] = {0, 0, 0};
   for (int i = 0; i < 150; ++i) {
-    Run run;
-    run.method = static_cast<Method>(i % 3);
+    RotationRun run;
+    run.method = static_cast<RotatedBy>(i % 3);
     run.beta1 = draw.one_of(4) == 0 ? 0.0 : draw.even(0.5, 0.95);
     run.beta2 = draw.one_of(2) ? 0.99 : 0.995;
     const auto steps = static_cast<std::int64_t>(draw.size(60, 500));
@@ -144,19 +135,19 @@ TEST_CASE("T11: length and rotation under any schedule and coupling are the recu
     run.grad_norm = draw.size(0.1, 10.0);
     const double d = static_cast<double>(run.d);
     std::vector<Turn> expected;
-    if (run.method == Method::sgd) {
+    if (run.method == RotatedBy::sgd) {
       const double end = std::pow(sgd_decoupled_rotation(lr, x / lr, run.beta1, run.grad_norm).norm, 2);
       run.norm_sq = end * draw.size(0.2, 20.0);
       expected = moving_rotation_sgd(run.beta1, run.grad_norm, run.norm_sq, rates);
     } else {
       const UpdateNoise noise =
-          run.method == Method::lion ? lion_update_noise(d, run.beta1, run.beta2) : adamw_update_noise(d, run.beta1);
+          run.method == RotatedBy::lion ? lion_update_noise(d, run.beta1, run.beta2) : adamw_update_noise(d, run.beta1);
       run.norm_sq = settled_rotation(noise, {lr, x}).norm_sq * draw.size(0.1, 20.0);
       expected = moving_rotation(noise, run.norm_sq, rates);
       if (!moving_rotation_holds(expected, run.beta2, d)) continue;
     }
     ++compared[i % 3];
-    const auto [norm, angle] = furthest(simulate(run, rates, 100 + static_cast<std::uint64_t>(i)), expected);
+    const auto [norm, angle] = furthest_turn(rotate(run, rates, 100 + static_cast<std::uint64_t>(i)), expected);
     INFO("case " << i << " method " << i % 3 << " beta1 " << run.beta1 << " steps " << steps << " lr " << lr << " x "
                  << x << " norm off " << norm << " angle off " << angle);
     CHECK(norm <= 0.08);
@@ -212,14 +203,14 @@ TEST_CASE("T12: a matrix under Muon follows the recursion through warm-up and co
     }
   }
   for (Turn& turn : got) turn.rotation = std::sqrt(turn.rotation);
-  const auto [norm, angle] = furthest(got, expected);
+  const auto [norm, angle] = furthest_turn(got, expected);
   INFO("norm off " << norm << " angle off " << angle);
   CHECK(norm <= 0.12);
   CHECK(angle <= 0.09);
 }
 
 TEST_CASE("T11: the recursion ends where it settles, and forgets its start as decay alone says") {
-  Draw draw;
+  Arguments draw(27);
   for (int i = 0; i < 200; ++i) {
     const double x = draw.size(1e-3, 0.9), lr = draw.size(1e-4, 10.0),
                  beta = draw.one_of(5) ? draw.even(0.0, 0.99) : 0.0;
@@ -266,10 +257,10 @@ TEST_CASE("T11: the autocovariances of Lion's signs are the arcsine's") {
 }
 
 TEST_CASE("T11: the lr for a rotation turns the weights by it") {
-  Draw draw;
+  Arguments draw(27);
   int held = 0;
   for (int i = 0; i < 40; ++i) {
-    Run run;
+    RotationRun run;
     run.beta1 = i % 2 ? 0.9 : 0.0;
     run.norm_sq = draw.size(0.1, 100.0);
     const double decay = draw.size(0.01, 10.0);
@@ -281,7 +272,7 @@ TEST_CASE("T11: the lr for a rotation turns the weights by it") {
     const UpdateNoise noise = adamw_update_noise(512.0, run.beta1);
     if (!moving_rotation_holds(moving_rotation(noise, run.norm_sq, rates), run.beta2, 512.0)) continue;
     ++held;
-    const std::vector<Turn> got = simulate(run, rates, 900 + static_cast<std::uint64_t>(i));
+    const std::vector<Turn> got = rotate(run, rates, 900 + static_cast<std::uint64_t>(i));
     for (std::size_t t = 0; t < rotation.size(); ++t) CHECK(std::abs(got[t].rotation / rotation[t] - 1.0) <= 0.08);
   }
   CHECK(held >= 6);

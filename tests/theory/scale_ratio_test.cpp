@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "scalevec/tests/support/catch.hpp"
+#include "scalevec/tests/support/draw.hpp"
 #include "scalevec/tests/support/reference_optimizers.hpp"
 #include "scalevec/theory/integrate.hpp"
 
@@ -16,21 +17,10 @@ using namespace scalevec;
 
 namespace {
 
-class Draw {
- public:
-  explicit Draw(std::uint64_t seed) : random_(seed) {}
-  double size(double from, double to) {
-    return std::exp(std::uniform_real_distribution<double>(std::log(from), std::log(to))(random_));
-  }
+enum class PairMethod { sgd, adamw, lion };
 
- private:
-  std::mt19937_64 random_;
-};
-
-enum class Method { sgd, adamw, lion };
-
-struct Pair {
-  Method method = Method::sgd;
+struct PairRun {
+  PairMethod method = PairMethod::sgd;
   std::size_t rows = 16, replicas = 8;
   double h = 1.0, target = 1.0, sigma = 1.0, along = 1.0;  // along: the noise's variance on row 0 over the others'
   double lr_w = 0.0, lr_gamma = 0.0, decay_w = 0.0, decay_gamma = 0.0;  // decays per step
@@ -38,17 +28,17 @@ struct Pair {
   double beta1 = 0.9, beta2 = 0.99;
 };
 
-struct Squares {
+struct PairSquares {
   double w = 0.0, gamma = 0.0;
 };
 
 // E‖w‖² and E γ² after each of `at` (ascending), from γ‖w‖ = R at the ratio ‖w‖/γ = q.
-std::vector<Squares> simulate(const Pair& p, double q, const std::vector<long>& at, std::uint64_t seed) {
+std::vector<PairSquares> simulate_pair(const PairRun& p, double q, const std::vector<long>& at, std::uint64_t seed) {
   std::mt19937_64 random(seed);
   std::normal_distribution<double> normal;
-  std::vector<Squares> out(at.size());
+  std::vector<PairSquares> out(at.size());
   const std::size_t c = p.rows;
-  const bool adam = p.method == Method::adamw, lion = p.method == Method::lion;
+  const bool adam = p.method == PairMethod::adamw, lion = p.method == PairMethod::lion;
   for (std::size_t r = 0; r < p.replicas; ++r) {
     std::vector<double> w(c + 1, 0.0), m(c + 1, 0.0), v(c + 1, 0.0), g(c + 1);  // γ is the last
     w[c] = std::sqrt(p.target / q);
@@ -86,7 +76,7 @@ std::vector<Squares> simulate(const Pair& p, double q, const std::vector<long>& 
   return out;
 }
 
-std::vector<long> grid(long steps) {
+std::vector<long> twelve_times(long steps) {
   std::vector<long> at;
   for (int i = 1; i <= 12; ++i) at.push_back(std::max(1L, steps * i / 12));
   at.erase(std::unique(at.begin(), at.end()), at.end());
@@ -99,10 +89,10 @@ std::vector<long> grid(long steps) {
 // some 15 % at most: a mean by 5 %. 25 % beside the formula's own error below 8 % is a false alarm in fewer than one of
 // 100 draws for a point, so that two points of a path must be off to fail.
 TEST_CASE("T13: SGD's ratio follows its path, with decay, anisotropic noise and lrs of their own") {
-  Draw draw(13);
+  Arguments draw(13);
   int held = 0;
   for (int i = 0; i < 20000 && held < 24; ++i) {
-    Pair p;
+    PairRun p;
     p.rows = static_cast<std::size_t>(draw.size(2.0, 33.0));
     p.h = draw.size(0.3, 3.0);
     p.target = draw.size(0.3, 3.0);
@@ -123,8 +113,8 @@ TEST_CASE("T13: SGD's ratio follows its path, with decay, anisotropic noise and 
         !sgd_ratio_holds(problem, p.h, p.target, settled_ratio(flow)))
       continue;
     ++held;
-    const std::vector<long> at = grid(steps);
-    const std::vector<Squares> got = simulate(p, std::sqrt(from), at, static_cast<std::uint64_t>(i));
+    const std::vector<long> at = twelve_times(steps);
+    const std::vector<PairSquares> got = simulate_pair(p, std::sqrt(from), at, static_cast<std::uint64_t>(i));
     int off = 0;
     double worst = 0.0;
     for (std::size_t k = 0; k < at.size(); ++k) {
@@ -143,12 +133,12 @@ TEST_CASE("T13: SGD's ratio follows its path, with decay, anisotropic noise and 
 
 // The same for updates that do not see the gradient's size.
 TEST_CASE("T12, T13: AdamW's and Lion's ratio ‖w‖/γ follows its path, not conserved without decay") {
-  Draw draw(14);
+  Arguments draw(14);
   int held[2] = {0, 0};
   for (int i = 0; i < 60000 && (held[0] < 8 || held[1] < 8); ++i) {
-    Pair p;
+    PairRun p;
     const int kind = i % 2;
-    p.method = kind ? Method::lion : Method::adamw;
+    p.method = kind ? PairMethod::lion : PairMethod::adamw;
     p.rows = static_cast<std::size_t>(draw.size(2.0, 33.0));
     p.h = draw.size(0.5, 30.0);
     p.target = draw.size(0.3, 3.0);
@@ -171,8 +161,8 @@ TEST_CASE("T12, T13: AdamW's and Lion's ratio ‖w‖/γ follows its path, not c
         !normalised_ratio_holds(problem, p.h, p.sigma, end))
       continue;
     ++held[kind];
-    const std::vector<long> at = grid(steps);
-    const std::vector<Squares> got = simulate(p, from, at, static_cast<std::uint64_t>(i));
+    const std::vector<long> at = twelve_times(steps);
+    const std::vector<PairSquares> got = simulate_pair(p, from, at, static_cast<std::uint64_t>(i));
     int off = 0;
     double worst = 0.0;
     for (std::size_t k = 0; k < at.size(); ++k) {
@@ -192,7 +182,7 @@ TEST_CASE("T12, T13: AdamW's and Lion's ratio ‖w‖/γ follows its path, not c
 
 // The signal's growth of R at a steady share per step, beside SGD's noise. 16 replicas.
 TEST_CASE("T13: a growing target holds the ratio below the noise's, as growth_of_ratio says") {
-  Pair p;
+  PairRun p;
   p.replicas = 16;
   p.rows = 16;
   p.sigma = 0.5;
@@ -205,8 +195,8 @@ TEST_CASE("T13: a growing target holds the ratio below the noise's, as growth_of
     const double end = settled_ratio(flow);
     CHECK(std::abs(end - (16.0 + share) / (1.0 + share)) <= 1e-9);
     CHECK(std::abs(growth_of_ratio(still, end) / p.growth - 1.0) <= 1e-9);
-    const std::vector<long> at = grid(6000);
-    const std::vector<Squares> got = simulate(p, 2.0, at, 77);
+    const std::vector<long> at = twelve_times(6000);
+    const std::vector<PairSquares> got = simulate_pair(p, 2.0, at, 77);
     for (std::size_t k = 0; k < at.size(); ++k) {
       INFO("share " << share << " step " << at[k]);
       CHECK(std::abs(std::log(got[k].w / got[k].gamma / ratio_after(flow, 4.0, static_cast<double>(at[k])))) <= 0.15);
@@ -225,8 +215,8 @@ TEST_CASE("T12: Muon's matrix beside AdamW's scales follows the pair's path") {
     problem.decay_gamma = 1e-5;
     const RatioFlow flow = normalised_ratio(problem);
     const double from = 1.0;
-    const std::vector<long> at = grid(3000);
-    std::vector<Squares> got(at.size());
+    const std::vector<long> at = twelve_times(3000);
+    std::vector<PairSquares> got(at.size());
     std::mt19937_64 random(15);
     std::normal_distribution<double> normal;
     for (std::size_t r = 0; r < runs; ++r) {
@@ -270,7 +260,7 @@ TEST_CASE("T12: Muon's matrix beside AdamW's scales follows the pair's path") {
 }
 
 TEST_CASE("T13: the path is its equation's by Odeint, there and back, from any start") {
-  Draw draw(16);
+  Arguments draw(16);
   for (int i = 0; i < 300; ++i) {
     const RatioFlow flow{draw.size(1e-4, 1e2), draw.size(1e-4, 1e2), draw.size(1e-3, 1e3), 1.0};
     const double end = settled_ratio(flow), from = end * (i % 2 ? draw.size(1e-6, 0.999) : draw.size(1.001, 1e6));

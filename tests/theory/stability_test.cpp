@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "scalevec/tests/support/catch.hpp"
+#include "scalevec/tests/support/draw.hpp"
 #include "scalevec/theory/input_scale_decay.hpp"
 
 // T14 by plain loops of the optimizers on ½h‖γw − θ*‖², next to the minimum and beyond the edge.
@@ -13,21 +14,13 @@ using namespace scalevec;
 
 namespace {
 
-class Draw {
- public:
-  double size(double from, double to) {
-    return std::exp(std::uniform_real_distribution<double>(std::log(from), std::log(to))(random_));
-  }
-  double normal() { return normal_(random_); }
-
- private:
-  std::mt19937_64 random_{41};
-  std::normal_distribution<double> normal_;
+std::normal_distribution<double> normal_;
 };
 
 // Error of θ, in units of the offset at the start, after `steps` of momentum, in a column of 3 rows.
 // `adam`: each coordinate divided by σ times its partner's length, m an average.
-double growth(double h, double gamma0, double w_norm, double lr, double beta, double sigma, int steps, Draw& draw) {
+double error_growth(double h, double gamma0, double w_norm, double lr, double beta, double sigma, int steps,
+                    Arguments& draw) {
   std::vector<double> w(3), at(4, 0.0), m(4, 0.0);
   double length = 0.0;
   for (double& x : w) length += std::pow(x = draw.normal(), 2);
@@ -63,17 +56,17 @@ double growth(double h, double gamma0, double w_norm, double lr, double beta, do
 }  // namespace
 
 TEST_CASE("T14: a pair is stable just below its edge and not above it") {
-  Draw draw;
+  Arguments draw(41);
   for (int i = 0; i < 200; ++i) {
     const double h = draw.size(0.01, 100.0), gamma = draw.size(0.1, 10.0), w = draw.size(0.1, 10.0),
                  beta = i % 4 ? 0.3 * (i % 4) : 0.0, sigma = draw.size(0.1, 10.0);
     const double edge = momentum_edge(pair_curvature(h, gamma, w), beta);
     const double adam = adam_edge(pair_adam_curvature(h, sigma, gamma, w), beta);
     INFO("h " << h << " gamma " << gamma << " w " << w << " beta " << beta);
-    CHECK(growth(h, gamma, w, 0.98 * edge, beta, 0.0, 4000, draw) < 0.5);
-    CHECK(growth(h, gamma, w, 1.02 * edge, beta, 0.0, 4000, draw) > 1e3);
-    CHECK(growth(h, gamma, w, 0.98 * adam, beta, sigma, 4000, draw) < 0.5);
-    CHECK(growth(h, gamma, w, 1.02 * adam, beta, sigma, 4000, draw) > 1e3);
+    CHECK(error_growth(h, gamma, w, 0.98 * edge, beta, 0.0, 4000, draw) < 0.5);
+    CHECK(error_growth(h, gamma, w, 1.02 * edge, beta, 0.0, 4000, draw) > 1e3);
+    CHECK(error_growth(h, gamma, w, 0.98 * adam, beta, sigma, 4000, draw) < 0.5);
+    CHECK(error_growth(h, gamma, w, 1.02 * adam, beta, sigma, 4000, draw) > 1e3);
     // At R = γ‖w‖ and k = γ² − ‖w‖² the curvature is T4's; Adam's is least where both are √R.
     CHECK(std::abs(pair_curvature(h, gamma, w) / top_curvature(h, gamma * w, gamma * gamma - w * w) - 1.0) <= 1e-9);
     CHECK(pair_adam_curvature(h, sigma, gamma, w) >= 2.0 * h * std::sqrt(gamma * w) / sigma * (1.0 - 1e-12));
@@ -84,7 +77,7 @@ TEST_CASE("T14: a pair is stable just below its edge and not above it") {
 // Gradient descent from next to the minimum between the edge of its imbalance and that of k = 0: it comes to rest at a
 // smaller imbalance; above the latter it never does.
 TEST_CASE("T14: gradient descent drains an imbalance that its lr does not allow") {
-  Draw draw;
+  Arguments draw(41);
   const auto run = [](double h, double target, double k, double lr, long steps) {
     const InputScaleEquilibrium at = split_length(target, k);
     double gamma = std::sqrt(at.gamma_sq), w = std::sqrt(at.w_sq) * (1.0 + 1e-3);
@@ -113,10 +106,10 @@ TEST_CASE("T14: gradient descent drains an imbalance that its lr does not allow"
   CHECK(std::isinf(self_stabilising_lr(1.0, 0.0)));
 }
 
-// Where coupled decay ends, by plain gradient descent with it, then the edges of both states by the growth of an
+// Where coupled decay ends, by plain gradient descent with it, then the edges of both states by the error_growth of an
 // offset.
 TEST_CASE("T14: what decay buys in lr") {
-  Draw draw;
+  Arguments draw(41);
   for (int i = 0; i < 30; ++i) {
     const double h = draw.size(0.5, 2.0), target = draw.size(0.5, 2.0), k = draw.size(0.1, 10.0),
                  decay_w = draw.size(0.02, 0.2), decay_gamma = draw.size(0.02, 0.2);
