@@ -16,9 +16,6 @@ namespace {
 
 using State = std::vector<double>;
 
-std::normal_distribution<double> normal_;
-};
-
 }  // namespace
 
 TEST_CASE("T15: a constant per-channel rate takes W as far as a trained scale does in the same time") {

@@ -97,8 +97,6 @@ std::pair<double, double> furthest_turn(const std::vector<Turn>& got, const std:
   return {norm, angle};
 }
 
-};
-
 Schedule any_schedule(Arguments& draw, std::int64_t steps) {
   Schedule s;
   const Schedule::Shape shapes[] = {Schedule::Shape::constant, Schedule::Shape::cosine, Schedule::Shape::linear,

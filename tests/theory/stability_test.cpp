@@ -14,9 +14,6 @@ using namespace scalevec;
 
 namespace {
 
-std::normal_distribution<double> normal_;
-};
-
 // Error of θ, in units of the offset at the start, after `steps` of momentum, in a column of 3 rows.
 // `adam`: each coordinate divided by σ times its partner's length, m an average.
 double error_growth(double h, double gamma0, double w_norm, double lr, double beta, double sigma, int steps,
