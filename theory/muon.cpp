@@ -92,7 +92,7 @@ Holds muon_linear_schedule_holds(double size, double momentum, double sigma, dou
   at_most(holds, "the momentum's memory over the run", 1.0 / (1.0 - momentum) / steps, 0.05);
   const MuonNoise n = muon_noise(size, momentum);
   at_most(holds, "the pull per memory of the momentum", n.gain / (n.spread * sigma) * curvature * lr / (1.0 - momentum),
-          0.2);
+          0.4);
   return holds;
 }
 

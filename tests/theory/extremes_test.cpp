@@ -153,11 +153,23 @@ TEST_CASE("elementary forms keep 12 digits over their whole domain", "[extremes]
     REQUIRE(off(or_beta_flow_equilibrium(target, d, s, decay),
                 Wide(target) * wide_d * wide_s / (Wide(target) * wide_d + decay)) <= 1e-12);
     const Wide eta = lr, lambda = decay, mu = beta;
-    REQUIRE(off(adamw_rotation(lr, decay, beta, d).angle, sqrt(2 * eta * lambda * (1 - mu) / (1 + mu))) <= 1e-12);
+    const Wide x = eta * lambda;
+    if (lr * decay >= 1.0) {
+      REQUIRE_THROWS_AS(adamw_rotation(lr, decay, beta, d + 1.0), std::domain_error);
+      continue;
+    }
+    // Cosines and lengths as T9 states them, exact in x.
+    const Wide kept = mu * (1 - x), longer = (1 - mu) * (1 + kept) / ((1 + mu) * (1 - kept) * (1 - x / 2)),
+               angle = acos(Wide((1 + mu - x) / (1 + mu - mu * x))), coupled = acos(Wide(1 - x / (1 + mu)));
+    const double width = d + 1.0;
+    REQUIRE(off(adamw_rotation(lr, decay, beta, width).angle, angle) <= 1e-12);
+    REQUIRE(off(adamw_rotation(lr, decay, beta, width).norm, sqrt(eta * width / (2 * lambda) * longer)) <= 1e-12);
+    REQUIRE(off(sgd_decoupled_rotation(lr, decay, beta, s).angle, angle) <= 1e-12);
     REQUIRE(off(sgd_decoupled_rotation(lr, decay, beta, s).norm,
-                pow(eta * wide_s * wide_s / (2 * lambda * (1 - mu) * (1 - mu)), Wide(1) / 4)) <= 1e-12);
+                pow(eta * wide_s * wide_s / (2 * lambda * (1 - mu) * (1 - mu)) * longer, Wide(1) / 4)) <= 1e-12);
+    REQUIRE(off(sgd_coupled_rotation(lr, decay, beta, s).angle, coupled) <= 1e-12);
     REQUIRE(off(sgd_coupled_rotation(lr, decay, beta, s).norm,
-                pow(eta * wide_s * wide_s / (2 * lambda * (1 - mu)), Wide(1) / 4)) <= 1e-12);
+                pow(eta * wide_s * wide_s / (2 * lambda * (1 - mu)) / (1 - x / (2 * (1 + mu))), Wide(1) / 4)) <= 1e-12);
   }
 }
 
