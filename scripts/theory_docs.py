@@ -57,7 +57,7 @@ scalevec theory T4 --out figures --set decay_w=1      # the low-signal formula o
 scalevec theory --all --out figures --jobs 2         # --quality paper: the pictures and numbers of this page
 ```
 
-T1 to T10 are results, P1 to P7 phase diagrams, M1 and M2 Muon; `--list` says what each draws. A figure's line ends in `ok` or `out`; with
+T1 to T15 are results, P1 to P9 phase diagrams, M1 and M2 Muon; `--list` says what each draws. A figure's line ends in `ok` or `out`; with
 any `out` the exit status is 1, and the files (FIGURE.csv, .gp, .svg, .png, .caption.txt) are written all the same.
 
 The formulas are functions of `scalevec::theory`, which needs no LibTorch (`examples/theory_app`). This page and its pictures are written
@@ -73,7 +73,9 @@ scalevec train experiments/configs/toy_muon.json --out runs/muon
 What simulation corrected, or did not find:
 
 - T4: at a learning rate that is not small, AdamW's noise adds ½cη to the balance of an input-norm scale, which the ratio ‖w‖/γ =
-  λ_γ/λ_w leaves out. The figure's line solves the equation with that pull; the ratio is its limit for small lr.
+  λ_γ/λ_w leaves out, and the balance is one of the total ‖w‖², whose fluctuation can be most of it: with the mean length alone γ² is up to
+  2.1 times off. The figure's line has both; the ratio is its limit for small lr.
+- T13: gradient noise does not drive AdamW to the least trace, ‖w‖² = cγ², as it does SGD, but to ‖w‖ = cγ, some R/η² steps away.
 - T4: what a cosine leaves at λ_w = .1 (c = 16, η = 2e-3) depends on its length: .0022 without decay on γ after 20,000 steps and .0014 after
   40,000, .0030 and .0024 with decay to 1. Decay to 0 ends at .0054, at a third of the curvature: flatter, at more than twice the loss.
 - T6: where the residuals of branches cancel, a shared scale is slower than own ones by at most √2 at equal θ, whatever their number C, not

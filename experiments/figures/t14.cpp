@@ -169,13 +169,14 @@ FigureResult draw_t14(const FigureValues& v) {
   result.plot.panel_width = 520;
   result.plot.panel_height = 460;
   result.plot.panels = {edge, drained, gain};
-  char text[1500];
+  char text[1700];
   std::snprintf(
       text, sizeof text,
       "T14: ½h(γ‖w‖ − R)², h = 1, R = %g. Left: lines 2(1 + β)/(h(γ² + ‖w‖²)) for gradient descent and momentum and "
       "2(1 "
       "+ β₁)/(1 − β₁) · σ/(h(γ + ‖w‖)) for Adam whose second moments gradient noise σ = %g sets (held at that here); "
-      "dots: bisection on the library's rule. All are largest where γ = ‖w‖. Middle: gradient descent beyond its edge "
+      "dots: bisection on the library's rule. All are largest where γ = ‖w‖; where noise has brought SGD to ‖w‖² = cγ² "
+      "(T13) the edge is 2/(hR(√c + 1/√c)). Middle: gradient descent beyond its edge "
       "shrinks |k| = |γ² − ‖w‖²| at every step, by 1 − η²g², until h√(k² + 4R²) is within 2/η: dots are where it comes "
       "to "
       "rest, never above the line; above lr · hR = 1 it does not. Right: coupled decays (geometric mean %g) bring the "
