@@ -11,7 +11,9 @@
 #include "scalevec/theory/input_scale_decay.hpp"
 #include "scalevec/theory/integrate.hpp"
 #include "scalevec/theory/magnitude_direction.hpp"
+#include "scalevec/theory/output_scale_decay.hpp"
 #include "scalevec/theory/placement.hpp"
+#include "scalevec/theory/power_law.hpp"
 #include "scalevec/theory/scale_invariance.hpp"
 
 using namespace scalevec;
@@ -294,4 +296,13 @@ TEST_CASE("what is not a number is refused by the argument's name") {
         }) == "imbalance: got 1e-160; allowed: 0, or at least 1e-140 of the larger of |target| and |initial|");
   CHECK(std::isfinite(flow_position({1.0, 1.0, 1e-130, -0.05}, 1.0)));
   CHECK(said([] { flow_position({-1e-10, 1.0, 1.0, 0.0}, 1.0); }) == "h: got -1e-10; allowed: more than 0");
+  // Where products leave double precision's range, a name and not NaN.
+  CHECK(said([] { flow_gap({1e200, 1e200, 0.0, 1.0}, 1.0); }).starts_with("h: got"));
+  CHECK(said([] { flow_position({1.0, 1e308, 1e308, 0.0}, 1.0); }).starts_with("h: got"));
+  CHECK(flow_gap({1e100, 1e100, 1e100, 3e99}, 0.0) == 7e99);
+  CHECK(said([] { adamw_input_scale({1e-300, 1.0, 0.1, 0.1}, 1e20, 1e-3, 16.0); }).starts_with("sigma: got"));
+  CHECK(adamw_input_scale({1.0, 1.0, 0.1, 0.1}, 5e-324, 1e-3, 16.0).at.gamma_sq > 0.5);
+  CHECK(adamw_relaxation_rate({1.0, 2.0, 5e-324, 0.9, 0.0}) == 0.9);
+  CHECK(said([] { or_alpha_sq(1.0, 0.1, 10.0); }).starts_with("d: got"));
+  CHECK(said([] { PowerLaw{1.0, 1.0, 0.1}.loss(-1.0); }).starts_with("compute: got"));
 }
