@@ -112,7 +112,7 @@ FigureResult draw_t13(const FigureValues& v) {
   growth.log_x = growth.log_y = true;
   const std::vector<double> fine = log_grid(0.01, 100.0, 81), coarse = log_grid(0.3, 10.0, v.whole("points"));
   color = 0;
-  for (const double of : {c, 961.0, 3025.0}) {
+  for (const double of : {c, 960.0, 3072.0}) {
     std::vector<double> y;
     const RatioFlow still = sgd_ratio({of, sigma, 1.0, lr, lr});
     for (const double s : fine) y.push_back(std::sqrt(settled_ratio(with_growth(still, s * lr * unit))));
@@ -154,10 +154,10 @@ FigureResult draw_t13(const FigureValues& v) {
       "+ q) with A = (n_w/R) + 2ηλ_γ, and ends at c too, that is at ‖w‖² = c²γ². Lines: the closed path from ρ = 1; "
       "dots: the library's update rules, %zu replicas, bars 95 %%. Right: growth of R by g per step acts as decay on "
       "both and holds the ratio at √((c + s)/(1 + s)), s = g/(η²σ²). A published 135M model has ratios of 43 to 54 at "
-      "c = "
-      "3025 (MLP) and of 14 to 26 at c = 961 (attention): by SGD's formula s = .64 to .04 and 3.9 to .4, by AdamW's, "
+      "c = 3072 (MLP) and of 14 to 26 at c = 960 (attention): by SGD's formula s = .66 to .05 and 3.9 to .4, by "
+      "AdamW's, "
       "(c "
-      "+ s)/(1 + s) with s = (g + 2ηλ)R/η², 71 to 56 and 73 to 37, the same range in both. "
+      "+ s)/(1 + s) with s = (g + 2ηλ)R/η², 72 to 57 and 73 to 37, much the same range in both. "
       "lr = %g and %g, σ = %g and %g. In the logarithm off by at most %.2f (SGD), %.2f (AdamW, Lion), %.2f "
       "(growth).",
       rows, run.replicas, lr, lr_adam, sigma, v["sigma_adam"], worst_sgd, worst_adam, worst_growth);
