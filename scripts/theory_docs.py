@@ -134,6 +134,8 @@ def draw(args, images, sections):
         images.mkdir(parents=True, exist_ok=True)
         for line in done.stdout.splitlines():
             name, agreement = line.split(": ", 1)
+            if name == "page":
+                continue
             formula, condition, header = ENTRIES[name]
             subprocess.run(["pngquant", "--quality", "80-98", "--speed", "1", "--force", "--output", str(images / f"{name}.png"),
                             str(out / f"{name}.png")], check=True)
