@@ -128,9 +128,9 @@ TEST_CASE("T4: without decay on the scale γ⁴ grows by its closed form from an
         s, t, 1e-9);
     INFO("h " << p.h << " R " << p.target << " decay " << p.decay_w << " gamma0^2 " << gamma0_sq << " t " << t);
     CHECK(std::abs(std::log(s[0] * s[0] / end)) <= 0.04);
-    // Of γ² alone, not of its logarithm's growth: at short times the growth itself.
-    CHECK(std::abs(std::log(s[0] * s[0] / gamma0_sq) - std::log(end / gamma0_sq)) <=
-          0.04 + 0.05 * std::log(end / gamma0_sq));
+    // The growth itself, where there is some: a formula that stays at the start would pass the above at short times.
+    if (std::log(end / gamma0_sq) > 0.3)
+      CHECK(std::abs(std::log(s[0] * s[0] / gamma0_sq) / std::log(end / gamma0_sq) - 1.0) <= 0.1);
   }
   CHECK(held == 25);
   // Late it is √(4λ_wR²t), at t = 0 the start.
