@@ -48,7 +48,7 @@ void bump_version(const Tensor& param) {
 }  // namespace
 
 struct Optimizer::Slot {
-  const Entry* entry;
+  Entry* entry;
   Tensor work_copy;  // where the kernel cannot write the parameter itself; undefined elsewhere
   Tensor grad_copy;  // where the gradient is laid out otherwise; undefined elsewhere
   kernels::Dtype dtype;
@@ -118,7 +118,7 @@ std::vector<Optimizer::Slot> Optimizer::slots_with_gradients() {
   std::vector<Slot> slots;
   slots.reserve(entries_.size());
   std::optional<torch::Device> stepping;  // the first parameter's that steps on a device; others' there step on the CPU
-  for (const Entry& e : entries_) {
+  for (Entry& e : entries_) {
     const Tensor& given = e.param.grad();
     if (!given.defined()) continue;
     if (given.layout() != torch::kStrided)
@@ -132,8 +132,8 @@ std::vector<Optimizer::Slot> Optimizer::slots_with_gradients() {
     const bool device = on_device(e.param, *e.options) && stepping.value_or(e.param.device()) == e.param.device();
     if (device) stepping = e.param.device();
     Slot& slot = slots.emplace_back(Slot{&e, {}, {}, e.dtype, device});
-    if (!device &&
-        (!e.param.device().is_cpu() || !e.param.is_non_overlapping_and_dense() || (e.matrix && !e.param.is_contiguous())))
+    if (!device && (!e.param.device().is_cpu() || !e.param.is_non_overlapping_and_dense() ||
+                    (e.matrix && !e.param.is_contiguous())))
       slot.work_copy = e.param.detach().cpu().contiguous();
     const Tensor& work = slot.work();
     if (given.device() != work.device() || given.strides() != work.strides() ||
@@ -153,8 +153,7 @@ Optimizer::Norm Optimizer::clip_and_check(const std::vector<Slot>& slots) const 
   std::vector<kernels::GradView> views;
   views.reserve(slots.size());
   for (const Slot& s : slots)
-    views.push_back(
-        {s.dtype, s.grad().const_data_ptr(), s.on_device || !owned(s.entry->name) ? 0 : s.grad().numel()});
+    views.push_back({s.dtype, s.grad().const_data_ptr(), s.on_device || !owned(s.entry->name) ? 0 : s.grad().numel()});
   std::vector<double> norms = kernels::squared_norms(views, kernels::parallel_for);
   // The one norm of a mixture is known here, so that here the device is waited for.
   for (size_t k = 0; k < slots.size(); ++k)
@@ -196,7 +195,7 @@ void Optimizer::find_states(std::vector<Slot>& slots, NewStates& made) {
     }
     auto* known = dynamic_cast<ParamState*>(held);
     if (held && !known) throw std::invalid_argument(s.entry->name + ": its state was not made by scalevec");
-    auto fitted = fitted_state(s, known);
+    auto fitted = fitted_state(*s.entry, s.work(), s.on_device, known, s.fresh);
     s.state = fitted ? made.add(key, std::move(fitted)) : known;
   }
 }
@@ -217,12 +216,8 @@ void Optimizer::add_elementwise(const std::vector<Slot>& slots, double clip_fact
       rule_fresh = s.fresh;
       rule = s.entry->method->rule(*rule_options, decay_of(*rule_options, clip_factor), rule_step, rule_fresh);
     }
-    kernels::Job& job = jobs.emplace_back(kernels::Job{rule,
-                                                       s.dtype,
-                                                       s.work().data_ptr(),
-                                                       s.grad().const_data_ptr(),
-                                                       {nullptr, nullptr, nullptr},
-                                                       s.work().numel()});
+    kernels::Job& job = jobs.emplace_back(kernels::Job{
+        rule, s.dtype, s.work().data_ptr(), s.grad().const_data_ptr(), {nullptr, nullptr, nullptr}, s.work().numel()});
     for (size_t b = 0; b < s.state->buffers.size(); ++b) job.state[b] = s.state->buffers[b].data_ptr();
     members.push_back(k);
   }
@@ -262,11 +257,11 @@ void Optimizer::form_updates(const std::vector<Slot>& slots, double clip_factor,
     } catch (const c10::OutOfMemoryError&) {
       throw;
     } catch (const c10::Error& e) {
-      throw std::runtime_error(slots[matrices.members[i]].entry->name + ": " + std::string(job.options->method()) + ": " +
-                               e.what_without_backtrace());
+      throw std::runtime_error(slots[matrices.members[i]].entry->name + ": " + std::string(job.options->method()) +
+                               ": " + e.what_without_backtrace());
     } catch (const std::exception& e) {
-      throw std::runtime_error(slots[matrices.members[i]].entry->name + ": " + std::string(job.options->method()) + ": " +
-                               e.what());
+      throw std::runtime_error(slots[matrices.members[i]].entry->name + ": " + std::string(job.options->method()) +
+                               ": " + e.what());
     }
   };
   std::vector<size_t> small, large;
@@ -339,8 +334,9 @@ Tensor Optimizer::step(LossClosure closure) {
   if (trace_) prepare_traces(slots);
   const std::vector<cuda::CudaEntry> device = device_entries(slots);
   if (!device.empty())
-    device_->step(device, norm.on_device ? cuda::StepLimits{max_norm_, check_finite_} : cuda::StepLimits{0.0, false, norm.factor},
-                  trace_);
+    device_->step(
+        device, norm.on_device ? cuda::StepLimits{max_norm_, check_finite_} : cuda::StepLimits{0.0, false, norm.factor},
+        trace_);
   // From here on only a device or a network can fail.
   plan.run(own, kernels::parallel_for);
   matrices.committed = true;

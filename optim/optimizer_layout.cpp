@@ -52,13 +52,13 @@ bool share_bytes(const Tensor& a, const Tensor& b) {
   const Extent extent = extent_of(a);
   std::vector<bool> taken(static_cast<size_t>(extent.end - extent.begin), false);
   for_elements(a, [&](const char* at) {
-    for (size_t i = 0; i < a.element_size(); ++i) taken[static_cast<size_t>(at - extent.begin) + i] = true;
+    for (std::int64_t i = 0; i < a.element_size(); ++i) taken[static_cast<size_t>(at - extent.begin + i)] = true;
   });
   bool shared = false;
   for_elements(b, [&](const char* at) {
-    for (size_t i = 0; i < b.element_size(); ++i)
+    for (std::int64_t i = 0; i < b.element_size(); ++i)
       if (at + i >= extent.begin && at + i < extent.end)
-        shared = shared || taken[static_cast<size_t>(at + i - extent.begin)];
+        shared = shared || taken[static_cast<size_t>(at - extent.begin + i)];
   });
   return shared;
 }
@@ -164,8 +164,8 @@ void Optimizer::check_layout(bool anew) {
                  dynamic_cast<MethodOptions*>(&param_groups_[g].options()) && params.size() == groups_[g].size &&
                  static_cast<const MethodOptions&>(param_groups_[g].options()).method() == groups_[g].checked->method();
     for (size_t i = 0; as_checked && i < params.size(); ++i, ++next)
-      as_checked = params[i].unsafeGetTensorImpl() == entries_[next].param.unsafeGetTensorImpl() &&
-                   entries_[next].as_noted();
+      as_checked =
+          params[i].unsafeGetTensorImpl() == entries_[next].param.unsafeGetTensorImpl() && entries_[next].as_noted();
   }
   if (as_checked)
     check_options();
@@ -206,11 +206,11 @@ void Optimizer::check_parameters() {
       std::string name = name_of(param, g, i);
       if (!seen.insert(param.unsafeGetTensorImpl()).second)
         throw std::invalid_argument(name + ": the same parameter is in the optimizer twice");
-      if (!names.insert(name).second)
-        throw std::invalid_argument("the name " + name + " is given to two parameters");
+      if (!names.insert(name).second) throw std::invalid_argument("the name " + name + " is given to two parameters");
       if (param.layout() != torch::kStrided || param.is_complex())
         throw std::invalid_argument(name + ": sparse and complex parameters are not supported");
-      if (param.is_meta()) throw std::invalid_argument(name + ": is on the meta device, where there is nothing to step");
+      if (param.is_meta())
+        throw std::invalid_argument(name + ": is on the meta device, where there is nothing to step");
       if (param.is_neg()) throw std::invalid_argument(name + ": is a lazily negated view, which cannot be written");
       if (at::has_internal_overlap(param) == at::MemOverlap::Yes)
         throw std::invalid_argument(name + ": several of its elements are one place in memory");
@@ -224,7 +224,11 @@ void Optimizer::check_parameters() {
                                       shape_text(state->sizes) +
                                       "; replace_param() keeps rows of the state, reset_state() drops it");
       const Method& method = options.implementation();
-      Entry entry{param, &options, &method, dynamic_cast<const MatrixMethod*>(&method) != nullptr};
+      Entry entry;
+      entry.param = param;
+      entry.options = &options;
+      entry.method = &method;
+      entry.matrix = dynamic_cast<const MatrixMethod*>(&method) != nullptr;
       entry.dtype = kernel_dtype(param, name);
       entry.name = std::move(name);
       if (known) entry.group = known->group;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <span>
@@ -72,6 +73,25 @@ void fill_trace_row(const TraceInput& input, TraceRow& row);
 // One row per group, in order of first appearance, from the members' summed sums: a group's norm is the norm of the
 // concatenated tensors and its rotation the angle of that one vector.
 std::vector<TraceRow> trace_rows_by_group(std::span<const TraceInput> inputs);
+
+// The same in two parts, for a step that must not fail once it is made: prepare() allocates, fill() does not.
+class GroupTraces {
+ public:
+  void prepare(std::span<const TraceInput> inputs);
+  void fill(std::span<const TraceInput> inputs);  // those of prepare() with their sums
+
+  std::vector<TraceRow> rows;
+
+ private:
+  struct Totals {
+    StepSums sums;
+    double lr = 0.0;
+    double adaptive = 0.0;
+    std::int64_t adaptive_count = 0;
+  };
+  std::vector<std::size_t> row_of_;  // of each input
+  std::vector<Totals> totals_;       // of each row
+};
 
 // Linear-interpolation quantiles (NumPy's default) of `values`, which is sorted in place; NaN if it is empty.
 std::vector<double> quantiles(std::vector<double>& values, std::span<const double> at);
