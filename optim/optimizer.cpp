@@ -75,8 +75,8 @@ struct Optimizer::NewStates {
   }
 
   ParamState* add(void* key, std::unique_ptr<ParamState> made) {
-    state[key];  // so that commit() allocates nothing
     list.emplace_back(key, std::move(made));
+    state[key];  // so that commit() allocates nothing
     return list.back().second.get();
   }
   void commit() {
@@ -332,6 +332,7 @@ Tensor Optimizer::step(LossClosure closure) {
   kernels::StepPlan plan(jobs, trace_);
   std::vector<StepSums> sums(trace_ ? slots.size() : 0), own(trace_ ? jobs.size() : 0);
   if (trace_) prepare_traces(slots);
+  const std::vector<void*> left = left_states();
   const std::vector<cuda::CudaEntry> device = device_entries(slots);
   if (!device.empty())
     device_->step(
@@ -368,7 +369,8 @@ Tensor Optimizer::step(LossClosure closure) {
   if (shard_) share_step(slots, sums);
   if (trace_) record_traces(sums);
   trace_ = false;
-  release_left_states();
+  for (void* key : left) state_.erase(key);
+  layout_is_new_ = false;
   return loss;
 }
 

@@ -190,7 +190,7 @@ class Optimizer : public torch::optim::Optimizer {
   void check_options();
   void check_parameters();
   static void check_overlap(const std::vector<Entry>& entries);
-  void release_left_states();
+  std::vector<void*> left_states() const;
   std::vector<Slot> slots_with_gradients();
   bool on_device(const torch::Tensor& param, const MethodOptions& options);
   Norm clip_and_check(const std::vector<Slot>& slots) const;

@@ -270,16 +270,15 @@ void Optimizer::check_overlap(const std::vector<Entry>& entries) {
   }
 }
 
-// State belongs to parameters of the groups; that of others goes after the first step without them.
-void Optimizer::release_left_states() {
-  if (!layout_is_new_) return;
-  layout_is_new_ = false;
-  if (state_.size() > 0) {
-    std::set<const void*> present;
-    for (const Entry& e : entries_) present.insert(e.param.unsafeGetTensorImpl());
-    for (auto it = state_.begin(); it != state_.end();)
-      it = present.count(it->first) ? std::next(it) : state_.erase(it);
-  }
+// The keys of states whose parameters are no longer in the groups.
+std::vector<void*> Optimizer::left_states() const {
+  std::vector<void*> left;
+  if (!layout_is_new_) return left;
+  std::set<const void*> present;
+  for (const Entry& e : entries_) present.insert(e.param.unsafeGetTensorImpl());
+  for (const auto& [key, state] : state_)
+    if (!present.count(key)) left.push_back(key);
+  return left;
 }
 
 void Optimizer::set_max_norm(double max_norm) {

@@ -64,8 +64,17 @@ torch::Tensor StateMemory::zeros(c10::IntArrayRef sizes, c10::IntArrayRef stride
   const auto count = static_cast<std::size_t>(c10::multiply_integers(sizes));
   std::byte* data = count > 0 ? take(count * c10::elementSize(dtype)) : nullptr;
   if (!data) return at::empty_strided(sizes, strides, options).zero_();
-  return at::from_blob(
-      data, sizes, strides, [block = block_](void*) {}, options);
+  // Not from_blob, inside which running out of memory ends the program.
+  auto hold = std::make_unique<std::shared_ptr<void>>(block_);
+  c10::DataPtr memory(
+      data, hold.get(), [](void* p) { delete static_cast<std::shared_ptr<void>*>(p); }, torch::kCPU);
+  hold.release();
+  c10::Storage storage(c10::Storage::use_byte_size_t(), count * c10::elementSize(dtype), std::move(memory), nullptr,
+                       /*resizable=*/false);
+  torch::Tensor out = at::detail::make_tensor<c10::TensorImpl>(
+      std::move(storage), c10::DispatchKeySet(c10::DispatchKey::CPU), caffe2::TypeMeta::fromScalarType(dtype));
+  out.unsafeGetTensorImpl()->set_sizes_and_strides(sizes, strides);
+  return out;
 }
 
 torch::Tensor StateMemory::zeros(c10::IntArrayRef sizes, torch::Dtype dtype) {

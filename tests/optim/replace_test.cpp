@@ -316,51 +316,58 @@ TEST_CASE("a step in which any one allocation fails leaves everything as it was,
       return optimizer;
     };
     for (const int before : {0, 2}) {
-      std::vector<Tensor> params, undisturbed;
-      const auto optimizer = build(params), other = build(undisturbed);
-      const auto grads = [&](int step) {
-        for (size_t i = 0; i < params.size(); ++i) {
-          set_grad(params[i], 10 * step + i);
-          set_grad(undisturbed[i], 10 * step + i);
+      std::vector<Tensor> undisturbed;
+      const auto other = build(undisturbed);
+      const auto run = [](Optimizer& optimizer, const std::vector<Tensor>& params, int from, int to) {
+        for (int step = from; step < to; ++step) {
+          for (size_t i = 0; i < params.size(); ++i) set_grad(params[i], 10 * static_cast<size_t>(step) + i);
+          optimizer.trace_next_step();
+          optimizer.step();
         }
       };
-      for (int step = 0; step < before; ++step) {
-        grads(step);
-        optimizer->trace_next_step();
-        optimizer->step();
-        other->step();
-      }
-      grads(before);
-      const auto state = state_of(*optimizer);
-      std::vector<Tensor> values;
-      for (const Tensor& p : params) values.push_back(p.detach().clone());
-      const size_t traces = optimizer->traces().size();
-      c10::SetAllocator(c10::kCPU, &allocator, 255);
+      run(*other, undisturbed, 0, before + 1);
       std::int64_t failures = 0;
-      bool made = false;
-      for (std::int64_t at = 0; !made && at < 100000; ++at) {
+      // Until no allocation is left to fail.
+      for (std::int64_t at = 0, left = -1; left < 0 && at < 100000; ++at) {
+        std::vector<Tensor> params;
+        const auto optimizer = build(params);
+        run(*optimizer, params, 0, before);
+        for (size_t i = 0; i < params.size(); ++i) set_grad(params[i], 10 * static_cast<size_t>(before) + i);
+        const auto state = state_of(*optimizer);
+        std::vector<Tensor> values;
+        for (const Tensor& p : params) values.push_back(p.detach().clone());
+        const size_t traces = optimizer->traces().size();
+        std::string said;
         optimizer->trace_next_step();
+        c10::SetAllocator(c10::kCPU, &allocator, 255);
         countdown = at;
         try {
           optimizer->step();
-          made = true;
-        } catch (const std::exception&) {
-          ++failures;
+        } catch (const std::exception& e) {
+          said = e.what();
+          if (said.empty()) said = "an exception";
         }
+        left = countdown;
         countdown = -1;
-        if (made) break;
-        const auto now = state_of(*optimizer);
-        bool same = now.size() == state.size() && optimizer->traces().size() == traces;
-        for (const auto& [name, tensor] : now) same = same && torch::equal(tensor, state.at(name));
-        for (size_t i = 0; i < params.size(); ++i) same = same && torch::equal(params[i], values[i]);
-        INFO("allocation " << at);
-        REQUIRE(same);
+        c10::SetAllocator(c10::kCPU, allocator.beneath, 255);
+        if (!said.empty()) {
+          ++failures;
+          const auto now = state_of(*optimizer);
+          std::string changed;
+          if (now.size() != state.size()) changed += " the number of states";
+          if (optimizer->traces().size() != traces) changed += " the traces";
+          for (const auto& [name, tensor] : now)
+            if (!state.count(name) || !torch::equal(tensor, state.at(name))) changed += " " + name;
+          for (size_t i = 0; i < params.size(); ++i)
+            if (!torch::equal(params[i], values[i])) changed += " parameter " + std::to_string(i);
+          INFO("allocation " << at << " of step " << before << ", " << said << "; changed:" << changed);
+          REQUIRE(changed.empty());
+          optimizer->step();
+        }
+        CHECK(optimizer->traces().size() == params.size());
+        for (size_t i = 0; i < params.size(); ++i) CHECK(torch::equal(params[i], undisturbed[i]));
       }
-      c10::SetAllocator(c10::kCPU, allocator.beneath, 255);
-      CHECK(made);
       CHECK(failures > 10);
-      other->step();
-      for (size_t i = 0; i < params.size(); ++i) CHECK(torch::equal(params[i], undisturbed[i]));
     }
   }
   at::set_num_threads(threads);
