@@ -344,6 +344,7 @@ Tensor Optimizer::step(LossClosure closure) {
   matrices.committed = true;
   made.commit();
   for (const Slot& s : slots) {
+    s.entry->options->note_initial_lr();
     if (!s.state) continue;
     if (!s.on_device) ++s.state->step;
     const Tensor& param = s.entry->param;
@@ -355,7 +356,6 @@ Tensor Optimizer::step(LossClosure closure) {
     }
     bump_version(param);
     s.entry->fitted = true;
-    s.entry->options->note_initial_lr();
   }
   grad_norm_ = norm.grad_norm;
   clip_factor_ = norm.factor;

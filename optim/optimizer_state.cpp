@@ -1,6 +1,7 @@
 #include <torch/optim/optimizer.h>
 #include <torch/serialize.h>
 #include <torch/types.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <map>

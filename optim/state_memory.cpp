@@ -19,6 +19,11 @@ constexpr std::size_t kAlignment = 64, kStagger = 5 * kAlignment;
 std::size_t rounded_up(std::size_t n, std::size_t to) { return (n + to - 1) / to * to; }
 
 // Under the address sanitizer every buffer is an allocation of its own, so that one byte past its end is seen.
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
 #if defined(__SANITIZE_ADDRESS__)
 constexpr bool kInBlocks = false;
 #else

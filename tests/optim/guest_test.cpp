@@ -1,36 +1,26 @@
-#include <torch/torch.h>
+#include <torch/optim.h>
+#include <torch/serialize.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <cmath>
 #include <fstream>
 #include <limits>
+#include <map>
 #include <sstream>
 
 #include "scalevec/optim/optim.hpp"
 #include "scalevec/tests/support/catch.hpp"
+#include "scalevec/tests/support/host_tensors.hpp"
 #include "scalevec/tests/support/message.hpp"
 
 // What programs do between two steps that only some methods can be asked for. See also host_test.cpp.
 namespace {
 
 using namespace scalevec;
+using namespace scalevec::host_tests;
 using torch::Tensor;
 using Groups = std::vector<torch::optim::OptimizerParamGroup>;
-
-Tensor leaf(std::vector<std::int64_t> shape, std::uint64_t seed, torch::Dtype dtype = torch::kFloat32) {
-  torch::manual_seed(seed);
-  return torch::randn(shape, torch::kFloat64).to(dtype).requires_grad_(true);
-}
-
-Tensor gradient(const Tensor& p, std::uint64_t step) {
-  torch::manual_seed(1000 + step);
-  return torch::randn(p.sizes(), torch::kFloat64).to(p.dtype());
-}
-
-std::map<std::string, Tensor> state_of(const Optimizer& optimizer) {
-  std::map<std::string, Tensor> out;
-  for (const auto& [name, tensor] : optimizer.named_state()) out[name] = tensor.clone();
-  return out;
-}
 
 // Resident and mapped memory of this process, bytes.
 std::pair<double, double> memory() {
@@ -71,20 +61,20 @@ TEST_CASE("SGD's state is what it holds after momentum is turned off, and the bu
     optimizer.step();
   }
   options.momentum(0.0);
-  CHECK(state_of(optimizer).count("param.0.0/momentum_buffer") == 1);
+  CHECK(held_by(optimizer).count("param.0.0/momentum_buffer") == 1);
   // What is held is what another optimizer of the same options takes.
   const Tensor q = p.detach().clone().requires_grad_(true);
   SGD other(std::vector<Tensor>{q}, SGDOptions(0.1));
   other.load_named_state(optimizer.named_state());
-  CHECK(state_of(other).count("param.0.0/momentum_buffer") == 1);
+  CHECK(held_by(other).count("param.0.0/momentum_buffer") == 1);
   std::stringstream file;
   torch::save(optimizer, file);
   torch::load(other, file);
-  CHECK(torch::equal(state_of(other)["param.0.0/momentum_buffer"], state_of(optimizer)["param.0.0/momentum_buffer"]));
+  CHECK(torch::equal(held_by(other)["param.0.0/momentum_buffer"], held_by(optimizer)["param.0.0/momentum_buffer"]));
   const Tensor expected = p.detach() - 0.1 * p.grad();
   optimizer.step();
   CHECK(torch::allclose(p, expected, 0, 1e-7));
-  CHECK(state_of(optimizer).count("param.0.0/momentum_buffer") == 0);
+  CHECK(held_by(optimizer).count("param.0.0/momentum_buffer") == 0);
 }
 
 TEST_CASE("SOAP's max_precond_dim raised after a step is refused by name with nothing changed") {
@@ -94,14 +84,14 @@ TEST_CASE("SOAP's max_precond_dim raised after a step is refused by name with no
   p.mutable_grad() = gradient(p, 0);
   optimizer.step();
   static_cast<SOAPOptions&>(optimizer.param_groups()[0].options()).max_precond_dim(100);
-  const auto before = state_of(optimizer);
+  const auto before = held_by(optimizer);
   CHECK(before.count("w/left") == 0);
   const Tensor value = p.detach().clone();
   const std::string said = message_of([&] { optimizer.step(); });
   CHECK(said.find("w: ") == 0);
   CHECK(said.find("left") != std::string::npos);
   CHECK(torch::equal(p, value));
-  for (const auto& [name, tensor] : state_of(optimizer)) CHECK(torch::equal(tensor, before.at(name)));
+  for (const auto& [name, tensor] : held_by(optimizer)) CHECK(torch::equal(tensor, before.at(name)));
 }
 
 TEST_CASE("a gradient whose square SOAP cannot hold is refused by name with nothing changed") {
@@ -117,7 +107,7 @@ TEST_CASE("a gradient whose square SOAP cannot hold is refused by name with noth
       other.mutable_grad() = gradient(other, step);
       optimizer.step();
     }
-    const auto before = state_of(optimizer);
+    const auto before = held_by(optimizer);
     const Tensor value = p.detach().clone(), value2 = other.detach().clone();
     p.mutable_grad() = torch::full_like(p, 1e25);
     other.mutable_grad() = gradient(other, bad);
@@ -126,7 +116,7 @@ TEST_CASE("a gradient whose square SOAP cannot hold is refused by name with noth
     CHECK(said.find("w: ") == 0);
     CHECK(torch::equal(p, value));
     CHECK(torch::equal(other, value2));
-    const auto after = state_of(optimizer);
+    const auto after = held_by(optimizer);
     REQUIRE(after.size() == before.size());
     for (const auto& [name, tensor] : after) CHECK(torch::equal(tensor, before.at(name)));
     p.mutable_grad() = gradient(p, bad);

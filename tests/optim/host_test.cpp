@@ -1,7 +1,7 @@
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "scalevec/optim/optim.hpp"
-#include "scalevec/optim/testing/host_program.hpp"
+#include "scalevec/optim/testing/testing.hpp"
 #include "scalevec/tests/support/catch.hpp"
 
 // Every method inside programs that do what they like between two steps.

@@ -1,4 +1,7 @@
-#include <torch/torch.h>
+#include <torch/optim.h>
+#include <torch/serialize.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <cmath>
 #include <cstdlib>
@@ -9,30 +12,16 @@
 
 #include "scalevec/optim/optim.hpp"
 #include "scalevec/tests/support/catch.hpp"
+#include "scalevec/tests/support/host_tensors.hpp"
 #include "scalevec/tests/support/message.hpp"
 
 // Parameters replaced and state dropped between steps, archives of torch::optim, and steps in which memory runs out.
 namespace {
 
 using namespace scalevec;
+using namespace scalevec::host_tests;
 using torch::Tensor;
 using Groups = std::vector<torch::optim::OptimizerParamGroup>;
-
-Tensor leaf(std::vector<std::int64_t> shape, std::uint64_t seed, torch::Dtype dtype = torch::kFloat32) {
-  torch::manual_seed(seed);
-  return torch::randn(shape, torch::kFloat64).to(dtype).requires_grad_(true);
-}
-
-void set_grad(const Tensor& p, std::uint64_t step) {
-  torch::manual_seed(1000 + step);
-  p.mutable_grad() = torch::randn(p.sizes(), torch::kFloat64).to(p.dtype());
-}
-
-std::map<std::string, Tensor> state_of(const Optimizer& optimizer) {
-  std::map<std::string, Tensor> out;
-  for (const auto& [name, tensor] : optimizer.named_state()) out[name] = tensor.clone();
-  return out;
-}
 
 std::unique_ptr<Optimizer> make(const std::string& method, const Tensor& p) {
   auto options = make_method_options(method);
@@ -79,7 +68,7 @@ TEST_CASE("replace_param grows, shrinks and permutes rows with their moments") {
       const auto optimizer = make(method, p);
       set_grad(p, 0);
       optimizer->step();
-      const auto before = state_of(*optimizer);
+      const auto before = held_by(*optimizer);
       // Row 0 is the old row 2, row 1 is new, row 2 is the old row 0, and so on: 6 rows of 4.
       const std::vector<std::int64_t> from{2, -1, 0, 1, -1, -1};
       Tensor next = in_place ? p : torch::ones({6, 3}).requires_grad_(true);
@@ -89,7 +78,7 @@ TEST_CASE("replace_param grows, shrinks and permutes rows with their moments") {
       }
       optimizer->replace_param(p, next, KeepRows{from});
       CHECK(optimizer->names() == std::vector<std::string>{"w"});
-      const auto after = state_of(*optimizer);
+      const auto after = held_by(*optimizer);
       REQUIRE(after.size() == before.size());
       for (const auto& [name, old] : before) {
         INFO(name);
@@ -108,11 +97,11 @@ TEST_CASE("replace_param grows, shrinks and permutes rows with their moments") {
       CHECK(torch::isfinite(next).all().item<bool>());
       // Pruned to the first two rows.
       const Tensor fewer = next.detach().slice(0, 0, 2).clone().requires_grad_(true);
-      const auto grown = state_of(*optimizer);
+      const auto grown = held_by(*optimizer);
       optimizer->replace_param(next, fewer);
       for (const auto& [name, old] : grown)
         if (name != "w/step" && name != "w/method")
-          CHECK(torch::equal(state_of(*optimizer).at(name), old.slice(0, 0, 2)));
+          CHECK(torch::equal(held_by(*optimizer).at(name), old.slice(0, 0, 2)));
       set_grad(fewer, 2);
       optimizer->step();
     }
@@ -129,12 +118,12 @@ TEST_CASE("what replace_param cannot do is refused with nothing changed") {
     set_grad(other, 1);
     optimizer.step();
     optimizer.step();
-    const auto before = state_of(optimizer);
+    const auto before = held_by(optimizer);
     const auto refused = [&](const Tensor& from, const Tensor& to, const KeepRows& rows, const char* says) {
       const std::string said = message_of([&] { optimizer.replace_param(from, to, rows); });
       INFO(said);
       CHECK(said.find(says) != std::string::npos);
-      const auto after = state_of(optimizer);
+      const auto after = held_by(optimizer);
       REQUIRE(after.size() == before.size());
       for (const auto& [name, tensor] : after) CHECK(torch::equal(tensor, before.at(name)));
       CHECK(optimizer.param_groups()[0].params()[0].is_same(p));
@@ -244,7 +233,7 @@ TEST_CASE("an archive of version 0.1 is read") {
                        .eps(1e-3));
   CHECK(std::as_const(options).initial_lr() == 0.5);
   CHECK(optimizer.max_norm() == 2.0);
-  const auto state = state_of(optimizer);
+  const auto state = held_by(optimizer);
   CHECK(state.at("param.0.0/step").item<std::int64_t>() == 7);
   CHECK(torch::equal(state.at("param.0.0/exp_avg"), m));
   CHECK(torch::equal(state.at("param.0.0/exp_avg_sq"), v));
@@ -333,7 +322,7 @@ TEST_CASE("a step in which any one allocation fails leaves everything as it was,
         const auto optimizer = build(params);
         run(*optimizer, params, 0, before);
         for (size_t i = 0; i < params.size(); ++i) set_grad(params[i], 10 * static_cast<size_t>(before) + i);
-        const auto state = state_of(*optimizer);
+        const auto state = held_by(*optimizer);
         std::vector<Tensor> values;
         for (const Tensor& p : params) values.push_back(p.detach().clone());
         const size_t traces = optimizer->traces().size();
@@ -352,7 +341,7 @@ TEST_CASE("a step in which any one allocation fails leaves everything as it was,
         c10::SetAllocator(c10::kCPU, allocator.beneath, 255);
         if (!said.empty()) {
           ++failures;
-          const auto now = state_of(*optimizer);
+          const auto now = held_by(*optimizer);
           std::string changed;
           if (now.size() != state.size()) changed += " the number of states";
           if (optimizer->traces().size() != traces) changed += " the traces";
