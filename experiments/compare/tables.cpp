@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <map>
 
+#include "scalevec/experiments/compare/text_width.hpp"
+
 namespace scalevec {
 namespace {
 
@@ -42,6 +44,7 @@ std::string difference_text(const std::optional<MeanInterval>& difference) {
 }
 
 std::string setting_text(const Analysis& analysis, const VariantResult& v) {
+  if (v.all_diverged) return "all runs diverged";
   if (!v.best) return "none finished";
   std::map<size_t, int> counts;
   for (const auto& setting : v.chosen)
@@ -55,8 +58,12 @@ std::string setting_text(const Analysis& analysis, const VariantResult& v) {
   return text;
 }
 
-std::string edge_text(GridEdge edge) {
-  return edge == GridEdge::none ? "" : edge == GridEdge::low ? "lowest lr of the grid" : "highest lr of the grid";
+std::string edge_text(const std::vector<AxisEnd>& ends) {
+  std::string text;
+  for (const AxisEnd& end : ends)
+    text += (text.empty() ? "" : ", ") + std::string(end.edge == GridEdge::low ? "lowest " : "highest ") +
+            end.key.substr(end.key.find_last_of('.') + 1) + " of the grid";
+  return text;
 }
 
 std::string listed(const std::vector<std::string>& words) {
@@ -137,7 +144,7 @@ std::vector<ComparisonRow> comparison_rows(const Analysis& analysis) {
     ComparisonRow row{v.name,
                       loss_text(v.own),
                       setting_text(analysis, v),
-                      edge_text(v.edge),
+                      edge_text(v.ends),
                       loss_text(v.matched),
                       difference_text(v.own.difference),
                       difference_text(v.matched.difference),
@@ -163,11 +170,11 @@ std::string text_table(const Analysis& analysis) {
                      r.own_difference, r.matched_loss, r.matched_difference, r.runs});
   std::vector<size_t> widths(lines[0].size(), 0);
   for (const auto& line : lines)
-    for (size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], line[i].size());
+    for (size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], text_width(line[i]));
   std::string out;
   for (const auto& line : lines) {
     for (size_t i = 0; i < line.size(); ++i)
-      out += line[i] + (i + 1 < line.size() ? std::string(widths[i] - line[i].size() + 2, ' ') : "\n");
+      out += line[i] + (i + 1 < line.size() ? std::string(widths[i] - text_width(line[i]) + 2, ' ') : "\n");
   }
   return out;
 }
@@ -181,12 +188,17 @@ std::vector<std::string> findings(const Grid& grid, const Analysis& analysis) {
   say(verdict(analysis));
   say(power(grid, analysis));
   say(selection_text(grid, analysis.selection));
-  std::vector<std::string> edges, diverged;
+  std::vector<std::string> edges, diverged, dead;
   for (const VariantResult& v : analysis.variants) {
-    if (v.edge != GridEdge::none) edges.push_back(v.name + " (" + edge_text(v.edge) + ")");
+    if (!v.ends.empty()) edges.push_back(v.name + " (" + edge_text(v.ends) + ")");
+    if (v.all_diverged) dead.push_back(v.name);
     if (v.diverged) diverged.push_back(std::to_string(v.diverged) + " of " + v.name);
   }
-  if (!edges.empty()) say("Best at the edge of the grid, so that a better lr may lie outside: " + listed(edges) + ".");
+  if (!edges.empty())
+    say("Best at the edge of the grid, so that a better " +
+        std::string(grid.axes.size() == 1 && grid.axes[0].key == grid.lr_key ? "lr" : "setting") +
+        " may lie outside: " + listed(edges) + ".");
+  if (!dead.empty()) say("All runs of " + listed(dead) + " diverged.");
   if (!diverged.empty())
     say("Diverged runs: " + listed(diverged) +
         ". They count as infinite loss where a setting is chosen, and leave their pair out of a difference.");
