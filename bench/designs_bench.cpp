@@ -5,7 +5,8 @@
 #include <ATen/Parallel.h>
 #include <malloc.h>
 #include <sys/resource.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <chrono>

@@ -1,7 +1,9 @@
 // Every operator of models/ops against what it is composed of, in turns: forward and backward in float32 on two
 // threads, at the shapes of bench/compare_with_pytorch.py's models. `scripts/bench.sh ops` prints the table.
 #include <ATen/Parallel.h>
-#include <torch/torch.h>
+#include <torch/autograd.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <chrono>

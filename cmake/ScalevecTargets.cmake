@@ -27,7 +27,8 @@ function(scalevec_library name)
   target_compile_options(scalevec_${name} PRIVATE ${SCALEVEC_WARNINGS})
 endfunction()
 
-# Sources that include LibTorch share one precompiled header, since <torch/torch.h> alone takes half a minute.
+# Sources that include LibTorch share one precompiled header of what most of them need. Not <torch/torch.h>: it leaves every
+# source twice as much to instantiate.
 function(scalevec_use_torch_pch target)
   if(NOT TARGET scalevec_torch_pch)
     set(stub ${CMAKE_BINARY_DIR}/torch_pch.cpp)
@@ -36,7 +37,8 @@ function(scalevec_use_torch_pch target)
     endif()
     add_library(scalevec_torch_pch OBJECT ${stub})
     target_link_libraries(scalevec_torch_pch PRIVATE scalevec::torch)
-    target_precompile_headers(scalevec_torch_pch PRIVATE <torch/torch.h>)
+    target_precompile_headers(scalevec_torch_pch PRIVATE <torch/types.h> <torch/nn/module.h> <torch/autograd.h>
+      <torch/optim/optimizer.h> <torch/utils.h>)
     target_compile_options(scalevec_torch_pch PRIVATE -fpch-preprocess)
   endif()
   # The header is compiled with -fPIC, and gcc takes it only for code compiled alike: an executable's -fPIE is not.
@@ -58,6 +60,7 @@ function(scalevec_isa_kernels name)
   foreach(isa ${isas})
     set(kernel scalevec_${name}_kernel_${isa})
     add_library(${kernel} OBJECT ${ARGN})
+    set_target_properties(${kernel} PROPERTIES UNITY_BUILD OFF)
     target_include_directories(${kernel} PRIVATE ${SCALEVEC_INCLUDE_ROOT})
     target_compile_features(${kernel} PRIVATE cxx_std_20)
     target_compile_options(${kernel} PRIVATE ${SCALEVEC_WARNINGS} -O3 -fopenmp-simd -fno-math-errno -fno-trapping-math

@@ -1,6 +1,6 @@
 #include "scalevec/models/decoder.hpp"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <cmath>

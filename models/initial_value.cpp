@@ -1,6 +1,6 @@
 #include "scalevec/models/initial_value.hpp"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <ATen/Dispatch.h>
 

@@ -1,6 +1,7 @@
 #include "scalevec/models/moe.hpp"
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 namespace scalevec {
 

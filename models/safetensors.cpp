@@ -1,7 +1,7 @@
 #include "scalevec/models/safetensors.hpp"
 
 #include <fcntl.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 #include <unistd.h>
 
 #include <algorithm>

@@ -1,6 +1,6 @@
 #include "scalevec/models/scale_vector.hpp"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cmath>
 #include <stdexcept>

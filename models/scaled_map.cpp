@@ -1,6 +1,6 @@
 #include "scalevec/models/scaled_map.hpp"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <optional>
 

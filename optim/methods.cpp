@@ -9,7 +9,7 @@
 namespace scalevec {
 namespace {
 
-constexpr double kInf = std::numeric_limits<double>::infinity();
+constexpr double kNoLimit = std::numeric_limits<double>::infinity();
 
 template <class Options>
 class AdamMethod : public ElementwiseMethod {
@@ -99,7 +99,7 @@ std::vector<OptionField> AdamOptions::fields() {
 std::vector<OptionField> SGDOptions::fields() {
   auto fields = MethodOptions::fields();
   fields.push_back(nonnegative("momentum", &momentum_));
-  fields.push_back({"dampening", &dampening_, -kInf, kInf, false, {}});
+  fields.push_back({"dampening", &dampening_, -kNoLimit, kNoLimit, false, {}});
   fields.push_back({"nesterov", &nesterov_, 0, 0, false, {}});
   return fields;
 }
@@ -121,8 +121,8 @@ std::vector<OptionField> AdEMAMixOptions::fields() {
   auto fields = with_adam_fields<AdEMAMixOptions>(MethodOptions::fields(), &beta1_, &beta2_, &eps_);
   fields.push_back(fraction("beta3", &beta3_));
   fields.push_back(nonnegative("alpha", &alpha_));
-  fields.push_back({"alpha_warmup", &alpha_warmup_, 0.0, kInf, false, {}});
-  fields.push_back({"beta3_warmup", &beta3_warmup_, 0.0, kInf, false, {}});
+  fields.push_back({"alpha_warmup", &alpha_warmup_, 0.0, kNoLimit, false, {}});
+  fields.push_back({"beta3_warmup", &beta3_warmup_, 0.0, kNoLimit, false, {}});
   return fields;
 }
 

@@ -1,6 +1,7 @@
 #include "scalevec/optim/optimizer.hpp"
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <cmath>

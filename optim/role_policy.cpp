@@ -154,6 +154,7 @@ std::string RoleMatch::text() const {
 RolePolicy RolePolicy::from_json(std::string_view text, const std::string& path) {
   const nlohmann::json root = parse_json(text, path.empty() ? "policy" : path);
   JsonReader in(root, path);
+  in.expect({"lr", "max_norm", "defaults", "rules"});
   RolePolicy policy;
   policy.lr = in.number("lr", Range::at_least(0.0));
   policy.max_norm = in.number("max_norm", 0.0, Range::at_least(0.0));
@@ -176,7 +177,6 @@ RolePolicy RolePolicy::from_json(std::string_view text, const std::string& path)
     out.options = std::move(options);
     policy.rules.push_back(std::move(out));
   }
-  in.finish();
   return policy;
 }
 

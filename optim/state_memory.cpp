@@ -1,7 +1,7 @@
 #include "scalevec/optim/state_memory.hpp"
 
 #include <sys/mman.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 

@@ -1,9 +1,9 @@
 #include "scalevec/theory/input_scale_decay.hpp"
 
-#include <Eigen/Dense>
 #include <algorithm>
 #include <cmath>
 
+#include "scalevec/theory/dense.hpp"
 #include "scalevec/theory/domain.hpp"
 #include "scalevec/theory/root.hpp"
 
@@ -108,21 +108,20 @@ double curvature_trace(double h, double target, double imbalance, double rows) {
 std::vector<double> curvature_spectrum(const std::vector<double>& h, const std::vector<double>& theta,
                                        double imbalance) {
   require(!h.empty() && h.size() == theta.size(), "theta", static_cast<double>(theta.size()), "as many elements as h");
-  const auto c = static_cast<Eigen::Index>(h.size());
+  const std::size_t c = h.size(), n = c + 1;
   for (const double x : h) positive("h", x);
   for (const double x : theta) finite("theta", x);
   const InputScaleEquilibrium at = split_length(length_of(theta), imbalance);
   const double gamma = std::sqrt(at.gamma_sq);
   require(gamma > 0.0, "imbalance", imbalance, "above 0 where theta is 0, and not so far below 0 that γ² vanishes");
-  Eigen::MatrixXd root(c, c + 1);
-  root.setZero();
-  for (Eigen::Index i = 0; i < c; ++i) {
-    const double s = std::sqrt(h[static_cast<std::size_t>(i)]);
-    root(i, i) = s * gamma;
-    root(i, c) = s * theta[static_cast<std::size_t>(i)] / gamma;
+  std::vector<double> a(n * n, 0.0);
+  for (std::size_t i = 0; i < c; ++i) {
+    const double s = std::sqrt(h[i]), on = s * gamma, beside = s * theta[i] / gamma;
+    a[i * n + i] = on * on;
+    a[c * n + i] = on * beside;
+    a[c * n + c] += beside * beside;
   }
-  const Eigen::VectorXd values = Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd>(root.transpose() * root).eigenvalues();
-  return {values.data(), values.data() + values.size()};
+  return symmetric_eigenvalues(std::move(a), n);
 }
 
 }  // namespace scalevec

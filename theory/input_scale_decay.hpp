@@ -54,7 +54,7 @@ double top_curvature(double h, double target, double imbalance);
 double curvature_trace(double h, double target, double imbalance, double rows);
 
 // Eigenvalues, ascending, of the Hessian in (w, γ) at the minimum θ* of ½(θ − θ*)ᵀ diag(h) (θ − θ*): [γI, w]ᵀ diag(h)
-// [γI, w] with γ² − ‖w‖² = imbalance. One is 0. Absolute error ≤ 1e-13 of the largest (Eigen). Source: T4, ours.
+// [γI, w] with γ² − ‖w‖² = imbalance. One is 0. Absolute error ≤ 1e-13 of the largest. Source: T4, ours.
 std::vector<double> curvature_spectrum(const std::vector<double>& h, const std::vector<double>& theta,
                                        double imbalance);
 

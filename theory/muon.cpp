@@ -1,10 +1,11 @@
 #include "scalevec/theory/muon.hpp"
 
-#include <Eigen/SVD>
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "scalevec/optim/core/random.hpp"
+#include "scalevec/theory/dense.hpp"
 #include "scalevec/theory/domain.hpp"
 
 namespace scalevec {
@@ -69,14 +70,15 @@ Orthogonalised quintic_steps(int size) {
   const int draws = std::max(64, 8192 / (size * size));
   const auto n = static_cast<std::uint64_t>(size);
   Orthogonalised out{0.0, 0.0};
-  Eigen::MatrixXd noise(size, size);
+  std::vector<double> noise(n * n);
   for (int draw = 0; draw < draws; ++draw) {
-    for (Eigen::Index i = 0; i < noise.size(); ++i)
-      noise.data()[i] = random_normal(1, stream_of("muon.noise"),
-                                      static_cast<std::uint64_t>(draw) * n * n + static_cast<std::uint64_t>(i));
-    const double length = noise.norm();
-    const Eigen::VectorXd values = Eigen::BDCSVD<Eigen::MatrixXd>(noise).singularValues();
-    for (const double value : values) {
+    double sum = 0.0;
+    for (std::size_t i = 0; i < noise.size(); ++i) {
+      noise[i] = random_normal(1, stream_of("muon.noise"), static_cast<std::uint64_t>(draw) * n * n + i);
+      sum += noise[i] * noise[i];
+    }
+    const double length = std::sqrt(sum);
+    for (const double value : singular_values(noise, n)) {
       double s = value / length;
       for (int step = 0; step < steps; ++step) s *= 3.4445 + s * s * (-4.7750 + 2.0315 * s * s);
       out.gain += s * value / (draws * static_cast<double>(size) * size);

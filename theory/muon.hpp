@@ -39,7 +39,7 @@ struct Orthogonalised {
 };
 Orthogonalised polar_factor(double size);  // exact: (8/3π)/√n and 1
 // Muon's five quintic steps (3.4445, −4.7750, 2.0315; Jordan et al., Muon 2024): a by Stein's lemma and ρ, means over
-// 64 Gaussian n × n matrices (more below n = 12) by their singular values (Eigen), seeded, standard errors below 1 %. n
+// 64 Gaussian n × n matrices (more below n = 12) by their singular values, seeded, standard errors below 1 %. n
 // in 1 … 1024.
 Orthogonalised quintic_steps(int size);
 MuonNoise muon_noise(double size, double momentum, const Orthogonalised& by);

@@ -7,14 +7,13 @@
 #include "scalevec/experiments/claims/ladder.hpp"
 #include "scalevec/experiments/claims/metrics.hpp"
 #include "scalevec/experiments/compare/record_files.hpp"
+#include "scalevec/experiments/compare/statistics.hpp"
 
 namespace scalevec {
 namespace {
 
 namespace fs = std::filesystem;
 using Kind = Contrast::Kind;
-
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 // Reads what one contrast of a claim needs.
 class Reader {

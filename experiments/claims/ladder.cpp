@@ -9,12 +9,11 @@
 
 #include "scalevec/experiments/claims/evidence.hpp"
 #include "scalevec/experiments/compare/record_files.hpp"
+#include "scalevec/experiments/compare/statistics.hpp"
 #include "scalevec/theory/power_law.hpp"
 
 namespace scalevec {
 namespace {
-
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 std::vector<double> compute_of(const std::vector<ArmResult>& sizes) {
   std::vector<double> out;

@@ -6,14 +6,13 @@
 
 #include "scalevec/experiments/compare/overrides.hpp"
 #include "scalevec/experiments/compare/record_files.hpp"
+#include "scalevec/experiments/compare/statistics.hpp"
 
 namespace scalevec {
 namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 struct Mean {
   double sum = 0.0;

@@ -6,12 +6,11 @@
 #include <limits>
 #include <numeric>
 
+#include "scalevec/experiments/compare/statistics.hpp"
 #include "scalevec/optim/core/random.hpp"
 
 namespace scalevec {
 namespace {
-
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 double normal_cdf(double z) { return boost::math::cdf(boost::math::normal(), z); }
 double normal_quantile(double p) { return boost::math::quantile(boost::math::normal(), p); }

@@ -191,9 +191,14 @@ void expand(Grid& grid, const std::map<std::string, json>& configs) {
 Grid read_grid(const std::filesystem::path& file, const std::vector<std::string>& sets) {
   const json root = read_json_file(file.string());
   JsonReader reader(root, "");
+  const auto expect = [&] {
+    reader.expect({"name", "base", "variants", "grid", "lr_key", "seed_key", "tuning_seeds", "baseline"});
+  };
+  if (reader.has("variants") || reader.has("grid")) expect();
   if (!reader.has("base"))
     throw ConfigError(file.string() +
                       ": not a comparison: it has no \"base\" (what all runs share), \"variants\" and \"grid\"");
+  expect();
   Grid grid;
   grid.name = reader.string("name", file.stem().string());
   json base = read_base(reader.value("base"), file);
@@ -212,7 +217,6 @@ Grid read_grid(const std::filesystem::path& file, const std::vector<std::string>
   const auto ordered = nlohmann::ordered_json::parse(read_whole(file), nullptr, true, true);
   grid.variants = keys_in_file_order(ordered.at("variants"));
   grid.baseline = reader.choice("baseline", grid.variants.front(), grid.variants);
-  reader.finish();
 
   for (const std::string& key : keys_in_file_order(ordered.at("grid"))) {
     if (key == grid.seed_key)

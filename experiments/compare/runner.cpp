@@ -234,7 +234,7 @@ class Progress {
     ++ended_;
     if (!options_.progress || (options_.terminal && !always)) return;
     clear();
-    *options_.progress << '[' << ended_ << '/' << total_ << "] " << cell << ": " << how << std::endl;
+    *options_.progress << '[' << ended_ << '/' << total_ << "] " << cell << ": " << how << left() << std::endl;
   }
 
   void draw(size_t running, size_t failed) {
@@ -244,11 +244,7 @@ class Progress {
     std::ostream& out = *options_.progress;
     out << ended_ << '/' << total_ << " cells, " << running << " running";
     if (failed) out << ", " << failed << " failed";
-    if (ended_ > skipped_) {
-      const double rate = static_cast<double>(ended_ - skipped_) / seconds_since(start_);
-      out << ", about " << time_text(static_cast<double>(total_ - ended_) / rate) << " left";
-    }
-    out << std::flush;
+    out << left() << std::flush;
   }
 
   void clear() {
@@ -256,6 +252,12 @@ class Progress {
   }
 
  private:
+  std::string left() const {
+    if (ended_ == skipped_ || ended_ == total_) return "";
+    const double rate = static_cast<double>(ended_ - skipped_) / seconds_since(start_);
+    return ", about " + time_text(static_cast<double>(total_ - ended_) / rate) + " left";
+  }
+
   const RunnerOptions& options_;
   size_t total_, skipped_, ended_;
   Clock::time_point start_ = Clock::now(), drawn_ = start_;

@@ -9,8 +9,6 @@
 namespace scalevec {
 namespace {
 
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-
 double half_width(double sd, std::int64_t n, double confidence) {
   const boost::math::students_t distribution(static_cast<double>(n - 1));
   return boost::math::quantile(boost::math::complement(distribution, (1.0 - confidence) / 2.0)) * sd /

@@ -1,11 +1,15 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 
 // Means, paired differences and their Student-t intervals.
 namespace scalevec {
+
+// What a quantity is that the values at hand do not define.
+inline constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 struct MeanInterval {
   std::int64_t n = 0;         // finite values used

@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::uint64_t kSuccessorStream = stream_of("synthetic.successors");
 constexpr std::uint64_t kTrainStream = stream_of("synthetic.train");
-constexpr std::uint64_t kValidationStream = stream_of("synthetic.validation");
+constexpr std::uint64_t kSyntheticValidationStream = stream_of("synthetic.validation");
 
 std::vector<double> zipf(std::int64_t count, double exponent) {
   std::vector<double> p(count);
@@ -152,7 +152,7 @@ void SyntheticSource::validation_rows(std::int64_t first, std::int64_t count, st
                             "; allowed: within " + std::to_string(options_.validation_windows));
   }
   for (std::int64_t row = first; row < first + count; ++row) {
-    write_window(options_.seed, kValidationStream ^ static_cast<std::uint64_t>(row), seq_len, out);
+    write_window(options_.seed, kSyntheticValidationStream ^ static_cast<std::uint64_t>(row), seq_len, out);
     out += seq_len + 1;
   }
 }

@@ -1,6 +1,7 @@
 #include "scalevec/experiments/distributed/data_parallel.hpp"
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <map>

@@ -1,4 +1,4 @@
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #define USE_C10D_GLOO
 #include <arpa/inet.h>

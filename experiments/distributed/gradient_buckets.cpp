@@ -1,6 +1,7 @@
 #include "scalevec/experiments/distributed/gradient_buckets.hpp"
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>

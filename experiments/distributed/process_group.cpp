@@ -1,6 +1,6 @@
 #include "scalevec/experiments/distributed/process_group.hpp"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>

@@ -1,6 +1,6 @@
 #include "scalevec/experiments/distributed/state_exchange.hpp"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <nlohmann/json.hpp>
 

@@ -130,7 +130,7 @@ Predicted predict(const Problem& p, const TargetSize& target) {
           muon_error_to_noise(n, kMomentum, p.sigma, 1.0, lr, steps) < 1.0};
 }
 
-FigureResult draw(const FigureValues& v) {
+FigureResult draw_m1(const FigureValues& v) {
   const Problem base{
       v.whole("size"), v.whole("replicas"), v.whole("steps"), static_cast<std::uint64_t>(v["seed"]), "full", 1.0, 1.0};
   const auto grid = static_cast<std::size_t>(v.whole("grid"));
@@ -294,7 +294,7 @@ Figure figure_m1() {
            {"replicas", 1, 4, Range::between(1, 1024), "replicas", true},
            {"spread", 1000.0, 1000.0, {2.0, 1e6}, "largest spread of the row scales"},
            {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of targets, start and noise", true}},
-          draw};
+          draw_m1};
 }
 
 }  // namespace scalevec

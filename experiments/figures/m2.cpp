@@ -10,7 +10,7 @@
 namespace scalevec {
 namespace {
 
-FigureResult draw(const FigureValues& v) {
+FigureResult draw_m2(const FigureValues& v) {
   const double lr = v["lr"], momentum = v["momentum"];
   const std::int64_t sizes[] = {v.whole("size"), 2 * v.whole("size")};
   const std::vector<double> fine = log_grid(v["least"], v["most"], 41),
@@ -116,7 +116,7 @@ Figure figure_m2() {
            {"points", 3, 5, Range::between(2, 50), "values of ηλ simulated", true},
            {"relaxations", 10.0, 20.0, {10.0, 1e4}, "length of the average in units of 1/(ηλ)"},
            {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the gradients", true}},
-          draw};
+          draw_m2};
 }
 
 }  // namespace scalevec

@@ -43,7 +43,7 @@ std::vector<double> smoothed(const std::vector<double>& value, std::size_t width
   return out;
 }
 
-FigureResult draw(const FigureValues& v) {
+FigureResult draw_p1(const FigureValues& v) {
   const auto grid = v.whole("grid"), most = v.whole("most");
   const double relative = v["relative"];
   FigureResult result;
@@ -202,7 +202,7 @@ Figure figure_p1() {
            {"beta2", 0.95, 0.95, Range::below(0.0, 1.0), "Adam's β₂"},
            {"samples", 8, 12, Range::at_least(1), "runs of Adam averaged in a cell", true},
            {"most", 20000, 20000, Range::between(100, 1e7), "steps after which a run is given up", true}},
-          draw};
+          draw_p1};
 }
 
 }  // namespace scalevec

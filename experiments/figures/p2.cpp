@@ -24,7 +24,7 @@ double final_gamma_sq(double w_sq, double target) {
   return s[0] * s[0];
 }
 
-FigureResult draw(const FigureValues& v) {
+FigureResult draw_p2(const FigureValues& v) {
   const auto grid = v.whole("grid");
   FigureResult result;
   result.required = 0.02;
@@ -82,7 +82,7 @@ Figure figure_p2() {
   return {"P2",
           "Preconditioner: γ² at the end of the flow over ‖w(0)‖² and R, contour γ² = 1",
           {{"grid", 30, 80, Range::between(4, 400), "cells per axis", true}},
-          draw};
+          draw_p2};
 }
 
 }  // namespace scalevec

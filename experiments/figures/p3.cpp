@@ -12,19 +12,20 @@
 namespace scalevec {
 namespace {
 
-struct Setting {
+struct DecayPlane {
   std::size_t rows;
   std::int64_t steps, replicas;
   double target, sigma, lr;
   std::uint64_t seed;
 };
 
-struct Outcome {
+struct PlaneOutcome {
   double loss = 0.0, curvature = 0.0;
 };
 
 // One outcome per decay on γ, the first being none.
-std::vector<Outcome> simulate(const Setting& s, const std::vector<double>& decays_gamma, double decay_w, bool cosine) {
+std::vector<PlaneOutcome> simulate(const DecayPlane& s, const std::vector<double>& decays_gamma, double decay_w,
+                                   bool cosine) {
   std::vector<MapReplica> replicas;
   for (const double decay : decays_gamma)
     for (std::int64_t k = 0; k < s.replicas; ++k) {
@@ -52,9 +53,9 @@ std::vector<Outcome> simulate(const Setting& s, const std::vector<double>& decay
   options.average_steps = cosine ? 1 : s.steps / 3;
   options.seed = s.seed;
   const std::vector<MapResult> results = simulate_scaled_map(map, replicas, options);
-  std::vector<Outcome> out(decays_gamma.size());
+  std::vector<PlaneOutcome> out(decays_gamma.size());
   for (std::size_t i = 0; i < results.size(); ++i) {
-    Outcome& o = out[i / static_cast<std::size_t>(s.replicas)];
+    PlaneOutcome& o = out[i / static_cast<std::size_t>(s.replicas)];
     o.loss += results[i].loss / static_cast<double>(s.replicas);
     o.curvature += (results[i].input_sq + results[i].weight_sq) / static_cast<double>(s.replicas);
   }
@@ -62,7 +63,7 @@ std::vector<Outcome> simulate(const Setting& s, const std::vector<double>& decay
 }
 
 // What the closed form says at constant lr; NaN where it has no equilibrium.
-Outcome predicted(const Setting& s, double decay_gamma, double decay_w) {
+PlaneOutcome predicted(const DecayPlane& s, double decay_gamma, double decay_w) {
   try {
     const AdamWInputScale at =
         adamw_input_scale({1.0, s.target, decay_gamma, decay_w}, s.sigma, s.lr, static_cast<double>(s.rows));
@@ -72,14 +73,14 @@ Outcome predicted(const Setting& s, double decay_gamma, double decay_w) {
   }
 }
 
-FigureResult draw(const FigureValues& v) {
-  const Setting s{static_cast<std::size_t>(v.whole("rows")),
-                  v.whole("steps"),
-                  v.whole("replicas"),
-                  v["target"],
-                  v["sigma"],
-                  v["lr"],
-                  static_cast<std::uint64_t>(v["seed"])};
+FigureResult draw_p3(const FigureValues& v) {
+  const DecayPlane s{static_cast<std::size_t>(v.whole("rows")),
+                     v.whole("steps"),
+                     v.whole("replicas"),
+                     v["target"],
+                     v["sigma"],
+                     v["lr"],
+                     static_cast<std::uint64_t>(v["seed"])};
   const std::vector<double> axis = log_grid(v["least"], v["most"], v.whole("grid"));
   std::vector<double> decays{0.0};
   decays.insert(decays.end(), axis.begin(), axis.end());
@@ -87,14 +88,14 @@ FigureResult draw(const FigureValues& v) {
   std::vector<double> expected_loss(n * n), expected_curvature(n * n), measured[4];
   for (auto& m : measured) m.resize(n * n);
   for (std::size_t i = 0; i < n; ++i) {  // λ_w along x
-    const Outcome none = predicted(s, 0.0, axis[i]);
+    const PlaneOutcome none = predicted(s, 0.0, axis[i]);
     for (std::size_t j = 0; j < n; ++j) {
-      const Outcome at = predicted(s, axis[j], axis[i]);
+      const PlaneOutcome at = predicted(s, axis[j], axis[i]);
       expected_loss[j * n + i] = std::log(none.loss / at.loss);
       expected_curvature[j * n + i] = std::log(none.curvature / at.curvature);
     }
     for (const int cosine : {0, 1}) {
-      const std::vector<Outcome> got = simulate(s, decays, axis[i], cosine == 1);
+      const std::vector<PlaneOutcome> got = simulate(s, decays, axis[i], cosine == 1);
       for (std::size_t j = 0; j < n; ++j) {
         measured[2 * cosine][j * n + i] = std::log(got[0].loss / got[j + 1].loss);
         measured[2 * cosine + 1][j * n + i] = std::log(got[0].curvature / got[j + 1].curvature);
@@ -170,7 +171,7 @@ Figure figure_p3() {
            {"steps", 20000, 40000, Range::between(100, 1e7), "steps", true},
            {"replicas", 5, 12, Range::at_least(1), "replicas", true},
            {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the noise", true}},
-          draw};
+          draw_p3};
 }
 
 }  // namespace scalevec

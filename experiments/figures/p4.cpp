@@ -15,7 +15,7 @@ Branches branches_of(double h_ratio, double r_ratio) {
   return {{std::sqrt(h_ratio), 1.0 / std::sqrt(h_ratio)}, {std::sqrt(r_ratio), 1.0 / std::sqrt(r_ratio)}};
 }
 
-FigureResult draw(const FigureValues& v) {
+FigureResult draw_p4(const FigureValues& v) {
   const std::vector<double> h_ratios = log_grid(1.0 / v["widest"], v["widest"], v.whole("grid"));
   const std::vector<double> r_ratios = h_ratios, rates = linear_grid(0.1, 1.04, 48);
   const Race race{{}, v["relative"], v.whole("most")};
@@ -93,7 +93,7 @@ Figure figure_p4() {
            {"widest", 100.0, 100.0, {2.0, 1e4}, "largest ratio of curvatures and of targets"},
            {"relative", 1e-10, 1e-10, {1e-20, 0.1}, "loss to reach, as a share of the initial one"},
            {"most", 10000, 30000, Range::between(100, 1e7), "steps after which a learning rate is given up", true}},
-          draw};
+          draw_p4};
 }
 
 }  // namespace scalevec

@@ -11,7 +11,7 @@
 namespace scalevec {
 namespace {
 
-FigureResult draw(const FigureValues& v) {
+FigureResult draw_p5(const FigureValues& v) {
   const auto d = static_cast<std::size_t>(v.whole("d"));
   const auto steps = v.whole("steps"), replicas = v.whole("replicas");
   const auto seed = static_cast<std::uint64_t>(v["seed"]);
@@ -135,7 +135,7 @@ Figure figure_p5() {
            {"steps", 500, 500, Range::between(50, 1e6), "steps", true},
            {"replicas", 8, 32, Range::at_least(1), "replicas", true},
            {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of targets and noise", true}},
-          draw};
+          draw_p5};
 }
 
 }  // namespace scalevec

@@ -72,7 +72,7 @@ double best_steps(const PlaneProblem& p, bool apart, double relative, std::int64
   return INFINITY;
 }
 
-FigureResult draw(const FigureValues& v) {
+FigureResult draw_p6(const FigureValues& v) {
   FigureResult result;
   result.required = 1.0;
   const auto grid = v.whole("grid"), most = v.whole("most");
@@ -222,7 +222,7 @@ Figure figure_p6() {
            {"steps", 500, 500, Range::between(50, 1e6), "steps of Adam", true},
            {"replicas", 4, 12, Range::at_least(1), "replicas", true},
            {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of targets and noise", true}},
-          draw};
+          draw_p6};
 }
 
 }  // namespace scalevec

@@ -11,7 +11,7 @@
 namespace scalevec {
 namespace {
 
-FigureResult draw(const FigureValues& v) {
+FigureResult draw_p7(const FigureValues& v) {
   const auto d = static_cast<std::size_t>(v.whole("d"));
   if (d % 2 != 0)
     throw UsageError("--set d=" + std::to_string(d) + ": allowed: an even number, half of the rows for each branch");
@@ -154,7 +154,7 @@ Figure figure_p7() {
            {"steps", 500, 500, Range::between(50, 1e6), "steps", true},
            {"replicas", 12, 32, Range::at_least(1), "replicas", true},
            {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of targets and noise", true}},
-          draw};
+          draw_p7};
 }
 
 }  // namespace scalevec

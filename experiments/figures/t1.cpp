@@ -9,7 +9,7 @@
 namespace scalevec {
 namespace {
 
-FigureResult draw(const FigureValues& v) {
+FigureResult draw_t1(const FigureValues& v) {
   FigureResult result;
   result.required = 1.0;
   Panel panel;
@@ -65,7 +65,7 @@ Figure figure_t1() {
            {"models", 2, 5, Range::between(1, 100), "models per depth", true},
            {"least_gain", 0.3, 0.3, {0.01, 1.0}, "least γ"},
            {"largest_gain", 3.0, 3.0, {1.0, 100.0}, "largest γ"}},
-          draw};
+          draw_t1};
 }
 
 }  // namespace scalevec

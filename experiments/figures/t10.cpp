@@ -16,7 +16,7 @@ double local_exponent(const Loss& loss, double t) {
   return -(std::log(loss(t * (1 + e))) - std::log(loss(t * (1 - e)))) / (std::log1p(e) - std::log1p(-e));
 }
 
-FigureResult draw(const FigureValues& v) {
+FigureResult draw_t10(const FigureValues& v) {
   const double a = v["a"], b = v["b"], modes = v["modes"], target = v["target"];
   // For b < 0 the loss is finite for any number of modes where a + 2b > 1.
   const double growing = -0.25 * (a - 1.0);
@@ -113,7 +113,7 @@ Figure figure_t10() {
            {"target", 1.0, 1.0, {1e-3, 1e3}, "R₀, a factor on every target"},
            {"modes", 1e5, 1e6, Range::between(100, 1e9), "number of modes"},
            {"points", 9, 15, Range::between(2, 100), "dots per curve", true}},
-          draw};
+          draw_t10};
 }
 
 }  // namespace scalevec

@@ -71,7 +71,7 @@ Course simulate(const SimulatedRule& rule, std::size_t c, double target, double 
   return out;
 }
 
-FigureResult draw(const FigureValues& v) {
+FigureResult draw_t2(const FigureValues& v) {
   FigureResult result;
   result.required = 1.0;
   const double target = v["target"], sigma = v["sigma"];
@@ -192,7 +192,7 @@ Figure figure_t2() {
        {"replicas", 32, 128, Range::at_least(2), "replicas", true},
        {"steps", 30000, 60000, Range::between(100, 1e7), "steps", true},
        {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the noise", true}},
-      draw};
+      draw_t2};
 }
 
 }  // namespace scalevec

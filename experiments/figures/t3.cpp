@@ -11,7 +11,7 @@
 namespace scalevec {
 namespace {
 
-FigureResult draw(const FigureValues& v) {
+FigureResult draw_t3(const FigureValues& v) {
   const double h = v["h"], target = v["target"], start = v["initial"], end = v["time"];
   FigureResult result;
   result.required = 1e-9;
@@ -95,7 +95,7 @@ Figure figure_t3() {
            {"initial", 0.05, 0.05, {-100.0, 100.0}, "r(0)"},
            {"time", 4.0, 4.0, {0.0, 1000.0, true, false}, "end of the flow"},
            {"tolerance", 1e-13, 1e-13, {1e-15, 1e-3}, "error of a step to each dot"}},
-          draw};
+          draw_t3};
 }
 
 }  // namespace scalevec

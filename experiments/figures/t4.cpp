@@ -13,19 +13,19 @@
 namespace scalevec {
 namespace {
 
-struct Outcome {
+struct DecayOutcome {
   double loss = 0.0, curvature = 0.0;
   double loss_bar = 0.0, curvature_bar = 0.0;  // half the widths of their 95 % intervals over replicas
 };
 
-struct Setting {
+struct DecaySetting {
   std::size_t c, replicas;
   double target, sigma, lr, decay_w;
   std::int64_t steps;
   std::uint64_t seed;
 };
 
-Outcome simulate(const Setting& s, double decay_gamma, bool cosine) {
+DecayOutcome simulate(const DecaySetting& s, double decay_gamma, bool cosine) {
   SimulatedRule w_rule;
   w_rule.lr = s.lr;
   w_rule.weight_decay = s.decay_w;
@@ -74,15 +74,15 @@ Outcome simulate(const Setting& s, double decay_gamma, bool cosine) {
   return {loss.mean, curvature.mean, loss.half_width, curvature.half_width};
 }
 
-FigureResult draw(const FigureValues& v) {
-  const Setting s{static_cast<std::size_t>(v.whole("rows")),
-                  static_cast<std::size_t>(v.whole("replicas")),
-                  v["target"],
-                  v["sigma"],
-                  v["lr"],
-                  v["decay_w"],
-                  v.whole("steps"),
-                  static_cast<std::uint64_t>(v["seed"])};
+FigureResult draw_t4(const FigureValues& v) {
+  const DecaySetting s{static_cast<std::size_t>(v.whole("rows")),
+                       static_cast<std::size_t>(v.whole("replicas")),
+                       v["target"],
+                       v["sigma"],
+                       v["lr"],
+                       v["decay_w"],
+                       v.whole("steps"),
+                       static_cast<std::uint64_t>(v["seed"])};
   FigureResult result;
   result.required = 1.0;
   Panel curvature, loss;
@@ -114,7 +114,7 @@ FigureResult draw(const FigureValues& v) {
   for (const int cosine : {0, 1}) {
     std::vector<double> tops, losses, top_bars, loss_bars;
     for (const double ratio : coarse) {
-      const Outcome o = simulate(s, ratio * s.decay_w, cosine == 1);
+      const DecayOutcome o = simulate(s, ratio * s.decay_w, cosine == 1);
       tops.push_back(o.curvature);
       losses.push_back(o.loss);
       top_bars.push_back(o.curvature_bar);
@@ -126,7 +126,7 @@ FigureResult draw(const FigureValues& v) {
         worst_adamw = worse(worst_adamw, off);
       }
     }
-    const Outcome none = simulate(s, 0.0, cosine == 1);
+    const DecayOutcome none = simulate(s, 0.0, cosine == 1);
     curvature.series.push_back(points_with_bars(names[cosine], coarse, tops, top_bars, cosine));
     loss.series.push_back(points_with_bars(names[cosine], coarse, losses, loss_bars, cosine));
     // λ_γ/λ_w = 0 has no place on the axis: at its left end.
@@ -184,7 +184,7 @@ Figure figure_t4() {
            {"replicas", 6, 32, Range::at_least(2), "replicas", true},
            {"points", 5, 7, Range::between(2, 100), "ratios simulated", true},
            {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the noise", true}},
-          draw};
+          draw_t4};
 }
 
 }  // namespace scalevec

@@ -12,7 +12,7 @@
 namespace scalevec {
 namespace {
 
-FigureResult draw(const FigureValues& v) {
+FigureResult draw_t6(const FigureValues& v) {
   const auto draws = v.whole("draws");
   const auto seed = static_cast<std::uint64_t>(v["seed"]);
   FigureResult result;
@@ -116,7 +116,7 @@ Figure figure_t6() {
            {"draws", 40, 120, Range::between(3, 1e5), "pairs of branches per correlation", true},
            {"most", 20000, 100000, Range::between(100, 1e7), "steps after which a learning rate is given up", true},
            {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the branches", true}},
-          draw};
+          draw_t6};
 }
 
 }  // namespace scalevec

@@ -48,7 +48,7 @@ double measured_rate(const TwoSided& m, bool with_u) {
   return -(8.0 * (loss(e) - loss(-e)) - (loss(2 * e) - loss(-2 * e))) / (12.0 * e);
 }
 
-FigureResult draw(const FigureValues& v) {
+FigureResult draw_t7(const FigureValues& v) {
   FigureResult result;
   result.required = 1e-9;
   Panel equal_theta, equal_state;
@@ -133,7 +133,7 @@ Figure figure_t7() {
           {{"largest", 100.0, 100.0, {1.0, 1e4}, "largest ‖θ‖"},
            {"draws", 200, 600, Range::between(1, 1e5), "random maps", true},
            {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the maps", true}},
-          draw};
+          draw_t7};
 }
 
 }  // namespace scalevec

@@ -49,7 +49,7 @@ std::vector<double> adam_speeds(ScaledMap::Form form, std::size_t d, double snr,
   return speeds;
 }
 
-FigureResult draw(const FigureValues& v) {
+FigureResult draw_t8(const FigureValues& v) {
   FigureResult result;
   result.required = 0.1;
   Panel panel;
@@ -123,7 +123,7 @@ Figure figure_t8() {
            {"points", 7, 13, Range::between(2, 60), "signal-to-noise ratios", true},
            {"least", 0.01, 0.01, {1e-4, 1.0}, "least signal-to-noise ratio simulated"},
            {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the noise", true}},
-          draw};
+          draw_t8};
 }
 
 }  // namespace scalevec

@@ -55,7 +55,7 @@ Measured simulate(const SimulatedRule& rule, std::size_t d, double start, std::i
           turn.half_width / (2.0 * angle)};
 }
 
-FigureResult draw(const FigureValues& v) {
+FigureResult draw_t9(const FigureValues& v) {
   const double lr = v["lr"], beta = v["beta"];
   const auto d = static_cast<std::size_t>(v.whole("d"));
   const auto seed = static_cast<std::uint64_t>(v["seed"]);
@@ -145,7 +145,7 @@ Figure figure_t9() {
            {"points", 3, 6, Range::between(2, 50), "values of ηλ simulated", true},
            {"relaxations", 40.0, 120.0, {20.0, 1e4}, "length of the average in units of 1/(ηλ)"},
            {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the gradients", true}},
-          draw};
+          draw_t9};
 }
 
 }  // namespace scalevec

@@ -1,6 +1,7 @@
 #include "scalevec/experiments/model/logits.hpp"
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <cmath>
 #include <cstdint>

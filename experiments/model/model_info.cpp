@@ -1,6 +1,7 @@
 #include "scalevec/experiments/model/model_info.hpp"
 
-#include <torch/torch.h>
+#include <torch/nn/module.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <cstdint>

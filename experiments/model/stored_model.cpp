@@ -1,6 +1,6 @@
 #include "scalevec/experiments/model/stored_model.hpp"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <string>

@@ -17,11 +17,11 @@ constexpr const char* kDamaged = ".damaged-";
 
 namespace fs = std::filesystem;
 
-constexpr const char* kPrefix = "step-";
+constexpr const char* kFolderPrefix = "step-";
 
 std::string folder_name(std::int64_t step) {
   char text[32];
-  std::snprintf(text, sizeof text, "%s%08lld", kPrefix, static_cast<long long>(step));
+  std::snprintf(text, sizeof text, "%s%08lld", kFolderPrefix, static_cast<long long>(step));
   return text;
 }
 
@@ -30,7 +30,7 @@ std::vector<fs::path> whole_checkpoints(const fs::path& folder) {
   std::vector<fs::path> found;
   if (!fs::is_directory(folder)) return found;
   for (const auto& entry : fs::directory_iterator(folder))
-    if (entry.path().filename().string().starts_with(kPrefix)) found.push_back(entry.path());
+    if (entry.path().filename().string().starts_with(kFolderPrefix)) found.push_back(entry.path());
   std::sort(found.begin(), found.end());
   return found;
 }

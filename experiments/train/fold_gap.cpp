@@ -1,6 +1,7 @@
 #include "scalevec/experiments/figures/fold_gap.hpp"
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "scalevec/models/fold.hpp"
 #include "scalevec/models/initial_value.hpp"

@@ -10,7 +10,7 @@
 namespace scalevec {
 namespace {
 
-constexpr const char* kPrefix = "gradient_window.";
+constexpr const char* kWindowPrefix = "gradient_window.";
 
 }  // namespace
 
@@ -73,15 +73,15 @@ void GradientWindow::report(std::vector<TraceRow>& params, std::vector<TraceRow>
 }
 
 NamedTensors GradientWindow::state() const {
-  NamedTensors out{{std::string(kPrefix) + "steps", torch::full({1}, n_, torch::kInt64)}};
+  NamedTensors out{{std::string(kWindowPrefix) + "steps", torch::full({1}, n_, torch::kInt64)}};
   for (const Entry& e : entries_) {
-    out.emplace_back(kPrefix + ("mean." + e.param.name), e.mean);
-    out.emplace_back(kPrefix + ("squares." + e.param.name), e.squares);
+    out.emplace_back(kWindowPrefix + ("mean." + e.param.name), e.mean);
+    out.emplace_back(kWindowPrefix + ("squares." + e.param.name), e.squares);
   }
   return out;
 }
 
-bool GradientWindow::owns(const std::string& name) { return name.starts_with(kPrefix); }
+bool GradientWindow::owns(const std::string& name) { return name.starts_with(kWindowPrefix); }
 
 void GradientWindow::restore(const NamedTensors& state) {
   const std::map<std::string, torch::Tensor> saved(state.begin(), state.end());
@@ -90,10 +90,10 @@ void GradientWindow::restore(const NamedTensors& state) {
       throw std::invalid_argument("checkpoint: " + name + " is missing or of another shape");
   const torch::NoGradGuard no_grad;
   for (Entry& e : entries_) {
-    e.mean.copy_(saved.at(kPrefix + ("mean." + e.param.name)));
-    e.squares.copy_(saved.at(kPrefix + ("squares." + e.param.name)));
+    e.mean.copy_(saved.at(kWindowPrefix + ("mean." + e.param.name)));
+    e.squares.copy_(saved.at(kWindowPrefix + ("squares." + e.param.name)));
   }
-  n_ = saved.at(std::string(kPrefix) + "steps").item<std::int64_t>();
+  n_ = saved.at(std::string(kWindowPrefix) + "steps").item<std::int64_t>();
 }
 
 }  // namespace scalevec

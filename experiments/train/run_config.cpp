@@ -57,6 +57,7 @@ void read_data(JsonReader in, bool given, RunConfig& config) {
     if (given) throw ConfigError("data: a toy model takes no data; allowed: leave it out");
     return;
   }
+  in.expect({"dir", "synthetic"});
   if (in.has("dir") == in.has("synthetic"))
     throw ConfigError("data: allowed: exactly one of \"dir\" (a folder of token shards) and \"synthetic\" (an object)");
   if (in.has("dir")) {
@@ -65,7 +66,6 @@ void read_data(JsonReader in, bool given, RunConfig& config) {
   } else {
     read_synthetic(in.object("synthetic"), config);
   }
-  in.finish();
 }
 
 void read_schedule(JsonReader in, RunConfig& config) {
@@ -107,6 +107,8 @@ void read_log(JsonReader& in, const json& root, RunConfig& config) {
 
 RunConfig read_run_config(const json& root) {
   JsonReader in(root, "");
+  in.expect({"name", "seed", "data_seed", "threads", "device", "steps", "model", "dtype", "autocast", "batch_size",
+             "accumulation", "sequence_length", "data", "optimizer", "schedule", "validation", "log", "checkpoint"});
   RunConfig c;
   c.seed = static_cast<std::uint64_t>(in.integer("seed", 1, kSeed));
   c.data_seed = static_cast<std::uint64_t>(in.integer("data_seed", static_cast<std::int64_t>(c.seed), kSeed));
@@ -143,7 +145,6 @@ RunConfig read_run_config(const json& root) {
   c.checkpoint_keep = checkpoint.integer("keep", 2, Range::at_least(1));
   checkpoint.finish();
   in.string("name", "");
-  in.finish();
 
   c.resolved["seed"] = c.seed;
   c.resolved["data_seed"] = c.data_seed;

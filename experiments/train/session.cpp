@@ -1,5 +1,7 @@
 #include "scalevec/experiments/train/session.hpp"
 
+#include <torch/cuda.h>
+
 #include <algorithm>
 #include <cmath>
 #include <csignal>

@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <torch/version.h>
 #include <unistd.h>
 
 #include <algorithm>

@@ -1,7 +1,8 @@
 #include "scalevec/models/ops/attention.hpp"
 
 #include <ATen/record_function.h>
-#include <torch/torch.h>
+#include <torch/autograd.h>
+#include <torch/types.h>
 
 #include <cstdint>
 #include <optional>

@@ -1,6 +1,6 @@
 #include "scalevec/models/toy/branch_scales.hpp"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <string>
 

@@ -1,6 +1,6 @@
 #include "scalevec/models/toy/input_scale.hpp"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 namespace scalevec {
 

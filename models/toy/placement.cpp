@@ -1,6 +1,6 @@
 #include "scalevec/models/toy/placement.hpp"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cmath>
 

@@ -1,6 +1,7 @@
 #include "scalevec/models/toy/toy.hpp"
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <stdexcept>
 #include <string>

@@ -156,8 +156,19 @@ const json* JsonReader::find(std::string_view key) {
 
 const json& JsonReader::require(std::string_view key, const char* what) {
   const json* v = find(key);
-  if (!v) fail(key, what);
-  return *v;
+  if (v) return *v;
+  std::vector<std::string> unread;
+  for (const auto& [name, value] : object_->items())
+    if (std::find(asked_.begin(), asked_.end(), name) == asked_.end()) unread.push_back(name);
+  const std::string meant = nearest_word(key, unread);
+  if (!meant.empty())
+    throw ConfigError(path(meant) + ": unknown key; did you mean \"" + std::string(key) + "\", which is missing?");
+  fail(key, what);
+}
+
+void JsonReader::expect(std::initializer_list<std::string_view> keys) {
+  for (const std::string_view key : keys) find(key);
+  finish();
 }
 
 bool JsonReader::has(std::string_view key) { return find(key) != nullptr; }

@@ -51,6 +51,10 @@ class JsonReader {
   // `path` is how messages name the object ("optimizer.rules[2]"); empty for the root.
   JsonReader(const nlohmann::json& object, std::string path);
 
+  // Notes `keys` and refuses every other one at once, so that a misspelt key is named before one that is missing. For
+  // objects with required keys; finish() is not needed after it.
+  void expect(std::initializer_list<std::string_view> keys);
+
   bool has(std::string_view key);
   std::int64_t integer(std::string_view key, std::int64_t fallback, Range range = {});
   std::int64_t integer(std::string_view key, Range range = {});  // required

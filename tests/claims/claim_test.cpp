@@ -6,12 +6,11 @@
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/tests/claims/fake_ledger.hpp"
 #include "scalevec/tests/support/catch.hpp"
+#include "scalevec/tests/support/text.hpp"
 
 using namespace scalevec;
 
 namespace {
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 std::string refusal(const std::string& file, const std::string& from, const std::string& to) {
   return message_of<ConfigError>([&] { read_ledger(with_file(fake_ledger(), file, from, to)); });

@@ -11,14 +11,13 @@
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/tests/claims/fake_ledger.hpp"
 #include "scalevec/tests/support/catch.hpp"
+#include "scalevec/tests/support/text.hpp"
 
 using namespace scalevec;
 namespace fs = std::filesystem;
 using nlohmann::json;
 
 namespace {
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 struct Setup {
   Scratch scratch;

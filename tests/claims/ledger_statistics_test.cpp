@@ -12,7 +12,6 @@ using namespace scalevec;
 
 namespace {
 
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr double kEffect = 0.01;
 
 // A claim whose pairs' gains are normal: mean `gain`, standard deviation 0.01.

@@ -9,6 +9,7 @@
 #include "scalevec/tests/compare/fake_comparison.hpp"
 #include "scalevec/tests/compare/scratch.hpp"
 #include "scalevec/tests/support/catch.hpp"
+#include "scalevec/tests/support/text.hpp"
 
 using namespace scalevec;
 
@@ -28,8 +29,6 @@ std::string all_findings(const Comparison& c, const Analysis& a) {
   for (const std::string& s : findings(c.grid, a)) text += s + "\n";
   return text;
 }
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 }  // namespace
 

@@ -8,6 +8,7 @@
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/tests/compare/scratch.hpp"
 #include "scalevec/tests/support/catch.hpp"
+#include "scalevec/tests/support/text.hpp"
 
 using namespace scalevec;
 using nlohmann::json;
@@ -32,8 +33,6 @@ std::string error_of(const std::string& text) {
   const auto file = scratch.write("grid.json", text);
   return message_of<ConfigError>([&] { read_grid(file); });
 }
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 // kGrid with one top-level key replaced.
 std::string grid_with(const std::string& key, const json& value) {

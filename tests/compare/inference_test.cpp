@@ -14,8 +14,6 @@ using namespace scalevec;
 
 namespace {
 
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-
 nlohmann::json fixture(const char* part) {
   std::ifstream in(std::string(SCALEVEC_FIXTURES) + "/stats/ledger.json");
   return nlohmann::json::parse(in).at(part);

@@ -11,14 +11,13 @@
 #include "scalevec/tests/compare/fake_comparison.hpp"
 #include "scalevec/tests/compare/scratch.hpp"
 #include "scalevec/tests/support/catch.hpp"
+#include "scalevec/tests/support/text.hpp"
 
 using namespace scalevec;
 namespace fs = std::filesystem;
 using nlohmann::json;
 
 namespace {
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 void write_run(const Scratch& scratch, const std::string& folder, const std::string& words, double loss) {
   json summary{{"status", "done"},       {"val_loss", loss},    {"seed", 1},

@@ -13,6 +13,7 @@
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/tests/compare/scratch.hpp"
 #include "scalevec/tests/support/catch.hpp"
+#include "scalevec/tests/support/text.hpp"
 
 using namespace scalevec;
 namespace fs = std::filesystem;
@@ -63,8 +64,6 @@ struct Setup {
     return scratch.read("out/p/seed=" + std::to_string(seed) + "/" + file);
   }
 };
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 }  // namespace
 

@@ -14,8 +14,6 @@ using namespace scalevec;
 namespace {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-
 nlohmann::json fixture() {
   std::ifstream in(std::string(SCALEVEC_FIXTURES) + "/stats/intervals.json");
   return nlohmann::json::parse(in);

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "scalevec/tests/cuda/emulated_device.hpp"
 // After the language it is written in.

@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "scalevec/experiments/data/sha256.hpp"
+#include "scalevec/tests/data/batch_rows.hpp"
 #include "scalevec/tests/data/data_support.hpp"
 #include "scalevec/tests/support/catch.hpp"
 
@@ -12,15 +13,6 @@ using namespace scalevec;
 using namespace scalevec::test;
 
 namespace {
-
-using Ids = std::vector<std::int64_t>;
-
-Ids train_rows(const BatchSource& source, std::int64_t step, std::int64_t batch, std::int64_t first, std::int64_t count,
-               std::int64_t seq_len) {
-  Ids ids(count * (seq_len + 1), -1);
-  source.train_batch(step, batch, first, count, seq_len, ids.data());
-  return ids;
-}
 
 Ids validation_rows(const BatchSource& source, std::int64_t first, std::int64_t count, std::int64_t seq_len) {
   Ids ids(count * (seq_len + 1), -1);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "scalevec/experiments/errors.hpp"
+#include "scalevec/tests/support/text.hpp"
 
 // Files written and read without the library's own code, so that the tests do not lean on what they test.
 namespace scalevec::test {
@@ -90,7 +91,5 @@ std::string message_of(Call&& call) {
   }
   return "nothing thrown";
 }
-
-inline bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 }  // namespace scalevec::test

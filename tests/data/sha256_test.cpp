@@ -19,5 +19,5 @@ TEST_CASE("SHA-256 of a file is that of its bytes") {
   test::write_bytes(folder / "empty", "");
   CHECK(sha256_file(folder / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   CHECK(sha256_file(folder / "empty") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-  CHECK(test::contains(test::message_of([&] { sha256_file(folder / "absent"); }), "absent: cannot open"));
+  CHECK(contains(test::message_of([&] { sha256_file(folder / "absent"); }), "absent: cannot open"));
 }

@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "scalevec/tests/data/batch_rows.hpp"
 #include "scalevec/tests/data/data_support.hpp"
 #include "scalevec/tests/support/catch.hpp"
 
@@ -14,7 +15,6 @@ using namespace scalevec::test;
 
 namespace {
 
-using Ids = std::vector<std::int64_t>;
 using Matrix = std::vector<std::vector<double>>;
 
 SyntheticOptions small_language() {
@@ -65,13 +65,6 @@ double zipf_weight(std::int64_t rank, std::int64_t count, double exponent) {
   double sum = 0.0;
   for (std::int64_t r = 1; r <= count; ++r) sum += 1.0 / std::pow(r, exponent);
   return 1.0 / std::pow(rank + 1, exponent) / sum;
-}
-
-Ids train_rows(const BatchSource& source, std::int64_t step, std::int64_t batch, std::int64_t first, std::int64_t count,
-               std::int64_t seq_len) {
-  Ids ids(count * (seq_len + 1), -1);
-  source.train_batch(step, batch, first, count, seq_len, ids.data());
-  return ids;
 }
 
 }  // namespace

@@ -1,10 +1,13 @@
 #include "scalevec/models/fold.hpp"
 
-#include <torch/torch.h>
+#include <torch/nn/module.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <string>
 
 #include "scalevec/tests/support/catch.hpp"
+#include "scalevec/tests/support/tensor_gap.hpp"
 
 using namespace scalevec;
 
@@ -19,10 +22,6 @@ void randomise_gains(Decoder& model) {
     const torch::Tensor size = torch::exp(torch::rand_like(gamma) * 2.3 - 1.2);
     gamma.copy_(torch::where(torch::rand_like(gamma) < 0.5, size, -size));
   }
-}
-
-double gap(const torch::Tensor& a, const torch::Tensor& b) {
-  return ((a - b).abs().max() / b.abs().max()).item<double>();
 }
 
 }  // namespace

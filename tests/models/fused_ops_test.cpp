@@ -1,5 +1,8 @@
 #include <ATen/Parallel.h>
-#include <torch/torch.h>
+#include <torch/autograd.h>
+#include <torch/cuda.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <cmath>
 #include <functional>
@@ -11,6 +14,7 @@
 #include "scalevec/models/ops/attention.hpp"
 #include "scalevec/models/ops/fused.hpp"
 #include "scalevec/tests/support/catch.hpp"
+#include "scalevec/tests/support/tensor_gap.hpp"
 
 namespace {
 
@@ -174,8 +178,6 @@ Result run(const std::function<Tensor(const Inputs&)>& op, const Inputs& inputs,
   result.grads = torch::autograd::grad({(result.value * weight).sum()}, differentiable);
   return result;
 }
-
-double gap(const Tensor& a, const Tensor& b) { return ((a - b).abs().max() / b.abs().max()).item<double>(); }
 
 }  // namespace
 

@@ -1,4 +1,6 @@
-#include <torch/torch.h>
+#include <torch/nn/module.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <fstream>
@@ -13,6 +15,7 @@
 #include "scalevec/models/model_folder.hpp"
 #include "scalevec/tests/models/scratch_folder.hpp"
 #include "scalevec/tests/support/catch.hpp"
+#include "scalevec/tests/support/tensor_gap.hpp"
 
 using namespace scalevec;
 using nlohmann::json;
@@ -45,10 +48,6 @@ Expected expected_of(const std::string& name) {
     logits.push_back(torch::stack(rows));
   }
   return {torch::stack(tokens), torch::stack(logits)};
-}
-
-double gap(const torch::Tensor& a, const torch::Tensor& b) {
-  return ((a - b).abs().max() / b.abs().max()).item<double>();
 }
 
 // A copy of a fixture to damage.

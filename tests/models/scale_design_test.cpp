@@ -1,4 +1,7 @@
-#include <torch/torch.h>
+#include <torch/autograd.h>
+#include <torch/nn/module.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <cmath>
@@ -17,7 +20,7 @@ namespace {
 
 using namespace scalevec;
 
-DecoderOptions tiny() {
+DecoderOptions tiny_design() {
   DecoderOptions o;
   o.vocab_size = 7;
   o.width = 8;
@@ -38,7 +41,7 @@ struct Case {
 std::vector<Case> designs() {
   std::vector<Case> cases;
   const auto add = [&](const std::string& name, const std::function<void(DecoderOptions&)>& change) {
-    DecoderOptions o = tiny();
+    DecoderOptions o = tiny_design();
     change(o);
     cases.push_back({name, o});
   };
@@ -110,14 +113,14 @@ std::vector<Case> designs() {
 }
 
 // float64, with weights of order one and gains away from 1.
-void shake(Decoder& model) {
+void shake_design(Decoder& model) {
   model.to(torch::kFloat64);
   const torch::NoGradGuard no_grad;
   for (auto& p : model.named_parameters())
     p.value().add_(normal_values(p.value().sizes(), 0.4, 2, p.key(), torch::kFloat64));
 }
 
-torch::Tensor some_tokens() { return torch::tensor({{0, 3, 6, 2, 2, 5}, {4, 1, 0, 6, 3, 1}}, torch::kInt64); }
+torch::Tensor design_tokens() { return torch::tensor({{0, 3, 6, 2, 2, 5}, {4, 1, 0, 6, 3, 1}}, torch::kInt64); }
 
 }  // namespace
 
@@ -127,8 +130,8 @@ TEST_CASE("gradients of every design agree with central differences") {
       INFO(c.name << (execution == Execution::folded ? ", folded" : ", naive"));
       c.options.execution = execution;
       Decoder model(c.options, 1);
-      shake(model);
-      const torch::Tensor tokens = some_tokens();
+      shake_design(model);
+      const torch::Tensor tokens = design_tokens();
       model.loss(tokens, 0).backward();
       // Along three random directions per parameter; the balance loss exists only while gradients are recorded.
       double worst = 0.0, largest = 0.0;
@@ -163,15 +166,15 @@ TEST_CASE("gradients of every design agree with central differences") {
 TEST_CASE("naive and folded execution agree in values and gradients") {
   for (Case c : designs()) {
     INFO(c.name);
-    const torch::Tensor tokens = some_tokens();
+    const torch::Tensor tokens = design_tokens();
     c.options.execution = Execution::naive;
     Decoder naive(c.options, 1);
     c.options.execution = Execution::folded;
     Decoder folded(c.options, 1);
     CHECK(!naive.folds(1 << 20));
     CHECK(folded.folds(1));
-    shake(naive);
-    shake(folded);
+    shake_design(naive);
+    shake_design(folded);
     const torch::Tensor a = naive.loss(tokens, 0), b = folded.loss(tokens, 0);
     CHECK(std::abs((a - b).item<double>()) <= 1e-12);
     a.backward();
@@ -214,7 +217,7 @@ TEST_CASE("every design has roles that are complete and tell its parameters apar
 }
 
 TEST_CASE("a seed gives the same matrices under every design") {
-  const auto dense = Decoder(tiny(), 3).named_parameters();
+  const auto dense = Decoder(tiny_design(), 3).named_parameters();
   for (const Case& c : designs()) {
     if (c.options.moe.experts > 0) continue;
     INFO(c.name);
@@ -286,12 +289,12 @@ TEST_CASE("the forms of a scale have theory's Jacobians") {
 
 TEST_CASE("folding any design leaves its function") {
   const torch::NoGradGuard no_grad;
-  const torch::Tensor tokens = some_tokens();
+  const torch::Tensor tokens = design_tokens();
   for (const Case& c : designs())
     for (const bool untie : {false, true}) {
       INFO(c.name << (untie ? ", untied" : ""));
       Decoder model(c.options, 1);
-      shake(model);
+      shake_design(model);
       const torch::Tensor before = model.forward(tokens);
       const FoldResult result = fold(model, untie);
       const torch::Tensor after = result.model->forward(tokens);
@@ -305,14 +308,14 @@ TEST_CASE("folding any design leaves its function") {
 }
 
 TEST_CASE("a magnitude that is called inert leaves the loss alone, and others do not") {
-  DecoderOptions o = tiny();
+  DecoderOptions o = tiny_design();
   o.norm_eps = 0.0;
   o.scales = scale_preset("unified");
   const std::vector<std::string> warnings = o.warnings();
   REQUIRE(warnings.size() == 5);  // γ_b of q, k, v, gate, up
   Decoder model(o, 1);
-  shake(model);
-  model.loss(some_tokens(), 0).backward();
+  shake_design(model);
+  model.loss(design_tokens(), 0).backward();
   for (const auto& p : model.named_parameters()) {
     const ParamRole& role = model.role(p.key());
     if (role.part != ScalePart::magnitude) continue;

@@ -1,4 +1,6 @@
-#include <torch/torch.h>
+#include <torch/nn/module.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <cmath>
 #include <string>
@@ -14,14 +16,14 @@ using namespace scalevec;
 
 namespace {
 
-struct Case {
+struct ToyCase {
   std::string name;
   ToyOptions options;
 };
 
 // Every toy in every arrangement, small, noisy, with no two sizes alike.
-std::vector<Case> cases() {
-  std::vector<Case> all;
+std::vector<ToyCase> cases() {
+  std::vector<ToyCase> all;
   const auto add = [&](const std::string& name, const ToyOptions& options) { all.push_back({name, options}); };
   add("output scale", OutputScaleOptions{.replicas = 5, .curvature = 0.7});
   for (const bool scale : {true, false}) {
@@ -77,7 +79,7 @@ reference::Values values_of(const Toy& toy) {
 }  // namespace
 
 TEST_CASE("every toy's loss, excess and gradient are those of its formula in plain loops") {
-  for (const Case& c : cases()) {
+  for (const ToyCase& c : cases()) {
     INFO(c.name);
     const auto toy = make_toy(c.options, 5);
     CHECK(!toy->needs_tokens());
@@ -106,7 +108,7 @@ TEST_CASE("every toy's loss, excess and gradient are those of its formula in pla
 }
 
 TEST_CASE("every toy's gradient agrees with central differences of its loss") {
-  for (const Case& c : cases()) {
+  for (const ToyCase& c : cases()) {
     INFO(c.name);
     const auto toy = make_toy(c.options, 5);
     shake(*toy);

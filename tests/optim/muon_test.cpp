@@ -1,4 +1,6 @@
-#include <torch/torch.h>
+#include <torch/optim/optimizer.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <cmath>
@@ -10,6 +12,7 @@
 #include "scalevec/tests/support/catch.hpp"
 #include "scalevec/tests/support/message.hpp"
 #include "scalevec/tests/support/reference_optimizers.hpp"
+#include "scalevec/tests/support/reference_tensors.hpp"
 
 namespace {
 
@@ -39,20 +42,6 @@ Tensor gradient(const std::string& name, const Tensor& like, int step) {
   else
     t.diagonal().add_(3);
   return t.to(torch::kFloat32);
-}
-
-double relative(const Tensor& a, const Tensor& b) { return ((a - b).norm() / b.norm()).item<double>(); }
-
-reference::Matrix to_reference(const Tensor& t) {
-  reference::Matrix out(static_cast<size_t>(t.size(0)), static_cast<size_t>(t.size(1)));
-  const Tensor flat = t.detach().to(torch::kFloat64).contiguous();
-  std::copy_n(flat.data_ptr<double>(), out.x.size(), out.x.begin());
-  return out;
-}
-
-Tensor to_tensor(const reference::Matrix& m) {
-  const auto rows = static_cast<std::int64_t>(m.rows), cols = static_cast<std::int64_t>(m.cols);
-  return torch::tensor(m.x, torch::kFloat64).reshape({rows, cols});
 }
 
 // ‖ours − reference‖/‖reference's whole change‖ after 12 steps with a falling lr.

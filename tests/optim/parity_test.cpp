@@ -13,7 +13,7 @@ namespace {
 
 using torch::Tensor;
 
-const nlohmann::json& fixture() {
+const nlohmann::json& parity_fixture() {
   static const nlohmann::json json = nlohmann::json::parse(std::ifstream(SCALEVEC_FIXTURES "/adamw/adamw.json"));
   return json;
 }
@@ -25,7 +25,7 @@ Tensor initial(const std::string& name, const std::vector<std::int64_t>& shape, 
   return t.to(dtype);
 }
 
-Tensor gradient(const std::string& name, const Tensor& like, int step) {
+Tensor parity_gradient(const std::string& name, const Tensor& like, int step) {
   Tensor t = torch::empty(like.sizes(), torch::kFloat64);
   for (std::int64_t i = 0; i < t.numel(); ++i)
     t.data_ptr<double>()[i] = std::cos(0.37 * static_cast<double>(i) + 0.11 * step + static_cast<double>(name.size())) *
@@ -36,7 +36,7 @@ Tensor gradient(const std::string& name, const Tensor& like, int step) {
 template <class Optimizer, class Options>
 double worst_difference(const std::string& name, const Options& first, const Options& second, torch::Dtype dtype) {
   std::map<std::string, Tensor> params;
-  for (const auto& item : fixture()["shapes"].items()) {
+  for (const auto& item : parity_fixture()["shapes"].items()) {
     const std::vector<std::int64_t> shape = item.value();
     params[item.key()] = initial(item.key(), shape, dtype).requires_grad_(true);
   }
@@ -45,12 +45,12 @@ double worst_difference(const std::string& name, const Options& first, const Opt
   groups.emplace_back(std::vector<Tensor>{params["gamma"]}, second.clone());
   Optimizer optimizer(groups, first);
   for (int step = 0; step < 200; ++step) {
-    for (auto& [key, p] : params) p.mutable_grad() = gradient(key, p, step);
+    for (auto& [key, p] : params) p.mutable_grad() = parity_gradient(key, p, step);
     optimizer.step();
   }
   double worst = 0;
   for (auto& [key, p] : params) {
-    const std::vector<double> expected = fixture()["cases"][name][key];
+    const std::vector<double> expected = parity_fixture()["cases"][name][key];
     const Tensor end = p.detach().to(torch::kFloat64).flatten();
     for (size_t i = 0; i < expected.size(); ++i)
       worst = std::max(worst, std::abs(end[static_cast<std::int64_t>(i)].item<double>() - expected[i]) /

@@ -1,4 +1,4 @@
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cmath>
 #include <functional>
@@ -82,6 +82,11 @@ TEST_CASE("wrong policies are refused with path, value and what is allowed") {
             "beta1: got 1.0; allowed: a number, [0, 1)"));
   CHECK(has(error_of(R"({"lr": 1, "rules": [{"match": {}, "momentum": 0.9}]})"), "rules[0].momentum: unknown key"));
   CHECK(has(error_of(R"({"lr": 1, "rules": []})"), "rules"));
+  // A misspelt key is named before the missing one.
+  CHECK(has(error_of(R"({"learnig_rate": 1e-3, "rules": [{"match": {}}]})"),
+            "learnig_rate: unknown key; known here: lr"));
+  CHECK(has(error_of(R"({"Lr": 1e-3, "rules": [{"match": {}}]})"), "Lr: unknown key; did you mean \"lr\"?"));
+  CHECK(has(error_of(R"({"lr": 1, "ruels": [{"match": {}}]})"), "ruels: unknown key; did you mean \"rules\"?"));
   CHECK(has(error_of(R"({"lr": 1, "rules": [{"match": {}}], "lr": 2})"), "given twice"));
   CHECK(has(error_of("{"), "not valid JSON at line 1"));
   CHECK(error_of(R"({"lr": 1, "rules": [{"match": {}}]})").empty());

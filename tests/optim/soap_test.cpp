@@ -1,4 +1,5 @@
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <cmath>
@@ -7,27 +8,12 @@
 #include "scalevec/optim/optim.hpp"
 #include "scalevec/tests/support/catch.hpp"
 #include "scalevec/tests/support/reference_optimizers.hpp"
+#include "scalevec/tests/support/reference_tensors.hpp"
 
 namespace {
 
 using namespace scalevec;
 using torch::Tensor;
-
-Tensor to_tensor(const reference::Matrix& m) {
-  const auto rows = static_cast<std::int64_t>(m.rows), cols = static_cast<std::int64_t>(m.cols);
-  return torch::tensor(m.x, torch::kFloat64).reshape({rows, cols});
-}
-
-reference::Matrix to_reference(const Tensor& t) {
-  reference::Matrix out(static_cast<size_t>(t.size(0)), static_cast<size_t>(t.size(1)));
-  const Tensor flat = t.detach().to(torch::kFloat64).contiguous();
-  std::copy_n(flat.data_ptr<double>(), out.x.size(), out.x.begin());
-  return out;
-}
-
-double relative(const Tensor& a, const Tensor& b) {
-  return ((a.detach().to(torch::kFloat64) - b).norm() / b.norm()).item<double>();
-}
 
 using State = std::vector<std::pair<std::string, Tensor>>;
 

@@ -12,6 +12,7 @@
 
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/tests/support/catch.hpp"
+#include "scalevec/tests/support/text.hpp"
 
 using namespace scalevec;
 namespace fs = std::filesystem;
@@ -40,8 +41,6 @@ std::string read(const fs::path& file) {
   std::ifstream in(file, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
 }
-
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 size_t count(const std::string& text, const std::string& part) {
   size_t n = 0;
@@ -93,8 +92,8 @@ TEST_CASE("a plot is data, script and pictures", "[plot]") {
   CHECK(files.csv == folder.path / "figure.csv");
   CHECK(read(files.csv) ==
         "panel,series,x,y,y_low,y_high\npanel,loss,0,3,2.9,3.1\npanel,loss,1,2.5,2.4,2.6\npanel,loss,2,2,1.9,2.125\n");
-  CHECK(has(read(files.svg), "</svg>"));
-  CHECK(has(read(files.svg), ">loss<"));
+  CHECK(contains(read(files.svg), "</svg>"));
+  CHECK(contains(read(files.svg), ">loss<"));
   CHECK(read(files.png).substr(1, 3) == "PNG");
   CHECK(folder.entries() == 4);
 
@@ -135,7 +134,7 @@ TEST_CASE("a phase diagram is cells, a colour bar and the line along which it is
   const Folder folder;
   const PlotFiles files = write_plot(plot, folder.path);
   CHECK(read(files.csv).starts_with("panel,series,x,y,y_low,y_high,value\n"));
-  CHECK(has(read(files.svg), ">log ratio<"));
+  CHECK(contains(read(files.svg), ">log ratio<"));
   panel.series[0].value.pop_back();
   CHECK_THROWS_AS(write_plot(plot, folder.path), std::invalid_argument);
 }
@@ -146,7 +145,7 @@ TEST_CASE("a NaN breaks a line", "[plot]") {
   const Plot broken = line_plot({1, 2, 3, std::nan(""), 5, 6, 7});
   const PlotFiles files = write_plot(broken, folder.path);
   CHECK(strokes(read(files.svg)) == whole + 1);
-  CHECK(has(read(files.csv), "panel,loss,3,nan,,\n"));
+  CHECK(contains(read(files.csv), "panel,loss,3,nan,,\n"));
 }
 
 TEST_CASE("labels are plain text, whatever they hold", "[plot]") {
@@ -166,9 +165,9 @@ TEST_CASE("labels are plain text, whatever they hold", "[plot]") {
     CHECK(count(svg, part) >= 5);  // title, panel title, both axes, key
   }
   CHECK_FALSE(fs::exists(trap));
-  CHECK(has(read(files.csv), "\"it's \"\"γ_∞\"\""));
+  CHECK(contains(read(files.csv), "\"it's \"\"γ_∞\"\""));
   panel.series[0].label = "two\nlines";
-  CHECK(has(read(write_plot(plot, folder.path).svg), "two lines"));
+  CHECK(contains(read(write_plot(plot, folder.path).svg), "two lines"));
 }
 
 TEST_CASE("what cannot be drawn leaves an empty frame, not an error", "[plot]") {
@@ -192,11 +191,11 @@ TEST_CASE("log axes have tick marks one can read", "[plot]") {
   Plot plot = line_plot({3.0, 3.4, 4.1});
   plot.panels[0].log_y = true;
   const std::string narrow = read(write_plot(plot, folder.path).svg);
-  CHECK(has(narrow, ">3.4<"));  // gnuplot's own choice for this range is no label at all
+  CHECK(contains(narrow, ">3.4<"));  // gnuplot's own choice for this range is no label at all
   plot = line_plot({1e-4, 1e-1, 1e2});
   plot.panels[0].log_y = true;
   const std::string wide = read(write_plot(plot, folder.path).svg);
-  CHECK(has(wide, ">-3<"));  // an exponent, raised
+  CHECK(contains(wide, ">-3<"));  // an exponent, raised
 }
 
 TEST_CASE("without gnuplot data and script are written", "[plot]") {
@@ -206,8 +205,8 @@ TEST_CASE("without gnuplot data and script are written", "[plot]") {
   const PlotFiles files = write_plot(line_plot({1.0, 2.0}), folder.path);
   CHECK(files.svg.empty());
   CHECK(files.png.empty());
-  CHECK(has(read(files.csv), "panel,loss,1,2,,"));
-  CHECK(has(read(files.script), "set terminal svg"));
+  CHECK(contains(read(files.csv), "panel,loss,1,2,,"));
+  CHECK(contains(read(files.script), "set terminal svg"));
   CHECK(folder.entries() == 2);
 }
 

@@ -15,6 +15,7 @@
 #include "scalevec/experiments/figures/fold_gap.hpp"
 #include "scalevec/experiments/figures/toy_run.hpp"
 #include "scalevec/tests/support/catch.hpp"
+#include "scalevec/tests/support/text.hpp"
 
 namespace fs = std::filesystem;
 
@@ -75,8 +76,6 @@ Outcome run(std::vector<std::string> arguments) {
   return outcome;
 }
 
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
 std::string out_folder() { return (fs::temp_directory_path() / ("scalevec_t5_" + std::to_string(getpid()))).string(); }
 
 // Few replicas at a large λ, where the scale settles fast and moves little.
@@ -93,41 +92,42 @@ std::vector<std::string> small(std::vector<std::string> more) {
 TEST_CASE("theory lists its figures", "[figures]") {
   const Outcome list = run({"--list"});
   CHECK(list.error.empty());
-  CHECK(has(list.output, "T5  Weight decay on an output-norm scale"));
+  CHECK(contains(list.output, "T5  Weight decay on an output-norm scale"));
   for (const char* id : {"T1  ", "T10  ", "P1  ", "P2  ", "P3  ", "P4  ", "P5  ", "P6  ", "P7  "})
-    CHECK(has(list.output, id));
-  CHECK(has(list.output, "    sigma=1.5  "));
-  CHECK(has(list.output, "    replicas=2048 (paper: 8192)  "));
+    CHECK(contains(list.output, id));
+  CHECK(contains(list.output, "    sigma=1.5  "));
+  CHECK(contains(list.output, "    replicas=2048 (paper: 8192)  "));
 }
 
 TEST_CASE("theory refuses what it does not know", "[figures]") {
   const std::string out = out_folder();
-  CHECK(has(run({"T6x", "--out", out}).error, "usage: theory: unknown figure \"T6x\"; did you mean \"T6\"?"));
+  CHECK(contains(run({"T6x", "--out", out}).error, "usage: theory: unknown figure \"T6x\"; did you mean \"T6\"?"));
   CHECK(run({"--out", out}).error == "usage: theory: name figures, or --all; --list shows them");
   CHECK(run({"T5"}).error == "usage: theory: --out DIR is missing");
   CHECK(run({"T5", "--all", "--out", out}).error == "usage: theory: allowed: names of figures, or --all");
   CHECK(run({"T5", "--out", out, "--jobs", "0"}).error == "usage: --jobs: got 0; allowed: 1 to 256");
-  CHECK(has(run({"T5", "--out", out, "--set", "sigmo=1"}).error, "unknown key \"sigmo\"; did you mean \"sigma\"?"));
-  CHECK(has(run({"T5", "--out", out, "--set", "sigma"}).error, "usage: --set: got \"sigma\"; allowed: key=value"));
-  CHECK(has(run({"T5", "--out", out, "--set", "sigma=-1"}).error, "usage: --set sigma=-1: allowed: a number"));
-  CHECK(has(run({"T5", "--out", out, "--set", "sigma=1.5x"}).error, "usage: --set sigma=1.5x"));
-  CHECK(has(run({"T5", "--out", out, "--set", "points=2.5"}).error, "allowed: a whole number"));
-  CHECK(has(run({"T5", "--out", out, "--set", "lambda_min=7"}).error, "usage: --set lambda_min"));
+  CHECK(
+      contains(run({"T5", "--out", out, "--set", "sigmo=1"}).error, "unknown key \"sigmo\"; did you mean \"sigma\"?"));
+  CHECK(contains(run({"T5", "--out", out, "--set", "sigma"}).error, "usage: --set: got \"sigma\"; allowed: key=value"));
+  CHECK(contains(run({"T5", "--out", out, "--set", "sigma=-1"}).error, "usage: --set sigma=-1: allowed: a number"));
+  CHECK(contains(run({"T5", "--out", out, "--set", "sigma=1.5x"}).error, "usage: --set sigma=1.5x"));
+  CHECK(contains(run({"T5", "--out", out, "--set", "points=2.5"}).error, "allowed: a whole number"));
+  CHECK(contains(run({"T5", "--out", out, "--set", "lambda_min=7"}).error, "usage: --set lambda_min"));
   CHECK(run({"T5", "--out", out, "--quality", "best"}).error ==
         "usage: --quality: got \"best\"; allowed: quick, paper");
   fs::remove_all(out);
 }
 
-// The noise is seeded, so this passes or fails for good. Over seeds: each of 12 points has a standard error under 0.06
-// % of γ∞ and a bias under 0.15 %, so 0.5 % is more than five standard errors away, under 1e-5 false alarms.
+// The noise is seeded, so this passes or fails for good. Over seeds: each of 12 points contains a standard error under
+// 0.06 % of γ∞ and a bias under 0.15 %, so 0.5 % is more than five standard errors away, under 1e-5 false alarms.
 TEST_CASE("T5 draws prediction, simulation and run, and says whether they agree", "[figures]") {
   const std::string out = out_folder();
   stand_in_error = 0.0;
   stand_in_runs = 0;
   const Outcome agrees = run(small({"--out", out}));
   CHECK(agrees.error.empty());
-  CHECK(has(agrees.output, "T5: agreement 0.00"));
-  CHECK(has(agrees.output, ", required 0.005, ok\n"));
+  CHECK(contains(agrees.output, "T5: agreement 0.00"));
+  CHECK(contains(agrees.output, ", required 0.005, ok\n"));
   CHECK(stand_in_runs == 2);
   for (const char* file : {"T5.csv", "T5.gp", "T5.svg", "T5.png", "T5.caption.txt"}) {
     INFO(file);
@@ -136,15 +136,15 @@ TEST_CASE("T5 draws prediction, simulation and run, and says whether they agree"
   CHECK(std::distance(fs::directory_iterator(out), {}) == 5);
   std::ifstream csv(fs::path(out) / "T5.csv");
   const std::string data{std::istreambuf_iterator<char>(csv), {}};
-  CHECK(has(data, "\nWhere the scale settles,\"AdamW, decay to 1\",1,"));
-  CHECK(has(data, "\nWhat it costs,\"flow (SGD), decay to 0\",1,"));
+  CHECK(contains(data, "\nWhere the scale settles,\"AdamW, decay to 1\",1,"));
+  CHECK(contains(data, "\nWhat it costs,\"flow (SGD), decay to 0\",1,"));
 
   stand_in_error = 0.02;
   const Outcome differs = run(small({"--out", out}));
-  CHECK(has(differs.output, "T5: agreement 0.02, required 0.005, out\n"));
-  CHECK(has(differs.error, "run: prediction and simulation disagree: T5: agreement 0.02"));
+  CHECK(contains(differs.output, "T5: agreement 0.02, required 0.005, out\n"));
+  CHECK(contains(differs.error, "run: prediction and simulation disagree: T5: agreement 0.02"));
   stand_in_error = NAN;
-  CHECK(has(run(small({"--out", out})).error, "run: prediction and simulation disagree"));
+  CHECK(contains(run(small({"--out", out})).error, "run: prediction and simulation disagree"));
   stand_in_error = 0.0;
   fs::remove_all(out);
 }
@@ -154,7 +154,7 @@ TEST_CASE("P4 finds the boundary that the condition numbers predict", "[figures]
   const std::string out = out_folder() + "_p4";
   const Outcome drawn = run({"P4", "--out", out, "--set", "grid=7", "--set", "most=3000"});
   CHECK(drawn.error.empty());
-  CHECK(has(drawn.output, ", required 0.1, ok\n"));
+  CHECK(contains(drawn.output, ", required 0.1, ok\n"));
   fs::remove_all(out);
 }
 

@@ -23,9 +23,9 @@ namespace {
 
 using State = std::vector<double>;
 
-class Draw {
+class UniformDraw {
  public:
-  explicit Draw(unsigned seed) : random_(seed) {}
+  explicit UniformDraw(unsigned seed) : random_(seed) {}
   double between(double low, double high) { return std::uniform_real_distribution<double>(low, high)(random_); }
   double either(double low, double high) { return between(-1.0, 1.0) < 0.0 ? -between(low, high) : between(low, high); }
 
@@ -91,7 +91,7 @@ TEST_CASE("quadratures, kinks, blow-up and the ends of time are integrated or re
 }
 
 TEST_CASE("T4: coupled decay's imbalance and equilibrium, over random problems", "[integrate]") {
-  Draw draw(32);
+  UniformDraw draw(32);
   for (int i = 0; i < 100; ++i) {
     InputScaleDecay p{draw.between(0.3, 3.0), draw.between(0.3, 3.0), draw.between(0.05, 1.0), draw.between(0.05, 1.0)};
     // Near the threshold below which the group lasso leaves nothing the flow slows down without bound.
@@ -122,7 +122,7 @@ TEST_CASE("T4: coupled decay's imbalance and equilibrium, over random problems",
 }
 
 TEST_CASE("T5: the flow over random problems", "[integrate]") {
-  Draw draw(33);
+  UniformDraw draw(33);
   for (int i = 0; i < 100; ++i) {
     const OutputScaleDecay p{draw.between(0.1, 3.0), draw.either(0.0, 3.0), 0.0, draw.between(0.0, 3.0),
                              draw.either(0.0, 2.0)};
@@ -139,7 +139,7 @@ TEST_CASE("T5: the flow over random problems", "[integrate]") {
 }
 
 TEST_CASE("T6: decay's equilibria of shared and own scales, over random branches", "[integrate]") {
-  Draw draw(34);
+  UniformDraw draw(34);
   for (int i = 0; i < 60; ++i) {
     const std::size_t count = 2 + static_cast<std::size_t>(i % 3);
     const double lambda = draw.between(0.02, 0.3), h = draw.between(0.5, 2.0);
@@ -183,7 +183,7 @@ TEST_CASE("T6: decay's equilibria of shared and own scales, over random branches
 }
 
 TEST_CASE("T7: along the flow the loss falls at the stated rate, over random maps", "[integrate]") {
-  Draw draw(35);
+  UniformDraw draw(35);
   for (int i = 0; i < 50; ++i) {
     constexpr std::size_t rows = 2, columns = 3;
     State target(rows * columns);
@@ -230,7 +230,7 @@ TEST_CASE("T7: along the flow the loss falls at the stated rate, over random map
 }
 
 TEST_CASE("T8: decay on OR's β and on ER's b, over random problems", "[integrate]") {
-  Draw draw(36);
+  UniformDraw draw(36);
   for (int i = 0; i < 60; ++i) {
     const double h = draw.between(0.2, 2.0), d = std::floor(draw.between(1.0, 40.0)), decay = draw.between(0.0, 20.0);
     const double beta_target = draw.either(0.1, 3.0), rms_target = draw.between(0.1, 4.0);

@@ -48,24 +48,24 @@ State slope(Form form, const State& p, std::size_t q) {
   return out;
 }
 
-const State kParams{0.6, 0.8, -0.5, 1.1, 0.3};
+const State kStart{0.6, 0.8, -0.5, 1.1, 0.3};
 State direction_of(const State& p) { return State(p.begin() + 1, p.end()); }
 
 }  // namespace
 
 TEST_CASE("T8: every form's JJᵀ is its Jacobian's", "[T8]") {
   for (const Form form : kForms) {
-    const State gram = jacobian_gram(form, kParams[0], direction_of(kParams));
+    const State gram = jacobian_gram(form, kStart[0], direction_of(kStart));
     State expected(16, 0.0);
-    for (std::size_t q = 0; q < kParams.size(); ++q) {
-      const State column = slope(form, kParams, q);
+    for (std::size_t q = 0; q < kStart.size(); ++q) {
+      const State column = slope(form, kStart, q);
       for (std::size_t i = 0; i < 4; ++i)
         for (std::size_t j = 0; j < 4; ++j) expected[i * 4 + j] += column[i] * column[j];
     }
     INFO("form " << static_cast<int>(form));
     for (std::size_t x = 0; x < 16; ++x) CHECK(std::abs(gram[x] - expected[x]) <= 1e-10);
-    const State gamma = reparameterised(form, kParams[0], direction_of(kParams));
-    for (std::size_t j = 0; j < 4; ++j) CHECK(std::abs(gamma[j] - gamma_of(form, kParams)[j]) <= 1e-15);
+    const State gamma = reparameterised(form, kStart[0], direction_of(kStart));
+    for (std::size_t j = 0; j < 4; ++j) CHECK(std::abs(gamma[j] - gamma_of(form, kStart)[j]) <= 1e-15);
   }
 }
 
@@ -104,7 +104,7 @@ TEST_CASE("T8: the flow of a loss of γ conserves what the table says", "[T8]") 
   const State target{1.0, 0.4, 2.0, 0.7};
   for (const Form form : kForms) {
     if (form == Form::plain) continue;
-    State p = kParams;
+    State p = kStart;
     const double before = conserved_quantity(form, p[0], direction_of(p));
     const auto flow = [&](const State& x, State& dx) {
       const State gamma = gamma_of(form, x);
@@ -118,7 +118,7 @@ TEST_CASE("T8: the flow of a loss of γ conserves what the table says", "[T8]") 
     INFO("form " << static_cast<int>(form));
     // The slopes are differences good to some 1e-12.
     CHECK(std::abs(conserved_quantity(form, p[0], direction_of(p)) - before) <= 1e-10);
-    CHECK(std::abs(p[1] - kParams[1]) > 1e-3);
+    CHECK(std::abs(p[1] - kStart[1]) > 1e-3);
   }
 }
 

@@ -15,7 +15,7 @@ namespace {
 
 using State = std::vector<double>;
 
-double near(double a, double b) { return std::abs(a - b) / std::max(std::abs(a), std::abs(b)); }
+double relative_gap(double a, double b) { return std::abs(a - b) / std::max(std::abs(a), std::abs(b)); }
 
 // Into g: noise orthogonal to w[begin … end), of length ~ 1/‖w‖ per element. Returns ‖w‖² there.
 double scale_free_noise(const State& w, State& g, std::size_t begin, std::size_t end, std::mt19937_64& random) {
@@ -68,8 +68,8 @@ TEST_CASE("T9: scale-invariant weights settle at the predicted norm and turn by 
       norm_4 += ww * ww / (steps - warm);
     }
     INFO((coupled ? "coupled" : "decoupled"));
-    CHECK(near(std::sqrt(angle_sq), predicted.angle) <= 0.04);
-    CHECK(near(std::pow(norm_4, 0.25), predicted.norm) <= 0.04);
+    CHECK(relative_gap(std::sqrt(angle_sq), predicted.angle) <= 0.04);
+    CHECK(relative_gap(std::pow(norm_4, 0.25), predicted.norm) <= 0.04);
   }
 }
 
@@ -104,8 +104,8 @@ TEST_CASE("T9: AdamW's weights settle at its norm and turn by its angle") {
     angle_sq += std::pow(std::acos(std::min(1.0, dot / std::sqrt(ww * after))), 2) / (steps - warm);
     norm_sq += ww / (steps - warm);
   }
-  CHECK(near(std::sqrt(angle_sq), predicted.angle) <= 0.04);
-  CHECK(near(std::sqrt(norm_sq), predicted.norm) <= 0.04);
+  CHECK(relative_gap(std::sqrt(angle_sq), predicted.angle) <= 0.04);
+  CHECK(relative_gap(std::sqrt(norm_sq), predicted.norm) <= 0.04);
 }
 
 // OR's α feels gradients orthogonal to itself: noise alone, so that Adam's steps are a random walk outward. The mean
@@ -134,8 +134,8 @@ TEST_CASE("T8: ‖α‖² of OR under Adam grows as stated, and decay holds it")
     double end = 0.0;
     for (const double x : alpha) end += x * x / vectors;
     if (decays)
-      CHECK(near(late, or_alpha_sq_limit(d, rule.lr, rule.weight_decay)) <= 0.06);
+      CHECK(relative_gap(late, or_alpha_sq_limit(d, rule.lr, rule.weight_decay)) <= 0.06);
     else
-      CHECK(near(end, or_alpha_sq(d, rule.lr, steps)) <= 0.06);
+      CHECK(relative_gap(end, or_alpha_sq(d, rule.lr, steps)) <= 0.06);
   }
 }

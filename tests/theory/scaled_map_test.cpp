@@ -12,21 +12,21 @@ using namespace scalevec;
 
 namespace {
 
-using Form = ScaledMap::Form;
+using MapForm = ScaledMap::Form;
 using Input = ScaledMap::Input;
 
 // Parameters in one vector: W, then γ or α by branch, then magnitudes, then u.
-struct Reference {
+struct MapReference {
   ScaledMap map;
   MapReplica replica;
 
   std::size_t branches() const { return map.input == Input::none ? 0 : map.input == Input::own ? map.branches : 1; }
-  bool formed() const { return map.form != Form::plain; }
+  bool formed() const { return map.form != MapForm::plain; }
 
   std::vector<double> start() const {
     std::vector<double> p = replica.initial_w;
     p.insert(p.end(), branches() * map.columns, 1.0);
-    if (formed()) p.insert(p.end(), branches(), map.form == Form::exponential ? 0.0 : 1.0);
+    if (formed()) p.insert(p.end(), branches(), map.form == MapForm::exponential ? 0.0 : 1.0);
     if (map.output) p.insert(p.end(), map.rows, 1.0);
     return p;
   }
@@ -38,8 +38,8 @@ struct Reference {
     double sq = 0.0;
     for (std::size_t x = 0; x < d; ++x) sq += std::pow(p[vectors + branch * d + x], 2);
     const double m = p[magnitudes + branch], unit = std::sqrt(static_cast<double>(d) / sq);
-    if (map.form == Form::product) return m * raw;
-    return (map.form == Form::unit ? m : std::exp(m)) * unit * raw;
+    if (map.form == MapForm::product) return m * raw;
+    return (map.form == MapForm::unit ? m : std::exp(m)) * unit * raw;
   }
 
   // The loss, and with `noise` the linear form whose gradient is σ times it.
@@ -64,10 +64,10 @@ TEST_CASE("a scaled map's simulation follows its loss's gradient, for every desi
   std::vector<ScaledMap> maps;
   for (const Input input : {Input::none, Input::shared, Input::own})
     for (const bool output : {false, true})
-      for (const Form form : {Form::plain, Form::unit, Form::product, Form::exponential})
-        if (input != Input::none || form == Form::plain) maps.push_back({4, 3, 2, input, form, output});
+      for (const MapForm form : {MapForm::plain, MapForm::unit, MapForm::product, MapForm::exponential})
+        if (input != Input::none || form == MapForm::plain) maps.push_back({4, 3, 2, input, form, output});
   for (std::size_t n = 0; n < maps.size(); ++n) {
-    Reference r{maps[n], {}};
+    MapReference r{maps[n], {}};
     for (std::size_t e = 0; e < 12; ++e) {
       r.replica.h.push_back(0.5 + 0.1 * static_cast<double>(e));
       r.replica.target.push_back(std::sin(1.0 + static_cast<double>(e)));
@@ -118,7 +118,7 @@ TEST_CASE("a scaled map's simulation follows its loss's gradient, for every desi
 }
 
 TEST_CASE("a replica of a scaled map does not depend on the batch, bit for bit", "[scaled_map]") {
-  const ScaledMap map{4, 2, 2, Input::own, Form::unit, true};
+  const ScaledMap map{4, 2, 2, Input::own, MapForm::unit, true};
   MapOptions options;
   options.steps = 60;
   options.average_steps = 10;
@@ -173,7 +173,7 @@ TEST_CASE("an arrival does not depend on what its neighbours still do", "[scaled
 }
 
 TEST_CASE("arrivals are counted in steps, and divergence is infinite", "[scaled_map]") {
-  const ScaledMap none{1, 1, 1, Input::none, Form::plain, false};
+  const ScaledMap none{1, 1, 1, Input::none, MapForm::plain, false};
   std::vector<MapReplica> replicas(3);
   for (MapReplica& r : replicas) {
     r.h = {2.0};
@@ -211,7 +211,7 @@ TEST_CASE("an unsound scaled map is refused by name", "[scaled_map]") {
   MapReplica good;
   good.h = good.target = {1.0};
   good.weights.lr = good.scales.lr = 0.1;
-  const ScaledMap map{4, 2, 2, Input::own, Form::plain, false};
+  const ScaledMap map{4, 2, 2, Input::own, MapForm::plain, false};
   CHECK(message(map, good, 2).empty());
   MapReplica r = good;
   r.h = {1.0, 2.0};
@@ -222,9 +222,9 @@ TEST_CASE("an unsound scaled map is refused by name", "[scaled_map]") {
   r = good;
   r.scales.lr = 0.0;
   CHECK(message(map, r, 2) == "scaled-map simulation: replica 0: lr must be finite and > 0");
-  CHECK(message({4, 2, 3, Input::own, Form::plain, false}, good, 2) ==
+  CHECK(message({4, 2, 3, Input::own, MapForm::plain, false}, good, 2) ==
         "scaled-map simulation: branches must divide rows");
-  CHECK(message({4, 2, 1, Input::none, Form::unit, false}, good, 2) ==
+  CHECK(message({4, 2, 1, Input::none, MapForm::unit, false}, good, 2) ==
         "scaled-map simulation: form must be plain where there is no input scale");
   CHECK(message(map, good, 0) == "scaled-map simulation: steps must be >= 1");
 }

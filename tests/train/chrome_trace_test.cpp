@@ -9,19 +9,20 @@ using std::chrono::microseconds;
 
 namespace {
 
-Phases::Clock::time_point at(int us) { return Phases::Clock::time_point(microseconds(1000 + us)); }
+Phases::Clock::time_point after(int us) { return Phases::Clock::time_point(microseconds(1000 + us)); }
 
 }  // namespace
 
 TEST_CASE("a Chrome trace: steps, phases, operators by thread, in microseconds from the first step on") {
-  const auto trace = nlohmann::json::parse(chrome_trace({{7, at(0), at(100)}, {8, at(110), at(200)}},
-                                                        {{Phase::forward, at(-50), at(-10)},  // before the first step
-                                                         {Phase::forward, at(5), at(40)},
-                                                         {Phase::checkpoint, at(150), at(190)}},
-                                                        {{"aten::mm", 3, at(6), at(9)},
-                                                         {"a \"quoted\"\n\\name", 9, at(50), at(60)},
-                                                         {"aten::mm", 3, at(10), at(12)},
-                                                         {"late", 3, at(199), at(300)}}));
+  const auto trace =
+      nlohmann::json::parse(chrome_trace({{7, after(0), after(100)}, {8, after(110), after(200)}},
+                                         {{Phase::forward, after(-50), after(-10)},  // before the first step
+                                          {Phase::forward, after(5), after(40)},
+                                          {Phase::checkpoint, after(150), after(190)}},
+                                         {{"aten::mm", 3, after(6), after(9)},
+                                          {"a \"quoted\"\n\\name", 9, after(50), after(60)},
+                                          {"aten::mm", 3, after(10), after(12)},
+                                          {"late", 3, after(199), after(300)}}));
   std::vector<nlohmann::json> complete;
   std::map<int, std::string> rows;
   for (const auto& event : trace.at("traceEvents")) {
@@ -49,11 +50,11 @@ TEST_CASE("a Chrome trace: steps, phases, operators by thread, in microseconds f
 
 TEST_CASE("phases add up, and keep their events only while asked to") {
   Phases phases;
-  phases.add({Phase::batch, at(0), at(10)});
+  phases.add({Phase::batch, after(0), after(10)});
   CHECK(phases.take_events().empty());
   phases.keep_events(true);
-  phases.add({Phase::batch, at(20), at(50)});
-  phases.add({Phase::log, at(50), at(51)});
+  phases.add({Phase::batch, after(20), after(50)});
+  phases.add({Phase::log, after(50), after(51)});
   CHECK(phases.take_events().size() == 2);
   CHECK(phases.take_events().empty());
   CHECK(phases.seconds()[static_cast<std::size_t>(Phase::batch)] == Approx(40e-6));

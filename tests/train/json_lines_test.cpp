@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "scalevec/tests/support/catch.hpp"
+#include "scalevec/tests/support/text.hpp"
 
 using namespace scalevec;
 
@@ -16,12 +17,6 @@ std::filesystem::path scratch() {
   const auto dir = std::filesystem::temp_directory_path() / ("scalevec-json-lines-" + std::to_string(::getpid()));
   std::filesystem::create_directories(dir);
   return dir / "log.jsonl";
-}
-
-std::string content(const std::filesystem::path& file) {
-  std::ostringstream text;
-  text << std::ifstream(file).rdbuf();
-  return text.str();
 }
 
 void put(const std::filesystem::path& file, const std::string& text) { std::ofstream(file) << text; }

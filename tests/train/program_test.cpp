@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "scalevec/tests/support/catch.hpp"
+#include "scalevec/tests/support/text.hpp"
 
 // The program as a user runs it: exit statuses, messages, kills and resumes.
 namespace {
@@ -32,12 +33,6 @@ struct Folder {
   }
   ~Folder() { fs::remove_all(path); }
 };
-
-std::string content(const fs::path& file) {
-  std::ostringstream text;
-  text << std::ifstream(file, std::ios::binary).rdbuf();
-  return text.str();
-}
 
 pid_t start(const std::vector<std::string>& args, const fs::path& errors) {
   const pid_t child = ::fork();

@@ -40,6 +40,9 @@ TEST_CASE("a sound configuration reads, and its resolved form reads to itself") 
 
 TEST_CASE("wrong configurations are refused in one line with path, value and what is allowed") {
   CHECK(has(error_with(R"({"step": 3})"), "step: unknown key; did you mean \"steps\"?"));
+  CHECK(has(error_with(R"({"steps": null, "stesp": 3})"), "stesp: unknown key; did you mean \"steps\"?"));
+  CHECK(has(error_with(R"({"optimizer": null, "optimiser": {}})"),
+            "optimiser: unknown key; did you mean \"optimizer\"?"));
   CHECK(has(error_with(R"({"model": {"widht": 3}})"), "model.widht: unknown key; did you mean \"width\"?"));
   CHECK(has(error_with(R"({"steps": "many"})"), "steps: got \"many\"; allowed: an integer"));
   CHECK(has(error_with(R"({"steps": 0})"), "steps: got 0; allowed: an integer, [1,"));

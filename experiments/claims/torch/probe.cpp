@@ -2,7 +2,10 @@
 
 #include "scalevec/experiments/claims/torch/probe_command.hpp"
 
-#include <torch/torch.h>
+#include <torch/autograd.h>
+#include <torch/nn/module.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
