@@ -294,7 +294,8 @@ void Optimizer::share_step(const std::vector<Slot>& slots, std::vector<StepSums>
   shard_->share(names, params);
   if (sums.empty()) return;
   constexpr double StepSums::*kFields[] = {&StepSums::grad_sq,      &StepSums::param_sq,    &StepSums::update_sq,
-                                           &StepSums::param_update, &StepSums::grad_update, &StepSums::inv_denom};
+                                           &StepSums::param_update, &StepSums::grad_update, &StepSums::inv_denom,
+                                           &StepSums::rounding_sq};
   std::vector<double> flat;
   for (const StepSums& s : sums) {
     for (const auto field : kFields) flat.push_back(s.*field);

@@ -2,17 +2,30 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <numbers>
 
 namespace scalevec {
 namespace {
 
 double ratio(double a, double b) { return b > 0.0 ? a / b : kNoTrace; }
 
-// atan2 of |p × (p+Δ)| and p·(p+Δ): accurate at small angles, where acos of a cosine is not.
+// atan2 of |p × (p+Δ)| and p·(p+Δ): accurate at small angles, where acos of a cosine is not. |p × Δ|² cancels where the
+// step is nearly radial: what is left is known to some units of the sums' last places, of 2⁻⁵² each. An angle below
+// that, or below what rounding the new value to the parameter's type turns it by, is no trace of the step.
 double angle(const StepSums& s) {
   if (!(s.param_sq > 0.0)) return kNoTrace;
-  const double cross = std::sqrt(std::max(0.0, s.param_sq * s.update_sq - s.param_update * s.param_update));
-  return std::atan2(cross, s.param_sq + s.param_update);
+  const double along = s.param_sq + s.param_update;
+  if (s.count == 1) return along > 0.0 ? 0.0 : along < 0.0 ? std::numbers::pi : kNoTrace;
+  if (s.update_sq == 0.0) return 0.0;
+  // ‖p + Δ‖² is as good as 0: the new value has no direction.
+  constexpr double kUnits = 64.0 * std::numeric_limits<double>::epsilon();
+  if (s.param_sq + 2.0 * s.param_update + s.update_sq <= kUnits * s.param_sq) return kNoTrace;
+  const double product = s.param_sq * s.update_sq;
+  const double cross_sq = product - s.param_update * s.param_update;
+  if (cross_sq <= kUnits * product) return kNoTrace;
+  const double rotation = std::atan2(std::sqrt(cross_sq), along);
+  return rotation * rotation * s.param_sq <= s.rounding_sq ? kNoTrace : rotation;
 }
 
 void fill(TraceRow& row, const StepSums& s) {
@@ -36,6 +49,7 @@ StepSums& StepSums::operator+=(const StepSums& other) {
   grad_update += other.grad_update;
   inv_denom += other.inv_denom;
   count += other.count;
+  rounding_sq += other.rounding_sq;
   return *this;
 }
 

@@ -19,9 +19,13 @@ struct StepSums {
   double grad_update = 0.0;   // Σ g·Δ
   double inv_denom = 0.0;     // Σ 1/(√v̂ + ε) for Adam-type methods, else 0
   std::int64_t count = 0;     // elements
+  double rounding_sq = 0.0;   // Σ of the variance of the stored new value's rounding in its type, ε²p²/12
 
   StepSums& operator+=(const StepSums& other);
 };
+
+// Of a type whose numbers near 1 lie `spacing` apart (2⁻²³ for float32), from the parameter's Σp².
+inline double rounding_sq(double spacing, double param_sq) { return spacing * spacing * param_sq / 12.0; }
 
 inline constexpr double kNoTrace = std::numeric_limits<double>::quiet_NaN();
 
@@ -38,7 +42,7 @@ struct TraceRow {
   double update_ratio = kNoTrace;         // ‖Δ‖/‖p‖
   double effective_lr = kNoTrace;         // ‖Δ‖/‖g‖
   double adaptive_lr = kNoTrace;          // mean η/(√v̂ + ε), Adam-type methods
-  double rotation = kNoTrace;             // angle between p and p + Δ, radians
+  double rotation = kNoTrace;             // angle between p and p + Δ, radians; NaN below its noise floor
   double predicted_decrease = kNoTrace;   // −g·Δ, loss decrease to first order
   double directional_lr = kNoTrace;       // η/‖p‖² (SGD) or η/‖p‖ (Adam-type) of a matrix before a norm
   double precond_min = kNoTrace;          // min_j γ_j²

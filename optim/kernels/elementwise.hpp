@@ -34,8 +34,8 @@ using ParallelFor = std::function<void(std::int64_t count, const std::function<v
 // Elements per unit of work. Fixed, so that sums do not depend on the number of threads.
 inline constexpr std::int64_t kChunk = 16384;
 
-// Updates every job's tensor. If `sums` is not empty it has one entry per job and receives its sums, accumulated while
-// the values are in registers: float partial sums over short blocks, double over blocks, in fixed order.
+// Updates every job's tensor. If `sums` is not empty it has one entry per job and receives its sums, accumulated
+// while the values are in registers, in fixed order: in double, but for float partial sums of 32 squares of g.
 void step(std::span<const Job> jobs, std::span<StepSums> sums, const ParallelFor& parallel_for);
 
 struct GradView {
