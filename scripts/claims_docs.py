@@ -16,7 +16,7 @@ import textwrap
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HOME = ROOT / "docs" / "claims"
 PAGE = ROOT / "docs" / "claims.md"
-ABOUT = HOME / "about.md"  # what a reader should know of how these runs came about
+ABOUT = HOME / "about.md"  # what a reader should know of how these runs came about; its links are relative to docs/claims/
 README = ROOT / "README.md"
 PICTURES = ("lr", "loss", "ladder", "mechanism", "curvature")
 
@@ -174,7 +174,7 @@ def page(ledger):
             f"{len(runs['failed'])} failed; {p['seconds'] / 3600:.2f} hours of runs on {'; '.join(p.get('machine', ['an unknown machine']))}, commit "
             f"{', '.join(f'{commit} ({n})' for commit, n in p['runs_by_commit'].items())}. Data: the GNU dictionary GCIDE, "
             f"{'; '.join(p.get('data', ['none']))}, SHA-256 {', '.join(h[:16] for h in p.get('data_hash', []))}….",
-            *([filled(ABOUT.read_text().strip(), ledger)] if ledger["decides"] and ABOUT.exists() else []),
+            *([filled(ABOUT.read_text().strip().replace("](../", "]("), ledger)] if ledger["decides"] and ABOUT.exists() else []),
             conclusions(ledger) + ("" if ledger["decides"] else " This tier draws no verdict from its runs, whatever their intervals: it shows that "
                                    "the machinery works."),
             summary(ledger),

@@ -18,6 +18,9 @@ void check(const Flow& f) {
   // Below that e^S u(0) leaves double precision's range.
   require(f.imbalance == 0.0 || std::abs(f.imbalance) >= 1e-140 * std::max(std::abs(f.target), std::abs(f.initial)),
           "imbalance", f.imbalance, "0, or at least 1e-140 of the larger of |target| and |initial|");
+  const double largest = 2.0 * std::hypot(std::hypot(f.imbalance, 2.0 * f.target), 2.0 * f.initial);
+  require(std::isfinite(largest) && std::isfinite(f.h * largest), "h", f.h,
+          "a finite product with imbalance, target and initial, and finite squares' roots of these");
 }
 
 // With R ≥ 0: the flow is odd in (r, R).
@@ -126,6 +129,7 @@ double flow_position(const Flow& flow, double t) {
 double flow_gap(const Flow& flow, double t) {
   check(flow);
   not_negative("t", t);
+  if (t == 0.0) return flow.target - flow.initial;
   const Flow f = upright(flow);
   const double sign = orientation(flow);
   if (f.imbalance == 0.0) {

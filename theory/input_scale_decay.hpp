@@ -2,6 +2,8 @@
 
 #include <vector>
 
+#include "scalevec/theory/holds.hpp"
+
 // T4: weight decay on an input-norm scale γ and on the column w that reads it, θ = γw, loss ½h(‖θ‖ − R)², decays λ_γ
 // and λ_w.
 namespace scalevec {
@@ -32,21 +34,26 @@ double equal_decay_imbalance(double imbalance, double decay, double t);
 // r = max(0, R − √(λ_γλ_w)/h), γ²/‖w‖² = λ_w/λ_γ. Error ≤ 1e-15 of what each would be at r = R. Source: T4, ours.
 InputScaleEquilibrium group_lasso_equilibrium(const InputScaleDecay& problem);
 
-// γ² at flow time t ≥ 0 with λ_γ = 0 < λ_w, late: √(4λ_wR²t) once 4λ_wR²t ≫ γ(0)⁴ and hγ² ≫ λ_w; within 2 % at λ_w t =
-// 4000 for h = R = γ(0) = 1, λ_w = .1. Source: T4, ours.
-double unchecked_gamma_sq(const InputScaleDecay& problem, double t);
+// γ² at flow time t ≥ 0 with λ_γ = 0 < λ_w, from a minimum γ(0)‖w(0)‖ = R with γ(0)² = gamma0_sq: the root of
+//   γ⁴ + 2R² ln γ² = γ(0)⁴ + 2R² ln γ(0)² + 4λ_wR²t,
+// which grows without bound, as √(4λ_wR²t) once that is ≫ γ(0)⁴ and R². Where `holds` within 4 %; the balance of k is
+// exact, that γ‖w‖ stays at R is to first order in λ_w/(hγ²). Source: T4, ours.
+double unchecked_gamma_sq(const InputScaleDecay& problem, double gamma0_sq, double t);
+Holds unchecked_gamma_sq_holds(const InputScaleDecay& problem, double gamma0_sq);
 
-// AdamW with decoupled decay at constant lr η, gradient noise σ ≫ the gradient, c rows, λ_w > 0, λ_γ ≥ 0: the root of
-//   h(R − r) = σλ_w w,   λ_w w² − ½cη = λ_γ γ ‖w‖,   r = γw,   ‖w‖² = w² + cησ/(2γh),
-// w the column's mean length and the rest its fluctuation, whose pull on γ is ½cησ. For η → 0 that is T4's ‖w‖/γ =
-// λ_γ/λ_w; for λ_γ = 0 its w² = ηc/(2λ_w). At larger η and small λ_γ/λ_w T4's ratio is off (by 35 % in γ² + ‖w‖² at
-// λ_γ/λ_w = ¼, c = 16, η = 2e-3), this is not. `bias` = ½h(R − r)², `noise_loss` = ησ(cγ + ‖w‖)/4. Relative error ≤
-// 1e-12 beyond what the rounding of lr makes of it near the lr at which no column is left. Source: T4 and ours.
+// AdamW with decoupled decay at constant lr η, gradient noise σ ≫ the gradient, c rows, λ_w > 0, λ_γ ≥ 0. With w the
+// column's mean length and ‖w‖² = E of the total:
+//   w = hR/(hγ + σλ_w),   ‖w‖² = w² + ½cησ/(hγ + σλ_w),   λ_w‖w‖² − ½cη = λ_γ γ‖w‖,
+// the last γ's equation times γ beside the balance of ‖w‖², both with the one force w·∂L/∂w = γ∂L/∂γ. One root in γ,
+// always. For η → 0 it is ‖w‖/γ = λ_γ/λ_w; for λ_γ = 0 ‖w‖² = ηc/(2λ_w). `bias` = ½h(R − γw)², `noise_loss` =
+// ¼ησ[cγ²/(γ + σλ_w/h) + ‖w‖²/(‖w‖ + σλ_γ/h)]. Relative error ≤ 1e-12 against the equations; where `holds`, ‖w‖², γ²
+// and bias + noise_loss within 20 % of simulations. Source: T4, ours.
 struct AdamWInputScale {
-  InputScaleEquilibrium at;  // w_sq with its fluctuation
+  InputScaleEquilibrium at;  // length γw with the mean, w_sq the total ‖w‖²
   double bias = 0.0, noise_loss = 0.0;
 };
 AdamWInputScale adamw_input_scale(const InputScaleDecay& problem, double sigma, double lr, double rows);
+Holds adamw_input_scale_holds(const InputScaleDecay& problem, double sigma, double lr, double rows);
 
 // Largest curvature in (w, γ) at a minimum with isotropic h: h(γ² + ‖w‖²) = h√(k² + 4R²), least at k = 0; and the trace
 // h(cγ² + ‖w‖²). Source: T4, ours.

@@ -1,5 +1,6 @@
 #include "scalevec/theory/magnitude_direction.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "scalevec/theory/domain.hpp"
@@ -45,15 +46,31 @@ double or_adam_amplification(double d, double snr) {
   return std::sqrt((snr * snr + 1.0) / (snr * snr + 1.0 / d));
 }
 
+double or_adam_amplification(std::span<const double> snr) {
+  require(!snr.empty(), "snr", 0.0, "at least one coordinate");
+  const double d = static_cast<double>(snr.size());
+  double largest = 0.0, sum = 0.0, plain = 0.0;
+  for (const double s : snr) {
+    finite("snr", s);
+    largest = std::max(largest, std::abs(s));
+    plain += s / std::hypot(s, 1.0);
+  }
+  require(plain != 0.0, "snr", plain, "signals whose steps do not cancel");
+  // The magnitude's gradient is the sum of the coordinates', of signal-to-noise ratio Σs/√d.
+  for (const double s : snr) sum += s / largest;
+  const double whole = sum * (largest / std::sqrt(d));
+  return d * (whole / std::hypot(whole, 1.0)) / plain;
+}
+
 double or_alpha_sq(double d, double lr, double steps) {
-  dimension(d);
+  require(std::isfinite(d) && d >= 2.0, "d", d, "at least 2: one element has no direction to learn");
   positive("lr", lr);
   not_negative("steps", steps);
   return d * (1.0 + lr * lr * steps);
 }
 
 double or_alpha_sq_limit(double d, double lr, double weight_decay) {
-  dimension(d);
+  require(std::isfinite(d) && d >= 2.0, "d", d, "at least 2: one element has no direction to learn");
   positive("lr", lr);
   positive("weight_decay", weight_decay);
   return lr * d / (2.0 * weight_decay);
@@ -70,10 +87,11 @@ double or_beta_flow_equilibrium(double h, double d, double beta_target, double w
 double er_rms_flow_equilibrium(double h, double d, double rms_target, double weight_decay) {
   positive("h", h);
   dimension(d);
-  require(rms_target > 0.0 && rms_target <= 4.0, "rms_target", rms_target, "(0, 4]");
+  require(rms_target > 0.0 && rms_target <= 4.0 * std::exp(1.5), "rms_target", rms_target, "(0, 4e^1.5 = 17.93]");
   not_negative("weight_decay", weight_decay);
   const double end = std::log(rms_target);
-  // With b = share · ln R the pull back to 0 grows over (0, 1) where R < 1, and is concave where 1 < R ≤ 4: one root.
+  // With b = share · ln R the pull back to 0 grows over (0, 1) where R < 1, and crosses the line λb once where 1 < R ≤
+  // 4e^{3/2}: one root.
   const auto outward = [&](double share) {
     const double b = share * end, up = -h * d * rms_target * std::expm1(b - end) * std::exp(b) - weight_decay * b;
     return end > 0.0 ? up : -up;

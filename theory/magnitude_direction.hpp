@@ -1,5 +1,7 @@
 #pragma once
 
+#include <span>
+
 // T8: γ as a function of a magnitude and a direction, and what that does to its learning rate. d is γ's dimension.
 namespace scalevec {
 
@@ -19,14 +21,17 @@ Amplification product_amplification(double beta, double alpha_sq);
 // γ = e^b √d α/‖α‖: ‖γ‖² = d e^{2b} along, ‖γ‖²/‖α‖² orthogonally. Source: T8, ours.
 Amplification er_amplification(double d, double b, double alpha_sq);
 
-// Adam, at signal-to-noise ratio s ≥ 0 per coordinate (|mean|/std of its gradient, gradients independent over
+// Adam, at one signal-to-noise ratio s ≥ 0 for every coordinate (|mean|/std of its gradient, gradients independent over
 // coordinates): how many times further OR's magnitude moves than plain γ moves along the same direction, √((s² + 1)/(s²
 // + 1/d)). Between 1 (s large) and √d (s = 0), never d. For lr → 0 and 1/(1 − β₂) long against a step; within 10 % of
 // simulations for s ≥ 0.03. Source: T8, ours.
 double or_adam_amplification(double d, double snr);
+// The same with a ratio of its own for each coordinate, signed like its gradient's mean, γ's direction (1, …, 1)/√d:
+// d S/√(S² + 1) / Σ s_i/√(s_i² + 1) with S = Σ s_i/√d. A signal on one coordinate alone is amplified up to d times.
+double or_adam_amplification(std::span<const double> snr);
 
-// ‖α‖² of OR after t ≥ 0 steps of Adam with lr η, from ‖α‖² = d, its gradients noise: d(1 + η²t); with decoupled decay
-// λ > 0 on α it tends to ηd/(2λ). Within 6 % of simulations at η = 0.02, β₁ = 0. Source: T8, ours.
+// d ≥ 2: ‖α‖² of OR after t ≥ 0 steps of Adam with lr η, from ‖α‖² = d, its gradients noise: d(1 + η²t); with decoupled
+// decay λ > 0 on α it tends to ηd/(2λ). Within 6 % of simulations at η = 0.02, β₁ = 0. Source: T8, ours.
 double or_alpha_sq(double d, double lr, double steps);
 double or_alpha_sq_limit(double d, double lr, double weight_decay);
 
@@ -35,7 +40,7 @@ double or_alpha_sq_limit(double d, double lr, double weight_decay);
 double or_beta_flow_equilibrium(double h, double d, double beta_target, double weight_decay);
 
 // The same for ER's b, whose decay pulls the RMS e^b to 1: the root of hd(e^b − R)e^b + λb = 0 between 0 and ln R, as
-// e^b. R, the RMS without decay, in (0, 4]: above 4 there can be several. Source: T8, ours.
+// e^b. R, the RMS without decay, in (0, 4e^{3/2}]: above there can be several. Source: T8, ours.
 double er_rms_flow_equilibrium(double h, double d, double rms_target, double weight_decay);
 
 }  // namespace scalevec

@@ -55,13 +55,45 @@ double muon_error_to_noise(double size, double momentum, double sigma, double cu
   return n.long_run / (2.0 * n.gain * noise) * std::sqrt(lr * noise * curvature / (n.gain * steps));
 }
 
-double muon_linear_schedule_loss(double size, double momentum, double sigma, double curvature, double lr,
-                                 double steps) {
-  check_run(sigma, curvature, lr, steps);
-  const MuonNoise n = muon_noise(size, momentum);
+namespace {
+
+// ∫_0^1 u² e^{−yu²} du.
+double second_moment(double y) {
+  if (y < 0.5) {
+    double term = 1.0, sum = 1.0 / 3.0;
+    for (int k = 1; std::abs(term) > 1e-18; ++k) {
+      term *= -y / k;
+      sum += term / (2 * k + 3);
+    }
+    return sum;
+  }
   constexpr double quarter_root_pi = 0.44311346272637900682;
-  return 0.5 * size * size * n.long_run * quarter_root_pi * std::pow(n.spread * sigma / n.gain, 1.5) *
-         std::sqrt(lr / (curvature * steps));
+  const double x = std::sqrt(y);
+  return (quarter_root_pi * std::erf(x) / x - 0.5 * std::exp(-y)) / y;
+}
+
+}  // namespace
+
+double muon_linear_schedule_loss(double size, double momentum, double sigma, double curvature, double lr, double steps,
+                                 double distance) {
+  check_run(sigma, curvature, lr, steps);
+  not_negative("distance", distance);
+  const MuonNoise n = muon_noise(size, momentum);
+  const double turns = n.gain / (n.spread * sigma) * curvature * lr * steps;
+  return 0.5 * curvature *
+         (size * size * n.long_run * (lr * lr * steps) * second_moment(turns) + distance * distance * std::exp(-turns));
+}
+
+Holds muon_linear_schedule_holds(double size, double momentum, double sigma, double curvature, double lr,
+                                 double steps) {
+  Holds holds;
+  at_least(holds, "the size n", size, 6.0);
+  at_most(holds, "the error over its noise", muon_error_to_noise(size, momentum, sigma, curvature, lr, steps), 0.5);
+  at_most(holds, "the momentum's memory over the run", 1.0 / (1.0 - momentum) / steps, 0.05);
+  const MuonNoise n = muon_noise(size, momentum);
+  at_most(holds, "the pull per memory of the momentum", n.gain / (n.spread * sigma) * curvature * lr / (1.0 - momentum),
+          0.4);
+  return holds;
 }
 
 Orthogonalised quintic_steps(int size) {

@@ -57,6 +57,36 @@ DecayEquilibrium sign_sgd_equilibrium(const OutputScaleDecay& p) {
   return balance(p, [&](double d) { return std::erf(scaled_pull(p, d) / std::sqrt(2.0)); });
 }
 
+namespace {
+
+void small_steps(Holds& holds, const OutputScaleDecay& p, double lr) {
+  positive("lr", lr);
+  at_least(holds, "the noise sigma", p.sigma, 1e-300);
+  at_most(holds, "the scale's standard deviation over sigma/h, sqrt(lr h/(2 sigma))",
+          std::sqrt(0.5 * lr * (p.h / p.sigma)), 0.1);
+  at_most(holds, "lr lambda", lr * p.weight_decay, 0.02);
+}
+
+}  // namespace
+
+Holds adamw_equilibrium_holds(const OutputScaleDecay& p, double lr, double beta2) {
+  check(p);
+  fraction("beta2", beta2);
+  Holds holds;
+  small_steps(holds, p, lr);
+  if (!holds) return holds;
+  at_most(holds, "the second moment's memory over the relaxation", lr * adamw_relaxation_rate(p) / (1.0 - beta2), 0.2);
+  at_least(holds, "the second moment's memory in steps", 1.0 / (1.0 - beta2), 50.0);
+  return holds;
+}
+
+Holds sign_sgd_equilibrium_holds(const OutputScaleDecay& p, double lr) {
+  check(p);
+  Holds holds;
+  small_steps(holds, p, lr);
+  return holds;
+}
+
 double flow_relaxation_rate(const OutputScaleDecay& p) {
   check(p);
   return p.h + p.weight_decay;
@@ -66,7 +96,9 @@ double adamw_relaxation_rate(const OutputScaleDecay& p) {
   const double offset = adamw_equilibrium(p).offset;
   if (p.sigma == 0.0) return offset == 0.0 ? std::numeric_limits<double>::infinity() : p.weight_decay;
   const double x = scaled_pull(p, offset);
-  return p.h / p.sigma * std::pow(1.0 + x * x, -1.5) + p.weight_decay;
+  // h/σ alone may leave double precision's range where its product does not.
+  const double fallen = 1.0 / std::hypot(1.0, x);
+  return p.h * fallen / p.sigma * fallen * fallen + p.weight_decay;
 }
 
 double sign_sgd_relaxation_rate(const OutputScaleDecay& p) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "scalevec/theory/holds.hpp"
+
 // T5: where weight decay holds an output-norm scale. A scale that no later weight can compensate sees the loss
 // ½h(γ − γ*)² through a gradient with noise of standard deviation σ, and decay λ toward p̂.
 namespace scalevec {
@@ -27,10 +29,14 @@ DecayEquilibrium flow_equilibrium(const OutputScaleDecay& problem);
 // √v̂ ≈ √E[g²]: the root of h(γ* − γ)/√(h²(γ* − γ)² + σ²) = λ(γ − p̂). At σ = 0 the left side is a sign, see below.
 // Offset to 1e-14 relative. Source: T5, ours.
 DecayEquilibrium adamw_equilibrium(const OutputScaleDecay& problem);
+// Whether lr is small beside σ/h, γ's fluctuation with it, and AdamW's second moment short against the relaxation: then
+// the mean offset is within 3 % of simulations, or 3 % of σ/h.
+Holds adamw_equilibrium_holds(const OutputScaleDecay& problem, double lr, double beta2);
 
 // signSGD with Gaussian noise, lr → 0: the root of erf(h(γ* − γ)/(√2 σ)) = λ(γ − p̂). At σ = 0 the step is a sign and
 // decay wins only where λ|γ* − p̂| > 1: γ∞ = p̂ ± 1/λ, else γ∞ = γ*. Offset to 1e-14 relative. Source: T5, ours.
 DecayEquilibrium sign_sgd_equilibrium(const OutputScaleDecay& problem);
+Holds sign_sgd_equilibrium_holds(const OutputScaleDecay& problem, double lr);  // the same
 
 // Rates at which a small distance from γ∞ decays in flow time t = lr × steps: h + λ; the derivative of the left sides
 // above at γ∞ plus λ (infinite at σ = 0 unless decay wins). Source: T5, ours.

@@ -8,6 +8,8 @@
 #include <unsupported/Eigen/LevenbergMarquardt>
 #include <vector>
 
+#include "scalevec/theory/domain.hpp"
+
 namespace scalevec {
 namespace {
 
@@ -56,7 +58,10 @@ struct Residuals : Eigen::DenseFunctor<double> {
 
 }  // namespace
 
-double PowerLaw::loss(double compute) const { return floor + std::exp(log_factor - exponent * std::log(compute)); }
+double PowerLaw::loss(double compute) const {
+  theory_domain::positive("compute", compute);
+  return floor + std::exp(log_factor - exponent * std::log(compute));
+}
 
 std::optional<double> PowerLaw::compute(double loss) const {
   if (!(loss > floor)) return std::nullopt;

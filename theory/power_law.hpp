@@ -8,10 +8,10 @@ namespace scalevec {
 // L(C) = E + A·C^{−α}: loss against compute, with what no compute removes (Hoffmann et al., arXiv 2203.15556, form and
 // robust fit).
 struct PowerLaw {
-  double floor = 0.0;       // E ≥ 0
-  double log_factor = 0.0;  // ln A
-  double exponent = 0.0;    // α > 0
-  double loss(double compute) const;
+  double floor = 0.0;                 // E ≥ 0
+  double log_factor = 0.0;            // ln A
+  double exponent = 0.0;              // α > 0
+  double loss(double compute) const;  // std::domain_error unless compute > 0
   // The compute at which loss() is `loss`; empty for a loss at or below E.
   std::optional<double> compute(double loss) const;
 };

@@ -100,6 +100,40 @@ double plain_spectrum_loss(const PowerLawModes& m, double t) {
   return static_cast<double>(Long(m.target) * m.target / (2 * a) * integral);
 }
 
+namespace {
+
+// How the mode that matters at time t, h_j = p/(2t) for a loss t^−p, lies between the first and the last.
+void in_the_middle(Holds& holds, const PowerLawModes& m, double t, double p) {
+  at_least(holds, "the first mode's turns, 2t over p + 8(1 + sqrt p),", 2.0 * t / (p + 8.0 * (1.0 + std::sqrt(p))),
+           1.0);
+  const double learning = std::pow(2.0 * t / std::max(1.0, p), 1.0 / m.a);
+  at_least(holds, "the mode that learns, (2t/p)^(1/a),", learning, 4.0 * std::max(1.0, m.a));
+  at_most(holds, "the mode that learns over the last, (2t)^(1/a)/N,", std::pow(2.0 * t, 1.0 / m.a) / m.modes, 0.01);
+}
+
+}  // namespace
+
+Holds plain_spectrum_holds(const PowerLawModes& m, double t) {
+  check(m);
+  positive("t", t);
+  Holds holds;
+  in_the_middle(holds, m, t, plain_exponent(m));
+  return holds;
+}
+
+Holds scale_gain_holds(const PowerLawModes& m, double t) {
+  check(m);
+  positive("t", t);
+  require(m.b > 0.0, "b", m.b, "more than 0");
+  Holds holds;
+  in_the_middle(holds, m, t, (m.a - 1.0 + 4.0 * m.b) / m.a);
+  at_most(holds, "the share of the loss beyond the last mode, ((2t)^(1/a)/N)^(a + 2b - 1),",
+          std::pow(std::pow(2.0 * t, 1.0 / m.a) / m.modes, m.a + 2.0 * m.b - 1.0), 0.05);
+  at_most(holds, "R0", m.target, 1.0);
+  at_most(holds, "twice the target that learns, 2 R0 t^(-b/a),", 2.0 * m.target * std::pow(t, -m.b / m.a), 0.3);
+  return holds;
+}
+
 double scale_gain(const PowerLawModes& m, double t) {
   check(m);
   require(m.b > 0.0, "b", m.b, "more than 0");

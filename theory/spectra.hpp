@@ -1,5 +1,7 @@
 #pragma once
 
+#include "scalevec/theory/holds.hpp"
+
 // T10: loss curves of many independent modes with power-law curvatures h_j = j^−a and targets R_j = j^−b, from r = 0.
 namespace scalevec {
 
@@ -16,6 +18,7 @@ struct PowerLawModes {
 // 2tN^−a)] R₀², p = (a + 2b − 1)/a, γ the lower incomplete gamma function (Boost.Math). t > 0. Relative error of the
 // integral ≤ 1e-12(1 + 1/p); against the sum within 1e-3 for 100 ≤ t ≪ N^a. Source: T10, ours.
 double plain_spectrum_loss(const PowerLawModes& modes, double t);
+Holds plain_spectrum_holds(const PowerLawModes& modes, double t);
 
 // p = (a + 2b − 1)/a: the loss without scales falls as t^−p while 1 ≪ t ≪ N^a. With scales of imbalance 1 and b ≥ 0
 // too. Source: T10, ours.
@@ -28,6 +31,7 @@ double balanced_exponent(const PowerLawModes& modes);
 // T10, ours; the factor R₀² by perturbation in R₀. Relative error ≤ 1e-12 against the formula, which is within 15 % of
 // the sums for t ≥ 1e3 at a = 2, b = .5.
 double scale_gain(const PowerLawModes& modes, double t);
+Holds scale_gain_holds(const PowerLawModes& modes, double t);
 
 // L_scale/L_none at b = 0 in the limit 1 ≪ t ≪ N^a, by quadrature over one mode's exact flow (T3). Relative error 1e-8.
 double flat_target_ratio(double target, double a);

@@ -7,6 +7,7 @@
 #include "scalevec/experiments/data/file_io.hpp"
 #include "scalevec/experiments/data/sha256.hpp"
 #include "scalevec/experiments/figures/figure.hpp"
+#include "scalevec/experiments/plot/picture.hpp"
 
 namespace scalevec {
 namespace {
@@ -17,12 +18,12 @@ using nlohmann::json;
 FigureEvidence draw(const std::string& id, const fs::path& dir) {
   FigureEvidence out;
   out.id = id;
-  const fs::path record = dir / (id + ".json");
-  if (const auto kept = read_json_if_whole(record)) {
+  const fs::path record = dir / (id + ".json"), part = dir / (id + ".part.html");
+  if (const auto kept = read_json_if_whole(record); kept && fs::exists(part)) {
     out.caption = text_at(*kept, "caption");
     out.agreement = number_at(*kept, "agreement");
     out.required = number_at(*kept, "required");
-    if (fs::exists(dir / (id + ".svg"))) out.svg = dir / (id + ".svg");
+    out.picture = part;
     return out;
   }
   const auto it = std::find_if(figures().begin(), figures().end(), [&](const Figure& f) { return f.id == id; });
@@ -37,7 +38,8 @@ FigureEvidence draw(const std::string& id, const fs::path& dir) {
     out.agreement = result.agreement;
     out.required = result.required;
     fs::create_directories(dir);
-    out.svg = write_plot(result.plot, dir).svg;
+    write_file(part, picture(result.plot, file_links(write_plot(result.plot, dir), dir.filename().string())));
+    out.picture = part;
     write_file(record,
                json{{"caption", out.caption}, {"agreement", out.agreement}, {"required", out.required}}.dump(2));
   } catch (const std::exception& e) {

@@ -16,8 +16,8 @@ namespace scalevec {
 struct FigureEvidence {
   std::string id, caption;
   double agreement = 0.0, required = 0.0;
-  std::filesystem::path svg;  // empty: not drawn
-  std::string problem;        // why there is none: the program has no such figure, or it failed
+  std::filesystem::path picture;  // a file with its part of a page; empty: none
+  std::string problem;            // why there is none: the program has no such figure, or it failed
   bool agrees() const { return problem.empty() && agreement <= required; }
 };
 

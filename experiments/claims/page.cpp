@@ -4,10 +4,11 @@
 
 #include "scalevec/experiments/claims/pictures.hpp"
 #include "scalevec/experiments/claims/results.hpp"
-#include "scalevec/experiments/compare/html.hpp"
 #include "scalevec/experiments/compare/record_files.hpp"
 #include "scalevec/experiments/compare/tables.hpp"
 #include "scalevec/experiments/errors.hpp"
+#include "scalevec/experiments/plot/html.hpp"
+#include "scalevec/experiments/plot/picture.hpp"
 
 namespace scalevec {
 namespace {
@@ -29,24 +30,16 @@ std::string joined(const std::vector<std::string>& words, const char* between = 
 }
 
 std::string mark(const std::string& verdict) {
-  const char* color = verdict == "confirmed"       ? "#00694d"
-                      : verdict == "contradicted"  ? "#a3231f"
-                      : verdict == "not confirmed" ? "#8a5a00"
-                                                   : "#667080";
-  return std::string("<strong style=\"color:") + color + "\">" + escape(verdict) + "</strong>";
-}
-
-std::string figure(const std::string& svg, const std::string& prefix, int width, const std::string& caption) {
-  return "<figure><div style=\"max-width: " + std::to_string(width) + "px\">\n" + html::inline_svg(svg, prefix) +
-         "</div>\n<figcaption>" + caption + "</figcaption></figure>\n";
+  const char* tone = verdict == "confirmed"       ? "good"
+                     : verdict == "contradicted"  ? "bad"
+                     : verdict == "not confirmed" ? "doubt"
+                                                  : "soft";
+  return std::string("<strong class=\"") + tone + "\">" + escape(verdict) + "</strong>";
 }
 
 std::string drawn(const Plot& plot, const fs::path& files) {
   if (plot.panels.empty()) return "";
-  const PlotFiles written = write_plot(plot, files);
-  if (written.svg.empty()) return "";
-  return figure(read_whole(written.svg), plot.name, plot.columns * plot.panel_width,
-                "<strong>" + escape(plot.title) + ".</strong> " + escape(plot.caption));
+  return picture(plot, file_links(write_plot(plot, files), files.filename().string()));
 }
 
 // Why a claim is inconclusive; nothing where the whole ledger decides nothing, which its head says.
@@ -70,12 +63,10 @@ std::string summary_table(const LedgerResult& ledger) {
     for (const ContrastResult& c : r.contrasts) {
       if (!c.contrast->decides) continue;
       std::vector<std::string> row = first;
-      row.insert(
-          row.end(),
-          {"<div style=\"min-width: 210px\">" + escape(c.contrast->name) + "</div>", html::number(gain_text(c)),
-           short_number(c.contrast->smallest_effect) +
-               "<div class=\"sub\" style=\"white-space: normal; max-width: 100px\">" + escape(r.claim->unit) + "</div>",
-           std::to_string(c.gain.n), c.seeds_needed ? std::to_string(*c.seeds_needed) : std::string("n/a")});
+      row.insert(row.end(),
+                 {"<div class=\"wide\">" + escape(c.contrast->name) + "</div>", html::number(gain_text(c)),
+                  short_number(c.contrast->smallest_effect) + "<div class=\"unit\">" + escape(r.claim->unit) + "</div>",
+                  std::to_string(c.gain.n), c.seeds_needed ? std::to_string(*c.seeds_needed) : std::string("n/a")});
       rows.push_back(std::move(row));
       first.assign(4, "");
     }
@@ -96,17 +87,12 @@ std::string theory_panel(const LedgerResult& ledger, size_t i, std::string& show
     }
     const std::string agreement = "Prediction against simulation: " + short_number(f.agreement) + ", allowed " +
                                   short_number(f.required) + (f.agrees() ? "." : ": out of agreement.");
-    const std::string anchor = "figure-" + f.id;
     if (shown_before.find("|" + f.id + "|") != std::string::npos) {
-      out += "<p><a href=\"#" + anchor + "\">" + escape(f.id) + "</a>, shown above. " + agreement + "</p>\n";
+      out += "<p><a href=\"#figure-" + f.id + "\">" + escape(f.id) + "</a>, shown above. " + agreement + "</p>\n";
       continue;
     }
     shown_before += "|" + f.id + "|";
-    out += "<div id=\"" + anchor + "\">" +
-           (f.svg.empty() ? "<p>" + escape(f.caption) + "</p>"
-                          : figure(read_whole(f.svg), claim.id + "-" + f.id, 1000,
-                                   escape(f.caption) + " <em>" + agreement + "</em>")) +
-           "</div>\n";
+    out += read_whole(f.picture) + "<p><em>" + html::number(agreement) + "</em></p>\n";
   }
   return out;
 }
@@ -224,11 +210,11 @@ std::string section(const LedgerResult& ledger, size_t i, const fs::path& files,
          (ledger.command.find(" --data ") != std::string::npos ? " --data TOKENS" : "") +
          " --out DIR</code>; alone, with Holm's correction over its own contrasts only</dd></dl>\n";
   out += theory_panel(ledger, i, shown) + toy_panel(ledger, i, files);
-  out += "<h3>Language models: " + mark(levels.language) + "</h3>\n" +
-         figure(forest_svg(r), claim.id + "-forest", 1000,
-                "<strong>Gain of each contrast.</strong> Above 0 (black) is the claim's way; dashed: the smallest "
-                "effect of interest; small dots: seeds. Blue "
-                "ones decide, at Holm's level; grey ones are shown at 95 %, uncorrected.");
+  out += "<h3>Language models: " + mark(levels.language) + "</h3>\n" + "<figure id=\"figure-" + claim.id +
+         "-forest\">\n" + forest_html(claim_forest(r)) +
+         "<figcaption><strong>Gain of each contrast.</strong> Right of 0 is the claim's way; dashed: the smallest "
+         "effect of interest; small dots: seeds. Blue ones decide: thick their 95 % interval, thin the one at Holm's "
+         "level, by which they are judged. Grey ones are shown at 95 %, uncorrected.</figcaption></figure>\n";
   out += contrast_table(ledger, r);
   for (const Plot& plot : run_plots(r)) out += drawn(plot, files);
   if (const Plot ladder = ladder_plot(r); !ladder.panels.empty()) out += drawn(ladder, files);

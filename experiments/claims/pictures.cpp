@@ -2,69 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 #include "scalevec/experiments/compare/curves.hpp"
-#include "scalevec/experiments/compare/html.hpp"
 #include "scalevec/experiments/compare/record_files.hpp"
+#include "scalevec/experiments/plot/html.hpp"
 
 namespace scalevec {
 namespace {
 
 using nlohmann::json;
-
-constexpr double kRow = 44.0, kLeft = 330.0, kWidth = 1000.0, kRight = 20.0;
-
-std::string element(const char* format, auto... values) {
-  char text[400];
-  std::snprintf(text, sizeof text, format, values...);
-  return text;
-}
-
-std::string forest_row(const ContrastResult& c, double y) {
-  double low = std::min(0.0, c.contrast->smallest_effect), high = std::max(0.0, c.contrast->smallest_effect);
-  std::vector<double> shown = c.gains;
-  shown.insert(shown.end(), {c.judgement.low, c.judgement.high, c.gain.estimate});
-  for (const double x : shown)
-    if (std::isfinite(x)) {
-      low = std::min(low, x);
-      high = std::max(high, x);
-    }
-  if (!(high > low)) high = low + 1.0;
-  const double margin = 0.06 * (high - low);
-  const auto at = [&](double x) {
-    return kLeft + (x - low + margin) / (high - low + 2.0 * margin) * (kWidth - kLeft - kRight);
-  };
-  const std::string color = c.contrast->decides ? "#0072b2" : "#667080";
-  std::string out = "<text x=\"0\" y=\"" + std::to_string(y + 4) + "\" font-size=\"13\"" +
-                    (c.contrast->decides ? " font-weight=\"600\"" : "") + ">" + html::escape(c.contrast->name) +
-                    "</text>\n";
-  out += element("<line x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\" stroke=\"#1c2128\"/>", at(0.0), at(0.0), y - 17,
-                 y + 14);
-  if (c.contrast->smallest_effect > 0.0)
-    out +=
-        element("<line x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\" stroke=\"#d55e00\" stroke-dasharray=\"4 3\"/>",
-                at(c.contrast->smallest_effect), at(c.contrast->smallest_effect), y - 17, y + 14);
-  for (const double x : c.gains)
-    if (std::isfinite(x))
-      out += element("<circle cx=\"%.1f\" cy=\"%.1f\" r=\"2.5\" fill=\"%s\" fill-opacity=\"0.35\"/>", at(x), y + 7,
-                     color.c_str());
-  if (std::isfinite(c.judgement.low))
-    out += element("<line x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\" stroke=\"%s\" stroke-width=\"3\"/>",
-                   at(c.judgement.low), at(c.judgement.high), y - 5, y - 5, color.c_str());
-  if (std::isfinite(c.gain.estimate))
-    out += element("<circle cx=\"%.1f\" cy=\"%.1f\" r=\"5\" fill=\"%s\"/>", at(c.gain.estimate), y - 5, color.c_str());
-  else
-    out += "<text x=\"" + std::to_string(kLeft + 10) + "\" y=\"" + std::to_string(y + 4) +
-           "\" font-size=\"12\" fill=\"#a34700\">" + html::escape(c.gain.reason.substr(0, 100)) + "</text>";
-  char zero[32], most[32];
-  std::snprintf(zero, sizeof zero, "%.3g", low);
-  std::snprintf(most, sizeof most, "%.3g", high);
-  out += element("<text x=\"%.1f\" y=\"%.1f\" font-size=\"10\" fill=\"#667080\">%s</text>", kLeft, y + 24, zero);
-  out += element("<text x=\"%.1f\" y=\"%.1f\" font-size=\"10\" fill=\"#667080\" text-anchor=\"end\">%s</text>\n",
-                 kWidth - kRight, y + 24, most);
-  return out;
-}
 
 // The first contrast's arms at the lr they are compared at, without duplicates.
 std::vector<const ArmResult*> compared_arms(const ClaimResult& r) {
@@ -151,19 +97,26 @@ Curve curve_of(const json& arm, const char* field) {
 
 }  // namespace
 
-std::string forest_svg(const ClaimResult& result) {
-  std::vector<std::pair<std::string, const ContrastResult*>> rows;
-  for (const ContrastResult& c : result.contrasts) rows.emplace_back(c.contrast->name, &c);
-  const double height = kRow * static_cast<double>(rows.size()) + 10.0;
-  std::string out =
-      element("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %.0f %.0f\" font-family=\"sans-serif\">\n",
-              kWidth, height);
-  double y = 24.0;
-  for (const auto& [name, c] : rows) {
-    out += forest_row(*c, y);
-    y += kRow;
+Forest claim_forest(const ClaimResult& result) {
+  Forest forest;
+  forest.shared_axis = false;
+  for (const ContrastResult& c : result.contrasts) {
+    ForestRow row;
+    row.name = c.contrast->name;
+    row.strong = c.contrast->decides;
+    row.estimate = c.gain.estimate;
+    row.reason = c.gain.reason.empty() ? "no gain measured" : c.gain.reason;
+    row.dots = c.gains;
+    if (c.contrast->smallest_effect > 0.0) row.effect = c.contrast->smallest_effect;
+    row.interval = {c.judgement.low, c.judgement.high};
+    if (c.contrast->decides && c.gain.interval && std::isfinite(c.judgement.low)) {
+      row.outer = row.interval;
+      row.interval = c.gain.interval(0.95);
+    }
+    if (std::isfinite(row.estimate)) row.value = html::number(gain_text(c));
+    forest.rows.push_back(std::move(row));
   }
-  return out + "</svg>\n";
+  return forest;
 }
 
 std::vector<Plot> run_plots(const ClaimResult& result) {

@@ -1,16 +1,16 @@
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include "scalevec/experiments/claims/results.hpp"
+#include "scalevec/experiments/plot/forest.hpp"
 #include "scalevec/experiments/plot/plot.hpp"
 
 namespace scalevec {
 
-// Every contrast's interval, gain 0 and the smallest effect of interest, each seed a dot: an SVG element. Contrasts of
-// different units each have a scale of their own.
-std::string forest_svg(const ClaimResult& result);
+// Every contrast's interval, gain 0 and the smallest effect of interest, each seed a dot. Contrasts may differ in unit,
+// so that each has a scale of its own.
+Forest claim_forest(const ClaimResult& result);
 
 // Of a claim's language models: loss against lr on the tuning seeds, and the validation loss in the course of training.
 std::vector<Plot> run_plots(const ClaimResult& result);

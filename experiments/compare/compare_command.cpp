@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "scalevec/experiments/compare/analysis.hpp"
+#include "scalevec/experiments/compare/ranking.hpp"
 #include "scalevec/experiments/compare/record_files.hpp"
 #include "scalevec/experiments/compare/report.hpp"
 #include "scalevec/experiments/compare/run_lock.hpp"
@@ -45,12 +46,11 @@ void note_dropped_cells(const fs::path& dir, const Grid& grid) {
               << " are not in this one and not in its report\n";
 }
 
-// The table, what it allows to conclude, what is missing, and the report.
+// What is missing or was cut short, then the ranking and the report's path last, where they are read.
 void conclude(const Grid& grid, const CompareCall& call) {
   const fs::path dir = call.out;
   const Analysis analysis = analyse(load_comparison(dir));
-  std::cout << '\n' << text_table(analysis) << '\n';
-  for (const std::string& sentence : findings(grid, analysis)) std::cout << sentence << '\n';
+  for (const std::string& sentence : warnings(grid, analysis)) std::cout << sentence << '\n';
   constexpr size_t kShown = 10;
   for (size_t i = 0; i < std::min(kShown, analysis.missing.size()); ++i)
     std::cout << "  " << analysis.missing[i].first << ": " << analysis.missing[i].second << '\n';
@@ -58,7 +58,7 @@ void conclude(const Grid& grid, const CompareCall& call) {
   if (!analysis.missing.empty()) std::cout << "a command for each: scalevec " << call_text(call) << " --list-cells\n";
   const fs::path report = dir / "report.html";
   write_report({dir}, report, "");
-  std::cout << "\nreport: " << report.string() << std::endl;
+  std::cout << '\n' << ranking_text(analysis) << "\nreport: " << report.string() << std::endl;
 }
 
 void list_cells(const CompareArguments& a, const Grid& grid, const RunnerOptions& options) {

@@ -192,13 +192,13 @@ Plot lr_figure(const Comparison& comparison, const Analysis& analysis) {
     s.label = analysis.variants[i].name;
     s.style = Series::Style::line_points;
     s.color = static_cast<int>(i);
+    // Neighbouring variants' bars would cover each other at the same x.
+    s.x_factor = std::pow(1.02, static_cast<double>(i) - 0.5 * static_cast<double>(analysis.variants.size() - 1));
     for (const LrPoint& p : analysis.variants[i].curve) {
       diverged += p.diverged;
       if (p.loss.n == 0) continue;
       const double sd = p.loss.defined() ? p.loss.sd : 0.0;
-      // Neighbouring variants' bars would cover each other at the same x.
-      s.x.push_back(p.lr *
-                    std::pow(1.02, static_cast<double>(i) - 0.5 * static_cast<double>(analysis.variants.size() - 1)));
+      s.x.push_back(p.lr);
       s.y.push_back(p.loss.mean);
       s.y_low.push_back(p.loss.mean - sd);
       s.y_high.push_back(p.loss.mean + sd);
@@ -254,7 +254,6 @@ Plot difference_figure(const Analysis& analysis, const std::vector<RunGroup>& gr
   Series zero;
   zero.x = {0.0, largest_x(panel)};
   zero.y = {0.0, 0.0};
-  zero.style = Series::Style::dashed;
   zero.color = base->color;
   zero.label = baseline;
   panel.series.push_back(zero);

@@ -5,12 +5,15 @@
 #include <set>
 
 #include "scalevec/experiments/compare/figures.hpp"
-#include "scalevec/experiments/compare/html.hpp"
+#include "scalevec/experiments/compare/ranking.hpp"
 #include "scalevec/experiments/compare/record_files.hpp"
+#include "scalevec/experiments/compare/report_forest.hpp"
 #include "scalevec/experiments/compare/report_json.hpp"
 #include "scalevec/experiments/compare/tables.hpp"
 #include "scalevec/experiments/data/file_io.hpp"
 #include "scalevec/experiments/errors.hpp"
+#include "scalevec/experiments/plot/html.hpp"
+#include "scalevec/experiments/plot/picture.hpp"
 
 namespace scalevec {
 namespace {
@@ -32,9 +35,9 @@ std::string comparison_table(const Analysis& analysis) {
     return d && d->excludes_zero() ? "<span class=\"clear\">" + number + "</span>" : number;
   };
   const std::vector<ComparisonRow> texts = comparison_rows(analysis);
-  for (size_t i = 0; i < texts.size(); ++i) {
-    const ComparisonRow& r = texts[i];
-    const VariantResult& v = analysis.variants[i];
+  for (const Ranked& ranked : ranking(analysis)) {
+    const ComparisonRow& r = texts[ranked.variant];
+    const VariantResult& v = analysis.variants[ranked.variant];
     std::string own = escape(r.own_loss);
     if (v.own.loss.defined()) own += "<br><span class=\"sub\">sd " + fixed_text(v.own.loss.sd) + "</span>";
     std::string setting = escape(r.own_setting);
@@ -49,7 +52,7 @@ std::string comparison_table(const Analysis& analysis) {
                      rows, 3);
 }
 
-std::string lr_table(const Analysis& analysis, bool open) {
+std::string lr_table(const Analysis& analysis) {
   std::vector<std::vector<std::string>> rows;
   for (const VariantResult& v : analysis.variants)
     for (const LrPoint& p : v.curve)
@@ -57,9 +60,8 @@ std::string lr_table(const Analysis& analysis, bool open) {
                       html::number(fixed_text(p.loss.sd)), std::to_string(p.loss.n), std::to_string(p.diverged),
                       std::to_string(p.missing)});
   if (rows.empty()) return "";
-  return std::string("<details") + (open ? " open" : "") +
-         "><summary>Loss at every learning rate, as numbers</summary>" +
-         html::table({"Variant", "Setting", "Loss", "sd", "Seeds", "Diverged", "Missing"}, rows, 2) + "</details>\n";
+  return html::details("Loss at every learning rate, as numbers",
+                       html::table({"Variant", "Setting", "Loss", "sd", "Seeds", "Diverged", "Missing"}, rows, 2));
 }
 
 std::string policies(const std::vector<RunGroup>& groups) {
@@ -75,31 +77,23 @@ std::string policies(const std::vector<RunGroup>& groups) {
                       short_number(number_at(row, "tensors")), fixed_text(number_at(row, "count"), 0),
                       short_number(number_at(row, "lr")), short_number(number_at(row, "weight_decay"))});
     if (!rows.empty())
-      out += "<details><summary>Parameter groups</summary>" +
-             html::table({"Group", "Method", "Tensors", "Parameters", "Learning rate", "Weight decay"}, rows, 2) +
-             "</details>\n";
+      out += html::details(
+          "Parameter groups",
+          html::table({"Group", "Method", "Tensors", "Parameters", "Learning rate", "Weight decay"}, rows, 2));
     out += "</dd>\n";
   }
-  return out.empty() ? "" : "<h2>Optimizer policies</h2>\n<dl class=\"policies\">\n" + out + "</dl>\n";
+  return out.empty() ? "" : html::details("Optimizer policies", "<dl class=\"policies\">\n" + out + "</dl>\n");
 }
 
-// Draws the plots into `files` and gives their figure elements; a sentence in their place without gnuplot.
+// Writes the plots into `files` and gives their figure elements.
 std::string drawn(const std::vector<Plot>& plots, const fs::path& files) {
   if (plots.empty()) return "<p>The runs have recorded nothing to draw.</p>\n";
   fs::create_directories(files);
-  std::string out;
-  for (const Plot& plot : plots) {
-    const PlotFiles written = write_plot(plot, files);
-    if (written.svg.empty()) continue;
-    const int width = plot.columns * plot.panel_width;
-    out += "<figure id=\"figure-" + escape(plot.name) + "\"><div style=\"max-width: " + std::to_string(width) +
-           "px\">\n" + html::inline_svg(read_whole(written.svg), plot.name) + "</div>\n<figcaption><strong>" +
-           escape(plot.title) + ".</strong> " + escape(plot.caption) + "</figcaption>\n</figure>\n";
-  }
-  if (out.empty())
-    out = "<p>There are no pictures, because gnuplot was not found. Their data and scripts are in " +
-          escape(files.filename().string()) + "/; install gnuplot and make the report again to see them.</p>\n";
-  return out;
+  std::string out =
+      "<p class=\"sub hint\">Click a name in a key to hide its curves in every picture, again to show them; point at a "
+      "curve to read its values.</p>\n<div data-keys>\n";
+  for (const Plot& plot : plots) out += picture(plot, file_links(write_plot(plot, files), files.filename().string()));
+  return out + "</div>\n";
 }
 
 // The different values of a key in the runs' summaries, joined: one, if all is well.
@@ -144,10 +138,10 @@ std::string reproduction(const std::vector<json>& summaries,
   out += "<dl>\n";
   for (const auto& [title, text] : items)
     if (!text.empty()) out += "<dt>" + escape(title) + "</dt><dd>" + escape(text) + "</dd>\n";
-  return out + "</dl>\n<p>Each picture is also in " + escape(files.filename().string()) +
-         "/ as PNG and SVG, with its data (.csv) and the gnuplot script that draws it (.gp). Every run's folder holds "
-         "its "
-         "resolved configuration and policy.</p>\n";
+  return out + "</dl>\n<p>" + escape(files.filename().string()) +
+         "/ holds the data of each picture (.csv) and the gnuplot script that draws it (.gp)" +
+         (have_gnuplot() ? ", as PNG and SVG too" : "; gnuplot was not found, so that it is not drawn there") +
+         ". Every run's folder holds its resolved configuration and policy.</p>\n";
 }
 
 struct Report {
@@ -169,18 +163,18 @@ Report comparison_report(const fs::path& dir, const fs::path& files, const std::
                 " variants, " + std::to_string(analysis.settings.size()) +
                 (analysis.settings.size() == 1 ? " setting, " : " settings each, ") +
                 std::to_string(grid.seeds.size()) + (grid.seeds.size() == 1 ? " seed" : " seeds") +
-                ". Baseline: " + escape(grid.baseline) + ".</p>\n<div class=\"findings\">\n";
-  for (const std::string& sentence : findings(grid, analysis)) report.body += "<p>" + html::number(sentence) + "</p>\n";
+                ". Baseline: " + escape(grid.baseline) + ".</p>\n" + forest_figure(analysis) +
+                "<ul class=\"findings\">\n";
+  for (const std::string& sentence : findings(grid, analysis))
+    report.body += "<li>" + html::number(sentence) + "</li>\n";
   report.body +=
-      "</div>\n<h2>Result</h2>\n" + comparison_table(analysis) +
+      "</ul>\n<h2>Every variant in numbers</h2>\n" + comparison_table(analysis) +
       "<p class=\"sub\">Losses are final validation losses, means over seeds. A difference is variant minus " +
       escape(grid.baseline) +
-      ", paired over seeds, with a Student-t interval; below zero is better, and bold "
-      "excludes zero. <em>Own best</em>: each variant at the setting chosen for it. <em>Matched</em>: every "
-      "variant at the setting chosen for " +
-      escape(grid.baseline) +
-      ". The last column is how many seeds an "
-      "interval of &plusmn;" +
+      ", paired over seeds, with its 95 % Student-t interval, not corrected for there being several; below zero is "
+      "better, and bold excludes zero. <em>Own best</em>: each variant at the setting chosen for it. <em>Matched</em>: "
+      "every variant at the setting chosen for " +
+      escape(grid.baseline) + ". The last column is how many seeds an interval of &plusmn;" +
       short_number(kVisibleEffect) + " would take at the spread seen here.</p>\n";
   if (!analysis.missing.empty()) {
     report.body += "<h3>Missing cells</h3>\n<ul>\n";
@@ -188,10 +182,9 @@ Report comparison_report(const fs::path& dir, const fs::path& files, const std::
       report.body += "<li><code>" + escape(cell) + "</code>: " + escape(reason) + "</li>\n";
     report.body += "</ul>\n";
   }
-  report.body += policies(groups);
   std::vector<Plot> plots = comparison_figures(comparison, analysis, groups);
   for (Plot& plot : run_figures(groups)) plots.push_back(std::move(plot));
-  report.body += "<h2>Pictures</h2>\n" + drawn(plots, files) + lr_table(analysis, !have_gnuplot());
+  report.body += "<h2>Curves</h2>\n" + drawn(plots, files) + lr_table(analysis) + policies(groups);
   std::vector<std::pair<std::string, std::string>> items{{"Seeds", joined(grid.seeds)}};
   if (!grid.tuning_seeds.empty()) items.emplace_back("Tuning seeds", joined(grid.tuning_seeds));
   report.body += reproduction(summaries, items, text_at(comparison.manifest, "command"), files);
@@ -235,7 +228,7 @@ Report run_report(const std::vector<fs::path>& dirs, const fs::path& files, cons
     report.body +=
         "<p class=\"sub\">Single runs side by side show no spread between seeds: for a difference with an "
         "interval use scalevec compare.</p>\n";
-  report.body += policies(groups) + "<h2>Pictures</h2>\n" + drawn(run_figures(groups), files);
+  report.body += "<h2>Curves</h2>\n" + drawn(run_figures(groups), files) + policies(groups);
   report.body += reproduction(summaries, {{"Seed", values_of(summaries, "seed")}}, "", files);
   return report;
 }

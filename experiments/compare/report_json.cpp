@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "scalevec/experiments/compare/ranking.hpp"
 #include "scalevec/experiments/compare/tables.hpp"
 
 namespace scalevec {
@@ -31,6 +32,20 @@ const char* edge_word(GridEdge edge) {
   return edge == GridEdge::none ? "none" : edge == GridEdge::low ? "low" : "high";
 }
 
+const char* resolution_word(Resolution resolution) {
+  switch (resolution) {
+    case Resolution::open:
+      return "open";
+    case Resolution::uncorrected:
+      return "uncorrected";
+    case Resolution::corrected:
+      return "corrected";
+    case Resolution::none:
+      break;
+  }
+  return "none";
+}
+
 }  // namespace
 
 json report_json(const Comparison& comparison, const Analysis& analysis) {
@@ -45,6 +60,7 @@ json report_json(const Comparison& comparison, const Analysis& analysis) {
            {"selection", selection},
            {"confidence", 0.95},
            {"findings", findings(comparison.grid, analysis)},
+           {"ranking", json::array()},
            {"variants", json::array()},
            {"missing", json::array()},
            {"cells", json::array()}};
@@ -69,6 +85,11 @@ json report_json(const Comparison& comparison, const Analysis& analysis) {
                                {"diverged", v.diverged},
                                {"missing", v.missing}});
   }
+  for (const Ranked& r : ranking(analysis))
+    out["ranking"].push_back({{"variant", analysis.variants[r.variant].name},
+                              {"holm", r.corrected ? interval_json(*r.corrected) : json()},
+                              {"adjusted_p", r.corrected ? json(r.adjusted_p) : json()},
+                              {"resolution", resolution_word(r.resolution)}});
   for (const auto& [cell, reason] : analysis.missing) out["missing"].push_back({{"cell", cell}, {"reason", reason}});
   for (size_t i = 0; i < comparison.grid.cells.size(); ++i) {
     const Cell& cell = comparison.grid.cells[i];

@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <functional>
 #include <map>
 
-#include "scalevec/experiments/compare/text_width.hpp"
+#include "scalevec/experiments/compare/ranking.hpp"
 
 namespace scalevec {
 namespace {
@@ -66,9 +67,9 @@ std::string edge_text(const std::vector<AxisEnd>& ends) {
   return text;
 }
 
-std::string listed(const std::vector<std::string>& words) {
+std::string listed(const std::vector<std::string>& words, const char* last = " and ") {
   std::string text;
-  for (size_t i = 0; i < words.size(); ++i) text += (i == 0 ? "" : i + 1 == words.size() ? " and " : ", ") + words[i];
+  for (size_t i = 0; i < words.size(); ++i) text += (i == 0 ? "" : i + 1 == words.size() ? last : ", ") + words[i];
   return text;
 }
 
@@ -88,26 +89,44 @@ std::string selection_text(const Grid& grid, Selection selection) {
   return "";
 }
 
-std::string verdict(const Analysis& analysis) {
+using Say = std::function<void(std::string)>;
+
+void say_differences(const Analysis& analysis, const Say& say) {
   const std::string& baseline = analysis.variants[analysis.baseline].name;
-  std::vector<std::string> better, worse, open;
-  for (const VariantResult& v : analysis.variants) {
-    if (!v.own.difference || !v.own.difference->defined()) continue;
+  const size_t compared = analysis.variants.size() - 1;
+  if (compared == 0) return say("There is one variant, so that there is nothing to compare it with.");
+  std::vector<std::string> open, unpaired, rigid;
+  size_t intervals = 0;
+  for (const Ranked& r : ranking(analysis)) {
+    const VariantResult& v = analysis.variants[r.variant];
+    if (!v.own.difference) continue;
     const MeanInterval& d = *v.own.difference;
-    const std::string text = v.name + " (" + difference_text(d) + ")";
-    (!d.excludes_zero() ? open : d.mean < 0.0 ? better : worse).push_back(d.excludes_zero() ? text : v.name);
+    intervals += d.defined();
+    if (d.n == 0) unpaired.push_back(v.name);
+    if (d.defined() && d.sd == 0.0) rigid.push_back(v.name);
+    if (r.resolution == Resolution::open) open.push_back(v.name);
+    if (r.resolution != Resolution::corrected && r.resolution != Resolution::uncorrected) continue;
+    std::string text = v.name + " has " + (d.mean < 0.0 ? "lower" : "higher") + " loss than " + baseline +
+                       ", each at its own best setting: " + difference_text(d);
+    if (compared > 1)
+      text += std::string(r.resolution == Resolution::corrected ? ", also" : ", but not") +
+              " after Holm's correction for " + std::to_string(compared) + " comparisons";
+    say(text + ".");
   }
-  std::string out;
-  if (!better.empty()) out += "At its own best setting, lower loss than " + baseline + ": " + listed(better) + ". ";
-  if (!worse.empty()) out += "At its own best setting, higher loss than " + baseline + ": " + listed(worse) + ". ";
-  if (open.empty()) return out;
-  if (better.empty() && worse.empty()) out += "No variant can be told from " + baseline + " here. ";
-  out += open.size() == 1 ? "The 95 % interval of " + open[0] + " includes zero."
-                          : "The 95 % intervals of " + listed(open) + " include zero.";
-  return out;
+  if (open.size() == intervals && intervals > 1)
+    say("No variant can be told from " + baseline + ": every 95 % interval includes zero.");
+  else if (!open.empty())
+    say(listed(open) + " can't be told from " + baseline + ": the 95 % interval" +
+        (open.size() == 1 ? " includes zero." : "s include zero."));
+  if (!unpaired.empty())
+    say("There is no seed at which both " + baseline + " and " + listed(unpaired, " or ") +
+        " finished at their own best settings, hence no difference.");
+  if (!rigid.empty())
+    say("The difference is the same for every seed for " + listed(rigid) +
+        ": its interval has no width; check that the seed reaches these runs.");
 }
 
-std::string power(const Grid& grid, const Analysis& analysis) {
+void say_power(const Grid& grid, const Analysis& analysis, const Say& say) {
   double least = INFINITY, most = 0.0;
   size_t intervals = 0;
   for (const VariantResult& v : analysis.variants)
@@ -116,17 +135,12 @@ std::string power(const Grid& grid, const Analysis& analysis) {
       least = std::min(least, v.own.difference->half_width);
       most = std::max(most, v.own.difference->half_width);
     }
-  if (!intervals) return "";
-  std::string out =
-      std::to_string(grid.seeds.size()) + " seeds" + (grid.seeds.size() < 10 ? " are few" : "") +
-      ": an effect smaller than " +
-      (intervals == 1 ? fixed_text(least) : fixed_text(least) + " to " + fixed_text(most) + ", by variant,") +
-      " can't be seen at this size";
-  out += grid.seeds.size() < 10 ? ", and the deviation these intervals rest on is itself known only roughly. " : ". ";
-  if (intervals > 1)
-    out += "The " + std::to_string(intervals) +
-           " intervals are not corrected for being several: each misses the truth one time in twenty on average.";
-  return out;
+  if (!intervals) return;
+  const std::string seeds = std::to_string(grid.seeds.size()) + " seeds";
+  say(seeds + " can't show an effect smaller than " +
+      (intervals == 1 ? fixed_text(least) : fixed_text(least) + " to " + fixed_text(most) + ", by variant") + ".");
+  if (grid.seeds.size() < 10)
+    say(seeds + " are few: the deviation that these intervals rest on is itself known only roughly.");
 }
 
 }  // namespace
@@ -162,49 +176,34 @@ std::vector<ComparisonRow> comparison_rows(const Analysis& analysis) {
   return rows;
 }
 
-std::string text_table(const Analysis& analysis) {
-  std::vector<std::vector<std::string>> lines{{"variant", "loss, own best", "at", "difference, own best [95 %]",
-                                               "loss, matched", "difference, matched [95 %]", "runs"}};
-  for (const ComparisonRow& r : comparison_rows(analysis))
-    lines.push_back({r.variant, r.own_loss, r.own_setting + (r.edge.empty() ? "" : " (" + r.edge + "!)"),
-                     r.own_difference, r.matched_loss, r.matched_difference, r.runs});
-  std::vector<size_t> widths(lines[0].size(), 0);
-  for (const auto& line : lines)
-    for (size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], text_width(line[i]));
-  std::string out;
-  for (const auto& line : lines) {
-    for (size_t i = 0; i < line.size(); ++i)
-      out += line[i] + (i + 1 < line.size() ? std::string(widths[i] - text_width(line[i]) + 2, ' ') : "\n");
-  }
+std::vector<std::string> findings(const Grid& grid, const Analysis& analysis) {
+  std::vector<std::string> out;
+  const auto say = [&](std::string text) { out.push_back(std::move(text)); };
+  say_differences(analysis, say);
+  say_power(grid, analysis, say);
+  say(selection_text(grid, analysis.selection));
+  for (std::string& text : warnings(grid, analysis)) say(std::move(text));
   return out;
 }
 
-std::vector<std::string> findings(const Grid& grid, const Analysis& analysis) {
-  std::vector<std::string> out;
-  const auto say = [&](std::string text) {
-    while (text.ends_with(' ')) text.pop_back();
-    if (!text.empty()) out.push_back(std::move(text));
-  };
-  say(verdict(analysis));
-  say(power(grid, analysis));
-  say(selection_text(grid, analysis.selection));
-  std::vector<std::string> edges, diverged, dead;
+std::vector<std::string> warnings(const Grid& grid, const Analysis& analysis) {
+  std::vector<std::string> out, edges, diverged, dead;
   for (const VariantResult& v : analysis.variants) {
     if (!v.ends.empty()) edges.push_back(v.name + " (" + edge_text(v.ends) + ")");
     if (v.all_diverged) dead.push_back(v.name);
     if (v.diverged) diverged.push_back(std::to_string(v.diverged) + " of " + v.name);
   }
   if (!edges.empty())
-    say("Best at the edge of the grid, so that a better " +
-        std::string(grid.axes.size() == 1 && grid.axes[0].key == grid.lr_key ? "lr" : "setting") +
-        " may lie outside: " + listed(edges) + ".");
-  if (!dead.empty()) say("All runs of " + listed(dead) + " diverged.");
+    out.push_back("Best at the edge of the grid, so that a better " +
+                  std::string(grid.axes.size() == 1 && grid.axes[0].key == grid.lr_key ? "lr" : "setting") +
+                  " may lie outside: " + listed(edges) + ".");
+  if (!dead.empty()) out.push_back("All runs of " + listed(dead) + " diverged.");
   if (!diverged.empty())
-    say("Diverged runs: " + listed(diverged) +
-        ". They count as infinite loss where a setting is chosen, and leave their pair out of a difference.");
+    out.push_back("Diverged runs: " + listed(diverged) +
+                  ". They count as infinite loss where a setting is chosen, and leave their pair out of a difference.");
   if (!analysis.missing.empty())
-    say(std::to_string(analysis.missing.size()) + " of " + std::to_string(grid.cells.size()) +
-        " cells are missing; they are listed below.");
+    out.push_back(std::to_string(analysis.missing.size()) + " of " + std::to_string(grid.cells.size()) +
+                  " cells are missing; they are listed below.");
   return out;
 }
 

@@ -25,11 +25,11 @@ inline constexpr double kVisibleEffect = 0.01;
 
 std::vector<ComparisonRow> comparison_rows(const Analysis& analysis);
 
-// The same as aligned text for a terminal.
-std::string text_table(const Analysis& analysis);
-
-// How the setting was chosen, what differs, how small an effect could be seen, edges, divergence and missing cells: a
-// sentence or two each.
+// What differs from the baseline (a sentence for each variant that does, best first), what the seeds do not resolve,
+// how small an effect could be seen, how settings were chosen, edges, divergence and missing cells: a sentence each.
 std::vector<std::string> findings(const Grid& grid, const Analysis& analysis);
+
+// The last of these: edges, divergence and missing cells.
+std::vector<std::string> warnings(const Grid& grid, const Analysis& analysis);
 
 }  // namespace scalevec

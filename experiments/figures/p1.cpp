@@ -169,13 +169,14 @@ FigureResult draw_p1(const FigureValues& v) {
   result.plot.panel_width = 640;
   result.plot.panel_height = 480;
   result.plot.panels = {equal, adam, best, along};
-  char text[1500];
+  char text[1700];
   std::snprintf(text, sizeof text,
                 "P1: ½(γw − R)² from γ = 1, w = 0 until the loss is %g (gradient descent) or %g (Adam, β₂ = %g) of its "
                 "start, against the same "
                 "without γ (red: the scale vector is faster, white: neither arrives). Gradient descent at equal "
                 "learning rate: faster up to its "
-                "own edge of stability 2/√(1 + 4R²) (derived), failing beyond; cells on the wrong side, those within "
+                "own edge of stability 2/√(1 + 4R²) (derived for k held at 1; beyond it large steps drain k, T14), "
+                "failing beyond; cells on the wrong side, those within "
                 "0.6 to 1.5 of it left "
                 "out: %.3f of %lld (allowed 0.05). Adam at equal learning rate: while sign descent is slower than "
                 "Adam's memory (below "

@@ -17,6 +17,11 @@ Figure figure_t7();
 Figure figure_t8();
 Figure figure_t9();
 Figure figure_t10();
+Figure figure_t11();
+Figure figure_t12();
+Figure figure_t13();
+Figure figure_t14();
+Figure figure_t15();
 Figure figure_p1();
 Figure figure_p2();
 Figure figure_m1();
@@ -26,12 +31,15 @@ Figure figure_p4();
 Figure figure_p5();
 Figure figure_p6();
 Figure figure_p7();
+Figure figure_p8();
+Figure figure_p9();
 
 const std::vector<Figure>& figures() {
-  static const std::vector<Figure> all = {figure_t1(), figure_t2(), figure_t3(), figure_t4(), figure_t5(),
-                                          figure_t6(), figure_t7(), figure_t8(), figure_t9(), figure_t10(),
-                                          figure_p1(), figure_p2(), figure_p3(), figure_p4(), figure_p5(),
-                                          figure_p6(), figure_p7(), figure_m1(), figure_m2()};
+  static const std::vector<Figure> all = {
+      figure_t1(),  figure_t2(), figure_t3(),  figure_t4(),  figure_t5(),  figure_t6(),  figure_t7(),
+      figure_t8(),  figure_t9(), figure_t10(), figure_t11(), figure_t12(), figure_t13(), figure_t14(),
+      figure_t15(), figure_p1(), figure_p2(),  figure_p3(),  figure_p4(),  figure_p5(),  figure_p6(),
+      figure_p7(),  figure_p8(), figure_p9(),  figure_m1(),  figure_m2()};
   return all;
 }
 

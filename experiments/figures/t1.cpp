@@ -41,10 +41,10 @@ FigureResult draw_t1(const FigureValues& v) {
   result.plot.title = "T1  Folding input-side scale vectors away";
   result.plot.panel_width = 700;
   result.plot.panels = {panel};
-  char text[700];
+  char text[900];
   std::snprintf(text, sizeof text,
                 "T1: every γ before a linear map can be multiplied into the map's columns (the paper's expressivity "
-                "result), so removing "
+                "result; a γ of 0 makes a column of 0), so removing "
                 "input-side scales after training changes nothing: decoders with gains between %g and %g, %lld models "
                 "each, folded by "
                 "the library. Float32 rounding grows with depth (--set layers=32). Largest difference %.1e in float32 "

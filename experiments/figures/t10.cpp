@@ -87,12 +87,12 @@ FigureResult draw_t10(const FigureValues& v) {
   result.plot.columns = 2;
   result.plot.panel_height = 440;
   result.plot.panels = {exponent, gain};
-  char text[900];
+  char text[1100];
   std::snprintf(text, sizeof text,
                 "T10: modes with curvatures j^−a and targets j^−b. With scale vectors of imbalance 1 and b > 0 the "
                 "exponent and the "
-                "prefactor end as without: the gain is transient (right; lines: C t^(−2b/a), dots: sums over the "
-                "modes). At b = 0 the "
+                "prefactor end as without: the gain is transient (right; lines: C t^(−2b/a), for R₀ ≤ 1 and "
+                "2R₀t^(−b/a) ≪ 1; dots: sums over the modes). At b = 0 the "
                 "prefactor changes, for b < 0 the exponent improves, and a balance kept by decay (k → 0) makes it "
                 "worse for b > 0 (dashed: "
                 "limits). a = %g, b = %g, R₀ = %g, %g modes. Local exponent without scales: largest difference %.4f "

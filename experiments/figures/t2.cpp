@@ -162,13 +162,13 @@ FigureResult draw_t2(const FigureValues& v) {
   result.plot.panel_width = 520;
   result.plot.panel_height = 460;
   result.plot.panels = {ratio, imbalance, floor};
-  char text[1000];
+  char text[1200];
   std::snprintf(text, sizeof text,
                 "T2: the flow conserves γ² − ‖w‖², so γ² ≥ 1 only if w starts at 0 (right; lines: closed form, dots: "
                 "integrated; marked: "
                 "matrices of c rows at initial std 0.02). Isotropic gradient noise drives SGD to ‖w‖²/γ² → c, the "
-                "least trace and not "
-                "balance (left; discs, dashed: c); AdamW (diamonds) is slower and still on its way. In the middle the "
+                "least trace and not balance (left; discs, dashed: c; noise of covariance Σ to tr Σ/(ŵᵀΣŵ)); AdamW "
+                "(diamonds) is slower, and on its way to ‖w‖/γ = c (T13). In the middle the "
                 "imbalance itself, which the flow "
                 "keeps. R = %g, σ = %g, lr = %g, %zu replicas, %lld steps, bars 95 %%. Final "
                 "ratio off c by at most %.3f (allowed 0.1); the flow's imbalance by %.1e (allowed 1e-9); the agreement "

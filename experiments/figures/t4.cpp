@@ -152,12 +152,12 @@ FigureResult draw_t4(const FigureValues& v) {
   result.plot.columns = 2;
   result.plot.panel_height = 480;
   result.plot.panels = {curvature, loss};
-  char text[1100];
+  char text[1400];
   std::snprintf(
       text, sizeof text,
       "T4: AdamW with decay λ_w on the column w and λ_γ on its scale γ, loss ½‖γw − θ*‖² with gradient noise σ. Line: "
-      "closed "
-      "form at low signal-to-noise with the pull of the noise on γ, which tends to ‖w‖/γ = λ_γ/λ_w for small lr; dots: "
+      "closed form at low signal-to-noise, in which λ_w‖w‖² − ½cη = λ_γγ‖w‖ balances the total ‖w‖², fluctuations with "
+      "it; it tends to ‖w‖/γ = λ_γ/λ_w for small lr; dots: "
       "simulation at constant lr and under a cosine, bars 95 %%; dashed and diamonds: no decay on γ. Decay on γ "
       "flattens the minimum under both "
       "schedules and lowers the loss at constant lr; once a cosine has removed the noise, what is left is the bias of "

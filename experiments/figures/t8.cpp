@@ -94,13 +94,13 @@ FigureResult draw_t8(const FigureValues& v) {
   result.plot.panel_width = 760;
   result.plot.panel_height = 480;
   result.plot.panels = {panel};
-  char text[800];
+  char text[1100];
   std::snprintf(text, sizeof text,
                 "T8: the reparameterisation γ = β√d α/‖α‖ (OR) makes the magnitude's gradient the sum of d "
-                "coordinates'. Under the flow "
-                "that amplifies its movement d-fold (dashed); under Adam by √((s² + 1)/(s² + 1/d)) (lines), at most √d "
-                "and nothing once "
-                "the signal exceeds the noise. Dots: Adam with β₂ = %g on α and β, and on a plain γ, of d elements "
+                "coordinates'. Under the flow that amplifies its movement d-fold (dashed); under Adam, where every "
+                "coordinate has the same signal, by √((s² + 1)/(s² + 1/d)) (lines), at most √d and nothing once the "
+                "signal exceeds the noise. A signal on one coordinate alone is amplified by √d √(s² + 1)/√(1 + s²/d), "
+                "up to d. Dots: Adam with β₂ = %g on α and β, and on a plain γ, of d elements "
                 "whose gradients have signal s "
                 "and unit noise, %lld replicas at d = 4096 and more at smaller d, %lld steps; bars 95 %%. "
                 "Largest relative difference for s ≥ 0.03: %.3f.",

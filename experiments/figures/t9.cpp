@@ -117,16 +117,16 @@ FigureResult draw_t9(const FigureValues& v) {
   result.plot.columns = 2;
   result.plot.panel_height = 440;
   result.plot.panels = {norm, angle};
-  char text[800];
-  std::snprintf(text, sizeof text,
-                "T9: weights that a norm follows see a gradient orthogonal to them; decay and learning rate set their "
-                "length, and with "
-                "it how far their direction turns per step, √(2ηλ(1 − β)/(1 + β)) whatever the gradient's size under "
-                "AdamW and SGD with "
-                "decoupled decay, √(2ηλ/(1 + β)) with coupled decay. Lines: formulas; dots: one block of %zu weights "
-                "under random "
-                "gradients, time averages, bars 95 %%. η = %g, β = β₁ = %g, β₂ = %g. Largest relative difference %.4f.",
-                d, lr, beta, v["beta2"], result.agreement);
+  char text[1000];
+  std::snprintf(
+      text, sizeof text,
+      "T9: weights that a norm follows see a gradient orthogonal to them; decay and learning rate set their "
+      "length, and with it how far their direction turns per step, √(2ηλ(1 − β)/(1 + β)) whatever the gradient's size "
+      "under AdamW and SGD with decoupled decay, √(2ηλ/(1 + β)) with coupled decay, to first order in ηλ. Lines: the "
+      "formulas exact in ηλ for gradients independent from step to step; dots: one block of %zu weights "
+      "under random "
+      "gradients, time averages, bars 95 %%. η = %g, β = β₁ = %g, β₂ = %g. Largest relative difference %.4f.",
+      d, lr, beta, v["beta2"], result.agreement);
   result.caption = text;
   return result;
 }

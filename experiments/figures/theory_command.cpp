@@ -16,6 +16,8 @@
 
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/experiments/figures/figure.hpp"
+#include "scalevec/experiments/figures/theory_page.hpp"
+#include "scalevec/experiments/plot/picture.hpp"
 
 namespace scalevec {
 namespace {
@@ -94,10 +96,10 @@ std::vector<FigureValues> values_of(const std::vector<const Figure*>& chosen, co
   return values;
 }
 
-void write_caption(const fs::path& file, const std::string& caption) {
+void write_whole(const fs::path& file, const std::string& text) {
   const fs::path part = file.string() + "." + std::to_string(getpid()) + ".part";
   std::ofstream out(part, std::ios::binary);
-  out << caption << "\n";
+  out << text << "\n";
   out.close();
   std::error_code error;
   if (out) fs::rename(part, file, error);
@@ -107,33 +109,29 @@ void write_caption(const fs::path& file, const std::string& caption) {
   }
 }
 
-struct Drawn {
-  std::string line;
-  bool agrees = false;
-};
-
 // A figure that fails to be drawn says why in its line, so that the others go on.
-Drawn draw_figure(const Figure& figure, const FigureValues& values, const fs::path& out) {
+DrawnFigure draw_figure(const Figure& figure, const FigureValues& values, const fs::path& out) {
   try {
     FigureResult result = figure.run(values);
     result.plot.name = figure.id;
     result.plot.caption = result.caption;
-    write_plot(result.plot, out);
-    write_caption(out / (figure.id + ".caption.txt"), result.caption);
+    const std::string links = file_links(write_plot(result.plot, out), "");
+    write_whole(out / (figure.id + ".caption.txt"), result.caption);
     const std::string agreement =
         std::isnan(result.agreement) ? "unknown (a run did not arrive or left its range)" : shown(result.agreement);
-    return {"agreement " + agreement + ", required " + shown(result.required), result.agreement <= result.required};
+    return {figure.id, figure.title, "agreement " + agreement + ", required " + shown(result.required),
+            result.agreement <= result.required, picture(result.plot, links)};
   } catch (const UsageError&) {
     throw;
   } catch (const std::exception& e) {
-    return {e.what(), false};
+    return {figure.id, figure.title, e.what(), false, ""};
   }
 }
 
 // work(0) … work(count − 1) on `jobs` threads; done(i, result) on this one, in order, each as soon as it can.
 template <class Work, class Done>
 void run_in_order(size_t count, int jobs, const Work& work, const Done& done) {
-  std::vector<std::promise<Drawn>> promises(count);
+  std::vector<std::promise<DrawnFigure>> promises(count);
   std::atomic<size_t> next{0};
   std::vector<std::thread> threads;
   for (size_t t = 0; t < std::min(count, static_cast<size_t>(jobs)); ++t)
@@ -146,7 +144,7 @@ void run_in_order(size_t count, int jobs, const Work& work, const Done& done) {
     });
   std::exception_ptr first;
   for (size_t i = 0; i < count; ++i) try {
-      const Drawn drawn = promises[i].get_future().get();
+      const DrawnFigure drawn = promises[i].get_future().get();
       if (!first) done(i, drawn);
     } catch (...) {
       if (!first) first = std::current_exception();
@@ -176,14 +174,20 @@ void run(const Request& request) {
   if (!fs::is_directory(out)) throw UsageError("--out: cannot make the folder " + out.string());
 
   std::string failures;
+  std::vector<DrawnFigure> pictures;
   const auto fail = [&](const std::string& line) { failures += (failures.empty() ? "" : "; ") + line; };
   run_in_order(
       chosen.size(), request.jobs, [&](size_t i) { return draw_figure(*chosen[i], values[i], out); },
-      [&](size_t i, const Drawn& drawn) {
+      [&](size_t i, const DrawnFigure& drawn) {
         const std::string line = chosen[i]->id + ": " + drawn.line;
         std::cout << line << (drawn.agrees ? ", ok" : ", out") << std::endl;
         if (!drawn.agrees) fail(line);
+        pictures.push_back(drawn);
       });
+  if (request.all) {
+    write_whole(out / "index.html", theory_page(pictures, request.quality));
+    std::cout << "page: " << (out / "index.html").string() << std::endl;
+  }
   if (!have_gnuplot()) std::cerr << "gnuplot is not on PATH: wrote the data and the scripts that draw them\n";
   if (!failures.empty()) throw RunError("prediction and simulation disagree: " + failures);
 }
@@ -194,7 +198,7 @@ void add_theory_command(CLI::App& app) {
   const auto request = std::make_shared<Request>();
   CLI::App* command = app.add_subcommand("theory", "Draw figures of the theory: prediction over simulation");
   command->add_option("FIGURE", request->ids, "Figures to draw");
-  command->add_flag("--all", request->all, "Draw every figure");
+  command->add_flag("--all", request->all, "Draw every figure, and a page of all: index.html");
   command->add_option("--jobs", request->jobs, "Threads: figures drawn at a time, or parts of one (default 1)");
   command->add_flag("--list", request->list, "List the figures and their parameters");
   command->add_option("--out", request->out, "Folder for FIGURE.csv, .gp, .svg, .png and .caption.txt");

@@ -13,18 +13,17 @@ void extend(AxisRange& range, double value, bool log) {
   range.empty = false;
 }
 
-// Fraction of the way along the axis.
-double along(double value, double low, double high, bool log) {
-  if (log) return (std::log(value) - std::log(low)) / (std::log(high) - std::log(low));
-  return (value - low) / (high - low);
-}
-
 // Characters, not bytes: labels hold Greek.
 size_t characters(const std::string& text) {
   return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
 }  // namespace
+
+double along(double value, double low, double high, bool log) {
+  if (log) return (std::log(value) - std::log(low)) / (std::log(high) - std::log(low));
+  return (value - low) / (high - low);
+}
 
 // Below 1e-300 a logarithmic axis has no room left for its margin.
 bool drawable(double value, bool log) { return std::isfinite(value) && (!log || value > 1e-300); }
@@ -34,7 +33,7 @@ AxisRange x_extent(const Panel& panel) {
   for (const Series& s : panel.series)
     for (size_t i = 0; i < s.x.size(); ++i)
       if (drawable(s.y[i], panel.log_y)) {
-        extend(range, s.x[i], panel.log_x);
+        extend(range, s.x[i] * s.x_factor, panel.log_x);
         if (s.x_low.empty()) continue;
         extend(range, s.x_low[i], panel.log_x);
         extend(range, s.x_high[i], panel.log_x);
@@ -70,18 +69,22 @@ std::optional<std::pair<double, double>> axis_range(const AxisRange& extent,
   return std::nullopt;
 }
 
+std::vector<double> linear_ticks(double low, double high) {
+  std::vector<double> ticks;
+  const double rough = (high - low) / 5.0, power = std::pow(10.0, std::floor(std::log10(rough)));
+  const double digit = rough / power;
+  const double step = power * (digit < 1.5 ? 1.0 : digit < 3.5 ? 2.0 : digit < 7.5 ? 5.0 : 10.0);
+  // By index, so that rounding cannot make the loop endless where the step is below the spacing of doubles.
+  const double first = std::ceil(low / step - 1e-9);
+  for (int k = 0; k < 20 && (first + k) * step <= high + 1e-9 * step; ++k) ticks.push_back((first + k) * step);
+  return ticks;
+}
+
 std::vector<double> log_ticks(double low, double high) {
   std::vector<double> ticks;
   const double decades = std::log10(high / low);
   if (!(decades < 2.0)) return ticks;
-  if (decades < 0.7) {
-    // So little of a decade is nearly linear: five or so even steps of 1, 2 or 5 times a power of ten.
-    const double rough = (high - low) / 5.0, power = std::pow(10.0, std::floor(std::log10(rough)));
-    const double digit = rough / power;
-    const double step = power * (digit < 1.5 ? 1.0 : digit < 3.5 ? 2.0 : digit < 7.5 ? 5.0 : 10.0);
-    for (double k = std::ceil(low / step); k * step <= high; ++k) ticks.push_back(k * step);
-    return ticks;
-  }
+  if (decades < 0.7) return linear_ticks(low, high);  // so little of a decade is nearly linear
   for (double power = std::pow(10.0, std::floor(std::log10(low))); power <= high; power *= 10.0)
     for (const double digit : {1.0, 2.0, 5.0})
       if (digit * power >= low && digit * power <= high) ticks.push_back(digit * power);

@@ -27,8 +27,14 @@ AxisRange y_extent(const Panel& panel);
 std::optional<std::pair<double, double>> axis_range(const AxisRange& extent,
                                                     const std::optional<std::pair<double, double>>& wanted, bool log);
 
+// Some five even tick marks, in steps of 1, 2 or 5 times a power of ten.
+std::vector<double> linear_ticks(double low, double high);
+
 // Tick marks of a log axis that spans under two decades; empty where powers of ten will do.
 std::vector<double> log_ticks(double low, double high);
+
+// Fraction of the way from low to high along the axis.
+double along(double value, double low, double high, bool log);
 
 // gnuplot's words for the key of a panel of that many pixels: a corner that no data enter, else below the axes.
 std::string key_words(const Panel& panel, int width, int height);

@@ -79,7 +79,8 @@ std::string drawing(const Series& s, const Panel& panel, const std::string& bloc
   if (s.style == Style::cells) return block + " using 1:2:3:4:5:6:7 notitle " + look(s, color, false);
   if (s.style == Style::band) return block + " using 1:3:4 " + title + " " + look(s, color, true);
   const bool bars = has_bars(s) && (s.style == Style::points || s.style == Style::line_points);
-  return block + (bars ? " using 1:2:3:4 " : " using 1:2 ") + title + " " + look(s, color, bars);
+  const std::string x = s.x_factor == 1.0 ? "1" : "($1*" + number(s.x_factor) + ")";
+  return block + " using " + x + (bars ? ":2:3:4 " : ":2 ") + title + " " + look(s, color, bars);
 }
 
 void write_axis(std::ostream& out, char axis, const std::string& label, bool log, const AxisRange& extent,

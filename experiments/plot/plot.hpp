@@ -18,8 +18,9 @@ struct Series {
   // Of cells: rectangles from x_low to x_high and y_low to y_high around (x, y), coloured by value.
   std::vector<double> x_low, x_high, value;
   Style style = Style::line;
-  int color = -1;   // index into the palette (so that a prediction and its simulation match); -1: next
-  int marker = -1;  // 0 disc, 1 circle, 2 square, 3 open square, 4 diamond, 5 triangle (then again); -1: by color
+  double x_factor = 1.0;  // drawn at x times this, so that neighbours' error bars on a log axis don't cover each other
+  int color = -1;         // index into the palette (so that a prediction and its simulation match); -1: next
+  int marker = -1;        // 0 disc, 1 circle, 2 square, 3 open square, 4 diamond, 5 triangle (then again); -1: by color
 };
 
 struct Panel {

@@ -59,7 +59,8 @@ std::vector<Case> cases() {
 // Shapes that cross the borders of chunks, blocks and tiles, a scalar and an empty tensor.
 std::vector<Tensor> make_params(torch::Dtype dtype = torch::kFloat32, bool matrices_only = false) {
   using Shapes = std::vector<std::vector<std::int64_t>>;
-  const Shapes any{{131, 257}, {300}, {}, {0, 4}, {17, 3}}, matrices{{131, 257}, {1025, 260}, {1, 1}, {0, 4}, {17, 3}};
+  const Shapes any{{131, 257}, {300}, {}, {0, 4}, {17, 3}},
+      matrices{{131, 257}, {257, 260}, {1025, 33}, {1, 1}, {0, 4}, {17, 3}};
   torch::manual_seed(5);
   std::vector<Tensor> params;
   for (const auto& shape : matrices_only ? matrices : any)

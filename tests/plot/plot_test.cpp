@@ -42,12 +42,6 @@ std::string read(const fs::path& file) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
-size_t count(const std::string& text, const std::string& part) {
-  size_t n = 0;
-  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++n;
-  return n;
-}
-
 Plot line_plot(std::vector<double> y) {
   Series s;
   s.label = "loss";
@@ -75,7 +69,7 @@ size_t strokes(const std::string& svg) {
   const size_t path = curve.find("<path");
   REQUIRE(path != std::string::npos);
   const std::string d = curve.substr(path, curve.find("/>", path) - path);
-  return count(d, "M");
+  return occurrences(d, "M");
 }
 
 }  // namespace
@@ -162,7 +156,7 @@ TEST_CASE("labels are plain text, whatever they hold", "[plot]") {
   const std::string svg = read(files.svg);
   for (const char* part : {"it's", "γ_∞", "{λ^2}", "@x ~y", "\\n %d $HOME `touch"}) {
     INFO(part);
-    CHECK(count(svg, part) >= 5);  // title, panel title, both axes, key
+    CHECK(occurrences(svg, part) >= 5);  // title, panel title, both axes, key
   }
   CHECK_FALSE(fs::exists(trap));
   CHECK(contains(read(files.csv), "\"it's \"\"γ_∞\"\""));

@@ -71,7 +71,6 @@ TEST_CASE("a length splits into γ² and ‖w‖² with 12 digits at any imbalan
 
 TEST_CASE("T4's AdamW equilibrium keeps 12 digits", "[extremes]") {
   Draw draw;
-  int solved = 0;
   for (int i = 0; i < 600; ++i) {
     InputScaleDecay p;
     p.h = draw.size(-3, 3);
@@ -79,26 +78,26 @@ TEST_CASE("T4's AdamW equilibrium keeps 12 digits", "[extremes]") {
     p.decay_gamma = i % 10 == 0 ? 0.0 : draw.size(-5, 4);
     p.decay_w = draw.size(-5, 2);
     const double sigma = draw.size(-3, 3), lr = draw.size(-7, -1), rows = std::floor(draw.size(0, 4));
-    // The lengths of w at which the noise leaves a column.
-    const Wide pull = Wide(sigma) * p.decay_w / p.h, half = Wide(rows) * lr / 2;
-    if (p.decay_w * Wide(p.target) * p.target / (pull * pull) <= half) continue;
-    ++solved;
-    // Increasing in w: by halving over (0, R/pull).
-    const auto excess = [&](const Wide& w) {
-      const Wide gamma = p.target / w - pull;
-      return Wide(p.decay_w * w * w - half - p.decay_gamma * sqrt(gamma * gamma * w * w + gamma * half * sigma / p.h));
+    // The three equations as they stand, in γ, to 50 digits: λ_w‖w‖² − ½cη falls with γ, λ_γγ‖w‖ rises.
+    const Wide slow = Wide(sigma) * p.decay_w, noise = Wide(rows) * lr * sigma / 2;
+    const auto mean = [&](const Wide& gamma) { return Wide(p.h * Wide(p.target) / (p.h * gamma + slow)); };
+    const auto total = [&](const Wide& gamma) {
+      return Wide(mean(gamma) * mean(gamma) + noise / (p.h * gamma + slow));
     };
-    const Wide w = root_below(excess, p.target / pull);
-    const Wide gamma = p.target / w - pull, gap = pull * w;
+    const auto rising = [&](const Wide& gamma) {
+      return Wide(p.decay_gamma * gamma * sqrt(total(gamma)) - p.decay_w * total(gamma) + Wide(rows) * lr / 2);
+    };
+    Wide end = 1;
+    while (rising(end) < 0) end *= 1000;
+    const Wide gamma = root_below(rising, end), w = mean(gamma), gap = p.target - gamma * w;
     const AdamWInputScale got = adamw_input_scale(p, sigma, lr, rows);
     INFO("h " << p.h << " R " << p.target << " decays " << p.decay_gamma << ", " << p.decay_w << " sigma " << sigma
               << " lr " << lr << " rows " << rows);
     REQUIRE(off(got.at.gamma_sq, gamma * gamma) <= 1e-12);
     REQUIRE(off(got.at.length, gamma * w) <= 1e-12);
-    REQUIRE(off(got.at.w_sq, w * w + half * sigma / (gamma * p.h)) <= 1e-12);
+    REQUIRE(off(got.at.w_sq, total(gamma)) <= 1e-12);
     REQUIRE(off(got.bias, p.h * gap * gap / 2) <= 1e-12);
   }
-  CHECK(solved > 300);
 }
 
 TEST_CASE("times of the flow keep 12 digits where the states' differences do", "[extremes]") {
@@ -154,11 +153,23 @@ TEST_CASE("elementary forms keep 12 digits over their whole domain", "[extremes]
     REQUIRE(off(or_beta_flow_equilibrium(target, d, s, decay),
                 Wide(target) * wide_d * wide_s / (Wide(target) * wide_d + decay)) <= 1e-12);
     const Wide eta = lr, lambda = decay, mu = beta;
-    REQUIRE(off(adamw_rotation(lr, decay, beta, d).angle, sqrt(2 * eta * lambda * (1 - mu) / (1 + mu))) <= 1e-12);
+    const Wide x = eta * lambda;
+    if (lr * decay >= 1.0) {
+      REQUIRE_THROWS_AS(adamw_rotation(lr, decay, beta, d + 1.0), std::domain_error);
+      continue;
+    }
+    // Cosines and lengths as T9 states them, exact in x.
+    const Wide kept = mu * (1 - x), longer = (1 - mu) * (1 + kept) / ((1 + mu) * (1 - kept) * (1 - x / 2)),
+               angle = acos(Wide((1 + mu - x) / (1 + mu - mu * x))), coupled = acos(Wide(1 - x / (1 + mu)));
+    const double width = d + 1.0;
+    REQUIRE(off(adamw_rotation(lr, decay, beta, width).angle, angle) <= 1e-12);
+    REQUIRE(off(adamw_rotation(lr, decay, beta, width).norm, sqrt(eta * width / (2 * lambda) * longer)) <= 1e-12);
+    REQUIRE(off(sgd_decoupled_rotation(lr, decay, beta, s).angle, angle) <= 1e-12);
     REQUIRE(off(sgd_decoupled_rotation(lr, decay, beta, s).norm,
-                pow(eta * wide_s * wide_s / (2 * lambda * (1 - mu) * (1 - mu)), Wide(1) / 4)) <= 1e-12);
+                pow(eta * wide_s * wide_s / (2 * lambda * (1 - mu) * (1 - mu)) * longer, Wide(1) / 4)) <= 1e-12);
+    REQUIRE(off(sgd_coupled_rotation(lr, decay, beta, s).angle, coupled) <= 1e-12);
     REQUIRE(off(sgd_coupled_rotation(lr, decay, beta, s).norm,
-                pow(eta * wide_s * wide_s / (2 * lambda * (1 - mu)), Wide(1) / 4)) <= 1e-12);
+                pow(eta * wide_s * wide_s / (2 * lambda * (1 - mu)) / (1 - x / (2 * (1 + mu))), Wide(1) / 4)) <= 1e-12);
   }
 }
 
@@ -393,8 +404,8 @@ TEST_CASE("T8's Jacobians and ER's equilibrium keep 12 digits", "[extremes]") {
       INFO("case " << i << " form " << static_cast<int>(form) << " d " << d);
       for (std::size_t e = 0; e < gram.size(); ++e) REQUIRE(abs(Wide(got[e]) - gram[e]) <= 1e-12 * largest);
     }
-    const double h = draw.size(-3, 3), count = std::floor(draw.size(0, 6)), target = std::min(4.0, draw.size(-5, 0.6)),
-                 decay = draw.size(-6, 6);
+    const double h = draw.size(-3, 3), count = std::floor(draw.size(0, 6)),
+                 target = std::min(17.9, draw.size(-5, 1.26)), decay = draw.size(-6, 6);
     const Wide end = log(Wide(target)), pull = Wide(h) * count;
     // From the root's end at ln R to 0: the pull outward less the decay's, as shares of ln R.
     const auto inward = [&](const Wide& share) {

@@ -233,7 +233,7 @@ TEST_CASE("T8: decay on OR's β and on ER's b, over random problems", "[integrat
   UniformDraw draw(36);
   for (int i = 0; i < 60; ++i) {
     const double h = draw.between(0.2, 2.0), d = std::floor(draw.between(1.0, 40.0)), decay = draw.between(0.0, 20.0);
-    const double beta_target = draw.either(0.1, 3.0), rms_target = draw.between(0.1, 4.0);
+    const double beta_target = draw.either(0.1, 3.0), rms_target = draw.between(0.1, 10.0);
     State beta{1.0}, b{0.0};
     integrate_flow([&](const State& x, State& out) { out[0] = -h * d * (x[0] - beta_target) - decay * x[0]; }, beta,
                    60.0 / (h * d));

@@ -11,7 +11,9 @@
 #include "scalevec/theory/input_scale_decay.hpp"
 #include "scalevec/theory/integrate.hpp"
 #include "scalevec/theory/magnitude_direction.hpp"
+#include "scalevec/theory/output_scale_decay.hpp"
 #include "scalevec/theory/placement.hpp"
+#include "scalevec/theory/power_law.hpp"
 #include "scalevec/theory/scale_invariance.hpp"
 
 using namespace scalevec;
@@ -23,33 +25,6 @@ using State = std::vector<double>;
 double near(double a, double b) { return std::abs(a - b) / std::max(std::abs(a), std::abs(b)); }
 
 }  // namespace
-
-TEST_CASE("T4: without decay on the scale γ² grows as the square root of time") {
-  const InputScaleDecay p{1.0, 1.0, 0.0, 0.1};
-  State s{1.0, 1.0};
-  integrate_flow(
-      [&](const State& x, State& dx) {
-        const double g = x[0] * x[1] - 1.0;
-        dx[0] = -g * x[1];
-        dx[1] = -g * x[0] - 0.1 * x[1];
-      },
-      s, 4e4);
-  CHECK(near(s[0] * s[0], unchecked_gamma_sq(p, 4e4)) <= 0.02);
-}
-
-TEST_CASE("T4: AdamW's equilibrium has its limits and theory's values") {
-  // lr → 0: ‖w‖/γ = λ_γ/λ_w. λ_γ = 0: ‖w‖² → ηc/(2λ_w).
-  const AdamWInputScale slow = adamw_input_scale({1.0, 1.0, 0.03, 0.1}, 1.0, 1e-12, 16.0);
-  CHECK(near(slow.at.w_sq / slow.at.gamma_sq, 0.09) <= 1e-9);
-  CHECK(near(slow.bias, 0.5 * 0.03 * 0.1 * slow.at.length) <= 1e-9);
-  const AdamWInputScale none = adamw_input_scale({1.0, 1.0, 0.0, 0.1}, 1.0, 2e-3, 16.0);
-  const double spread = 16.0 * 2e-3 / (2.0 * std::sqrt(none.at.gamma_sq));
-  CHECK(near(none.at.w_sq - spread, 2e-3 * 16.0 / 0.2) <= 1e-9);
-  // T4's simulation of c = 16, R = 1, σ = 1, η = 2e-3, λ_w = λ_γ = .1: loss .0121, top curvature 1.82.
-  const AdamWInputScale both = adamw_input_scale({1.0, 1.0, 0.1, 0.1}, 1.0, 2e-3, 16.0);
-  CHECK(near(both.at.gamma_sq + both.at.w_sq, 1.82) <= 0.02);
-  CHECK(near(both.bias + both.noise_loss, 0.0121) <= 0.1);
-}
 
 TEST_CASE("T4: curvatures at a minimum are those of the Hessian by differences") {
   const std::vector<double> h{1.0, 4.0, 0.5}, theta{0.3, -0.8, 0.5};
@@ -321,4 +296,13 @@ TEST_CASE("what is not a number is refused by the argument's name") {
         }) == "imbalance: got 1e-160; allowed: 0, or at least 1e-140 of the larger of |target| and |initial|");
   CHECK(std::isfinite(flow_position({1.0, 1.0, 1e-130, -0.05}, 1.0)));
   CHECK(said([] { flow_position({-1e-10, 1.0, 1.0, 0.0}, 1.0); }) == "h: got -1e-10; allowed: more than 0");
+  // Where products leave double precision's range, a name and not NaN.
+  CHECK(said([] { flow_gap({1e200, 1e200, 0.0, 1.0}, 1.0); }).starts_with("h: got"));
+  CHECK(said([] { flow_position({1.0, 1e308, 1e308, 0.0}, 1.0); }).starts_with("h: got"));
+  CHECK(flow_gap({1e100, 1e100, 1e100, 3e99}, 0.0) == 7e99);
+  CHECK(said([] { adamw_input_scale({1e-300, 1.0, 0.1, 0.1}, 1e20, 1e-3, 16.0); }).starts_with("sigma: got"));
+  CHECK(adamw_input_scale({1.0, 1.0, 0.1, 0.1}, 5e-324, 1e-3, 16.0).at.gamma_sq > 0.5);
+  CHECK(adamw_relaxation_rate({1.0, 2.0, 5e-324, 0.9, 0.0}) == 0.9);
+  CHECK(said([] { or_alpha_sq(1.0, 0.1, 10.0); }).starts_with("d: got"));
+  CHECK(said([] { PowerLaw{1.0, 1.0, 0.1}.loss(-1.0); }).starts_with("compute: got"));
 }

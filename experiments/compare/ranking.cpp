@@ -1,0 +1,144 @@
+#include "scalevec/experiments/compare/ranking.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <tuple>
+
+#include "scalevec/experiments/compare/holm.hpp"
+#include "scalevec/experiments/compare/tables.hpp"
+
+namespace scalevec {
+namespace {
+
+constexpr size_t kLongestName = 36;
+
+// What comes first is better: differences, then losses without a pair, then nothing.
+std::pair<int, double> place(const Analysis& analysis, const VariantResult& v) {
+  const bool is_baseline = &v == &analysis.variants[analysis.baseline];
+  if (is_baseline && v.own.loss.n > 0) return {0, 0.0};
+  if (v.own.difference && v.own.difference->n > 0) return {0, v.own.difference->mean};
+  return v.own.loss.n > 0 ? std::pair{1, v.own.loss.mean} : std::pair{2, 0.0};
+}
+
+// One code point at `at`, which moves past it; a byte that is not UTF-8 counts as one character.
+char32_t next_code_point(const std::string& text, size_t& at) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char first = byte(at);
+  const size_t length = first < 0x80 ? 1 : first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : first >= 0xC0 ? 2 : 1;
+  char32_t code = length == 1 ? first : first & (0x7Fu >> length);
+  for (size_t k = 1; k < length; ++k) {
+    if (at + k >= text.size() || (byte(at + k) & 0xC0) != 0x80) {
+      ++at;
+      return first;
+    }
+    code = (code << 6) | (byte(at + k) & 0x3Fu);
+  }
+  at += length;
+  return code;
+}
+
+size_t width_of(char32_t c) {
+  const auto in = [c](char32_t low, char32_t high) { return c >= low && c <= high; };
+  if (in(0x300, 0x36F) || in(0x1AB0, 0x1AFF) || in(0x20D0, 0x20FF) || in(0x200B, 0x200F) || in(0xFE00, 0xFE0F))
+    return 0;
+  const bool wide = in(0x1100, 0x115F) || in(0x2E80, 0xA4CF) || in(0xAC00, 0xD7A3) || in(0xF900, 0xFAFF) ||
+                    in(0xFE30, 0xFE6F) || in(0xFF00, 0xFF60) || in(0xFFE0, 0xFFE6) || in(0x1F300, 0x1F64F) ||
+                    in(0x1F680, 0x1F6FF) || in(0x1F900, 0x1F9FF) || in(0x20000, 0x3FFFD);
+  return wide ? 2 : 1;
+}
+
+// Without control characters, and no wider than a table can bear.
+std::string terminal_name(const std::string& name) {
+  std::string out;
+  for (const char c : name) out += static_cast<unsigned char>(c) < 0x20 || c == 0x7F ? ' ' : c;
+  if (display_width(out) <= kLongestName) return out;
+  std::string shortened;
+  for (size_t at = 0, width = 0; at < out.size();) {
+    const size_t from = at;
+    width += width_of(next_code_point(out, at));
+    if (width > kLongestName - 1) break;
+    shortened += out.substr(from, at - from);
+  }
+  return shortened + "…";
+}
+
+std::string resolution_text(const Analysis& analysis, const Ranked& r) {
+  if (r.variant == analysis.baseline) return "";
+  const auto& d = analysis.variants[r.variant].own.difference;
+  switch (r.resolution) {
+    case Resolution::none:
+      return "";
+    case Resolution::open:
+      return "not resolved";
+    case Resolution::uncorrected:
+      return std::string(d->mean < 0.0 ? "better" : "worse") + ", uncorrected only";
+    case Resolution::corrected:
+      return d->mean < 0.0 ? "better" : "worse";
+  }
+  return "";
+}
+
+}  // namespace
+
+size_t display_width(const std::string& text) {
+  size_t width = 0;
+  for (size_t at = 0; at < text.size();) width += width_of(next_code_point(text, at));
+  return width;
+}
+
+std::vector<Ranked> ranking(const Analysis& analysis) {
+  std::vector<Ranked> out;
+  std::vector<double> p;
+  std::vector<size_t> tested;
+  for (size_t i = 0; i < analysis.variants.size(); ++i) {
+    out.push_back({i, std::nullopt, 1.0, Resolution::none});
+    const auto& d = analysis.variants[i].own.difference;
+    if (!d) continue;
+    tested.push_back(i);
+    p.push_back(two_sided_p(*d));
+  }
+  const std::vector<HolmResult> results = holm(p);
+  for (size_t k = 0; k < tested.size(); ++k) {
+    Ranked& r = out[tested[k]];
+    const MeanInterval& d = *analysis.variants[tested[k]].own.difference;
+    r.corrected = at_confidence(d, 1.0 - results[k].level);
+    r.adjusted_p = results[k].adjusted_p;
+    if (d.defined())
+      r.resolution = !d.excludes_zero()    ? Resolution::open
+                     : results[k].rejected ? Resolution::corrected
+                                           : Resolution::uncorrected;
+  }
+  std::stable_sort(out.begin(), out.end(), [&](const Ranked& a, const Ranked& b) {
+    return place(analysis, analysis.variants[a.variant]) < place(analysis, analysis.variants[b.variant]);
+  });
+  return out;
+}
+
+std::string ranking_text(const Analysis& analysis) {
+  const std::vector<ComparisonRow> rows = comparison_rows(analysis);
+  std::vector<std::vector<std::string>> lines{
+      {"", "variant", "loss", "difference to " + terminal_name(analysis.variants[analysis.baseline].name) + " [95 %]",
+       ""}};
+  size_t rank = 0;
+  for (const Ranked& r : ranking(analysis)) {
+    const ComparisonRow& row = rows[r.variant];
+    lines.push_back({std::to_string(++rank), terminal_name(row.variant), row.own_loss, row.own_difference,
+                     resolution_text(analysis, r)});
+  }
+  std::vector<size_t> widths(lines[0].size(), 0);
+  for (const auto& line : lines)
+    for (size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], display_width(line[i]));
+  std::string out;
+  for (const auto& line : lines) {
+    std::string text;
+    for (size_t i = 0; i < line.size(); ++i) {
+      const std::string gap(widths[i] - display_width(line[i]), ' ');
+      text += i == 0 ? gap + line[i] + "  " : line[i] + gap + "  ";
+    }
+    while (text.ends_with(' ')) text.pop_back();
+    out += text + "\n";
+  }
+  return out;
+}
+
+}  // namespace scalevec

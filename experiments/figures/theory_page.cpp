@@ -1,0 +1,35 @@
+#include "scalevec/experiments/figures/theory_page.hpp"
+
+#include "scalevec/experiments/plot/html.hpp"
+
+namespace scalevec {
+namespace {
+
+std::string verdict_mark(const DrawnFigure& figure) {
+  return figure.agrees ? "<strong class=\"good\">ok</strong>" : "<strong class=\"bad\">out</strong>";
+}
+
+}  // namespace
+
+std::string theory_page(const std::vector<DrawnFigure>& figures, const std::string& quality) {
+  std::vector<std::vector<std::string>> rows;
+  std::string sections;
+  size_t agreeing = 0;
+  for (const DrawnFigure& f : figures) {
+    const std::string id = html::escape(f.id), title = html::escape(f.title), line = html::number(f.line);
+    agreeing += f.agrees;
+    rows.push_back({"<a href=\"#" + id + "\"><strong>" + id + "</strong></a>", title, verdict_mark(f), line});
+    sections += "<h2 id=\"" + id + "\">" + id + ": " + title + "</h2>\n<p>" + verdict_mark(f) + ": " + line +
+                ".</p>\n" + f.picture;
+  }
+  const std::string title = "Theory: prediction over simulation";
+  return html::page(
+      title, "<h1>" + title + "</h1>\n<p class=\"meta\">" + std::to_string(agreeing) + " of " +
+                 std::to_string(figures.size()) + " figures agree with their simulation. Quality: " +
+                 html::escape(quality) + ".</p>\n" + html::table({"Figure", "Title", "Verdict", "Measure"}, rows, 4) +
+                 "<p class=\"sub hint\">In a picture, click a name in its key to hide or show its curves; "
+                 "point at a curve to read its values.</p>\n" +
+                 sections);
+}
+
+}  // namespace scalevec

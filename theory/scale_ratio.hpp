@@ -1,0 +1,80 @@
+#pragma once
+
+#include "scalevec/theory/holds.hpp"
+#include "scalevec/theory/moving_rotation.hpp"
+
+// T12 and T13: what gradient noise, decay and growth of θ = γw do to the ratio of a column's length to its scale while
+// the loss holds γ‖w‖ = R: each alone moves ‖w‖² and γ², the loss pulls both back along its own flow. All throw
+// std::domain_error naming the argument outside its domain. Source: T13, ours; to first order in the learning rates;
+// within 25 % of simulations where `holds` at the start and at the end.
+namespace scalevec {
+
+// A ratio y that moves by d ln y/dn = (rise − fall y)/(1 + weight y) per step, of a column with c rows.
+struct RatioFlow {
+  double rise = 0.0, fall = 0.0, weight = 1.0;  // > 0
+  double growth = 1.0;  // what one unit of d ln R/dn adds: growth (1 − weight y)/(1 + weight y)
+};
+
+struct RatioSgd {
+  double rows = 1.0;                        // c ≥ 1
+  double sigma = 1.0;                       // standard deviation of each ∂L/∂θ_i, > 0
+  double along = 1.0;                       // ŵᵀΣŵ c/tr Σ > 0: 1 for isotropic noise
+  double lr_w = 0.0;                        // η_w > 0; with momentum β the lr over 1 − β
+  double lr_gamma = 0.0;                    // η_γ > 0
+  double decay_w = 0.0, decay_gamma = 0.0;  // per step, η_wλ_w and η_γλ_γ, ≥ 0
+};
+// y = ρ = ‖w‖²/γ² under SGD, m = η_γ/η_w: rise 2(m η_w²cσ² + 2x_γ), fall 2(η_γ²σ² + 2m x_w), weight m. Without decay it
+// ends at c/m (isotropic noise), with equal lrs and decays λ at (ηcσ² + 2λ)/(ησ² + 2λ).
+RatioFlow sgd_ratio(const RatioSgd& problem);
+// Whether the noise of θ is small beside R, h > 0 the curvature, at the ratio ρ.
+Holds sgd_ratio_holds(const RatioSgd& problem, double h, double target, double ratio);
+
+// A step moves w by lr · u with E‖u‖² over many steps `noise_w` in all, and by lr · response · (∂L/∂w)/(its noise)
+// where the mean gradient is small against its noise; γ alike.
+struct RatioNormalised {
+  double target = 1.0;                            // R > 0
+  double lr_w = 0.0, lr_gamma = 0.0;              // > 0
+  double noise_w = 1.0, noise_gamma = 1.0;        // > 0
+  double response_w = 1.0, response_gamma = 1.0;  // > 0
+  double memory = 1.0;                            // steps for which updates are correlated, ≥ 1
+  double decay_w = 0.0, decay_gamma = 0.0;        // per step, ≥ 0
+
+  // K, the lrs' ratio times the responses'.
+  double gain() const { return lr_w * response_w / (lr_gamma * response_gamma); }
+};
+// y = q = ‖w‖/γ under updates that do not see the gradient's size, gradient noise well above the gradient, n_w = η_w²
+// noise_w and n_γ likewise: d ln q/dn = [n_w/R + 2K x_γ − q(K n_γ/R + 2x_w)]/(K + q). What the loss alone keeps is ‖w‖
+// − Kγ, in place of the flow's γ² − ‖w‖².
+RatioFlow normalised_ratio(const RatioNormalised& problem);
+// AdamW on both: noise_w = c. Without decay q → c η_w/η_γ · (η_w/η_γ)/K = c η_w/η_γ: at equal lrs ‖w‖² = c²γ², some
+// R/η² steps away.
+RatioNormalised adamw_pair(double rows, double target, double lr_w, double lr_gamma, double beta1 = 0.9);
+// Lion on both: the long run of its signs, and √(2/π) over the standard deviation of what it takes the sign of.
+RatioNormalised lion_pair(double rows, double target, double lr_w, double lr_gamma, double beta1, double beta2);
+// Muon on an n × n matrix, whose column has noise nV and response a/τ, AdamW on the scales of its columns.
+RatioNormalised muon_pair(double size, double momentum, const Orthogonalised& by, double target, double lr_w,
+                          double lr_gamma);
+// Whether, at the ratio q, θ's noise is small beside R and what holds it slow against the updates' memory; σ the
+// gradient noise, h the curvature.
+Holds normalised_ratio_holds(const RatioNormalised& problem, double h, double sigma, double ratio);
+
+// The fixed point rise/fall; the rate per step at which a small distance (relative) from it decays.
+double settled_ratio(const RatioFlow& flow);
+double ratio_relaxation(const RatioFlow& flow);
+// Steps from the ratio `from` to `to`, both on one side of the fixed point and `to` between `from` and it:
+// ln(to/from)/rise − (1/rise + weight/fall) ln[(rise − fall to)/(rise − fall from)].
+double ratio_steps(const RatioFlow& flow, double from, double to);
+// The ratio after n ≥ 0 steps. Relative error ≤ 1e-10.
+double ratio_after(const RatioFlow& flow, double from, double steps);
+
+// With R growing by the share g per step (signal), or shrinking: acts as decay on both.
+RatioFlow with_growth(const RatioFlow& flow, double growth_per_step);
+// The growth g per step that holds the ratio at `ratio`; infinite at ratio = 1/weight, where growth alone would end.
+double growth_of_ratio(const RatioFlow& flow, double ratio);
+
+// The decay λ_γ per unit of lr that raises AdamW's q as much as its noise does, cη/(2R). Above it the ratio is T4's,
+// λ_γ/λ_w, below it the noise's. At that balance the scale's mean gradient over its noise is λ_γγ: the signal-to-noise
+// ratio above which decay rules is cη/(2‖w‖).
+double noise_as_decay(double rows, double target, double lr);
+
+}  // namespace scalevec
