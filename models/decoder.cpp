@@ -191,8 +191,12 @@ Tensor Decoder::loss(const Tensor& tokens, std::int64_t) {
   Tensor logits = forward(tokens.narrow(1, 0, length));
   if (logits.scalar_type() != torch::kFloat64) logits = logits.to(torch::kFloat32);
   Tensor loss = ops::cross_entropy(logits.view({-1, options_.vocab_size}), tokens.narrow(1, 1, length).reshape({-1}));
-  if (options_.moe.balance_loss > 0.0 && balance_.defined())
-    loss = loss + balance_ * (options_.moe.balance_loss / static_cast<double>(options_.layers));
+  balance_part_ = Tensor();
+  if (options_.moe.balance_loss > 0.0 && balance_.defined()) {
+    const Tensor part = balance_ * (options_.moe.balance_loss / static_cast<double>(options_.layers));
+    balance_part_ = part.detach();
+    loss = loss + part;
+  }
   balance_ = Tensor();
   return loss;
 }

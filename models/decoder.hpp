@@ -48,6 +48,9 @@ class Decoder : public Model {
   // are recorded, with a mixture's balance loss, and its balancing biases move.
   torch::Tensor loss(const torch::Tensor& tokens, std::int64_t step) override;
 
+  // A mixture's balance loss, with its weight.
+  torch::Tensor balance_part() const override { return balance_part_; }
+
   bool needs_tokens() const override { return true; }
   // Which expert a token goes to sets the size of a mixture's work.
   bool work_is_fixed() const override { return options_.moe.experts == 0; }
@@ -122,6 +125,7 @@ class Decoder : public Model {
   std::vector<FeedForward> feed_forward_;
   bool folded_ = false;    // the pass that runs
   torch::Tensor balance_;  // sum over its layers
+  torch::Tensor balance_part_;
 };
 
 }  // namespace scalevec

@@ -47,6 +47,9 @@ class Model : public torch::nn::Module {
   // device; a model that needs no tokens ignores it, and it may be undefined.
   virtual torch::Tensor loss(const torch::Tensor& tokens, std::int64_t step) = 0;
 
+  // The part of the last recorded loss() that is no loss on the data, a scalar without gradient; undefined: none.
+  virtual torch::Tensor balance_part() const { return {}; }
+
   virtual bool needs_tokens() const = 0;
   // Token ids are in [0, vocab_size()); 0 for a model that needs no tokens.
   virtual std::int64_t vocab_size() const = 0;

@@ -26,6 +26,7 @@ class MuonOptionsOf : public MethodOptionsOf<Derived> {
   Derived& eps(double value) { return this->set(eps_, value); }
   Derived& lr_scaling(std::string value) { return this->set(lr_scaling_, std::move(value)); }
   Derived& precision(std::string value) { return this->set(precision_, std::move(value)); }
+  friend bool operator==(const MuonOptionsOf&, const MuonOptionsOf&) = default;
 
   std::vector<OptionField> fields() override;
 
@@ -39,7 +40,7 @@ class MuonOptionsOf : public MethodOptionsOf<Derived> {
   // "quintic" (Jordan's, singular values end in about [0.7, 1.2]) or "polar_express" (arXiv 2505.16932, converges to
   // 1).
   std::string coefficients_ = "quintic";
-  double eps_ = 1e-7;  // least norm that the matrix is divided by
+  double eps_ = 1e-7;  // least norm that the matrix, first scaled by a power of two to a norm in [1, 2), is divided by
   // η is multiplied by: "original" √max(1, rows/cols) (Jordan), "match_rms_adamw" 0.2·√max(rows, cols) (arXiv
   // 2502.16982), "spectral" √(rows/cols) (arXiv 2310.17813); of each row block where there are several.
   std::string lr_scaling_ = "original";
@@ -52,6 +53,7 @@ class MuonOptions : public MuonOptionsOf<MuonOptions> {
   MuonOptions(double lr = 1e-3) : MuonOptionsOf<MuonOptions>(lr, 0.1, DecayCoupling::lr) {}
   std::string_view method() const override { return "muon"; }
   const Method& implementation() const override;
+  friend bool operator==(const MuonOptions&, const MuonOptions&) = default;
 };
 
 // NorMuon (arXiv 2510.05491): Muon's update with each row divided by a running root mean square of its own, then
@@ -68,6 +70,7 @@ class NorMuonOptions : public MuonOptionsOf<NorMuonOptions> {
   double row_eps() const { return row_eps_; }
   NorMuonOptions& beta2(double value) { return set(beta2_, value); }
   NorMuonOptions& row_eps(double value) { return set(row_eps_, value); }
+  friend bool operator==(const NorMuonOptions&, const NorMuonOptions&) = default;
 
  private:
   double beta2_ = 0.95;     // decay of a row's mean square
@@ -96,6 +99,7 @@ class SOAPOptions : public MethodOptionsOf<SOAPOptions> {
   SOAPOptions& eps(double value) { return set(eps_, value); }
   SOAPOptions& precondition_frequency(std::int64_t value) { return set(precondition_frequency_, value); }
   SOAPOptions& max_precond_dim(std::int64_t value) { return set(max_precond_dim_, value); }
+  friend bool operator==(const SOAPOptions&, const SOAPOptions&) = default;
 
  private:
   double beta1_ = 0.95;                       // decay of the mean of g

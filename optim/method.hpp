@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "scalevec/optim/kernels/elementwise.hpp"
@@ -16,21 +18,31 @@
 // What the optimizer asks of a method. Not installed.
 namespace scalevec {
 
-// What a method keeps of one parameter: the buffers in the order of Method::state. A device that steps the parameter
-// counts its steps itself, in the int64 scalar `device_step`, and `step` is not used.
+// What a method keeps of one parameter: the buffers that it holds, in the order of Method::state. A device that steps
+// the parameter counts its steps itself, in the int64 scalar `device_step`, and `step` is not used.
 struct ParamState : torch::optim::OptimizerParamState {
+  ParamState(const torch::Tensor& param, std::string_view of_method)
+      : of(param.getIntrusivePtr()), method(of_method), sizes(param.sizes().vec()) {}
+
+  // While it is watched, the address by which the state is found is no other tensor's.
+  c10::weak_intrusive_ptr<c10::TensorImpl> of;
   std::string method;
+  std::vector<std::int64_t> sizes;  // of the parameter when the state was made
   std::int64_t step = 0;
   torch::Tensor device_step;
+  std::vector<std::string> names;
   std::vector<torch::Tensor> buffers;
+
+  torch::Tensor buffer(std::string_view name) const;  // undefined if it is not held
 
   std::unique_ptr<OptimizerParamState> clone() const override { return std::make_unique<ParamState>(*this); }
 };
 
-// One state tensor, float64 for a float64 parameter and float32 otherwise, starting at zero.
+// One state tensor that a method may hold, float64 for a float64 parameter and float32 otherwise, starting at zero.
 struct BufferSpec {
   std::string name;
   std::vector<std::int64_t> shape;
+  bool needed = true;  // under the options of the moment
 };
 
 class Method {
@@ -40,22 +52,37 @@ class Method {
   // True if adaptive_lr is defined: the rule reports 1/(√v̂ + ε).
   virtual bool adaptive() const { return false; }
 
-  // The state of a parameter of shape `sizes`.
+  // Every buffer that the state of a parameter of shape `sizes` may hold.
   virtual std::vector<BufferSpec> state(const MethodOptions& options, c10::IntArrayRef sizes) const = 0;
 
+  // Whether a buffer that an option asks for may begin, and one that none asks for may go, in the middle of training.
+  // Otherwise a step under such options is refused.
+  virtual bool buffers_may_change() const { return false; }
+
+  // Whether both options need the same buffers.
+  virtual bool same_buffers(const MethodOptions&, const MethodOptions&) const { return true; }
+
+  // Whether a buffer as long as the parameter has a row for each of its rows, so that rows may be moved and dropped.
+  virtual bool rows_may_move() const { return true; }
+
   // The constants of the pass over the elements in the parameter's step number `step` ≥ 1: all of an elementwise
-  // method's step, and of a matrix method's the first pass, rules::Momentum.
-  virtual kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay,
-                             std::int64_t step) const = 0;
+  // method's step, and of a matrix method's the first pass, rules::Momentum. `fresh`: buffers that may change begin at
+  // this step.
+  virtual kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t step,
+                             bool fresh) const = 0;
 };
 
 // A method whose whole step is one rule on each element. Its buffers are laid out like the parameter.
 class ElementwiseMethod : public Method {
  public:
   virtual std::vector<std::string> buffers(const MethodOptions& options) const = 0;
+  virtual bool needs(const MethodOptions&, std::string_view) const { return true; }
   std::vector<BufferSpec> state(const MethodOptions& options, c10::IntArrayRef sizes) const final {
     std::vector<BufferSpec> out;
-    for (std::string& name : buffers(options)) out.push_back({std::move(name), sizes.vec()});
+    for (std::string& name : buffers(options)) {
+      const bool needed = needs(options, name);
+      out.push_back({std::move(name), sizes.vec(), needed});
+    }
     return out;
   }
 };
@@ -67,6 +94,7 @@ struct MatrixJob {
   std::int64_t row_blocks = 1;  // divides the rows
   kernels::Dtype dtype = kernels::Dtype::float32;
   torch::Tensor param, grad;
+  std::vector<std::string> names;  // of the buffers
   std::vector<torch::Tensor> buffers;
   rules::Decay<double> decay;  // clip factor and l2 enter the update's forming, shrink the last pass
   torch::Tensor update;        // out: what the last pass subtracts `scale` times; in the state's type, like `param`
@@ -101,15 +129,34 @@ const Method& method_instance() {
 MethodOptions& method_options(torch::optim::OptimizerParamGroup& group);
 const MethodOptions& method_options(const torch::optim::OptimizerParamGroup& group);
 
-// The method's buffers for this parameter, zero, on the CPU: laid out like it for an elementwise method, else
-// contiguous.
-std::unique_ptr<ParamState> new_state(const torch::Tensor& param, const MethodOptions& options, StateMemory& memory);
+// A parameter's state as it was saved.
+struct SavedParam {
+  std::string name;
+  bool named = false;  // by set_names(), and not by its place
+  std::optional<std::vector<std::int64_t>> shape;
+  std::int64_t step = -1;                         // negative: never stepped, no state
+  std::optional<std::vector<std::string>> names;  // of the buffers; none: in the order of the method's
+  std::vector<torch::Tensor> buffers;
+};
+
+struct SavedOptimizer {
+  struct Group {
+    std::string method;
+    std::unique_ptr<MethodOptions> options;
+    double noted_lr = -1.0;
+    std::vector<SavedParam> params;
+  };
+  std::optional<double> max_norm;
+  std::optional<bool> check_finite;
+  std::vector<Group> groups;
+};
+
+// A zero buffer of `param`'s state on the CPU: laid out like it for an elementwise method where its memory is dense,
+// else contiguous.
+torch::Tensor new_buffer(const torch::Tensor& param, const Method& method, const BufferSpec& spec, StateMemory& memory);
 
 // Steps made so far; waits for the device that counts them, if any.
 std::int64_t steps_of(const ParamState& state);
-
-// Brings the buffers to `device`, and the count to it (`counts`) or to the host.
-void place_state(ParamState& state, torch::Device device, bool counts);
 
 // The parameter's dtype; throws std::invalid_argument with `name` for one that the kernels lack.
 kernels::Dtype kernel_dtype(const torch::Tensor& param, const std::string& name);

@@ -81,7 +81,12 @@ std::string MethodOptions::error() const {
   }
   if (decay_target_ != 0.0 && decay_target_ != 1.0)
     return "decay_target: got " + bound(decay_target_) + "; allowed: 0, 1";
-  return {};
+  return conflict();
+}
+
+bool MethodOptions::shares(const MethodOptions& other) const {
+  return lr_ == other.lr_ && initial_lr_ == other.initial_lr_ && weight_decay_ == other.weight_decay_ &&
+         decay_target_ == other.decay_target_ && decay_coupling_ == other.decay_coupling_ && clip_ == other.clip_;
 }
 
 void MethodOptions::serialize(torch::serialize::OutputArchive& archive) const {

@@ -26,16 +26,36 @@ struct OptionField {
   std::vector<std::string> choices;  // strings: allowed words
 };
 
+// The lr that a group had at its first step. It belongs to the group's own object and not to the options' value: a copy
+// has none, so that a clone with another lr starts at that lr.
+class NotedLr {
+ public:
+  NotedLr() = default;
+  NotedLr(const NotedLr&) noexcept {}
+  NotedLr& operator=(const NotedLr&) noexcept { return *this; }
+  ~NotedLr() = default;
+  double value = -1.0;  // negative: not noted yet
+};
+
 // What every method's options share. lr is the scheduled lr that torch::optim schedulers change; initial_lr (η_0 of the
-// couplings) is the lr when the optimizer first sees the group, unless set.
+// couplings) is what was set, else the lr until the group's first step or the first set_lr_factor(), and from then on
+// the lr of that moment.
 class MethodOptions : public torch::optim::OptimizerOptions {
  public:
   virtual std::string_view method() const = 0;  // "adamw", …
   virtual const Method& implementation() const = 0;
   virtual std::vector<OptionField> fields();  // the shared ones first
 
-  // The first field out of its range as "eps: got -1; allowed: [0, inf)"; empty if all are sound.
+  // The first field out of its range as "eps: got -1; allowed: [0, inf)", or what two fields say together that the
+  // method has not; empty if all are sound.
   std::string error() const;
+
+  // The same method with the same values. Which lr a group's first step had does not count.
+  virtual bool equals(const MethodOptions& other) const = 0;
+  friend bool operator==(const MethodOptions& a, const MethodOptions& b) { return a.equals(b); }
+
+  // Takes the values of options of the same method.
+  virtual void assign(const MethodOptions& other) = 0;
 
   double get_lr() const override { return lr_; }
   void set_lr(double lr) override { lr_ = lr; }
@@ -43,24 +63,34 @@ class MethodOptions : public torch::optim::OptimizerOptions {
   void serialize(torch::serialize::OutputArchive& archive) const override;
 
   double lr() const { return lr_; }
-  double initial_lr() const { return initial_lr_; }
+  double initial_lr() const { return initial_lr_ >= 0.0 ? initial_lr_ : noted_.value >= 0.0 ? noted_.value : lr_; }
   double weight_decay() const { return weight_decay_; }
   double decay_target() const { return decay_target_; }
   DecayCoupling decay_coupling() const { return decay_coupling_; }
   bool clip() const { return clip_; }
   void set_initial_lr(double lr) { initial_lr_ = lr; }
+  void note_initial_lr() {
+    if (noted_.value < 0.0) noted_.value = lr_;
+  }
+  double noted_lr() const { return noted_.value; }  // negative: not noted yet
+  void set_noted_lr(double lr) { noted_.value = lr; }
   void set_weight_decay(double weight_decay) { weight_decay_ = weight_decay; }
 
  protected:
   explicit MethodOptions(double lr, double weight_decay, DecayCoupling coupling)
       : lr_(lr), weight_decay_(weight_decay), decay_coupling_(coupling) {}
 
+  // What two fields say together that the method has not, as error() puts it; empty if nothing.
+  virtual std::string conflict() const { return {}; }
+  bool shares(const MethodOptions& other) const;  // equal in what every method has
+
   double lr_;
-  double initial_lr_ = -1.0;  // negative: not captured yet
+  double initial_lr_ = -1.0;  // negative: not set
   double weight_decay_;
   double decay_target_ = 0.0;  // p̂, 0 or 1
   DecayCoupling decay_coupling_;
   bool clip_ = true;  // member of the global clip norm
+  NotedLr noted_;
 };
 
 // Fluent setters of the shared options, returning the method's own type.
@@ -74,6 +104,10 @@ class MethodOptionsOf : public MethodOptions {
   using MethodOptions::lr;
   using MethodOptions::weight_decay;
 
+  // As torch::optim's options have them: `options.lr() = 1e-3`.
+  double& lr() { return lr_; }
+  double& weight_decay() { return weight_decay_; }
+
   Derived& lr(double value) { return set(lr_, value); }
   Derived& initial_lr(double value) { return set(initial_lr_, value); }
   Derived& weight_decay(double value) { return set(weight_decay_, value); }
@@ -84,6 +118,14 @@ class MethodOptionsOf : public MethodOptions {
   std::unique_ptr<torch::optim::OptimizerOptions> clone() const override {
     return std::make_unique<Derived>(static_cast<const Derived&>(*this));
   }
+  bool equals(const MethodOptions& other) const override {
+    const auto* same = dynamic_cast<const Derived*>(&other);
+    return same && static_cast<const Derived&>(*this) == *same;
+  }
+  void assign(const MethodOptions& other) override {
+    static_cast<Derived&>(*this) = dynamic_cast<const Derived&>(other);
+  }
+  friend bool operator==(const MethodOptionsOf& a, const MethodOptionsOf& b) { return a.shares(b); }
 
  protected:
   using MethodOptions::MethodOptions;

@@ -16,8 +16,8 @@ class AdamMethod : public ElementwiseMethod {
  public:
   bool adaptive() const override { return true; }
   std::vector<std::string> buffers(const MethodOptions&) const override { return {"exp_avg", "exp_avg_sq"}; }
-  kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay,
-                     std::int64_t step) const override {
+  kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t step,
+                     bool) const override {
     const auto& o = static_cast<const Options&>(options);
     return rules::AdamW<double>::at_step(decay, o.lr(), o.beta1(), o.beta2(), o.eps(), static_cast<double>(step));
   }
@@ -25,15 +25,19 @@ class AdamMethod : public ElementwiseMethod {
 
 class SgdMethod : public ElementwiseMethod {
  public:
-  std::vector<std::string> buffers(const MethodOptions& options) const override {
-    if (static_cast<const SGDOptions&>(options).momentum() == 0.0) return {};
-    return {"momentum_buffer"};
+  std::vector<std::string> buffers(const MethodOptions&) const override { return {"momentum_buffer"}; }
+  bool needs(const MethodOptions& options, std::string_view) const override {
+    return static_cast<const SGDOptions&>(options).momentum() != 0.0;
   }
-  kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay,
-                     std::int64_t step) const override {
+  bool buffers_may_change() const override { return true; }
+  bool same_buffers(const MethodOptions& a, const MethodOptions& b) const override {
+    return needs(a, {}) == needs(b, {});
+  }
+  kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t step,
+                     bool fresh) const override {
     const auto& o = static_cast<const SGDOptions&>(options);
     const bool plain = o.momentum() == 0.0;
-    const double one_minus_dampening = plain || step == 1 ? 1.0 : 1.0 - o.dampening();
+    const double one_minus_dampening = plain || step == 1 || fresh ? 1.0 : 1.0 - o.dampening();
     return rules::Sgd<double>{decay, o.lr(), o.momentum(), one_minus_dampening, o.nesterov() && !plain};
   }
 };
@@ -41,7 +45,8 @@ class SgdMethod : public ElementwiseMethod {
 class LionMethod : public ElementwiseMethod {
  public:
   std::vector<std::string> buffers(const MethodOptions&) const override { return {"exp_avg"}; }
-  kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t) const override {
+  kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t,
+                     bool) const override {
     const auto& o = static_cast<const LionOptions&>(options);
     return rules::Lion<double>{decay, o.lr(), 1.0 - o.beta1(), 1.0 - o.beta2()};
   }
@@ -50,7 +55,8 @@ class LionMethod : public ElementwiseMethod {
 class SignumMethod : public ElementwiseMethod {
  public:
   std::vector<std::string> buffers(const MethodOptions&) const override { return {"momentum_buffer"}; }
-  kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t) const override {
+  kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t,
+                     bool) const override {
     const auto& o = static_cast<const SignumOptions&>(options);
     return rules::Signum<double>{decay, o.lr(), 1.0 - o.momentum()};
   }
@@ -62,8 +68,8 @@ class AdEMAMixMethod : public ElementwiseMethod {
   std::vector<std::string> buffers(const MethodOptions&) const override {
     return {"exp_avg_fast", "exp_avg_slow", "exp_avg_sq"};
   }
-  kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay,
-                     std::int64_t step) const override {
+  kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t step,
+                     bool) const override {
     const auto& o = static_cast<const AdEMAMixOptions&>(options);
     return rules::AdEMAMix<double>::at_step(decay, o.lr(), o.beta1(), o.beta2(), o.beta3(), o.alpha(),
                                             static_cast<double>(o.alpha_warmup()),
@@ -89,11 +95,11 @@ const Method& SignumOptions::implementation() const { return method_instance<Sig
 const Method& AdEMAMixOptions::implementation() const { return method_instance<AdEMAMixMethod>(); }
 
 std::vector<OptionField> AdamWOptions::fields() {
-  return with_adam_fields<AdamWOptions>(MethodOptions::fields(), &beta1_, &beta2_, &eps_);
+  return with_adam_fields<AdamWOptions>(MethodOptions::fields(), &std::get<0>(betas_), &std::get<1>(betas_), &eps_);
 }
 
 std::vector<OptionField> AdamOptions::fields() {
-  return with_adam_fields<AdamOptions>(MethodOptions::fields(), &beta1_, &beta2_, &eps_);
+  return with_adam_fields<AdamOptions>(MethodOptions::fields(), &std::get<0>(betas_), &std::get<1>(betas_), &eps_);
 }
 
 std::vector<OptionField> SGDOptions::fields() {
@@ -102,6 +108,12 @@ std::vector<OptionField> SGDOptions::fields() {
   fields.push_back({"dampening", &dampening_, -kNoLimit, kNoLimit, false, {}});
   fields.push_back({"nesterov", &nesterov_, 0, 0, false, {}});
   return fields;
+}
+
+std::string SGDOptions::conflict() const {
+  if (!nesterov_ || (momentum_ > 0.0 && dampening_ == 0.0)) return {};
+  return "nesterov: got true with momentum " + std::to_string(momentum_) + " and dampening " +
+         std::to_string(dampening_) + "; allowed: with momentum above 0 and dampening 0";
 }
 
 std::vector<OptionField> LionOptions::fields() {

@@ -15,22 +15,25 @@ class AdamWOptions : public MethodOptionsOf<AdamWOptions> {
   const Method& implementation() const override;
   std::vector<OptionField> fields() override;
 
-  double beta1() const { return beta1_; }
-  double beta2() const { return beta2_; }
+  double beta1() const { return std::get<0>(betas_); }
+  double beta2() const { return std::get<1>(betas_); }
   double eps() const { return eps_; }
-  AdamWOptions& beta1(double value) { return set(beta1_, value); }
-  AdamWOptions& beta2(double value) { return set(beta2_, value); }
+  AdamWOptions& beta1(double value) { return set(std::get<0>(betas_), value); }
+  AdamWOptions& beta2(double value) { return set(std::get<1>(betas_), value); }
   AdamWOptions& eps(double value) { return set(eps_, value); }
   AdamWOptions& betas(std::tuple<double, double> value) { return beta1(std::get<0>(value)).beta2(std::get<1>(value)); }
+  const std::tuple<double, double>& betas() const { return betas_; }
+  std::tuple<double, double>& betas() { return betas_; }
+  double& eps() { return eps_; }
+  friend bool operator==(const AdamWOptions&, const AdamWOptions&) = default;
 
  protected:
   AdamWOptions(double lr, double weight_decay, DecayCoupling coupling)
       : MethodOptionsOf<AdamWOptions>(lr, weight_decay, coupling) {}
 
  private:
-  double beta1_ = 0.9;    // decay of the mean of g
-  double beta2_ = 0.999;  // decay of the mean of g²
-  double eps_ = 1e-8;     // added to √v̂
+  std::tuple<double, double> betas_{0.9, 0.999};  // decays of the means of g and of g²
+  double eps_ = 1e-8;                             // added to √v̂
 };
 
 // Adam (Kingma & Ba, arXiv 1412.6980): AdamW whose decay, 0 by default, is part of the gradient.
@@ -41,17 +44,20 @@ class AdamOptions : public MethodOptionsOf<AdamOptions> {
   const Method& implementation() const override;
   std::vector<OptionField> fields() override;
 
-  double beta1() const { return beta1_; }
-  double beta2() const { return beta2_; }
+  double beta1() const { return std::get<0>(betas_); }
+  double beta2() const { return std::get<1>(betas_); }
   double eps() const { return eps_; }
-  AdamOptions& beta1(double value) { return set(beta1_, value); }
-  AdamOptions& beta2(double value) { return set(beta2_, value); }
+  AdamOptions& beta1(double value) { return set(std::get<0>(betas_), value); }
+  AdamOptions& beta2(double value) { return set(std::get<1>(betas_), value); }
   AdamOptions& eps(double value) { return set(eps_, value); }
   AdamOptions& betas(std::tuple<double, double> value) { return beta1(std::get<0>(value)).beta2(std::get<1>(value)); }
+  const std::tuple<double, double>& betas() const { return betas_; }
+  std::tuple<double, double>& betas() { return betas_; }
+  double& eps() { return eps_; }
+  friend bool operator==(const AdamOptions&, const AdamOptions&) = default;
 
  private:
-  double beta1_ = 0.9;
-  double beta2_ = 0.999;
+  std::tuple<double, double> betas_{0.9, 0.999};
   double eps_ = 1e-8;
 };
 
@@ -69,6 +75,13 @@ class SGDOptions : public MethodOptionsOf<SGDOptions> {
   SGDOptions& momentum(double value) { return set(momentum_, value); }
   SGDOptions& dampening(double value) { return set(dampening_, value); }
   SGDOptions& nesterov(bool value) { return set(nesterov_, value); }
+  double& momentum() { return momentum_; }
+  double& dampening() { return dampening_; }
+  bool& nesterov() { return nesterov_; }
+  friend bool operator==(const SGDOptions&, const SGDOptions&) = default;
+
+ protected:
+  std::string conflict() const override;  // Nesterov's needs a momentum and no dampening
 
  private:
   double momentum_ = 0.0;
@@ -88,6 +101,7 @@ class LionOptions : public MethodOptionsOf<LionOptions> {
   double beta2() const { return beta2_; }
   LionOptions& beta1(double value) { return set(beta1_, value); }
   LionOptions& beta2(double value) { return set(beta2_, value); }
+  friend bool operator==(const LionOptions&, const LionOptions&) = default;
 
  private:
   double beta1_ = 0.9;   // mix of momentum and gradient whose sign is taken
@@ -104,6 +118,7 @@ class SignumOptions : public MethodOptionsOf<SignumOptions> {
 
   double momentum() const { return momentum_; }
   SignumOptions& momentum(double value) { return set(momentum_, value); }
+  friend bool operator==(const SignumOptions&, const SignumOptions&) = default;
 
  private:
   double momentum_ = 0.9;
@@ -132,6 +147,7 @@ class AdEMAMixOptions : public MethodOptionsOf<AdEMAMixOptions> {
   AdEMAMixOptions& eps(double value) { return set(eps_, value); }
   AdEMAMixOptions& alpha_warmup(std::int64_t value) { return set(alpha_warmup_, value); }
   AdEMAMixOptions& beta3_warmup(std::int64_t value) { return set(beta3_warmup_, value); }
+  friend bool operator==(const AdEMAMixOptions&, const AdEMAMixOptions&) = default;
 
  private:
   double beta1_ = 0.9;             // decay of the fast mean of g

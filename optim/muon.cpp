@@ -58,12 +58,13 @@ class MuonMethod : public MatrixMethod {
   std::vector<BufferSpec> state(const MethodOptions&, c10::IntArrayRef sizes) const override {
     return {{"momentum_buffer", sizes.vec()}};
   }
-  kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t) const override {
+  kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t,
+                     bool) const override {
     return momentum_rule(static_cast<const MuonOptions&>(options), decay);
   }
   void form_update(MatrixJob& job) const override {
     const auto& o = static_cast<const MuonOptions&>(*job.options);
-    orthogonalised_momentum(o, rule(o, job.decay, job.step), job);
+    orthogonalised_momentum(o, rule(o, job.decay, job.step, false), job);
     job.scale = o.lr() * lr_factor(o.lr_scaling(), job.param.size(0) / job.row_blocks, job.param.size(1));
   }
 };
@@ -83,12 +84,13 @@ class NorMuonMethod : public MatrixMethod {
   std::vector<BufferSpec> state(const MethodOptions&, c10::IntArrayRef sizes) const override {
     return {{"momentum_buffer", sizes.vec()}, {"second_momentum_buffer", {sizes[0], 1}}};
   }
-  kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t) const override {
+  kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t,
+                     bool) const override {
     return momentum_rule(static_cast<const NorMuonOptions&>(options), decay);
   }
   void form_update(MatrixJob& job) const override {
     const auto& o = static_cast<const NorMuonOptions&>(*job.options);
-    orthogonalised_momentum(o, rule(o, job.decay, job.step), job);
+    orthogonalised_momentum(o, rule(o, job.decay, job.step, false), job);
     const std::int64_t rows = job.param.size(0) / job.row_blocks, cols = job.param.size(1);
     const std::vector<double> squares = row_squares(job.update);
     Tensor factors = at::empty_like(job.buffers[1]);
@@ -113,7 +115,7 @@ class NorMuonMethod : public MatrixMethod {
     double before = 0.0, after = 0.0;
     for (std::int64_t i = 0; i < rows; ++i) {
       v[i] = static_cast<T>(o.beta2() * v[i] + (1.0 - o.beta2()) * squares[i] / static_cast<double>(cols));
-      const double f = 1.0 / (std::sqrt(static_cast<double>(v[i])) + o.row_eps());
+      const double f = inverse(std::sqrt(static_cast<double>(v[i])) + o.row_eps());
       factor[i] = static_cast<T>(f);
       before += squares[i];
       after += f * f * squares[i];
@@ -121,8 +123,10 @@ class NorMuonMethod : public MatrixMethod {
     const double norm =
         o.lr_scaling() == "match_rms_adamw" ? 0.2 * std::sqrt(static_cast<double>(rows * cols)) : std::sqrt(before);
     for (std::int64_t i = 0; i < rows; ++i)
-      factor[i] = static_cast<T>(factor[i] * (norm / (std::sqrt(after) + o.row_eps())));
+      factor[i] = static_cast<T>(factor[i] * (norm * inverse(std::sqrt(after) + o.row_eps())));
   }
+  // A row of zeros without row_eps is not moved.
+  static double inverse(double x) { return x > 0.0 ? 1.0 / x : 0.0; }
 };
 
 }  // namespace

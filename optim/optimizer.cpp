@@ -4,7 +4,9 @@
 #include <torch/utils.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstring>
 #include <optional>
 
 #include <c10/core/DeviceGuard.h>
@@ -21,26 +23,88 @@ using torch::Tensor;
 // Matrices below this many elements are worked on side by side, larger ones one after the other with all threads on
 // each.
 constexpr std::int64_t kSmallMatrix = 1 << 18;
-// Elements whose updates are in memory at a time, unless one matrix has more.
-constexpr std::int64_t kBatch = 1 << 22;
 
-// Jobs' sums go to the slots they belong to.
-void run_jobs(const std::vector<kernels::Job>& jobs, const std::vector<size_t>& members, std::vector<StepSums>& sums) {
-  std::vector<StepSums> own(sums.empty() ? 0 : jobs.size());
-  kernels::step(jobs, own, kernels::parallel_for);
-  for (size_t i = 0; i < own.size(); ++i) sums[members[i]] = own[i];
+// Copies to elements anywhere in memory, on the CPU and without an allocation, which could fail.
+void copy_to_strided(const Tensor& from, const Tensor& to) {
+  const std::int64_t dim = to.dim(), size = static_cast<std::int64_t>(to.element_size());
+  const auto* source = static_cast<const char*>(from.const_data_ptr());
+  auto* target = static_cast<char*>(to.data_ptr());
+  std::array<std::int64_t, 64> index{};
+  for (std::int64_t k = 0; k < to.numel(); ++k) {
+    std::memcpy(target, source + k * size, static_cast<size_t>(size));
+    for (std::int64_t d = dim; d-- > 0;) {
+      target += to.stride(d) * size;
+      if (++index[static_cast<size_t>(d)] < to.size(d)) break;
+      target -= to.size(d) * to.stride(d) * size;
+      index[static_cast<size_t>(d)] = 0;
+    }
+  }
+}
+
+// What autograd compares with the version it saw, so that a graph from before the step is refused.
+void bump_version(const Tensor& param) {
+  if (!param.is_inference()) param.unsafeGetTensorImpl()->bump_version();
 }
 
 }  // namespace
 
 struct Optimizer::Slot {
-  const Entry* entry;
-  Tensor work;  // what the kernel writes: the parameter itself where its memory is dense, on the CPU or on_device
-  Tensor grad;  // laid out like `work`
+  Entry* entry;
+  Tensor work_copy;  // where the kernel cannot write the parameter itself; undefined elsewhere
+  Tensor grad_copy;  // where the gradient is laid out otherwise; undefined elsewhere
   kernels::Dtype dtype;
-  bool on_device = false;  // stepped by device_
+  bool on_device = false;       // stepped by device_
+  ParamState* state = nullptr;  // null: another process updates the parameter
+  bool fresh = false;           // buffers of the state begin at this step, which is not its first
 
   const MethodOptions& options() const { return *entry->options; }
+  // What the kernel writes: dense, on the CPU or on_device.
+  const Tensor& work() const { return work_copy.defined() ? work_copy : entry->param; }
+  // Laid out like work().
+  const Tensor& grad() const { return grad_copy.defined() ? grad_copy : entry->param.grad(); }
+  std::int64_t step() const { return state->step + 1; }
+};
+
+// States that a step makes or converts: the optimizer has them once the step is sure.
+struct Optimizer::NewStates {
+  explicit NewStates(Optimizer& optimizer) : state(optimizer.state_) {}
+  NewStates(const NewStates&) = delete;
+  NewStates& operator=(const NewStates&) = delete;
+  ~NewStates() {
+    for (const auto& [key, made] : list)
+      if (const auto it = state.find(key); it != state.end() && !it->second) state.erase(it);
+  }
+
+  ParamState* add(void* key, std::unique_ptr<ParamState> made) {
+    list.emplace_back(key, std::move(made));
+    state[key];  // so that commit() allocates nothing
+    return list.back().second.get();
+  }
+  void commit() {
+    for (auto& [key, made] : list) state.find(key)->second = std::move(made);
+    list.clear();
+  }
+
+  decltype(Optimizer::state_)& state;
+  std::vector<std::pair<void*, std::unique_ptr<ParamState>>> list;
+};
+
+// The matrices' updates and what undoes their forming, which advances the buffers in place.
+struct Optimizer::Matrices {
+  std::vector<MatrixJob> jobs;
+  std::vector<size_t> members;  // the slot of each
+  std::vector<std::vector<Tensor>> before;
+  bool committed = false;
+
+  Matrices() = default;
+  Matrices(const Matrices&) = delete;
+  Matrices& operator=(const Matrices&) = delete;
+  ~Matrices() {
+    if (committed) return;
+    for (size_t i = 0; i < before.size(); ++i)
+      for (size_t b = 0; b < before[i].size(); ++b)
+        std::memcpy(jobs[i].buffers[b].data_ptr(), before[i][b].const_data_ptr(), before[i][b].nbytes());
+  }
 };
 
 bool Optimizer::on_device(const Tensor& param, const MethodOptions& options) {
@@ -55,50 +119,53 @@ std::vector<Optimizer::Slot> Optimizer::slots_with_gradients() {
   std::vector<Slot> slots;
   slots.reserve(entries_.size());
   std::optional<torch::Device> stepping;  // the first parameter's that steps on a device; others' there step on the CPU
-  for (const Entry& e : entries_) {
+  for (Entry& e : entries_) {
     const Tensor& given = e.param.grad();
     if (!given.defined()) continue;
-    if (given.is_sparse())
+    if (given.layout() != torch::kStrided)
       throw std::invalid_argument(e.name + ": its gradient is sparse; only dense gradients are supported");
     if (given.is_complex())
       throw std::invalid_argument(e.name + ": its gradient is complex; only real gradients are supported");
+    if (given.sizes() != e.param.sizes())
+      throw std::invalid_argument(e.name + ": its gradient has shape " + shape_text(given.sizes()) +
+                                  "; allowed: " + shape_text(e.param.sizes()));
+    if (given.is_meta()) throw std::invalid_argument(e.name + ": its gradient is on the meta device, without values");
     const bool device = on_device(e.param, *e.options) && stepping.value_or(e.param.device()) == e.param.device();
     if (device) stepping = e.param.device();
-    Slot slot{&e, e.param, given, kernel_dtype(e.param, e.name), device};
-    Tensor& work = slot.work;
-    if (!device &&
-        (!work.device().is_cpu() || !work.is_non_overlapping_and_dense() || (e.matrix && !work.is_contiguous())))
-      work = work.cpu().contiguous();
+    Slot& slot = slots.emplace_back(Slot{&e, {}, {}, e.dtype, device});
+    if (!device && (!e.param.device().is_cpu() || !e.param.is_non_overlapping_and_dense() ||
+                    (e.matrix && !e.param.is_contiguous())))
+      slot.work_copy = e.param.detach().cpu().contiguous();
+    const Tensor& work = slot.work();
     if (given.device() != work.device() || given.strides() != work.strides() ||
-        given.scalar_type() != work.scalar_type()) {
-      slot.grad = at::empty_strided(work.sizes(), work.strides(), work.options().requires_grad(false));
-      slot.grad.copy_(given);
+        given.scalar_type() != work.scalar_type() || given.is_neg() || given._is_zerotensor()) {
+      slot.grad_copy = at::empty_strided(work.sizes(), work.strides(), work.options().requires_grad(false));
+      slot.grad_copy.copy_(given);
     }
-    slots.push_back(std::move(slot));
   }
   return slots;
 }
 
-void Optimizer::clip_and_check(const std::vector<Slot>& slots) {
-  grad_norm_ = kNoTrace;
-  clip_factor_ = 1.0;
-  norm_on_device_ =
+Optimizer::Norm Optimizer::clip_and_check(const std::vector<Slot>& slots) const {
+  Norm out;
+  out.on_device =
       !shard_ && !slots.empty() && std::all_of(slots.begin(), slots.end(), [](const Slot& s) { return s.on_device; });
-  if (norm_on_device_) return;
-  if (!check_finite_ && max_norm_ <= 0.0) return;
+  if (out.on_device || (!check_finite_ && max_norm_ <= 0.0)) return out;
   std::vector<kernels::GradView> views;
+  views.reserve(slots.size());
   for (const Slot& s : slots)
-    views.push_back({s.dtype, s.grad.data_ptr(), s.on_device || !owned(s.entry->name) ? 0 : s.grad.numel()});
+    views.push_back({s.dtype, s.grad().const_data_ptr(), s.on_device || !owned(s.entry->name) ? 0 : s.grad().numel()});
   std::vector<double> norms = kernels::squared_norms(views, kernels::parallel_for);
   // The one norm of a mixture is known here, so that here the device is waited for.
   for (size_t k = 0; k < slots.size(); ++k)
     if (slots[k].on_device && owned(slots[k].entry->name))
       norms[k] =
-          std::pow(at::linalg_vector_norm(slots[k].grad, 2, std::nullopt, false, torch::kFloat64).item<double>(), 2);
+          std::pow(at::linalg_vector_norm(slots[k].grad(), 2, std::nullopt, false, torch::kFloat64).item<double>(), 2);
   if (shard_) shard_->sum(norms);
   std::vector<double> members;
+  members.reserve(slots.size());
   for (size_t k = 0; k < slots.size(); ++k) {
-    if (check_finite_ && !std::isfinite(norms[k]) && !torch::isfinite(slots[k].grad).all().item<bool>())
+    if (check_finite_ && !std::isfinite(norms[k]) && !torch::isfinite(slots[k].grad()).all().item<bool>())
       throw NonFiniteGradient(slots[k].entry->name);
     if (slots[k].options().clip()) members.push_back(norms[k]);
   }
@@ -106,140 +173,132 @@ void Optimizer::clip_and_check(const std::vector<Slot>& slots) {
   std::sort(members.begin(), members.end());
   double total = 0.0;
   for (const double m : members) total += m;
-  grad_norm_ = std::sqrt(total);
-  if (max_norm_ > 0.0) clip_factor_ = std::min(1.0, max_norm_ / (grad_norm_ + 1e-6));
+  out.grad_norm = std::sqrt(total);
+  if (max_norm_ > 0.0) out.factor = std::min(1.0, max_norm_ / (out.grad_norm + 1e-6));
+  return out;
 }
 
-rules::Decay<double> Optimizer::decay_of(const MethodOptions& options) const {
+rules::Decay<double> Optimizer::decay_of(const MethodOptions& options, double clip_factor) {
   const DecayTerms terms =
       decay_terms(options.decay_coupling(), options.weight_decay(), options.lr(), options.initial_lr());
-  return {options.clip() ? clip_factor_ : 1.0, terms.l2, terms.shrink, options.decay_target()};
+  return {options.clip() ? clip_factor : 1.0, terms.l2, terms.shrink, options.decay_target()};
 }
 
-void Optimizer::step_elementwise(const std::vector<Slot>& slots, const std::vector<ParamState*>& states,
-                                 std::vector<StepSums>& sums) {
-  std::vector<kernels::Job> jobs;
-  std::vector<size_t> members;
-  jobs.reserve(slots.size());
-  members.reserve(slots.size());
+void Optimizer::find_states(std::vector<Slot>& slots, NewStates& made) {
+  for (Slot& s : slots) {
+    if (!owned(s.entry->name)) continue;
+    void* key = s.entry->param.unsafeGetTensorImpl();
+    const auto stored = state_.find(key);
+    auto* held = stored == state_.end() ? nullptr : stored->second.get();
+    if (held && s.entry->fitted) {
+      s.state = static_cast<ParamState*>(held);
+      if (s.state->device_step.defined() == s.on_device) continue;
+    }
+    auto* known = dynamic_cast<ParamState*>(held);
+    if (held && !known) throw std::invalid_argument(s.entry->name + ": its state was not made by scalevec");
+    auto fitted = fitted_state(*s.entry, s.work(), s.on_device, known, s.fresh);
+    s.state = fitted ? made.add(key, std::move(fitted)) : known;
+  }
+}
+
+void Optimizer::add_elementwise(const std::vector<Slot>& slots, double clip_factor, std::vector<kernels::Job>& jobs,
+                                std::vector<size_t>& members) const {
   // A rule has powers in it, and neighbours mostly share theirs.
   const MethodOptions* rule_options = nullptr;
   std::int64_t rule_step = -1;
+  bool rule_fresh = false;
   kernels::Rule rule;
   for (size_t k = 0; k < slots.size(); ++k) {
     const Slot& s = slots[k];
-    if (!states[k] || s.on_device || s.entry->matrix) continue;
-    if (rule_options != s.entry->options || rule_step != states[k]->step) {
+    if (!s.state || s.on_device || s.entry->matrix) continue;
+    if (rule_options != s.entry->options || rule_step != s.step() || rule_fresh != s.fresh) {
       rule_options = s.entry->options;
-      rule_step = states[k]->step;
-      rule = rule_options->implementation().rule(*rule_options, decay_of(*rule_options), rule_step);
+      rule_step = s.step();
+      rule_fresh = s.fresh;
+      rule = s.entry->method->rule(*rule_options, decay_of(*rule_options, clip_factor), rule_step, rule_fresh);
     }
-    kernels::Job& job = jobs.emplace_back(
-        kernels::Job{rule, s.dtype, s.work.data_ptr(), s.grad.data_ptr(), {nullptr, nullptr, nullptr}, s.work.numel()});
-    for (size_t b = 0; b < states[k]->buffers.size(); ++b) job.state[b] = states[k]->buffers[b].data_ptr();
+    kernels::Job& job = jobs.emplace_back(kernels::Job{
+        rule, s.dtype, s.work().data_ptr(), s.grad().const_data_ptr(), {nullptr, nullptr, nullptr}, s.work().numel()});
+    for (size_t b = 0; b < s.state->buffers.size(); ++b) job.state[b] = s.state->buffers[b].data_ptr();
     members.push_back(k);
   }
-  run_jobs(jobs, members, sums);
 }
 
-std::vector<cuda::CudaEntry> Optimizer::device_entries(const std::vector<Slot>& slots,
-                                                       const std::vector<ParamState*>& states) const {
-  std::vector<cuda::CudaEntry> entries;
+// All updates are formed before the first is applied: a matrix whose decomposition fails leaves the others as they are.
+void Optimizer::form_updates(const std::vector<Slot>& slots, double clip_factor, Matrices& matrices) const {
   for (size_t k = 0; k < slots.size(); ++k) {
     const Slot& s = slots[k];
-    if (s.on_device && states[k])
-      entries.push_back({s.work, s.grad, states[k]->buffers, states[k]->device_step, s.entry->options});
+    if (!s.state || !s.entry->matrix || s.work().numel() == 0) continue;
+    matrices.jobs.push_back({s.entry->options,
+                             s.step(),
+                             s.entry->row_blocks,
+                             s.dtype,
+                             s.work().detach(),
+                             s.grad(),
+                             s.state->names,
+                             s.state->buffers,
+                             decay_of(s.options(), clip_factor),
+                             {},
+                             0.0});
+    matrices.members.push_back(k);
   }
+  matrices.before.resize(matrices.jobs.size());
+  const auto method_of = [](const MatrixJob& job) -> const MatrixMethod& {
+    return static_cast<const MatrixMethod&>(job.options->implementation());
+  };
+  const auto form = [&](size_t i) {
+    MatrixJob& job = matrices.jobs[i];
+    std::vector<Tensor> before;
+    for (const Tensor& buffer : job.buffers) before.push_back(buffer.clone());
+    matrices.before[i] = std::move(before);
+    try {
+      method_of(job).form_update(job);
+    } catch (const std::bad_alloc&) {
+      throw;
+    } catch (const c10::OutOfMemoryError&) {
+      throw;
+    } catch (const c10::Error& e) {
+      throw std::runtime_error(slots[matrices.members[i]].entry->name + ": " + std::string(job.options->method()) +
+                               ": " + e.what_without_backtrace());
+    } catch (const std::exception& e) {
+      throw std::runtime_error(slots[matrices.members[i]].entry->name + ": " + std::string(job.options->method()) +
+                               ": " + e.what());
+    }
+  };
+  std::vector<size_t> small, large;
+  for (size_t i = 0; i < matrices.jobs.size(); ++i) {
+    const MatrixJob& job = matrices.jobs[i];
+    (job.param.numel() < kSmallMatrix && !method_of(job).factorises() ? small : large).push_back(i);
+  }
+  kernels::run_tasks(static_cast<std::int64_t>(small.size()),
+                     [&](std::int64_t i) { form(small[static_cast<size_t>(i)]); });
+  for (const size_t i : large) form(i);
+}
+
+std::vector<cuda::CudaEntry> Optimizer::device_entries(const std::vector<Slot>& slots) const {
+  std::vector<cuda::CudaEntry> entries;
+  for (const Slot& s : slots)
+    if (s.on_device && s.state)
+      entries.push_back({s.work(), s.grad(), s.state->buffers, s.state->device_step, s.entry->options, s.fresh});
   return entries;
 }
 
 void Optimizer::update_device() {
   if (!norm_on_device_) throw std::logic_error("update_device() without a step that was made on a device alone");
   check_layout();
-  const std::vector<Slot> slots = slots_with_gradients();
-  std::vector<ParamState*> states;
-  for (const Slot& s : slots) {
+  std::vector<Slot> slots = slots_with_gradients();
+  for (Slot& s : slots) {
     const auto stored = state_.find(s.entry->param.unsafeGetTensorImpl());
     if (!s.on_device || stored == state_.end())
       throw std::logic_error("update_device(): " + s.entry->name + " was not in the step on the device");
-    states.push_back(static_cast<ParamState*>(stored->second.get()));
+    s.state = static_cast<ParamState*>(stored->second.get());
   }
-  device_->update(device_entries(slots, states), {max_norm_, check_finite_});
-}
-
-void Optimizer::step_on_device(const std::vector<Slot>& slots, const std::vector<ParamState*>& states,
-                               std::vector<StepSums>& sums) {
-  const std::vector<cuda::CudaEntry> entries = device_entries(slots, states);
-  if (entries.empty()) return;
-  const cuda::StepLimits limits =
-      norm_on_device_ ? cuda::StepLimits{max_norm_, check_finite_} : cuda::StepLimits{0.0, false, clip_factor_};
-  device_->step(entries, limits, !sums.empty());
-  if (sums.empty()) return;
-  const std::vector<StepSums> own = device_->step_sums();
-  size_t next = 0;
-  for (size_t k = 0; k < slots.size(); ++k)
-    if (slots[k].on_device && states[k]) sums[k] = own[next++];
+  device_->update(device_entries(slots), {max_norm_, check_finite_});
 }
 
 double Optimizer::grad_norm() const { return norm_on_device_ ? device_->status().grad_norm : grad_norm_; }
 double Optimizer::clip_factor() const { return norm_on_device_ ? device_->status().clip_factor : clip_factor_; }
 std::int64_t Optimizer::refused_steps() const { return device_ ? device_->status().refused_steps : 0; }
-
-void Optimizer::step_matrices(const std::vector<Slot>& slots, const std::vector<ParamState*>& states,
-                              std::vector<StepSums>& sums) {
-  std::vector<size_t> members;
-  std::int64_t elements = 0;
-  for (size_t k = 0; k <= slots.size(); ++k) {
-    const std::int64_t more = k < slots.size() ? slots[k].work.numel() : kBatch;
-    if (elements + more > kBatch && !members.empty()) {
-      step_matrix_batch(slots, states, members, sums);
-      members.clear();
-      elements = 0;
-    }
-    if (k == slots.size() || !states[k] || !slots[k].entry->matrix) continue;
-    if (sums.size() > k) sums[k] = StepSums{};
-    if (more == 0) continue;
-    members.push_back(k);
-    elements += more;
-  }
-}
-
-void Optimizer::step_matrix_batch(const std::vector<Slot>& slots, const std::vector<ParamState*>& states,
-                                  const std::vector<size_t>& members, std::vector<StepSums>& sums) {
-  const auto method_of = [](const MethodOptions* options) -> const MatrixMethod& {
-    return static_cast<const MatrixMethod&>(options->implementation());
-  };
-  std::vector<MatrixJob> matrices;
-  std::vector<size_t> small;
-  for (const size_t k : members) {
-    const Slot& s = slots[k];
-    if (s.work.numel() < kSmallMatrix && !method_of(s.entry->options).factorises()) small.push_back(matrices.size());
-    matrices.push_back({s.entry->options,
-                        states[k]->step,
-                        s.entry->row_blocks,
-                        s.dtype,
-                        s.work.detach(),
-                        s.grad,
-                        states[k]->buffers,
-                        decay_of(s.options()),
-                        {},
-                        0.0});
-  }
-  const auto form = [&](MatrixJob& job) { method_of(job.options).form_update(job); };
-  kernels::run_tasks(static_cast<std::int64_t>(small.size()),
-                     [&](std::int64_t i) { form(matrices[small[static_cast<size_t>(i)]]); });
-  for (MatrixJob& job : matrices)
-    if (!job.update.defined()) form(job);
-  std::vector<kernels::Job> jobs;
-  for (const MatrixJob& m : matrices)
-    jobs.push_back({rules::ApplyUpdate<double>{m.decay, m.scale},
-                    m.dtype,
-                    m.param.data_ptr(),
-                    m.grad.data_ptr(),
-                    {m.update.data_ptr(), nullptr, nullptr},
-                    m.param.numel()});
-  run_jobs(jobs, members, sums);
-}
 
 Tensor Optimizer::step(LossClosure closure) {
   Tensor loss;
@@ -248,38 +307,71 @@ Tensor Optimizer::step(LossClosure closure) {
     loss = closure();
   }
   const torch::NoGradGuard no_grad;
-  const bool trace = std::exchange(trace_, false);
+  // Everything that may fail comes first and changes nothing that can be seen.
   check_layout();
   std::vector<Slot> slots = slots_with_gradients();
-  clip_and_check(slots);
-
-  std::vector<StepSums> sums(trace ? slots.size() : 0);
-  std::vector<ParamState*> states;  // null: another process updates the parameter
-  states.reserve(slots.size());
+  const Norm norm = clip_and_check(slots);
+  NewStates made(*this);
+  find_states(slots, made);
+  std::vector<kernels::Job> jobs;
+  std::vector<size_t> members;
+  jobs.reserve(slots.size());
+  members.reserve(slots.size());
+  add_elementwise(slots, norm.factor, jobs, members);
+  Matrices matrices;
+  form_updates(slots, norm.factor, matrices);
+  for (size_t i = 0; i < matrices.jobs.size(); ++i) {
+    const MatrixJob& m = matrices.jobs[i];
+    jobs.push_back({rules::ApplyUpdate<double>{m.decay, m.scale},
+                    m.dtype,
+                    m.param.data_ptr(),
+                    m.grad.const_data_ptr(),
+                    {m.update.data_ptr(), nullptr, nullptr},
+                    m.param.numel()});
+    members.push_back(matrices.members[i]);
+  }
+  kernels::StepPlan plan(jobs, trace_);
+  std::vector<StepSums> sums(trace_ ? slots.size() : 0), own(trace_ ? jobs.size() : 0);
+  if (trace_) prepare_traces(slots);
+  const std::vector<void*> left = left_states();
+  const std::vector<cuda::CudaEntry> device = device_entries(slots);
+  if (!device.empty())
+    device_->step(
+        device, norm.on_device ? cuda::StepLimits{max_norm_, check_finite_} : cuda::StepLimits{0.0, false, norm.factor},
+        trace_);
+  // From here on only a device or a network can fail.
+  plan.run(own, kernels::parallel_for);
+  matrices.committed = true;
+  made.commit();
   for (const Slot& s : slots) {
-    if (!owned(s.entry->name)) {
-      states.push_back(nullptr);
-      continue;
+    s.entry->options->note_initial_lr();
+    if (!s.state) continue;
+    if (!s.on_device) ++s.state->step;
+    const Tensor& param = s.entry->param;
+    if (s.work_copy.defined() && !s.work_copy.is_same(param)) {
+      if (param.device().is_cpu())
+        copy_to_strided(s.work_copy, param);
+      else
+        param.detach().copy_(s.work_copy);
     }
-    auto& stored = state_[s.entry->param.unsafeGetTensorImpl()];
-    if (!stored) stored = new_state(s.work, s.options(), memory_);
-    states.push_back(static_cast<ParamState*>(stored.get()));
-    if (states.back()->method != s.options().method())
-      throw std::invalid_argument(s.entry->name + ": has state of method " + states.back()->method +
-                                  " and options of " + std::string(s.options().method()));
+    bump_version(param);
+    s.entry->fitted = true;
   }
-  for (size_t k = 0; k < slots.size(); ++k) {
-    if (!states[k]) continue;
-    place_state(*states[k], slots[k].work.device(), slots[k].on_device);
-    if (!slots[k].on_device) ++states[k]->step;
+  grad_norm_ = norm.grad_norm;
+  clip_factor_ = norm.factor;
+  norm_on_device_ = norm.on_device;
+  if (trace_ && !device.empty()) {
+    const std::vector<StepSums> of_device = device_->step_sums();
+    size_t next = 0;
+    for (size_t k = 0; k < slots.size(); ++k)
+      if (slots[k].on_device && slots[k].state) sums[k] = of_device[next++];
   }
-  step_on_device(slots, states, sums);
-  step_elementwise(slots, states, sums);
-  step_matrices(slots, states, sums);
-  for (const Slot& s : slots)
-    if (!s.work.is_same(s.entry->param)) s.entry->param.detach().copy_(s.work);
+  for (size_t i = 0; i < own.size(); ++i) sums[members[i]] = own[i];
   if (shard_) share_step(slots, sums);
-  if (trace) record_traces(slots, sums);
+  if (trace_) record_traces(sums);
+  trace_ = false;
+  for (void* key : left) state_.erase(key);
+  layout_is_new_ = false;
   return loss;
 }
 
@@ -292,9 +384,12 @@ void Optimizer::share_step(const std::vector<Slot>& slots, std::vector<StepSums>
     params.push_back(s.entry->param.detach());
   }
   shard_->share(names, params);
+  for (const Slot& s : slots)
+    if (!s.state) bump_version(s.entry->param);
   if (sums.empty()) return;
   constexpr double StepSums::*kFields[] = {&StepSums::grad_sq,      &StepSums::param_sq,    &StepSums::update_sq,
-                                           &StepSums::param_update, &StepSums::grad_update, &StepSums::inv_denom};
+                                           &StepSums::param_update, &StepSums::grad_update, &StepSums::inv_denom,
+                                           &StepSums::rounding_sq};
   std::vector<double> flat;
   for (const StepSums& s : sums) {
     for (const auto field : kFields) flat.push_back(s.*field);
@@ -308,17 +403,27 @@ void Optimizer::share_step(const std::vector<Slot>& slots, std::vector<StepSums>
   }
 }
 
-void Optimizer::record_traces(const std::vector<Slot>& slots, const std::vector<StepSums>& sums) {
-  std::vector<TraceInput> inputs;
-  inputs.reserve(slots.size());
-  for (size_t k = 0; k < slots.size(); ++k) {
-    const Entry& e = *slots[k].entry;
-    inputs.push_back(
-        {e.name, e.group, e.options->method(), e.options->lr(), e.options->implementation().adaptive(), sums[k]});
+// Rows with everything but numbers, beside the last step's, so that record_traces() allocates nothing.
+void Optimizer::prepare_traces(const std::vector<Slot>& slots) {
+  trace_inputs_.clear();
+  trace_inputs_.reserve(slots.size());
+  for (const Slot& s : slots) {
+    const Entry& e = *s.entry;
+    trace_inputs_.push_back({e.name, e.group, e.options->method(), e.options->lr(), e.method->adaptive(), {}});
   }
-  traces_.resize(inputs.size());
-  for (size_t k = 0; k < inputs.size(); ++k) fill_trace_row(inputs[k], traces_[k]);
-  group_traces_ = trace_rows_by_group(inputs);
+  next_traces_.resize(trace_inputs_.size());
+  for (size_t k = 0; k < trace_inputs_.size(); ++k) fill_trace_row(trace_inputs_[k], next_traces_[k]);
+  next_group_traces_.prepare(trace_inputs_);
+}
+
+void Optimizer::record_traces(const std::vector<StepSums>& sums) {
+  for (size_t k = 0; k < sums.size(); ++k) {
+    trace_inputs_[k].sums = sums[k];
+    fill_trace_row(trace_inputs_[k], next_traces_[k]);
+  }
+  next_group_traces_.fill(trace_inputs_);
+  std::swap(traces_, next_traces_);
+  std::swap(group_traces_, next_group_traces_.rows);
 }
 
 }  // namespace scalevec

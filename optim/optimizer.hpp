@@ -1,9 +1,11 @@
 #pragma once
 
+#include <c10/core/TensorImpl.h>
 #include <torch/optim/optimizer.h>
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <unordered_map>
@@ -19,7 +21,15 @@
 
 namespace scalevec {
 
+class Method;
 struct ParamState;
+struct SavedOptimizer;
+struct SavedParam;
+
+namespace kernels {
+enum class Dtype : std::uint8_t;
+struct Job;
+}  // namespace kernels
 
 namespace cuda {
 struct CudaEntry;
@@ -33,26 +43,52 @@ struct NonFiniteGradient : std::runtime_error {
   std::string parameter;
 };
 
+// The rows, along the first dimension, that replace_param() keeps: row i of the new parameter is row from[i] of the old
+// one; -1 is a new row, whose state starts at zero. Empty: the rows that both have keep their places.
+struct KeepRows {
+  std::vector<std::int64_t> from;
+};
+
 // An optimizer whose every group's options name the method that trains it. It is a torch::optim::Optimizer: zero_grad,
-// add_param_group, torch::optim schedulers, torch::save and torch::load work on it. Parameters must be distinct, dense
-// and real; a parameter without a gradient is left alone and keeps its step count. The elementwise methods step CUDA
-// parameters on their device, where nothing waits for it unless the step is traced; see set_check_finite().
+// add_param_group, torch::optim schedulers, torch::save and torch::load work on it. Parameters must be distinct, apart
+// in memory, strided and real; a parameter without a gradient is left alone and keeps its step count. What a program
+// may do between two steps, and what becomes of the state: docs/optimizers/in-your-program.md. The elementwise methods
+// step CUDA parameters on their device, where nothing waits for it unless the step is traced; see set_check_finite().
 class Optimizer : public torch::optim::Optimizer {
  public:
-  // Groups without options take `defaults`. Throws std::invalid_argument for a duplicate parameter, options of a
-  // foreign type or out of range, a tensor that its method cannot train. `names` as in set_names().
+  // Groups without options take `defaults`. Throws std::invalid_argument for a duplicate parameter or name, parameters
+  // that overlap in memory, options of a foreign type or out of range, a tensor that its method cannot train. `names`
+  // as in set_names().
   Optimizer(const std::vector<torch::optim::OptimizerParamGroup>& groups, std::unique_ptr<MethodOptions> defaults,
             const std::vector<NamedParam>& names = {});
 
-  // Names and roles for traces, messages and row blocks; a parameter not named here is "param.G.I" (group, index).
+  // Names and roles for traces, messages, row blocks and saved state; a parameter not named here is "param.G.I" (group,
+  // index). Throws std::invalid_argument for a name that two parameters would have, with nothing changed.
   void set_names(const std::vector<NamedParam>& params);
 
-  // Runs the closure, if any, once with gradients enabled and returns its loss; then updates every parameter. Gradients
-  // in memory are not modified: the clip factor enters the update.
+  // As the base class's, but a group that does not fit is refused here (std::invalid_argument), with nothing changed.
+  // By a reference to the base class it is refused by the next step.
+  void add_param_group(const torch::optim::OptimizerParamGroup& group);
+
+  // The parameter `replacement` takes the place of `old`, with its name and those rows of its state that `rows` keeps.
+  // `replacement` may be `old` itself, resized since the last step, and of another dtype or device. Values and
+  // gradients are the caller's. Throws std::invalid_argument, with nothing changed, for an `old` that is not here, a
+  // `replacement` that already is, a row that the old parameter has not, other dimensions after the first, or state
+  // that is not by row (SOAP's; see reset_state()).
+  void replace_param(const torch::Tensor& old, const torch::Tensor& replacement, const KeepRows& rows = {});
+
+  // Drops the parameter's state: its next step is a first one.
+  void reset_state(const torch::Tensor& param);
+
+  // Runs the closure, if any, once with gradients enabled and returns its loss; then updates every parameter that has a
+  // gradient and raises its version counter. Gradients in memory are not modified: the clip factor enters the update.
+  // What throws before the update (parameters, options or gradients that do not fit, a decomposition that does not
+  // converge, memory) leaves parameters, state, step counts and traces as they were; a device or a network that fails
+  // in the update does not.
   torch::Tensor step(LossClosure closure = nullptr) override;
 
   // The global norm over members that gradients are clipped to: factor min(1, max_norm/(‖g‖ + 1e-6)). 0: no clipping.
-  void set_max_norm(double max_norm) { max_norm_ = max_norm; }
+  void set_max_norm(double max_norm);
   double max_norm() const { return max_norm_; }
 
   // Whether step() refuses gradients that are not finite; on by default. With both this and clipping off, the step
@@ -70,7 +106,7 @@ class Optimizer : public torch::optim::Optimizer {
   // Every group's lr becomes initial_lr · factor: how a Schedule is applied.
   void set_lr_factor(double factor);
 
-  // The next step accumulates the sums of its traces; only that one.
+  // The next step that is made accumulates the sums of its traces; only that one.
   void trace_next_step() { trace_ = true; }
 
   // One row per parameter that the last traced step updated, in the order of the groups; and one per trace_group().
@@ -94,58 +130,95 @@ class Optimizer : public torch::optim::Optimizer {
   // Who steps the parameters that it handles, in place of the CUDA kernels: how a test emulates a device.
   void set_device_step(std::shared_ptr<cuda::DeviceStep> device) { device_ = std::move(device); }
 
-  // The whole state by name: "NAME/step" (int64 scalar) and "NAME/BUFFER", in the order of the groups. Tensors are the
-  // live ones. Parameters never stepped have none.
+  // The whole state by name: "NAME/step" (int64 scalar), "NAME/method" (its name's bytes, uint8) and "NAME/BUFFER" for
+  // every buffer held, in the order of the groups. Buffers are the live ones. Parameters never stepped have none.
   std::vector<std::pair<std::string, torch::Tensor>> named_state() const;
 
-  // Copies a state written by named_state() of an optimizer with the same layout. Throws std::invalid_argument naming
-  // what is missing, left over or of another shape, with nothing changed.
+  // Copies a state written by named_state() of an optimizer with the same parameters; "NAME/method" may be missing, as
+  // in version 0.1. Throws std::invalid_argument naming what is missing, left over, of another method or shape, with
+  // nothing changed.
   void load_named_state(const std::vector<std::pair<std::string, torch::Tensor>>& state);
 
-  // Options and state of every group, each tagged with its method, so that mixtures are restored.
+  // Options and state of every group, each tagged with its method, max_norm and whether gradients are checked. load()
+  // also reads archives of version 0.1 and those of torch::optim's Adam, AdamW and SGD into the same method. Where all
+  // parameters have names on both sides, state and options go by name, else by position and shape. Options are assigned
+  // to the groups' own objects. Throws std::invalid_argument, one line with what was found and expected, with nothing
+  // changed.
   void save(torch::serialize::OutputArchive& archive) const override;
   void load(torch::serialize::InputArchive& archive) override;
 
  private:
   struct Identity {
     std::string name;
-    std::string group = "params";
-    std::int64_t row_blocks = 1;
+    std::string group;
+    std::int64_t row_blocks;
+    c10::weak_intrusive_ptr<c10::TensorImpl> tensor;  // watched, so that its address is no other tensor's
   };
-  // One parameter as the last layout check found it, so that a step makes no names and looks nothing up that stays.
+  // One parameter as the last check found it, so that a step makes no names, looks nothing up that stays, and sees what
+  // has changed.
   struct Entry {
     torch::Tensor param;
-    MethodOptions* options;
-    bool matrix;
-    std::string name, group;
-    std::int64_t row_blocks;
+    MethodOptions* options = nullptr;
+    const Method* method = nullptr;
+    bool matrix = false;
+    bool fitted = false;  // its state is known to be what the options ask for, laid out as a step needs it
+    kernels::Dtype dtype{};
+    std::string name, group = "params";
+    std::int64_t row_blocks = 1;
+    c10::DimVector sizes, strides;
+    torch::Dtype scalar_type{};
+    torch::Device device{torch::kCPU};
+    const void* data = nullptr;
+
+    bool as_noted() const;
+  };
+  struct CheckedGroup {
+    const void* options;
+    size_t size;
+    std::unique_ptr<MethodOptions> checked;  // their values at the last check
+  };
+  struct Norm {
+    bool on_device = false;  // norm and factor are the device's
+    double grad_norm = kNoTrace;
+    double factor = 1.0;
   };
   struct Slot;
+  struct NewStates;
+  struct Matrices;
 
-  void check_layout();
+  void check_layout(bool anew = false);
+  void check_options();
+  void check_parameters();
+  static void check_overlap(const std::vector<Entry>& entries);
+  std::vector<void*> left_states() const;
   std::vector<Slot> slots_with_gradients();
   bool on_device(const torch::Tensor& param, const MethodOptions& options);
-  void clip_and_check(const std::vector<Slot>& slots);
-  std::vector<cuda::CudaEntry> device_entries(const std::vector<Slot>& slots,
-                                              const std::vector<ParamState*>& states) const;
-  void step_on_device(const std::vector<Slot>& slots, const std::vector<ParamState*>& states,
-                      std::vector<StepSums>& sums);
-  rules::Decay<double> decay_of(const MethodOptions& options) const;
-  void step_elementwise(const std::vector<Slot>& slots, const std::vector<ParamState*>& states,
-                        std::vector<StepSums>& sums);
-  void step_matrices(const std::vector<Slot>& slots, const std::vector<ParamState*>& states,
-                     std::vector<StepSums>& sums);
-  void step_matrix_batch(const std::vector<Slot>& slots, const std::vector<ParamState*>& states,
-                         const std::vector<size_t>& members, std::vector<StepSums>& sums);
+  Norm clip_and_check(const std::vector<Slot>& slots) const;
+  static rules::Decay<double> decay_of(const MethodOptions& options, double clip_factor);
+  void find_states(std::vector<Slot>& slots, NewStates& made);
+  std::unique_ptr<ParamState> fitted_state(const Entry& entry, const torch::Tensor& work, bool on_device,
+                                           const ParamState* held, bool& fresh);
+  void add_elementwise(const std::vector<Slot>& slots, double clip_factor, std::vector<kernels::Job>& jobs,
+                       std::vector<size_t>& members) const;
+  void form_updates(const std::vector<Slot>& slots, double clip_factor, Matrices& matrices) const;
+  std::vector<cuda::CudaEntry> device_entries(const std::vector<Slot>& slots) const;
   bool owned(const std::string& name) const { return !shard_ || shard_->owns(name); }
   void share_step(const std::vector<Slot>& slots, std::vector<StepSums>& sums);
-  void record_traces(const std::vector<Slot>& slots, const std::vector<StepSums>& sums);
-  Identity identity(const torch::Tensor& param) const;
+  void prepare_traces(const std::vector<Slot>& slots);
+  void record_traces(const std::vector<StepSums>& sums);
+  std::unordered_map<const void*, Identity> with_names(const std::vector<NamedParam>& params) const;
+  const Identity* identity(const torch::Tensor& param) const;
   std::string name_of(const torch::Tensor& param, size_t group, size_t index) const;
+  std::unique_ptr<ParamState> read_state(const torch::Tensor& param, const MethodOptions& options,
+                                         const SavedParam& saved, const std::string& where);
+  static SavedOptimizer read_archive(torch::serialize::InputArchive& archive);
+  SavedOptimizer read_torch_archive(torch::serialize::InputArchive& archive) const;
+  void take(SavedOptimizer saved);
 
   std::unordered_map<const void*, Identity> identities_;
-  std::vector<const void*> checked_layout_;  // options and parameters of the groups at the last check
-  std::vector<Entry> entries_;               // of that layout, in the order of the groups
+  std::vector<CheckedGroup> groups_;  // as of the last check
+  std::vector<Entry> entries_;        // of those groups, in their order
+  bool layout_is_new_ = false;        // since the last step
   StateMemory memory_;
   double max_norm_ = 0.0;
   bool check_finite_ = true;
@@ -157,6 +230,10 @@ class Optimizer : public torch::optim::Optimizer {
   bool norm_on_device_ = false;               // the last step's norm and factor are the device's
   std::vector<TraceRow> traces_;
   std::vector<TraceRow> group_traces_;
+  // Of the step being made, and then the memory of the last but one.
+  std::vector<TraceInput> trace_inputs_;
+  std::vector<TraceRow> next_traces_;
+  GroupTraces next_group_traces_;
 };
 
 }  // namespace scalevec

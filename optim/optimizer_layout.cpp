@@ -2,6 +2,10 @@
 #include <torch/optim/optimizer.h>
 #include <torch/types.h>
 
+#include <ATen/MemoryOverlap.h>
+
+#include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "scalevec/optim/method.hpp"
@@ -9,8 +13,59 @@
 
 // Which parameters an optimizer has, by which names, and whether their methods can train them.
 namespace scalevec {
+namespace {
 
 using torch::Tensor;
+
+// The bytes from a tensor's first element to its last.
+struct Extent {
+  const char* begin;
+  const char* end;
+};
+
+Extent extent_of(const Tensor& t) {
+  std::int64_t low = 0, high = 0;
+  for (std::int64_t d = 0; d < t.dim(); ++d) (t.stride(d) < 0 ? low : high) += (t.size(d) - 1) * t.stride(d);
+  const auto* data = static_cast<const char*>(t.const_data_ptr());
+  const auto size = static_cast<std::int64_t>(t.element_size());
+  return {data + low * size, data + (high + 1) * size};
+}
+
+// Calls body(first byte) for every element.
+template <class F>
+void for_elements(const Tensor& t, const F& body) {
+  const auto size = static_cast<std::int64_t>(t.element_size());
+  const auto* at = static_cast<const char*>(t.const_data_ptr());
+  std::vector<std::int64_t> index(static_cast<size_t>(t.dim()), 0);
+  for (std::int64_t k = 0; k < t.numel(); ++k) {
+    body(at);
+    for (std::int64_t d = t.dim(); d-- > 0;) {
+      at += t.stride(d) * size;
+      if (++index[static_cast<size_t>(d)] < t.size(d)) break;
+      at -= t.size(d) * t.stride(d) * size;
+      index[static_cast<size_t>(d)] = 0;
+    }
+  }
+}
+
+// Of two tensors whose extents meet: whether they have a byte in common, or only lie between each other.
+bool share_bytes(const Tensor& a, const Tensor& b) {
+  if (a.is_non_overlapping_and_dense() && b.is_non_overlapping_and_dense()) return true;
+  const Extent extent = extent_of(a);
+  std::vector<bool> taken(static_cast<size_t>(extent.end - extent.begin), false);
+  for_elements(a, [&](const char* at) {
+    for (std::int64_t i = 0; i < a.element_size(); ++i) taken[static_cast<size_t>(at - extent.begin + i)] = true;
+  });
+  bool shared = false;
+  for_elements(b, [&](const char* at) {
+    for (std::int64_t i = 0; i < b.element_size(); ++i)
+      if (at + i >= extent.begin && at + i < extent.end)
+        shared = shared || taken[static_cast<size_t>(at - extent.begin + i)];
+  });
+  return shared;
+}
+
+}  // namespace
 
 kernels::Dtype kernel_dtype(const Tensor& param, const std::string& name) {
   switch (param.scalar_type()) {
@@ -35,42 +90,111 @@ std::string shape_error(const MethodOptions& options, c10::IntArrayRef sizes, st
   return {};
 }
 
+bool Optimizer::Entry::as_noted() const {
+  const c10::TensorImpl& now = *param.unsafeGetTensorImpl();
+  return now.sizes() == c10::IntArrayRef(sizes) && now.strides() == c10::IntArrayRef(strides) &&
+         now.device() == device && param.scalar_type() == scalar_type && param.const_data_ptr() == data;
+}
+
 Optimizer::Optimizer(const std::vector<torch::optim::OptimizerParamGroup>& groups,
                      std::unique_ptr<MethodOptions> defaults, const std::vector<NamedParam>& names)
     : torch::optim::Optimizer(groups, std::move(defaults)) {
-  set_names(names);
+  identities_ = with_names(names);
   check_layout();
 }
 
-Optimizer::Identity Optimizer::identity(const Tensor& param) const {
+void Optimizer::add_param_group(const torch::optim::OptimizerParamGroup& group) {
+  const size_t before = param_groups_.size();
+  try {
+    if (group.has_options()) method_options(group);
+    torch::optim::Optimizer::add_param_group(group);
+    check_layout();
+  } catch (const c10::Error& e) {
+    param_groups_.erase(param_groups_.begin() + static_cast<std::ptrdiff_t>(before), param_groups_.end());
+    throw std::invalid_argument(e.what_without_backtrace());
+  } catch (...) {
+    param_groups_.erase(param_groups_.begin() + static_cast<std::ptrdiff_t>(before), param_groups_.end());
+    throw;
+  }
+}
+
+const Optimizer::Identity* Optimizer::identity(const Tensor& param) const {
   const auto it = identities_.find(param.unsafeGetTensorImpl());
-  return it != identities_.end() ? it->second : Identity{};
+  return it != identities_.end() ? &it->second : nullptr;
 }
 
 std::string Optimizer::name_of(const Tensor& param, size_t group, size_t index) const {
-  const auto it = identities_.find(param.unsafeGetTensorImpl());
-  return it != identities_.end() ? it->second.name : "param." + std::to_string(group) + "." + std::to_string(index);
+  const Identity* known = identity(param);
+  return known ? known->name : "param." + std::to_string(group) + "." + std::to_string(index);
+}
+
+// The names known and these: all of parameters that are alive.
+std::unordered_map<const void*, Optimizer::Identity> Optimizer::with_names(
+    const std::vector<NamedParam>& params) const {
+  auto identities = identities_;
+  for (const NamedParam& p : params)
+    identities.insert_or_assign(p.tensor.unsafeGetTensorImpl(),
+                                Identity{p.name, trace_group(p.role), p.role.row_blocks,
+                                         c10::weak_intrusive_ptr<c10::TensorImpl>(p.tensor.getIntrusivePtr())});
+  std::erase_if(identities, [](const auto& entry) { return entry.second.tensor.expired(); });
+  std::set<std::string_view> taken;
+  for (const auto& [key, known] : identities)
+    if (!taken.insert(known.name).second)
+      throw std::invalid_argument("the name " + known.name + " is given to two parameters");
+  return identities;
 }
 
 void Optimizer::set_names(const std::vector<NamedParam>& params) {
-  for (const NamedParam& p : params)
-    identities_[p.tensor.unsafeGetTensorImpl()] = {p.name, trace_group(p.role), p.role.row_blocks};
-  checked_layout_.clear();
+  auto identities = with_names(params);
+  std::swap(identities, identities_);
+  try {
+    check_layout(/*anew=*/true);
+  } catch (...) {
+    std::swap(identities, identities_);
+    throw;
+  }
 }
 
-// The base class's add_param_group accepts anything, and groups are open to everyone: they are checked here whenever
-// they hold other parameters or options than at the last check.
-void Optimizer::check_layout() {
-  std::vector<const void*> layout;
-  bool captured = true;
-  for (const auto& group : param_groups_) {
-    layout.push_back(&group.options());
-    captured = captured && method_options(group).initial_lr() >= 0.0;
-    for (const Tensor& param : group.params()) layout.push_back(param.unsafeGetTensorImpl());
+// The base class's groups are open to everyone. They are compared, in integers, with what the last check found: other
+// parameters, or the same ones moved, resized or converted, are checked anew, and options where they differ.
+void Optimizer::check_layout(bool anew) {
+  bool as_checked = !anew && groups_.size() == param_groups_.size();
+  size_t next = 0;
+  for (size_t g = 0; as_checked && g < groups_.size(); ++g) {
+    const std::vector<Tensor>& params = param_groups_[g].params();
+    as_checked = static_cast<const void*>(&param_groups_[g].options()) == groups_[g].options &&
+                 dynamic_cast<MethodOptions*>(&param_groups_[g].options()) && params.size() == groups_[g].size &&
+                 static_cast<const MethodOptions&>(param_groups_[g].options()).method() == groups_[g].checked->method();
+    for (size_t i = 0; as_checked && i < params.size(); ++i, ++next)
+      as_checked =
+          params[i].unsafeGetTensorImpl() == entries_[next].param.unsafeGetTensorImpl() && entries_[next].as_noted();
   }
-  if (captured && layout == checked_layout_) return;
+  if (as_checked)
+    check_options();
+  else
+    check_parameters();
+}
+
+void Optimizer::check_options() {
+  size_t first = 0;
+  for (size_t g = 0; g < groups_.size(); ++g) {
+    const MethodOptions& options = method_options(param_groups_[g]);
+    if (!(options == *groups_[g].checked)) {
+      const std::string error = options.error();
+      if (!error.empty()) throw std::invalid_argument("parameter group " + std::to_string(g) + ": " + error);
+      if (!options.implementation().same_buffers(options, *groups_[g].checked))
+        for (size_t i = first; i < first + groups_[g].size; ++i) entries_[i].fitted = false;
+      groups_[g].checked->assign(options);
+    }
+    first += groups_[g].size;
+  }
+}
+
+void Optimizer::check_parameters() {
   std::set<const void*> seen;
+  std::set<std::string> names;
   std::vector<Entry> entries;
+  std::vector<CheckedGroup> groups;
   for (size_t g = 0; g < param_groups_.size(); ++g) {
     MethodOptions& options = method_options(param_groups_[g]);
     const std::string error = options.error();
@@ -80,28 +204,96 @@ void Optimizer::check_layout() {
       if (!param.defined())
         throw std::invalid_argument("parameter " + std::to_string(i) + " of group " + std::to_string(g) +
                                     " is undefined");
+      const Identity* known = identity(param);
       std::string name = name_of(param, g, i);
       if (!seen.insert(param.unsafeGetTensorImpl()).second)
         throw std::invalid_argument(name + ": the same parameter is in the optimizer twice");
-      if (param.is_sparse() || param.is_complex())
+      if (!names.insert(name).second) throw std::invalid_argument("the name " + name + " is given to two parameters");
+      if (param.layout() != torch::kStrided || param.is_complex())
         throw std::invalid_argument(name + ": sparse and complex parameters are not supported");
-      kernel_dtype(param, name);
-      Identity known = identity(param);
-      const std::string misfit = shape_error(options, param.sizes(), known.row_blocks);
+      if (param.is_meta())
+        throw std::invalid_argument(name + ": is on the meta device, where there is nothing to step");
+      if (param.is_neg()) throw std::invalid_argument(name + ": is a lazily negated view, which cannot be written");
+      if (at::has_internal_overlap(param) == at::MemOverlap::Yes)
+        throw std::invalid_argument(name + ": several of its elements are one place in memory");
+      const std::int64_t row_blocks = known ? known->row_blocks : 1;
+      const std::string misfit = shape_error(options, param.sizes(), row_blocks);
       if (!misfit.empty()) throw std::invalid_argument(name + ": " + misfit);
-      const bool matrix = dynamic_cast<const MatrixMethod*>(&options.implementation()) != nullptr;
-      entries.push_back({param, &options, matrix, std::move(name), std::move(known.group), known.row_blocks});
+      const auto held = state_.find(param.unsafeGetTensorImpl());
+      if (const auto* state = held == state_.end() ? nullptr : dynamic_cast<const ParamState*>(held->second.get()))
+        if (c10::IntArrayRef(state->sizes) != param.sizes())
+          throw std::invalid_argument(name + ": its shape is " + shape_text(param.sizes()) + " and that of its state " +
+                                      shape_text(state->sizes) +
+                                      "; replace_param() keeps rows of the state, reset_state() drops it");
+      const Method& method = options.implementation();
+      Entry entry;
+      entry.param = param;
+      entry.options = &options;
+      entry.method = &method;
+      entry.matrix = dynamic_cast<const MatrixMethod*>(&method) != nullptr;
+      entry.dtype = kernel_dtype(param, name);
+      entry.name = std::move(name);
+      if (known) entry.group = known->group;
+      entry.row_blocks = row_blocks;
+      entry.sizes.assign(param.sizes().begin(), param.sizes().end());
+      entry.strides.assign(param.strides().begin(), param.strides().end());
+      entry.scalar_type = param.scalar_type();
+      entry.device = param.device();
+      entry.data = param.const_data_ptr();
+      entries.push_back(std::move(entry));
     }
-    if (options.initial_lr() < 0.0) options.set_initial_lr(options.lr());
+    auto checked = std::unique_ptr<MethodOptions>(static_cast<MethodOptions*>(options.clone().release()));
+    groups.push_back({&param_groups_[g].options(), param_groups_[g].params().size(), std::move(checked)});
   }
-  checked_layout_ = std::move(layout);
+  check_overlap(entries);
   entries_ = std::move(entries);
+  groups_ = std::move(groups);
+  layout_is_new_ = true;
+}
+
+void Optimizer::check_overlap(const std::vector<Entry>& entries) {
+  struct Place {
+    const Entry* entry;
+    Extent extent;
+  };
+  std::vector<Place> places;
+  for (const Entry& e : entries)
+    if (e.param.numel() > 0) places.push_back({&e, extent_of(e.param)});
+  std::sort(places.begin(), places.end(),
+            [](const Place& a, const Place& b) { return std::less<>()(a.extent.begin, b.extent.begin); });
+  std::vector<const Place*> open;  // those that reach beyond the current one's begin
+  for (const Place& place : places) {
+    std::erase_if(open, [&](const Place* p) { return p->extent.end <= place.extent.begin; });
+    for (const Place* other : open)
+      if (other->entry->device == place.entry->device && share_bytes(other->entry->param, place.entry->param))
+        throw std::invalid_argument(other->entry->name + " and " + place.entry->name +
+                                    ": the two parameters overlap in memory");
+    open.push_back(&place);
+  }
+}
+
+// The keys of states whose parameters are no longer in the groups.
+std::vector<void*> Optimizer::left_states() const {
+  std::vector<void*> left;
+  if (!layout_is_new_) return left;
+  std::set<const void*> present;
+  for (const Entry& e : entries_) present.insert(e.param.unsafeGetTensorImpl());
+  for (const auto& [key, state] : state_)
+    if (!present.count(key)) left.push_back(key);
+  return left;
+}
+
+void Optimizer::set_max_norm(double max_norm) {
+  if (!(max_norm >= 0.0) || std::isinf(max_norm))
+    throw std::invalid_argument("max_norm: got " + std::to_string(max_norm) + "; allowed: [0, inf)");
+  max_norm_ = max_norm;
 }
 
 void Optimizer::set_lr_factor(double factor) {
   check_layout();
   for (auto& group : param_groups_) {
     MethodOptions& options = method_options(group);
+    options.note_initial_lr();
     options.set_lr(options.initial_lr() * factor);
   }
 }

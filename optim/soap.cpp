@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <stdexcept>
 
 #include "scalevec/optim/matrix/products.hpp"
 #include "scalevec/optim/matrix_methods.hpp"
@@ -18,6 +19,12 @@ using torch::Tensor;
 struct Side {
   Tensor covariance, basis;  // undefined for a side that is not rotated
 };
+
+// A gradient whose square float cannot hold would leave a basis of NaNs for later steps.
+void check_finite(const Side& side) {
+  if (!std::isfinite(side.covariance.diagonal().sum().item<double>()))
+    throw std::runtime_error("the square of its gradient is not finite; nothing has changed");
+}
 
 // X rotated into the bases, Qₗᵀ·X·Qᵣ, or back.
 Tensor rotated(const Tensor& x, const Side& left, const Side& right, bool back) {
@@ -52,14 +59,18 @@ class SOAPMethod : public MatrixMethod {
     std::vector<BufferSpec> out{{"exp_avg", sizes.vec()}, {"exp_avg_sq", sizes.vec()}};
     const char* names[2][2] = {{"left", "left_basis"}, {"right", "right_basis"}};
     for (size_t side = 0; side < 2; ++side)
-      if (sizes[side] <= longest)
-        for (const char* name : names[side]) out.push_back({name, {sizes[side], sizes[side]}});
+      for (const char* name : names[side]) out.push_back({name, {sizes[side], sizes[side]}, sizes[side] <= longest});
     return out;
   }
+  bool same_buffers(const MethodOptions& a, const MethodOptions& b) const override {
+    return static_cast<const SOAPOptions&>(a).max_precond_dim() == static_cast<const SOAPOptions&>(b).max_precond_dim();
+  }
+  // The second moment is in the basis of the rows.
+  bool rows_may_move() const override { return false; }
 
   // The running mean of the gradient, left alone by the first step, and the gradient with clip factor and l2 decay.
-  kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay,
-                     std::int64_t step) const override {
+  kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t step,
+                     bool) const override {
     const double beta1 = static_cast<const SOAPOptions&>(options).beta1();
     return rules::Momentum<double>{decay, step == 1 ? 0.0 : 1.0 - beta1, 0.0};
   }
@@ -68,15 +79,13 @@ class SOAPMethod : public MatrixMethod {
 
   void form_update(MatrixJob& job) const override {
     const auto& o = static_cast<const SOAPOptions&>(*job.options);
-    size_t next = 2;
-    const auto side = [&](std::int64_t length) {
-      if (length > o.max_precond_dim()) return Side{};
-      next += 2;
-      return Side{job.buffers[next - 2], job.buffers[next - 1]};
+    const auto buffer = [&](std::string_view name) {
+      const auto at = std::find(job.names.begin(), job.names.end(), name) - job.names.begin();
+      return at < static_cast<std::ptrdiff_t>(job.names.size()) ? job.buffers[static_cast<size_t>(at)] : Tensor();
     };
-    Side left = side(job.param.size(0)), right = side(job.param.size(1));
+    Side left{buffer("left"), buffer("left_basis")}, right{buffer("right"), buffer("right_basis")};
     const bool first = job.step == 1;
-    const Tensor grad = averaged(job, rule(o, job.decay, job.step));
+    const Tensor grad = averaged(job, rule(o, job.decay, job.step, false));
     if (first) {
       job.update = at::zeros_like(grad);
       job.decay.shrink = 0.0;
@@ -89,6 +98,8 @@ class SOAPMethod : public MatrixMethod {
     if (right.basis.defined())
       kernels::symmetric_product(right.covariance, grad.t(), 1.0 - o.shampoo_beta(), right.covariance,
                                  o.shampoo_beta());
+    for (const Side* s : {&left, &right})
+      if (s->basis.defined()) check_finite(*s);
     if (first)
       kernels::run_tasks(1, [&](std::int64_t) {
         for (Side* s : {&left, &right})
@@ -122,7 +133,10 @@ class SOAPMethod : public MatrixMethod {
       const Tensor gs = g.narrow(0, begin, rows);
       Tensor v = job.buffers[1].narrow(0, begin, rows);
       v.mul_(o.beta2()).addcmul_(gs, gs, 1.0 - o.beta2());
-      m.narrow(0, begin, rows).div_((v / bias2).sqrt_().add_(o.eps())).div_(bias1);
+      // 0/0 is no update.
+      Tensor denominator = (v / bias2).sqrt_().add_(o.eps());
+      if (o.eps() == 0.0) denominator.masked_fill_(denominator == 0, std::numeric_limits<double>::infinity());
+      m.narrow(0, begin, rows).div_(denominator).div_(bias1);
     });
     return rotated(m, left, right, true);
   }

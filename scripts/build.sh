@@ -22,7 +22,7 @@ fi
 # ninja's own lines go to a file; its percentage counts objects, of which the first are as long as the last.
 NINJA_STATUS='[%f/%t] ' "${build[@]}" >"$log" 2>&1 &
 ninja=$!
-trap 'kill "$ninja" 2>/dev/null; rm -f "$log"' EXIT
+trap 'kill "$ninja" 2>/dev/null || true; rm -f "$log"' EXIT
 start=$SECONDS
 while kill -0 "$ninja" 2>/dev/null; do
   for ((i = 0; i < 20; ++i)); do

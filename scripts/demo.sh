@@ -21,7 +21,7 @@ done
 [[ -n $out ]] || { out=runs/demo; [[ $config == *_full.json ]] && out=runs/demo-full; }
 
 stage() { printf '\n== %s of 4, after %d:%02d: %s\n' "$1" $((SECONDS / 60)) $((SECONDS % 60)) "$2"; }
-if [[ $config == *_full.json ]]; then training="81 runs, some 20 minutes on two cores"; else training="TRAINING"; fi
+if [[ $config == *_full.json ]]; then training="81 runs, some 20 minutes on two cores"; else training="60 runs, some five minutes on two cores"; fi
 
 if ((${#texts[@]})); then
   for text in "${texts[@]}"; do [[ -r $text ]] || { echo "demo: $text: cannot be read" >&2; exit 2; }; done

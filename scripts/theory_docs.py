@@ -48,14 +48,20 @@ ENTRIES = {
 
 INTRO = """# The theory as figures
 
-A scale vector γ and the column w that reads it act together as θ = γw. Each figure holds a closed form (line) against a simulation
-with the library's own update rules, an integration or a LibTorch run (dots). `scalevec theory --list` names every parameter; `--set`
-changes it, and shows where prediction and simulation part.
+Run this at the root of the repository:
 
 ```
+scripts/bootstrap.sh && scripts/build.sh cpu scalevec
+export PATH=$PWD/build/cpu/bin:$PATH
+scalevec theory --list                                # every figure and its parameters
 scalevec theory T4 --out figures --set decay_w=1      # the low-signal formula outside its domain
-scalevec theory --all --out figures --jobs 2         # --quality paper: the pictures and numbers of this page
+scalevec theory --all --out figures --jobs 2          # --quality paper: the pictures and numbers of this page
 ```
+
+A scale vector γ and the column w that reads it act together as θ = γw. Each figure compares a closed form (line) with a
+simulation by the library's own update rules, an integration or a LibTorch run (dots). `--set` changes a parameter, so
+that a reader can see where prediction and simulation part. `--all` also writes `figures/index.html`, a page of all
+figures.
 
 T1 to T15 are results, P1 to P9 phase diagrams, M1 and M2 Muon; `--list` says what each draws. A figure's line ends in `ok` or `out`; with
 any `out` the exit status is 1, and the files (FIGURE.csv, .gp, .svg, .png, .caption.txt) are written all the same.

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <tuple>
+#include <utility>
 
 #include "scalevec/experiments/compare/record_files.hpp"
 #include "scalevec/experiments/compare/run_lock.hpp"
@@ -33,31 +35,47 @@ class Losses {
     return it == losses_.end() ? kNaN : it->second;
   }
 
-  // The setting of least mean loss over `seeds` among `candidates`.
+  // The setting of least mean loss over `seeds` among `candidates`; a finite mean beats an infinite one.
   std::optional<size_t> best(const std::string& variant, const std::vector<size_t>& candidates,
                              const std::vector<std::int64_t>& seeds) const {
     std::optional<size_t> best;
-    size_t most_there = 1;
-    double least = kInf;
+    Mean least;
     for (const size_t setting : candidates) {
-      size_t there = 0;
-      double sum = 0.0;
-      for (const std::int64_t seed : seeds) {
-        const double loss = at(variant, setting, seed);
-        if (std::isnan(loss)) continue;
-        ++there;
-        sum += loss;
-      }
-      const double mean = sum / static_cast<double>(there);
-      if (there < most_there || (there == most_there && best && !(mean < least))) continue;
+      const Mean mean = mean_of(variant, setting, seeds);
+      if (mean.there == 0) continue;
+      const auto rank = [](const Mean& m) {
+        return std::tuple(!std::isfinite(m.loss), -static_cast<std::ptrdiff_t>(m.there), m.loss);
+      };
+      if (best && !(rank(mean) < rank(least))) continue;
       best = setting;
-      most_there = there;
       least = mean;
     }
     return best;
   }
 
+  // Whether a run of the setting on `seeds` diverged.
+  bool diverged(const std::string& variant, size_t setting, const std::vector<std::int64_t>& seeds) const {
+    return std::isinf(mean_of(variant, setting, seeds).loss);
+  }
+
  private:
+  struct Mean {
+    size_t there = 0;
+    double loss = kNaN;
+  };
+  Mean mean_of(const std::string& variant, size_t setting, const std::vector<std::int64_t>& seeds) const {
+    Mean out;
+    double sum = 0.0;
+    for (const std::int64_t seed : seeds) {
+      const double loss = at(variant, setting, seed);
+      if (std::isnan(loss)) continue;
+      ++out.there;
+      sum += loss;
+    }
+    if (out.there > 0) out.loss = sum / static_cast<double>(out.there);
+    return out;
+  }
+
   std::map<std::tuple<std::string, size_t, std::int64_t>, double> losses_;
 };
 
@@ -75,18 +93,27 @@ std::vector<double> sorted_lrs(const Grid& grid) {
   return lrs;
 }
 
-GridEdge edge_of(const VariantResult& variant, const Grid& grid, const std::vector<json>& settings) {
-  const std::vector<double> lrs = sorted_lrs(grid);
-  if (lrs.size() < 2) return GridEdge::none;
-  std::vector<std::optional<size_t>> candidates{variant.best};
-  candidates.insert(candidates.end(), variant.chosen.begin(), variant.chosen.end());
-  for (const auto& setting : candidates) {
-    if (!setting) continue;
-    const double lr = settings[*setting].at(grid.lr_key).get<double>();
-    if (lr == lrs.front()) return GridEdge::low;
-    if (lr == lrs.back()) return GridEdge::high;
+// `candidates` in order of weight: the first that lies at an end decides.
+std::vector<AxisEnd> ends_of(const std::vector<size_t>& candidates, const Grid& grid,
+                             const std::vector<json>& settings) {
+  std::vector<AxisEnd> ends;
+  for (const GridAxis& axis : grid.axes) {
+    const bool numbers =
+        std::all_of(axis.values.begin(), axis.values.end(), [](const json& v) { return v.is_number(); });
+    if (!numbers || axis.values.size() < 2) continue;
+    double low = kInf, high = -kInf;
+    for (const json& v : axis.values) {
+      low = std::min(low, v.get<double>());
+      high = std::max(high, v.get<double>());
+    }
+    for (const size_t setting : candidates) {
+      const double x = settings[setting].at(axis.key).get<double>();
+      if (x != low && x != high) continue;
+      ends.push_back({axis.key, x == low ? GridEdge::low : GridEdge::high});
+      break;
+    }
   }
-  return GridEdge::none;
+  return ends;
 }
 
 Judged judge(const Losses& losses, const std::string& variant, const std::vector<std::optional<size_t>>& chosen,
@@ -118,23 +145,58 @@ std::vector<LrPoint> lr_curve(const Losses& losses, const std::string& variant, 
   return curve;
 }
 
+CellOutcome missing(std::string reason) { return {CellOutcome::State::missing, kNaN, std::move(reason), ""}; }
+
 }  // namespace
 
 CellOutcome read_outcome(const std::filesystem::path& folder) {
   using State = CellOutcome::State;
-  if (!std::filesystem::exists(folder)) return {State::missing, kNaN, "not started"};
+  if (!std::filesystem::exists(folder)) return missing("not started");
   const json summary = read_json_if_whole(folder / "summary.json").value_or(json::object());
   const std::string status = text_at(summary, "status"), reason = text_at(summary, "reason");
   const double loss = number_at(summary, "val_loss");
-  if (status == "diverged") return {State::diverged, kInf, reason.empty() ? "no reason given" : reason};
-  if (status == "done" && std::isfinite(loss)) return {State::done, loss, ""};
-  if (status == "done") return {State::missing, kNaN, "done, but its summary has no val_loss"};
-  if (const std::string holder = lock_holder(folder); !holder.empty())
-    return {State::missing, kNaN, "running now: " + holder};
-  if (!status.empty()) return {State::missing, kNaN, status + (reason.empty() ? "" : ": " + reason)};
+  const std::string data = text_at(summary, "data_hash");
+  if (status == "diverged") return {State::diverged, kInf, reason.empty() ? "no reason given" : reason, data};
+  if (status == "done" && std::isfinite(loss)) return {State::done, loss, "", data};
+  // JSON has no number that is not finite: it is written as null.
+  if (status == "done" && summary.contains("val_loss") && summary["val_loss"].is_null())
+    return {State::diverged, kInf, "the validation loss is not finite", data};
+  if (status == "done") return missing("done, but its summary has no val_loss");
+  if (const std::string holder = lock_holder(folder); !holder.empty()) return missing("running now: " + holder);
+  if (!status.empty()) return missing(status + (reason.empty() ? "" : ": " + reason));
   const std::string line = last_line(folder / "log.txt");
-  return {State::missing, kNaN, line.empty() ? "unfinished" : "unfinished; last line of its log: " + line};
+  return missing(line.empty() ? "unfinished" : "unfinished; last line of its log: " + line);
 }
+
+namespace {
+
+// Why a finished run can't stand for the cell; empty if it can.
+std::string misfit(const std::filesystem::path& folder, const Cell& cell) {
+  const json identity = read_json_if_whole(folder / "cell.json").value_or(json::object());
+  const std::string hash = text_at(identity, "hash");
+  if (hash.empty()) return "its cell.json, which says of which configuration its run is, is missing or has no hash";
+  if (hash != cell.hash)
+    return "its run is of another configuration (hash " + hash + ", and the comparison's is " + cell.hash + ")";
+  for (const char* log : {"metrics.jsonl", "traces.jsonl"})
+    if (const std::string damage = damage_of_lines(folder / log); !damage.empty()) return damage;
+  return {};
+}
+
+// Runs of other data than most runs have are no part of the comparison.
+void leave_out_other_data(Comparison& comparison) {
+  std::map<std::string, size_t> counts;
+  for (const CellOutcome& o : comparison.outcomes)
+    if (!o.data.empty()) ++counts[o.data];
+  if (counts.size() < 2) return;
+  const auto most =
+      std::max_element(counts.begin(), counts.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  for (CellOutcome& o : comparison.outcomes)
+    if (!o.data.empty() && o.data != most->first)
+      o = missing("its run is of other data (SHA-256 " + o.data.substr(0, 12) + "…, and that of most cells is " +
+                  most->first.substr(0, 12) + "…)");
+}
+
+}  // namespace
 
 Comparison load_comparison(const std::filesystem::path& dir) {
   Comparison out{dir, {}, {}, {}};
@@ -142,7 +204,13 @@ Comparison load_comparison(const std::filesystem::path& dir) {
   if (!manifest) throw UsageError(dir.string() + ": has no compare.json, so it is no comparison's folder");
   out.manifest = *manifest;
   out.grid = grid_from_manifest(*manifest);
-  for (const Cell& cell : out.grid.cells) out.outcomes.push_back(read_outcome(dir / cell.name));
+  for (const Cell& cell : out.grid.cells) {
+    CellOutcome outcome = read_outcome(dir / cell.name);
+    if (outcome.state != CellOutcome::State::missing)
+      if (const std::string why = misfit(dir / cell.name, cell); !why.empty()) outcome = missing(why);
+    out.outcomes.push_back(std::move(outcome));
+  }
+  leave_out_other_data(out);
   return out;
 }
 
@@ -170,7 +238,16 @@ Analysis analyse(const Comparison& comparison) {
     for (const std::int64_t seed : grid.seeds)
       v.chosen.push_back(out.selection == Selection::leave_one_out ? losses.best(name, all, without(grid.seeds, seed))
                                                                    : v.best);
-    v.edge = edge_of(v, grid, out.settings);
+    std::vector<size_t> candidates;
+    if (v.best && !losses.diverged(name, *v.best, choosing)) candidates.push_back(*v.best);
+    for (size_t i = 0; i < v.chosen.size(); ++i) {
+      const std::vector<std::int64_t> seeds =
+          out.selection == Selection::leave_one_out ? without(grid.seeds, grid.seeds[i]) : choosing;
+      if (v.chosen[i] && !losses.diverged(name, *v.chosen[i], seeds)) candidates.push_back(*v.chosen[i]);
+    }
+    v.ends = ends_of(candidates, grid, out.settings);
+    for (const AxisEnd& end : v.ends)
+      if (end.key == grid.lr_key) v.edge = end.edge;
     v.own = judge(losses, name, v.chosen, grid.seeds);
     v.curve = lr_curve(losses, name, grid, out.settings);
     if (name == grid.baseline) out.baseline = out.variants.size();
@@ -194,6 +271,7 @@ Analysis analyse(const Comparison& comparison) {
     v->missing += outcome.state == CellOutcome::State::missing;
     if (outcome.state == CellOutcome::State::missing) out.missing.emplace_back(grid.cells[i].name, outcome.reason);
   }
+  for (VariantResult& v : out.variants) v.all_diverged = v.runs > 0 && v.diverged == v.runs;
   return out;
 }
 

@@ -17,9 +17,11 @@ struct CellOutcome {
   State state = State::missing;
   double loss;         // final validation loss; +∞ if diverged, NaN if missing
   std::string reason;  // why it diverged or is missing
+  std::string data;    // SHA-256 of what it was trained on; empty: not recorded, or a toy
 };
 
-// Of a cell's folder: `missing` with the reason where it holds no finished run.
+// Of a cell's folder: `missing` with the reason where it holds no finished run. A validation loss that is not finite is
+// a divergence.
 CellOutcome read_outcome(const std::filesystem::path& folder);
 
 struct Comparison {
@@ -29,8 +31,9 @@ struct Comparison {
   std::vector<CellOutcome> outcomes;  // one per cell
 };
 
-// Reads DIR/compare.json and every cell's summary.json. A cell without a finished run is `missing` with the reason.
-// Throws UsageError if DIR is no comparison's folder.
+// Reads DIR/compare.json and every cell's cell.json and summary.json. Missing with the reason is a cell without a
+// finished run, whose run is of another configuration than the manifest says (by the hash in cell.json) or was trained
+// on other data than most of the cells, or whose log is damaged. Throws UsageError if DIR is no comparison's folder.
 Comparison load_comparison(const std::filesystem::path& dir);
 
 // How settings are chosen, so that luck in the search does not count as merit.
@@ -41,6 +44,12 @@ enum class Selection {
 };
 
 enum class GridEdge { none, low, high };
+
+// An end of an axis of numbers where a variant's best setting lies.
+struct AxisEnd {
+  std::string key;
+  GridEdge edge;
+};
 
 struct LrPoint {
   double lr;
@@ -61,6 +70,8 @@ struct VariantResult {
   std::optional<size_t> best;                 // over all the seeds that choose; empty without a finished cell
   std::vector<std::optional<size_t>> chosen;  // per comparison seed
   GridEdge edge = GridEdge::none;             // `best`, or else one of `chosen`, lies at this end of the lr axis
+  std::vector<AxisEnd> ends;                  // the same of every axis of two numbers or more, the lr's included
+  bool all_diverged = false;                  // no run is finished or missing
   Judged own, matched;                        // at its own chosen settings, and at the baseline's
   std::vector<LrPoint> curve;                 // by rising lr; empty without an lr axis
   size_t runs = 0, done = 0, diverged = 0, missing = 0;
@@ -75,8 +86,9 @@ struct Analysis {
   std::vector<std::pair<std::string, std::string>> missing;  // cell and reason
 };
 
-// A setting is chosen by the least mean loss over the choosing seeds, a diverged cell counting as +∞; settings of which
-// fewer of these cells are there than of others can't be chosen. Ties go to the earlier setting of the grid.
+// A setting is chosen by the least mean loss over the choosing seeds. One with a diverged cell is worse than any
+// without; among the others, those of which fewer of these cells are there than of others can't be chosen. Ties go to
+// the earlier setting of the grid. A setting that diverged on the choosing seeds is at no edge.
 Analysis analyse(const Comparison& comparison);
 
 }  // namespace scalevec

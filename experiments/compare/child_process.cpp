@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <string_view>
 
 #include "scalevec/experiments/distributed/rendezvous.hpp"
@@ -18,7 +19,9 @@ namespace {
 volatile std::sig_atomic_t first_signal = 0;
 volatile std::sig_atomic_t signal_count = 0;
 
+// Every further line to a closed pipe raises SIGPIPE again: it does not count as a person's second wish.
 void note_signal(int signal) {
+  if (signal == SIGPIPE && first_signal) return;
   if (!first_signal) first_signal = signal;
   signal_count = signal_count + 1;
 }
@@ -82,13 +85,16 @@ SignalGuard::SignalGuard() {
   struct sigaction action {};
   action.sa_handler = note_signal;
   sigemptyset(&action.sa_mask);
-  sigaction(SIGINT, &action, &interrupt_);
-  sigaction(SIGTERM, &action, &terminate_);
+  for (size_t i = 0; i < std::size(kStopSignals); ++i) {
+    sigaction(kStopSignals[i], nullptr, &before_[i]);
+    // nohup and shells without job control have some ignored: that stands, but for Ctrl-C and SIGTERM.
+    const bool optional = kStopSignals[i] == SIGHUP || kStopSignals[i] == SIGPIPE;
+    if (!(optional && before_[i].sa_handler == SIG_IGN)) sigaction(kStopSignals[i], &action, nullptr);
+  }
 }
 
 SignalGuard::~SignalGuard() {
-  sigaction(SIGINT, &interrupt_, nullptr);
-  sigaction(SIGTERM, &terminate_, nullptr);
+  for (size_t i = 0; i < std::size(kStopSignals); ++i) sigaction(kStopSignals[i], &before_[i], nullptr);
 }
 
 int SignalGuard::first() const { return first_signal; }

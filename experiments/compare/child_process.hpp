@@ -25,7 +25,11 @@ struct ChildEnd {
 // Empty while it runs.
 std::optional<ChildEnd> poll_child(pid_t child);
 
-// While it lives, SIGINT and SIGTERM are noted instead of ending the program.
+// What asks a program to end: by Ctrl-C, by a scheduler, with its terminal, and with who read its output.
+inline constexpr int kStopSignals[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+
+// While it lives, kStopSignals are noted instead of ending the program. SIGHUP and SIGPIPE stay ignored where they
+// were.
 class SignalGuard {
  public:
   SignalGuard();
@@ -37,8 +41,7 @@ class SignalGuard {
   int count() const;
 
  private:
-  struct sigaction interrupt_ {
-  }, terminate_{};
+  struct sigaction before_[4] = {};
 };
 
 }  // namespace scalevec

@@ -9,6 +9,7 @@
 
 #include "scalevec/experiments/compare/overrides.hpp"
 #include "scalevec/experiments/compare/record_files.hpp"
+#include "scalevec/experiments/data/validation_windows.hpp"
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/optim/core/random.hpp"
 
@@ -27,10 +28,12 @@ std::vector<std::string> keys_in_file_order(const nlohmann::ordered_json& object
 
 std::string value_text(const json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
 
+// Letters beyond ASCII stay, as the bytes of their UTF-8, so that names which differ in them get folders of their own.
 std::string file_name(const std::string& text) {
   std::string out;
   for (const char c : text)
-    out += std::isalnum(static_cast<unsigned char>(c)) || std::string_view("._+=,-").find(c) != std::string_view::npos
+    out += static_cast<unsigned char>(c) >= 0x80 || std::isalnum(static_cast<unsigned char>(c)) ||
+                   std::string_view("._+=,-").find(c) != std::string_view::npos
                ? c
                : '_';
   if (out.empty() || out.front() == '.') out.insert(out.begin(), '_');
@@ -124,8 +127,40 @@ void check_size(const Grid& grid) {
   }
 }
 
+// A variant's folder must not stand where the comparison's own files go.
+void check_names(const Grid& grid) {
+  for (const std::string& variant : grid.variants)
+    for (const char* own : {"compare.json", "report.html", "report.json", "report_files"})
+      if (file_name(variant) == own)
+        throw ConfigError("variants." + variant + ": the comparison writes a file of this name; allowed: another name");
+}
+
+// Every cell's validation loss must be a mean over the same windows of the same data.
+void check_validation(const Grid& grid) {
+  const Cell* first = nullptr;
+  ValidationWindows expected;
+  for (const Cell& cell : grid.cells) {
+    const ValidationWindows windows = validation_windows(cell.config);
+    if (windows.sequences == 0) continue;
+    if (!first) {
+      first = &cell;
+      expected = windows;
+    }
+    if (windows == expected) continue;
+    const std::string cells = "cell " + cell.name + ": ";
+    if (windows.data != expected.data)
+      throw ConfigError(cells + "takes its data from " + windows.data.dump() + " and " + first->name + " from " +
+                        expected.data.dump() +
+                        ", so that their losses are not comparable; allowed: one \"data\" for all");
+    throw ConfigError(
+        cells + "would be validated on " + windows.words() + " and " + first->name + " on " + expected.words() +
+        "; allowed: the same for all, with validation.sequences and validation.sequence_length in the base");
+  }
+}
+
 void expand(Grid& grid, const std::map<std::string, json>& configs) {
   check_size(grid);
+  check_names(grid);
   std::set<std::string> names;
   const std::vector<json> settings = settings_of(grid.axes);
   const auto add_seed = [&](std::int64_t seed, bool tuning) {
@@ -148,6 +183,7 @@ void expand(Grid& grid, const std::map<std::string, json>& configs) {
   };
   for (const std::int64_t seed : grid.tuning_seeds) add_seed(seed, true);
   for (const std::int64_t seed : grid.seeds) add_seed(seed, false);
+  check_validation(grid);
 }
 
 }  // namespace

@@ -45,6 +45,32 @@ std::vector<json> read_json_lines(const std::filesystem::path& file) {
   return lines;
 }
 
+std::string damage_of_lines(const std::filesystem::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  size_t number = 0, bad = 0;
+  for (std::string line; std::getline(in, line);) {
+    ++number;
+    if (bad) return file.filename().string() + ": line " + std::to_string(bad) + " is not JSON";
+    if (line.empty() || line.front() != '{' || !json::accept(line)) bad = number;
+  }
+  return {};
+}
+
+void check_output_file(const std::filesystem::path& file, std::string_view option) {
+  const auto refuse = [&](const std::string& why) {
+    throw UsageError(std::string(option) + ": " + file.string() + " " + why);
+  };
+  static constexpr std::string_view kRecords[] = {
+      "cell.json",     "compare.json", "config.json",  "config-in.json", "data.json",    "lock",        "log.txt",
+      "metrics.jsonl", "policy.json",  "profile.json", "state.json",     "summary.json", "traces.jsonl"};
+  const std::string name = file.filename().string();
+  if (name.empty()) refuse("names no file");
+  for (const std::string_view record : kRecords)
+    if (name == record) refuse("has the name of a file that runs and comparisons leave; allowed: another name");
+  std::error_code error;
+  if (std::filesystem::is_directory(file, error)) refuse("is a folder; allowed: a file");
+}
+
 double number_at(const json& object, std::string_view key) {
   const auto it = object.is_object() ? object.find(std::string(key)) : object.end();
   return it != object.end() && it->is_number() ? it->get<double>() : std::numeric_limits<double>::quiet_NaN();

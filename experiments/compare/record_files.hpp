@@ -19,6 +19,13 @@ std::optional<nlohmann::json> read_json_if_whole(const std::filesystem::path& fi
 // before the last that is not JSON.
 std::vector<nlohmann::json> read_json_lines(const std::filesystem::path& file);
 
+// What read_json_lines() would throw for the file, as "NAME: line N is not JSON"; empty if it would not.
+std::string damage_of_lines(const std::filesystem::path& file);
+
+// Refuses, by UsageError led by `option`, to write a result over a folder or over a file that this program reads:
+// compare.json, config.json, metrics.jsonl and their like, in any folder.
+void check_output_file(const std::filesystem::path& file, std::string_view option);
+
 // NaN if `object` has no number under `key`.
 double number_at(const nlohmann::json& object, std::string_view key);
 

@@ -241,6 +241,12 @@ void write_report(const std::vector<fs::path>& dirs, const fs::path& out, std::s
   if (dirs.empty()) throw UsageError("report: no folder given");
   if (compares && dirs.size() > 1)
     throw UsageError("report: one comparison's folder, or run folders; not both or several");
+  fs::path numbers = out;
+  numbers.replace_extension(".json");
+  if (numbers == out)
+    throw UsageError("--out: " + out.string() + " is the name of the numbers beside the page; allowed: NAME.html");
+  check_output_file(out, "--out");
+  check_output_file(numbers, "--out: the numbers beside the page");
   if (out.has_parent_path()) {
     std::error_code error;
     fs::create_directories(out.parent_path(), error);
@@ -248,9 +254,7 @@ void write_report(const std::vector<fs::path>& dirs, const fs::path& out, std::s
   }
   const fs::path files = out.parent_path() / (out.stem().string() + "_files");
   const Report report = compares ? comparison_report(dirs[0], files, title) : run_report(dirs, files, title);
-  fs::path numbers = out;
-  write_file(numbers.replace_extension(".json"),
-             report.numbers.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+  write_file(numbers, report.numbers.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
   write_file(out, html::page(report.title, report.body));
 }
 

@@ -10,13 +10,18 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <map>
+#include <optional>
 #include <ostream>
 #include <set>
 #include <thread>
 
+#include "scalevec/experiments/compare/analysis.hpp"
 #include "scalevec/experiments/compare/child_process.hpp"
+#include "scalevec/experiments/compare/overrides.hpp"
 #include "scalevec/experiments/compare/record_files.hpp"
 #include "scalevec/experiments/compare/run_lock.hpp"
+#include "scalevec/experiments/data/batch_source.hpp"
 #include "scalevec/experiments/data/file_io.hpp"
 #include "scalevec/experiments/errors.hpp"
 
@@ -42,19 +47,45 @@ std::string reason_of(const fs::path& log, const ChildEnd& end) {
   return line.empty() ? end.text() : line;
 }
 
-bool finished(const fs::path& folder) {
-  const auto summary = read_json_if_whole(folder / "summary.json");
-  const std::string status = summary ? text_at(*summary, "status") : "";
-  return status == "done" || status == "diverged";
-}
+bool finished(const fs::path& folder) { return read_outcome(folder).state != CellOutcome::State::missing; }
 
 struct CellPlan {
   const Cell* cell;
   bool started;  // its folder has a cell.json with its hash
 };
 
+// SHA-256 of the token folders that configurations name, each read once. Empty for other data, and for a folder that
+// can't be read, which the check of the configuration names.
+class DataHashes {
+ public:
+  const std::string& of(const json& config) {
+    const json* dir = find_at(config, "data.dir");
+    return hashes_.try_emplace(dir && dir->is_string() ? dir->get<std::string>() : "").first->second.value([&] {
+      return dir && dir->is_string() ? hash(dir->get<std::string>()) : "";
+    });
+  }
+
+ private:
+  struct Lazy {
+    std::optional<std::string> text;
+    template <class Make>
+    const std::string& value(Make make) {
+      if (!text) text = make();
+      return *text;
+    }
+  };
+  static std::string hash(const std::string& dir) {
+    try {
+      return TokenFolderSource(dir, 0).data_hash();
+    } catch (const std::exception&) {
+      return {};
+    }
+  }
+  std::map<std::string, Lazy> hashes_;
+};
+
 // The unfinished cells. Throws UsageError for a folder that holds something else.
-std::vector<CellPlan> plan_cells(const Grid& grid, const fs::path& dir, size_t& skipped) {
+std::vector<CellPlan> plan_cells(const Grid& grid, const fs::path& dir, size_t& skipped, DataHashes& data) {
   std::vector<CellPlan> pending;
   for (const Cell& cell : grid.cells) {
     const fs::path folder = dir / cell.name;
@@ -63,6 +94,12 @@ std::vector<CellPlan> plan_cells(const Grid& grid, const fs::path& dir, size_t& 
       throw UsageError(folder.string() + ": holds a run of another configuration; use another --out, or remove it");
     if (!identity && fs::exists(folder) && !fs::is_empty(folder))
       throw UsageError(folder.string() + ": holds files that are not this comparison's; use another --out");
+    // Of an older version it does not say.
+    if (const std::string before = identity ? text_at(*identity, "data_hash") : "";
+        !before.empty() && !data.of(cell.config).empty() && before != data.of(cell.config))
+      throw UsageError(folder.string() + ": holds a run of other data (SHA-256 " + before.substr(0, 12) +
+                       "…, and data.dir holds " + data.of(cell.config).substr(0, 12) +
+                       "… now); use another --out, or bring the data back");
     if (identity && finished(folder))
       ++skipped;
     else
@@ -147,16 +184,23 @@ void remove_stale_starts(const fs::path& dir) {
   }
 }
 
+// 0: one per core, and also where the configuration does not say.
+std::int64_t threads_of(const json& config) {
+  const json* threads = find_at(config, "threads");
+  return threads && threads->is_number_integer() ? std::max<std::int64_t>(0, threads->get<std::int64_t>()) : 0;
+}
+
 // Everything in it appears at once, since another process may be starting the same cell: who comes second finds a
 // folder with its cell.json and takes that.
-void write_cell(const Cell& cell, const fs::path& dir, const RunnerOptions& options) {
+void write_cell(const Cell& cell, const fs::path& dir, const RunnerOptions& options, const std::string& data_hash) {
   json config = cell.config;
-  if (!config.contains("threads")) config["threads"] = std::max(1, options.cores / options.jobs);
-  const json identity{{"variant", cell.variant},
-                      {"setting", cell.setting},
-                      {"seed", cell.seed},
-                      {"tuning", cell.tuning},
-                      {"hash", cell.hash}};
+  if (threads_of(config) == 0) config["threads"] = std::max(1, options.cores / options.jobs);
+  json identity{{"variant", cell.variant},
+                {"setting", cell.setting},
+                {"seed", cell.seed},
+                {"tuning", cell.tuning},
+                {"hash", cell.hash}};
+  if (!data_hash.empty()) identity["data_hash"] = data_hash;
   make_folder((dir / cell.name).parent_path());
   const ScratchFolder scratch(starting_pattern(dir));
   const fs::path folder = scratch.path() / "cell";
@@ -236,6 +280,7 @@ std::string busy_with(const fs::path& folder) {
 struct Running {
   pid_t child;
   const Cell* cell;
+  std::int64_t threads;
   Clock::time_point start;
 };
 
@@ -252,7 +297,8 @@ struct RunningCells : std::vector<Running> {
 
 std::vector<Cell> unfinished_cells(const Grid& grid, const fs::path& dir, const RunnerOptions& options) {
   size_t skipped = 0;
-  const std::vector<CellPlan> pending = plan_cells(grid, dir, skipped);
+  DataHashes data;
+  const std::vector<CellPlan> pending = plan_cells(grid, dir, skipped, data);
   const SignalGuard signals;
   check_configurations(pending, options, signals);
   std::vector<Cell> cells;
@@ -274,7 +320,8 @@ void write_manifest(const fs::path& dir, const json& manifest) {
 
 RunnerResult run_cells(const Grid& grid, const fs::path& dir, const RunnerOptions& options) {
   RunnerResult result;
-  const std::vector<CellPlan> pending = plan_cells(grid, dir, result.skipped);
+  DataHashes data;
+  const std::vector<CellPlan> pending = plan_cells(grid, dir, result.skipped, data);
   const SignalGuard signals;
   check_configurations(pending, options, signals);
   if (!options.manifest.is_null() && !signals.first()) write_manifest(dir, options.manifest);
@@ -289,13 +336,19 @@ RunnerResult run_cells(const Grid& grid, const fs::path& dir, const RunnerOption
       signals_passed_on = signals.count();
     }
     while (!signals.first() && next < pending.size() && running.size() < static_cast<size_t>(options.jobs)) {
-      const auto& [cell, started] = pending[next++];
+      const auto& [cell, started] = pending[next];
       const fs::path folder = dir / cell->name;
-      if (!started) write_cell(*cell, dir, options);
+      if (!started && !fs::exists(folder / "cell.json")) write_cell(*cell, dir, options, data.of(cell->config));
+      const std::int64_t threads = threads_of(read_json_if_whole(folder / "config-in.json").value_or(json::object()));
+      // Cells that ask for more threads together than there are cores wait for each other.
+      std::int64_t busy = threads;
+      for (const Running& r : running) busy += r.threads;
+      if (!running.empty() && busy > options.cores) break;
+      ++next;
       const std::vector<std::string> arguments{
           options.program.string(), "train",   (folder / "config-in.json").string(), "--out",
           folder.string(),          "--resume"};
-      running.push_back({start_child(arguments, folder / "log.txt"), cell, Clock::now()});
+      running.push_back({start_child(arguments, folder / "log.txt"), cell, threads, Clock::now()});
     }
     for (size_t i = 0; i < running.size();) {
       const auto end = poll_child(running[i].child);

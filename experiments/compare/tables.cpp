@@ -45,6 +45,7 @@ std::string difference_text(const std::optional<MeanInterval>& difference) {
 }
 
 std::string setting_text(const Analysis& analysis, const VariantResult& v) {
+  if (v.all_diverged) return "all runs diverged";
   if (!v.best) return "none finished";
   std::map<size_t, int> counts;
   for (const auto& setting : v.chosen)
@@ -58,8 +59,12 @@ std::string setting_text(const Analysis& analysis, const VariantResult& v) {
   return text;
 }
 
-std::string edge_text(GridEdge edge) {
-  return edge == GridEdge::none ? "" : edge == GridEdge::low ? "lowest lr of the grid" : "highest lr of the grid";
+std::string edge_text(const std::vector<AxisEnd>& ends) {
+  std::string text;
+  for (const AxisEnd& end : ends)
+    text += (text.empty() ? "" : ", ") + std::string(end.edge == GridEdge::low ? "lowest " : "highest ") +
+            end.key.substr(end.key.find_last_of('.') + 1) + " of the grid";
+  return text;
 }
 
 std::string listed(const std::vector<std::string>& words, const char* last = " and ") {
@@ -153,7 +158,7 @@ std::vector<ComparisonRow> comparison_rows(const Analysis& analysis) {
     ComparisonRow row{v.name,
                       loss_text(v.own),
                       setting_text(analysis, v),
-                      edge_text(v.edge),
+                      edge_text(v.ends),
                       loss_text(v.matched),
                       difference_text(v.own.difference),
                       difference_text(v.matched.difference),
@@ -182,13 +187,17 @@ std::vector<std::string> findings(const Grid& grid, const Analysis& analysis) {
 }
 
 std::vector<std::string> warnings(const Grid& grid, const Analysis& analysis) {
-  std::vector<std::string> out, edges, diverged;
+  std::vector<std::string> out, edges, diverged, dead;
   for (const VariantResult& v : analysis.variants) {
-    if (v.edge != GridEdge::none) edges.push_back(v.name + " (" + edge_text(v.edge) + ")");
+    if (!v.ends.empty()) edges.push_back(v.name + " (" + edge_text(v.ends) + ")");
+    if (v.all_diverged) dead.push_back(v.name);
     if (v.diverged) diverged.push_back(std::to_string(v.diverged) + " of " + v.name);
   }
   if (!edges.empty())
-    out.push_back("Best at the edge of the grid, so that a better lr may lie outside: " + listed(edges) + ".");
+    out.push_back("Best at the edge of the grid, so that a better " +
+                  std::string(grid.axes.size() == 1 && grid.axes[0].key == grid.lr_key ? "lr" : "setting") +
+                  " may lie outside: " + listed(edges) + ".");
+  if (!dead.empty()) out.push_back("All runs of " + listed(dead) + " diverged.");
   if (!diverged.empty())
     out.push_back("Diverged runs: " + listed(diverged) +
                   ". They count as infinite loss where a setting is chosen, and leave their pair out of a difference.");

@@ -50,7 +50,8 @@ std::pair<double, double> off_shares(const HorizonCell& c, std::size_t d, std::i
     return means;
   };
   std::vector<Turn> still;
-  for (const StepRate& rate : rates) still.push_back(settled_rotation(noise, rate));
+  // The schedule's last step has an lr of 0, which turns nothing.
+  for (const StepRate& rate : rates) still.push_back(rate.lr > 0.0 ? settled_rotation(noise, rate) : Turn{});
   const std::vector<double> settled = windows(still);
   const double predicted = share_off(windows(moving_rotation(noise, start, rates)), settled);
   const double got = share_off(windows(simulated_rotation(rule, d, start, steps, seed, stream)), settled);

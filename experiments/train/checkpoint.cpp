@@ -9,6 +9,7 @@
 
 #include "scalevec/experiments/data/file_io.hpp"
 #include "scalevec/experiments/errors.hpp"
+#include "scalevec/experiments/train/run_folder.hpp"
 
 namespace scalevec {
 namespace {
@@ -17,28 +18,16 @@ constexpr const char* kDamaged = ".damaged-";
 
 namespace fs = std::filesystem;
 
-constexpr const char* kFolderPrefix = "step-";
-
 std::string folder_name(std::int64_t step) {
   char text[32];
-  std::snprintf(text, sizeof text, "%s%08lld", kFolderPrefix, static_cast<long long>(step));
+  std::snprintf(text, sizeof text, "%s%08lld", kCheckpointPrefix, static_cast<long long>(step));
   return text;
-}
-
-// Oldest first.
-std::vector<fs::path> whole_checkpoints(const fs::path& folder) {
-  std::vector<fs::path> found;
-  if (!fs::is_directory(folder)) return found;
-  for (const auto& entry : fs::directory_iterator(folder))
-    if (entry.path().filename().string().starts_with(kFolderPrefix)) found.push_back(entry.path());
-  std::sort(found.begin(), found.end());
-  return found;
 }
 
 }  // namespace
 
 void write_checkpoint(const fs::path& run, const Session& session, const NamedTensors& optimizer_state,
-                      const nlohmann::json& progress, std::int64_t keep) {
+                      const nlohmann::json& config, const nlohmann::json& progress, std::int64_t keep) {
   const fs::path folder = run / "checkpoints";
   const fs::path final_place = folder / folder_name(session.steps_done());
   const fs::path beside = folder / (".writing-" + folder_name(session.steps_done()));
@@ -49,13 +38,16 @@ void write_checkpoint(const fs::path& run, const Session& session, const NamedTe
       fs::create_directory(beside);
       write_safetensors(beside / "weights.safetensors", session.weights());
       write_safetensors(beside / "optimizer.safetensors", optimizer_state);
-      write_file(beside / "state.json",
-                 nlohmann::json{{"format", 1}, {"step", session.steps_done()}, {"progress", progress}}.dump(1) + "\n");
+      write_file(
+          beside / "state.json",
+          nlohmann::json{{"format", 1}, {"step", session.steps_done()}, {"config", config}, {"progress", progress}}
+                  .dump(1) +
+              "\n");
       sync_folder(beside);
       fs::rename(beside, final_place);
       sync_folder(folder);
     }
-    std::vector<fs::path> all = whole_checkpoints(folder);
+    std::vector<fs::path> all = whole_checkpoints(run);
     while (static_cast<std::int64_t>(all.size()) > keep) {
       // Renamed first, so that a kill in the middle leaves no half checkpoint under a whole one's name.
       const fs::path doomed = folder / (".removing-" + all.front().filename().string());
@@ -87,7 +79,7 @@ void check_readable(const fs::path& checkpoint) {
 
 nlohmann::json restore_latest(const fs::path& run, Session& session) {
   const fs::path folder = run / "checkpoints";
-  std::vector<fs::path> all = whole_checkpoints(folder);
+  std::vector<fs::path> all = whole_checkpoints(run);
   bool damaged = false;
   if (fs::is_directory(folder)) {
     std::vector<fs::path> leftovers;

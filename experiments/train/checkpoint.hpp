@@ -9,10 +9,10 @@
 // written beside its final place, synced and renamed: one that is there is whole.
 namespace scalevec {
 
-// `optimizer_state` is the session's; `progress` is what the trainer keeps besides the session; it comes back from
-// restore_latest(). Then deletes all but the newest `keep`. Throws RunError.
+// `optimizer_state` is the session's; `config` the resolved configuration; `progress` is what the trainer keeps besides
+// the session; it comes back from restore_latest(). Then deletes all but the newest `keep`. Throws RunError.
 void write_checkpoint(const std::filesystem::path& run, const Session& session, const NamedTensors& optimizer_state,
-                      const nlohmann::json& progress, std::int64_t keep);
+                      const nlohmann::json& config, const nlohmann::json& progress, std::int64_t keep);
 
 // Restores the newest checkpoint that can be read, saying on stderr which were passed over, and returns its progress;
 // null if there is none. Removes what an interrupted write left.

@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <vector>
 
+#include "scalevec/experiments/compare/ranking.hpp"
+
 namespace scalevec {
 namespace {
 
@@ -29,12 +31,12 @@ std::string shape_text(const json& shape) {
 std::string layout(const Table& table, const std::vector<bool>& right) {
   std::vector<size_t> width(right.size(), 0);
   for (const auto& row : table)
-    for (size_t c = 0; c < row.size(); ++c) width[c] = std::max(width[c], row[c].size());
+    for (size_t c = 0; c < row.size(); ++c) width[c] = std::max(width[c], display_width(row[c]));
   std::string out;
   for (const auto& row : table) {
     std::string line;
     for (size_t c = 0; c < row.size(); ++c) {
-      const std::string pad(width[c] - row[c].size(), ' ');
+      const std::string pad(width[c] - display_width(row[c]), ' ');
       line += (c ? "  " : "") + (right[c] ? pad + row[c] : row[c] + pad);
     }
     line.erase(line.find_last_not_of(' ') + 1);

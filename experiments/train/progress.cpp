@@ -95,8 +95,12 @@ Progress::Progress(std::int64_t first_step, std::int64_t steps, bool quiet)
       start_(Clock::now()),
       last_(start_) {}
 
-void Progress::update(std::int64_t step, double loss, double lr, double grad_norm, double tokens_per_second,
-                      const PhaseSeconds& phases) {
+void Progress::count(std::int64_t tokens, double seconds) {
+  tokens_ += static_cast<double>(tokens);
+  seconds_ += seconds;
+}
+
+void Progress::update(std::int64_t step, double loss, double lr, double grad_norm, const PhaseSeconds& phases) {
   if (quiet_) return;
   loss_.add(loss);
   grad_norm_.add(grad_norm);
@@ -106,6 +110,8 @@ void Progress::update(std::int64_t step, double loss, double lr, double grad_nor
   if (!last && std::chrono::duration<double>(now - last_).count() < pause) return;
   last_ = now;
   const double elapsed = std::chrono::duration<double>(now - start_).count();
+  const double tokens_per_second = seconds_ > 0.0 ? tokens_ / seconds_ : 0.0;
+  tokens_ = seconds_ = 0.0;
   ProgressView view{step, steps_, loss, lr, grad_norm, tokens_per_second, 0.0, slowest_phase(phases, phases_before_)};
   view.seconds_left = elapsed / static_cast<double>(step - first_step_) * static_cast<double>(steps_ - step);
   phases_before_ = phases;

@@ -37,8 +37,9 @@ class Progress {
   // `quiet`: says nothing at all.
   Progress(std::int64_t first_step, std::int64_t steps, bool quiet = false);
 
-  void update(std::int64_t step, double loss, double lr, double grad_norm, double tokens_per_second,
-              const PhaseSeconds& phases);
+  // A step's tokens and seconds: what is shown is the rate over all steps since the last drawing.
+  void count(std::int64_t tokens, double seconds);
+  void update(std::int64_t step, double loss, double lr, double grad_norm, const PhaseSeconds& phases);
   void note(const std::string& line);  // a line of its own
 
  private:
@@ -50,6 +51,7 @@ class Progress {
   History loss_{128, History::Keep::mean};
   History grad_norm_{128, History::Keep::largest};  // so that a spike stays in sight
   PhaseSeconds phases_before_{};
+  double tokens_ = 0.0, seconds_ = 0.0;  // since the last drawing
 };
 
 }  // namespace scalevec

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "scalevec/experiments/data/validation_windows.hpp"
 #include "scalevec/models/options_json.hpp"
 
 namespace scalevec {
@@ -77,6 +78,9 @@ void read_schedule(JsonReader in, RunConfig& config) {
   s.decay_steps = in.integer("decay_steps", 0, Range::at_least(0));
   s.decay_shape = *parse_decay_shape(in.choice("decay_shape", "linear", {"linear", "cosine", "sqrt"}));
   in.finish();
+  if (s.shape != Schedule::Shape::constant && s.total_steps < config.steps)
+    throw ConfigError("schedule.total_steps: got " + std::to_string(s.total_steps) + "; allowed: at least steps, " +
+                      std::to_string(config.steps) + ", as the decay ends there");
   const std::string error = s.error();
   if (!error.empty()) throw ConfigError("schedule." + error);
   config.resolved["schedule"] = {{"shape", to_string(s.shape)},  {"warmup_steps", s.warmup_steps},
@@ -119,9 +123,9 @@ RunConfig read_run_config(const json& root) {
   const bool toy = !c.decoder;
   c.dtype = in.choice("dtype", toy ? "float64" : "float32", {"float32", "float64"});
   c.autocast = in.choice("autocast", "none", {"none", "bfloat16"});
-  c.batch_size = in.integer("batch_size", toy ? 1 : 16, Range::between(1, 1 << 20));
+  c.batch_size = in.integer("batch_size", toy ? 1 : kDefaultBatchSize, Range::between(1, 1 << 20));
   c.accumulation = in.integer("accumulation", 1, Range::at_least(1));
-  c.sequence_length = in.integer("sequence_length", 128, Range::between(1, 1 << 20));
+  c.sequence_length = in.integer("sequence_length", kDefaultSequenceLength, Range::between(1, 1 << 20));
   if (c.batch_size % c.accumulation != 0)
     in.fail("accumulation", "a divisor of batch_size, " + std::to_string(c.batch_size));
   if (toy && c.dtype != "float64") in.fail("dtype", "float64 for a toy model");
@@ -129,7 +133,7 @@ RunConfig read_run_config(const json& root) {
     in.fail("autocast", toy ? "none for a toy model" : "none unless dtype is float32, which the weights stay in");
   if (toy && c.accumulation != 1) in.fail("accumulation", "1 for a toy model");
   if (toy && c.batch_size != 1) in.fail("batch_size", "1 for a toy model, which has replicas in its place");
-  if (toy && c.sequence_length != 128) in.fail("sequence_length", "left out for a toy model");
+  if (toy && c.sequence_length != kDefaultSequenceLength) in.fail("sequence_length", "left out for a toy model");
   read_data(in.object("data"), in.has("data"), c);
   c.optimizer = in.value("optimizer");
   if (!c.optimizer.is_object()) in.fail("optimizer", "an object: a policy");
@@ -137,11 +141,17 @@ RunConfig read_run_config(const json& root) {
 
   JsonReader validation = in.object("validation");
   c.validation_every = validation.integer("every", 0, Range::at_least(0));
-  c.validation_batches = validation.integer("batches", 8, Range::at_least(1));
+  if (validation.has("batches") && validation.has("sequences"))
+    validation.fail("batches", "either sequences, or batches (of batch_size sequences), not both");
+  c.validation_length = validation.integer("sequence_length", c.sequence_length, Range::between(1, 1 << 20));
+  c.validation_sequences = validation.has("batches")
+                               ? c.batch_size * validation.integer("batches", Range::between(1, 1 << 30))
+                               : validation.integer("sequences", kDefaultValidationSequences, Range::at_least(1));
   validation.finish();
   read_log(in, root, c);
   JsonReader checkpoint = in.object("checkpoint");
   c.checkpoint_every = checkpoint.integer("every", 0, Range::at_least(0));
+  c.checkpoint_minutes = checkpoint.number("minutes", c.checkpoint_minutes, Range::between(0, 1e6));
   c.checkpoint_keep = checkpoint.integer("keep", 2, Range::at_least(1));
   checkpoint.finish();
   in.string("name", "");
@@ -157,12 +167,14 @@ RunConfig read_run_config(const json& root) {
   c.resolved["accumulation"] = c.accumulation;
   c.resolved["sequence_length"] = c.sequence_length;
   c.resolved["optimizer"] = c.optimizer;
-  c.resolved["validation"] = {{"every", c.validation_every}, {"batches", c.validation_batches}};
+  c.resolved["validation"] = {
+      {"every", c.validation_every}, {"sequences", c.validation_sequences}, {"sequence_length", c.validation_length}};
   c.resolved["log"] = {{"every", c.log_every}, {"traces_every", c.traces_every}};
   // Only where it is asked for, so that runs from before there was a choice go on.
   if (c.snr) c.resolved["log"]["snr"] = true;
   if (c.tensorboard) c.resolved["log"]["formats"] = {"jsonl", "tensorboard"};
-  c.resolved["checkpoint"] = {{"every", c.checkpoint_every}, {"keep", c.checkpoint_keep}};
+  c.resolved["checkpoint"] = {
+      {"every", c.checkpoint_every}, {"minutes", c.checkpoint_minutes}, {"keep", c.checkpoint_keep}};
   if (root.contains("name")) c.resolved["name"] = root["name"];
   return c;
 }

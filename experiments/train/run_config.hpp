@@ -35,15 +35,17 @@ struct RunConfig {
   nlohmann::json optimizer;  // a RolePolicy, kept as JSON: its reader is the library's
   Schedule schedule;
 
-  std::int64_t validation_every = 0;    // steps; 0: at the end only
-  std::int64_t validation_batches = 8;  // of batch_size sequences, always the same ones
+  std::int64_t validation_every = 0;        // steps; 0: at the end only
+  std::int64_t validation_sequences = 128;  // always the same ones, as many as there are
+  std::int64_t validation_length = 128;     // tokens of each
 
   std::int64_t log_every = 10;
   std::int64_t traces_every = 10;  // 0: no traces
   bool snr = false;                // each trace with the gradients' signal-to-noise ratio since the one before
   bool tensorboard = false;        // event files beside the JSONL logs
 
-  std::int64_t checkpoint_every = 0;  // 0: at the end only
+  std::int64_t checkpoint_every = 0;  // steps; 0: by time only
+  double checkpoint_minutes = 10.0;   // of wall clock between checkpoints; 0: not by time
   std::int64_t checkpoint_keep = 2;
 
   // The configuration with every default filled in: what is stored with the run and compared on resume.

@@ -4,10 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <csignal>
+#include <iterator>
 #include <map>
 #include <utility>
 
+#include "scalevec/experiments/compare/child_process.hpp"
 #include "scalevec/experiments/distributed/data_parallel.hpp"
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/models/decoder.hpp"
@@ -40,8 +41,12 @@ std::unique_ptr<BatchSource> open_source(const RunConfig& config) {
   else
     source = std::make_unique<TokenFolderSource>(config.data_dir, config.data_seed);
   source->check_vocabulary(config.decoder->vocab_size);
-  source->epoch_windows(config.sequence_length);
-  source->validation_windows(config.sequence_length);
+  const std::int64_t windows = source->epoch_windows(config.sequence_length);
+  if (windows < config.batch_size)
+    throw UsageError("batch_size: got " + std::to_string(config.batch_size) + "; allowed: at most " +
+                     std::to_string(windows) + ", the sequences of " + std::to_string(config.sequence_length) +
+                     " tokens that the training data has");
+  source->validation_windows(config.validation_length);
   return source;
 }
 
@@ -142,12 +147,19 @@ torch::Tensor Session::backward() {
       });
 }
 
-double Session::backward_on_every_rank(int& stop_signal) {
-  if (!parallel_) return backward().item<double>();
-  std::vector<double> values{backward().item<double>(), stop_signal == SIGINT ? 1.0 : 0.0,
-                             stop_signal == SIGTERM ? 1.0 : 0.0};
+double Session::backward_on_every_rank(StepResult& result) {
+  const double loss = backward().item<double>(), balance = train_step_->balance();
+  if (!parallel_) {
+    result.balance_loss = balance;
+    return loss;
+  }
+  std::vector<double> values{loss, balance};
+  for (const int signal : kStopSignals) values.push_back(result.stop_signal == signal ? 1.0 : 0.0);
   parallel_->gradients().finish(values);
-  stop_signal = values[2] > 0 ? SIGTERM : values[1] > 0 ? SIGINT : 0;
+  result.balance_loss = values[1];
+  result.stop_signal = 0;
+  for (std::size_t i = 0; i < std::size(kStopSignals); ++i)
+    if (values[2 + i] > 0) result.stop_signal = kStopSignals[i];
   return values[0];
 }
 
@@ -162,10 +174,11 @@ void Session::refuse_if_not_finite(double loss) const {
 
 void Session::step_on_host(StepResult& result, bool trace, bool reports) {
   optimizer_->zero_grad();
-  result.loss = backward_on_every_rank(result.stop_signal);
+  result.loss = backward_on_every_rank(result);
   refuse_if_not_finite(result.loss);
   if (trace) optimizer_->trace_next_step();
   if (reports) measure_model();
+  if (before_update_) before_update_();
   try {
     const auto timed = phases_.scope(Phase::optimizer);
     optimizer_->step();
@@ -180,6 +193,7 @@ void Session::step_on_device(StepResult& result, bool trace, bool reports, bool 
   result.known = wait || trace || !optimizer_->steps_on_device();
   if (!result.known) return;
   result.loss = train_step_->loss();
+  result.balance_loss = train_step_->balance();
   refuse_if_not_finite(result.loss);
   const std::int64_t refused = optimizer_->refused_steps() - std::exchange(refused_, optimizer_->refused_steps());
   if (refused > 0)
@@ -228,15 +242,15 @@ StepResult Session::step(bool trace, int stop_signal, bool wait) {
 double Session::validate() {
   const torch::NoGradGuard no_grad;
   if (!source_) return static_cast<const Toy&>(*model_).excess();
-  const std::int64_t windows =
-      std::min(source_->validation_windows(config_.sequence_length), config_.validation_batches * config_.batch_size);
+  const std::int64_t length = config_.validation_length;
+  const std::int64_t windows = std::min(source_->validation_windows(length), config_.validation_sequences);
   double total = 0.0;
   for (std::int64_t first = 0; first < windows; first += config_.batch_size) {
     const std::int64_t all = std::min(config_.batch_size, windows - first);
     const auto [skipped, count] = parallel_ ? parallel_->rows(all) : DataParallel::Rows{0, all};
     if (count == 0) continue;
-    torch::Tensor tokens = torch::empty({count, config_.sequence_length + 1}, torch::kInt64);
-    source_->validation_rows(first + skipped, count, config_.sequence_length, tokens.data_ptr<std::int64_t>());
+    torch::Tensor tokens = torch::empty({count, length + 1}, torch::kInt64);
+    source_->validation_rows(first + skipped, count, length, tokens.data_ptr<std::int64_t>());
     total += train_step_->loss_of(tokens.to(device_), 0).item<double>() * static_cast<double>(count);
   }
   if (parallel_) parallel_->group().sum({&total, 1});

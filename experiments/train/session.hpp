@@ -3,6 +3,7 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -32,7 +33,8 @@ struct Divergence {
 struct StepResult {
   bool known = true;  // false: the device was not waited for, and loss, norm and factor are not known
   double loss = 0.0;
-  double lr = 0.0;  // the base lr of the step: policy lr × schedule factor
+  double balance_loss = kNoTrace;  // what a mixture's balance adds to the loss; NaN: the model has none
+  double lr = 0.0;                 // the base lr of the step: policy lr × schedule factor
   double grad_norm = 0.0;
   double clip_factor = 1.0;
   int stop_signal = 0;                   // of any rank; 0: none
@@ -63,13 +65,17 @@ class Session {
   // CUDA.
   void use_device(std::unique_ptr<StepGraph> graph, std::shared_ptr<cuda::DeviceStep> device = nullptr);
 
+  // Called in every step on the host between the backward pass and the first change of the state. Until then, from the
+  // step's beginning on, weights() and optimizer_state() are those of steps_done(), unless the model has buffers.
+  void set_before_update(std::function<void()> call) { before_update_ = std::move(call); }
+
   // Makes step number steps_done() + 1. `stop_signal`: what this rank was asked to stop by, for all to know. Throws
   // Divergence, on every rank alike. Without `wait` and traces, a step on a CUDA device by methods that the device has
   // is enqueued only, and a divergence shows in the next step that waits: until then the device has refused what was
   // not finite.
   StepResult step(bool trace, int stop_signal = 0, bool wait = true);
 
-  // Mean loss over the fixed validation batches; a toy's noise-free excess loss.
+  // Mean loss over the fixed validation sequences; a toy's noise-free excess loss.
   double validate();
 
   // The training batch of a step, from 0 on: [batch_size, sequence_length + 1]. Not of a toy.
@@ -105,7 +111,7 @@ class Session {
   void refuse_if_not_finite(double loss) const;
   void measure_model();
   torch::Tensor backward();  // returns the step's loss; with a group, this rank's part of it
-  double backward_on_every_rank(int& stop_signal);
+  double backward_on_every_rank(StepResult& result);
 
   const RunConfig config_;
   torch::Device device_;
@@ -119,6 +125,7 @@ class Session {
   std::int64_t steps_done_ = 0;
   std::unique_ptr<ModelTraces> model_traces_;  // null until a step is traced
   std::unique_ptr<GradientWindow> window_;     // null: signal-to-noise ratios are not asked for
+  std::function<void()> before_update_;
   Phases phases_;
   std::unique_ptr<TrainStep> train_step_;
   std::unique_ptr<StepGraph> graph_;  // null: steps are not recorded

@@ -15,6 +15,7 @@ torch::Tensor TrainStep::loss_of(const torch::Tensor& tokens, std::int64_t step)
 torch::Tensor TrainStep::backward(std::int64_t step, const std::function<torch::Tensor(std::int64_t)>& tokens,
                                   const std::function<void()>& before_last) {
   torch::Tensor total = torch::zeros({}, torch::dtype(torch::kFloat64).device(device_));
+  balance_ = torch::Tensor();
   for (std::int64_t part = 0; part < shape_.parts; ++part) {
     const torch::Tensor batch = tokens(part);
     torch::Tensor loss;
@@ -23,6 +24,10 @@ torch::Tensor TrainStep::backward(std::int64_t step, const std::function<torch::
       loss = loss_of(batch, step);
     }
     const auto timed = phases_.scope(Phase::backward);
+    if (torch::Tensor balance = model_.balance_part(); balance.defined()) {
+      balance = balance.to(torch::kFloat64) / shape_.divisor;
+      balance_ = balance_.defined() ? balance_ + balance : balance;
+    }
     if (shape_.divisor != 1.0) loss = loss / shape_.divisor;
     if (before_last && part + 1 == shape_.parts) before_last();
     loss.backward();

@@ -43,6 +43,8 @@ class TrainStep {
   // traces is enqueued anew. Nothing waits for the device, unless the optimizer has parameters that it steps on the
   // host (then nothing is recorded) or the step is traced.
   void run(const torch::Tensor& tokens, bool trace, StepGraph* graph);
+  // Of the last backward() or run(), what a mixture's balance added to the loss; NaN: nothing.
+  double balance() const { return balance_.defined() ? balance_.item<double>() : kNoTrace; }
   // Of the last run().
   double loss() const { return loss_.item<double>(); }
 
@@ -57,6 +59,7 @@ class TrainStep {
   const torch::Device device_;
   Phases& phases_;
   torch::Tensor tokens_, loss_;  // of run()
+  torch::Tensor balance_;
   int warm_ = 0;
 };
 

@@ -7,14 +7,19 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <csignal>
+#include <functional>
 #include <limits>
+#include <mutex>
 #include <optional>
+#include <thread>
 #include <utility>
 
 #include "scalevec/experiments/build_info.hpp"
+#include "scalevec/experiments/compare/child_process.hpp"
 #include "scalevec/experiments/compare/record_files.hpp"
 #include "scalevec/experiments/compare/run_lock.hpp"
 #include "scalevec/experiments/data/file_io.hpp"
@@ -40,15 +45,15 @@ namespace fs = std::filesystem;
 volatile std::sig_atomic_t g_signal = 0;
 volatile std::int64_t g_signal_second = 0;
 
-// A second signal ends the program at once: a step may be long. Not within two seconds: a launcher passes on the Ctrl-C
-// that the terminal has sent its processes too.
+// A second signal ends the program at once. Not within two seconds: a launcher passes on the Ctrl-C that the terminal
+// has sent its processes too. Never SIGPIPE, which comes with every further line to a closed pipe.
 void note_signal(int number) {
   struct timespec now {};
   clock_gettime(CLOCK_MONOTONIC, &now);
   if (g_signal == 0) {
     g_signal_second = now.tv_sec;
     g_signal = number;
-  } else if (now.tv_sec > g_signal_second + 2) {
+  } else if (number != SIGPIPE && now.tv_sec > g_signal_second + 2) {
     ::_exit(128 + number);
   }
 }
@@ -102,6 +107,51 @@ struct Counters {
   }
 };
 
+// Closed while the thread that trains may change the run's state; its owner opens it for the long passes that don't.
+class StateGate {
+ public:
+  StateGate() = default;
+  ~StateGate() { open(); }
+  StateGate(const StateGate&) = delete;
+  StateGate& operator=(const StateGate&) = delete;
+
+  void open() {
+    if (std::exchange(closed_, false)) mutex_.unlock();
+  }
+  void close() {
+    if (!std::exchange(closed_, true)) mutex_.lock();
+  }
+  // For another thread: closes the gate behind itself if it is open.
+  bool try_pass() { return mutex_.try_lock(); }
+
+ private:
+  std::mutex mutex_;
+  bool closed_ = false;  // of the thread that trains
+};
+
+// Calls `stop` from a thread of its own when a signal has come and the step that was running then is still not done a
+// second later.
+class LongStepWatch {
+ public:
+  explicit LongStepWatch(std::function<void()> stop) : stop_(std::move(stop)), thread_([this] { watch(); }) {}
+  ~LongStepWatch() {
+    ended_ = true;
+    thread_.join();
+  }
+  LongStepWatch(const LongStepWatch&) = delete;
+  LongStepWatch& operator=(const LongStepWatch&) = delete;
+
+ private:
+  void watch() {
+    // A signal is for the thread that trains.
+    for (int since = 0; !ended_; std::this_thread::sleep_for(std::chrono::milliseconds(50)))
+      if (stop_signal() != 0 && ++since > 20) stop_();
+  }
+  std::function<void()> stop_;
+  std::atomic<bool> ended_ = false;
+  std::thread thread_;
+};
+
 class Trainer {
  public:
   Trainer(const RunConfig& config, const fs::path& out, std::int64_t profiled_steps,
@@ -111,7 +161,8 @@ class Trainer {
         group_(std::move(group)),
         profiled_steps_(writes() ? profiled_steps : 0),
         session_(config, group_),
-        start_(Clock::now()) {}
+        start_(Clock::now()),
+        last_checkpoint_(start_) {}
 
   int run(bool resume) {
     if (writes()) write_record_of_intent();
@@ -123,25 +174,32 @@ class Trainer {
         std::make_unique<StepProfiler>(profiled_steps_, config_.steps - from, session_.phases(), out_ / "profile.json");
     Progress progress(from, config_.steps, !writes());
     if (from > 0) progress.note("resumed after step " + std::to_string(from));
-    if (counters_.val_step < 0 && from == 0 && config_.validation_every > 0) record_validation();
+    std::optional<LongStepWatch> watch;
+    gate_.close();
+    checkpointed_ = from;
+    if (stops_midway()) {
+      session_.set_before_update([this] { gate_.close(); });
+      watch.emplace([this, &progress] { stop_midway(progress); });
+    }
     try {
+      if (counters_.val_step < 0 && from == 0 && config_.validation_every > 0) record_validation();
       while (session_.steps_done() < config_.steps) {
         if (agreed_stop() != 0) return interrupted(progress);
         profiler_->begin_step();
         make_step(progress);
         if (profiler_->end_step(session_.steps_done())) progress.note("profile of " + profiler_->words());
       }
+      if (agreed_stop() != 0 && counters_.val_step != config_.steps) return interrupted(progress);
+      if (counters_.val_step != config_.steps) record_validation();
     } catch (const Divergence& d) {
       return diverged(d, progress);
     }
-    if (agreed_stop() != 0 && counters_.val_step != config_.steps) return interrupted(progress);
-    const double val_loss = counters_.val_step == config_.steps ? counters_.val_loss : record_validation();
     checkpoint();
     json summary = base_summary("done");
-    summary["val_loss"] = val_loss;
+    summary["val_loss"] = counters_.val_loss;
     write_summary(summary);
     finish_profile(progress);
-    progress.note("done: validation loss " + loss_text(val_loss) + ", " + out_.string());
+    progress.note("done: validation loss " + loss_text(counters_.val_loss) + ", " + out_.string());
     return 0;
   }
 
@@ -197,35 +255,73 @@ class Trainer {
     const bool wait =
         log || last || every(config_.validation_every) || every(config_.checkpoint_every) || stop_signal() != 0;
     const double before = elapsed(), cpu_before = process_cpu_seconds();
+    if (stops_midway()) gate_.open();
     const StepResult result = session_.step(trace, stop_signal(), wait);
     asked_to_stop_ = result.stop_signal;
     const double step_seconds = elapsed() - before;
     counters_.training_seconds += step_seconds;
     counters_.cpu_seconds += process_cpu_seconds() - cpu_before;
-    ++pending_steps_;
-    pending_seconds_ += step_seconds;
+    progress.count(session_.tokens_per_step(), step_seconds);
+    ++logged_steps_;
+    logged_seconds_ += step_seconds;
     if (!result.known) return;
     counters_.train_loss = result.loss;
-    const double rate = static_cast<double>(session_.tokens_per_step() * std::exchange(pending_steps_, 0)) /
-                        std::exchange(pending_seconds_, 0.0);
-    if (writes()) record(number, log, trace, result, rate);
-    progress.update(number, result.loss, result.lr, result.grad_norm, rate, session_.phases().seconds());
+    if (writes()) record(number, log, trace, result);
+    progress.update(number, result.loss, result.lr, result.grad_norm, session_.phases().seconds());
     if (config_.validation_every > 0 && number % config_.validation_every == 0) record_validation();
-    if (config_.checkpoint_every > 0 && number % config_.checkpoint_every == 0 && !last) checkpoint();
+    if (!last && (every(config_.checkpoint_every) || minutes_are_over(number))) checkpoint();
   }
 
-  void record(std::int64_t number, bool log, bool trace, const StepResult& result, double rate) {
+  // With several processes rank 0's clock is everyone's, asked now and then.
+  bool minutes_are_over(std::int64_t number) {
+    constexpr std::int64_t kAsked = 16;
+    if (config_.checkpoint_minutes <= 0.0 || (group_ && number % kAsked != 0)) return false;
+    const double since = std::chrono::duration<double>(Clock::now() - last_checkpoint_).count();
+    double over = since >= 60.0 * config_.checkpoint_minutes ? 1.0 : 0.0;
+    if (!group_) return over > 0.0;
+    if (!writes()) over = 0.0;
+    group_->sum({&over, 1});
+    return over > 0.0;
+  }
+
+  // Whether the run's state is whole in the middle of a step: what a forward pass changes is in buffers, and a device
+  // or other processes would have to be waited for.
+  bool stops_midway() const {
+    return !group_ && session_.device().is_cpu() && session_.model().named_buffers().is_empty();
+  }
+
+  // From the watch's thread. Does not come back where the step can be given up.
+  void stop_midway(Progress& progress) {
+    if (!gate_.try_pass()) return;
+    try {
+      if (session_.steps_done() > checkpointed_) checkpoint();
+      write_summary(base_summary("interrupted"));
+      progress.note("interrupted in step " + std::to_string(session_.steps_done() + 1) +
+                    ", which took long; --resume continues " + out_.string());
+    } catch (const std::exception& e) {
+      std::fprintf(stderr, "scalevec: %s\n", e.what());
+    }
+    std::fflush(stdout);
+    ::_exit(128 + stop_signal());
+  }
+
+  void record(std::int64_t number, bool log, bool trace, const StepResult& result) {
     const auto timed = session_.phases().scope(Phase::log);
     if (log) {
-      metrics_->append({{"kind", "train"},
-                        {"step", number},
-                        {"tokens", number * session_.tokens_per_step()},
-                        {"loss", result.loss},
-                        {"lr", result.lr},
-                        {"grad_norm", result.grad_norm},
-                        {"clip_factor", result.clip_factor},
-                        {"tokens_per_second", rate},
-                        {"seconds", seconds_before_ + elapsed()}});
+      // Of all steps since the line before.
+      const double rate = static_cast<double>(session_.tokens_per_step() * std::exchange(logged_steps_, 0)) /
+                          std::exchange(logged_seconds_, 0.0);
+      json line = {{"kind", "train"},
+                   {"step", number},
+                   {"tokens", number * session_.tokens_per_step()},
+                   {"loss", result.loss},
+                   {"lr", result.lr},
+                   {"grad_norm", result.grad_norm},
+                   {"clip_factor", result.clip_factor},
+                   {"tokens_per_second", rate},
+                   {"seconds", seconds_before_ + elapsed()}};
+      if (!std::isnan(result.balance_loss)) line["balance_loss"] = result.balance_loss;
+      metrics_->append(line);
       if (events_) events_->training(number, {result.loss, result.lr, result.grad_norm, result.clip_factor, rate});
     }
     if (trace) {
@@ -239,8 +335,14 @@ class Trainer {
     return session_.validate();
   }
 
+  // Throws Divergence for a loss that is not finite: the last step may have been one too many.
   double record_validation() {
+    if (stops_midway()) gate_.open();
     const double loss = validate();
+    gate_.close();
+    if (!std::isfinite(loss))
+      throw Divergence{session_.steps_done(), "",
+                       "after step " + std::to_string(session_.steps_done()) + " the validation loss is not finite"};
     counters_.best_val_loss = std::min(counters_.best_val_loss, loss);
     counters_.val_step = session_.steps_done();
     counters_.val_loss = loss;
@@ -256,12 +358,14 @@ class Trainer {
   void checkpoint() {
     const auto timed = session_.phases().scope(Phase::checkpoint);
     const NamedTensors state = session_.optimizer_state();
+    last_checkpoint_ = Clock::now();
+    checkpointed_ = session_.steps_done();
     if (!writes()) return;
     const auto busy = busy_with(group_.get());
     metrics_->sync();
     traces_->sync();
     counters_.seconds = seconds_before_ + elapsed();
-    write_checkpoint(out_, session_, state, counters_.to_json(), config_.checkpoint_keep);
+    write_checkpoint(out_, session_, state, config_.resolved, counters_.to_json(), config_.checkpoint_keep);
   }
 
   // A run that ends before the steps to profile are made leaves a profile of those it made.
@@ -344,8 +448,11 @@ class Trainer {
   double seconds_before_ = 0.0;
   Counters counters_;
   int asked_to_stop_ = 0;
-  std::int64_t pending_steps_ = 0;  // since the last whose results are known
-  double pending_seconds_ = 0.0;
+  std::int64_t logged_steps_ = 0;  // since the last line of metrics.jsonl
+  double logged_seconds_ = 0.0;
+  Clock::time_point last_checkpoint_;
+  std::int64_t checkpointed_ = 0;  // the step of the newest checkpoint
+  StateGate gate_;
   std::unique_ptr<JsonLines> metrics_, traces_;
   std::unique_ptr<RunEvents> events_;  // null: not asked for
   std::unique_ptr<StepProfiler> profiler_;
@@ -358,8 +465,13 @@ void install_signal_handlers() {
   action.sa_handler = note_signal;
   sigemptyset(&action.sa_mask);
   action.sa_flags = SA_RESTART;
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
+  for (const int signal : kStopSignals) {
+    // nohup has SIGHUP ignored, and who starts a program may have SIGPIPE: that stands.
+    struct sigaction before = {};
+    sigaction(signal, nullptr, &before);
+    const bool optional = signal == SIGHUP || signal == SIGPIPE;
+    if (!(optional && before.sa_handler == SIG_IGN)) sigaction(signal, &action, nullptr);
+  }
 }
 
 int stop_signal() { return g_signal; }
@@ -376,9 +488,9 @@ int train(const RunConfig& config, const fs::path& out, bool resume, std::int64_
   };
   const auto done_already = [&] {
     claim_folder(config, out, resume);
-    std::error_code ec;
-    if (!resume || !fs::exists(out / "summary.json", ec)) return kTrain;
-    if (read_json_file((out / "summary.json").string()).value("status", "") != "done") return kTrain;
+    // One that is empty or torn says nothing: the run goes on.
+    if (!resume || text_at(read_json_if_whole(out / "summary.json").value_or(json()), "status") != "done")
+      return kTrain;
     std::printf("%s is done already\n", out.c_str());
     return kDone;
   };

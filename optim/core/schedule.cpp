@@ -9,9 +9,11 @@ namespace scalevec {
 double Schedule::factor(std::int64_t step) const {
   if (step < warmup_steps) return static_cast<double>(step + 1) / static_cast<double>(warmup_steps);
   if (shape == Shape::constant) return 1.0;
-  const std::int64_t start = shape == Shape::wsd ? std::max(warmup_steps, total_steps - decay_steps) : warmup_steps;
-  const double length = static_cast<double>(std::max<std::int64_t>(1, total_steps - start));
-  const double x = std::clamp(static_cast<double>(step - start) / length, 0.0, 1.0);
+  // The first step below the peak. Without warm-up the first step of cosine and linear has the peak.
+  const std::int64_t start =
+      shape == Shape::wsd ? std::max(warmup_steps, total_steps - decay_steps) : std::max<std::int64_t>(warmup_steps, 1);
+  if (step < start || start >= total_steps) return 1.0;
+  const double x = std::min(1.0, static_cast<double>(step - start + 1) / static_cast<double>(total_steps - start));
   double remaining = 1.0 - x;
   const bool cosine = shape == Shape::cosine || (shape == Shape::wsd && decay_shape == DecayShape::cosine);
   if (cosine) remaining = 0.5 * (1.0 + std::cos(std::numbers::pi * x));

@@ -2,20 +2,33 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <numbers>
 
 namespace scalevec {
 namespace {
 
 double ratio(double a, double b) { return b > 0.0 ? a / b : kNoTrace; }
 
-// atan2 of |p × (p+Δ)| and p·(p+Δ): accurate at small angles, where acos of a cosine is not.
+// atan2 of |p × (p+Δ)| and p·(p+Δ): accurate at small angles, where acos of a cosine is not. |p × Δ|² cancels where the
+// step is nearly radial: what is left is known to some units of the sums' last places, of 2⁻⁵² each. An angle below
+// that, or below what rounding the new value to the parameter's type turns it by, is no trace of the step.
 double angle(const StepSums& s) {
   if (!(s.param_sq > 0.0)) return kNoTrace;
-  const double cross = std::sqrt(std::max(0.0, s.param_sq * s.update_sq - s.param_update * s.param_update));
-  return std::atan2(cross, s.param_sq + s.param_update);
+  const double along = s.param_sq + s.param_update;
+  if (s.count == 1) return along > 0.0 ? 0.0 : along < 0.0 ? std::numbers::pi : kNoTrace;
+  if (s.update_sq == 0.0) return 0.0;
+  // ‖p + Δ‖² is as good as 0: the new value has no direction.
+  constexpr double kUnits = 64.0 * std::numeric_limits<double>::epsilon();
+  if (s.param_sq + 2.0 * s.param_update + s.update_sq <= kUnits * s.param_sq) return kNoTrace;
+  const double product = s.param_sq * s.update_sq;
+  const double cross_sq = product - s.param_update * s.param_update;
+  if (cross_sq <= kUnits * product) return kNoTrace;
+  const double rotation = std::atan2(std::sqrt(cross_sq), along);
+  return rotation * rotation * s.param_sq <= s.rounding_sq ? kNoTrace : rotation;
 }
 
-void fill(TraceRow& row, const StepSums& s) {
+void fill_sums(TraceRow& row, const StepSums& s) {
   row.count = s.count;
   row.grad_norm = std::sqrt(s.grad_sq);
   row.param_norm = std::sqrt(s.param_sq);
@@ -36,6 +49,7 @@ StepSums& StepSums::operator+=(const StepSums& other) {
   grad_update += other.grad_update;
   inv_denom += other.inv_denom;
   count += other.count;
+  rounding_sq += other.rounding_sq;
   return *this;
 }
 
@@ -44,7 +58,7 @@ void fill_trace_row(const TraceInput& input, TraceRow& row) {
   row.group = input.group;
   row.method = input.method;
   row.scheduled_lr = input.lr;
-  fill(row, input.sums);
+  fill_sums(row, input.sums);
   row.adaptive_lr = input.adaptive && input.sums.count > 0
                         ? input.lr * input.sums.inv_denom / static_cast<double>(input.sums.count)
                         : kNoTrace;
@@ -59,39 +73,48 @@ TraceRow trace_row(const TraceInput& input) {
   return row;
 }
 
-std::vector<TraceRow> trace_rows_by_group(std::span<const TraceInput> inputs) {
-  struct Group {
-    TraceRow row;
-    StepSums sums;
-    double lr_sum = 0.0;
-    double adaptive_sum = 0.0;
-    std::int64_t adaptive_count = 0;
-  };
-  std::vector<Group> groups;
+void GroupTraces::prepare(std::span<const TraceInput> inputs) {
+  rows.clear();
+  row_of_.clear();
   for (const TraceInput& in : inputs) {
-    auto it = std::find_if(groups.begin(), groups.end(), [&](const Group& g) { return g.row.name == in.group; });
-    if (it == groups.end()) {
-      it = groups.insert(groups.end(), Group{});
-      it->row.name = in.group;
-      it->row.group = in.group;
-      it->row.method = in.method;
+    auto row = std::find_if(rows.begin(), rows.end(), [&](const TraceRow& r) { return r.name == in.group; });
+    if (row == rows.end()) {
+      row = rows.insert(rows.end(), TraceRow{});
+      row->name = in.group;
+      row->group = in.group;
+      row->method = in.method;
     }
-    if (it->row.method != in.method) it->row.method = "mixed";
-    it->sums += in.sums;
-    it->lr_sum += in.lr * static_cast<double>(in.sums.count);
+    if (row->method != in.method) row->method = "mixed";
+    row_of_.push_back(static_cast<std::size_t>(row - rows.begin()));
+  }
+  totals_.resize(rows.size());
+}
+
+void GroupTraces::fill(std::span<const TraceInput> inputs) {
+  std::fill(totals_.begin(), totals_.end(), Totals{});
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    const TraceInput& in = inputs[i];
+    Totals& total = totals_[row_of_[i]];
+    total.sums += in.sums;
+    total.lr += in.lr * static_cast<double>(in.sums.count);
     if (in.adaptive) {
-      it->adaptive_sum += in.lr * in.sums.inv_denom;
-      it->adaptive_count += in.sums.count;
+      total.adaptive += in.lr * in.sums.inv_denom;
+      total.adaptive_count += in.sums.count;
     }
   }
-  std::vector<TraceRow> rows;
-  for (Group& g : groups) {
-    fill(g.row, g.sums);
-    if (g.sums.count > 0) g.row.scheduled_lr = g.lr_sum / static_cast<double>(g.sums.count);
-    if (g.adaptive_count > 0) g.row.adaptive_lr = g.adaptive_sum / static_cast<double>(g.adaptive_count);
-    rows.push_back(std::move(g.row));
+  for (std::size_t g = 0; g < rows.size(); ++g) {
+    const Totals& total = totals_[g];
+    fill_sums(rows[g], total.sums);
+    if (total.sums.count > 0) rows[g].scheduled_lr = total.lr / static_cast<double>(total.sums.count);
+    if (total.adaptive_count > 0) rows[g].adaptive_lr = total.adaptive / static_cast<double>(total.adaptive_count);
   }
-  return rows;
+}
+
+std::vector<TraceRow> trace_rows_by_group(std::span<const TraceInput> inputs) {
+  GroupTraces groups;
+  groups.prepare(inputs);
+  groups.fill(inputs);
+  return std::move(groups.rows);
 }
 
 std::vector<double> quantiles(std::vector<double>& values, std::span<const double> at) {

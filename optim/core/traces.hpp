@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <span>
@@ -19,9 +20,13 @@ struct StepSums {
   double grad_update = 0.0;   // Σ g·Δ
   double inv_denom = 0.0;     // Σ 1/(√v̂ + ε) for Adam-type methods, else 0
   std::int64_t count = 0;     // elements
+  double rounding_sq = 0.0;   // Σ of the variance of the stored new value's rounding in its type, ε²p²/12
 
   StepSums& operator+=(const StepSums& other);
 };
+
+// Of a type whose numbers near 1 lie `spacing` apart (2⁻²³ for float32), from the parameter's Σp².
+inline double rounding_sq(double spacing, double param_sq) { return spacing * spacing * param_sq / 12.0; }
 
 inline constexpr double kNoTrace = std::numeric_limits<double>::quiet_NaN();
 
@@ -38,7 +43,7 @@ struct TraceRow {
   double update_ratio = kNoTrace;         // ‖Δ‖/‖p‖
   double effective_lr = kNoTrace;         // ‖Δ‖/‖g‖
   double adaptive_lr = kNoTrace;          // mean η/(√v̂ + ε), Adam-type methods
-  double rotation = kNoTrace;             // angle between p and p + Δ, radians
+  double rotation = kNoTrace;             // angle between p and p + Δ, radians; NaN below its noise floor
   double predicted_decrease = kNoTrace;   // −g·Δ, loss decrease to first order
   double directional_lr = kNoTrace;       // η/‖p‖² (SGD) or η/‖p‖ (Adam-type) of a matrix before a norm
   double precond_min = kNoTrace;          // min_j γ_j²
@@ -72,6 +77,25 @@ void fill_trace_row(const TraceInput& input, TraceRow& row);
 // One row per group, in order of first appearance, from the members' summed sums: a group's norm is the norm of the
 // concatenated tensors and its rotation the angle of that one vector.
 std::vector<TraceRow> trace_rows_by_group(std::span<const TraceInput> inputs);
+
+// The same in two parts, for a step that must not fail once it is made: prepare() allocates, fill() does not.
+class GroupTraces {
+ public:
+  void prepare(std::span<const TraceInput> inputs);
+  void fill(std::span<const TraceInput> inputs);  // those of prepare() with their sums
+
+  std::vector<TraceRow> rows;
+
+ private:
+  struct Totals {
+    StepSums sums;
+    double lr = 0.0;
+    double adaptive = 0.0;
+    std::int64_t adaptive_count = 0;
+  };
+  std::vector<std::size_t> row_of_;  // of each input
+  std::vector<Totals> totals_;       // of each row
+};
 
 // Linear-interpolation quantiles (NumPy's default) of `values`, which is sorted in place; NaN if it is empty.
 std::vector<double> quantiles(std::vector<double>& values, std::span<const double> at);

@@ -33,6 +33,12 @@ SCALEVEC_HD constexpr T moved(const Decay<T>& d, T p, T step) {
   return p - (d.shrink * (p - d.target) + step);
 }
 
+// 1/x, and 0 for 0: an element without a second moment or an eps has had no gradient, and 0/0 is no update.
+template <class T>
+SCALEVEC_HD constexpr T inverse_or_zero(T x) {
+  return x == T(0) ? T(0) : T(1) / x;
+}
+
 template <class T>
 struct AdamW {
   Decay<T> decay;
@@ -59,12 +65,12 @@ struct AdamW {
             U(step_size),           U(inv_sqrt_bias2),  U(eps)};
   }
 
-  // Also gives inv_denom = 1/(√v̂ + ε), of which the trace adaptive_lr is the mean times η.
+  // Also gives inv_denom = 1/(√v̂ + ε), 0 where that is 0, of which the trace adaptive_lr is the mean times η.
   SCALEVEC_HD T operator()(T p, T g, T& m, T& v, T& inv_denom) const {
     const T grad = effective_grad(decay, p, g);
     m += one_minus_beta1 * (grad - m);
     v = beta2 * v + one_minus_beta2 * grad * grad;
-    inv_denom = T(1) / (std::sqrt(v) * inv_sqrt_bias2 + eps);
+    inv_denom = inverse_or_zero(std::sqrt(v) * inv_sqrt_bias2 + eps);
     return moved(decay, p, step_size * m * inv_denom);
   }
 };
@@ -169,7 +175,7 @@ struct AdEMAMix {
     fast += one_minus_beta1 * (grad - fast);
     slow += one_minus_beta3 * (grad - slow);
     v = beta2 * v + one_minus_beta2 * grad * grad;
-    inv_denom = T(1) / (std::sqrt(v) * inv_sqrt_bias2 + eps);
+    inv_denom = inverse_or_zero(std::sqrt(v) * inv_sqrt_bias2 + eps);
     return moved(decay, p, (fast_size * fast + slow_size * slow) * inv_denom);
   }
 };

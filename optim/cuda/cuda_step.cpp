@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #if defined(SCALEVEC_CUDA)
 #include <c10/cuda/CUDAStream.h>
@@ -93,13 +94,15 @@ GroupOptions group_options(const MethodOptions& options) {
 }
 
 std::vector<GroupOptions> groups_of(const std::vector<CudaEntry>& entries, std::vector<TensorJob>& jobs) {
-  std::vector<const MethodOptions*> seen;
+  std::vector<std::pair<const MethodOptions*, bool>> seen;
   std::vector<GroupOptions> groups;
   for (const CudaEntry& e : entries) {
-    const auto at = std::find(seen.begin(), seen.end(), e.options) - seen.begin();
+    const std::pair<const MethodOptions*, bool> key(e.options, e.fresh);
+    const auto at = std::find(seen.begin(), seen.end(), key) - seen.begin();
     if (static_cast<std::size_t>(at) == seen.size()) {
-      seen.push_back(e.options);
+      seen.push_back(key);
       groups.push_back(group_options(*e.options));
+      if (e.fresh) groups.back().dampening = 0.0;  // a momentum begins with the whole gradient
     }
     TensorJob job{dtype_of(e.param),           static_cast<std::int32_t>(at),   e.param.data_ptr(), e.grad.data_ptr(),
                   {nullptr, nullptr, nullptr}, e.step.data_ptr<std::int64_t>(), e.param.numel()};

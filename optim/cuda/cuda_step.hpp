@@ -19,6 +19,7 @@ struct CudaEntry {
   std::vector<torch::Tensor> buffers;
   torch::Tensor step;
   const MethodOptions* options;
+  bool fresh = false;  // its buffers begin at this step, which is not the parameter's first
 };
 
 // A device's elementwise steps, as the optimizer sees them. All entries of a step are on one device.

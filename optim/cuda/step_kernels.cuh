@@ -176,7 +176,7 @@ __global__ void __launch_bounds__(kThreads) setup_kernel(View v, bool norms) {
   }
 }
 
-// A thread's sums: in T over the lanes of a pass, then in double.
+// A thread's sums, in double, where a product of floats is exact: |p × Δ|² and Σ g·Δ are small differences.
 template <class P, int kStates, bool kSums, class Rule>
 __device__ void apply(const TensorRow& tensor, const void* grads, Range range, double (&total)[kSumCount], Rule rule) {
   using T = Compute<P>;
@@ -199,7 +199,7 @@ __device__ void apply(const TensorRow& tensor, const void* grads, Range range, d
       if constexpr (kStates > 1) b[lane] = state1[i];
       if constexpr (kStates > 2) c[lane] = state2[i];
     }
-    T sum[kSumCount] = {};
+    double sum[kSumCount] = {};
 #pragma unroll
     for (int lane = 0; lane < kLanes; ++lane) {
       const std::int64_t i = element(range, pass, lane, thread);
@@ -212,17 +212,18 @@ __device__ void apply(const TensorRow& tensor, const void* grads, Range range, d
       if constexpr (kStates > 1) state1[i] = b[lane];
       if constexpr (kStates > 2) state2[i] = c[lane];
       if constexpr (kSums) {
-        const T delta = load(stored) - p[lane];
-        sum[0] += g[lane] * g[lane];
-        sum[1] += p[lane] * p[lane];
+        const double g64 = static_cast<double>(g[lane]), p64 = static_cast<double>(p[lane]);
+        const double delta = static_cast<double>(load(stored)) - p64;
+        sum[0] += g64 * g64;
+        sum[1] += p64 * p64;
         sum[2] += delta * delta;
-        sum[3] += p[lane] * delta;
-        sum[4] += g[lane] * delta;
-        sum[5] += inv_denom;
+        sum[3] += p64 * delta;
+        sum[4] += g64 * delta;
+        sum[5] += static_cast<double>(inv_denom);
       }
     }
     if constexpr (kSums)
-      for (int k = 0; k < kSumCount; ++k) total[k] += static_cast<double>(sum[k]);
+      for (int k = 0; k < kSumCount; ++k) total[k] += sum[k];
   }
 }
 
@@ -295,9 +296,19 @@ __global__ void __launch_bounds__(kThreads) tensor_sums_kernel(View v) {
   for (std::int64_t u = v.first_unit[j] + threadIdx.x; u < v.first_unit[j + 1] && !refused; u += kThreads)
     for (int k = 0; k < kSumCount; ++k) total[k] += v.unit_sums[u * kSumCount + k];
   for (int k = 0; k < kSumCount; ++k) total[k] = block_sum(total[k], row);
-  if (threadIdx.x == 0)
-    v.tensor_sums[j] =
-        StepSums{total[0], total[1], total[2], total[3], total[4], total[5], refused ? 0 : v.rows[j].size};
+  if (threadIdx.x != 0) return;
+  const Dtype dtype = v.rows[j].dtype;
+  const double spacing = dtype == Dtype::float32    ? kernels::kSpacing<float>
+                         : dtype == Dtype::bfloat16 ? kernels::kSpacing<Bf16>
+                                                    : kernels::kSpacing<double>;
+  v.tensor_sums[j] = StepSums{total[0],
+                              total[1],
+                              total[2],
+                              total[3],
+                              total[4],
+                              total[5],
+                              refused ? 0 : v.rows[j].size,
+                              spacing * spacing * total[1] / 12.0};
 }
 
 }  // namespace scalevec::cuda

@@ -13,6 +13,14 @@ struct Bf16 {
   std::uint16_t bits;
 };
 
+// How far the numbers of a type lie apart from 1 to 2.
+template <class P>
+inline constexpr double kSpacing = 0x1p-52;
+template <>
+inline constexpr double kSpacing<float> = 0x1p-23;
+template <>
+inline constexpr double kSpacing<Bf16> = 0x1p-7;
+
 SCALEVEC_HD float load(float x) { return x; }
 SCALEVEC_HD double load(double x) { return x; }
 SCALEVEC_HD float load(Bf16 x) { return std::bit_cast<float>(std::uint32_t{x.bits} << 16); }

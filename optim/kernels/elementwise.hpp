@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -34,8 +35,28 @@ using ParallelFor = std::function<void(std::int64_t count, const std::function<v
 // Elements per unit of work. Fixed, so that sums do not depend on the number of threads.
 inline constexpr std::int64_t kChunk = 16384;
 
-// Updates every job's tensor. If `sums` is not empty it has one entry per job and receives its sums, accumulated while
-// the values are in registers: float partial sums over short blocks, double over blocks, in fixed order.
+// A part of a job's tensor, worked on by one thread.
+struct Unit {
+  std::size_t job;
+  std::int64_t begin, end;
+};
+
+// A step in two parts: making it allocates and may throw, running it does neither. `jobs` outlives it.
+class StepPlan {
+ public:
+  StepPlan(std::span<const Job> jobs, bool with_sums);
+  // `sums` has one entry per job, or none without sums.
+  void run(std::span<StepSums> sums, const ParallelFor& parallel_for);
+
+ private:
+  std::span<const Job> jobs_;
+  std::vector<Unit> units_;
+  std::vector<StepSums> partial_;  // of each unit
+  const struct Table* table_;
+};
+
+// Updates every job's tensor. If `sums` is not empty it has one entry per job and receives its sums, accumulated
+// while the values are in registers, in fixed order: in double, but for float partial sums of 32 squares of g.
 void step(std::span<const Job> jobs, std::span<StepSums> sums, const ParallelFor& parallel_for);
 
 struct GradView {

@@ -12,8 +12,8 @@ namespace {
 template <class P>
 using Compute = std::conditional_t<std::is_same_v<P, double>, double, float>;
 
-// Elements of a float partial sum. A vector lane adds 32 of them, whose rounding stays below the double total's
-// accuracy of 1e-6 even where every addition rounds the same way; a longer block spends less on adding up lanes.
+// Elements of a partial sum. What may cancel (|p × Δ|², Σ g·Δ) is in double from the product on, where one of floats is
+// exact. Σ g² and Σ 1/(√v̂ + ε) have terms of one sign: 32 of them are added in float first.
 #if defined(__AVX512F__)
 constexpr std::int64_t kLanes = 16;
 #elif defined(__AVX2__)
@@ -45,7 +45,8 @@ inline __attribute__((always_inline)) void apply(const Job& job, std::int64_t be
     const std::int64_t to = from + kBlock < end ? from + kBlock : end;
     next_page(p + from);
     next_page(g + from);
-    T gg = 0, pp = 0, dd = 0, pd = 0, gd = 0, inv = 0;
+    T gg = 0, inv = 0;
+    double pp = 0, dd = 0, pd = 0, gd = 0;
 #pragma omp simd reduction(+ : gg, pp, dd, pd, gd, inv)
     for (std::int64_t i = from; i < to; ++i) {
       const T old_p = load(p[i]);
@@ -59,25 +60,28 @@ inline __attribute__((always_inline)) void apply(const Job& job, std::int64_t be
       if constexpr (kStates > 1) s1[i] = b;
       if constexpr (kStates > 2) s2[i] = c;
       if constexpr (kSums) {
-        const T delta = load(p[i]) - old_p;
+        const double p64 = static_cast<double>(old_p);
+        const double delta = static_cast<double>(load(p[i])) - p64;
         gg += grad * grad;
-        pp += old_p * old_p;
+        pp += p64 * p64;
         dd += delta * delta;
-        pd += old_p * delta;
-        gd += grad * delta;
+        pd += p64 * delta;
+        gd += static_cast<double>(grad) * delta;
         inv += inv_denom;
       }
     }
     if constexpr (kSums) {
       total[0] += static_cast<double>(gg);
-      total[1] += static_cast<double>(pp);
-      total[2] += static_cast<double>(dd);
-      total[3] += static_cast<double>(pd);
-      total[4] += static_cast<double>(gd);
+      total[1] += pp;
+      total[2] += dd;
+      total[3] += pd;
+      total[4] += gd;
       total[5] += static_cast<double>(inv);
     }
   }
-  if constexpr (kSums) *sums = StepSums{total[0], total[1], total[2], total[3], total[4], total[5], end - begin};
+  if constexpr (kSums)
+    *sums = StepSums{total[0], total[1], total[2],    total[3],
+                     total[4], total[5], end - begin, rounding_sq(kSpacing<P>, total[1])};
 }
 
 // A rule's call as apply() makes it, whatever states the rule has.

@@ -55,6 +55,12 @@ OrthogonaliseOptions orthogonalise_options(std::string_view coefficients, std::i
 }
 
 void orthogonalise(Tensor& matrix, const OrthogonaliseOptions& options) {
+  const double given = frobenius_norm(matrix);
+  if (given == 0.0) return;
+  // To a norm in [1, 2), which costs no bit: the factor of a matrix of 1e-12 is that of the matrix of 1. The exponent
+  // is bounded, so that the scale itself is a number of the type.
+  const int most = matrix.scalar_type() == torch::kFloat64 ? 1022 : 126;
+  const int exponent = std::isfinite(given) ? std::clamp(std::ilogb(given), -most, most) : 0;
   const bool converted = options.dtype != matrix.scalar_type();
   Tensor x = converted ? at::empty_like(matrix, matrix.options().dtype(options.dtype)) : matrix;
   const auto strips = [&](auto body) {
@@ -63,7 +69,11 @@ void orthogonalise(Tensor& matrix, const OrthogonaliseOptions& options) {
       body(to, from);
     });
   };
-  if (converted) strips([](Tensor& to, Tensor& from) { to.copy_(from); });
+  if (exponent != 0 || converted)
+    strips([scale = std::exp2(-exponent), exponent, converted](Tensor& to, Tensor& from) {
+      if (exponent != 0) from.mul_(scale);
+      if (converted) to.copy_(from);
+    });
   // The norm in the iteration's type and of the converted matrix, as PyTorch takes it: bfloat16's quintic steps move
   // small singular values enough for another rounding to show.
   double norm = frobenius_norm(x) * options.norm_factor;

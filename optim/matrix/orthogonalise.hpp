@@ -15,7 +15,8 @@ struct NewtonSchulz {
 
 struct OrthogonaliseOptions {
   std::vector<NewtonSchulz> steps;
-  double norm_factor = 1.0;  // the matrix is first divided by max(norm_factor·‖·‖_F, eps)
+  // The matrix is first scaled by a power of two to ‖·‖_F in [1, 2), then divided by max(norm_factor·‖·‖_F, eps).
+  double norm_factor = 1.0;
   double eps = 1e-7;
   torch::Dtype dtype = torch::kBFloat16;  // of the iteration
 };
@@ -25,7 +26,7 @@ struct OrthogonaliseOptions {
 OrthogonaliseOptions orthogonalise_options(std::string_view coefficients, std::int64_t steps);
 
 // Replaces `matrix` [rows, cols] (contiguous, float32 or float64, not empty) by the Newton-Schulz approximation of its
-// polar factor UVᵀ. The Gram matrix is that of the smaller side.
+// polar factor UVᵀ; zeros stay. The Gram matrix is that of the smaller side.
 void orthogonalise(torch::Tensor& matrix, const OrthogonaliseOptions& options);
 
 }  // namespace scalevec::kernels

@@ -194,6 +194,8 @@ TEST_CASE("cells are read from their folders, whatever state they are in") {
   for (const std::int64_t s : grid.seeds)
     grid.cells.push_back({"p/seed=" + std::to_string(s), "p", nlohmann::json::object(), s, false, {}, "h"});
   scratch.write("compare.json", grid_manifest(grid).dump());
+  for (const std::int64_t s : grid.seeds)
+    if (s < 6) scratch.write("p/seed=" + std::to_string(s) + "/cell.json", R"({"hash": "h"})");
   scratch.write("p/seed=1/summary.json", R"({"status": "done", "val_loss": 1.5})");
   scratch.write("p/seed=2/summary.json", R"({"status": "diverged", "reason": "loss at step 3", "val_loss": null})");
   scratch.write("p/seed=3/summary.json", R"({"status": "interrupted", "val_loss": 1.0})");
@@ -205,9 +207,93 @@ TEST_CASE("cells are read from their folders, whatever state they are in") {
   CHECK(c.outcomes[0].loss == 1.5);
   CHECK(c.outcomes[1].loss == kDiverged);
   CHECK(c.outcomes[1].reason == "loss at step 3");
-  for (size_t i = 2; i < 6; ++i) CHECK(c.outcomes[i].state == CellOutcome::State::missing);
+  for (const size_t i : {2, 3, 5}) CHECK(c.outcomes[i].state == CellOutcome::State::missing);
+  // JSON writes a loss that is not finite as null.
+  CHECK(c.outcomes[4].state == CellOutcome::State::diverged);
+  CHECK(c.outcomes[4].loss == kDiverged);
   CHECK(c.outcomes[2].reason == "interrupted");
   CHECK(contains(c.outcomes[3].reason, "out of memory"));
   CHECK(c.outcomes[5].reason == "not started");
   CHECK_THROWS_AS(load_comparison(scratch / "p"), UsageError);
+}
+
+TEST_CASE("a cell whose run does not fit is missing by name, and the others stand") {
+  const Scratch scratch;
+  Grid grid;
+  grid.name = "g", grid.baseline = "p", grid.lr_key = "lr", grid.seed_key = "seed";
+  grid.variants = {"p"};
+  grid.seeds = {1, 2, 3, 4, 5, 6};
+  for (const std::int64_t s : grid.seeds)
+    grid.cells.push_back({"p/seed=" + std::to_string(s), "p", nlohmann::json::object(), s, false, {}, "h"});
+  scratch.write("compare.json", grid_manifest(grid).dump());
+  const auto cell = [&](int seed, const std::string& hash, const std::string& data) {
+    const std::string folder = "p/seed=" + std::to_string(seed) + "/";
+    if (!hash.empty()) scratch.write(folder + "cell.json", R"({"hash": ")" + hash + "\"}");
+    scratch.write(folder + "summary.json", R"({"status": "done", "val_loss": 1.5, "data_hash": ")" + data + "\"}");
+  };
+  cell(1, "h", "aaa"), cell(2, "other", "aaa"), cell(3, "", "aaa"), cell(4, "h", "bbb"), cell(5, "h", "aaa");
+  cell(6, "h", "aaa");
+  scratch.write("p/seed=6/metrics.jsonl", "{\"step\": 1}\n{\"step\n{\"step\": 3}\n");
+  scratch.write("p/seed=5/metrics.jsonl", "{\"step\": 1}\n{\"st");  // what a kill leaves is no damage
+  const Comparison c = load_comparison(scratch.path());
+  const Analysis a = analyse(c);
+  CHECK(c.outcomes[0].loss == 1.5);
+  CHECK(c.outcomes[4].loss == 1.5);
+  REQUIRE(a.missing.size() == 4);
+  CHECK(a.missing[0].first == "p/seed=2");
+  CHECK(contains(a.missing[0].second, "another configuration"));
+  CHECK(contains(a.missing[1].second, "cell.json"));
+  CHECK(contains(a.missing[2].second, "other data"));
+  CHECK(contains(a.missing[3].second, "metrics.jsonl: line 2 is not JSON"));
+  CHECK(a.variants[0].done == 2);
+}
+
+TEST_CASE("a diverged setting is chosen last, and where all diverged nothing is best at an edge") {
+  const Comparison c = fake_comparison({1, 2, 3}, {}, {1, 2, 3},
+                                       {kBase,
+                                        // Fewer cells of lr 2 are there, but lr 1 and lr 3 diverged.
+                                        {"a", {{1.0, 1.0, kDiverged}, {2.0, 2.0, kMissing}, {kDiverged, 1.0, 1.0}}},
+                                        {"dead", {3, {kDiverged, kDiverged, kDiverged}}}});
+  const Analysis a = analyse(c);
+  CHECK(lr_of(a, a.variants[1].best) == 2.0);
+  CHECK(!a.variants[1].all_diverged);
+  CHECK(a.variants[2].all_diverged);
+  CHECK(a.variants[2].ends.empty());
+  CHECK(a.variants[2].edge == GridEdge::none);
+  CHECK(a.variants[2].own.losses == std::vector<double>{kDiverged, kDiverged, kDiverged});
+  const std::string text = all_findings(c, a);
+  CHECK(contains(text, "All runs of dead diverged."));
+  CHECK(!contains(text, "dead (lowest"));
+  CHECK(comparison_rows(a)[2].own_setting == "all runs diverged");
+}
+
+TEST_CASE("every axis of numbers is checked for its ends") {
+  Comparison c;
+  c.grid = {"g",    {"base", "a"},
+            "base", "lr",
+            "seed", {{"lr", {1, 2, 3}}, {"optimizer.decay", {0.2, 0.0, 0.1}}, {"form", {"x", "y"}}, {"width", {8}}},
+            {1, 2}, {},
+            {}};
+  for (const char* variant : {"base", "a"})
+    for (const int lr : {1, 2, 3})
+      for (const double decay : {0.2, 0.0, 0.1})
+        for (const char* form : {"x", "y"})
+          for (const int seed : {1, 2}) {
+            c.grid.cells.push_back({"x",
+                                    variant,
+                                    {{"lr", lr}, {"optimizer.decay", decay}, {"form", form}, {"width", 8}},
+                                    seed,
+                                    false,
+                                    {},
+                                    ""});
+            const double best = std::string(variant) == "a" ? 0.2 : 0.1;
+            c.outcomes.push_back({CellOutcome::State::done, std::abs(lr - 2) + std::abs(decay - best) + 1.0, ""});
+          }
+  const Analysis a = analyse(c);
+  CHECK(a.variants[0].ends.empty());
+  REQUIRE(a.variants[1].ends.size() == 1);
+  CHECK(a.variants[1].ends[0].key == "optimizer.decay");
+  CHECK(a.variants[1].ends[0].edge == GridEdge::high);
+  CHECK(a.variants[1].edge == GridEdge::none);
+  CHECK(contains(all_findings(c, a), "a (highest decay of the grid)"));
 }

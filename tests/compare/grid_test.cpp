@@ -201,3 +201,78 @@ TEST_CASE("a grid that means nothing is refused with one line") {
   json config = json::object();
   CHECK(contains(message_of<ConfigError>([&] { apply_set(config, "name=\xff"); }), "not UTF-8"));
 }
+
+TEST_CASE("keys with dots are quoted, null removes, and a colon replaces a whole object") {
+  json config = {{"scales", {{"placements", {{"attn.v", 1}, {"attn", {{"v", 2}}}}}}},
+                 {"data", {{"dir", "a"}, {"extra", 1}}},
+                 {"rules", {1, 2, 3}}};
+  apply_set(config, R"(scales.placements."attn.v"=5)");
+  CHECK(config["scales"]["placements"]["attn.v"] == 5);
+  CHECK(config["scales"]["placements"]["attn"]["v"] == 2);
+  apply_set(config, R"(new."a=\"b"=1)");
+  CHECK(config["new"]["a=\"b"] == 1);
+  CHECK(*find_at(config, R"(scales.placements."attn.v")") == 5);
+  apply_set(config, "data.dir=null");
+  CHECK(config["data"] == json{{"extra", 1}});
+  apply_set(config, "data.absent.deeper=null");
+  CHECK(config["data"] == json{{"extra", 1}});
+  apply_set(config, R"(data={"synthetic": {}, "extra": null})");
+  CHECK(config["data"] == json{{"synthetic", json::object()}});
+  apply_set(config, R"(data:={"dir": "b"})");
+  CHECK(config["data"] == json{{"dir", "b"}});
+  apply_set(config, "rules.1=null");
+  CHECK(config["rules"] == json{1, 3});
+  // Keys of an object that is merged are keys, as in a configuration's file, and not paths.
+  apply_set(config, R"(scales={"placements": {"attn.v": 7}})");
+  CHECK(config["scales"]["placements"]["attn.v"] == 7);
+  CHECK(config["scales"]["placements"]["attn"]["v"] == 2);
+  for (const auto& [set, part] :
+       {std::pair{"a..b=1", "an empty key"}, std::pair{"\"a=1", "allowed: key.path=value"},
+        std::pair{"\"a\"b=1", "a dot is missing"}, std::pair{"=1", "key.path=value"}, std::pair{":=1", "an empty key"}})
+    CHECK(contains(message_of<ConfigError>([&, s = set] { apply_set(config, s); }), part));
+}
+
+TEST_CASE("a variant removes, replaces and reaches keys with dots as --set does") {
+  const Scratch scratch;
+  const Grid grid = read_grid(scratch.write("g.json", R"({"base": {"model": {"a": 1, "b": 2}, "note": 1},
+    "variants": {"v": {"model:": {"c": 3}, "note": null, "p.\"x.y\"": 4}}, "grid": {"seed": [1]}})"));
+  CHECK(grid.cells[0].config == json{{"model", {{"c", 3}}}, {"p", {{"x.y", 4}}}, {"seed", 1}});
+}
+
+TEST_CASE("names beyond ASCII get folders of their own, and the comparison's own files are no names") {
+  const Scratch scratch;
+  const Grid grid = read_grid(
+      scratch.write("g.json", R"({"base": {}, "variants": {"γ": {}, "β": {}, "γ/2": {}}, "grid": {"seed": [1]}})"));
+  REQUIRE(grid.cells.size() == 3);
+  CHECK(grid.cells[0].name == "γ/seed=1");
+  CHECK(grid.cells[1].name == "β/seed=1");
+  CHECK(grid.cells[2].name == "γ_2/seed=1");
+  for (const char* name : {"report.html", "report.json", "report_files", "compare.json"})
+    CHECK(contains(error_of(grid_with("variants", {{name, json::object()}})), "allowed: another name"));
+}
+
+TEST_CASE("variants are judged on the same windows of the same data, or not at all") {
+  const auto error = [](const json& base, const json& variant) {
+    return error_of(
+        json{{"base", base}, {"variants", {{"a", json::object()}, {"b", variant}}}, {"grid", {{"seed", {1}}}}}.dump());
+  };
+  const json synthetic = {{"data", {{"synthetic", json::object()}}}};
+  const auto with = [&](json more) {
+    json base = synthetic;
+    base.update(more);
+    return base;
+  };
+  const std::string none = "no exception";
+  // Counted in batches, the windows depend on the batch size.
+  const json batches = {{"validation", {{"batches", 4}}}};
+  CHECK(contains(error(with(batches), {{"batch_size", 8}}), "32 sequences of 128 tokens"));
+  CHECK(contains(error(with(batches), {{"batch_size", 8}}), "64 sequences of 128 tokens"));
+  CHECK(contains(error(with(batches), {{"validation.batches", 8}}), "validation.sequences"));
+  CHECK(error(with(batches), {{"batch_size", 8}, {"validation.batches", 8}}) == none);
+  CHECK(error(with({{"validation", {{"sequences", 64}}}}), {{"batch_size", 8}}) == none);
+  CHECK(error(synthetic, {{"batch_size", 8}}) == none);
+  CHECK(contains(error(synthetic, {{"sequence_length", 64}}), "128 sequences of 64 tokens"));
+  CHECK(error(with({{"validation", {{"sequence_length", 64}}}}), {{"sequence_length", 32}}) == none);
+  CHECK(contains(error(synthetic, {{"data.synthetic.seed", 3}}), "their losses are not comparable"));
+  CHECK(error({{"model", {{"type", "output_scale"}}}}, {{"batch_size", 8}}) == none);
+}

@@ -58,6 +58,8 @@ void write_comparison(const Scratch& scratch, const Comparison& c, const std::st
   manifest["command"] = "scalevec compare 'a & b.json'";
   scratch.write("cmp/compare.json", manifest.dump());
   for (size_t i = 0; i < c.outcomes.size(); ++i) {
+    if (c.outcomes[i].state != CellOutcome::State::missing)
+      scratch.write("cmp/" + c.grid.cells[i].name + "/cell.json", json{{"hash", c.grid.cells[i].hash}}.dump());
     if (c.outcomes[i].state == CellOutcome::State::done)
       write_run(scratch, "cmp/" + c.grid.cells[i].name, words, c.outcomes[i].loss);
     if (c.outcomes[i].state == CellOutcome::State::diverged)
@@ -185,6 +187,35 @@ TEST_CASE("a folder that is no run is refused, and nothing is written") {
   CHECK_THROWS_AS(write_report({scratch / "cmp"}, scratch / "r.html", ""), UsageError);
   CHECK_THROWS_AS(write_report({scratch / "cmp", scratch / "empty"}, scratch / "r.html", ""), UsageError);
   CHECK(!fs::exists(scratch / "r.html"));
+}
+
+TEST_CASE("a report is never written over a record") {
+  const Scratch scratch;
+  write_run(scratch, "one", "All by AdamW.", 2.5);
+  const std::string summary = scratch.read("one/summary.json");
+  for (const char* name : {"summary.json", "config.json", "metrics.jsonl", "compare.json", "summary.html",
+                           "config.html", "compare", "r.json"}) {
+    CHECK(contains(message_of<UsageError>([&] { write_report({scratch / "one"}, scratch / "one" / name, ""); }),
+                   "allowed: "));
+  }
+  CHECK(scratch.read("one/summary.json") == summary);
+  CHECK(!fs::exists(scratch / "one/config.json"));
+  CHECK(!fs::exists(scratch / "one/summary.html"));
+  CHECK(contains(message_of<UsageError>([&] { write_report({scratch / "one"}, scratch / "one", ""); }), "is a folder"));
+}
+
+TEST_CASE("a damaged line costs its cell, by name, and not the report") {
+  const Scratch scratch;
+  const Comparison c = fake_comparison({1}, {}, {1, 2, 3}, {{"base", {{2, 2, 2}}}, {"a", {{1, 1.1, 1.2}}}});
+  write_comparison(scratch, c, "words");
+  const std::string hurt = c.grid.cells[1].name;
+  const std::string log = scratch.read("cmp/" + hurt + "/traces.jsonl");
+  scratch.write("cmp/" + hurt + "/traces.jsonl", "{\"step\": 1, \n" + log);
+  write_report({scratch / "cmp"}, scratch / "r.html", "");
+  const json numbers = json::parse(scratch.read("r.json"));
+  REQUIRE(numbers["missing"].size() == 1);
+  CHECK(numbers["missing"][0]["cell"] == hurt);
+  CHECK(contains(numbers["missing"][0]["reason"].get<std::string>(), "traces.jsonl: line 1 is not JSON"));
 }
 
 TEST_CASE("a torn last line is left out, a torn middle refused") {

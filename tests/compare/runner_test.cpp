@@ -4,11 +4,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <sstream>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/tests/compare/scratch.hpp"
@@ -22,13 +27,16 @@ namespace {
 
 // Stands for the program: `train CONFIG --check`, or `train CONFIG --out CELL --resume`. What it does in a cell depends
 // on its seed; every training call adds a line to CELL/calls.
-constexpr const char* kProgram = R"(#!/bin/sh
+constexpr const char* kProgram = R"SH(#!/bin/sh
 config=$2
 if [ "$3" = --check ]; then
   grep -q '"bad"' "$config" && { echo "bad: unknown key" >&2; exit 2; }
   exit 0
 fi
 cell=$4
+mkdir "$cell/running" && echo "$(ls -d "$(dirname "$cell")"/*/running | wc -l)" >> "$(dirname "$cell")/at-once"
+trap 'rmdir "$cell/running"' EXIT
+[ "$SLEEP" ] && sleep "$SLEEP"
 echo call >> "$cell/calls"
 seed=$(sed -n 's/.*"seed": \([0-9]*\).*/\1/p' "$config")
 case "$seed" in
@@ -40,7 +48,7 @@ case "$seed" in
   17) trap 'echo stopped > "$cell/checkpoint"; exit 143' TERM; touch "$cell/ready"; while :; do sleep 0.02; done ;;
 esac
 echo '{"status": "done", "val_loss": 1.25}' > "$cell/summary.$$" && mv "$cell/summary.$$" "$cell/summary.json"
-)";
+)SH";
 
 struct Setup {
   Scratch scratch;
@@ -199,7 +207,7 @@ TEST_CASE("processes that start the same cells at the same moment leave whole ce
 }
 
 TEST_CASE("a signal is passed on to the children, which are waited for") {
-  for (const int signal : {SIGINT, SIGTERM}) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) {
     Setup s;
     const Grid grid = s.grid("17, 1, 18");
     s.options.jobs = 1;
@@ -216,4 +224,53 @@ TEST_CASE("a signal is passed on to the children, which are waited for") {
     CHECK(!fs::exists(s.scratch / "out/p/seed=1"));
     CHECK(r.failed.empty());
   }
+}
+
+TEST_CASE("cells never ask for more threads together than there are cores") {
+  setenv("SLEEP", "0.2", 1);
+  const auto most_at_once = [](const std::string& base) {
+    Setup s;
+    s.options.cores = 4;
+    s.options.jobs = 4;
+    s.run(s.grid("1, 2, 3, 4, 5, 6", base));
+    std::istringstream counts(s.scratch.read("out/p/at-once"));
+    int most = 0;
+    for (int n = 0; counts >> n;) most = std::max(most, n);
+    return std::pair{most, nlohmann::json::parse(s.cell(1, "config-in.json"))["threads"].get<int>()};
+  };
+  CHECK(most_at_once(R"({"threads": 2})") == std::pair{2, 2});
+  CHECK(most_at_once(R"({"threads": 9})") == std::pair{1, 9});
+  // 0 means all cores to a run by itself; beside others it is a share of them.
+  CHECK(most_at_once(R"({"threads": 0})").second == 1);
+  unsetenv("SLEEP");
+}
+
+TEST_CASE("the data's hash belongs to the cell") {
+  Setup s;
+  const auto write_tokens = [&](std::uint16_t first) {
+    for (const char* split : {"train", "val"}) {
+      std::string bytes(1024, '\0');
+      const std::int32_t header[] = {20240520, 1, 64};
+      std::memcpy(bytes.data(), header, sizeof header);
+      for (std::uint16_t i = 0; i < 64; ++i) {
+        const auto token = static_cast<std::uint16_t>(first + i);
+        bytes.append(reinterpret_cast<const char*>(&token), 2);
+      }
+      s.scratch.write("tokens/" + std::string(split) + ".bin", bytes);
+    }
+  };
+  write_tokens(0);
+  const std::string base = nlohmann::json{{"data", {{"dir", (s.scratch / "tokens").string()}}}}.dump();
+  s.run(s.grid("1, 13", base));
+  CHECK(nlohmann::json::parse(s.cell(1, "cell.json"))["data_hash"].get<std::string>().size() == 64);
+  CHECK(s.run(s.grid("1, 13", base)).skipped == 1);
+  write_tokens(7);
+  CHECK(contains(message_of<UsageError>([&] { s.run(s.grid("1, 13", base)); }), "holds a run of other data"));
+  // A cell of a version that did not record it goes on.
+  for (const int seed : {1, 13}) {
+    auto identity = nlohmann::json::parse(s.cell(seed, "cell.json"));
+    identity.erase("data_hash");
+    s.scratch.write("out/p/seed=" + std::to_string(seed) + "/cell.json", identity.dump());
+  }
+  CHECK(s.run(s.grid("1, 13", base)).skipped == 1);
 }

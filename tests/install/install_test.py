@@ -1,9 +1,10 @@
 """Installs a build into an empty prefix, checks what lies there, and builds and runs the examples against it alone.
 
     python3 install_test.py --source DIR --build DIR --cmake PROGRAM --generator NAME --compiler PROGRAM
-                            [--flags FLAGS] [--libtorch DIR]
+                            [--flags FLAGS] [--libtorch DIR] [--client]
 
-Without --libtorch the build has core and theory only.
+Without --libtorch the build has core and theory only. --client instead builds and runs a program that takes the
+optimizers by add_subdirectory, on a machine without Boost and Eigen.
 """
 import argparse
 import os
@@ -14,14 +15,15 @@ import subprocess
 import tempfile
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]', re.MULTILINE)
-UMBRELLA = {"optim/core": "core.hpp", "optim": "optim.hpp", "models": "models.hpp", "theory": "theory.hpp"}
-TORCH_FOLDERS = ("optim", "models")
+UMBRELLA = {"optim/core": "core.hpp", "optim/testing": "testing.hpp", "optim": "optim.hpp", "models": "models.hpp", "theory": "theory.hpp"}
+TORCH_FOLDERS = ("optim", "optim/testing", "models")
 
 parser = argparse.ArgumentParser()
 for option in ("--source", "--build", "--cmake", "--generator", "--compiler"):
     parser.add_argument(option, required=True)
 parser.add_argument("--flags", default="")
 parser.add_argument("--libtorch")
+parser.add_argument("--client", action="store_true")
 args = parser.parse_args()
 
 environment = {key: value for key, value in os.environ.items() if key not in ("CMAKE_PREFIX_PATH", "Torch_DIR")}
@@ -135,14 +137,45 @@ def check_subproject(scratch):
     (folder / "main.cpp").write_text("#include <scalevec/core.hpp>\nint main() { return scalevec::to_string("
                                      "scalevec::ParamKind::scale) == \"scale\" ? 0 : 1; }\n", encoding="utf-8")
     options = [f"-DCMAKE_PREFIX_PATH={args.libtorch}"] if args.libtorch else ["-DSCALEVEC_WITH_TORCH=OFF"]
-    configure(folder, folder / "build", *options)
+    configure(folder, folder / "build", *options, "-DSCALEVEC_MODELS=ON", "-DSCALEVEC_THEORY=ON")
     run(args.cmake, "--build", folder / "build", "--target", "use_core")
     run(folder / "build" / "use_core")
+
+
+CLIENT = """
+#include <scalevec/optim.hpp>
+#include <torch/utils.h>
+int main() {
+  const torch::Tensor p = torch::ones({4, 3}).requires_grad_(true);
+  scalevec::AdamW optimizer(std::vector<torch::Tensor>{p}, scalevec::AdamWOptions(0.5).weight_decay(0));
+  p.mutable_grad() = torch::ones({4, 3});
+  optimizer.step();
+  return torch::allclose(p, torch::full({4, 3}, 0.5)) ? 0 : 1;
+}
+"""
+
+
+def check_client(scratch):
+    folder = write_project(scratch / "client", f'add_subdirectory("{args.source}" scalevec EXCLUDE_FROM_ALL)\n'
+                           "add_executable(client main.cpp)\ntarget_link_libraries(client PRIVATE scalevec::optim)\n")
+    (folder / "main.cpp").write_text(CLIENT, encoding="utf-8")
+    build = folder / "build"
+    configure(folder, build, f"-DCMAKE_PREFIX_PATH={args.libtorch}", "-DCMAKE_DISABLE_FIND_PACKAGE_Boost=ON",
+              "-DCMAKE_DISABLE_FIND_PACKAGE_Eigen3=ON", "-DCMAKE_DISABLE_FIND_PACKAGE_Catch2=ON")
+    run(args.cmake, "--build", build, "--parallel")
+    run(build / "client")
+    objects = [path.relative_to(build).as_posix() for path in build.rglob("*.o")]
+    foreign = [name for name in objects if re.search("scalevec_(models|theory)", name)]
+    check(not foreign, f"a client of the optimizers compiled {foreign}")
+    print(f"a client by add_subdirectory builds {len(objects)} objects and runs")
 
 
 def main():
     with tempfile.TemporaryDirectory(prefix="scalevec-install-") as temporary:
         scratch = pathlib.Path(temporary)
+        if args.client:
+            check_client(scratch)
+            return
         prefix = scratch / "prefix"
         run(args.cmake, "--install", args.build, "--prefix", prefix)
         headers = check_headers(prefix / "include" / "scalevec")

@@ -199,7 +199,13 @@ TEST_CASE("sums equal those of copies before and after, under clipping and decay
         if (row.count > 1 && dn > 0) {
           const Tensor after = p + delta;
           const double cosine = (p * after).sum().item<double>() / (pn * after.norm().item<double>());
-          CHECK(std::abs(std::cos(row.rotation) - cosine) <= 1e-6);
+          // Left out only below what rounding to bfloat16, whose numbers near 1 lie 2⁻⁷ apart, turns p by.
+          if (std::isnan(row.rotation)) {
+            CHECK(dtype == torch::kBFloat16);
+            CHECK(1.0 - cosine <= 0.5 * std::pow(0x1p-7, 2) / 12.0 * 1.001);
+          } else {
+            CHECK(std::abs(std::cos(row.rotation) - cosine) <= 1e-6);
+          }
         }
       }
     }

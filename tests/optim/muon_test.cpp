@@ -215,7 +215,11 @@ TEST_CASE("what is not a matrix, or not of equal row blocks, is refused by name"
     CHECK(refusal(stacked).empty());
 
     Optimizer late({{std::vector<Tensor>{matrix}}}, make_method_options("sgd"));
-    late.add_param_group(torch::optim::OptimizerParamGroup(std::vector<Tensor>{vector}, make_method_options(method)));
+    const torch::optim::OptimizerParamGroup misfit(std::vector<Tensor>{vector}, make_method_options(method));
+    CHECK(message_of([&] { late.add_param_group(misfit); }).find("param.1.0: shape [6]") != std::string::npos);
+    late.step();
+    torch::optim::Optimizer& base = late;
+    base.add_param_group(misfit);
     CHECK(message_of([&] { late.step(); }).find("param.1.0: shape [6]") != std::string::npos);
     // A parameter exchanged for another leaves every group's size as it was.
     Optimizer exchanged({{std::vector<Tensor>{matrix}}}, make_method_options(method));

@@ -54,7 +54,8 @@ void check_step_by_step(torch::Dtype dtype, DecayCoupling coupling, double targe
     else
       CHECK(relative(param.detach().to(torch::kFloat64) - before, after - before) <= tolerance);
     const State expected = state_of(soap, step + 1);
-    const auto got = optimizer.named_state();
+    State got = optimizer.named_state();
+    std::erase_if(got, [](const auto& entry) { return entry.first == "w/method"; });
     REQUIRE(got.size() == expected.size());
     for (size_t i = 0; i < got.size(); ++i) {
       REQUIRE(got[i].first == expected[i].first);

@@ -69,4 +69,5 @@ def write_comparison(program, folder, offsets, seeds=(1, 2, 3, 4), tuning=(11, 1
         loss += noise.gauss(0, spread) if spread else 0.0
         if status:
             write_run(out / cell["name"], loss, seed, noise, status)
+            (out / cell["name"] / "cell.json").write_text(json.dumps({"hash": cell["hash"]}))
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout

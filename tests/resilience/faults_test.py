@@ -184,7 +184,8 @@ def test_out_of_memory():
     """A cell that asks for more memory than it gets: its line says so, the others finish, status 1."""
     folder = ROOT / "memory"
     folder.mkdir()
-    grid = {**runs.GRID, "variants": {"small": {}, "large": {"batch_size": 128, "sequence_length": 1024}},
+    base = {**runs.GRID["base"], "validation": {"every": 10, "sequences": 8}}
+    grid = {**runs.GRID, "base": base, "variants": {"small": {}, "large": {"batch_size": 4096}},
             "grid": {"optimizer.lr": [1e-2], "seed": [1, 2]}}
     (folder / "grid.json").write_text(json.dumps(grid))
     (folder / "config.json").write_text(json.dumps(grid["base"]))

@@ -25,7 +25,7 @@ TEST_CASE("Lion in the simulation is Lion") {
     BatchOptimizer optimizer(rule, 3);
     std::vector<double> p{0.5, -1.0, 2.0}, expected = p, m(3, 0.0), g(3);
     for (int t = 0; t < 40; ++t) {
-      const double lr = 0.03 * (1.0 - t / 50.0);
+      const double lr = 0.03 * (1.0 - t / 49.0);
       for (std::size_t i = 0; i < 3; ++i) {
         g[i] = 0.3 * p[i] + random_normal(1, i, static_cast<std::uint64_t>(t));
         double grad = g[i], shrink = 0.2 * lr;

@@ -297,6 +297,7 @@ TEST_CASE("T11: couplings and what is refused") {
   Schedule s;
   s.shape = Schedule::Shape::linear;
   s.total_steps = 4;
+  s.final_factor = 0.25;
   const auto last = [&](DecayCoupling c) { return step_rates(s, 0.1, 0.5, c, 4).back(); };
   // A quarter of the lr is left.
   CHECK(last(DecayCoupling::lr).decay == Approx(0.1 * 0.5 / 4.0));

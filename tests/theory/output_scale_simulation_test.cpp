@@ -73,7 +73,7 @@ TEST_CASE("AdamW in the simulation is AdamW", "[T5]") {
     std::vector<double> average(5, 0.0);
     size_t trace = 0;
     for (int step = 0; step < 200; ++step) {
-      const double factor = step < 10 ? (step + 1) / 10.0 : 1.0 - (step - 10) / 240.0;
+      const double factor = step < 10 ? (step + 1) / 10.0 : 1.0 - (step - 9) / 240.0;
       const double lr = 0.02 * factor, lr0 = 0.02;
       const double decay = coupling == DecayCoupling::lr            ? lr * 0.03
                            : coupling == DecayCoupling::independent ? 0.03 * lr / lr0

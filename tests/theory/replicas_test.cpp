@@ -51,9 +51,9 @@ double lr_at(const SimulatedRule& r, int t) {
   if (t < s.warmup_steps) return r.lr * (t + 1.0) / static_cast<double>(s.warmup_steps);
   const double f = s.final_factor;
   const auto share = [&](double start) {
-    return std::min(1.0, std::max(0.0, (t - start) / (static_cast<double>(s.total_steps) - start)));
+    return std::min(1.0, std::max(0.0, (t + 1.0 - start) / (static_cast<double>(s.total_steps) - start)));
   };
-  const auto warm = static_cast<double>(s.warmup_steps);
+  const double warm = std::max(1.0, static_cast<double>(s.warmup_steps));
   switch (s.shape) {
     case Schedule::Shape::constant:
       return r.lr;
