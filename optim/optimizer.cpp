@@ -41,17 +41,13 @@ void copy_to_strided(const Tensor& from, const Tensor& to) {
   }
 }
 
-// What autograd compares with the version it saw, so that a graph from before the step is refused.
-void bump_version(const Tensor& param) {
-  if (!param.is_inference()) param.unsafeGetTensorImpl()->bump_version();
-}
-
 }  // namespace
 
 struct Optimizer::Slot {
   Entry* entry;
-  Tensor work_copy;  // where the kernel cannot write the parameter itself; undefined elsewhere
-  Tensor grad_copy;  // where the gradient is laid out otherwise; undefined elsewhere
+  Tensor work_copy;    // where the kernel cannot write the parameter itself; undefined elsewhere
+  Tensor grad_copy;    // where the gradient is laid out otherwise; undefined elsewhere
+  const Tensor* grad;  // laid out like work(): the parameter's or grad_copy
   kernels::Dtype dtype;
   bool on_device = false;       // stepped by device_
   ParamState* state = nullptr;  // null: another process updates the parameter
@@ -60,9 +56,12 @@ struct Optimizer::Slot {
   const MethodOptions& options() const { return *entry->options; }
   // What the kernel writes: dense, on the CPU or on_device.
   const Tensor& work() const { return work_copy.defined() ? work_copy : entry->param; }
-  // Laid out like work().
-  const Tensor& grad() const { return grad_copy.defined() ? grad_copy : entry->param.grad(); }
+  void* data() const { return work_copy.defined() ? work_copy.data_ptr() : const_cast<void*>(entry->data); }
   std::int64_t step() const { return state->step + 1; }
+  // What autograd compares with the version it saw, so that a graph from before the step is refused.
+  void bump_version() const {
+    if (entry->has_version) entry->param.unsafeGetTensorImpl()->bump_version();
+  }
 };
 
 // States that a step makes or converts: the optimizer has them once the step is sure.
@@ -112,7 +111,7 @@ bool Optimizer::on_device(const Tensor& param, const MethodOptions& options) {
     const c10::DeviceGuard guard(param.device());
     device_ = std::make_shared<cuda::CudaStep>();
   }
-  return device_ && param.is_non_overlapping_and_dense() && device_->handles(param, options);
+  return device_ && device_->handles(param, options);
 }
 
 std::vector<Optimizer::Slot> Optimizer::slots_with_gradients() {
@@ -130,17 +129,17 @@ std::vector<Optimizer::Slot> Optimizer::slots_with_gradients() {
       throw std::invalid_argument(e.name + ": its gradient has shape " + shape_text(given.sizes()) +
                                   "; allowed: " + shape_text(e.param.sizes()));
     if (given.is_meta()) throw std::invalid_argument(e.name + ": its gradient is on the meta device, without values");
-    const bool device = on_device(e.param, *e.options) && stepping.value_or(e.param.device()) == e.param.device();
+    const bool device =
+        e.dense && on_device(e.param, *e.options) && stepping.value_or(e.param.device()) == e.param.device();
     if (device) stepping = e.param.device();
-    Slot& slot = slots.emplace_back(Slot{&e, {}, {}, e.dtype, device});
-    if (!device && (!e.param.device().is_cpu() || !e.param.is_non_overlapping_and_dense() ||
-                    (e.matrix && !e.param.is_contiguous())))
-      slot.work_copy = e.param.detach().cpu().contiguous();
+    Slot& slot = slots.emplace_back(Slot{&e, {}, {}, &given, e.dtype, device});
+    if (!device && !e.on_host) slot.work_copy = e.param.detach().cpu().contiguous();
     const Tensor& work = slot.work();
     if (given.device() != work.device() || given.strides() != work.strides() ||
         given.scalar_type() != work.scalar_type() || given.is_neg() || given._is_zerotensor()) {
       slot.grad_copy = at::empty_strided(work.sizes(), work.strides(), work.options().requires_grad(false));
       slot.grad_copy.copy_(given);
+      slot.grad = &slot.grad_copy;
     }
   }
   return slots;
@@ -154,18 +153,18 @@ Optimizer::Norm Optimizer::clip_and_check(const std::vector<Slot>& slots) const 
   std::vector<kernels::GradView> views;
   views.reserve(slots.size());
   for (const Slot& s : slots)
-    views.push_back({s.dtype, s.grad().const_data_ptr(), s.on_device || !owned(s.entry->name) ? 0 : s.grad().numel()});
+    views.push_back({s.dtype, s.grad->const_data_ptr(), s.on_device || !owned(s.entry->name) ? 0 : s.grad->numel()});
   std::vector<double> norms = kernels::squared_norms(views, kernels::parallel_for);
   // The one norm of a mixture is known here, so that here the device is waited for.
   for (size_t k = 0; k < slots.size(); ++k)
     if (slots[k].on_device && owned(slots[k].entry->name))
       norms[k] =
-          std::pow(at::linalg_vector_norm(slots[k].grad(), 2, std::nullopt, false, torch::kFloat64).item<double>(), 2);
+          std::pow(at::linalg_vector_norm(*slots[k].grad, 2, std::nullopt, false, torch::kFloat64).item<double>(), 2);
   if (shard_) shard_->sum(norms);
   std::vector<double> members;
   members.reserve(slots.size());
   for (size_t k = 0; k < slots.size(); ++k) {
-    if (check_finite_ && !std::isfinite(norms[k]) && !torch::isfinite(slots[k].grad()).all().item<bool>())
+    if (check_finite_ && !std::isfinite(norms[k]) && !torch::isfinite(*slots[k].grad).all().item<bool>())
       throw NonFiniteGradient(slots[k].entry->name);
     if (slots[k].options().clip()) members.push_back(norms[k]);
   }
@@ -217,8 +216,8 @@ void Optimizer::add_elementwise(const std::vector<Slot>& slots, double clip_fact
       rule_fresh = s.fresh;
       rule = s.entry->method->rule(*rule_options, decay_of(*rule_options, clip_factor), rule_step, rule_fresh);
     }
-    kernels::Job& job = jobs.emplace_back(kernels::Job{
-        rule, s.dtype, s.work().data_ptr(), s.grad().const_data_ptr(), {nullptr, nullptr, nullptr}, s.work().numel()});
+    kernels::Job& job = jobs.emplace_back(
+        kernels::Job{rule, s.dtype, s.data(), s.grad->const_data_ptr(), {nullptr, nullptr, nullptr}, s.work().numel()});
     for (size_t b = 0; b < s.state->buffers.size(); ++b) job.state[b] = s.state->buffers[b].data_ptr();
     members.push_back(k);
   }
@@ -234,7 +233,7 @@ void Optimizer::form_updates(const std::vector<Slot>& slots, double clip_factor,
                              s.entry->row_blocks,
                              s.dtype,
                              s.work().detach(),
-                             s.grad(),
+                             *s.grad,
                              s.state->names,
                              s.state->buffers,
                              decay_of(s.options(), clip_factor),
@@ -279,7 +278,7 @@ std::vector<cuda::CudaEntry> Optimizer::device_entries(const std::vector<Slot>& 
   std::vector<cuda::CudaEntry> entries;
   for (const Slot& s : slots)
     if (s.on_device && s.state)
-      entries.push_back({s.work(), s.grad(), s.state->buffers, s.state->device_step, s.entry->options, s.fresh});
+      entries.push_back({s.work(), *s.grad, s.state->buffers, s.state->device_step, s.entry->options, s.fresh});
   return entries;
 }
 
@@ -354,7 +353,7 @@ Tensor Optimizer::step(LossClosure closure) {
       else
         param.detach().copy_(s.work_copy);
     }
-    bump_version(param);
+    s.bump_version();
     s.entry->fitted = true;
   }
   grad_norm_ = norm.grad_norm;
@@ -385,7 +384,7 @@ void Optimizer::share_step(const std::vector<Slot>& slots, std::vector<StepSums>
   }
   shard_->share(names, params);
   for (const Slot& s : slots)
-    if (!s.state) bump_version(s.entry->param);
+    if (!s.state) s.bump_version();
   if (sums.empty()) return;
   constexpr double StepSums::*kFields[] = {&StepSums::grad_sq,      &StepSums::param_sq,    &StepSums::update_sq,
                                            &StepSums::param_update, &StepSums::grad_update, &StepSums::inv_denom,
@@ -412,7 +411,7 @@ void Optimizer::prepare_traces(const std::vector<Slot>& slots) {
     trace_inputs_.push_back({e.name, e.group, e.options->method(), e.options->lr(), e.method->adaptive(), {}});
   }
   next_traces_.resize(trace_inputs_.size());
-  for (size_t k = 0; k < trace_inputs_.size(); ++k) fill_trace_row(trace_inputs_[k], next_traces_[k]);
+  for (size_t k = 0; k < trace_inputs_.size(); ++k) name_trace_row(trace_inputs_[k], next_traces_[k]);
   next_group_traces_.prepare(trace_inputs_);
 }
 

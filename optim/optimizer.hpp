@@ -169,6 +169,9 @@ class Optimizer : public torch::optim::Optimizer {
     torch::Dtype scalar_type{};
     torch::Device device{torch::kCPU};
     const void* data = nullptr;
+    bool dense = false;       // its elements neither overlap nor have gaps
+    bool on_host = false;     // on the CPU, and a kernel there can write it as it is
+    bool has_version = true;  // not so for a tensor made in inference mode
 
     bool as_noted() const;
   };

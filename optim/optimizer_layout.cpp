@@ -240,6 +240,9 @@ void Optimizer::check_parameters() {
       entry.scalar_type = param.scalar_type();
       entry.device = param.device();
       entry.data = param.const_data_ptr();
+      entry.dense = param.is_non_overlapping_and_dense();
+      entry.on_host = param.device().is_cpu() && entry.dense && (!entry.matrix || param.is_contiguous());
+      entry.has_version = !param.is_inference();
       entries.push_back(std::move(entry));
     }
     auto checked = std::unique_ptr<MethodOptions>(static_cast<MethodOptions*>(options.clone().release()));

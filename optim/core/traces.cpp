@@ -53,10 +53,13 @@ StepSums& StepSums::operator+=(const StepSums& other) {
   return *this;
 }
 
-void fill_trace_row(const TraceInput& input, TraceRow& row) {
+void name_trace_row(const TraceInput& input, TraceRow& row) {
   row.name = input.name;
   row.group = input.group;
   row.method = input.method;
+}
+
+void fill_trace_row(const TraceInput& input, TraceRow& row) {
   row.scheduled_lr = input.lr;
   fill_sums(row, input.sums);
   row.adaptive_lr = input.adaptive && input.sums.count > 0
@@ -69,6 +72,7 @@ void fill_trace_row(const TraceInput& input, TraceRow& row) {
 
 TraceRow trace_row(const TraceInput& input) {
   TraceRow row;
+  name_trace_row(input, row);
   fill_trace_row(input, row);
   return row;
 }

@@ -71,7 +71,8 @@ struct TraceInput {
 
 // The traces that are formulas of the sums. A ratio with denominator 0 is NaN.
 TraceRow trace_row(const TraceInput& input);
-// The same into a row, whose memory it reuses.
+// The same into a row in two parts, of which the second allocates nothing.
+void name_trace_row(const TraceInput& input, TraceRow& row);
 void fill_trace_row(const TraceInput& input, TraceRow& row);
 
 // One row per group, in order of first appearance, from the members' summed sums: a group's norm is the norm of the
