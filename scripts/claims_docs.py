@@ -5,6 +5,7 @@
                                                 claims.json and pictures (needs pngquant)
     python3 scripts/claims_docs.py --check      whether docs/claims.md is what docs/claims/claims.json gives
 """
+import collections
 import json
 import pathlib
 import re
@@ -18,29 +19,36 @@ HOME = ROOT / "docs" / "claims"
 PAGE = ROOT / "docs" / "claims.md"
 ABOUT = HOME / "about.md"  # what a reader should know of how these runs came about; its links are relative to docs/claims/
 README = ROOT / "README.md"
+VERDICTS = ("confirmed", "contradicted", "not confirmed", "inconclusive")
 PICTURES = ("lr", "loss", "ladder", "mechanism", "curvature")
 
 
 MECHANISM = """## Reading the mechanism tables
 
-The first seed of each arm at its own best lr. Who does the work: share of the decrease −g·Δ that a first-order prediction gives each group, over
-the traced steps. s: signal-to-noise ratio of the input scales' gradients between traces, mean over the run, and the amplification of a
-magnitude that T8 gives OR at it; beside it the magnitude's step, root mean square of γ·Δγ/‖γ‖ over the lr, over the baseline's.
-corr(γ², ‖w‖²): over channels, at the end (T2). ‖w‖/γ at the end where scales are decayed, and T4's equilibrium of it at constant lr, which a
-run that is short against 1/(ηλ) or follows a cosine does not reach. Rotation over T9's equilibrium. Top eigenvalue of the Hessian, by Lanczos,
-at the start, a quarter, half and the end."""
+Each row is the first seed of an arm at its own best learning rate. T2 to T9 are sections of [theory.md](theory.md).
+
+| column | meaning |
+|---|---|
+| share of the decrease | share of each group of parameters in −g·Δ, the first-order prediction of the decrease of the loss, over the traced steps |
+| s | signal-to-noise ratio of the gradients of input-class scale vectors between traces, mean over the run |
+| T8 at s | factor by which OR amplifies the movement of a magnitude at s, by T8 |
+| magnitude's step | root mean square of γ·Δγ/‖γ‖ over the learning rate, relative to the baseline |
+| corr(γ², ‖w‖²) | correlation over channels at the end (T2) |
+| ‖w‖/γ, T4 | their ratio at the end if scale vectors are decayed, and its equilibrium at constant learning rate by T4. A run that is short compared with 1/(ηλ), or that follows a cosine, does not reach the equilibrium |
+| rotation / T9 | rotation per step over its equilibrium by T9 |
+| top eigenvalue | largest eigenvalue of the Hessian, by Lanczos, at the start, a quarter, half and the end of the run |"""
 
 RUN = """```
 scripts/claims.sh quick          # minutes on two cores: shows that the machinery works
-scripts/claims.sh standard       # hours on two cores; stopped, the same call goes on
+scripts/claims.sh standard       # hours on two cores; if it is stopped, the same command continues
 scalevec claims removal decay-input --tier standard --data TOKENS --jobs 2 --out DIR
 scalevec claims --list           # every claim, its rule, and the tiers
 DATA=TOKENS OUT=DIR sbatch --array=1-64%16 scripts/claims_full.sbatch   # the paper's sizes, on GPUs
 ```
 
-A claim is a file in `experiments/claims/ledger/`; `--ledger FOLDER` judges claims of your own ([claim-files.md](claim-files.md)). What a run is, is its configuration:
-claims share runs, the baseline's above all, and a folder takes up any part of the ledger at the same tier. `scalevec probe` measures
-the curvature and the gradients' signal-to-noise ratio of one run."""
+A claim is a file in `experiments/claims/ledger/`; `--ledger FOLDER` judges claims of your own ([claim-files.md](claim-files.md)).
+Claims share runs that have the same configuration, above all those of the baseline. A folder may contain any part of the
+ledger at one tier. `scalevec probe` measures the curvature and the signal-to-noise ratio of the gradients of one run."""
 
 
 def number(x, digits=4):
@@ -70,6 +78,10 @@ def table(head, rows):
     return "\n".join(lines + ["| " + " | ".join(cell(c) for c in row) + " |" for row in rows])
 
 
+def unit(claim):
+    return claim["unit"].replace("of the baseline's", "units of the baseline's value")
+
+
 def deciding(claim):
     return [c for c in claim["contrasts"] if c["decides"]]
 
@@ -96,10 +108,10 @@ def power(ledger):
             rows.append([claim["id"], short(sd), short(effect), claim["pilot"]["seeds"] or "n/a", deciding(claim)[0]["pairs"]])
     if not rows:
         return ""
-    return ("## Power\n\nStandard deviation of a paired difference to the baseline on the tuning seeds at equal learning rate, pooled over "
-            "arms and learning rates, and the pairs that an interval of ± the smallest effect of interest takes at the strictest of "
-            "Holm's levels: the least n with t(n − 1)·sd/√n ≤ δ.\n\n"
-            + table(["claim", "sd of a pair", "δ", "pairs it takes", "pairs made"], rows) + "\n\n")
+    return ("## Power\n\nThe standard deviation (sd) is that of a paired difference to the baseline on the tuning seeds at equal learning "
+            "rate, pooled over arms and learning rates. δ is the smallest effect of interest. The pairs needed are the least n with "
+            "t(n − 1)·sd/√n ≤ δ, which gives an interval of ±δ at the strictest of Holm's levels.\n\n"
+            + table(["claim", "sd of a pair", "δ", "pairs needed", "pairs made"], rows) + "\n\n")
 
 
 def mechanism(arms):
@@ -117,7 +129,7 @@ def mechanism(arms):
     if not rows:
         return []
     return ["Mechanism:\n\n"
-            + table(["arm", "who does the work", "s", "T8 at s", "magnitude's step", "corr(γ², ‖w‖²)", "‖w‖/γ", "T4", "rotation / T9", "top eigenvalue"], rows)]
+            + table(["arm", "share of the decrease", "s", "T8 at s", "magnitude's step", "corr(γ², ‖w‖²)", "‖w‖/γ", "T4", "rotation / T9", "top eigenvalue"], rows)]
 
 
 def section(claim, ledger):
@@ -141,7 +153,7 @@ def section(claim, ledger):
         rows.append([("**" + c["name"] + "**") if c["decides"] else c["name"], interval(c), f"{100 * c['judgement']['confidence']:.2f} %",
                      c["pairs"], c["judgement"]["verdict"] if c["decides"] else "",
                      short(c["judgement"]["adjusted_p"]) if c["decides"] else "", arms])
-    out.append(f"Language models, gain in {claim['unit']} (bold: decides; the others at 95 %, uncorrected):\n\n"
+    out.append(f"Language models, gain in {unit(claim)} (bold: decides; the others do not decide, with uncorrected intervals at 95 %):\n\n"
                + table(["contrast", "gain [interval]", "confidence", "pairs", "verdict", "p after Holm", "arms and their lr"], rows))
     for c in claim["contrasts"]:
         if c["judgement"]["reason"]:
@@ -153,8 +165,8 @@ def section(claim, ledger):
         picture = HOME / f"{claim['id']}-{kind}.png"
         if picture.exists():
             out.append(f"![{claim['id']}: {kind}](claims/{picture.name})")
-    out.append(f"`scripts/claims.sh {ledger['tier']} {claim['id']}` (alone, with Holm's correction over its own contrasts only); stated in "
-               f"`experiments/claims/ledger/{claim['id']}.json`, hash with the set-up `{claim['hash'][:16]}`.")
+    out.append(f"`scripts/claims.sh {ledger['tier']} {claim['id']}` repeats this claim alone, with Holm's correction over its own contrasts only. "
+               f"The claim is stated in `experiments/claims/ledger/{claim['id']}.json`; its hash with the set-up is `{claim['hash'][:16]}`.")
     return "\n\n".join(out)
 
 
@@ -162,26 +174,31 @@ def conclusions(ledger):
     said = {}
     for claim in ledger["claims"]:
         said.setdefault(claim["verdict"], []).append(claim["id"])
-    return " ".join(f"{word.capitalize()}: {', '.join(said[word])}." for word in ("confirmed", "contradicted", "not confirmed", "inconclusive")
-                    if word in said)
+    return " ".join(f"{word.capitalize()}: {', '.join(said[word])}." for word in VERDICTS if word in said)
 
 
 def page(ledger):
     p = ledger["provenance"]
     runs = ledger["runs"]
     text = ["# Which claims hold", "<!-- Written by scripts/claims_docs.py from claims/claims.json. -->",
-            f"`scalevec claims` at its tier `{ledger['tier']}`: {ledger['purpose']}. {runs['made']} runs, {runs['diverged']} diverged, "
-            f"{len(runs['failed'])} failed; {p['seconds'] / 3600:.2f} hours of runs on {'; '.join(p.get('machine', ['an unknown machine']))}, commit "
+            f"This page contains the results of `scalevec claims` at its tier `{ledger['tier']}`: {ledger['purpose']}.",
+            conclusions(ledger) + ("" if ledger["decides"] else " This tier draws no verdict from its runs, whatever their intervals: it shows that "
+                                   "the machinery works."),
+            "## Results", summary(ledger),
+            "A gain above 0 supports the claim. Its interval is at the level at which Holm's procedure tests it, over the "
+            f"{ledger['family']} deciding contrasts (α = 0.05). Each arm's learning rate is chosen on seeds that the comparison does not use. "
+            "*Of interest* is the smallest effect of interest; *needed* is the number of pairs for an interval of ± this effect at the strictest "
+            "of Holm's levels.",
+            table(["verdict", "the interval"], [["confirmed", "lies above 0 and reaches the smallest effect of interest"],
+                                                ["contradicted", "lies below 0"],
+                                                ["not confirmed", "ends below the smallest effect of interest"],
+                                                ["inconclusive", "anything else"]]),
+            "## The runs",
+            f"{runs['made']} runs, of which {runs['diverged']} diverged and {len(runs['failed'])} failed. They took {p['seconds'] / 3600:.2f} hours on "
+            f"{'; '.join(p.get('machine', ['an unknown machine']))}. Commits, with their number of runs: "
             f"{', '.join(f'{commit} ({n})' for commit, n in p['runs_by_commit'].items())}. Data: the GNU dictionary GCIDE, "
             f"{'; '.join(p.get('data', ['none']))}, SHA-256 {', '.join(h[:16] for h in p.get('data_hash', []))}….",
             *([filled(ABOUT.read_text().strip().replace("](../", "]("), ledger)] if ledger["decides"] and ABOUT.exists() else []),
-            conclusions(ledger) + ("" if ledger["decides"] else " This tier draws no verdict from its runs, whatever their intervals: it shows that "
-                                   "the machinery works."),
-            summary(ledger),
-            f"A gain above 0 is the claim's way. Its interval is at the level at which Holm's procedure over the {ledger['family']} deciding "
-            "contrasts (α = 0.05) tests it. Confirmed: the interval lies above 0 and reaches the smallest effect of interest; contradicted: it lies "
-            "below 0; not confirmed: it ends short of that effect; else inconclusive. Each arm's learning rate is chosen on seeds that the "
-            "comparison does not use. Needed: pairs for an interval of ± the smallest effect of interest at the strictest of Holm's levels.",
             "## Run it yourself", RUN, MECHANISM]
     return "\n\n".join(text) + "\n\n" + power(ledger) + "\n\n".join(section(c, ledger) for c in ledger["claims"]) + "\n"
 
@@ -192,13 +209,26 @@ def filled(text, ledger):
     return re.sub(r"\{([a-z-]+)\.(\d+)\}", lambda m: interval(claims[m[1]]["contrasts"][int(m[2])]), text)
 
 
+def counts(ledger):
+    """ 6 are confirmed, …: how many claims have each verdict."""
+    said = collections.Counter(claim["verdict"] for claim in ledger["claims"])
+    return " " + ", ".join(f"{said[word]} {'is' if said[word] == 1 else 'are'} {word}" for word in VERDICTS if said[word])
+
+
+def wrapped(text):
+    return textwrap.fill(" ".join(text.split()), 120, break_on_hyphens=False, break_long_words=False)
+
+
 def readme(ledger):
     """README.md with its sentences on the claims."""
     claims = {claim["id"]: claim for claim in ledger["claims"]}
     first = {name: interval(claims[name]["contrasts"][0]) for name in ("removal", "unified")}
-    said = (f"On decoders of 0.1 M parameters, {ledger['runs']['made']} runs: removal costs {first['removal']} nats with each at its own best lr, the "
-            f"unified design gains {first['unified']}. {conclusions(ledger)}")
-    return re.sub(r"(<!-- claims -->\n).*?(\n<!-- /claims -->)", lambda m: m[1] + textwrap.fill(said, 120, break_on_hyphens=False) + m[2], README.read_text(), flags=re.S)
+    said = (f"On decoders of 0.1 M parameters, {ledger['runs']['made']} runs: the removal of all scale vectors costs {first['removal']} nats with "
+            f"each variant at its own best learning rate; the unified design gains {first['unified']}. {conclusions(ledger)}")
+    text = re.sub(r"(<!-- claims -->\n).*?(\n<!-- /claims -->)", lambda m: m[1] + wrapped(said) + m[2], README.read_text(), flags=re.S)
+    # The counts stand in a paragraph, which is wrapped again. Their marks have no space, so that none begins a line.
+    return re.sub(r"[^\n]+(\n[^\n]+)*<!--counts-->[^\n]*(\n[^\n]+)*",
+                  lambda m: wrapped(re.sub(r"(<!--counts-->).*?(<!--/counts-->)", lambda c: c[1] + counts(ledger) + c[2], m[0], flags=re.S)), text)
 
 
 def take(folder):
