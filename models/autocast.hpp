@@ -4,9 +4,9 @@
 
 namespace scalevec {
 
-// While it lives, LibTorch's autocast is on for `device`: linear maps are taken in `type` (bfloat16) and attention from
-// and to it, with parameters, residual stream, norms and loss in float32. For the forward pass only; `on` false:
-// nothing. On this thread.
+// Turns LibTorch's autocast on for `device`, on this thread, from construction to destruction. Linear maps are computed
+// in `type` (bfloat16); attention reads and writes `type`. Parameters, residual stream, norms and loss stay in float32.
+// Use it around the forward pass only. With `on` false it does nothing.
 class Autocast {
  public:
   Autocast(torch::DeviceType device, torch::ScalarType type, bool on = true);

@@ -18,7 +18,7 @@ namespace scalevec {
 // Decoder language model. Parameters (matrices are [out, in]; L a layer; γ is "gamma", or what its form has instead):
 //   embed.weight [vocab_size, width]                     embedding
 //   layers.L.{attn,ffn}_norm.gamma [width]               scale before the sublayer, sites "attn" and "ffn"
-//   layers.L.attn_norm.{q,k,v}.gamma, .ffn_norm.{gate,up,router}.gamma   in their place under branch scales, sites
+//   layers.L.attn_norm.{q,k,v}.gamma, .ffn_norm.{gate,up,router}.gamma   under branch scales in place of these, sites
 //                                                        "attn.q" …; of a mixture's experts .ffn_norm.experts.E.gate …
 //   layers.L.attn.{q,k,v,o}.weight, .bias                matrix, bias, sites "attn.q" …
 //   layers.L.attn.{q,k}_norm.gamma [head_dim]            scale, output, sites "attn.q_norm", "attn.k_norm"; over the
@@ -32,32 +32,36 @@ namespace scalevec {
 //   final_norm.gamma [width]                             scale, input, site "final"
 //   unembed.weight [vocab_size, width]                   unembedding, absent when tied
 // With bias-based balancing a buffer layers.L.ffn.router.balance [experts].
-// A scale is input-class if it can be multiplied into a matrix: of γ behind a map, into the map's own rows without a
-// norm between, with one into the reader of V (the output projection) or of up (down). The final norm's is, since the
-// unembedding reads it, which with tied embeddings is embed.weight.
-// Matrices start from N(0, std²) as a function of (seed, parameter name): the same whatever scale vectors exist.
+// A scale vector is input-class if it can be multiplied into a matrix. A γ behind a map can be multiplied into the rows
+// of this map if there is no norm between; behind a norm, that of V can be multiplied into the output projection and
+// that of up into down. The γ of the final norm is input-class, since the unembedding (embed.weight if embeddings are
+// tied) reads it. The initial values of matrices are N(0, std²) as a function of (seed, parameter name), so they do not
+// depend on which scale vectors exist.
 class Decoder : public Model {
  public:
-  // float32 on the CPU; move it with to(). Throws std::invalid_argument for options that are not sound.
+  // A decoder in float32 on the CPU; move it with to(). Throws std::invalid_argument with options.error() if the
+  // options are wrong.
   Decoder(const DecoderOptions& options, std::uint64_t seed);
 
-  // tokens: [B, T] int64 in [0, vocab_size). Returns logits [B, T, vocab_size]; position t sees tokens 0 … t.
+  // Logits [B, T, vocab_size] for tokens [B, T], int64 in [0, vocab_size). The logits at position t depend on tokens 0
+  // … t.
   torch::Tensor forward(const torch::Tensor& tokens);
 
-  // Mean cross-entropy in nats of predicting tokens[:, 1:], over B·T positions; `step` plays no part. While gradients
-  // are recorded, with a mixture's balance loss, and its balancing biases move.
+  // The mean cross-entropy, in nats per token, of predicting tokens[:, 1:] of tokens [B, T+1] over B·T positions.
+  // `step` has no effect. While gradients are recorded, the loss includes the balance loss of a mixture, and the
+  // balancing biases are updated. Throws std::invalid_argument for T < 1.
   torch::Tensor loss(const torch::Tensor& tokens, std::int64_t step) override;
 
-  // A mixture's balance loss, with its weight.
+  // The balance loss of a mixture, multiplied by its coefficient.
   torch::Tensor balance_part() const override { return balance_part_; }
 
   bool needs_tokens() const override { return true; }
-  // Which expert a token goes to sets the size of a mixture's work.
+  // False for a mixture: the routing of the tokens determines the sizes of its operations.
   bool work_is_fixed() const override { return options_.moe.experts == 0; }
   std::int64_t vocab_size() const override { return options_.vocab_size; }
-  // With no default left open.
+  // The options after resolved().
   const DecoderOptions& options() const { return options_; }
-  // Whether a forward pass over so many tokens scales matrices in place of activations.
+  // Whether a forward pass over this number of tokens scales matrices (true) or activations (false).
   bool folds(std::int64_t tokens) const;
 
  private:

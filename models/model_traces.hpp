@@ -11,26 +11,27 @@
 
 namespace scalevec {
 
-// The traces that follow from which maps read which scale. They are of the parameters before the step: take them with
-// measure() before it, and merge them afterwards into the rows that the optimizer made in it.
+// The traces that depend on which maps read which scale vector (docs/traces.md). They are of the parameters before the
+// step: call measure() before it, and merge_into() afterwards with the rows that the optimizer made in it.
 class ModelTraces {
  public:
-  // Keeps handles to the model's parameters: the model may train on, but not change its device or dtype.
+  // Keeps handles to the parameters of the model. The model may be trained further, but its device and dtype must not
+  // change.
   explicit ModelTraces(const Model& model);
 
-  // Reads every scale vector and every matrix that reads one. Sums are double precision, the same for any thread count.
+  // Reads every scale vector and every matrix that reads one. Sums are in double precision and do not depend on the
+  // number of threads.
   void measure();
 
-  // Fills, in the row of each parameter concerned:
-  // - of a scale γ, in the row of the parameter that is γ or holds its direction: gamma_quantiles of the γ in effect,
-  //   and by how much that moved since measure(): gamma_update_norm = ‖Δγ‖, gamma_update_along = γ·Δγ/‖γ‖ (T8);
-  // - of a scale that maps read, with w_j the column j of all its readers stacked (or the row, of a γ behind its map,
-  // T7):
-  //   precond_min = min_j γ_j²,
-  //   precond_max = max_j (γ_j² + ‖w_j‖²), imbalance = mean_j (γ_j² − ‖w_j‖²) (T2),
-  //   w_gamma_ratio = √(Σ‖w_j‖²/Σγ_j²) (T4), gamma_w_correlation = the correlation over j of γ_j² with ‖w_j‖²;
-  // - of a matrix before a norm: directional_lr = η/‖p‖² under "sgd" and η/‖p‖ under every other method, whose step
-  //   does not shrink with the gradient (T9); from the row's scheduled_lr, param_norm and method.
+  // Sets these traces in the row of each parameter concerned:
+  // - For a scale vector γ, in the row of the parameter that is γ or contains its direction: gamma_quantiles of the γ
+  // in effect, and its change since measure(): gamma_update_norm = ‖Δγ‖, gamma_update_along = γ·Δγ/‖γ‖ (T8 in
+  // docs/theory.md).
+  // - For a scale vector that maps read: precond_min = min_j γ_j², precond_max = max_j (γ_j² + ‖w_j‖²), imbalance =
+  // mean_j (γ_j² − ‖w_j‖²) (T2), w_gamma_ratio = √(Σ‖w_j‖²/Σγ_j²) (T4), and gamma_w_correlation = the correlation over
+  // j of γ_j² with ‖w_j‖². w_j is column j of all its readers, stacked, or row j for a γ behind its map (T7).
+  // - For a matrix before a norm: directional_lr = η/‖p‖² under "sgd", and η/‖p‖ under every other method, whose step
+  // does not shrink with the gradient (T9). It is computed from the row's scheduled_lr, param_norm and method.
   void merge_into(std::vector<TraceRow>& rows) const;
 
  private:

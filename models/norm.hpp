@@ -8,14 +8,15 @@
 
 namespace scalevec {
 
-// Norm over the last dimension of any x; RMSNorm x/√(mean x² + eps), LayerNorm the same of x − mean x.
+// A norm over the last dimension of a tensor: RMSNorm x/√(mean x² + eps) (arXiv 1910.07467), or LayerNorm, which is the
+// same of x − mean x (arXiv 1607.06450).
 struct Norm {
   NormKind kind = NormKind::rms;
-  double eps = 1e-5;
+  double eps = 1e-5;  // added to the mean square
 
-  // gamma [last dimension], or undefined for none. The output has x's shape.
+  // γ ⊙ Norm(x), of x's shape. gamma [size of the last dimension], or undefined for no γ.
   torch::Tensor operator()(const torch::Tensor& x, const torch::Tensor& gamma = {}) const;
-  // {x + y, the norm of that}, y of x's shape.
+  // {x + y, γ ⊙ Norm(x + y)}; y has x's shape.
   std::pair<torch::Tensor, torch::Tensor> of_sum(const torch::Tensor& x, const torch::Tensor& y,
                                                  const torch::Tensor& gamma = {}) const;
 };

@@ -4,16 +4,16 @@
 #include "scalevec/models/toy/toy_options.hpp"
 #include "scalevec/optim/config/json_reader.hpp"
 
-// For programs whose configuration has a model in it. Not installed.
+// For programs whose configuration contains a model. Not installed.
 namespace scalevec {
 
-// Read the options' keys and check them; throw ConfigError. They leave json.finish() to the caller, who may have read
-// or still read other keys of the same object.
+// Read and check the keys of the options; throw ConfigError. They do not call json.finish(), since the caller may read
+// other keys of the same object.
 DecoderOptions read_decoder_options(JsonReader& json);
 ToyOptions read_toy_options(std::string_view type, JsonReader& json);
 
-// Every option, so that reading it gives the same options back.
+// All options as JSON. Reading it returns the same options.
 nlohmann::json json_of(const DecoderOptions& options);
-nlohmann::json json_of(const ToyOptions& options);  // with "type"
+nlohmann::json json_of(const ToyOptions& options);  // includes "type"
 
 }  // namespace scalevec

@@ -9,22 +9,26 @@
 
 namespace scalevec {
 
-// γ [d] as a function of its parameters (T8): handles to them, no copies. Undefined where there is no scale.
+// γ [d] as a function of its parameters (ScaleForm; T8 in docs/theory.md). Holds handles to the parameters, no copies.
+// A default-constructed object stands for the absence of a scale vector.
 class ScaleVector {
  public:
   ScaleVector() = default;
-  // vector [d]: γ, δ, log γ, α or log α. magnitude [1]: β or log β, for the forms that have one.
+  // vector [d]: γ, δ, log γ, α or log α. magnitude [1]: β or log β. Throws std::invalid_argument unless `magnitude` is
+  // defined exactly for the forms that have one.
   ScaleVector(ScaleForm form, torch::Tensor vector, torch::Tensor magnitude = {});
 
   bool defined() const { return vector_.defined(); }
   ScaleForm form() const { return form_; }
-  // γ [d], differentiable; undefined if the scale is.
+  // γ [d], differentiable; undefined if there is no scale vector.
   torch::Tensor value() const;
 
-  // Parameters that make every element of γ equal to `initial`, float32.
+  // Parameters with which every element of γ equals options.initial; float32, [size] and [1]. The magnitude is
+  // undefined for forms without one.
   static torch::Tensor initial_vector(const GammaOptions& options, std::int64_t size);
   static torch::Tensor initial_magnitude(const GammaOptions& options);
-  // The last part of the parameters' names: "gamma", "delta", "log_gamma", "alpha", "log_alpha"; "beta", "log_beta".
+  // The last part of the parameters' names: "gamma", "delta", "log_gamma", "alpha", "log_alpha"; and "beta",
+  // "log_beta".
   static std::string vector_name(ScaleForm form);
   static std::string magnitude_name(ScaleForm form);
 
