@@ -64,8 +64,8 @@ struct MultiplierOptions {
   bool operator==(const MultiplierOptions&) const = default;
 };
 
-// Which scale vectors a decoder has (docs/scale-designs.md). There is no γ where there is no norm: `input` has no
-// effect without a norm before the sublayer, and `post` has none without a norm after it.
+// Which scale vectors a decoder has (docs/scale-designs.md). `input` has no effect without a norm before the sublayer,
+// and `post` has none without a norm after it.
 struct ScaleOptions {
   GammaOptions input;   // γ_b, of the norms before attention and MLP
   GammaOptions output;  // γ_a, under every placement except `input`

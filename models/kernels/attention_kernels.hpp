@@ -2,8 +2,8 @@
 
 #include <cstdint>
 
-// Causal softmax attention of one head, in blocks of queries that fit the cache. No LibTorch here: raw pointers.
-// Compiled for several instruction sets, of which the machine's best is taken when it runs.
+// Causal softmax attention of one head, in blocks of queries that fit the cache. No LibTorch: raw pointers. Compiled
+// for several instruction sets; the best one of the machine is used at run time.
 namespace scalevec::kernels {
 
 // Rows of `dim` contiguous elements, one per position, `stride` elements apart.
@@ -15,26 +15,29 @@ struct HeadRows {
   T* operator[](std::int64_t row) const { return data + row * stride; }
 };
 
+// One head: q, k, v are [length, dim].
 template <class T>
 struct AttentionHead {
   HeadRows<const T> q, k, v;
   std::int64_t length = 0;  // positions
   std::int64_t dim = 0;     // a multiple of kAttentionDim
-  std::int64_t window = 0;  // positions a query sees, itself among them; 0: all before it
+  std::int64_t window = 0;  // positions a query attends to, including its own; 0: all before it
   T scale = 1;              // scores are scale·q·k
 };
 
+// dim must be a multiple of this.
 inline constexpr std::int64_t kAttentionDim = 16;
 
 template <class T>
 struct AttentionKernels {
-  // Elements that `scratch` below has, aligned to 64 bytes.
+  // Number of elements of `scratch` below, which must be aligned to 64 bytes.
   std::int64_t (*scratch_size)(std::int64_t length, std::int64_t dim);
 
-  // out_i = Σ_j p_ij v_j and lse_i = log Σ_j exp(scale·q_i·k_j) [length] over the visible j.
+  // out_i = Σ_j p_ij v_j [length, dim] and lse_i = log Σ_j exp(scale·q_i·k_j) [length], over the positions j that i
+  // attends to, with p_ij = exp(scale·q_i·k_j − lse_i).
   void (*forward)(const AttentionHead<T>& head, HeadRows<T> out, T* lse, T* scratch);
 
-  // From out and lse; writes dq, adds to dk and dv.
+  // The gradients [length, dim] from out, lse and grad = ∂L/∂out. Writes dq; adds to dk and dv.
   void (*backward)(const AttentionHead<T>& head, HeadRows<const T> out, HeadRows<const T> grad, const T* lse,
                    HeadRows<T> dq, HeadRows<T> dk, HeadRows<T> dv, T* scratch);
 };
@@ -44,6 +47,7 @@ struct AttentionTable {
   AttentionKernels<double> f64;
 };
 
+// The kernels for the best instruction set of the machine.
 const AttentionTable& attention_table();
 
 template <class T>

@@ -4,10 +4,12 @@
 #include <cmath>
 #include <cstdint>
 
-// For sources that are compiled once per instruction set: always inlined, so that no copy of one set reaches another.
+// For sources that are compiled once per instruction set. Always inlined, so that code for one instruction set is never
+// called from code for another.
 namespace scalevec::kernels {
 
-// e^x to 2 units in the last place, in a form that vectorises (Cody and Waite's reduction, a Taylor polynomial).
+// e^x to 2 units in the last place for x in [−87, 88], which other x are clamped to; in a form that vectorises (Cody
+// and Waite's reduction, a Taylor polynomial).
 inline __attribute__((always_inline)) float exponential(float x) {
   x = x > 88.0f ? 88.0f : x;
   x = x < -87.0f ? -87.0f : x;

@@ -14,7 +14,7 @@ inline __attribute__((always_inline)) T sigmoid(T x) {
   return T(1) / (T(1) + exponential(-x));
 }
 
-// Σ f(j) over [0, d) in four sums side by side, as one would wait for each addition.
+// Σ f(j) over [0, d), in four independent sums, since a single sum would have to wait for each addition.
 template <class T, class F>
 inline __attribute__((always_inline)) T sum_of(std::int64_t d, const F& f) {
   const std::int64_t q = d / 4;

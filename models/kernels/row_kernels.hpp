@@ -2,9 +2,9 @@
 
 #include <cstdint>
 
-// Row by row arithmetic of the fused operators (models/ops). No LibTorch here: raw pointers, and ranges of rows that
-// the caller spreads over threads. Compiled for several instruction sets, of which the machine's best is taken when it
-// runs. What is summed over rows goes into buffers that the caller gives one of per range.
+// Row by row arithmetic of the fused operators (models/ops). No LibTorch: raw pointers and ranges [begin, end) of rows,
+// which the caller distributes over threads. Compiled for several instruction sets; the best one of the machine is used
+// at run time. Sums over rows are added to buffers; the caller provides one buffer per range.
 namespace scalevec::kernels {
 
 // n rows of d elements: row r starts at data + (r / inner)·outer_stride + (r % inner)·inner_stride.
@@ -22,21 +22,21 @@ struct RowKernels {
   // y = γ ⊙ x·rstd, rstd = 1/√(mean x² + eps) [n]; gamma [d] or null; y [n, d], which may be x's own memory.
   void (*norm)(Rows<const T> x, const T* gamma, T eps, T* y, T* rstd, std::int64_t d, std::int64_t begin,
                std::int64_t end);
-  // The same of sum = x + add [n, d].
+  // The same for sum = x + add [n, d], which is written too.
   void (*add_norm)(Rows<const T> x, Rows<const T> add, const T* gamma, T eps, T* sum, T* y, T* rstd, std::int64_t d,
                    std::int64_t begin, std::int64_t end);
-  // From x and rstd; dx [n, d], to which `more` is added unless its data is null; adds to dgamma [d].
+  // Gradients from x and rstd: dx [n, d], plus `more` unless its data is null; adds to dgamma [d].
   void (*norm_backward)(Rows<const T> grad, Rows<const T> x, const T* gamma, const T* rstd, Rows<const T> more, T* dx,
                         T* dgamma, std::int64_t d, std::int64_t begin, std::int64_t end);
-  // From y = x·rstd, without γ.
+  // The same from y = x·rstd, without γ.
   void (*unscaled_norm_backward)(Rows<const T> grad, const T* y, const T* rstd, Rows<const T> more, T* dx,
                                  std::int64_t d, std::int64_t begin, std::int64_t end);
 
-  // y = silu(u) ⊙ v with u = gate, v = up; with rstd [n, 2] not null u = γ ⊙ gate·rstd₀, v = up·rstd₁, which it fills
-  // in.
+  // y = silu(u) ⊙ v with u = gate and v = up. If rstd [n, 2] is not null, u = γ ⊙ gate·rstd₀ and v = up·rstd₁, and rstd
+  // is written.
   void (*swiglu)(Rows<const T> gate, Rows<const T> up, const T* gamma, T eps, T* y, T* rstd, std::int64_t d,
                  std::int64_t begin, std::int64_t end);
-  // dgate, dup [n, d]; adds to dgamma [d], or null with gamma null.
+  // dgate, dup [n, d]; adds to dgamma [d], which is null if gamma is null.
   void (*swiglu_backward)(Rows<const T> grad, Rows<const T> gate, Rows<const T> up, const T* gamma, const T* rstd,
                           T* dgate, T* dup, T* dgamma, std::int64_t d, std::int64_t begin, std::int64_t end);
 
@@ -44,12 +44,12 @@ struct RowKernels {
   // cos, sin [length, d/2]; sign −1 rotates back.
   void (*rotate)(Rows<const T> x, const T* cos, const T* sin, T sign, T* y, std::int64_t length, std::int64_t heads,
                  std::int64_t d, std::int64_t begin, std::int64_t end);
-  // The same of γ ⊙ x·rstd, rstd as in norm: row r of x [n, heads·d] stands at position r/rows_per_token mod length;
+  // The same for γ ⊙ x·rstd, rstd as in norm: row r of x [n, heads·d] is at position r/rows_per_token mod length;
   // gamma [heads·d] or null; y [n, heads·d]; rstd [n].
   void (*norm_rotate)(const T* x, const T* gamma, const T* cos, const T* sin, T eps, T* y, T* rstd, std::int64_t length,
                       std::int64_t rows_per_token, std::int64_t heads, std::int64_t d, std::int64_t begin,
                       std::int64_t end);
-  // grad has rows of d; dx [n, heads·d]; adds to dgamma [heads·d], or null with gamma null.
+  // grad has rows of d; dx [n, heads·d]; adds to dgamma [heads·d], which is null if gamma is null.
   void (*norm_rotate_backward)(Rows<const T> grad, const T* x, const T* gamma, const T* rstd, const T* cos,
                                const T* sin, T* dx, T* dgamma, std::int64_t length, std::int64_t rows_per_token,
                                std::int64_t heads, std::int64_t d, std::int64_t begin, std::int64_t end);
@@ -80,6 +80,7 @@ struct RowTable {
   RowKernels<double> f64;
 };
 
+// The kernels for the best instruction set of the machine.
 const RowTable& row_table();
 
 template <class T>

@@ -7,6 +7,7 @@
 // What our operators share.
 namespace scalevec::ops {
 
+// Calls body with a value of x's element type: double for float64, else float.
 template <class Body>
 void by_dtype(const torch::Tensor& x, const Body& body) {
   if (x.scalar_type() == torch::kFloat64)
@@ -15,6 +16,7 @@ void by_dtype(const torch::Tensor& x, const Body& body) {
     body(float{});
 }
 
+// Throws std::logic_error if gradients of gradients are being recorded.
 inline void refuse_double_backward() {
   if (torch::GradMode::is_enabled())
     throw std::logic_error(

@@ -7,55 +7,59 @@
 
 namespace scalevec::ops {
 
-// Operators of one pass over memory in each direction, for float32 and float64 on the CPU; `composed` of other dtypes
-// and on other devices, where LibTorch's fused norm is taken on CUDA. They save less for their backward than what they
-// are composed of (said with each), whose sums, LibTorch's products aside, are taken in a fixed order: the same bits
-// for any number of threads. Under autocast, products are taken in its type and everything else in float32. Gradients
-// of gradients are refused with a std::logic_error, except in the composed form.
+// Fused operators: one pass over memory in each direction, for float32 and float64 on the CPU. For other dtypes and
+// devices they call `composed`, with LibTorch's fused norm on CUDA. They save less for the backward pass than the
+// composed form; each comment says what. Apart from LibTorch's matrix products, sums are taken in a fixed order, so the
+// bits do not depend on the number of threads. Under autocast, products are computed in its type and everything else in
+// float32. Gradients of gradients throw std::logic_error, except in the composed form. This function tells whether x is
+// handled by the fused kernels.
 bool takes_kernels(const torch::Tensor& x);
 
-// γ ⊙ x/√(mean x² + eps) over the last dimension d; gamma [d] or undefined. Saves x with γ and its own output without,
-// so nothing where a linear map reads that, and one number per row.
+// γ ⊙ x/√(mean x² + eps) over the last dimension d (arXiv 1910.07467); gamma [d] or undefined. Saves one number per
+// row, and x if there is a γ. Without γ it saves its own output, which costs no memory if a linear map saves it anyway.
 torch::Tensor rms_norm(const torch::Tensor& x, const torch::Tensor& gamma, double eps);
 
 struct NormOfSum {
   torch::Tensor sum, normed;
 };
-// x + added, of the same shape, and its rms_norm; the gradients of both meet in the norm's backward.
+// x + added (both of the same shape), and the rms_norm of the sum. The gradients of both results are combined in the
+// backward pass of the norm.
 NormOfSum rms_norm_of_sum(const torch::Tensor& x, const torch::Tensor& added, const torch::Tensor& gamma, double eps);
 
-// m·√d α/‖α‖: alpha [d], magnitude [1]; m = magnitude or, with `exponential`, e^magnitude. OR and ER (T8).
+// m·√d α/‖α‖ with alpha [d], magnitude [1], and m = magnitude or, with `exponential`, e^magnitude. These are OR and ER
+// (T8 in docs/theory.md).
 torch::Tensor radial(const torch::Tensor& alpha, const torch::Tensor& magnitude, bool exponential);
 
-// silu(gate) ⊙ up, of the same shape [.., h]. Saves gate and up.
+// silu(gate) ⊙ up (SwiGLU, arXiv 2002.05202); gate and up [.., h]. Saves gate and up.
 torch::Tensor swiglu(const torch::Tensor& gate, const torch::Tensor& up);
-// silu(γ ⊙ Norm(gate)) ⊙ Norm(up), Norm as in rms_norm without γ; gamma [h] or undefined. Saves gate, up and two
+// silu(γ ⊙ Norm(gate)) ⊙ Norm(up), with Norm as in rms_norm without γ; gamma [h] or undefined. Saves gate, up and two
 // numbers per row.
 torch::Tensor normed_swiglu(const torch::Tensor& gate, const torch::Tensor& up, const torch::Tensor& gamma, double eps);
 
-// RoPE in the half-split layout: x [B, T, H, d], cos and sin [T, d/2]. Saves nothing.
+// RoPE in the half-split layout (arXiv 2104.09864): x [B, T, H, d], cos and sin [T, d/2]. Saves nothing.
 torch::Tensor rotate(const torch::Tensor& x, const torch::Tensor& cos, const torch::Tensor& sin);
-// The same of γ ⊙ Norm(x), Norm over each head's d elements with gamma [d], or over all H·d of a token with gamma
-// [H·d]; gamma may be undefined. Saves x and one number per norm.
+// The same for γ ⊙ Norm(x). With `per_head` the norm is over the d elements of each head, with gamma [d]; else over all
+// H·d elements of a token, with gamma [H·d]. gamma may be undefined. Saves x and one number per norm.
 torch::Tensor norm_rotate(const torch::Tensor& x, const torch::Tensor& gamma, const torch::Tensor& cos,
                           const torch::Tensor& sin, bool per_head, double eps);
 
-// W' = diag(row) W diag(column) of one map: weight [out, in]; row [out], column [in], bias [out], each may be
-// undefined.
+// The matrix W' = diag(row) W diag(column) of one map. weight [out, in]; row [out], column [in] and bias [out] may each
+// be undefined.
 struct Scaled {
   torch::Tensor weight, row, column, bias;
-  std::optional<double> output_norm = {};  // eps of a norm without γ behind it, taken in the product's own memory
+  std::optional<double> output_norm = {};  // eps of a norm without γ behind the map, computed in place
 };
 
-// x [.., in] through every map's W', [.., out] each. Saves x alone, once, and the output of a norm: the backward forms
-// W' again. The gradient of x is accumulated in one buffer.
+// Applies W' of every map to x [.., in]; each result is [.., out]. Saves x, once for all maps, and the output of a
+// norm; the backward pass computes W' again. The gradient of x is accumulated in one buffer.
 std::vector<torch::Tensor> scaled_linear(const torch::Tensor& x, const std::vector<Scaled>& maps);
 
-// Mean over rows of log Σ_j exp(logits_j) − logits_target: logits [n, d], target int64 [n] in [0, d), n ≥ 1. Saves
-// logits, target and one number per row: the log-softmax of all rows is never held. Throws std::invalid_argument for a
-// target out of range.
+// Mean over rows of log Σ_j exp(logits_j) − logits_target, in nats: logits [n, d], target int64 [n] in [0, d), n ≥ 1.
+// Saves logits, target and one number per row; the log-softmax of all rows is never stored. Throws
+// std::invalid_argument for a target out of range.
 torch::Tensor cross_entropy(const torch::Tensor& logits, const torch::Tensor& target);
 
+// The same functions, composed of LibTorch's operators.
 namespace composed {
 torch::Tensor cross_entropy(const torch::Tensor& logits, const torch::Tensor& target);
 torch::Tensor rms_norm(const torch::Tensor& x, const torch::Tensor& gamma, double eps);
@@ -68,7 +72,7 @@ torch::Tensor norm_rotate(const torch::Tensor& x, const torch::Tensor& gamma, co
 std::vector<torch::Tensor> scaled_linear(const torch::Tensor& x, const std::vector<Scaled>& maps);
 }  // namespace composed
 
-// LibTorch's own fused norm, which is one kernel on CUDA and composed on a CPU.
+// LibTorch's own fused norm: one kernel on CUDA, composed on the CPU.
 namespace library {
 torch::Tensor rms_norm(const torch::Tensor& x, const torch::Tensor& gamma, double eps);
 }  // namespace library

@@ -10,7 +10,8 @@
 #include "scalevec/models/ops/dispatch.hpp"
 #include "scalevec/optim/parallel/parallel.hpp"
 
-// What the fused operators' sources share: tensors as the kernels' rows, and rows spread over threads. Not installed.
+// Shared by the sources of the fused operators: tensors as rows for the kernels, and loops over rows on several
+// threads. Not installed.
 namespace scalevec::ops {
 
 using kernels::row_kernels;
@@ -22,19 +23,19 @@ constexpr std::int64_t kRows = 64;
 inline std::int64_t row_count(const torch::Tensor& x) { return x.size(-1) == 0 ? 0 : x.numel() / x.size(-1); }
 inline std::int64_t chunk_count(std::int64_t rows) { return (rows + kRows - 1) / kRows; }
 
-// An undefined tensor is no argument to an autograd function.
+// An autograd function does not accept an undefined tensor as an argument.
 using Maybe = std::optional<torch::Tensor>;
 inline Maybe maybe(const torch::Tensor& t) { return t.defined() ? Maybe(t) : std::nullopt; }
 inline torch::Tensor or_undefined(const Maybe& t) { return t ? *t : torch::Tensor(); }
 
-// body(chunk, first row, end row)
+// Calls body(chunk, first row, end row) for all chunks of `rows` rows, on several threads.
 template <class Body>
 void over_rows(std::int64_t rows, const Body& body) {
   kernels::parallel_for(chunk_count(rows),
                         [&](std::int64_t c) { body(c, c * kRows, std::min(rows, (c + 1) * kRows)); });
 }
 
-// x itself where its rows can be walked as Rows says, else a contiguous copy.
+// x itself if its rows can be described by Rows, else a contiguous copy.
 inline torch::Tensor walkable(const torch::Tensor& x) {
   if (x.is_contiguous() || x.dim() < 2) return x.contiguous();
   bool fits = x.stride(-1) == 1;
@@ -56,7 +57,7 @@ const T* data_or_null(const torch::Tensor& t) {
   return t.defined() ? t.const_data_ptr<T>() : nullptr;
 }
 
-// Σ over the first dimension in its order, in double.
+// The sum of parts [count, d] over the first dimension, in order and in double precision: [d].
 template <class T>
 torch::Tensor sum_of_parts(const torch::Tensor& parts) {
   constexpr std::int64_t kColumns = 1024;
@@ -76,7 +77,7 @@ torch::Tensor sum_of_parts(const torch::Tensor& parts) {
 
 inline bool is_reduced(torch::ScalarType type) { return type == torch::kBFloat16 || type == torch::kHalf; }
 
-// What the elementwise kernels compute in: float32 for activations that autocast has rounded.
+// x in the type that the elementwise kernels compute in: float32 for activations in bfloat16 or float16.
 inline torch::Tensor unrounded(const torch::Tensor& x) {
   return x.defined() && is_reduced(x.scalar_type()) ? x.to(torch::kFloat32) : x;
 }

@@ -9,8 +9,9 @@
 
 namespace scalevec {
 
-// T6: branches "branch.C.weight" [1, replicas] that read one input, each element a replica's w_c, and the input-class
-// scale "norm.gamma" [replicas] of all of them or "branch.C.gamma" of each (HG). θ [branches, replicas] = γ_cw_c.
+// The toy of T6 (docs/theory.md). Parameters: "branch.C.weight" [1, replicas] for each branch C, whose elements are w_c
+// of the replicas, and input-class scales: "norm.gamma" [replicas] for all branches, or "branch.C.gamma" for each (HG).
+// θ [branches, replicas] = γ_cw_c.
 class BranchScales : public QuadraticToy {
  public:
   explicit BranchScales(const BranchScalesOptions& options, std::uint64_t seed = 0);

@@ -8,8 +8,9 @@
 
 namespace scalevec {
 
-// T2, T3, T4: "gamma" [replicas], input-class, and "weight" [rows, replicas] whose columns it scales; a column and its
-// γ are a replica. θ [rows, replicas] = γ_jw_ij, θ* = target in row 0.
+// The toy of T2, T3 and T4 (docs/theory.md). Parameters: "gamma" [replicas], input-class, and "weight" [rows,
+// replicas], whose columns γ scales. A replica is a column with its γ. θ [rows, replicas] = γ_jw_ij; θ* = target in row
+// 0, else 0.
 class InputScale : public QuadraticToy {
  public:
   explicit InputScale(const InputScaleOptions& options, std::uint64_t seed = 0);

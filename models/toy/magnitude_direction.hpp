@@ -9,13 +9,13 @@
 
 namespace scalevec {
 
-// T8: one output-class scale of `size`, made as its form says from "scale.gamma", or from "scale.alpha" and
-// "scale.beta" or "scale.log_beta" (the names of ScaleVector), every element of γ 1 at step 0.
+// The toy of T8 (docs/theory.md): one output-class scale γ [size] in the given form. Parameters: "scale.gamma", or
+// "scale.alpha" with "scale.beta" or "scale.log_beta" (the names of ScaleVector). Every element of γ is 1 at step 0.
 class MagnitudeDirection : public Toy {
  public:
   explicit MagnitudeDirection(const MagnitudeDirectionOptions& options, std::uint64_t seed = 0);
 
-  // ½h‖γ − γ*‖² + ½(h_mag − h)(t·(γ − γ*))² + σξ·γ, t = γ*/‖γ*‖.
+  // ½h‖γ − γ*‖² + ½(h_mag − h)(t·(γ − γ*))² + σξ·γ with t = γ*/‖γ*‖. `tokens` is ignored.
   torch::Tensor loss(const torch::Tensor& tokens, std::int64_t step) override;
   double excess() const override;
 

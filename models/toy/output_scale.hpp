@@ -8,10 +8,11 @@
 
 namespace scalevec {
 
-// T5: the one parameter "gamma" [replicas], output-class, θ = γ: with the noise that simulate_output_scale() draws.
+// The toy of T5 (docs/theory.md). Its only parameter is "gamma" [replicas], output-class; θ = γ. The noise is that of
+// simulate_output_scale().
 class OutputScale : public QuadraticToy {
  public:
-  // Throws std::invalid_argument for options that are not sound, as every toy does.
+  // Throws std::invalid_argument for wrong options, as every toy does.
   explicit OutputScale(const OutputScaleOptions& options, std::uint64_t seed = 0);
 
   torch::Tensor theta() const override { return gamma_; }

@@ -8,11 +8,11 @@
 
 namespace scalevec {
 
-// T7: "map.weight" [replicas·rows, columns], a replica a block of rows (row_blocks of its role, so that Muon
-// orthogonalises each by itself), "input.gamma" v [replicas·columns] and "output.gamma" u [replicas·rows] as the
-// placement has them. v is input-class; u is too, through the rows, unless a norm stands between (DNP). θ [replicas,
-// rows, columns]. Under DNP, map.weight is a matrix before a norm if there is one replica: a trace's norm is the whole
-// tensor's.
+// The toy of T7 (docs/theory.md). Parameters, as far as the placement has them: "map.weight" W [replicas·rows,
+// columns], in which a replica is a block of rows (row_blocks of its role, so that Muon orthogonalises each
+// separately); "input.gamma" v [replicas·columns]; "output.gamma" u [replicas·rows]. v is input-class. u is too,
+// through the rows of W, unless a norm stands between (DNP). θ [replicas, rows, columns]. Under DNP, map.weight is a
+// matrix before a norm only if there is one replica, because the norm in a trace is that of the whole tensor.
 class Placement : public QuadraticToy {
  public:
   explicit Placement(const PlacementOptions& options, std::uint64_t seed = 0);

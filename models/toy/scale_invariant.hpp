@@ -8,8 +8,8 @@
 
 namespace scalevec {
 
-// T9: "weight" [rows, columns] before a norm: the loss sees ŵ = W/‖W‖ only, signal·½‖ŵ − t‖² + σξ·ŵ, so that its
-// gradient is orthogonal to W and shrinks with 1/‖W‖. t is random with ‖t‖ = 1.
+// The toy of T9 (docs/theory.md): "weight" W [rows, columns] before a norm. The loss signal·½‖ŵ − t‖² + σξ·ŵ depends
+// only on ŵ = W/‖W‖, so its gradient is orthogonal to W and proportional to 1/‖W‖. t is random with ‖t‖ = 1.
 class ScaleInvariant : public Toy {
  public:
   explicit ScaleInvariant(const ScaleInvariantOptions& options, std::uint64_t seed = 0);

@@ -8,8 +8,8 @@
 
 namespace scalevec {
 
-// T10: "gamma" [modes], input-class, and "weight" [1, modes]; θ [1, modes] = γ_jw_j with curvature j^−a and target
-// R₀j^−b, j from 1. No random numbers but the noise.
+// The toy of T10 (docs/theory.md). Parameters: "gamma" [modes], input-class, and "weight" [1, modes]. θ [1, modes] =
+// γ_jw_j, with curvature j^−a and target R₀j^−b for j from 1. Only the noise is random.
 class Spectrum : public QuadraticToy {
  public:
   explicit Spectrum(const SpectrumOptions& options, std::uint64_t seed = 0);

@@ -11,23 +11,25 @@
 
 namespace scalevec {
 
-// A toy model of the theory: float64 parameters, a loss without data, gradient noise from counters, so that a
-// simulation without LibTorch sees the same numbers.
+// A toy model of the theory: float64 parameters and a loss without data. Its gradient noise comes from counter-based
+// random numbers, so that a simulation without LibTorch uses the same numbers. Constructors of toys throw
+// std::invalid_argument with toy_error() if the options are wrong.
 class Toy : public Model {
  public:
   bool needs_tokens() const override { return false; }
   std::int64_t vocab_size() const override { return 0; }
 
-  // What the loss without noise lies above its minimum, mean over replicas.
+  // The loss without noise minus its minimum, mean over replicas.
   virtual double excess() const = 0;
 
  protected:
   Toy(double sigma, std::uint64_t seed) : sigma_(sigma), seed_(seed) {}
 
-  // σξ of a step in the shape of `like`: of element i, row-major, σ·random_normal(seed, stream_of("toy.noise") + i,
-  // step). Undefined if σ = 0.
+  // The noise σξ of a step, in the shape of `like`; element i in row-major order is σ·random_normal(seed,
+  // stream_of("toy.noise") + i, step). Undefined if σ = 0.
   torch::Tensor noise(const torch::Tensor& like, std::int64_t step) const;
-  // Initial values N(0, std²), float64, of parameter `name`; and draws N(0, 1) for what is to be learned.
+  // normal_start: initial values N(0, std²), float64, for the parameter `name`. target_draw: draws of N(0, 1), from
+  // which a target is made.
   torch::Tensor normal_start(at::IntArrayRef shape, double std, std::string_view name) const;
   torch::Tensor target_draw(at::IntArrayRef shape, std::string_view what = "") const;
 
@@ -36,13 +38,14 @@ class Toy : public Model {
   std::uint64_t seed_;
 };
 
-// Σ_i [½h_i(θ_i − θ*_i)² + σξ_iθ_i], whose gradient in θ is h(θ − θ*) + σξ.
+// A toy with loss Σ_i [½h_i(θ_i − θ*_i)² + σξ_iθ_i], whose gradient in θ is h(θ − θ*) + σξ.
 class QuadraticToy : public Toy {
  public:
   torch::Tensor loss(const torch::Tensor& tokens, std::int64_t step) override;
   double excess() const override;
 
-  // θ as a function of the parameters, and θ* and h in its shape or one that broadcasts to it.
+  // θ as a function of the parameters. target() is θ* and curvature() is h, both in θ's shape or one that broadcasts to
+  // it.
   virtual torch::Tensor theta() const = 0;
   const torch::Tensor& target() const { return target_; }
   const torch::Tensor& curvature() const { return curvature_; }
@@ -56,10 +59,10 @@ class QuadraticToy : public Toy {
   double replicas_ = 1.0;
 };
 
-// Throws std::invalid_argument with toy_error().
+// The toy with these options. Throws std::invalid_argument with toy_error().
 std::unique_ptr<Toy> make_toy(const ToyOptions& options, std::uint64_t seed);
 
-// The same for one toy's constructor.
+// Throws std::invalid_argument with toy_error(); for the constructor of a toy.
 void check_toy(const ToyOptions& options);
 
 }  // namespace scalevec

@@ -7,23 +7,24 @@
 #include <variant>
 #include <vector>
 
-// The options of the toy models. A toy's seed is no option of it: it is the run's, given to its constructor.
+// The options of the toy models. The seed of a toy is not one of them: it is the seed of the run, given to its
+// constructor.
 namespace scalevec {
 
-// One option: its key in a configuration, where it is held, and what it may be.
+// One option: its key in a configuration, where its value is stored, and which values are allowed.
 struct ToyField {
   std::string_view key;
   std::variant<std::int64_t*, double*, bool*, std::string*, std::vector<double>*> value;
-  double low = -std::numeric_limits<double>::infinity();  // of numbers, and of every number of a list
+  double low = -std::numeric_limits<double>::infinity();  // bounds of a number, or of every number of a list
   double high = std::numeric_limits<double>::infinity();
-  bool low_open = false;           // `low` itself is not allowed
-  std::vector<std::string> words;  // what a string may be
+  bool low_open = false;           // whether `low` itself is refused
+  std::vector<std::string> words;  // the allowed values of a string
 };
 
-// In all of them σ is the standard deviation of the gradient noise on θ (or γ), h the curvature, and replicas are
-// independent copies side by side.
+// In all of them σ (sigma ≥ 0) is the standard deviation of the gradient noise on θ (or γ), h the curvature, and
+// replicas are independent copies in one tensor. The losses are those of the results T2 to T10 in docs/theory.md.
 
-// T5: an output-norm scale γ, loss ½h(γ − γ*)².
+// T5: an output-class scale γ with loss ½h(γ − γ*)².
 struct OutputScaleOptions {
   static constexpr const char* type = "output_scale";
   std::int64_t replicas = 256;
@@ -34,8 +35,8 @@ struct OutputScaleOptions {
   std::vector<ToyField> fields();
 };
 
-// T2, T3, T4: an input-norm scale γ and the column w that reads it, θ = γw, loss ½h‖θ − θ*‖², θ* = R along the first
-// row.
+// T2, T3, T4: an input-class scale γ and the column w that reads it, θ = γw, with loss ½h‖θ − θ*‖². θ* is R in the
+// first row and 0 elsewhere.
 struct InputScaleOptions {
   static constexpr const char* type = "input_scale";
   std::int64_t rows = 16;      // c, elements of a column
@@ -43,18 +44,18 @@ struct InputScaleOptions {
   double curvature = 1.0;
   double target = 1.0;  // R
   double sigma = 0.0;
-  bool scale = true;       // without: θ = w
+  bool scale = true;       // false: no γ, θ = w
   double initial = 1.0;    // γ at step 0
   double init_std = 0.02;  // of w at step 0, ≥ 0
   std::vector<ToyField> fields();
 };
 
-// T6: C branches read one input through one γ, or through one each (HG); θ_c = γw_c, loss ½Σ h_c(θ_c − R_c)².
+// T6: C branches read one input through one γ, or through one γ each (HG); θ_c = γw_c, with loss ½Σ h_c(θ_c − R_c)².
 struct BranchScalesOptions {
   static constexpr const char* type = "branch_scales";
   std::vector<double> curvatures{1.0, 0.01};  // h_c > 0
   std::vector<double> targets{0.1, 10.0};     // R_c
-  bool own = false;                           // a γ of its own for every branch
+  bool own = false;                           // whether every branch has its own γ
   std::int64_t replicas = 16;
   double sigma = 0.0;
   double initial = 1.0;    // γ at step 0
@@ -62,16 +63,16 @@ struct BranchScalesOptions {
   std::vector<ToyField> fields();
 };
 
-// T7: scales around a map, θ = diag(u) W diag(v), loss ½h‖θ − θ*‖².
+// T7: scale vectors u, v around a map W, θ = diag(u) W diag(v), with loss ½h‖θ − θ*‖².
 struct PlacementOptions {
   static constexpr const char* type = "placement";
   std::int64_t rows = 8, columns = 8;
   std::int64_t replicas = 4;
-  // none: θ = W; input: W diag(v); both (DP): diag(u) W diag(v); both_normed (DNP): diag(u) M √rows/‖M‖, M = W diag(v),
-  // which is Norm(M x) with the norm taken on average over white x.
+  // none: θ = W; input: W diag(v); both (DP): diag(u) W diag(v); both_normed (DNP): diag(u) M √rows/‖M‖ with M = W
+  // diag(v), which is Norm(M x) with the norm averaged over white x.
   std::string scales = "both";
-  // Of N(0, 1) draws x: full θ*_ij = s_i x_ij, or rank_one s_i x_i x'_j. The row scales s_i go geometrically from
-  // 1/√spread to √spread.
+  // θ* from draws x of N(0, 1): full θ*_ij = s_i x_ij, or rank_one s_i x_i x'_j. The row scales s_i are geometrically
+  // spaced from 1/√spread to √spread.
   std::string target = "full";
   double spread = 10.0;
   double curvature = 1.0;
@@ -80,8 +81,8 @@ struct PlacementOptions {
   std::vector<ToyField> fields();
 };
 
-// T8: γ ∈ R^d of a magnitude and a direction, loss ½(γ − γ*)ᵀH(γ − γ*) with curvature h_mag along γ* and h elsewhere;
-// γ* ∝ 1 + tilt·N(0, 1) with root mean square `target`.
+// T8: γ ∈ R^d computed from a magnitude and a direction, with loss ½(γ − γ*)ᵀH(γ − γ*), where H has curvature h_mag
+// along γ* and h in all other directions. γ* ∝ 1 + tilt·N(0, 1), with root mean square `target`.
 struct MagnitudeDirectionOptions {
   static constexpr const char* type = "magnitude_direction";
   std::int64_t size = 64;             // d
@@ -94,7 +95,8 @@ struct MagnitudeDirectionOptions {
   std::vector<ToyField> fields();
 };
 
-// T9: a matrix before a norm: with ŵ = W/‖W‖, loss signal·½‖ŵ − t‖² for a random unit t, gradient noise σ on ŵ.
+// T9: a matrix before a norm. With ŵ = W/‖W‖, the loss is signal·½‖ŵ − t‖² for a random unit t, with gradient noise σ
+// on ŵ.
 struct ScaleInvariantOptions {
   static constexpr const char* type = "scale_invariant";
   std::int64_t rows = 16, columns = 16;
@@ -104,14 +106,14 @@ struct ScaleInvariantOptions {
   std::vector<ToyField> fields();
 };
 
-// T10: modes j = 1 … N with curvature j^−a and target R₀ j^−b, θ_j = γ_jw_j, loss ½Σ h_j(θ_j − R_j)².
+// T10: modes j = 1 … N with curvature h_j = j^−a and target R_j = R₀ j^−b, θ_j = γ_jw_j, with loss ½Σ h_j(θ_j − R_j)².
 struct SpectrumOptions {
   static constexpr const char* type = "spectrum";
   std::int64_t modes = 1000;  // N
   double a = 2.0;
   double b = 0.5;
   double target = 1.0;          // R₀
-  bool scale = true;            // without: θ = w
+  bool scale = true;            // false: no γ, θ = w
   double initial = 1.0;         // γ at step 0
   double initial_weight = 0.0;  // w at step 0
   double sigma = 0.0;
@@ -121,14 +123,15 @@ struct SpectrumOptions {
 using ToyOptions = std::variant<OutputScaleOptions, InputScaleOptions, BranchScalesOptions, PlacementOptions,
                                 MagnitudeDirectionOptions, ScaleInvariantOptions, SpectrumOptions>;
 
-// Every toy's type, and the default options of one; std::invalid_argument for another word.
+// The types of all toys. toy_defaults() returns the default options of one; it throws std::invalid_argument for any
+// other word.
 const std::vector<std::string>& toy_types();
 ToyOptions toy_defaults(std::string_view type);
 
 std::string_view toy_type(const ToyOptions& options);
-// Pointers into `options`.
+// All options of a toy; the pointers point into `options`.
 std::vector<ToyField> toy_fields(ToyOptions& options);
-// The first thing wrong, as "field: got VALUE; allowed: …"; empty if nothing is.
+// The first error, as "field: got VALUE; allowed: …"; empty if there is none.
 std::string toy_error(const ToyOptions& options);
 
 }  // namespace scalevec
