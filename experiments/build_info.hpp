@@ -2,12 +2,12 @@
 
 #include <string>
 
-// What a record of a run says about the program and the machine.
+// What the record of a run contains about the program and the machine.
 namespace scalevec::build_info {
 
 std::string version();
-std::string git_commit();  // with "-dirty" if files were changed; "unknown" outside a checkout
+std::string git_commit();  // with "-dirty" if files were changed; "unknown" without a Git checkout
 std::string compiler();
-std::string machine();  // processor and cores
+std::string machine();  // processor and number of cores
 
 }  // namespace scalevec::build_info

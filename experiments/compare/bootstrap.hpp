@@ -10,28 +10,28 @@ namespace scalevec {
 
 struct BootstrapOptions {
   size_t resamples = 4000;
-  std::uint64_t seed = 1;  // of the counter-based draws: the same data give the same interval everywhere
+  std::uint64_t seed = 1;  // of counter-based random numbers: the same data give the same interval on every machine
 };
 
-// A statistic's bootstrap distribution over resampled units (seeds), and intervals from it: bias-corrected and
-// accelerated (BCa, Efron, JASA 82, 1987), or plain percentiles where BCa is not defined (a jackknife without spread,
-// or a distribution wholly on one side of the estimate).
+// The bootstrap distribution of a statistic over resampled units (seeds), with bias-corrected and accelerated intervals
+// (BCa, Efron, JASA 82, 1987). Where BCa is not defined (a jackknife without spread, or a distribution that lies
+// completely on one side of the estimate), the intervals are plain percentiles.
 class Bootstrap {
  public:
-  // `statistic` of the chosen units' indices into 0 … units − 1, `units` of them. A resample whose statistic is not
-  // finite is left out and counted. Fewer than two units give no interval.
+  // `statistic` is called with `units` indices of chosen units, each in 0 … units − 1. A resample whose statistic is
+  // not finite is left out and counted. With fewer than two units there is no interval.
   Bootstrap(size_t units, const std::function<double(std::span<const size_t>)>& statistic,
             const BootstrapOptions& = {});
 
-  double estimate() const { return estimate_; }
+  double estimate() const { return estimate_; }  // the statistic of all units
   bool defined() const { return samples_.size() > 1 && failed_ * 20 <= samples_.size(); }
-  bool bca() const { return bca_; }
-  size_t failed() const { return failed_; }
-  double sd() const;  // of the distribution
+  bool bca() const { return bca_; }          // false: percentiles
+  size_t failed() const { return failed_; }  // resamples left out
+  double sd() const;                         // standard deviation of the distribution
 
-  // NaNs unless defined(): the ends of the two-sided interval.
+  // The ends of the two-sided interval; NaNs unless defined().
   std::pair<double, double> interval(double confidence = 0.95) const;
-  // The p-value that belongs to it: the level of the interval that ends at 0; never below 1/(resamples + 1).
+  // The p-value that belongs to it: 1 − confidence of the interval that ends at 0; at least 1/(resamples + 1).
   double two_sided_p() const;
 
  private:

@@ -10,9 +10,9 @@
 
 namespace scalevec {
 
-// Starts `arguments` (the first is the program) with stdin from /dev/null and stdout and stderr appended to `log`, in a
-// process group of its own, so that a Ctrl-C on the terminal reaches only us. The child gets SIGTERM when the calling
-// thread dies. Throws RunError.
+// Starts `arguments` (the first is the program) with stdin from /dev/null, and with stdout and stderr appended to
+// `log`. The child has its own process group, so a Ctrl-C on the terminal reaches only this process. It gets SIGTERM
+// when the calling thread dies. Throws RunError.
 pid_t start_child(const std::vector<std::string>& arguments, const std::filesystem::path& log);
 
 // How a child ended.
@@ -22,14 +22,15 @@ struct ChildEnd {
   std::string text() const;  // "exit status 1", "signal 9 (Killed)"
 };
 
-// Empty while it runs.
+// How the child ended; empty while it runs.
 std::optional<ChildEnd> poll_child(pid_t child);
 
-// What asks a program to end: by Ctrl-C, by a scheduler, with its terminal, and with who read its output.
+// The signals that ask a program to end: Ctrl-C, a scheduler, the end of its terminal, the end of the reader of its
+// output.
 inline constexpr int kStopSignals[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
 
-// While it lives, kStopSignals are noted instead of ending the program. SIGHUP and SIGPIPE stay ignored where they
-// were.
+// As long as an object exists, kStopSignals are recorded and do not end the program. SIGHUP and SIGPIPE stay ignored if
+// they were ignored before.
 class SignalGuard {
  public:
   SignalGuard();
@@ -37,8 +38,8 @@ class SignalGuard {
   SignalGuard(const SignalGuard&) = delete;
   SignalGuard& operator=(const SignalGuard&) = delete;
 
-  int first() const;  // the first signal that came, or 0
-  int count() const;
+  int first() const;  // the first signal that was received, or 0
+  int count() const;  // how many were received
 
  private:
   struct sigaction before_[4] = {};

@@ -3,20 +3,20 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 
-// Overrides of a configuration by dotted key path: "optimizer.rules.1.weight_decay", where a number indexes an array. A
-// key that holds a dot is quoted: scales.placements."attn.v".
+// Changes of a configuration by a path of keys joined by dots: "optimizer.rules.1.weight_decay". A number is an index
+// into an array. A key that contains a dot is quoted: scales.placements."attn.v".
 namespace scalevec {
 
-// Sets the value at `path`; missing objects on the way are made. An object is merged into an object that stands there
-// (JSON Merge Patch, RFC 7386); with a colon after the path ("data:") it replaces it. Null removes what stands there,
-// also inside a merged object. Anything else replaces. `what` leads the message of the ConfigError that a path through
-// a number, a string or past an array's end throws.
+// Sets the value at `path` and creates missing objects on the way. An object is merged into an object that is there
+// (JSON Merge Patch, RFC 7386); with a colon after the path ("data:") it replaces that object. Null removes what is
+// there, also inside a merged object. Any other value replaces what is there. Throws ConfigError, whose message begins
+// with `what`, for a path through a number or a string, or past the end of an array.
 void set_at(nlohmann::json& config, std::string_view path, const nlohmann::json& value, std::string_view what);
 
-// The value at `path`, or null if there is none.
+// The value at `path`, or a null pointer if there is none.
 const nlohmann::json* find_at(const nlohmann::json& config, std::string_view path);
 
-// Applies "key.path=value"; the value is JSON where it parses as JSON and else a string.
+// Applies "key.path=value". The value is read as JSON, or as a string if it is not JSON. Throws ConfigError.
 void apply_set(nlohmann::json& config, std::string_view assignment);
 
 }  // namespace scalevec

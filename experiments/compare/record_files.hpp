@@ -7,32 +7,33 @@
 #include <string_view>
 #include <vector>
 
-// Reading run folders leniently.
+// Reading the folders of runs that may be incomplete.
 namespace scalevec {
 
-std::string read_whole(const std::filesystem::path& file);  // throws RunError
+// The content of a file. Throws RunError.
+std::string read_whole(const std::filesystem::path& file);
 
-// Empty if the file is missing or is not whole JSON: a run that was killed may have left neither.
+// The JSON of a file. Empty if the file is missing or is not complete JSON, as a killed run may leave it.
 std::optional<nlohmann::json> read_json_if_whole(const std::filesystem::path& file);
 
-// The lines of a JSONL file; a missing file reads as none and a torn last line is left out. Throws RunError for a line
-// before the last that is not JSON.
+// The lines of a JSONL file. A missing file has no lines, and an incomplete last line is left out. Throws RunError if a
+// line before the last is not JSON.
 std::vector<nlohmann::json> read_json_lines(const std::filesystem::path& file);
 
-// What read_json_lines() would throw for the file, as "NAME: line N is not JSON"; empty if it would not.
+// The error that read_json_lines() would throw for the file, as "NAME: line N is not JSON"; empty if there is none.
 std::string damage_of_lines(const std::filesystem::path& file);
 
-// Refuses, by UsageError led by `option`, to write a result over a folder or over a file that this program reads:
-// compare.json, config.json, metrics.jsonl and their like, in any folder.
+// Throws UsageError, whose message begins with `option`, if `file` is a folder or has the name of a file that this
+// program reads (compare.json, config.json, metrics.jsonl and others), so that no result overwrites it.
 void check_output_file(const std::filesystem::path& file, std::string_view option);
 
-// NaN if `object` has no number under `key`.
+// The number under `key`; NaN if there is none.
 double number_at(const nlohmann::json& object, std::string_view key);
 
 // The string under `key`, or `fallback`.
 std::string text_at(const nlohmann::json& object, std::string_view key, std::string fallback = "");
 
-// The last line that is not blank, or empty.
+// The last line of a file that is not blank; empty if there is none.
 std::string last_line(const std::filesystem::path& file);
 
 }  // namespace scalevec

@@ -6,10 +6,11 @@
 
 namespace scalevec {
 
-// A regular file mapped read-only for the object's life. Movable.
+// A regular file, mapped read-only for the lifetime of the object. Movable.
 class MappedFile {
  public:
-  // UsageError naming the file if it is missing, unreadable, a directory or no regular file (a pipe, a device).
+  // Throws UsageError with the name of the file if it is missing, unreadable or not a regular file (a folder, a pipe, a
+  // device).
   explicit MappedFile(const std::filesystem::path& file);
   ~MappedFile();
   MappedFile(MappedFile&& other) noexcept;
@@ -22,10 +23,11 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
-// Writes `text` beside its final place, syncs it and renames it. RunError naming the file and the system's reason.
+// Writes `text` to a temporary file in the same folder, syncs it and renames it to `file`. Throws RunError with the
+// name of the file and the system's reason.
 void write_file(const std::filesystem::path& file, std::string_view text);
 
-// Makes a rename inside `folder` durable. RunError on failure.
+// Makes a rename inside `folder` durable. Throws RunError.
 void sync_folder(const std::filesystem::path& folder);
 
 }  // namespace scalevec

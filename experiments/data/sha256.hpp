@@ -9,7 +9,7 @@ namespace scalevec {
 // SHA-256 (FIPS 180-4) as 64 lower-case hexadecimal digits, as `sha256sum` prints it.
 std::string sha256(std::string_view bytes);
 
-// Of a file's content. UsageError if it cannot be read.
+// The same for the content of a file. Throws UsageError if it cannot be read.
 std::string sha256_file(const std::filesystem::path& file);
 
 }  // namespace scalevec

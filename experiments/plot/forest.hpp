@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
-// A forest plot as a part of a page (html.hpp): one row per quantity, its estimate and intervals on an axis with zero
-// marked. Names and values are the page's own text, so that nothing shrinks on a narrow screen.
+// A forest plot as a part of a page (html.hpp): one row per quantity, with its estimate and intervals on an axis where
+// zero is marked. Names and values are text of the page, so nothing shrinks on a narrow screen.
 namespace scalevec {
 
 struct ForestRow {
@@ -18,25 +18,26 @@ struct ForestRow {
   std::string value, subvalue;  // HTML, beside the intervals; the second line is small
   double estimate = kNone;
   Ends interval{kNone, kNone};   // drawn thick
-  Ends outer{kNone, kNone};      // drawn thin, with end caps: the interval corrected for there being several
-  std::vector<double> dots;      // single pairs; what is not finite is left out
+  Ends outer{kNone, kNone};      // drawn thin, with end caps: the interval corrected for multiple comparisons
+  std::vector<double> dots;      // single pairs; values that are not finite are left out
   std::optional<double> effect;  // marked by a dashed line
-  std::string reason;            // in place of an estimate that there is none of
-  bool strong = false;           // in the accent colour, estimate filled
-  bool reference = false;        // a diamond: what the others are compared with
+  std::string reason;            // shown if there is no estimate
+  bool strong = false;           // drawn in the accent colour with a filled estimate
+  bool reference = false;        // drawn as a diamond: the row that the others are compared with
 };
 
 struct Forest {
   std::vector<ForestRow> rows;
-  bool shared_axis = true;  // else each row has its own, and its ends are written below it
+  bool shared_axis = true;  // false: each row has its own axis, with its ends written below
   std::string head_name, head_value;
   std::string low_end, high_end;  // what the ends of the shared axis mean; may be empty
 };
 
-// The part of an axis to show: all estimates, intervals and single pairs, 0, and outer intervals as far as they do not
-// dwarf the rest. A row far beyond the others does not set the scale; what lies outside is drawn as an arrow.
+// The part of an axis to show: 0, all estimates, intervals and single pairs, and outer intervals as long as they do not
+// make the rest too small. A row far beyond the others does not set the scale; what lies outside is drawn as an arrow.
 std::pair<double, double> forest_range(const std::vector<ForestRow>& rows);
 
+// The plot as HTML.
 std::string forest_html(const Forest& forest);
 
 }  // namespace scalevec
