@@ -8,20 +8,22 @@
 #include "scalevec/experiments/compare/grid.hpp"
 #include "scalevec/experiments/compare/statistics.hpp"
 
-// What a comparison's cells say: each variant at its own best setting and at the baseline's, paired over seeds.
-// A *setting* is one combination of the values of every axis but the seed's: the lr, and whatever is tuned with it.
+// The results of a comparison: each variant at its own best setting and at the baseline's, paired over seeds. A
+// *setting* is one combination of the values of every axis except the seed's: the lr, and what is tuned with it. Losses
+// are validation losses, in nats per token for a language model.
 namespace scalevec {
 
+// What one cell contributes.
 struct CellOutcome {
   enum class State { done, diverged, missing };
   State state = State::missing;
   double loss;         // final validation loss; +∞ if diverged, NaN if missing
   std::string reason;  // why it diverged or is missing
-  std::string data;    // SHA-256 of what it was trained on; empty: not recorded, or a toy
+  std::string data;    // SHA-256 of the data that it was trained on; empty: not recorded, or a toy
 };
 
-// Of a cell's folder: `missing` with the reason where it holds no finished run. A validation loss that is not finite is
-// a divergence.
+// The outcome in the folder of a cell; `missing`, with the reason, if it has no finished run. A validation loss that is
+// not finite counts as a divergence.
 CellOutcome read_outcome(const std::filesystem::path& folder);
 
 struct Comparison {
@@ -31,26 +33,28 @@ struct Comparison {
   std::vector<CellOutcome> outcomes;  // one per cell
 };
 
-// Reads DIR/compare.json and every cell's cell.json and summary.json. Missing with the reason is a cell without a
-// finished run, whose run is of another configuration than the manifest says (by the hash in cell.json) or was trained
-// on other data than most of the cells, or whose log is damaged. Throws UsageError if DIR is no comparison's folder.
+// Reads DIR/compare.json, and cell.json and summary.json of every cell. A cell is missing, with the reason, if it has
+// no finished run, if its run has another configuration than the manifest says (by the hash in cell.json), if it was
+// trained on other data than most of the cells, or if its log is damaged. Throws UsageError if DIR is not the folder of
+// a comparison.
 Comparison load_comparison(const std::filesystem::path& dir);
 
-// How settings are chosen, so that luck in the search does not count as merit.
+// On which seeds a setting is chosen. Only with same_seed can a lucky run in the search count as a gain.
 enum class Selection {
   tuning_seeds,   // on the tuning seeds
   leave_one_out,  // for each seed, on the mean over the other seeds
-  same_seed       // there is one seed only: chosen and judged on it, which flatters
+  same_seed       // there is only one seed: the setting is chosen and judged on it, which favours the variant
 };
 
 enum class GridEdge { none, low, high };
 
-// An end of an axis of numbers where a variant's best setting lies.
+// The best setting of a variant lies at this end of an axis of numbers.
 struct AxisEnd {
   std::string key;
   GridEdge edge;
 };
 
+// One point of the curve of loss against lr.
 struct LrPoint {
   double lr;
   size_t setting;     // the best one with this lr
@@ -58,22 +62,22 @@ struct LrPoint {
   size_t diverged = 0, missing = 0;
 };
 
-// Losses of a variant at the settings chosen for each seed, and their paired difference to the baseline's.
+// The losses of a variant at the settings chosen for each seed, and their paired difference to the baseline's losses.
 struct Judged {
   std::vector<double> losses;  // per comparison seed; +∞ diverged, NaN missing
   MeanInterval loss;
-  std::optional<MeanInterval> difference;  // variant − baseline, below 0 is better; empty for the baseline
+  std::optional<MeanInterval> difference;  // variant − baseline (below 0: better); empty for the baseline
 };
 
 struct VariantResult {
   std::string name;
-  std::optional<size_t> best;                 // over all the seeds that choose; empty without a finished cell
+  std::optional<size_t> best;                 // over all seeds on which it is chosen; empty without a finished cell
   std::vector<std::optional<size_t>> chosen;  // per comparison seed
-  GridEdge edge = GridEdge::none;             // `best`, or else one of `chosen`, lies at this end of the lr axis
-  std::vector<AxisEnd> ends;                  // the same of every axis of two numbers or more, the lr's included
-  bool all_diverged = false;                  // no run is finished or missing
+  GridEdge edge = GridEdge::none;             // the end of the lr axis where `best`, or else one of `chosen`, lies
+  std::vector<AxisEnd> ends;                  // the same for every axis of two numbers or more, including the lr
+  bool all_diverged = false;                  // every run diverged
   Judged own, matched;                        // at its own chosen settings, and at the baseline's
-  std::vector<LrPoint> curve;                 // by rising lr; empty without an lr axis
+  std::vector<LrPoint> curve;                 // in order of lr; empty without an lr axis
   size_t runs = 0, done = 0, diverged = 0, missing = 0;
 };
 
@@ -86,9 +90,9 @@ struct Analysis {
   std::vector<std::pair<std::string, std::string>> missing;  // cell and reason
 };
 
-// A setting is chosen by the least mean loss over the choosing seeds. One with a diverged cell is worse than any
-// without; among the others, those of which fewer of these cells are there than of others can't be chosen. Ties go to
-// the earlier setting of the grid. A setting that diverged on the choosing seeds is at no edge.
+// The setting with the least mean loss over the choosing seeds is chosen. A setting with a diverged cell is worse than
+// every setting without one. Among the others, a setting with fewer of these cells than another cannot be chosen. Of
+// equal settings, the earlier one of the grid is chosen. A setting that diverged on the choosing seeds is at no edge.
 Analysis analyse(const Comparison& comparison);
 
 }  // namespace scalevec

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-// A comparison's grid: variants × axes, expanded to one run configuration per cell.
+// The grid of a comparison: variants × axes, expanded to one run configuration per cell.
 namespace scalevec {
 
 struct GridAxis {
@@ -15,11 +15,11 @@ struct GridAxis {
 };
 
 struct Cell {
-  std::string name;  // its folder under the comparison's: "plain/lr=0.003,seed=1"
+  std::string name;  // its folder inside the folder of the comparison: "plain/lr=0.003,seed=1"
   std::string variant;
-  nlohmann::json setting;  // values of every axis but the seed's, by key
+  nlohmann::json setting;  // value of every axis except the seed's, by key
   std::int64_t seed = 0;
-  bool tuning = false;    // its seed only serves to choose the setting
+  bool tuning = false;    // true: its seed is used only to choose the setting
   nlohmann::json config;  // the run configuration as the grid states it
   std::string hash;       // of `config`
 };
@@ -29,9 +29,9 @@ struct Grid {
   std::vector<std::string> variants;  // in file order
   std::string baseline;
   std::string lr_key, seed_key;
-  std::vector<GridAxis> axes;  // without the seed's
+  std::vector<GridAxis> axes;  // without the axis of seeds
   std::vector<std::int64_t> seeds, tuning_seeds;
-  std::vector<Cell> cells;  // tuning seeds first, then seed by seed, so that a partial comparison is a balanced one
+  std::vector<Cell> cells;  // tuning seeds first, then seed by seed, so that an incomplete comparison is balanced
 };
 
 // Reads {"name", "base": {…} or "file.json" beside the grid, "variants": {name: {overrides}}, "baseline",
@@ -39,15 +39,15 @@ struct Grid {
 // Overrides are applied in the order base, `sets` ("key=value"), variant, axes. Throws ConfigError.
 Grid read_grid(const std::filesystem::path& file, const std::vector<std::string>& sets = {});
 
-// What a comparison's folder keeps of its grid (compare.json): all but the configurations, which the cells' folders
-// hold.
+// The grid as stored in the folder of the comparison (compare.json): everything except the configurations, which are in
+// the folders of the cells. grid_from_manifest() throws UsageError if `manifest` is not one.
 nlohmann::json grid_manifest(const Grid& grid);
 Grid grid_from_manifest(const nlohmann::json& manifest);
 
-// "lr=0.003, weight_decay=0.1": axis keys by their last word where that is unambiguous.
+// "lr=0.003, weight_decay=0.1". Keys of axes are shortened by short_key().
 std::string describe_setting(const Grid& grid, const nlohmann::json& setting);
 
-// The last word of an axis key, or the whole key where two axes share it.
+// The last word of the key of an axis, or the whole key if two axes have the same last word.
 std::string short_key(const Grid& grid, const std::string& key);
 
 }  // namespace scalevec

@@ -6,7 +6,7 @@
 
 namespace scalevec {
 
-// Every number of a comparison's report; what is not finite is null.
+// All numbers in the report of a comparison. A number that is not finite is null.
 nlohmann::json report_json(const Comparison& comparison, const Analysis& analysis);
 
 }  // namespace scalevec
