@@ -6,23 +6,24 @@
 
 namespace scalevec {
 
-// What a finished run's files say, as one number; NaN where they don't say it.
+// One number from the files of a finished run; NaN if they do not contain it. T2 to T9 are sections of docs/theory.md.
 //   val_loss             final validation loss
-//   seconds_per_step     training time of a step; on one CPU thread by the process's own clock
-//   peak_memory          bytes, the largest resident size of the run's process
+//   seconds_per_step     training time of a step; with one CPU thread, the CPU time of the process
+//   peak_memory          largest resident memory of the process, in bytes
 //   gamma_w_correlation  correlation over channels j of γ_j² with ‖w_j‖² (T2), last step, mean over scales with readers
 //   precond_min          min_j γ_j² (T2), last step, mean over the same scales
-//   decay_balance        measured ‖w‖/γ over predicted, see below
+//   decay_balance        measured ‖w‖/γ over the predicted one; see below
 //   rotation_ratio       rotation per step of matrices before a norm over AdamW's equilibrium √(2ηλ(1−β₁)/(1+β₁)) (T9),
 //                        mean over matrices and the last half of the run
 double run_metric(const std::filesystem::path& run, const std::string& name);
 
 const std::vector<std::string>& run_metric_names();
 
-// ‖w‖/γ at the last traced step and the one at which AdamW's decays to 0 balance each other and the noise's pull on γ,
-// λ_w‖w‖² − ½cη = λ_γγ‖w‖ with the measured γ (T4; theory/input_scale_decay.hpp, w for its mean length), c the rows
-// that read the scale; geometric means over plain scales that maps read. λ_γ/λ_w for η → 0. Needs a run that is long
-// against 1/(ηλ) at constant lr. NaN without decay on input-norm scales.
+// ‖w‖/γ at the last traced step, and its value in equilibrium, where AdamW's decays to 0 and the noise's pull on γ
+// balance: λ_w‖w‖² − ½cη = λ_γγ‖w‖ with the measured γ (T4; theory/input_scale_decay.hpp, with w for its mean length);
+// c is the number of rows that read the scale vector. For η → 0 this is λ_γ/λ_w. Both are geometric means over plain
+// scale vectors that maps read. The run must be long compared with 1/(ηλ), at constant lr. NaN without decay on
+// input-class scale vectors.
 struct DecayBalance {
   double measured, predicted;
 };

@@ -6,12 +6,13 @@ namespace scalevec {
 
 struct ToyClaim;
 
-// Trains a claim's toy with the library's optimizers: {"lrs", "worse", "better": mean loss over the tuning replicas per
-// lr, null where one diverged; "worse_lr", "better_lr": the best; "gains": ln(loss worse/loss better) of each
-// comparison replica; "words"}. Handed in, so that what judges a ledger needs no LibTorch.
+// Trains the toy of a claim with the library's optimizers and returns {"lrs", "worse", "better": mean loss over the
+// tuning replicas for each lr, null if one diverged; "worse_lr", "better_lr": the best lr; "gains": ln(loss worse/loss
+// better) of each comparison replica; "words"}. It is passed as a function, so that the code that judges a ledger needs
+// no LibTorch.
 using ToyRunner = nlohmann::json (*)(const ToyClaim& toy);
 
-// The one there is, in claims/torch. Throws ConfigError for a problem it can't read.
+// The only implementation, in claims/torch. Throws ConfigError if the problem cannot be read.
 nlohmann::json run_claim_toy(const ToyClaim& toy);
 
 }  // namespace scalevec

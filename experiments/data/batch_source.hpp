@@ -9,52 +9,53 @@
 
 namespace scalevec {
 
-// Where training and validation sequences come from. A sequence of length T is a window of T+1 token ids: its first T
-// are inputs, its last T targets. Every call is a pure function of its arguments and of what the source was opened
-// with, so that resuming needs no state and a rank may read just its rows.
+// A source of training and validation sequences. A sequence of length T is a window of T + 1 token ids: the first T are
+// inputs, the last T are targets. The result of every call depends only on its arguments and on what the source was
+// opened with, so resuming needs no state and a rank can read only its rows.
 class BatchSource {
  public:
   virtual ~BatchSource() = default;
 
-  // Ids are in [0, vocab_size()).
+  // Token ids are in [0, vocab_size()).
   virtual std::int64_t vocab_size() const = 0;
 
-  // UsageError naming the file, position and id of the first token that is not in [0, vocab_size). Reads every token.
+  // Throws UsageError with the file, the position and the id of the first token that is not in [0, vocab_size). Reads
+  // every token.
   virtual void check_vocabulary(std::int64_t vocab_size) const = 0;
 
-  // Windows before training data repeat. UsageError if there is not even one.
+  // The number of training windows before they repeat. Throws UsageError if there is none.
   virtual std::int64_t epoch_windows(std::int64_t seq_len) const = 0;
 
-  // Rows [first, first + count) of the global batch of `step`, as count × (seq_len + 1) ids at `out`. Row r of step s
-  // is window number s·global_batch + r of the run: windows do not repeat within an epoch, whose order is keyed by the
-  // data seed.
+  // Writes rows [first, first + count) of the global batch of `step` (from 0) to `out`, as count × (seq_len + 1) ids.
+  // Row r of step s is window number s·global_batch + r of the run. Windows do not repeat within an epoch; the data
+  // seed determines their order.
   virtual void train_batch(std::int64_t step, std::int64_t global_batch, std::int64_t first, std::int64_t count,
                            std::int64_t seq_len, std::int64_t* out) const = 0;
 
-  // UsageError naming the tokens found and needed if there is not even one.
+  // The number of validation windows. Throws UsageError with the number of tokens found and needed if there is none.
   virtual std::int64_t validation_windows(std::int64_t seq_len) const = 0;
 
-  // Validation windows [first, first + count), in a fixed order that spreads any leading part over the whole split, as
-  // count × (seq_len + 1) ids at `out`. std::out_of_range beyond validation_windows().
+  // Writes validation windows [first, first + count) to `out`, as count × (seq_len + 1) ids. Their order is fixed, and
+  // any leading part of it is spread over the whole split. Throws std::out_of_range beyond validation_windows().
   virtual void validation_rows(std::int64_t first, std::int64_t count, std::int64_t seq_len,
                                std::int64_t* out) const = 0;
 
-  // SHA-256 of what the source holds, for the record of a run. Reads every token.
+  // SHA-256 of the data, for the record of a run. Reads every token.
   virtual std::string data_hash() const = 0;
 
-  // One line for people.
+  // One line for the reader.
   virtual std::string describe() const = 0;
 };
 
-// A folder of token shards, memory-mapped: ours, llm.c's or modded-nanogpt's (see find_shards()). Windows tile each
-// shard with stride T, neighbours sharing one token (the target of one and first input of the next); the up to T tokens
-// left at a shard's end are not used.
+// A folder of token shards, memory-mapped: ours, llm.c's or modded-nanogpt's (see find_shards()). Windows cover each
+// shard with stride T. Neighbouring windows share one token, which is the last target of one and the first input of the
+// next. Up to T tokens at the end of a shard are not used.
 class TokenFolderSource : public BatchSource {
  public:
-  // UsageError if a shard is damaged or there is no train or no val shard.
+  // Throws UsageError if a shard is damaged, or if there is no train shard or no val shard.
   TokenFolderSource(const std::filesystem::path& folder, std::uint64_t data_seed);
 
-  std::int64_t vocab_size() const override;  // data.json's, or else the largest id + 1 (reads every token)
+  std::int64_t vocab_size() const override;  // from data.json, else the largest id + 1 (reads every token)
   void check_vocabulary(std::int64_t vocab_size) const override;
   std::int64_t epoch_windows(std::int64_t seq_len) const override;
   void train_batch(std::int64_t step, std::int64_t global_batch, std::int64_t first, std::int64_t count,

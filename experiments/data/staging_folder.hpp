@@ -4,12 +4,13 @@
 
 namespace scalevec {
 
-// A hidden folder beside `target` to write into, which commit() renames to it; removed unless committed, so that the
-// target is whole or absent. What a killed call left there is cleared; a lock keeps two live calls apart.
+// A hidden folder beside `target` to write into. commit() renames it to `target`; without commit() it is removed.
+// `target` is therefore complete or absent. What a killed process left is removed, and a lock keeps two running
+// processes apart.
 class StagingFolder {
  public:
-  // `target`: absolute, without a trailing slash (see final_folder()). RunError if the folder cannot be made,
-  // UsageError if another program is writing the same target.
+  // `target` is absolute and has no trailing slash (see final_folder()). Throws RunError if the folder cannot be
+  // created, and UsageError if another program writes the same target.
   explicit StagingFolder(const std::filesystem::path& target);
   ~StagingFolder();
   StagingFolder(const StagingFolder&) = delete;
@@ -17,8 +18,8 @@ class StagingFolder {
 
   const std::filesystem::path& path() const { return path_; }
 
-  // Syncs the folder and renames it. The system replaces an empty folder at the target and refuses a full one:
-  // RunError.
+  // Syncs the folder and renames it. An empty folder at the target is replaced. Throws RunError if the folder at the
+  // target is not empty.
   void commit();
 
  private:
@@ -27,7 +28,7 @@ class StagingFolder {
   bool committed_ = false;
 };
 
-// The absolute path without a trailing slash.
+// The absolute path of `out` without a trailing slash.
 std::filesystem::path final_folder(const std::filesystem::path& out);
 
 }  // namespace scalevec

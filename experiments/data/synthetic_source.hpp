@@ -8,27 +8,28 @@
 
 namespace scalevec {
 
-// A language of Zipf-distributed bigrams. After token c comes t with probability
+// A language of Zipf-distributed bigrams (ours). The probability of token t after token c is
 //   P(t|c) = (1 − mixing)·zipf_branching(rank of t among c's successors) + mixing·zipf_vocab(t),
-// zipf_n(r) ∝ (r + 1)^−zipf_exponent over r < n, where c's `branching` successors are a keyed random choice and order
-// of tokens. Ours.
+//   zipf_n(r) ∝ (r + 1)^−zipf_exponent for r < n.
+// The `branching` successors of c and their order are a pseudo-random choice that depends on the seed.
 struct SyntheticOptions {
   std::int64_t vocab_size = 256;          // in [2, 65536]
   double zipf_exponent = 1.0;             // in [0, 10]; 0 is uniform
   std::int64_t branching = 16;            // successors per token, in [1, vocab_size]
   double mixing = 0.1;                    // weight of the unigram part, in [0.01, 1]; 1: no bigram structure
-  std::uint64_t seed = 0;                 // of the language and its validation text
+  std::uint64_t seed = 0;                 // determines the language and its validation text
   std::int64_t validation_windows = 256;  // at least 1
 
-  // Why these values mean nothing, naming the field, the value and what is allowed; empty if they are sound.
+  // The first error, with the field, the value and what is allowed; empty if there is none.
   std::string error() const;
 };
 
-// Endless training text, a new window for every row of every step, and a fixed validation text from other random
-// streams. Each window starts in the stationary distribution. Needs no file.
+// Training text without end, with a new window for every row of every step, and a fixed validation text from other
+// random streams. The first token of each window is drawn from the stationary distribution. Needs no file.
 class SyntheticSource : public BatchSource {
  public:
-  // ConfigError on unsound options. `data_seed` keys the training text, the options' seed the language.
+  // `data_seed` determines the training text; the seed in the options determines the language. Throws ConfigError with
+  // options.error().
   SyntheticSource(const SyntheticOptions& options, std::uint64_t data_seed);
 
   std::int64_t vocab_size() const override { return options_.vocab_size; }
@@ -41,7 +42,7 @@ class SyntheticSource : public BatchSource {
   std::string data_hash() const override;
   std::string describe() const override;
 
-  // The entropy rate −Σ_c μ(c) Σ_t P(t|c) ln P(t|c), nats per token: the least loss any model can have.
+  // The entropy rate −Σ_c μ(c) Σ_t P(t|c) ln P(t|c) in nats per token, which is the least expected loss of any model.
   double entropy_floor() const { return entropy_floor_; }
 
   double probability(std::int64_t token, std::int64_t next) const;       // P(next|token)

@@ -6,23 +6,23 @@
 
 namespace scalevec {
 
-// Defaults that decide what a run is validated on; docs/configuration.md.
+// Defaults of the keys that determine the validation data of a run (docs/configuration.md).
 inline constexpr std::int64_t kDefaultBatchSize = 16;
 inline constexpr std::int64_t kDefaultSequenceLength = 128;
 inline constexpr std::int64_t kDefaultValidationSequences = 128;
 
-// What a run's validation loss is a mean over. Losses are comparable only where this is the same.
+// The data over which the validation loss of a run is the mean. Losses are comparable only if it is the same.
 struct ValidationWindows {
   nlohmann::json data;         // the configuration's "data"
-  std::int64_t sequences = 0;  // at most; a split may hold fewer
+  std::int64_t sequences = 0;  // at most; the data may have fewer
   std::int64_t length = 0;     // tokens of each
 
   bool operator==(const ValidationWindows&) const = default;
   std::string words() const;  // "128 sequences of 128 tokens"
 };
 
-// Of a run's configuration as it is written, unchecked: a key of another type counts as left out. Sequences 0: a toy,
-// which has none.
+// The validation windows of a run's configuration, which need not have been checked: a key of a wrong type counts as
+// left out. For a toy, which has none, `sequences` is 0.
 ValidationWindows validation_windows(const nlohmann::json& config);
 
 }  // namespace scalevec

@@ -12,28 +12,29 @@
 
 namespace scalevec {
 
-// One rank's part in training a model that every rank holds: its rows of each batch, gradients summed over the ranks,
-// the optimizer's step and state divided among them. Losses of a rank are scaled by its share of the batch, so that
+// One rank's part in training a model that every rank holds: its rows of each batch, the sums of gradients over the
+// ranks, and its part of the optimizer's step and state. The loss of a rank is multiplied by its share of the batch, so
 // sums over the ranks are means over the batch.
 class DataParallel {
  public:
-  // Makes `optimizer` step its shard.
+  // `optimizer` then updates only the parameters that this rank owns.
   DataParallel(std::shared_ptr<ProcessGroup> group, const std::vector<NamedParam>& params, const RolePolicy& policy,
                Optimizer& optimizer);
 
   ProcessGroup& group() { return *group_; }
   GradientBuckets& gradients() { return gradients_; }
 
-  // This rank's rows of `rows`, the same number on each rank where it divides them.
+  // This rank's rows of a batch of `rows`; the same number on each rank if the number of ranks divides `rows`.
   struct Rows {
     std::int64_t first, count;
   };
   Rows rows(std::int64_t rows) const;
 
-  // The whole optimizer state in rank 0, in the order of one process; elsewhere empty.
+  // On rank 0 the whole optimizer state, in the order that one process has; empty on the other ranks.
   StateEntries gather_state(const Optimizer& optimizer);
 
-  // Rank 0's steps done, weights and, of `state`, which only rank 0 has, each rank's part.
+  // Sends from rank 0 to all ranks the number of steps done, the weights, and to each rank its part of `state`, which
+  // only rank 0 has.
   void share_start(std::int64_t& steps_done, StateEntries weights, const StateEntries& state, Optimizer& optimizer);
 
  private:

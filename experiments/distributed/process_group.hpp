@@ -14,14 +14,15 @@
 
 namespace scalevec {
 
-// The processes that train one model together: Gloo between CPUs, NCCL between GPUs. Every rank makes the same calls in
-// the same order. Where a collective fails because a rank is gone, the process ends with the line of RankWatch, or else
-// throws RunError.
+// The processes that train one model together, over Gloo between CPUs and NCCL between GPUs. All ranks must make the
+// same calls in the same order. If a collective operation fails because a rank is gone, the process ends with the line
+// of RankWatch, or throws RunError.
 class ProcessGroup {
  public:
-  // Waits for all ranks at most `timeout` seconds, which is also the watch's. UsageError where this build has no Gloo
-  // (or, for a CUDA device, no NCCL), and on every rank where one was told of another size or given another `identity`,
-  // the digest of what all must have alike; RunError that names the ranks that did not come.
+  // Waits for all ranks for at most `timeout` seconds, which is also the timeout of the watch. `identity` is the digest
+  // of what all ranks must have in common. Throws UsageError if this build has no Gloo (or, for a CUDA device, no
+  // NCCL), and, on every rank, if a rank was given another size or another `identity`. Throws RunError with the ranks
+  // that did not come.
   static std::shared_ptr<ProcessGroup> join(const Rendezvous& rendezvous, torch::Device device, double timeout,
                                             const std::string& identity);
   ~ProcessGroup();
@@ -30,20 +31,20 @@ class ProcessGroup {
   int size() const;
   RankWatch& watch();
 
-  // What a collective has still to do. The tensors must live until then.
+  // Waits for a collective operation that was started. Its tensors must exist until then.
   using Pending = std::function<void()>;
 
-  // Σ over the ranks, in place, the same bits on each. On the CPU or the group's device.
+  // The sum over the ranks, in place, with the same bits on each rank. Tensors are on the CPU or on the group's device.
   Pending start_sum(torch::Tensor& tensor);
   Pending start_broadcast(torch::Tensor& tensor, int from);
   void sum(std::span<double> values);
   void broadcast(torch::Tensor& tensor, int from) { start_broadcast(tensor, from)(); }
 
-  // Of CPU tensors.
+  // For CPU tensors.
   void send(torch::Tensor tensor, int to);
   void receive(torch::Tensor tensor, int from);
 
-  // The last call: every rank is done. Without it, the end of the group counts as this rank's failure.
+  // The last call, when every rank is done. If it is missing, the end of the group counts as a failure of this rank.
   void finish();
 
  private:

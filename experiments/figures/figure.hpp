@@ -9,10 +9,11 @@
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/experiments/plot/plot.hpp"
 
-// A figure of the theory: prediction over simulation, and whether they agree. One file each; registry.cpp lists them.
+// A figure of the theory: prediction and simulation, and whether they agree. Each figure is one file; registry.cpp
+// lists them.
 namespace scalevec {
 
-// The quality of a figure is a set of defaults: fewer and more replicas, coarser and finer grids.
+// A set of defaults for a figure: quick has fewer replicas and coarser grids, paper has more and finer ones.
 enum class FigureQuality { quick, paper };
 
 struct FigureParam {
@@ -23,17 +24,17 @@ struct FigureParam {
   bool whole = false;  // only whole numbers
 };
 
-// The values a figure is drawn with: every parameter's default or what the user set.
+// The values of a figure's parameters: the default or what the user has set.
 class FigureValues {
  public:
   FigureValues(const std::vector<FigureParam>& params, FigureQuality quality);
 
-  // Throws UsageError where `text` is no number or outside what the parameter allows.
+  // Throws UsageError if `text` is not a number or not allowed for the parameter.
   void set(const FigureParam& param, const std::string& text);
   double operator[](const std::string& name) const;
   std::int64_t whole(const std::string& name) const { return static_cast<std::int64_t>((*this)[name]); }
 
-  int threads = 1;  // that a figure whose parts are independent may draw with
+  int threads = 1;  // number of threads for a figure whose parts are independent
 
  private:
   std::vector<std::pair<std::string, double>> values_;
@@ -41,13 +42,12 @@ class FigureValues {
 
 struct FigureResult {
   Plot plot;               // named after the figure
-  double agreement = 0.0;  // the measure that `required` bounds; out of agreement also where it is NaN
+  double agreement = 0.0;  // must be at most `required`; NaN counts as no agreement
   double required = 0.0;
-  std::string caption;  // what is drawn, with which parameters, and what to see
+  std::string caption;  // what is drawn, with which parameters, and what it shows
 };
 
-// The larger of two differences, and NaN where either is, so that nothing that went wrong is lost on the way to
-// `agreement`.
+// The larger of two differences, or NaN if one of them is NaN, so that an error is not lost on the way to `agreement`.
 inline double worse(double a, double b) { return std::isnan(a) || a > b ? a : b; }
 
 struct Figure {
@@ -56,7 +56,7 @@ struct Figure {
   FigureResult (*run)(const FigureValues& values);
 };
 
-// Every figure, in order of their ids.
+// All figures, in the order of their ids.
 const std::vector<Figure>& figures();
 
 }  // namespace scalevec

@@ -7,10 +7,10 @@
 
 #include "scalevec/optim/core/traces.hpp"
 
-// Toys as LibTorch modules, trained by the same session and optimizers as a language model.
+// Toy models as LibTorch modules, trained by the same session and optimizers as a language model.
 namespace scalevec {
 
-// The toy of T5.
+// A run of the toy of T5 (docs/theory.md).
 struct ToyRunOptions {
   std::string method = "adamw";  // as in a policy
   double h = 1.0, target = 2.0, sigma = 1.5, gamma0 = 1.0;
@@ -18,23 +18,24 @@ struct ToyRunOptions {
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;             // adamw
   std::int64_t steps = 1, replicas = 1;
   std::uint64_t seed = 0;          // of the noise
-  std::int64_t average_steps = 1;  // γ is averaged after each of the last so many steps
+  std::int64_t average_steps = 1;  // γ is averaged over the ends of this many last steps
 };
 
 struct ToyRunResult {
-  double gamma_mean = 0.0, gamma_stderr = 0.0;  // over replicas, of each one's average
+  double gamma_mean = 0.0, gamma_stderr = 0.0;  // over replicas, of the average of each replica
   std::vector<double> final_gamma;              // per replica
   std::vector<TraceRow> last_traces;            // of the last step
 };
 
+// Trains the toy and returns its γ.
 ToyRunResult run_toy_with_torch(const ToyRunOptions& options);
 
-// Any toy: its loss without noise above the minimum after a run's steps, mean over replicas; infinite if the run
-// diverged. `config` is what `scalevec train` reads (docs/configuration.md); throws ConfigError.
+// For any toy: the loss without noise minus its minimum after the run, mean over replicas; infinite if the run
+// diverged. `config` is a configuration of `scalevec train` (docs/configuration.md). Throws ConfigError.
 double toy_excess_with_torch(const nlohmann::json& config);
 
-// Traces of its first parameter at every `every`-th step from `first` on, counted from 0. Throws RunError if the run
-// diverged.
+// The traces of the toy's first parameter at every `every`-th step, from step `first` on, counted from 0. Throws
+// RunError if the run diverged.
 std::vector<TraceRow> toy_traces_with_torch(const nlohmann::json& config, std::int64_t first, std::int64_t every);
 
 }  // namespace scalevec

@@ -7,9 +7,9 @@
 
 namespace scalevec {
 
-// The logits of every row of token ids in a JSON file ([[1, 2], [3]]; rows may differ in length) as JSON of shape [row]
-// [position][vocabulary], with the digits that the model's dtype has. UsageError names the file, the row and the place
-// of what is no token id of this model's vocabulary.
+// The logits for a JSON file of rows of token ids ([[1, 2], [3]]; rows may have different lengths), as JSON of shape
+// [row][position][vocabulary], with as many digits as the model's dtype has. Throws UsageError with the file, the row
+// and the position of a value that is not a token id of the model.
 std::string logits_json(Decoder& model, const std::filesystem::path& tokens);
 
 }  // namespace scalevec

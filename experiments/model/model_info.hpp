@@ -6,8 +6,8 @@
 
 namespace scalevec {
 
-// A table for people: parameters by role, and of every scale vector which maps read it and the least, mean, RMS and
-// greatest γ.
+// A table for the reader: parameters by role, and for each scale vector the maps that read it and the least, mean, RMS
+// and greatest γ.
 std::string model_info(const Decoder& model);
 
 }  // namespace scalevec

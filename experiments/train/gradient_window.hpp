@@ -11,32 +11,34 @@
 
 namespace scalevec {
 
-// mean²/variance of a gradient's elements over n steps, added up.
+// The sum over elements of mean²/variance of the gradient over n steps.
 struct SignalSums {
-  double ratios = 0.0;    // Σ mean²/variance, over the elements that vary
-  double elements = 0.0;  // how many those are
+  double ratios = 0.0;    // Σ mean²/variance over the elements that vary
+  double elements = 0.0;  // number of those elements
   SignalSums& operator+=(const SignalSums& other);
 };
 
-// mean, variance (over n − 1): alike in shape.
+// mean and variance (with divisor n − 1) have the same shape.
 SignalSums signal_sums(const torch::Tensor& mean, const torch::Tensor& variance);
 
-// The signal-to-noise ratio of an element: the root of the mean of mean²/variance, less what noise alone gives,
-// (n−3)/(n−1)·mean(m²/v) − 1/n, and at least 0 (normal noise; docs/traces.md; ours). NaN for n < 4 and where nothing
-// varies.
+// The signal-to-noise ratio of an element: the root of the mean over elements of mean²/variance after subtracting the
+// part that normal noise alone would give, √max(0, (n−3)/(n−1)·mean(m²/v) − 1/n) (ours; docs/traces.md). NaN for n < 4
+// and if no element varies.
 double debiased_snr(const SignalSums& sums, std::int64_t n);
 
-// The running mean and variance of every gradient between two traced steps: two tensors of each parameter's size.
+// The running mean and variance of every gradient between two traced steps. Needs two tensors of the size of each
+// parameter.
 class GradientWindow {
  public:
   explicit GradientWindow(const std::vector<NamedParam>& params);
 
-  // Takes in the gradients that the parameters hold; one that is not defined counts as 0.
+  // Adds the current gradients of the parameters; one that is not defined counts as 0.
   void add();
-  // Gives rows of parameters and of groups their snr, and begins anew.
+  // Sets snr in the rows of parameters and groups, and starts again from zero.
   void report(std::vector<TraceRow>& params, std::vector<TraceRow>& groups);
 
-  // For a checkpoint, beside other tensors. restore() throws std::invalid_argument naming what is missing.
+  // State for a checkpoint, which may contain other tensors too; owns() tells which are ours. restore() throws
+  // std::invalid_argument with the name of what is missing.
   NamedTensors state() const;
   void restore(const NamedTensors& state);
   static bool owns(const std::string& name);

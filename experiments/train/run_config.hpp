@@ -12,14 +12,14 @@
 
 namespace scalevec {
 
-// A training run's configuration, checked. docs/configuration.md documents every key.
+// The checked configuration of a training run. docs/configuration.md documents every key.
 struct RunConfig {
-  std::uint64_t seed = 1;       // of initial values, and of toys' noise
+  std::uint64_t seed = 1;       // of initial values, and of the noise of a toy
   std::uint64_t data_seed = 1;  // of the order of batches; the same as seed unless given
   int threads = 0;              // 0: as many as the machine has cores
   std::string device = "auto";  // auto, cpu, cuda
   std::string dtype = "float32";
-  std::string autocast = "none";  // none, bfloat16: what the forward pass takes products in
+  std::string autocast = "none";  // none, bfloat16: the type of products in the forward pass
   std::int64_t steps = 0;
   std::int64_t batch_size = 16;   // sequences per step
   std::int64_t accumulation = 1;  // micro-batches per step; divides batch_size
@@ -32,27 +32,27 @@ struct RunConfig {
   std::string data_dir;  // empty: synthetic or none
   std::optional<SyntheticOptions> synthetic;
 
-  nlohmann::json optimizer;  // a RolePolicy, kept as JSON: its reader is the library's
+  nlohmann::json optimizer;  // a RolePolicy as JSON, which the library reads
   Schedule schedule;
 
   std::int64_t validation_every = 0;        // steps; 0: at the end only
-  std::int64_t validation_sequences = 128;  // always the same ones, as many as there are
+  std::int64_t validation_sequences = 128;  // the same ones every time; fewer if the data has fewer
   std::int64_t validation_length = 128;     // tokens of each
 
   std::int64_t log_every = 10;
   std::int64_t traces_every = 10;  // 0: no traces
-  bool snr = false;                // each trace with the gradients' signal-to-noise ratio since the one before
+  bool snr = false;                // traces contain the signal-to-noise ratio of the gradients since the last trace
   bool tensorboard = false;        // event files beside the JSONL logs
 
   std::int64_t checkpoint_every = 0;  // steps; 0: by time only
   double checkpoint_minutes = 10.0;   // of wall clock between checkpoints; 0: not by time
   std::int64_t checkpoint_keep = 2;
 
-  // The configuration with every default filled in: what is stored with the run and compared on resume.
+  // The configuration with every default filled in. It is stored with the run and compared on resume.
   nlohmann::json resolved;
 };
 
-// Throws ConfigError with one line: path, value, what is allowed.
+// Reads and checks a configuration. Throws ConfigError with one line: path, value, what is allowed.
 RunConfig read_run_config(const nlohmann::json& root);
 
 }  // namespace scalevec

@@ -23,64 +23,66 @@ namespace scalevec {
 class DataParallel;
 class ProcessGroup;
 
-// The loss or a gradient was not finite; nothing was changed in that step.
+// Thrown when the loss or a gradient is not finite. The step has changed nothing.
 struct Divergence {
-  std::int64_t step;      // the step (from 1) that was not made
-  std::string parameter;  // the first one concerned; empty if every gradient is finite
+  std::int64_t step;      // the step, counted from 1, that was not made
+  std::string parameter;  // the first parameter whose gradient is not finite; empty if all are
   std::string reason;     // one line with both
 };
 
 struct StepResult {
-  bool known = true;  // false: the device was not waited for, and loss, norm and factor are not known
+  bool known = true;  // false: the step did not wait for the device; loss, norm and factor are not known
   double loss = 0.0;
-  double balance_loss = kNoTrace;  // what a mixture's balance adds to the loss; NaN: the model has none
+  double balance_loss = kNoTrace;  // the part of the loss that comes from the balance of a mixture; NaN: none
   double lr = 0.0;                 // the base lr of the step: policy lr × schedule factor
   double grad_norm = 0.0;
   double clip_factor = 1.0;
-  int stop_signal = 0;                   // of any rank; 0: none
+  int stop_signal = 0;                   // that any rank was stopped by; 0: none
   std::vector<TraceRow> params, groups;  // empty unless traced
 };
 
-// The model a configuration names, on its device with its dtype, every parameter with a role.
+// The model of a configuration, on `device` and with its dtype. Every parameter has a role.
 std::unique_ptr<Model> make_model(const RunConfig& config, torch::Device device);
 std::vector<NamedParam> model_params(const Model& model);
 
-// The policy of the configuration; ConfigError messages start with "optimizer".
+// The policy of the configuration. Throws ConfigError, whose message starts with "optimizer".
 RolePolicy read_policy(const RunConfig& config);
 
-// Null for a toy. Checks the tokens against the model's vocabulary and that both splits hold a sequence.
+// The data of a configuration; null for a toy. Throws UsageError if a token is not in the model's vocabulary, if the
+// training data has less than one batch, or if the validation data has no sequence.
 std::unique_ptr<BatchSource> open_source(const RunConfig& config);
 
-// cpu or cuda as the configuration says. UsageError where cuda is asked for and not there.
+// cpu or cuda, according to the configuration. Throws UsageError if cuda is required and not available.
 torch::Device choose_device(const RunConfig& config);
 
-// Model, optimizer and data of one run in memory, a step at a time; knows nothing of files.
+// Model, optimizer and data of one run in memory, one step at a time. Does not read or write files of the run.
 class Session {
  public:
-  // With a group, every rank has a session of its own and makes the same calls; the results are those of one process.
+  // With a group, every rank has its own session and makes the same calls; the results are those of one process.
   explicit Session(const RunConfig& config, std::shared_ptr<ProcessGroup> group = nullptr);
 
-  // Makes steps as on a CUDA device from now on: by a single process from token data. `device`: what steps the
-  // parameters in place of the CUDA kernels, for a test without one. Called by the constructor where the device is
-  // CUDA.
+  // From now on, makes steps as on a CUDA device; requires one process and token data. `device`, if given, updates the
+  // parameters in place of the CUDA kernels, for tests without a GPU. The constructor calls this if the device is CUDA.
   void use_device(std::unique_ptr<StepGraph> graph, std::shared_ptr<cuda::DeviceStep> device = nullptr);
 
-  // Called in every step on the host between the backward pass and the first change of the state. Until then, from the
-  // step's beginning on, weights() and optimizer_state() are those of steps_done(), unless the model has buffers.
+  // `call` is called in every step on the host, between the backward pass and the first change of the state. From the
+  // start of the step until then, weights() and optimizer_state() are those of steps_done(), unless the model has
+  // buffers.
   void set_before_update(std::function<void()> call) { before_update_ = std::move(call); }
 
-  // Makes step number steps_done() + 1. `stop_signal`: what this rank was asked to stop by, for all to know. Throws
-  // Divergence, on every rank alike. Without `wait` and traces, a step on a CUDA device by methods that the device has
-  // is enqueued only, and a divergence shows in the next step that waits: until then the device has refused what was
-  // not finite.
+  // Makes step number steps_done() + 1. `stop_signal` is the signal that this rank received; the result contains that
+  // of any rank. Throws Divergence, on every rank. Without `wait` and traces, a step on a CUDA device is only enqueued
+  // if the device has all its methods. A divergence is then reported by the next step that waits; until then, the
+  // device has refused every update that was not finite.
   StepResult step(bool trace, int stop_signal = 0, bool wait = true);
 
-  // Mean loss over the fixed validation sequences; a toy's noise-free excess loss.
+  // The mean loss over the fixed validation sequences, in nats per token; for a toy, the loss without noise minus its
+  // minimum.
   double validate();
 
-  // The training batch of a step, from 0 on: [batch_size, sequence_length + 1]. Not of a toy.
+  // The training batch of a step, counted from 0: [batch_size, sequence_length + 1] int64. Not for a toy.
   torch::Tensor train_tokens(std::int64_t step) const;
-  // The first `rows` validation sequences, alike.
+  // The first `rows` validation sequences, in the same form.
   torch::Tensor validation_tokens(std::int64_t rows) const;
 
   std::int64_t steps_done() const { return steps_done_; }
@@ -91,16 +93,16 @@ class Session {
   const RolePolicy& policy() const { return policy_; }
   const std::vector<NamedParam>& params() const { return params_; }
   torch::Device device() const { return device_; }
-  // What the steps spent their time on.
+  // The time that the parts of the steps took.
   Phases& phases() { return phases_; }
 
   // Parameters, and optimizer state, by name.
   NamedTensors weights() const;
-  // With a group, the whole state in rank 0 and nothing elsewhere: every rank calls it.
+  // With a group, rank 0 gets the whole state and the other ranks nothing; every rank must call it.
   NamedTensors optimizer_state() const;
-  // Throws std::invalid_argument naming what does not fit.
+  // Sets the state. Throws std::invalid_argument with the name of what does not fit.
   void restore(std::int64_t steps_done, const NamedTensors& weights, const NamedTensors& optimizer_state);
-  // What rank 0 has restored, or that it has nothing, comes to every rank: every rank calls it.
+  // Sends what rank 0 has restored, or that it has restored nothing, to every rank; every rank must call it.
   void share_restored();
 
  private:
