@@ -7,7 +7,8 @@
 #include <utility>
 #include <vector>
 
-// What a training step spends its time on. Reading the clock twice a phase costs under 0.1 µs, so this is always on.
+// The time that the phases of a training step take. Reading the clock twice per phase takes less than 0.1 µs, so this
+// is always on.
 namespace scalevec {
 
 enum class Phase { batch, forward, backward, optimizer, traces, log, validation, checkpoint };
@@ -24,7 +25,7 @@ class Phases {
     Clock::time_point begin, end;
   };
 
-  // Counts the time until its end to `phase`. Phases do not nest.
+  // Adds the time from its construction to its destruction to `phase`. Phases must not nest.
   class Scope {
    public:
     Scope(Phases& phases, Phase phase) : phases_(phases), phase_(phase), begin_(Clock::now()) {}
@@ -43,7 +44,7 @@ class Phases {
 
   const PhaseSeconds& seconds() const { return seconds_; }
 
-  // While on, events are kept until taken.
+  // While on, events are kept until take_events().
   void keep_events(bool keep) { keep_ = keep; }
   std::vector<Event> take_events() { return std::exchange(events_, {}); }
 
@@ -53,7 +54,7 @@ class Phases {
   bool keep_ = false;
 };
 
-// The phase that took longest of those between two readings, and its share of all phases' time.
+// The phase that took the longest time between two readings, and its share of the time of all phases.
 struct SlowestPhase {
   Phase phase = Phase::forward;
   double share = 0.0;  // 0 if no time passed

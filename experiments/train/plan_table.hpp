@@ -5,8 +5,8 @@
 
 namespace scalevec {
 
-// The resolved policy (policy.json) as text: a line per parameter, totals per group, each scale vector's class
-// and why it has that, the policy in words, and what of the design is inert.
+// The resolved policy (policy.json) as text: a line per parameter, totals per group, the class of each scale vector
+// with the reason, the policy in words, and the parts of the design that have no effect.
 std::string plan_text(const nlohmann::json& policy);
 
 }  // namespace scalevec

@@ -12,21 +12,21 @@ namespace scalevec {
 
 class OperatorRecorder;
 
-// Profiles some steps of a run and writes them as a Chrome trace: the step's phases, and every LibTorch operator on
-// every thread, forward and backward. Times are the CPU's: on a GPU those of the launches.
+// Profiles some steps of a run and writes them as a Chrome trace: the phases of each step, and every LibTorch operator
+// on every thread, forward and backward. Times are CPU times; on a GPU they are those of the kernel launches.
 class StepProfiler {
  public:
-  // `steps` 0 does nothing. The first two steps of the process are passed over where more than they are left of the
-  // run: they also pay for memory and threads.
+  // Profiles `steps` steps; 0: none. The first two steps of the process, which also allocate memory and start threads,
+  // are skipped if more than two steps are left.
   StepProfiler(std::int64_t steps, std::int64_t steps_left, Phases& phases, std::filesystem::path file);
   ~StepProfiler();
   StepProfiler(const StepProfiler&) = delete;
   StepProfiler& operator=(const StepProfiler&) = delete;
 
   void begin_step();
-  // True when this was the last one to profile: the file is then written. Throws RunError.
+  // True if this was the last step to profile; the file is then written. Throws RunError.
   bool end_step(std::int64_t step);
-  // Writes what there is of a run that ends before; true if there was something.
+  // For a run that ends before: writes the steps profiled so far. True if there are any.
   bool finish();
 
   // "steps 3 to 12, forward 40 %, backward 52 %, …: FILE".

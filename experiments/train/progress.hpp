@@ -9,10 +9,10 @@
 
 namespace scalevec {
 
-// "2.3456", "0.0123", and "1.234e-05" below 0.01, where four places would show little.
+// A loss as text: "2.3456", "0.0123", and "1.234e-05" below 0.01.
 std::string loss_text(double loss);
 
-// What a person sees of a running training, without the terminal.
+// The numbers that are shown of a running training.
 struct ProgressView {
   std::int64_t step = 0, steps = 0;
   double loss = 0.0, lr = 0.0, grad_norm = 0.0;
@@ -25,22 +25,22 @@ struct ProgressView {
 std::string progress_line(const ProgressView& view);
 
 // For a terminal: progress_line() cut to `columns`, a line break, and the two sparklines with the slowest part of the
-// step: "loss █▅▃▂▁  grad norm ▃█▂▁▁ 0.52  backward 54 %". The sparklines take the room that is left, up to what the
-// histories hold; a line that has no room for four characters of each is left out, with the line break.
+// step: "loss █▅▃▂▁  grad norm ▃█▂▁▁ 0.52  backward 54 %". The sparklines use the space that is left, up to the size of
+// the histories. If there is no space for four characters of each, the second line and the line break are left out.
 std::string progress_screen(const ProgressView& view, const History& loss, const History& grad_norm, int columns,
                             bool utf8);
 
-// Tells a person how a run goes: two lines that are rewritten on a terminal, and elsewhere a plain line at most every
-// ten seconds.
+// Shows the progress of a run: on a terminal two lines that are redrawn, elsewhere a plain line at most every ten
+// seconds.
 class Progress {
  public:
-  // `quiet`: says nothing at all.
+  // `quiet`: prints nothing.
   Progress(std::int64_t first_step, std::int64_t steps, bool quiet = false);
 
-  // A step's tokens and seconds: what is shown is the rate over all steps since the last drawing.
+  // Adds the tokens and seconds of a step. The rate that is shown is that over all steps since the last drawing.
   void count(std::int64_t tokens, double seconds);
   void update(std::int64_t step, double loss, double lr, double grad_norm, const PhaseSeconds& phases);
-  void note(const std::string& line);  // a line of its own
+  void note(const std::string& line);  // prints a separate line
 
  private:
   using Clock = std::chrono::steady_clock;

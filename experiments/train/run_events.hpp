@@ -9,11 +9,11 @@
 
 namespace scalevec {
 
-// A run's logs for TensorBoard: train/… and val/loss, TRACE/GROUP for each trace of each group of parameters, and
-// gamma/NAME, the distribution of each scale vector. A parameter's own traces are in traces.jsonl only.
+// The logs of a run for TensorBoard: train/… and val/loss, TRACE/GROUP for each trace of each group of parameters, and
+// gamma/NAME, the distribution of each scale vector. The traces of single parameters are only in traces.jsonl.
 class RunEvents {
  public:
-  // Throws RunError, as the others do.
+  // All functions throw RunError.
   RunEvents(const std::filesystem::path& folder, std::int64_t last_step) : file_(folder, last_step) {}
 
   struct Training {

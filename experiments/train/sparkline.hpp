@@ -8,7 +8,8 @@
 
 namespace scalevec {
 
-// A series of any length in fixed memory: means (or largest values) of ever longer stretches of equal length.
+// A series of any length in fixed memory. It keeps the means (or largest values) of stretches of equal length; the
+// stretches get longer as the series grows.
 class History {
  public:
   enum class Keep { mean, largest };
@@ -16,9 +17,10 @@ class History {
   explicit History(std::size_t capacity, Keep keep) : capacity_(capacity), keep_(keep) {}
 
   void add(double value);
-  // Oldest first; the last one may be of a shorter stretch. A stretch with a value that is not finite is NaN.
+  // One value per stretch, oldest first; the last stretch may be shorter. A stretch with a value that is not finite is
+  // NaN.
   const std::vector<double>& values() const { return values_; }
-  // What a stretch that joins those of `values` would hold, taking them for equally long.
+  // The value of a stretch that joins the stretches of `values`, which are assumed to have the same length.
   double summary(std::span<const double> values) const;
 
  private:
@@ -31,8 +33,9 @@ class History {
   std::vector<double> values_;
 };
 
-// One character per value, its height between the least and the largest of those that are finite: ▁ to █, or in ASCII
-// one of _.-~=+*#. A value that is not finite is "!". Values that are all equal stand at the middle height.
+// One character per value. Its height shows where the value lies between the least and the largest finite value: ▁ to
+// █, or in ASCII one of _.-~=+*#. A value that is not finite is "!". If all values are equal, they have the middle
+// height.
 std::string sparkline(std::span<const double> values, bool utf8);
 
 }  // namespace scalevec

@@ -7,15 +7,15 @@
 
 namespace scalevec {
 
-// A step's work on a device, recorded once and launched again as a whole (a CUDA graph): what a small model's step
-// spends on launching its kernels one by one falls away.
+// The work of a step on a device, recorded once and launched again as a whole (a CUDA graph). This saves the time that
+// a step of a small model needs to launch its kernels one by one.
 class StepGraph {
  public:
   virtual ~StepGraph() = default;
 
-  // Records what `work` enqueues and does not run it. `work` must have run before, so that whatever it keeps is
-  // allocated, must wait for nothing, and must use the same addresses every time. What it throws comes through, and
-  // nothing is recorded then.
+  // Records what `work` enqueues, without running it. `work` must have run before, so that the memory it keeps is
+  // allocated. It must not wait for the device and must use the same addresses every time. If it throws, the exception
+  // is passed on and nothing is recorded.
   virtual void record(const std::function<void()>& work) = 0;
   virtual bool recorded() const = 0;
 
@@ -23,8 +23,8 @@ class StepGraph {
   virtual void replay() = 0;
 };
 
-// For a CUDA device, whose current stream on this thread becomes one that can be recorded: make it before the first
-// work on the device. Null for other devices and in a build without CUDA.
+// A graph for a CUDA device. The current stream of this thread becomes one that can be recorded, so call this before
+// the first work on the device. Null for other devices and in a build without CUDA.
 std::unique_ptr<StepGraph> make_step_graph(c10::Device device);
 
 }  // namespace scalevec

@@ -8,9 +8,9 @@
 
 namespace scalevec {
 
-// A traced step as a line of traces.jsonl without its line break: {"step", "params": […], "groups": […]}, a row with
-// name, group, method, count, each trace that is not NaN, and the quantiles of γ. An infinite number is null. Written
-// as text at once: building JSON objects for it took as long as the step's other traces together.
+// A traced step as a line of traces.jsonl, without its line break: {"step", "params": […], "groups": […]}. Each row has
+// name, group, method, count, each trace that is not NaN, and the quantiles of γ. An infinite number is null. The text
+// is written directly, because building JSON objects took as long as all other traces of the step together.
 std::string trace_line(std::int64_t step, const std::vector<TraceRow>& params, const std::vector<TraceRow>& groups);
 
 }  // namespace scalevec
