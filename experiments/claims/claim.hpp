@@ -9,20 +9,21 @@
 #include <utility>
 #include <vector>
 
-// The ledger as its files state it: what each claim says, and which runs decide it. Fixed before the runs.
+// The ledger as its files state it (docs/claim-files.md): what each claim says, and which runs decide it. It is fixed
+// before the runs.
 namespace scalevec {
 
-// What is trained: overrides of the tier's base configuration by dotted key. The lr is the planner's.
+// A configuration that is trained: changes of the tier's base configuration by dotted key. Plan chooses the lr.
 struct Arm {
   std::string name;
   nlohmann::json overrides = nlohmann::json::object();
-  std::map<std::string, nlohmann::json> tiers;  // more of them, at one tier
-  double steps_factor = 1.0;                    // times the steps of the configuration so far, warm-up as it is
-  std::string lr_from;                          // trained at the best lr of this arm; empty: tuned itself
-  std::int64_t most_tuning_seeds = 0;           // tuned on at most as many of the tier's tuning seeds; 0: all
+  std::map<std::string, nlohmann::json> tiers;  // further changes for one tier
+  double steps_factor = 1.0;                    // multiplies the number of steps; the warm-up is not changed
+  std::string lr_from;                 // this arm is trained at the best lr of that arm; empty: it is tuned itself
+  std::int64_t most_tuning_seeds = 0;  // tuned on at most this many of the tier's tuning seeds; 0: all
 };
 
-// One comparison of a claim, which ends in a gain (above 0 is the claim's way).
+// One comparison of a claim. Its result is a gain; a gain above 0 supports the claim.
 struct Contrast {
   enum class Kind {
     difference,  // metric(worse) − metric(better), paired over seeds
@@ -33,28 +34,29 @@ struct Contrast {
     ladder,      // compute ratio of two fitted scaling laws at the largest budget, minus 1
     tokens       // tokens the baseline needs for the arm's loss over the arm's tokens, minus 1
   };
-  // Each arm's own best lr, or one for both: the claim's baseline's where it is one of them, else that of `baselines`.
+  // own: each arm at its own best lr. matched: one lr for both, that of the claim's baseline if it is among `arms` or
+  // there are no `baselines`, else that of `baselines`.
   enum class At { own, matched };
 
   std::string name;
   Kind kind = Kind::difference;
   At at = At::own;
-  bool decides = false;  // part of the verdict and of Holm's family; else shown with an uncorrected interval
+  bool decides = false;  // part of the verdict and of Holm's family; false: shown with an uncorrected interval
   std::string metric = "val_loss";
   std::vector<std::string> arms;       // by kind: better (several: the best on the tuning seeds), arm, large arms
   std::vector<std::string> baselines;  // worse, baseline, small arms; of tokens: the baseline at several lengths
   double limit = 0.0;                  // of ratio and closeness; of level the reference
   double smallest_effect = 0.0;
-  std::int64_t most_seeds = 0;  // of one that does not decide: at most as many of the claim's; 0: all
+  std::int64_t most_seeds = 0;  // for one that does not decide: uses at most this many seeds; 0: all
 };
 
-// What a tier may say differently for one claim.
+// The settings of a tier that a claim can change.
 struct TierChoice {
   std::vector<double> lrs;  // rising
   std::vector<std::int64_t> tuning_seeds;
-  std::int64_t seeds = 0, first_seed = 1;               // comparison seeds first_seed … first_seed + seeds − 1
-  std::int64_t extensions = 0;                          // how often the lr grid may grow at an end where the best lies
-  nlohmann::json overrides = nlohmann::json::object();  // of the tier's base
+  std::int64_t seeds = 0, first_seed = 1;  // comparison seeds first_seed … first_seed + seeds − 1
+  std::int64_t extensions = 0;             // how often the lr grid may be extended at an end where the best lr lies
+  nlohmann::json overrides = nlohmann::json::object();  // changes of the tier's base
 };
 
 struct ToyClaim {
@@ -66,12 +68,12 @@ struct Claim {
   std::string id, title, statement, rule, unit;
   std::vector<std::string> sources, against;
   std::vector<std::string> figures;  // of the theory, by name
-  std::string theory_reading;        // confirmed, contradicted, conditional, silent: what the closed form says of it
+  std::string theory_reading;        // what the closed form says: confirmed, contradicted, conditional, silent
   std::string theory_says;           // in words, with the condition
   std::optional<ToyClaim> toy;
   std::string baseline;  // the arm whose best lr is the matched one
   std::vector<Arm> arms;
-  std::vector<std::string> probes;  // arms whose curvature and gradient noise are measured
+  std::vector<std::string> probes;  // names of the arms whose curvature and gradient noise are measured
   std::vector<Contrast> contrasts;
   std::map<std::string, nlohmann::json> tiers;  // tier → overrides of TierChoice
   std::string hash;                             // SHA-256 of the claim's file and the set-up's
@@ -80,8 +82,8 @@ struct Claim {
 struct Tier {
   std::string name;
   std::string purpose;     // in words
-  bool decides = true;     // false: its runs show that the machinery works, and no verdict is drawn from them
-  bool needs_text = true;  // false: without a token folder the base's synthetic data serve
+  bool decides = true;     // false: the runs only show that the program works; no verdict is drawn
+  bool needs_text = true;  // false: without a token folder, the synthetic data of the base are used
   nlohmann::json base;     // run configuration
   TierChoice choice;
 };
@@ -90,7 +92,7 @@ struct Ledger {
   std::vector<Claim> claims;
   std::map<std::string, Tier> tiers;
 
-  const Claim& claim(const std::string& id) const;  // UsageError naming the nearest
+  const Claim& claim(const std::string& id) const;  // throws UsageError with the nearest id
   TierChoice choice(const Claim& claim, const std::string& tier) const;
   nlohmann::json arm_config(const Claim& claim, const Arm& arm, const std::string& tier) const;
 };
@@ -101,7 +103,7 @@ using LedgerFiles = std::vector<std::pair<std::string, std::string>>;
 LedgerFiles built_in_ledger();                                  // compiled into the program
 LedgerFiles ledger_files(const std::filesystem::path& folder);  // UsageError
 
-// Throws ConfigError: file, path, value, what is allowed.
+// Reads and checks the files. Throws ConfigError with the file, the path, the value and what is allowed.
 Ledger read_ledger(const LedgerFiles& files);
 
 }  // namespace scalevec

@@ -8,16 +8,16 @@
 
 namespace scalevec {
 
-// Every contrast's interval, gain 0 and the smallest effect of interest, each seed a dot. Contrasts may differ in unit,
-// so that each has a scale of its own.
+// The interval of every contrast, with gain 0, the smallest effect of interest and a dot for each seed. Contrasts may
+// have different units, so each has its own scale.
 Forest claim_forest(const ClaimResult& result);
 
-// Of a claim's language models: loss against lr on the tuning seeds, and the validation loss in the course of training.
+// For the language models of a claim: loss against lr on the tuning seeds, and validation loss during training.
 std::vector<Plot> run_plots(const ClaimResult& result);
-// Its traces: imbalance, ‖w‖/γ, the share of the predicted decrease by group, and curvature where it was measured.
+// Their traces: imbalance, ‖w‖/γ, the share of each group in the predicted decrease, and curvature if it was measured.
 std::vector<Plot> mechanism_plots(const ClaimResult& result, const nlohmann::json& mechanism);
 Plot toy_plot(const Claim& claim, const ToyEvidence& toy);
-// Of a ladder: points and fitted laws; empty panels without one.
+// For a ladder: points and fitted laws; empty panels if there is no ladder.
 Plot ladder_plot(const ClaimResult& result);
 
 }  // namespace scalevec

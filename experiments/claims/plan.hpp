@@ -10,21 +10,21 @@
 #include "scalevec/experiments/claims/claim.hpp"
 #include "scalevec/experiments/compare/analysis.hpp"
 
-// Which runs a ledger needs, given those that are there. A run is named by what it trains, so that claims share it: the
-// baseline above all, whose seeds every paired difference uses.
+// Which runs a ledger needs, given the runs that exist. A run is named by what it trains, so that claims share it;
+// above all the runs of the baseline, which every paired difference uses.
 namespace scalevec {
 
-// An arm of a claim at a tier, with the configuration it stands for.
+// An arm of a claim at a tier, with its configuration.
 struct PlannedArm {
   const Arm* arm = nullptr;
   nlohmann::json config;  // without lr and seed
   std::string folder;     // "plain-1a2b3c4d": the ledger's first name for this configuration, and its hash
 };
 
-// A run's place under the ledger's runs/.
+// The folder of a run inside runs/ of the ledger.
 std::string run_name(const PlannedArm& arm, double lr, std::int64_t seed);
 
-// What is known of a run, by its name: not there (empty) while nothing has tried it.
+// The outcome of a run, by its name; empty as long as nothing has tried it.
 using Outcomes = std::function<std::optional<CellOutcome>(const std::string& run)>;
 
 struct TuningPoint {
@@ -34,35 +34,35 @@ struct TuningPoint {
   size_t diverged = 0, missing = 0;
 };
 
-// How an arm's lr was chosen: on the tuning seeds, over a grid that grows by its own step at an end where the best
-// lies.
+// How the lr of an arm was chosen: on the tuning seeds, over a grid that is extended by its own step at an end where
+// the best lr lies.
 struct Tuning {
-  std::vector<TuningPoint> curve;                       // by rising lr
+  std::vector<TuningPoint> curve;                       // in order of lr
   std::vector<std::pair<double, std::int64_t>> wanted;  // lr and seed of runs that nothing has tried
-  std::optional<double> best;                           // once nothing is wanted and one finished
-  bool interior = false;  // the best has finished neighbours or diverged ones on both sides
+  std::optional<double> best;                           // set when no run is wanted and one has finished
+  bool interior = false;  // the best lr has neighbours on both sides, finished or diverged
   std::string problem;    // why there is no best, or why it is not interior
 };
 
 class Plan {
  public:
-  // Throws UsageError for an unknown claim. `data_dir` replaces the tier's data; empty: as the tier says.
+  // `data_dir` replaces the data of the tier; empty: the tier's. Throws UsageError for an unknown claim.
   Plan(const Ledger& ledger, const std::string& tier, const std::vector<std::string>& ids, const std::string& data_dir);
 
   const std::vector<const Claim*>& claims() const { return claims_; }
   const PlannedArm& arm(const Claim& claim, const std::string& name) const;
   TierChoice choice(const Claim& claim) const { return ledger_.choice(claim, tier_); }
   std::vector<std::int64_t> comparison_seeds(const Claim& claim, const Contrast& contrast) const;
-  // Those that an arm's lr is chosen on.
+  // The seeds on which the lr of an arm is chosen.
   std::vector<std::int64_t> tuning_seeds(const Claim& claim, const std::string& arm) const;
   Tuning tuning(const Claim& claim, const std::string& arm, const Outcomes& outcomes) const;
-  // The lr an arm is trained at in a contrast; empty while it is not known, or never will be.
+  // The lr of an arm in a contrast; empty if it is not known yet, or cannot be.
   std::optional<double> lr(const Claim& claim, const Contrast& contrast, const std::string& arm, const Outcomes&) const;
-  // Of several better arms the one with the least loss on the tuning seeds, at its own best lr.
+  // Among several better arms, the one with the least loss on the tuning seeds at its own best lr.
   std::optional<std::string> better_arm(const Claim& claim, const Contrast& contrast, const Outcomes& outcomes) const;
 
-  // The runs that can be named now and that nothing has tried: tuning first, then comparisons, seed by seed. Empty once
-  // every planned run was tried.
+  // The runs that can be named now and that nothing has tried: first for tuning, then for comparisons, seed by seed.
+  // Empty when every planned run was tried.
   std::vector<Cell> wanted(const Outcomes& outcomes) const;
 
  private:

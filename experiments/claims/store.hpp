@@ -8,8 +8,8 @@
 
 namespace scalevec {
 
-// The runs of a ledger's folder, read once each. A run that this process tried and that did not finish is `missing`
-// with the reason; one that nothing has tried is unknown.
+// The runs in the folder of a ledger; each is read once. A run that this process tried and that did not finish is
+// `missing`, with the reason; one that nothing has tried is unknown (an empty outcome).
 class RunStore {
  public:
   explicit RunStore(std::filesystem::path runs) : runs_(std::move(runs)) {}

@@ -18,25 +18,26 @@ enum class Verdict { confirmed, contradicted, not_confirmed, inconclusive };
 
 const char* to_string(Verdict verdict);  // "confirmed", "contradicted", "not confirmed", "inconclusive"
 
-// For the interval [low, high] of the gain and the smallest effect of interest δ ≥ 0: confirmed if low > 0 and high ≥
-// δ; contradicted if high < 0; else not confirmed if high < δ; else inconclusive. A NaN is inconclusive.
+// The verdict for the interval [low, high] of the gain and the smallest effect of interest δ ≥ 0: confirmed if low > 0
+// and high ≥ δ; contradicted if high < 0; else not confirmed if high < δ; else inconclusive. A NaN gives inconclusive.
 Verdict verdict_of(double low, double high, double smallest_effect);
 
-// How much better what a claim says is better, per pair of runs or as a whole; above 0 is the claim's way.
+// The gain of a contrast, per pair of runs or as a whole. Above 0 it supports the claim.
 struct Gain {
   double estimate = std::numeric_limits<double>::quiet_NaN();
-  double sd = std::numeric_limits<double>::quiet_NaN();  // of one pair's gain; of the estimate where it has no pairs
-  std::int64_t n = 0;                                    // pairs
-  double p = std::numeric_limits<double>::quiet_NaN();   // two-sided, of gain 0
+  double sd =
+      std::numeric_limits<double>::quiet_NaN();  // of the gain of one pair; of the estimate if there are no pairs
+  std::int64_t n = 0;                            // pairs
+  double p = std::numeric_limits<double>::quiet_NaN();  // two-sided, for the hypothesis that the gain is 0
   std::function<std::pair<double, double>(double confidence)> interval;  // empty: none
-  std::string reason;  // why nothing can be concluded, whatever the numbers say; empty if something can
+  std::string reason;  // why nothing can be concluded; empty if something can
 };
 
-// A paired gain with its Student-t interval. A value that is not finite makes it inconclusive, with `what_failed`.
+// The mean of paired gains with its Student-t interval. If a value is not finite, the reason is `what_failed`.
 Gain student_gain(std::span<const double> gains, const std::string& what_failed);
-// The estimate with its bootstrap standard error over n units and Student's t at n − 1: the bootstrap's own
-// percentiles, BCa among them, are far too narrow at a handful of units and at the levels that Holm's procedure asks
-// for.
+// The estimate with its bootstrap standard error over n units and Student's t with n − 1 degrees of freedom.
+// Percentiles of the bootstrap, including BCa, are much too narrow with few units and at the levels that Holm's
+// procedure requires.
 Gain bootstrap_gain(const Bootstrap& bootstrap, std::int64_t n);
 
 struct Hypothesis {
@@ -46,18 +47,18 @@ struct Hypothesis {
 
 struct Judgement {
   Verdict verdict = Verdict::inconclusive;
-  double confidence = 0.95;  // of the interval: 1 − the level at which Holm's procedure tests the hypothesis
+  double confidence = 0.95;  // of the interval: 1 − the level of the hypothesis in Holm's procedure
   double low = std::numeric_limits<double>::quiet_NaN(), high = low;
   double adjusted_p = 1.0;
   std::string reason;  // as in the gain
 };
 
-// Every hypothesis of a ledger, with Holm's correction over all of them: those that can't be tested count too, so that
-// a run that failed makes no other claim easier to confirm.
+// Judges all hypotheses of a ledger with Holm's correction over all of them. Hypotheses that cannot be tested count
+// too, so that a failed run does not make another claim easier to confirm.
 std::vector<Judgement> judge(std::span<const Hypothesis> hypotheses, double alpha = 0.05);
 
-// A claim that several hypotheses decide: confirmed if all are; contradicted if one is; else not confirmed if one is;
-// else inconclusive, as it is without any.
+// The verdict of a claim that several hypotheses decide: contradicted if one is; confirmed if all are; else not
+// confirmed if one is; else inconclusive. Without hypotheses it is inconclusive.
 Verdict combined(std::span<const Verdict> verdicts);
 
 }  // namespace scalevec

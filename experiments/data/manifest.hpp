@@ -8,7 +8,7 @@
 
 namespace scalevec {
 
-// What `scalevec data prepare` records in data.json: how the tokens came about and what they are.
+// What `scalevec data prepare` writes to data.json: how the tokens were made and what they are.
 struct DataManifest {
   struct Source {
     std::string name;  // without its folder
@@ -31,7 +31,7 @@ struct DataManifest {
   std::int64_t vocab_size = 0;
   std::int64_t block_bytes = 0;
   double val_fraction = 0.0;
-  std::int64_t val_every = 0;  // every how-manyth block is validation
+  std::int64_t val_every = 0;  // every val_every-th block is validation data
   std::int64_t shard_tokens = 0;
   std::vector<Source> sources;
   Split train, val;
@@ -42,7 +42,8 @@ inline constexpr const char* kManifestName = "data.json";
 
 std::string manifest_json(const DataManifest& manifest);
 
-// Empty if `folder` has no data.json; ConfigError naming the file and the key if it holds something else.
+// Reads data.json; empty if `folder` has none. Throws ConfigError with the file and the key if it contains something
+// else.
 std::optional<DataManifest> read_manifest(const std::filesystem::path& folder);
 
 }  // namespace scalevec

@@ -7,9 +7,9 @@
 
 namespace scalevec {
 
-// A keyed pseudo-random permutation of [0, size), evaluated at any index without a table: a balanced Feistel network on
-// the next even number of bits, walked along its cycle until it lands inside (Black and Rogaway, "Ciphers with
-// arbitrary finite domains", CT-RSA 2002).
+// A pseudo-random permutation of [0, size) that depends on a key, evaluated at any index without a table: a balanced
+// Feistel network on the next even number of bits, applied again until the result is below size (Black and Rogaway,
+// "Ciphers with arbitrary finite domains", CT-RSA 2002).
 class Permutation {
  public:
   // size in [1, 2⁶²].

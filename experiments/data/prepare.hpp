@@ -12,11 +12,11 @@ namespace scalevec {
 
 struct PrepareOptions {
   std::vector<std::filesystem::path> texts;  // at least one, no two with the same content
-  std::filesystem::path out;                 // absent, an empty folder, or what the same call wrote before
+  std::filesystem::path out;                 // does not exist, is empty, or was written by the same call before
   std::string tokenizer = "bytes";           // or "sentencepiece:MODEL", see make_tokenizer()
   double val_fraction = 0.05;                // in (0, 0.5]; every k-th block is validation, k = round(1/val_fraction)
-  std::int64_t block_bytes = 4096;           // of text, in [1, 2³⁰]; see text_block_ends()
-  std::int64_t shard_tokens = 100'000'000;   // most tokens of one file, in [1, 2³¹ − 1]
+  std::int64_t block_bytes = 4096;           // bytes of text, in [1, 2³⁰]; see text_block_ends()
+  std::int64_t shard_tokens = 100'000'000;   // largest number of tokens in one file, in [1, 2³¹ − 1]
 };
 
 struct PrepareResult {
@@ -25,16 +25,17 @@ struct PrepareResult {
 };
 
 // Tokenizes texts into OUT/train_*.bin, OUT/val_*.bin and OUT/data.json, in a hidden folder beside OUT that is renamed
-// at the end. Each source is cut into blocks, numbered through all sources in their order; blocks k/2, k/2 + k, … are
-// validation and the others training, each split in the order of the text. "bytes" adds and loses none; another
-// tokenizer sees one block at a time, so that no token straddles the splits. A folder made of the same sources with the
-// same options is checked against its data.json and left alone. UsageError on bad options, on texts too short for a
-// block in each split, and if OUT holds anything else; RunError if the disk refuses.
+// at the end. Each text is cut into blocks, which are numbered through all texts in their order. Blocks k/2, k/2 + k, …
+// are validation data and the others training data; each split is in the order of the text. "bytes" keeps every byte.
+// Any other tokenizer gets one block at a time, so that no token lies in both splits. A folder that was made from the
+// same texts with the same options is checked against its data.json and not changed. Throws UsageError for wrong
+// options, for texts that are too short for a block in each split, and if OUT contains anything else; RunError if
+// writing fails.
 PrepareResult prepare_data(const PrepareOptions& options);
 
-// Where the blocks of a text end. A block ends behind the first line break at or after `block_bytes`, so that it tears
-// no line; where a line is so long that the block would pass twice that length, in front of a UTF-8 character. The last
-// block is what is left.
+// The ends of the blocks of a text. A block ends after the first line break at or after `block_bytes`, so that no line
+// is cut. If the block would then be longer than twice `block_bytes`, it ends before a UTF-8 character instead. The
+// last block is the rest.
 std::vector<std::size_t> text_block_ends(std::string_view text, std::int64_t block_bytes);
 
 }  // namespace scalevec

@@ -23,14 +23,14 @@ struct IdRange {
 // A shard, memory-mapped read-only.
 class TokenFile {
  public:
-  // UsageError naming the file, what was found and what is allowed, unless magic, version and the exact size
-  // 1024 + 2·count are right.
+  // Throws UsageError with the file, what was found and what is allowed, unless magic, version and the exact size of
+  // 1024 + 2·count bytes are right.
   explicit TokenFile(std::filesystem::path file);
 
   std::span<const std::uint16_t> tokens() const { return tokens_; }
   std::int64_t size() const { return static_cast<std::int64_t>(tokens_.size()); }
   const std::filesystem::path& path() const { return path_; }
-  std::optional<IdRange> id_range() const;  // reads every token; empty for a shard without any
+  std::optional<IdRange> id_range() const;  // reads every token; empty for a shard without tokens
 
  private:
   std::filesystem::path path_;
@@ -38,8 +38,8 @@ class TokenFile {
   std::span<const std::uint16_t> tokens_;
 };
 
-// Streams tokens into a file beside `file`; finish() completes the header, syncs and renames it. Without finish()
-// nothing is left. RunError when the disk refuses.
+// Writes tokens to a temporary file beside `file`. finish() completes the header, syncs the file and renames it to
+// `file`. Without finish() the temporary file is removed. Throws RunError if writing fails.
 class TokenFileWriter {
  public:
   explicit TokenFileWriter(std::filesystem::path file);
@@ -47,7 +47,7 @@ class TokenFileWriter {
   TokenFileWriter(const TokenFileWriter&) = delete;
   TokenFileWriter& operator=(const TokenFileWriter&) = delete;
 
-  void append(std::span<const std::uint16_t> tokens);  // UsageError past 2³¹ − 1 tokens in all
+  void append(std::span<const std::uint16_t> tokens);  // throws UsageError beyond 2³¹ − 1 tokens in total
   void finish();
   std::int64_t size() const { return size_; }
 

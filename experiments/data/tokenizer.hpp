@@ -9,22 +9,23 @@
 
 namespace scalevec {
 
-// Text to token ids.
+// Converts text to token ids.
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
 
   // Ids are in [0, vocab_size()), at most 65536: token files hold 16 bits each.
   virtual std::int64_t vocab_size() const = 0;
-  // How data.json names it: "bytes", or "sentencepiece:FILE sha256 HEX". Equal names mean equal ids for equal text.
+  // The name in data.json: "bytes", or "sentencepiece:FILE sha256 HEX". Equal names mean equal ids for equal text.
   virtual std::string name() const = 0;
-  // Appends the ids of one piece of text. UsageError for an id that the vocabulary does not have.
+  // Appends the ids of one piece of text to `ids`. Throws UsageError for an id that is not in the vocabulary.
   virtual void encode(std::string_view text, std::vector<std::uint16_t>& ids) const = 0;
 };
 
-// "bytes": ids 0 to 255, no byte lost. "sentencepiece:MODEL": a SentencePiece model file; bytes that are not UTF-8
-// become U+FFFD and the text is normalised as the model says, as in SentencePiece's own programs. UsageError otherwise,
-// for a file that is no such model or has more than 65536 pieces, and where the build has no SentencePiece.
+// The tokenizer of a description. "bytes": ids 0 to 255, the bytes of the text. "sentencepiece:MODEL": a SentencePiece
+// model file; bytes that are not UTF-8 become U+FFFD, and the text is normalised as the model says, as in
+// SentencePiece's own programs. Throws UsageError for any other description, for a file that is not such a model or has
+// more than 65536 pieces, and if the build has no SentencePiece.
 std::unique_ptr<Tokenizer> make_tokenizer(const std::string& description);
 
 struct TrainTokenizerOptions {
@@ -33,12 +34,12 @@ struct TrainTokenizerOptions {
   std::filesystem::path out;                 // the model file
 };
 
-// Trains a SentencePiece BPE model with byte fallback, no normalisation and no added space, so that every UTF-8 text
-// comes back as it was; writes it beside its final place and renames it. UsageError on bad options, unreadable texts,
-// and texts too small for the vocabulary.
+// Trains a SentencePiece BPE model with byte fallback, without normalisation and without an added space, so that
+// decoding returns every UTF-8 text unchanged. Writes it to a temporary file and renames it. Throws UsageError for
+// wrong options, unreadable texts, and texts that are too small for the vocabulary.
 void train_tokenizer(const TrainTokenizerOptions& options);
 
-// The part that a build without SentencePiece refuses with one line.
+// In a build without SentencePiece these throw UsageError with one line.
 std::unique_ptr<Tokenizer> make_sentencepiece_tokenizer(const std::filesystem::path& model);
 std::string train_sentencepiece(const TrainTokenizerOptions& options);  // the model file's bytes
 

@@ -11,12 +11,13 @@
 
 namespace scalevec {
 
-// Sums gradients over the ranks while backward still runs: parameters are packed into buckets in the reverse of their
-// order, which is about the order in which their gradients come, and a bucket's sum starts when its last gradient is
-// there (Li et al., PyTorch Distributed, arXiv 2006.15704).
+// Sums gradients over the ranks while the backward pass still runs. Parameters are packed into buckets in the reverse
+// of their order, which is about the order in which their gradients are computed. The sum of a bucket starts when its
+// last gradient is complete (Li et al., PyTorch Distributed, arXiv 2006.15704).
 class GradientBuckets {
  public:
-  // 25 MiB, as PyTorch's DistributedDataParallel has it: large enough for full bandwidth, small enough for overlap.
+  // 25 MiB, the default of PyTorch's DistributedDataParallel: large enough for full bandwidth, small enough for
+  // overlap.
   static constexpr std::int64_t kBytes = 25 << 20;
 
   GradientBuckets(std::shared_ptr<ProcessGroup> group, const std::vector<NamedParam>& params,
@@ -25,11 +26,11 @@ class GradientBuckets {
   GradientBuckets(const GradientBuckets&) = delete;
   GradientBuckets& operator=(const GradientBuckets&) = delete;
 
-  // The next backward is the step's last.
+  // Says that the next backward pass is the last one of the step.
   void arm();
 
-  // Waits for the sums; then every gradient is a view of its bucket, and undefined where it is on every rank. `values`
-  // are summed too.
+  // Waits for the sums. Every gradient is then a view of its bucket; it is undefined if it is undefined on every rank.
+  // `values` are summed over the ranks too.
   void finish(std::vector<double>& values);
 
   std::int64_t buckets() const;

@@ -8,15 +8,16 @@
 // Which process updates which parameter.
 namespace scalevec {
 
-// What a parameter's update costs, as the time that memory takes for one byte: 28 bytes an element for the pass of an
-// elementwise method (AdamW's reads and writes), and for a matrix method its products at kFlopsPerByte.
-// `steps` are Muon's Newton-Schulz steps; each of the `row_blocks` is a matrix of its own.
-inline constexpr double kFlopsPerByte = 4.0;  // 200 GFLOP/s against 50 GB/s, of the CPU in docs/performance.md
+// The cost of a parameter's update, in units of the time that memory needs for one byte: 28 bytes per element for the
+// pass of an elementwise method (the reads and writes of AdamW), and for a matrix method its products, at
+// kFlopsPerByte. `steps` are Muon's Newton-Schulz steps; each of the `row_blocks` is a separate matrix.
+inline constexpr double kFlopsPerByte = 4.0;  // 200 GFLOP/s over 50 GB/s, for the CPU of docs/performance.md
 double update_cost(std::string_view method, const std::vector<std::int64_t>& shape, std::int64_t row_blocks,
                    std::int64_t steps);
 
-// The owner of each item among `ranks` processes: the costliest first, each to the one with the least so far. Ties go
-// to the lower rank and the earlier item, so that every process computes the same.
+// The owner of each item among `ranks` processes. Items are assigned in order of falling cost, each to the process with
+// the least cost so far. Of equal processes the lower rank is taken, of equal items the earlier one, so that every
+// process computes the same result.
 std::vector<int> partition_by_cost(const std::vector<double>& costs, int ranks);
 
 }  // namespace scalevec

@@ -9,37 +9,39 @@
 
 namespace scalevec {
 
-// Notices that a rank has died or hangs, and stops this process then. Every rank beats over a connection of its own to
-// rank 0, from a thread that the training does not block; rank 0 beats back and tells the others whom it misses.
-// - A connection that closes without a goodbye: that rank died.
-// - No beat for 0.8·timeout: it hangs (stopped, or its machine is gone).
-// - Beats, but its main thread stays behind the collectives that others have come to for 0.8·timeout: it hangs.
-// One rank prints the line, rank 0 or rank 1 in place of it, and each exits with status 1 by _exit: what they write
-// survives a kill at any moment. Needs no LibTorch.
+// Detects that a rank has died or hangs, and then stops this process. Every rank has a separate connection to rank 0
+// and regularly sends a sign of life (a beat) over it, from a thread that the training does not block. Rank 0 sends
+// beats back and tells the other ranks which rank is missing.
+// - A connection that closes without a goodbye: that rank has died.
+// - No beat for 0.8·timeout: the rank hangs (it was stopped, or its machine is gone).
+// - Beats, but for 0.8·timeout its main thread has not reached a collective operation that others have reached: it
+// hangs.
+// One rank prints the line: rank 0, or rank 1 if rank 0 is the missing one. Each rank exits with status 1 by _exit; the
+// files that they write survive a kill at any moment. Needs no LibTorch.
 class RankWatch {
  public:
   struct Options {
     int rank = 0;
     int size = 1;
-    double timeout = 60.0;  // seconds within which the others are stopped
+    double timeout = 60.0;  // seconds within which the other ranks are stopped
   };
 
-  // Rank 0: listens at port(). Throws RunError.
+  // For rank 0: listens at port(). Throws RunError.
   explicit RankWatch(const Options& options);
-  // The others connect to it. Throws RunError.
+  // For the other ranks: connects to rank 0. Throws RunError.
   RankWatch(const Options& options, const std::string& address, int port);
-  // Without finish() before, tells the others that this rank failed.
+  // If finish() was not called, tells the other ranks that this rank failed.
   ~RankWatch();
   RankWatch(const RankWatch&) = delete;
   RankWatch& operator=(const RankWatch&) = delete;
 
   int port() const { return port_; }
 
-  // The main thread comes to a collective; every rank comes to the same ones.
+  // Call this before every collective operation; every rank must reach the same ones.
   void at_collective() { ++collectives_; }
   void set_step(std::int64_t step) { step_ = step; }
 
-  // While one exists, this rank may keep the others waiting: it writes a checkpoint, say.
+  // While an object exists, this rank may keep the others waiting, for example while it writes a checkpoint.
   class Busy {
    public:
     explicit Busy(RankWatch& watch) : watch_(watch) { ++watch_.busy_; }
@@ -51,11 +53,11 @@ class RankWatch {
     RankWatch& watch_;
   };
 
-  // A collective failed here, because of some rank: the process ends when it is known which. Returns if it is not known
-  // after the timeout.
+  // Call this when a collective operation has failed because of another rank. The process ends as soon as it is known
+  // which rank. Returns if this is not known after the timeout.
   void wait_for_verdict();
 
-  // Rounds of beats sent so far.
+  // The number of beats sent so far.
   std::int64_t beats() const { return beats_; }
 
   // The run is over on every rank.

@@ -12,11 +12,12 @@
 
 namespace scalevec {
 
-// Divides the optimizer's step over the ranks by what each parameter's update costs, Muon's orthogonalisations most of
-// all, and brings the new values to everyone in packed broadcasts, all under way at once.
+// Divides the optimizer's step over the ranks by the cost of each parameter's update, above all Muon's
+// orthogonalisations, and sends the new values to all ranks in packed broadcasts, all at the same time (ZeRO-1, arXiv
+// 1910.02054).
 class ShardedStep : public StepShard {
  public:
-  // The rows of the policy, in an order that is the same on every rank.
+  // `rows` are those of the policy; their order must be the same on every rank.
   ShardedStep(std::shared_ptr<ProcessGroup> group, const std::vector<PolicyRow>& rows);
 
   int owner(const std::string& parameter) const { return owners_.at(parameter); }

@@ -10,7 +10,7 @@
 
 namespace scalevec {
 
-// Named tensors from one rank to another, with names, shapes and types; they arrive on the CPU.
+// Named tensors, sent from one rank to another with their names, shapes and dtypes. The receiver gets them on the CPU.
 using StateEntries = std::vector<std::pair<std::string, torch::Tensor>>;
 void send_entries(ProcessGroup& group, const StateEntries& entries, int to);
 StateEntries receive_entries(ProcessGroup& group, int from);

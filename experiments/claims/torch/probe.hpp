@@ -9,14 +9,15 @@
 #include "scalevec/experiments/train/run_config.hpp"
 #include "scalevec/models/model.hpp"
 
-// What a run's records don't hold: the curvature of its loss and the signal-to-noise ratio of its gradients, measured
-// at a few points of the run, which is made again to them.
+// Measures what the records of a run do not contain: the curvature of its loss and the signal-to-noise ratio of its
+// gradients, at a few points of the run. The run is repeated up to these points.
 namespace scalevec {
 
 // The loss of a model on fixed tokens as a function of some of its parameters, in float64.
 class LossSurface {
  public:
-  // `model` is in float64 and stays as it was; `names` are its parameters, empty for all.
+  // `model` must be in float64; its parameters have their values again after each call. `names`: the parameters of the
+  // function; empty: all.
   LossSurface(Model& model, torch::Tensor tokens, const std::vector<std::string>& names = {});
 
   std::size_t size() const { return size_; }
