@@ -16,11 +16,11 @@ std::string read_whole(const std::filesystem::path& file);
 // The JSON of a file. Empty if the file is missing or is not complete JSON, as a killed run may leave it.
 std::optional<nlohmann::json> read_json_if_whole(const std::filesystem::path& file);
 
-// The lines of a JSONL file. A missing file has no lines, and an incomplete last line is left out. Throws RunError if a
-// line before the last is not JSON.
+// The lines of a JSONL file; a missing file reads as none and a torn last line is left out. Throws RunError for a line
+// before the last that is not JSON.
 std::vector<nlohmann::json> read_json_lines(const std::filesystem::path& file);
 
-// The error that read_json_lines() would throw for the file, as "NAME: line N is not JSON"; empty if there is none.
+// What read_json_lines() would throw for the file, as "NAME: line N is not JSON"; empty if it would not.
 std::string damage_of_lines(const std::filesystem::path& file);
 
 // Throws UsageError, whose message begins with `option`, if `file` is a folder or has the name of a file that this

@@ -52,7 +52,7 @@ class BatchSource {
 // next. Up to T tokens at the end of a shard are not used.
 class TokenFolderSource : public BatchSource {
  public:
-  // Throws UsageError if a shard is damaged, or if there is no train shard or no val shard.
+  // UsageError if a shard is damaged or there is no train or no val shard.
   TokenFolderSource(const std::filesystem::path& folder, std::uint64_t data_seed);
 
   std::int64_t vocab_size() const override;  // from data.json, else the largest id + 1 (reads every token)

@@ -27,7 +27,7 @@ class MappedFile {
 // name of the file and the system's reason.
 void write_file(const std::filesystem::path& file, std::string_view text);
 
-// Makes a rename inside `folder` durable. Throws RunError.
+// Makes a rename inside `folder` durable. RunError on failure.
 void sync_folder(const std::filesystem::path& folder);
 
 }  // namespace scalevec

@@ -42,8 +42,7 @@ inline constexpr const char* kManifestName = "data.json";
 
 std::string manifest_json(const DataManifest& manifest);
 
-// Reads data.json; empty if `folder` has none. Throws ConfigError with the file and the key if it contains something
-// else.
+// Empty if `folder` has no data.json; ConfigError naming the file and the key if it holds something else.
 std::optional<DataManifest> read_manifest(const std::filesystem::path& folder);
 
 }  // namespace scalevec

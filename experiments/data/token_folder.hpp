@@ -12,8 +12,8 @@ struct ShardPaths {
   std::vector<std::filesystem::path> train, val;
 };
 
-// Every *.bin whose name contains "train" or "val"; other files are ignored. Throws UsageError if `folder` is not a
-// readable folder or if a name contains both words.
+// Every *.bin whose name holds "train" or "val"; other files are passed over. UsageError if `folder` is not a readable
+// folder or a name holds both words.
 ShardPaths find_shards(const std::filesystem::path& folder);
 
 // One hash for a whole data set, from the SHA-256 of its shards in order. It does not depend on the names of the

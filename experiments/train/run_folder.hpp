@@ -11,9 +11,9 @@ inline constexpr const char* kCheckpointPrefix = "step-";
 // The checkpoint folders of a run, oldest first.
 std::vector<std::filesystem::path> whole_checkpoints(const std::filesystem::path& run);
 
-// Throws UsageError unless `out` can be used for the configured run: if it contains another configuration (by its
-// config.json and by its newest checkpoint; the message names the first key that differs), files of a run without
-// either, or a run and `resume` is false, or if it is not a folder.
+// Refuses a folder that is not the configured run's: UsageError if `out` holds another configuration (by its
+// config.json and by its newest checkpoint; with the first key where they differ), files of a run without either, a run
+// at all and `resume` is not set, or is no folder.
 void claim_folder(const RunConfig& config, const std::filesystem::path& out, bool resume);
 
 }  // namespace scalevec
