@@ -139,7 +139,7 @@ def section(claim, ledger):
     figures = []
     for f in claim["figures"]:
         figures.append(f"{f['id']} ({f['problem']})" if f["problem"] else
-                       f"[{f['id']}](theory.md) (prediction against simulation {short(f['agreement'])}, allowed {short(f['required'])})")
+                       f"[{f['id']}](theory.md#{f['id'].lower()}) (prediction against simulation {short(f['agreement'])}, allowed {short(f['required'])})")
     theory = f"Theory: {claim['levels']['theory']}. {claim['theory_says']}"
     out.append(theory + (f" Figures: {', '.join(figures)}." if figures else ""))
     toy = claim["toy"]
