@@ -184,6 +184,8 @@ def page(ledger):
             f"This page contains the results of `scalevec claims` at its tier `{ledger['tier']}`: {ledger['purpose']}.",
             conclusions(ledger) + ("" if ledger["decides"] else " This tier draws no verdict from its runs, whatever their intervals: it shows that "
                                    "the machinery works."),
+            "HG, DP, DNP, OR, ER and the unified design are explained in [scale-designs.md](scale-designs.md); T1 to T15 and P1 to P9 are "
+            "sections of [theory.md](theory.md). *lr* is the learning rate.",
             "## Results", summary(ledger),
             "A gain above 0 supports the claim. Its interval is at the level at which Holm's procedure tests it, over the "
             f"{ledger['family']} deciding contrasts (α = 0.05). Each arm's learning rate is chosen on seeds that the comparison does not use. "
