@@ -10,10 +10,10 @@
 // The pictures of a report as plots, from the folders of runs. A picture without data is left out.
 namespace scalevec {
 
-// Runs that are shown as one curve: the seeds of a variant at its best setting, or a single run.
+// Runs shown as one curve: a variant's seeds at its best setting, or a single run.
 struct RunGroup {
   std::string label;
-  std::vector<std::filesystem::path> runs;  // finished runs only; where one run is shown, it is the first
+  std::vector<std::filesystem::path> runs;  // finished ones only; the first stands for the group where one run is shown
   std::vector<std::int64_t> seeds;          // of the runs
   int color = 0;                            // in every picture
 };

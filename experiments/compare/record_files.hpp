@@ -23,11 +23,11 @@ std::vector<nlohmann::json> read_json_lines(const std::filesystem::path& file);
 // What read_json_lines() would throw for the file, as "NAME: line N is not JSON"; empty if it would not.
 std::string damage_of_lines(const std::filesystem::path& file);
 
-// Throws UsageError, whose message begins with `option`, if `file` is a folder or has the name of a file that this
-// program reads (compare.json, config.json, metrics.jsonl and others), so that no result overwrites it.
+// Refuses, by UsageError led by `option`, to write a result over a folder or over a file that this program reads:
+// compare.json, config.json, metrics.jsonl and their like, in any folder.
 void check_output_file(const std::filesystem::path& file, std::string_view option);
 
-// The number under `key`; NaN if there is none.
+// NaN if `object` has no number under `key`.
 double number_at(const nlohmann::json& object, std::string_view key);
 
 // The string under `key`, or `fallback`.
