@@ -224,6 +224,15 @@ std::string DecoderOptions::error() const {
         std::string("an even number, since RoPE rotates pairs") + (head_dim == 0 ? " (default: width/heads)" : ""));
   if (kv_heads != 0 && heads % kv_heads != 0)
     return bad("kv_heads", kv_heads, "a divisor of heads (" + std::to_string(heads) + ")");
+  // Counted roughly and in doubles; exact counts in 64 bits come later.
+  const double in_width = static_cast<double>(width), feed_forward = 3.0 * in_width * static_cast<double>(mlp_width),
+               attention = 4.0 * in_width * static_cast<double>(heads) * static_cast<double>(resolved_head_dim),
+               experts = 1.0 + static_cast<double>(moe.experts);
+  const double parameters =
+      2.0 * in_width * static_cast<double>(vocab_size) +
+      static_cast<double>(layers) * (attention + std::max(feed_forward, 8.0 * in_width * in_width) * experts);
+  if (parameters > 1125899906842624.0)
+    return bad("width", width, "less: width, heads, mlp_width, vocab_size and layers make more than 2^50 parameters");
   if (!windows.empty() && static_cast<std::int64_t>(windows.size()) != layers)
     return bad("windows", windows.size(), "one per layer (" + std::to_string(layers) + "), or none");
   for (const std::int64_t window : windows)

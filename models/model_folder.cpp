@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "scalevec/models/options_json.hpp"
+#include "scalevec/optim/config/checksum.hpp"
 
 namespace scalevec {
 namespace {
@@ -85,24 +86,39 @@ void write_model_folder(const Model& model, const DecoderOptions& options, const
   NamedTensors weights;
   for (const auto& p : model.named_parameters()) weights.emplace_back(p.key(), p.value().detach());
   for (const auto& b : model.named_buffers()) weights.emplace_back(b.key(), b.value());
-  write_safetensors(folder / "model.safetensors", weights);
-  const ordered_json json = {{"format", 1}, {"model", ordered_json::parse(decoder_options_json(options))}};
+  const std::string checksum = write_safetensors(folder / "model.safetensors", weights);
+  const ordered_json json = {
+      {"format", 1}, {"weights", checksum}, {"model", ordered_json::parse(decoder_options_json(options))}};
   std::ofstream out(folder / "model.json", std::ios::binary);
-  out << json.dump(1) << "\n";
+  out << with_checksum(json.dump(1) + "\n");
   if (!out.flush()) throw std::runtime_error((folder / "model.json").string() + ": cannot be written");
 }
 
+namespace {
+
+nlohmann::json read_model_record(const std::string& file) {
+  std::ifstream in(file, std::ios::binary);
+  std::ostringstream text;
+  text << in.rdbuf();
+  if (!in) throw std::runtime_error(file + ": cannot be read");
+  return parse_record(text.str(), file);
+}
+
+}  // namespace
+
 std::shared_ptr<Decoder> read_model_folder(const fs::path& folder) {
   const std::string file = (folder / "model.json").string();
-  const nlohmann::json parsed = read_json_file(file);
+  const nlohmann::json parsed = read_model_record(file);
   JsonReader json(parsed, file);
   json.integer("format", Range::between(1, 1));
+  const std::string checksum = json.string("weights", "");
   JsonReader options_json = json.object("model");
   const DecoderOptions options = read_decoder_options(options_json);
   options_json.finish();
   json.finish();
   auto model = std::make_shared<Decoder>(options, 0);
-  load_weights(*model, read_safetensors(folder / "model.safetensors"), (folder / "model.safetensors").string());
+  load_weights(*model, read_safetensors(folder / "model.safetensors", checksum),
+               (folder / "model.safetensors").string());
   return model;
 }
 

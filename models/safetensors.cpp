@@ -11,6 +11,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "scalevec/optim/config/checksum.hpp"
+
 namespace scalevec {
 namespace {
 
@@ -27,6 +29,13 @@ constexpr DtypeName kDtypes[] = {{"F64", torch::kFloat64},   {"F32", torch::kFlo
 
 // A header beyond this is refused unread; the format's own reader has the same limit.
 constexpr std::uint64_t kMaxHeader = 100'000'000;
+
+// As it stands in the header's text, digits and closing quote left out. Quotes in a tensor's name would be escaped.
+constexpr std::string_view kChecksumMember = "\"__metadata__\":{\"checksum\":\"xxh3:";
+constexpr std::size_t kChecksumDigits = kNoChecksumDigits.size();
+
+// Bytes are hashed and moved in pieces that stay in the cache between the two.
+constexpr std::size_t kPiece = std::size_t{1} << 18;
 
 void write_all(int fd, const char* data, size_t size, const std::filesystem::path& file) {
   while (size > 0) {
@@ -114,8 +123,9 @@ json read_header(const std::filesystem::path& file, const std::string& text) {
 
 }  // namespace
 
-void write_safetensors(const std::filesystem::path& file, const NamedTensors& tensors) {
+std::string write_safetensors(const std::filesystem::path& file, const NamedTensors& tensors) {
   json header = json::object();
+  header["__metadata__"]["checksum"] = std::string(kChecksumPrefix) + std::string(kNoChecksumDigits);
   std::uint64_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
     const torch::Dtype dtype = tensor.scalar_type();
@@ -136,16 +146,29 @@ void write_safetensors(const std::filesystem::path& file, const NamedTensors& te
 
   const Descriptor out{::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)};
   if (out.fd < 0) throw std::runtime_error(file.string() + ": cannot be written: " + std::strerror(errno));
-  write_all(out.fd, length, 8, file);
-  write_all(out.fd, text.data(), text.size(), file);
+  Checksum sum;
+  const auto put = [&](const char* data, std::size_t size) {
+    for (; size > 0; data += std::min(size, kPiece), size -= std::min(size, kPiece)) {
+      sum.add({data, std::min(size, kPiece)});
+      write_all(out.fd, data, std::min(size, kPiece), file);
+    }
+  };
+  put(length, 8);
+  put(text.data(), text.size());
   for (const auto& [name, tensor] : tensors) {
     const torch::Tensor t = tensor.detach().cpu().contiguous();
-    write_all(out.fd, static_cast<const char*>(t.data_ptr()), static_cast<size_t>(t.numel()) * t.element_size(), file);
+    put(static_cast<const char*>(t.data_ptr()), static_cast<size_t>(t.numel()) * t.element_size());
   }
+  const std::string digits = sum.text();
+  const auto at = static_cast<off_t>(8 + text.find(kChecksumMember) + kChecksumMember.size());
+  if (::lseek(out.fd, at, SEEK_SET) != at)
+    throw std::runtime_error(file.string() + ": cannot be written: " + std::strerror(errno));
+  write_all(out.fd, digits.data(), digits.size(), file);
   if (::fsync(out.fd) != 0) throw std::runtime_error(file.string() + ": cannot be written: " + std::strerror(errno));
+  return digits;
 }
 
-NamedTensors read_safetensors(const std::filesystem::path& file) {
+NamedTensors read_safetensors(const std::filesystem::path& file, std::string_view expected) {
   std::ifstream in(file, std::ios::binary | std::ios::ate);
   if (!in) throw std::runtime_error(file.string() + ": cannot be read");
   const auto size = static_cast<std::uint64_t>(in.tellg());
@@ -174,13 +197,34 @@ NamedTensors read_safetensors(const std::filesystem::path& file) {
   }
   if (at != data_size) refuse(file, std::to_string(data_size - at) + " bytes after its last tensor");
 
+  const std::size_t member = text.find(kChecksumMember), digits_at = member + kChecksumMember.size();
+  const bool checked = member != text.npos && digits_at + kChecksumDigits <= text.size();
+  std::string digits;
+  if (checked) {
+    digits = text.substr(digits_at, kChecksumDigits);
+    text.replace(digits_at, kChecksumDigits, kNoChecksumDigits);
+  }
+  if (!expected.empty() && digits != expected)
+    throw std::runtime_error(file.string() + ": its checksum is " + (checked ? digits : "missing") + " and not " +
+                             std::string(expected) + ": it is damaged, or not the file that was written here");
+  Checksum sum;
+  sum.add({reinterpret_cast<const char*>(length_bytes), 8});
+  sum.add(text);
   NamedTensors out;
   for (const Entry& e : entries) {
     torch::Tensor t = torch::empty(e.shape, e.dtype);
-    if (!in.read(static_cast<char*>(t.data_ptr()), static_cast<std::streamsize>(e.end - e.begin)))
-      refuse(file, "\"" + e.name + "\" cannot be read");
+    auto* data = static_cast<char*>(t.data_ptr());
+    for (std::uint64_t left = e.end - e.begin; left > 0;) {
+      const std::size_t piece = std::min<std::uint64_t>(left, kPiece);
+      if (!in.read(data, static_cast<std::streamsize>(piece))) refuse(file, "\"" + e.name + "\" cannot be read");
+      if (checked) sum.add({data, piece});
+      data += piece;
+      left -= piece;
+    }
     out.emplace_back(e.name, std::move(t));
   }
+  if (checked && sum.text() != digits)
+    throw std::runtime_error(file.string() + ": its checksum is wrong: the file was damaged after it was written");
   return out;
 }
 

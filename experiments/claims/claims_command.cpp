@@ -61,7 +61,7 @@ void make_out_folder(const fs::path& folder) {
 // What the folder was begun with stays: a claim that is changed after its runs began is another claim.
 void fix_ledger(const Plan& plan, const ClaimsArguments& a) {
   const fs::path file = fs::path(a.out) / "ledger.json";
-  json fixed = read_json_if_whole(file).value_or(json{{"tier", a.tier}, {"data", a.data}, {"claims", json::object()}});
+  json fixed = read_record(file).value_or(json{{"tier", a.tier}, {"data", a.data}, {"claims", json::object()}});
   for (const auto& [key, value] : {std::pair{"tier", a.tier}, std::pair{"data", a.data}})
     if (text_at(fixed, key) != value)
       throw UsageError(a.out + ": was begun with --" + key + " \"" + text_at(fixed, key) + "\"; use another --out");
@@ -72,7 +72,7 @@ void fix_ledger(const Plan& plan, const ClaimsArguments& a) {
     fixed["claims"][c->id] = c->hash;
   }
   make_out_folder(a.out);
-  write_file(file, fixed.dump(2) + "\n");
+  write_record(file, fixed.dump(2) + "\n");
 }
 
 void check_data(const Tier& tier, const std::string& data) {
@@ -119,7 +119,7 @@ json provenance(const fs::path& runs, const std::set<std::string>& used, size_t&
   std::map<std::string, size_t> commits;
   double seconds = 0.0;
   for (const std::string& run : used) {
-    const json s = read_json_if_whole(runs / run / "summary.json").value_or(json::object());
+    const json s = read_record_if_sound(runs / run / "summary.json").value_or(json::object());
     if (text_at(s, "status") != "done" && text_at(s, "status") != "diverged") continue;
     ++made;
     diverged += text_at(s, "status") == "diverged";
@@ -247,7 +247,7 @@ void claims(const ClaimsArguments& a, ToyRunner toy) {
     result.mechanisms.push_back(mechanism(plan, r, store, out / "probes", a.program));
   }
   result.provenance = provenance(store.folder(), used, result.runs, result.diverged);
-  write_file(out / "claims.json", ledger_json(result).dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+  write_record(out / "claims.json", ledger_json(result).dump(2, ' ', false, json::error_handler_t::replace) + "\n");
   write_file(out / "claims.html", ledger_page(result, out / "claims_files"));
   std::cout << '\n' << ledger_text(result) << "\nledger: " << (out / "claims.html").string() << std::endl;
   if (result.failed.empty()) return;

@@ -124,7 +124,7 @@ void shift_gains(ContrastResult& r, const Contrast& c, const Reader& reader, std
 
 void token_gain(ContrastResult& r, const Reader& reader) {
   const auto tokens_of = [&](const ArmResult& arm) {
-    return number_at(read_json_if_whole(arm.runs[0] / "summary.json").value_or(nlohmann::json()), "tokens");
+    return number_at(read_record(arm.runs[0] / "summary.json").value_or(nlohmann::json()), "tokens");
   };
   std::vector<double> tokens;
   for (const ArmResult& length : r.worse) tokens.push_back(tokens_of(length));

@@ -18,7 +18,7 @@ namespace {
 std::vector<double> compute_of(const std::vector<ArmResult>& sizes) {
   std::vector<double> out;
   for (const ArmResult& size : sizes) {
-    const auto summary = read_json_if_whole(size.runs[0] / "summary.json").value_or(nlohmann::json());
+    const auto summary = read_record(size.runs[0] / "summary.json").value_or(nlohmann::json());
     out.push_back(6.0 * number_at(summary, "parameters") * number_at(summary, "tokens"));
   }
   return out;

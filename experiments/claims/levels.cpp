@@ -19,7 +19,7 @@ FigureEvidence draw(const std::string& id, const fs::path& dir) {
   FigureEvidence out;
   out.id = id;
   const fs::path record = dir / (id + ".json"), part = dir / (id + ".part.html");
-  if (const auto kept = read_json_if_whole(record); kept && fs::exists(part)) {
+  if (const auto kept = read_record(record); kept && fs::exists(part)) {
     out.caption = text_at(*kept, "caption");
     out.agreement = number_at(*kept, "agreement");
     out.required = number_at(*kept, "required");
@@ -40,8 +40,8 @@ FigureEvidence draw(const std::string& id, const fs::path& dir) {
     fs::create_directories(dir);
     write_file(part, picture(result.plot, file_links(write_plot(result.plot, dir), dir.filename().string())));
     out.picture = part;
-    write_file(record,
-               json{{"caption", out.caption}, {"agreement", out.agreement}, {"required", out.required}}.dump(2));
+    write_record(record,
+                 json{{"caption", out.caption}, {"agreement", out.agreement}, {"required", out.required}}.dump(2));
   } catch (const std::exception& e) {
     out.problem = std::string("not available: ") + e.what();
   }
@@ -71,12 +71,12 @@ ToyEvidence toy_evidence(const Claim& claim, ToyRunner run, const fs::path& dir)
   const ToyClaim& toy = *claim.toy;
   const std::string hash = sha256(toy.problem.dump() + toy.worse.dump() + toy.better.dump());
   const fs::path record = dir / (claim.id + ".json");
-  json kept = read_json_if_whole(record).value_or(json::object());
+  json kept = read_record(record).value_or(json::object());
   if (text_at(kept, "hash") != hash) {
     kept = run(toy);
     kept["hash"] = hash;
     fs::create_directories(dir);
-    write_file(record, kept.dump(2));
+    write_record(record, kept.dump(2));
   }
   ToyEvidence out;
   out.lrs = doubles(kept.at("lrs"));

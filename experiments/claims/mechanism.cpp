@@ -71,7 +71,7 @@ json of_traces(const fs::path& run, double width) {
 
 // Through a process of its own, like a run; an empty object with the reason where it fails.
 json probed(const fs::path& run, const fs::path& file, const std::string& program) {
-  if (const auto kept = read_json_if_whole(file)) return *kept;
+  if (const auto kept = read_record(file)) return *kept;
   const auto config = read_json_if_whole(run / "config.json");
   if (!config) return {{"problem", "the run has no config.json"}};
   const auto steps = config->value("steps", std::int64_t{0});
@@ -85,7 +85,7 @@ json probed(const fs::path& run, const fs::path& file, const std::string& progra
                   log.replace_extension(".log"));
   std::optional<ChildEnd> end;
   while (!(end = poll_child(child))) std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  if (const auto made = read_json_if_whole(file)) return *made;
+  if (const auto made = read_record(file)) return *made;
   return {{"problem", end->text() + ": " + last_line(log)}};
 }
 

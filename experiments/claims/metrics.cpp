@@ -44,7 +44,7 @@ double decay_of(const json& policy, const char* group) {
 
 double rotation_ratio(const fs::path& run) {
   const json config = read_json_if_whole(run / "config.json").value_or(json::object());
-  const json policy = read_json_if_whole(run / "policy.json").value_or(json::object());
+  const json policy = read_record(run / "policy.json").value_or(json::object());
   const json* beta = find_at(config, "optimizer.defaults.beta1");
   const double beta1 = beta && beta->is_number() ? beta->get<double>() : 0.9;
   std::map<std::string, double> decay;
@@ -74,7 +74,7 @@ const std::vector<std::string>& run_metric_names() {
 }
 
 DecayBalance decay_balance(const fs::path& run) {
-  const json policy = read_json_if_whole(run / "policy.json").value_or(json::object());
+  const json policy = read_record(run / "policy.json").value_or(json::object());
   const double on_scales = decay_of(policy, "scale.input"), on_maps = decay_of(policy, "matrix");
   std::map<std::string, double> rows;
   for (const json& scale : policy.value("scales", json::array()))
@@ -103,7 +103,7 @@ double run_metric(const fs::path& run, const std::string& name) {
     return balance.measured / balance.predicted;
   }
   if (name == "rotation_ratio") return rotation_ratio(run);
-  const json summary = read_json_if_whole(run / "summary.json").value_or(json::object());
+  const json summary = read_record(run / "summary.json").value_or(json::object());
   if (name == "seconds_per_step") {
     const bool one_thread = text_at(summary, "device") == "cpu" && number_at(summary, "threads") == 1.0;
     return number_at(summary, one_thread ? "cpu_seconds" : "training_seconds") / number_at(summary, "steps");

@@ -152,7 +152,12 @@ CellOutcome missing(std::string reason) { return {CellOutcome::State::missing, k
 CellOutcome read_outcome(const std::filesystem::path& folder) {
   using State = CellOutcome::State;
   if (!std::filesystem::exists(folder)) return missing("not started");
-  const json summary = read_json_if_whole(folder / "summary.json").value_or(json::object());
+  json summary;
+  try {
+    summary = read_record(folder / "summary.json").value_or(json::object());
+  } catch (const RunError& e) {
+    return missing(e.what());
+  }
   const std::string status = text_at(summary, "status"), reason = text_at(summary, "reason");
   const double loss = number_at(summary, "val_loss");
   const std::string data = text_at(summary, "data_hash");
@@ -172,14 +177,18 @@ namespace {
 
 // Why a finished run can't stand for the cell; empty if it can.
 std::string misfit(const std::filesystem::path& folder, const Cell& cell) {
-  const json identity = read_json_if_whole(folder / "cell.json").value_or(json::object());
+  json identity, summary;
+  try {
+    identity = read_record(folder / "cell.json").value_or(json::object());
+    summary = read_record(folder / "summary.json").value_or(json::object());
+  } catch (const RunError& e) {
+    return e.what();
+  }
   const std::string hash = text_at(identity, "hash");
   if (hash.empty()) return "its cell.json, which says of which configuration its run is, is missing or has no hash";
   if (hash != cell.hash)
     return "its run is of another configuration (hash " + hash + ", and the comparison's is " + cell.hash + ")";
-  for (const char* log : {"metrics.jsonl", "traces.jsonl"})
-    if (const std::string damage = damage_of_lines(folder / log); !damage.empty()) return damage;
-  return {};
+  return damage_of_logs(folder, summary);
 }
 
 // Runs of other data than most runs have are no part of the comparison.
@@ -200,7 +209,7 @@ void leave_out_other_data(Comparison& comparison) {
 
 Comparison load_comparison(const std::filesystem::path& dir) {
   Comparison out{dir, {}, {}, {}};
-  const auto manifest = read_json_if_whole(dir / "compare.json");
+  const auto manifest = read_record(dir / "compare.json");
   if (!manifest) throw UsageError(dir.string() + ": has no compare.json, so it is no comparison's folder");
   out.manifest = *manifest;
   out.grid = grid_from_manifest(*manifest);

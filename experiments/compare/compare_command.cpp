@@ -35,7 +35,7 @@ struct CompareArguments {
 
 // Finished work that a changed grid no longer names stays in the folder, but not in the report: say so.
 void note_dropped_cells(const fs::path& dir, const Grid& grid) {
-  const auto before = read_json_if_whole(dir / "compare.json");
+  const auto before = read_record(dir / "compare.json");
   if (!before) return;
   std::set<std::string> names;
   for (const Cell& cell : grid.cells) names.insert(cell.name);

@@ -1,10 +1,14 @@
 #include "scalevec/experiments/compare/record_files.hpp"
 
+#include <charconv>
 #include <fstream>
 #include <limits>
+#include <map>
 #include <sstream>
 
+#include "scalevec/experiments/data/file_io.hpp"
 #include "scalevec/experiments/errors.hpp"
+#include "scalevec/optim/config/checksum.hpp"
 #include "scalevec/optim/config/json_reader.hpp"
 
 namespace scalevec {
@@ -29,29 +33,93 @@ std::optional<json> read_json_if_whole(const std::filesystem::path& file) {
   return value;
 }
 
+std::optional<json> read_record(const std::filesystem::path& file) {
+  std::error_code error;
+  if (!std::filesystem::exists(file, error)) return std::nullopt;
+  bool absent = false;
+  try {
+    json value = parse_record(read_whole(file), file.string(), &absent);
+    if (absent) note_without_checksum(file);
+    return value;
+  } catch (const DamagedFile& e) {
+    throw RunError(e.what());
+  }
+}
+
+std::optional<json> read_record_if_sound(const std::filesystem::path& file) {
+  try {
+    return read_record(file);
+  } catch (const RunError&) {
+    return std::nullopt;
+  }
+}
+
+std::string log_seed(const std::filesystem::path& log) {
+  const std::filesystem::path config = log.parent_path() / "config.json";
+  std::error_code error;
+  const std::string text = std::filesystem::exists(config, error) ? read_whole(config) : "";
+  return checksum(log.filename().string() + "\n" + text);
+}
+
+LogLines read_log(const std::filesystem::path& file, std::string_view until) {
+  LogLines log;
+  std::ifstream in(file, std::ios::binary);
+  if (!in) return log;
+  std::string before = log_seed(file);
+  bool chained = false;
+  const auto fail = [&](const std::string& what) {
+    throw RunError(file.string() + ": line " + std::to_string(log.lines.size() + 1) + " " + what);
+  };
+  for (std::string line; std::getline(in, line);) {
+    const bool torn = in.eof();
+    switch (check_chained_line(line, before)) {
+      case ChecksumState::right:
+        chained = true;
+        break;
+      case ChecksumState::wrong:
+        if (torn) return log;
+        if (!chained && log.lines.empty())
+          fail("does not fit its checksum and config.json: one of the two was damaged, or is another run's");
+        fail("does not fit its checksum: it, or lines before it, were damaged or are missing");
+        break;
+      case ChecksumState::absent:
+        if (torn) return log;
+        if (!parse_json_if_sound(line).is_object()) fail("is not JSON");
+        if (chained) fail("has no checksum, and the lines before it have one: it was damaged");
+        note_without_checksum(file);
+    }
+    if (torn) return log;  // whole, but for its line break: a resume writes it again
+    log.lines.push_back(std::move(line));
+    log.checksums.push_back(before);
+    if (before == until) return log;
+  }
+  return log;
+}
+
 std::vector<json> read_json_lines(const std::filesystem::path& file) {
   std::vector<json> lines;
-  std::ifstream in(file, std::ios::binary);
-  size_t number = 0, bad = 0;
-  for (std::string line; std::getline(in, line);) {
-    ++number;
-    if (bad) throw RunError(file.string() + ": line " + std::to_string(bad) + " is not JSON");
+  for (const std::string& line : read_log(file).lines) {
     json value = parse_json_if_sound(line);
     if (!value.is_object())
-      bad = number;
-    else
-      lines.push_back(std::move(value));
+      throw RunError(file.string() + ": line " + std::to_string(lines.size() + 1) + " is not JSON");
+    value.erase("checksum");
+    lines.push_back(std::move(value));
   }
   return lines;
 }
 
-std::string damage_of_lines(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  size_t number = 0, bad = 0;
-  for (std::string line; std::getline(in, line);) {
-    ++number;
-    if (bad) return file.filename().string() + ": line " + std::to_string(bad) + " is not JSON";
-    if (line.empty() || line.front() != '{' || !json::accept(line)) bad = number;
+std::string damage_of_logs(const std::filesystem::path& run, const json& summary) {
+  const json ends = summary.is_object() ? summary.value("logs", json::object()) : json::object();
+  for (const char* name : {"metrics.jsonl", "traces.jsonl"}) {
+    try {
+      const LogLines log = read_log(run / name);
+      const std::string end = log.checksums.empty() ? log_seed(run / name) : log.checksums.back();
+      if (const std::string said = text_at(ends, name); !said.empty() && said != end)
+        return std::string(name) +
+               ": does not end where summary.json says: one of the two was damaged, or is another run's";
+    } catch (const RunError& e) {
+      return std::string(e.what()).substr((run / "").string().size());
+    }
   }
   return {};
 }
@@ -69,6 +137,23 @@ void check_output_file(const std::filesystem::path& file, std::string_view optio
     if (name == record) refuse("has the name of a file that runs and comparisons leave; allowed: another name");
   std::error_code error;
   if (std::filesystem::is_directory(file, error)) refuse("is a folder; allowed: a file");
+}
+
+std::vector<std::filesystem::path> checkpoint_folders(const std::filesystem::path& run) {
+  constexpr std::string_view kPrefix = "step-";
+  std::map<std::int64_t, std::filesystem::path> found;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(run / "checkpoints", error)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with(kPrefix)) continue;
+    std::int64_t step = 0;
+    const char *first = name.data() + kPrefix.size(), *last = name.data() + name.size();
+    const auto [end, failure] = std::from_chars(first, last, step);
+    if (failure == std::errc() && end == last) found[step] = entry.path();
+  }
+  std::vector<std::filesystem::path> folders;
+  for (const auto& [step, path] : found) folders.push_back(path);
+  return folders;
 }
 
 double number_at(const json& object, std::string_view key) {

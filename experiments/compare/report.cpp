@@ -67,7 +67,7 @@ std::string lr_table(const Analysis& analysis) {
 std::string policies(const std::vector<RunGroup>& groups) {
   std::string out;
   for (const RunGroup& g : groups) {
-    const auto policy = read_json_if_whole(g.runs.front() / "policy.json");
+    const auto policy = read_record(g.runs.front() / "policy.json");
     if (!policy) continue;
     out +=
         "<dt>" + escape(g.label) + "</dt><dd>" + escape(text_at(*policy, "words", "No description recorded.")) + "\n";
@@ -156,7 +156,7 @@ Report comparison_report(const fs::path& dir, const fs::path& files, const std::
   const std::vector<RunGroup> groups = run_groups(comparison, analysis);
   std::vector<json> summaries;
   for (const Cell& cell : grid.cells)
-    if (const auto s = read_json_if_whole(dir / cell.name / "summary.json")) summaries.push_back(*s);
+    if (const auto s = read_record_if_sound(dir / cell.name / "summary.json")) summaries.push_back(*s);
 
   Report report{title.empty() ? grid.name : title, "", report_json(comparison, analysis)};
   report.body = "<h1>" + escape(report.title) + "</h1>\n<p class=\"meta\">" + std::to_string(grid.variants.size()) +
@@ -207,7 +207,9 @@ Report run_report(const std::vector<fs::path>& dirs, const fs::path& files, cons
                        ": holds neither a comparison (compare.json) nor a run (summary.json, metrics.jsonl)");
     const std::string label = dirs.size() > 1 ? dir.lexically_normal().string() : run_label(dir);
     groups.push_back({label, {dir}, {}, static_cast<int>(groups.size())});
-    const json s = read_json_if_whole(dir / "summary.json").value_or(json::object());
+    const json s = read_record(dir / "summary.json").value_or(json::object());
+    if (text_at(s, "status") == "done" || text_at(s, "status") == "diverged")
+      if (const std::string damage = damage_of_logs(dir, s); !damage.empty()) throw RunError((dir / damage).string());
     summaries.push_back(s);
     std::string status = escape(text_at(s, "status", "unfinished"));
     if (const std::string reason = text_at(s, "reason"); !reason.empty())

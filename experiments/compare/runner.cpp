@@ -24,6 +24,7 @@
 #include "scalevec/experiments/data/batch_source.hpp"
 #include "scalevec/experiments/data/file_io.hpp"
 #include "scalevec/experiments/errors.hpp"
+#include "scalevec/optim/config/checksum.hpp"
 
 namespace scalevec {
 namespace {
@@ -89,7 +90,7 @@ std::vector<CellPlan> plan_cells(const Grid& grid, const fs::path& dir, size_t& 
   std::vector<CellPlan> pending;
   for (const Cell& cell : grid.cells) {
     const fs::path folder = dir / cell.name;
-    const auto identity = read_json_if_whole(folder / "cell.json");
+    const auto identity = read_record(folder / "cell.json");
     if (identity && text_at(*identity, "hash") != cell.hash)
       throw UsageError(folder.string() + ": holds a run of another configuration; use another --out, or remove it");
     if (!identity && fs::exists(folder) && !fs::is_empty(folder))
@@ -100,6 +101,10 @@ std::vector<CellPlan> plan_cells(const Grid& grid, const fs::path& dir, size_t& 
       throw UsageError(folder.string() + ": holds a run of other data (SHA-256 " + before.substr(0, 12) +
                        "…, and data.dir holds " + data.of(cell.config).substr(0, 12) +
                        "… now); use another --out, or bring the data back");
+    if (const std::string sum = identity ? text_at(*identity, "config_checksum") : "";
+        !sum.empty() && checksum(read_whole(folder / "config-in.json")) != sum)
+      throw RunError((folder / "config-in.json").string() +
+                     ": was damaged or changed after it was written; remove the cell's folder to run it anew");
     if (identity && finished(folder))
       ++skipped;
     else
@@ -205,8 +210,10 @@ void write_cell(const Cell& cell, const fs::path& dir, const RunnerOptions& opti
   const ScratchFolder scratch(starting_pattern(dir));
   const fs::path folder = scratch.path() / "cell";
   make_folder(folder);
-  write_file(folder / "cell.json", identity.dump(2) + "\n");
-  write_file(folder / "config-in.json", config.dump(2) + "\n");
+  const std::string text = config.dump(2) + "\n";
+  identity["config_checksum"] = checksum(text);
+  write_record(folder / "cell.json", identity.dump(2) + "\n");
+  write_file(folder / "config-in.json", text);
   std::error_code error;
   fs::rename(folder, dir / cell.name, error);
   if (error && !fs::exists(dir / cell.name / "cell.json"))
@@ -264,7 +271,7 @@ class Progress {
 };
 
 std::string result_text(const fs::path& folder, double seconds) {
-  const json summary = read_json_if_whole(folder / "summary.json").value_or(json::object());
+  const json summary = read_record_if_sound(folder / "summary.json").value_or(json::object());
   if (text_at(summary, "status") == "diverged") return "diverged: " + text_at(summary, "reason", "no reason given");
   char text[64];
   std::snprintf(text, sizeof text, "val loss %.4f (%s)", number_at(summary, "val_loss"), time_text(seconds).c_str());
@@ -309,10 +316,10 @@ std::vector<Cell> unfinished_cells(const Grid& grid, const fs::path& dir, const 
 void write_manifest(const fs::path& dir, const json& manifest) {
   make_folder(dir);
   remove_stale_starts(dir);
-  if (const auto there = read_json_if_whole(dir / "compare.json"); there && *there == manifest) return;
+  if (const auto there = read_record_if_sound(dir / "compare.json"); there && *there == manifest) return;
   // By way of a folder of our own: other processes may be writing it at this moment.
   const ScratchFolder scratch(starting_pattern(dir));
-  write_file(scratch.path() / "compare.json", manifest.dump(2) + "\n");
+  write_record(scratch.path() / "compare.json", manifest.dump(2) + "\n");
   std::error_code error;
   fs::rename(scratch.path() / "compare.json", dir / "compare.json", error);
   if (error) throw RunError((dir / "compare.json").string() + ": cannot be written: " + error.message());

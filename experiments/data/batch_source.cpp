@@ -47,11 +47,27 @@ std::vector<std::string> hash_all(const std::vector<TokenFile>& shards) {
   return hashes;
 }
 
+ShardPaths recorded_shards(const fs::path& folder, const DataManifest& manifest) {
+  ShardPaths paths;
+  for (const auto& shard : manifest.train.shards) paths.train.push_back(folder / shard.name);
+  for (const auto& shard : manifest.val.shards) paths.val.push_back(folder / shard.name);
+  return paths;
+}
+
+void check_hashes(const std::vector<TokenFile>& shards, const DataManifest::Split& recorded) {
+  for (std::size_t i = 0; i < shards.size(); ++i)
+    if (sha256_file(shards[i].path()) != recorded.shards[i].sha256)
+      throw UsageError(shards[i].path().string() +
+                       ": its SHA-256 is not the one in data.json: it was damaged or changed after it was prepared; "
+                       "allowed: the file as it was, or the folder without its data.json, which is read unchecked");
+}
+
 }  // namespace
 
 TokenFolderSource::TokenFolderSource(const fs::path& folder, std::uint64_t data_seed)
     : folder_(folder), data_seed_(data_seed) {
-  const ShardPaths shards = find_shards(folder);
+  const auto manifest = read_manifest(folder);
+  const ShardPaths shards = manifest ? recorded_shards(folder, *manifest) : find_shards(folder);
   for (const auto& [files, name] : {std::pair(&shards.train, "train"), std::pair(&shards.val, "val")}) {
     if (files->empty()) {
       throw UsageError(folder.string() + ": no *" + name +
@@ -61,9 +77,11 @@ TokenFolderSource::TokenFolderSource(const fs::path& folder, std::uint64_t data_
   }
   train_ = open_all(shards.train);
   val_ = open_all(shards.val);
-  if (const auto manifest = read_manifest(folder)) {
+  if (manifest) {
     recorded_vocab_size_ = manifest->vocab_size;
     tokenizer_ = manifest->tokenizer;
+    check_hashes(train_, manifest->train);
+    check_hashes(val_, manifest->val);
   }
 }
 
@@ -143,7 +161,10 @@ void TokenFolderSource::validation_rows(std::int64_t first, std::int64_t count, 
   }
 }
 
-std::string TokenFolderSource::data_hash() const { return scalevec::data_hash(hash_all(train_), hash_all(val_)); }
+std::string TokenFolderSource::data_hash() const {
+  if (hash_.empty()) hash_ = scalevec::data_hash(hash_all(train_), hash_all(val_));
+  return hash_;
+}
 
 std::string TokenFolderSource::describe() const {
   return folder_.string() + ": " + std::to_string(total_tokens(train_)) + " training tokens in " +

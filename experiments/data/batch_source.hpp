@@ -52,7 +52,8 @@ class BatchSource {
 // next. Up to T tokens at the end of a shard are not used.
 class TokenFolderSource : public BatchSource {
  public:
-  // UsageError if a shard is damaged or there is no train or no val shard.
+  // UsageError if a shard is damaged or there is no train or no val shard. Where the folder has a data.json, the shards
+  // are the ones that it names, each is read once and its SHA-256 compared.
   TokenFolderSource(const std::filesystem::path& folder, std::uint64_t data_seed);
 
   std::int64_t vocab_size() const override;  // from data.json, else the largest id + 1 (reads every token)
@@ -73,6 +74,7 @@ class TokenFolderSource : public BatchSource {
   std::int64_t recorded_vocab_size_ = 0;  // 0 without a data.json
   std::string tokenizer_;
   std::vector<TokenFile> train_, val_;
+  mutable std::string hash_;  // empty until it is asked for
 };
 
 }  // namespace scalevec

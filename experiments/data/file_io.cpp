@@ -8,9 +8,11 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <mutex>
 #include <utility>
 
 #include "scalevec/experiments/errors.hpp"
+#include "scalevec/optim/config/checksum.hpp"
 
 namespace scalevec {
 namespace {
@@ -75,6 +77,17 @@ void write_file(const fs::path& file, std::string_view text) {
     if (out != nullptr) ::unlink(temporary.c_str());
     throw RunError(file.string() + ": cannot write: " + std::strerror(reason));
   }
+}
+
+void write_record(const fs::path& file, std::string_view json_text) { write_file(file, with_checksum(json_text)); }
+
+void note_without_checksum(const fs::path& file) {
+  static std::once_flag said;
+  std::call_once(said, [&] {
+    std::fprintf(stderr,
+                 "scalevec: %s has no checksum, as files of version 0.1 have none; such files are read unchecked\n",
+                 file.c_str());
+  });
 }
 
 void sync_folder(const fs::path& folder) {

@@ -27,6 +27,12 @@ class MappedFile {
 // name of the file and the system's reason.
 void write_file(const std::filesystem::path& file, std::string_view text);
 
+// write_file() of a JSON object's text with a checksum as last member (optim/config/checksum.hpp).
+void write_record(const std::filesystem::path& file, std::string_view json_text);
+
+// Says once in a process, on stderr, that a file of an older version has no checksum and is read unchecked.
+void note_without_checksum(const std::filesystem::path& file);
+
 // Makes a rename inside `folder` durable. RunError on failure.
 void sync_folder(const std::filesystem::path& folder);
 

@@ -2,6 +2,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "scalevec/experiments/data/file_io.hpp"
+#include "scalevec/experiments/errors.hpp"
+#include "scalevec/optim/config/checksum.hpp"
 #include "scalevec/optim/config/json_reader.hpp"
 
 namespace scalevec {
@@ -29,6 +32,17 @@ DataManifest::Split read_split(JsonReader reader) {
   return split;
 }
 
+nlohmann::json read_checked(const std::filesystem::path& file) {
+  bool absent = false;
+  try {
+    nlohmann::json value = parse_record(MappedFile(file).bytes(), file.string(), &absent);
+    if (absent) note_without_checksum(file);
+    return value;
+  } catch (const DamagedFile& e) {
+    throw UsageError(e.what());
+  }
+}
+
 }  // namespace
 
 std::int64_t DataManifest::Split::tokens() const {
@@ -52,7 +66,7 @@ std::string manifest_json(const DataManifest& m) {
 std::optional<DataManifest> read_manifest(const std::filesystem::path& folder) {
   const std::filesystem::path file = folder / kManifestName;
   if (!std::filesystem::exists(file)) return std::nullopt;
-  const nlohmann::json json = read_json_file(file.string());
+  const nlohmann::json json = read_checked(file);
   JsonReader reader(json, file.string());
   DataManifest m;
   m.tokenizer = reader.string("tokenizer");

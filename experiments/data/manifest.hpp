@@ -42,7 +42,8 @@ inline constexpr const char* kManifestName = "data.json";
 
 std::string manifest_json(const DataManifest& manifest);
 
-// Empty if `folder` has no data.json; ConfigError naming the file and the key if it holds something else.
+// Empty if `folder` has no data.json; UsageError if its checksum is wrong (one of version 0.1 has none), ConfigError
+// naming the file and the key if it holds something else.
 std::optional<DataManifest> read_manifest(const std::filesystem::path& folder);
 
 }  // namespace scalevec

@@ -215,7 +215,7 @@ PrepareResult prepare_data(const PrepareOptions& options) {
   for (const auto& shard : m.train.shards) train_hashes.push_back(shard.sha256);
   for (const auto& shard : m.val.shards) val_hashes.push_back(shard.sha256);
   m.sha256 = data_hash(train_hashes, val_hashes);
-  write_file(staging.path() / kManifestName, manifest_json(m));
+  write_record(staging.path() / kManifestName, manifest_json(m));
   staging.commit();
   result.written = true;
   return result;

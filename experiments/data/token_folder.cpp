@@ -1,6 +1,9 @@
 #include "scalevec/experiments/data/token_folder.hpp"
 
 #include <algorithm>
+#include <cctype>
+#include <initializer_list>
+#include <string_view>
 
 #include "scalevec/experiments/data/sha256.hpp"
 #include "scalevec/experiments/errors.hpp"
@@ -8,6 +11,22 @@
 namespace scalevec {
 
 namespace fs = std::filesystem;
+
+namespace {
+
+bool has_word(const std::string& name, std::initializer_list<std::string_view> words) {
+  const auto alphanumeric = [](unsigned char c) { return std::isalnum(c) != 0; };
+  for (auto at = name.begin(); at != name.end();) {
+    const auto end = std::find_if_not(at, name.end(), alphanumeric);
+    std::string word(at, end);
+    word.erase(word.find_last_not_of("0123456789") + 1);
+    if (std::find(words.begin(), words.end(), word) != words.end()) return true;
+    at = std::find_if(end, name.end(), alphanumeric);
+  }
+  return false;
+}
+
+}  // namespace
 
 ShardPaths find_shards(const fs::path& folder) {
   std::error_code error;
@@ -17,10 +36,10 @@ ShardPaths find_shards(const fs::path& folder) {
   for (const fs::directory_entry& entry : entries) {
     const std::string name = entry.path().filename().string();
     if (entry.path().extension() != ".bin") continue;
-    const bool train = name.find("train") != std::string::npos;
-    const bool val = name.find("val") != std::string::npos;
+    const bool train = has_word(name, {"train", "training"});
+    const bool val = has_word(name, {"val", "valid", "validation"});
     if (train && val) {
-      throw UsageError(entry.path().string() + ": the name holds both train and val; allowed: one of them");
+      throw UsageError(entry.path().string() + ": the name holds both train and val as words; allowed: one of them");
     }
     if (train) shards.train.push_back(entry.path());
     if (val) shards.val.push_back(entry.path());

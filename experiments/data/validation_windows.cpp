@@ -1,5 +1,7 @@
 #include "scalevec/experiments/data/validation_windows.hpp"
 
+#include <limits>
+
 namespace scalevec {
 namespace {
 
@@ -32,8 +34,12 @@ ValidationWindows validation_windows(const json& config) {
   out.sequences = integer_or(validation, "sequences", 0);
   if (out.sequences == 0) {
     const std::int64_t batches = integer_or(validation, "batches", 0);
-    out.sequences =
-        batches > 0 ? batches * integer_or(config, "batch_size", kDefaultBatchSize) : kDefaultValidationSequences;
+    const std::int64_t batch_size = integer_or(config, "batch_size", kDefaultBatchSize);
+    // Not yet checked here: what overflows is refused where the run's configuration is read.
+    if (batches <= 0)
+      out.sequences = kDefaultValidationSequences;
+    else if (__builtin_mul_overflow(batches, batch_size, &out.sequences))
+      out.sequences = std::numeric_limits<std::int64_t>::max();
   }
   return out;
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <string>
 
+#include "scalevec/experiments/compare/record_files.hpp"
 #include "scalevec/experiments/data/staging_folder.hpp"
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/models/hugging_face.hpp"
@@ -32,11 +33,9 @@ auto reading(const fs::path& folder, Read&& read) {
 }
 
 fs::path latest_weights(const fs::path& run) {
-  fs::path latest;
-  for (const auto& entry : fs::directory_iterator(run / "checkpoints"))
-    if (entry.path().filename().string().starts_with("step-")) latest = std::max(latest, entry.path());
-  if (latest.empty()) throw UsageError(run.string() + ": is a run without a checkpoint yet");
-  return latest / "weights.safetensors";
+  const std::vector<fs::path> all = checkpoint_folders(run);
+  if (all.empty()) throw UsageError(run.string() + ": is a run without a checkpoint yet");
+  return all.back() / "weights.safetensors";
 }
 
 std::shared_ptr<Decoder> open_run(const fs::path& run) {

@@ -7,20 +7,22 @@
 #include <new>
 #include <vector>
 
+#include "scalevec/experiments/compare/record_files.hpp"
 #include "scalevec/experiments/data/file_io.hpp"
 #include "scalevec/experiments/errors.hpp"
-#include "scalevec/experiments/train/run_folder.hpp"
+#include "scalevec/optim/config/checksum.hpp"
 
 namespace scalevec {
 namespace {
 
-constexpr const char* kDamaged = ".damaged-";
+constexpr const char *kDamaged = ".damaged-", *kState = "state.json", *kWeights = "weights.safetensors",
+                     *kOptimizer = "optimizer.safetensors";
 
 namespace fs = std::filesystem;
 
 std::string folder_name(std::int64_t step) {
   char text[32];
-  std::snprintf(text, sizeof text, "%s%08lld", kCheckpointPrefix, static_cast<long long>(step));
+  std::snprintf(text, sizeof text, "step-%08lld", static_cast<long long>(step));
   return text;
 }
 
@@ -36,18 +38,17 @@ void write_checkpoint(const fs::path& run, const Session& session, const NamedTe
     if (!fs::exists(final_place)) {
       fs::remove_all(beside);
       fs::create_directory(beside);
-      write_safetensors(beside / "weights.safetensors", session.weights());
-      write_safetensors(beside / "optimizer.safetensors", optimizer_state);
-      write_file(
-          beside / "state.json",
-          nlohmann::json{{"format", 1}, {"step", session.steps_done()}, {"config", config}, {"progress", progress}}
-                  .dump(1) +
-              "\n");
+      nlohmann::json state = {
+          {"format", 2}, {"step", session.steps_done()}, {"config", config}, {"progress", progress}};
+      // So that a file of another checkpoint is not taken for this one's.
+      state["files"][kWeights] = write_safetensors(beside / kWeights, session.weights());
+      state["files"][kOptimizer] = write_safetensors(beside / kOptimizer, optimizer_state);
+      write_record(beside / kState, state.dump(1) + "\n");
       sync_folder(beside);
       fs::rename(beside, final_place);
       sync_folder(folder);
     }
-    std::vector<fs::path> all = whole_checkpoints(run);
+    std::vector<fs::path> all = checkpoint_folders(run);
     while (static_cast<std::int64_t>(all.size()) > keep) {
       // Renamed first, so that a kill in the middle leaves no half checkpoint under a whole one's name.
       const fs::path doomed = folder / (".removing-" + all.front().filename().string());
@@ -66,7 +67,7 @@ namespace {
 
 // What a file system refuses says nothing of the file's content.
 void check_readable(const fs::path& checkpoint) {
-  for (const char* name : {"state.json", "weights.safetensors", "optimizer.safetensors"}) {
+  for (const char* name : {kState, kWeights, kOptimizer}) {
     const fs::path file = checkpoint / name;
     std::FILE* opened = std::fopen(file.c_str(), "rb");
     if (!opened && errno != ENOENT)
@@ -79,7 +80,7 @@ void check_readable(const fs::path& checkpoint) {
 
 nlohmann::json restore_latest(const fs::path& run, Session& session) {
   const fs::path folder = run / "checkpoints";
-  std::vector<fs::path> all = whole_checkpoints(run);
+  std::vector<fs::path> all = checkpoint_folders(run);
   bool damaged = false;
   if (fs::is_directory(folder)) {
     std::vector<fs::path> leftovers;
@@ -95,9 +96,10 @@ nlohmann::json restore_latest(const fs::path& run, Session& session) {
   for (auto it = all.rbegin(); it != all.rend(); ++it) {
     check_readable(*it);
     try {
-      const nlohmann::json state = read_json_file((*it / "state.json").string());
-      session.restore(state.at("step").get<std::int64_t>(), read_safetensors(*it / "weights.safetensors"),
-                      read_safetensors(*it / "optimizer.safetensors"));
+      const nlohmann::json state = read_record(*it / kState).value();
+      const nlohmann::json files = state.value("files", nlohmann::json::object());
+      session.restore(state.at("step").get<std::int64_t>(), read_safetensors(*it / kWeights, text_at(files, kWeights)),
+                      read_safetensors(*it / kOptimizer, text_at(files, kOptimizer)));
       return state.at("progress");
     } catch (const std::bad_alloc&) {
       throw;

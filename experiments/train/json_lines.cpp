@@ -7,8 +7,10 @@
 #include <cstring>
 #include <fstream>
 
+#include "scalevec/experiments/compare/record_files.hpp"
 #include "scalevec/experiments/data/file_io.hpp"
 #include "scalevec/experiments/errors.hpp"
+#include "scalevec/optim/config/checksum.hpp"
 #include "scalevec/optim/config/json_reader.hpp"
 
 namespace scalevec {
@@ -20,9 +22,27 @@ namespace {
 
 }  // namespace
 
+JsonLines::JsonLines(std::filesystem::path file, std::string_view end)
+    : file_(std::move(file)), checksum_(log_seed(file_)) {
+  std::string kept;
+  if (end != checksum_) {
+    const LogLines log = read_log(file_, end);
+    if (log.checksums.empty() || log.checksums.back() != end)
+      throw RunError(file_.string() +
+                     ": does not hold the lines that the run's checkpoint was written after: lines are missing, or the "
+                     "log is another run's; allowed: the log as it was");
+    for (const std::string& line : log.lines) kept += line + "\n";
+    checksum_ = end;
+  }
+  std::error_code error;
+  const auto size = std::filesystem::file_size(file_, error);
+  if (!error && size != kept.size()) write_file(file_, kept);
+  open();
+}
+
 JsonLines::JsonLines(std::filesystem::path file, std::int64_t last_step,
                      const std::function<bool(const nlohmann::json&)>& keep)
-    : file_(std::move(file)) {
+    : file_(std::move(file)), checksum_(log_seed(file_)) {
   std::string kept;
   bool dropped = false;
   {
@@ -37,6 +57,10 @@ JsonLines::JsonLines(std::filesystem::path file, std::int64_t last_step,
     }
   }
   if (dropped) write_file(file_, kept);
+  open();
+}
+
+void JsonLines::open() {
   fd_ = ::open(file_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (fd_ < 0) fail(file_);
 }
@@ -47,8 +71,8 @@ JsonLines::~JsonLines() {
 
 void JsonLines::append(const nlohmann::json& line) { append_line(line.dump()); }
 
-void JsonLines::append_line(std::string text) {
-  text += '\n';
+void JsonLines::append_line(std::string_view line) {
+  const std::string text = chained_line(line, checksum_) + "\n";
   size_t written = 0;
   while (written < text.size()) {
     const ssize_t n = ::write(fd_, text.data() + written, text.size() - written);

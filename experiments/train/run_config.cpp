@@ -12,6 +12,9 @@ using nlohmann::json;
 
 // Integers up to 2⁵³ are exact in JSON's doubles.
 const Range kSeed = Range::between(0, 9007199254740992.0);
+// Steps, sequences and the like: so that no product or sum of them overflows 64 bits.
+constexpr double kMaxCount = 1e12;
+const Range kCount = Range::between(0, kMaxCount), kPositiveCount = Range::between(1, kMaxCount);
 
 json decoder_json(const DecoderOptions& o) {
   json out = json_of(o);
@@ -40,7 +43,7 @@ void read_synthetic(JsonReader in, RunConfig& config) {
   o.branching = in.integer("branching", o.branching);
   o.mixing = in.number("mixing", o.mixing);
   o.seed = static_cast<std::uint64_t>(in.integer("seed", 0, kSeed));
-  o.validation_windows = in.integer("validation_windows", o.validation_windows, Range::at_least(1));
+  o.validation_windows = in.integer("validation_windows", o.validation_windows, kPositiveCount);
   in.finish();
   const std::string error = o.error();
   if (!error.empty()) throw ConfigError("data.synthetic: " + error);
@@ -72,10 +75,10 @@ void read_data(JsonReader in, bool given, RunConfig& config) {
 void read_schedule(JsonReader in, RunConfig& config) {
   Schedule& s = config.schedule;
   s.shape = *parse_schedule_shape(in.choice("shape", "constant", {"constant", "cosine", "linear", "wsd"}));
-  s.warmup_steps = in.integer("warmup_steps", 0, Range::at_least(0));
-  s.total_steps = in.integer("total_steps", config.steps, Range::at_least(1));
+  s.warmup_steps = in.integer("warmup_steps", 0, kCount);
+  s.total_steps = in.integer("total_steps", config.steps, kPositiveCount);
   s.final_factor = in.number("final_factor", 0.0, Range::between(0, 1));
-  s.decay_steps = in.integer("decay_steps", 0, Range::at_least(0));
+  s.decay_steps = in.integer("decay_steps", 0, kCount);
   s.decay_shape = *parse_decay_shape(in.choice("decay_shape", "linear", {"linear", "cosine", "sqrt"}));
   in.finish();
   if (s.shape != Schedule::Shape::constant && s.total_steps < config.steps)
@@ -93,8 +96,8 @@ void read_log(JsonReader& in, const json& root, RunConfig& config) {
   const bool list = root.is_object() && root.contains("log") && root["log"].is_array();
   const json wrapped = list ? json{{"formats", in.value("log")}} : json::object();
   JsonReader log = list ? JsonReader(wrapped, "log") : in.object("log");
-  config.log_every = log.integer("every", 10, Range::at_least(1));
-  config.traces_every = log.integer("traces_every", 10, Range::at_least(0));
+  config.log_every = log.integer("every", 10, kPositiveCount);
+  config.traces_every = log.integer("traces_every", 10, kCount);
   config.snr = log.boolean("snr", false);
   if (config.snr && config.traces_every < 5)
     log.fail("snr",
@@ -118,14 +121,17 @@ RunConfig read_run_config(const json& root) {
   c.data_seed = static_cast<std::uint64_t>(in.integer("data_seed", static_cast<std::int64_t>(c.seed), kSeed));
   c.threads = static_cast<int>(in.integer("threads", 0, Range::between(0, 1024)));
   c.device = in.choice("device", "auto", {"auto", "cpu", "cuda"});
-  c.steps = in.integer("steps", Range::between(1, 1e12));
+  c.steps = in.integer("steps", kPositiveCount);
   read_model(in.object("model"), c);
   const bool toy = !c.decoder;
   c.dtype = in.choice("dtype", toy ? "float64" : "float32", {"float32", "float64"});
   c.autocast = in.choice("autocast", "none", {"none", "bfloat16"});
   c.batch_size = in.integer("batch_size", toy ? 1 : kDefaultBatchSize, Range::between(1, 1 << 20));
-  c.accumulation = in.integer("accumulation", 1, Range::at_least(1));
+  c.accumulation = in.integer("accumulation", 1, kPositiveCount);
   c.sequence_length = in.integer("sequence_length", kDefaultSequenceLength, Range::between(1, 1 << 20));
+  // 2^60 tokens.
+  if (static_cast<double>(c.steps) * static_cast<double>(c.batch_size * c.sequence_length) > 1152921504606846976.0)
+    in.fail("steps", "fewer: steps, batch_size and sequence_length make more than 2^60 tokens");
   if (c.batch_size % c.accumulation != 0)
     in.fail("accumulation", "a divisor of batch_size, " + std::to_string(c.batch_size));
   if (toy && c.dtype != "float64") in.fail("dtype", "float64 for a toy model");
@@ -140,19 +146,19 @@ RunConfig read_run_config(const json& root) {
   read_schedule(in.object("schedule"), c);
 
   JsonReader validation = in.object("validation");
-  c.validation_every = validation.integer("every", 0, Range::at_least(0));
+  c.validation_every = validation.integer("every", 0, kCount);
   if (validation.has("batches") && validation.has("sequences"))
     validation.fail("batches", "either sequences, or batches (of batch_size sequences), not both");
   c.validation_length = validation.integer("sequence_length", c.sequence_length, Range::between(1, 1 << 20));
   c.validation_sequences = validation.has("batches")
                                ? c.batch_size * validation.integer("batches", Range::between(1, 1 << 30))
-                               : validation.integer("sequences", kDefaultValidationSequences, Range::at_least(1));
+                               : validation.integer("sequences", kDefaultValidationSequences, kPositiveCount);
   validation.finish();
   read_log(in, root, c);
   JsonReader checkpoint = in.object("checkpoint");
-  c.checkpoint_every = checkpoint.integer("every", 0, Range::at_least(0));
+  c.checkpoint_every = checkpoint.integer("every", 0, kCount);
   c.checkpoint_minutes = checkpoint.number("minutes", c.checkpoint_minutes, Range::between(0, 1e6));
-  c.checkpoint_keep = checkpoint.integer("keep", 2, Range::at_least(1));
+  c.checkpoint_keep = checkpoint.integer("keep", 2, kPositiveCount);
   checkpoint.finish();
   in.string("name", "");
 

@@ -155,9 +155,10 @@ class LongStepWatch {
 class Trainer {
  public:
   Trainer(const RunConfig& config, const fs::path& out, std::int64_t profiled_steps,
-          std::shared_ptr<ProcessGroup> group)
+          std::shared_ptr<ProcessGroup> group, std::vector<ChangedKey> changed)
       : config_(config),
         out_(out),
+        changed_(std::move(changed)),
         group_(std::move(group)),
         profiled_steps_(writes() ? profiled_steps : 0),
         session_(config, group_),
@@ -165,9 +166,10 @@ class Trainer {
         last_checkpoint_(start_) {}
 
   int run(bool resume) {
-    if (writes()) write_record_of_intent();
-    const std::int64_t logged =
-        resume && restore() ? session_.steps_done() : -1;  // without a checkpoint nothing that was logged stands
+    const bool restored = resume && restore();
+    if (writes()) write_record_of_intent(restored);
+    // Without a checkpoint nothing that was logged stands.
+    const std::int64_t logged = restored ? session_.steps_done() : -1;
     const std::int64_t from = session_.steps_done();
     if (writes()) open_logs(logged);
     profiler_ =
@@ -218,6 +220,10 @@ class Trainer {
     if (!progress.is_null()) {
       counters_.from_json(progress);
       seconds_before_ = counters_.seconds;
+      log_ends_ = progress.value("logs", json::object());
+      changes_ = progress.value("changed_on_resume", json::array());
+      check_data(text_at(progress, "data_hash"));
+      note_changes();
     }
     session_.share_restored();
     if (group_) {  // every rank must know whether the last validation is made
@@ -228,7 +234,40 @@ class Trainer {
     return !progress.is_null();
   }
 
+  // Data that was changed between stop and resume has other windows in another order.
+  void check_data(const std::string& before) {
+    if (!session_.source()) return;
+    if (before.empty()) {
+      for (const ChangedKey& c : changed_)
+        if (c.key == "data.dir")
+          throw UsageError(out_.string() +
+                           ": its checkpoint does not say which data it was trained on, and data.dir is " +
+                           c.now.dump() + " where it was " + c.before.dump() + "; allowed: the same data.dir");
+    } else if (const std::string now = session_.source()->data_hash(); now != before) {
+      throw UsageError(out_.string() + ": the data is not what the run was trained on (SHA-256 " +
+                       before.substr(0, 12) + "… at its checkpoint, " + now.substr(0, 12) +
+                       "… now); allowed: the same tokens, or another --out");
+    }
+  }
+
+  void note_changes() {
+    for (const ChangedKey& c : changed_) {
+      const json change = {{"step", session_.steps_done()}, {"key", c.key}, {"from", c.before}, {"to", c.now}};
+      bool known = false;
+      for (const json& said : changes_) known = known || (said.at("key") == c.key && said.at("to") == c.now);
+      if (!known) changes_.push_back(change);
+    }
+  }
+
+  json log_ends() const { return {{"metrics.jsonl", metrics_->checksum()}, {"traces.jsonl", traces_->checksum()}}; }
+
   void open_logs(std::int64_t logged) {
+    if (log_ends_.contains("metrics.jsonl") && log_ends_.contains("traces.jsonl")) {
+      metrics_ = std::make_unique<JsonLines>(out_ / "metrics.jsonl", text_at(log_ends_, "metrics.jsonl"));
+      traces_ = std::make_unique<JsonLines>(out_ / "traces.jsonl", text_at(log_ends_, "traces.jsonl"));
+      if (config_.tensorboard) events_ = std::make_unique<RunEvents>(out_ / "tensorboard", logged);
+      return;
+    }
     // A validation that the checkpoint does not know of is made again.
     const auto known = [this](const json& line) {
       return text_at(line, "kind") != "val" || line.at("step").get<std::int64_t>() <= counters_.val_step;
@@ -240,10 +279,12 @@ class Trainer {
 
   double elapsed() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
 
-  void write_record_of_intent() {
-    if (!fs::exists(out_ / "config.json")) write_file(out_ / "config.json", config_.resolved.dump(2) + "\n");
+  // The configuration that a checkpoint was begun with stays.
+  void write_record_of_intent(bool restored) {
+    if (!restored || !fs::exists(out_ / "config.json"))
+      write_file(out_ / "config.json", config_.resolved.dump(2) + "\n");
     const json policy = policy_json(config_, session_.model(), session_.policy());
-    write_file(out_ / "policy.json", policy.dump(2) + "\n");
+    write_record(out_ / "policy.json", policy.dump(2) + "\n");
   }
 
   void make_step(Progress& progress) {
@@ -365,7 +406,11 @@ class Trainer {
     metrics_->sync();
     traces_->sync();
     counters_.seconds = seconds_before_ + elapsed();
-    write_checkpoint(out_, session_, state, config_.resolved, counters_.to_json(), config_.checkpoint_keep);
+    json progress = counters_.to_json();
+    progress["logs"] = log_ends();
+    if (session_.source()) progress["data_hash"] = session_.source()->data_hash();
+    if (!changes_.empty()) progress["changed_on_resume"] = changes_;
+    write_checkpoint(out_, session_, state, config_.resolved, progress, config_.checkpoint_keep);
   }
 
   // A run that ends before the steps to profile are made leaves a profile of those it made.
@@ -427,6 +472,8 @@ class Trainer {
                   {"kernels", instruction_set()}}}};
     if (tokens > 0 && counters_.training_seconds > 0)
       out["tokens_per_second"] = static_cast<double>(tokens) / counters_.training_seconds;
+    out["logs"] = log_ends();
+    if (!changes_.empty()) out["changed_on_resume"] = changes_;
     if (std::isfinite(counters_.best_val_loss)) out["best_val_loss"] = counters_.best_val_loss;
     if (session_.source()) {
       out["data"] = session_.source()->describe();
@@ -436,11 +483,14 @@ class Trainer {
   }
 
   void write_summary(const json& summary) const {
-    if (writes()) write_file(out_ / "summary.json", summary.dump(2) + "\n");
+    if (writes()) write_record(out_ / "summary.json", summary.dump(2) + "\n");
   }
 
   const RunConfig& config_;
   const fs::path out_;
+  const std::vector<ChangedKey> changed_;  // on this resume
+  json log_ends_ = json::object();         // at the checkpoint that was restored
+  json changes_ = json::array();           // on all resumes, for the record
   const std::shared_ptr<ProcessGroup> group_;
   const std::int64_t profiled_steps_;
   Session session_;
@@ -486,10 +536,11 @@ int train(const RunConfig& config, const fs::path& out, bool resume, std::int64_
     if (group) group->sum({&value, 1});
     return static_cast<Word>(value);
   };
+  std::vector<ChangedKey> changed;
   const auto done_already = [&] {
-    claim_folder(config, out, resume);
-    // One that is empty or torn says nothing: the run goes on.
-    if (!resume || text_at(read_json_if_whole(out / "summary.json").value_or(json()), "status") != "done")
+    changed = claim_folder(config, out, resume);
+    // One that is empty or damaged says nothing: the run goes on from its newest checkpoint.
+    if (!resume || text_at(read_record_if_sound(out / "summary.json").value_or(json()), "status") != "done")
       return kTrain;
     std::printf("%s is done already\n", out.c_str());
     return kDone;
@@ -502,7 +553,7 @@ int train(const RunConfig& config, const fs::path& out, bool resume, std::int64_
   if (config.threads > 0) at::set_num_threads(config.threads);
   // Everything that can be wrong with the input is found here, before the folder exists.
   auto busy = busy_with(group.get());
-  Trainer trainer(config, out, profiled_steps, group);
+  Trainer trainer(config, out, profiled_steps, group, std::move(changed));
   std::optional<RunLock> lock;
   Word word = kTrain;
   if (first) {

@@ -222,6 +222,12 @@ TEST_CASE("a torn last line is left out, a torn middle refused") {
   const Scratch scratch;
   CHECK(read_json_lines(scratch.write("a", "{\"x\": 1}\n{\"x\": 2}\n{\"x\"")).size() == 2);
   CHECK(read_json_lines(scratch / "absent").empty());
+  for (const char* name : {"step-99999990", "step-100000000", "step-00000003", "step-7.bak", "step-"})
+    fs::create_directories(scratch / "run/checkpoints" / name);
+  const auto checkpoints = checkpoint_folders(scratch / "run");
+  REQUIRE(checkpoints.size() == 3);
+  CHECK(checkpoints.front().filename() == "step-00000003");
+  CHECK(checkpoints.back().filename() == "step-100000000");
   CHECK(contains(message_of<RunError>([&] { read_json_lines(scratch.write("b", "{\"x\": 1}\n{\"x\n{\"x\": 2}\n")); }),
                  "line 2"));
 }

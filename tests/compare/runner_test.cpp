@@ -15,6 +15,7 @@
 #include <thread>
 #include <utility>
 
+#include "scalevec/experiments/compare/record_files.hpp"
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/tests/compare/scratch.hpp"
 #include "scalevec/tests/support/catch.hpp"
@@ -203,7 +204,7 @@ TEST_CASE("processes that start the same cells at the same moment leave whole ce
   size_t entries = 0;
   for ([[maybe_unused]] const auto& entry : fs::directory_iterator(s.scratch / "out")) ++entries;
   CHECK(entries == 2);  // compare.json and p
-  CHECK(nlohmann::json::parse(s.scratch.read("out/compare.json")) == s.options.manifest);
+  CHECK(*read_record(s.scratch / "out/compare.json") == s.options.manifest);
 }
 
 TEST_CASE("a signal is passed on to the children, which are waited for") {

@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "scalevec/experiments/data/sha256.hpp"
+#include "scalevec/experiments/data/token_folder.hpp"
 #include "scalevec/tests/data/batch_rows.hpp"
 #include "scalevec/tests/data/data_support.hpp"
 #include "scalevec/tests/support/catch.hpp"
@@ -150,6 +151,23 @@ TEST_CASE("A folder without both splits, or with a damaged shard, is refused") {
   CHECK_NOTHROW(TokenFolderSource(folder.path(), 0));
   write_bytes(folder / "train_val.bin", token_bytes({1, 2, 3}));
   CHECK(contains(message_of([&] { TokenFolderSource(folder.path(), 0); }), "holds both train and val"));
+}
+
+TEST_CASE("Shards are told apart by whole words of their names") {
+  const TemporaryFolder folder;
+  for (const char* name :
+       {"medieval_train_0.bin", "train.bin", "TinyStories-train01.bin", "training.bin", "val_000000.bin",
+        "a.validation.bin", "valid7.bin", "constraints.bin", "interval.bin", "strain_1.bin"})
+    write_bytes(folder / name, token_bytes({1, 2, 3}));
+  const ShardPaths found = find_shards(folder.path());
+  const auto names = [](const std::vector<fs::path>& files) {
+    std::vector<std::string> out;
+    for (const fs::path& file : files) out.push_back(file.filename().string());
+    return out;
+  };
+  CHECK(names(found.train) ==
+        std::vector<std::string>{"TinyStories-train01.bin", "medieval_train_0.bin", "train.bin", "training.bin"});
+  CHECK(names(found.val) == std::vector<std::string>{"a.validation.bin", "val_000000.bin", "valid7.bin"});
 }
 
 TEST_CASE("The data hash follows content and split, not names") {

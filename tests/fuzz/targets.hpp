@@ -13,6 +13,7 @@ void policy(std::string_view bytes);
 void grid(std::string_view bytes);
 void token_file(std::string_view bytes);
 void safetensors(std::string_view bytes);
+void record(std::string_view bytes);
 void json_lines(std::string_view bytes);
 void run_record(std::string_view bytes);
 void hugging_face(std::string_view bytes);

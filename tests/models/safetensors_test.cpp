@@ -10,6 +10,7 @@
 #include <string>
 
 #include "scalevec/models/safetensors.hpp"
+#include "scalevec/optim/config/checksum.hpp"
 #include "scalevec/tests/models/scratch_folder.hpp"
 #include "scalevec/tests/support/catch.hpp"
 
@@ -57,7 +58,13 @@ TEST_CASE("what is written is the format byte by byte") {
   std::uint64_t length = 0;
   for (int i = 7; i >= 0; --i) length = (length << 8) | static_cast<unsigned char>(bytes[i]);
   CHECK(length % 8 == 0);
-  const auto header = nlohmann::json::parse(bytes.substr(8, length));
+  auto header = nlohmann::json::parse(bytes.substr(8, length));
+  // The checksum of the file with its digits as zeros.
+  const std::string member = header.at("__metadata__").at("checksum");
+  std::string zeroed = bytes;
+  zeroed.replace(zeroed.find(member) + 5, 16, 16, '0');
+  CHECK(member == "xxh3:" + checksum(zeroed));
+  header.erase("__metadata__");
   CHECK(header == nlohmann::json::parse(R"({"a": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]},
     "b": {"dtype": "I32", "shape": [2], "data_offsets": [16, 24]},
     "none": {"dtype": "F32", "shape": [0, 3], "data_offsets": [24, 24]}})"));
@@ -183,4 +190,38 @@ TEST_CASE("sharded folders are read as one, and an index that lies is refused") 
     INFO(message);
     CHECK(message.find(why) != std::string::npos);
   }
+}
+
+TEST_CASE("no flipped bit of a written file gives other tensors") {
+  const ScratchFolder folder;
+  const NamedTensors written{{"a", torch::arange(6, torch::kFloat32).view({2, 3})},
+                             {"b", torch::ones({5}, torch::kBFloat16)}};
+  const std::string sum = write_safetensors(folder / "out", written);
+  const std::string bytes = folder.read("out");
+  const auto same = [&](const NamedTensors& read) {
+    if (read.size() != written.size()) return false;
+    for (std::size_t i = 0; i < read.size(); ++i)
+      if (read[i].first != written[i].first || !torch::equal(read[i].second, written[i].second)) return false;
+    return true;
+  };
+  CHECK(same(read_safetensors(folder / "out")));
+  CHECK(same(read_safetensors(folder / "out", sum)));
+  for (std::size_t bit = 0; bit < 8 * bytes.size(); ++bit) {
+    std::string hit = bytes;
+    hit[bit / 8] = static_cast<char>(hit[bit / 8] ^ (1 << (bit % 8)));
+    std::ofstream(folder / "hit", std::ios::binary) << hit;
+    CHECK_THROWS_AS(read_safetensors(folder / "hit", sum), std::runtime_error);
+    // By itself it may have lost the words that say there is a checksum, and nothing else.
+    bool read_otherwise = false;
+    try {
+      read_otherwise = !same(read_safetensors(folder / "hit"));
+    } catch (const std::runtime_error&) {
+    }
+    REQUIRE_FALSE(read_otherwise);
+  }
+  const std::string other =
+      write_safetensors(folder / "other", {{"a", torch::zeros({2, 3})}, {"b", torch::ones({5}, torch::kBFloat16)}});
+  CHECK(other != sum);
+  CHECK_THROWS_AS(read_safetensors(folder / "other", sum), std::runtime_error);
+  CHECK_NOTHROW(read_safetensors(folder / "other"));
 }

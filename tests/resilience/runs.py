@@ -25,7 +25,8 @@ GRID = {
     "grid": {"optimizer.lr": [1e-2, 3e-3], "seed": [1, 2]},
 }
 
-MEASURED = {"seconds", "training_seconds", "cpu_seconds", "tokens_per_second", "peak_memory_bytes"}
+# Times and memory, and the checksums of files that hold them.
+MEASURED = {"seconds", "training_seconds", "cpu_seconds", "tokens_per_second", "peak_memory_bytes", "checksum", "logs"}
 
 
 def without_times(value):

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "scalevec/tests/support/catch.hpp"
+#include "scalevec/tests/support/message.hpp"
 #include "scalevec/tests/support/text.hpp"
 
 using namespace scalevec;
@@ -52,8 +53,49 @@ TEST_CASE("appended lines come back and numbers that are not finite are null") {
     log.append({{"step", 1}, {"loss", std::nan("")}});
     log.sync();
   }
-  CHECK(content(file) == "{\"loss\":null,\"step\":1}\n");
+  const std::string text = content(file);
+  CHECK(nlohmann::json::parse(text)["loss"].is_null());
+  CHECK(text.starts_with("{\"loss\":null,\"step\":1,\"checksum\":\""));
   { JsonLines log(file, 0); }
   CHECK(content(file).empty());
+  std::filesystem::remove_all(file.parent_path());
+}
+
+TEST_CASE("a log goes on after the line that a checkpoint names, and refuses one that has no such line") {
+  const auto file = scratch();
+  put(file.parent_path() / "config.json", "{}");
+  std::string end, text;
+  {
+    JsonLines log(file, -1);
+    log.append({{"step", 1}});
+    log.append({{"step", 2}});
+    end = log.checksum();
+    text = content(file);
+    log.append({{"step", 3}});
+  }
+  const std::string whole = content(file);
+  put(file, whole + "{\"ste");
+  { JsonLines log(file, end); }
+  CHECK(content(file) == text);
+  {
+    JsonLines log(file, end);
+    log.append({{"step", 3}});
+  }
+  CHECK(content(file) == whole);
+
+  // What comes after that line may be damaged, and what comes before may not.
+  put(file, text + "{\"step\":9}\n");
+  { JsonLines log(file, end); }
+  CHECK(content(file) == text);
+  std::string hit = whole;
+  hit[8] = '7';
+  put(file, hit);
+  CHECK(contains(message_of([&] { JsonLines log(file, end); }), "line 1 does not fit its checksum"));
+  CHECK(content(file) == hit);
+  put(file, text.substr(0, text.find('\n') + 1));
+  CHECK(contains(message_of([&] { JsonLines log(file, end); }), "does not hold the lines"));
+  put(file, whole);
+  put(file.parent_path() / "config.json", "{ }");
+  CHECK(contains(message_of([&] { JsonLines log(file, end); }), "config.json"));
   std::filesystem::remove_all(file.parent_path());
 }

@@ -75,6 +75,7 @@ std::vector<nlohmann::json> without_times(const fs::path& file) {
   for (std::string line; std::getline(in, line);) {
     out.push_back(nlohmann::json::parse(line));
     out.back().erase("seconds");
+    out.back().erase("checksum");  // of the times, too
     out.back().erase("tokens_per_second");
   }
   return out;
@@ -194,6 +195,112 @@ TEST_CASE("an output folder of another configuration is refused and kept") {
   CHECK(content(errors).find("--resume") != std::string::npos);
   CHECK(finish(start({"train", config, "--set", "steps=8", "--out", out, "--resume"}, errors)) == 0);
   CHECK(content(out / "metrics.jsonl") == before);
+}
+
+TEST_CASE("a resume takes the same data elsewhere and keys that change no result, and refuses other data") {
+  const Folder folder;
+  const fs::path errors = folder.path / "errors", config = folder.path / "config.json", out = folder.path / "out";
+  std::mt19937 random(7);
+  std::string text;
+  for (int i = 0; i < 40000; ++i) text += i % 64 == 63 ? '\n' : static_cast<char>('a' + random() % 26);
+  std::ofstream(folder.path / "text.txt") << text;
+  const fs::path data = folder.path / "tokens", moved = folder.path / "moved";
+  REQUIRE(finish(start({"data", "prepare", "--text", folder.path / "text.txt", "--block", "1024", "--out", data,
+                        "--val-fraction", "0.2"},
+                       errors)) == 0);
+  auto root = nlohmann::json::parse(content(config));
+  root["model"]["vocab_size"] = 256;
+  root["data"] = {{"dir", data}};
+  root["checkpoint"]["keep"] = 4;
+  std::ofstream(config) << root;
+  REQUIRE(finish(start({"train", config, "--out", folder.path / "whole"}, errors)) == 0);
+
+  REQUIRE(finish(start({"train", config, "--out", out}, errors)) == 0);
+  // As if it had been killed after step 35.
+  fs::remove(out / "summary.json");
+  fs::remove_all(out / "checkpoints/step-00000040");
+  const std::vector<std::string> resume{"train", config, "--out", out, "--resume"};
+  const auto with = [&](std::vector<std::string> sets) {
+    std::vector<std::string> call = resume;
+    for (auto& s : sets) call.insert(call.end(), {"--set", s});
+    return finish(start(call, errors));
+  };
+  const auto copy = [&](const fs::path& from, const fs::path& to) { fs::copy(from, to, fs::copy_options::recursive); };
+  const fs::path stopped = folder.path / "stopped";
+  copy(out, stopped);
+
+  // Without a data.json every shard of the folder counts, so a copied one is other data.
+  copy(data, moved);
+  fs::remove(moved / "data.json");
+  for (const auto& entry : fs::directory_iterator(moved))
+    if (entry.path().filename().string().find("train") != std::string::npos) {
+      fs::copy(entry.path(), moved / "train_999999.bin");
+      break;
+    }
+  CHECK(with({"data.dir=" + moved.string()}) == 2);
+  CHECK(content(errors).find("the data is not what the run was trained on") != std::string::npos);
+  CHECK(with({"optimizer.lr=0.02"}) == 2);
+  CHECK(content(errors).find("optimizer.lr (0.01 there, 0.02 here)") != std::string::npos);
+
+  fs::remove(moved / "train_999999.bin");
+  REQUIRE(with({"data.dir=" + moved.string(), "log.every=2", "checkpoint.every=3"}) == 0);
+  const std::string weights = "checkpoints/step-00000040/weights.safetensors";
+  CHECK(content(out / weights) == content(folder.path / "whole" / weights));
+  const auto changes = nlohmann::json::parse(content(out / "summary.json")).at("changed_on_resume");
+  REQUIRE(changes.size() == 3);
+  CHECK(changes[0] == nlohmann::json{{"step", 35}, {"key", "checkpoint.every"}, {"from", 7}, {"to", 3}});
+  CHECK(changes[1]["key"] == "data.dir");
+  CHECK(changes[2] == nlohmann::json{{"step", 35}, {"key", "log.every"}, {"from", 1}, {"to", 2}});
+
+  // A flipped bit of the newest checkpoint: the one before is taken, and the run ends as it would have.
+  fs::remove_all(out);
+  copy(stopped, out);
+  const fs::path hit = out / "checkpoints/step-00000035/optimizer.safetensors";
+  std::string bytes = content(hit);
+  bytes[bytes.size() / 2] ^= 4;
+  std::ofstream(hit, std::ios::binary) << bytes;
+  REQUIRE(with({}) == 0);
+  CHECK(content(errors).find("its checksum is wrong") != std::string::npos);
+  CHECK(fs::exists(out / "checkpoints/.damaged-step-00000035"));
+  CHECK(content(out / weights) == content(folder.path / "whole" / weights));
+
+  // Another checkpoint's file of the same name is whole in itself.
+  fs::remove_all(out);
+  copy(stopped, out);
+  fs::copy_file(out / "checkpoints/step-00000028/optimizer.safetensors", hit, fs::copy_options::overwrite_existing);
+  REQUIRE(with({}) == 0);
+  CHECK(content(errors).find("not the file that was written here") != std::string::npos);
+  CHECK(content(out / weights) == content(folder.path / "whole" / weights));
+
+  // A shard that was damaged after it was prepared.
+  for (const auto& entry : fs::directory_iterator(data))
+    if (entry.path().extension() == ".bin") {
+      std::string shard = content(entry.path());
+      shard.back() ^= 1;
+      std::ofstream(entry.path(), std::ios::binary) << shard;
+    }
+  CHECK(finish(start({"train", config, "--out", folder.path / "new"}, errors)) == 2);
+  CHECK(content(errors).find("its SHA-256 is not the one in data.json") != std::string::npos);
+}
+
+TEST_CASE("counts whose products would overflow are refused by name") {
+  const Folder folder;
+  const fs::path errors = folder.path / "errors", config = folder.path / "config.json";
+  for (const std::string key : {"validation.batches", "validation.every", "checkpoint.keep", "checkpoint.every",
+                                "data.synthetic.validation_windows", "schedule.warmup_steps", "schedule.decay_steps",
+                                "log.every", "log.traces_every", "steps", "accumulation", "batch_size",
+                                "sequence_length", "model.width", "model.mlp_width", "model.vocab_size"})
+    for (const std::string value : {"9223372036854775807", "4611686018427387904", "1e18"}) {
+      INFO(key << " " << value);
+      CHECK(finish(start({"train", config, "--set", key + "=" + value, "--check"}, errors)) == 2);
+      CHECK(content(errors).find(key.substr(key.rfind('.') + 1)) != std::string::npos);
+    }
+  CHECK(finish(start({"train", config, "--set", "steps=1000000000000", "--set", "batch_size=1048576", "--set",
+                      "sequence_length=1048576", "--check"},
+                     errors)) == 2);
+  CHECK(content(errors).find("2^60 tokens") != std::string::npos);
+  CHECK(finish(start({"train", config, "--set", "model.width=1073741824", "--check"}, errors)) == 2);
+  CHECK(content(errors).find("2^50 parameters") != std::string::npos);
 }
 
 TEST_CASE("a run that diverges says at which step and parameter, in the record and with status 1") {

@@ -194,7 +194,7 @@ void add_probe_command(CLI::App& app) {
     if (a->out.empty())
       std::cout << text;
     else
-      write_file(a->out, text);
+      write_record(a->out, text);
   });
 }
 

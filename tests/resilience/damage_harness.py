@@ -1,0 +1,332 @@
+#!/usr/bin/env python3
+"""Damages files that the program wrote and has them read again: the outcome is that of the undamaged folder, or one clear
+line and a status other than 0, never another number.
+
+    python3 tests/resilience/damage_harness.py --program build/cpu/bin/scalevec --cases 100 --seed 1
+
+Folders: a run that was killed (resumed), runs that are done (reported), comparisons (collected, or run again), prepared
+tokens (trained on) and model folders (logits). In each, one file is hit in one way: random bits flipped, a page of zeros,
+the tail dropped or doubled, cut to whole pages, exchanged with the file of the same name of another folder, or replaced
+by an older copy. Case number n of a seed is always the same one; --only n makes it alone and keeps its folder.
+"""
+import argparse
+import collections
+import json
+import pathlib
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+import runs
+
+PAGE = 4096
+RUN = {**runs.BASE, "steps": 24, "checkpoint": {"every": 4, "keep": 3}, "validation": {"every": 8, "batches": 2}}
+GRID = {"base": {**runs.BASE, "steps": 6}, "variants": {"decay": {}, "none": {"optimizer.rules.0.weight_decay": 0}},
+        "grid": {"optimizer.lr": [1e-2], "seed": [1, 2]}}
+MODEL = {"type": "decoder", **runs.BASE["model"]}
+
+
+class Failure(Exception):
+    pass
+
+
+def flip(data, rng, _):
+    data = bytearray(data)
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    return bytes(data)
+
+
+def zero_page(data, rng, _):
+    at = rng.randrange(0, len(data), PAGE)
+    return data[:at] + bytes(len(data[at:at + PAGE])) + data[at + PAGE:]
+
+
+def drop_tail(data, rng, _):
+    return data[:-rng.randint(1, len(data))]
+
+
+def double_tail(data, rng, _):
+    return data + data[-rng.randint(1, len(data)):]
+
+
+def whole_pages(data, rng, _):
+    return data[:PAGE * rng.randint(0, max(0, len(data) - 1) // PAGE)]
+
+
+def replaced(data, rng, others):
+    return rng.choice(others) if others else flip(data, rng, others)
+
+
+DAMAGES = {"bits": flip, "zero page": zero_page, "tail dropped": drop_tail, "tail doubled": double_tail,
+           "cut to pages": whole_pages, "another's": replaced}
+
+
+class Program:
+    def __init__(self, program):
+        self.program = str(pathlib.Path(program).resolve())
+
+    def __call__(self, args, cwd):
+        return subprocess.run([self.program, *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=300)
+
+    def good(self, args, cwd):
+        done = self(args, cwd)
+        if done.returncode:
+            raise Failure(f"{args} ended with {done.returncode}: {done.stderr}")
+
+
+def one_line(done):
+    """The last line on stderr says what is wrong; before it only lines of ours."""
+    lines = done.stderr.strip().split("\n")
+    return all(line.startswith(("scalevec: ", "note: ")) for line in lines) and re.search(r"[/.:]", lines[-1])
+
+
+def numbers_of(file):
+    """A report's numbers without times, paths and machine."""
+    def clean(value):
+        if isinstance(value, dict):
+            return {k: clean(v) for k, v in value.items() if k not in runs.MEASURED | {"dir", "command"}}
+        return [clean(v) for v in value] if isinstance(value, list) else value
+    return clean(json.loads(file.read_text()))
+
+
+class Folder:
+    """One kind of folder: `make()` a sound one and `check()` what the program makes of it."""
+
+    def __init__(self, program, root):
+        self.program, self.root = program, root
+        self.root.mkdir(parents=True)
+
+    def files(self, folder):
+        return [f for f in runs.files_of(folder) if not f.startswith("report") and not f.endswith("log.txt")]
+
+    def others(self, name):
+        return [(d / name).read_bytes() for d in self.elsewhere if (d / name).exists()]
+
+    def refused(self, done, where):
+        if done.returncode == 0:
+            return False
+        if done.returncode < 0 or not one_line(done):
+            raise Failure(f"{where}: status {done.returncode} and no clear line: {done.stderr!r}")
+        return True
+
+
+class Resumed(Folder):
+    """A run that was killed after a checkpoint, and goes on."""
+    name = "resume"
+
+    def __init__(self, program, root):
+        super().__init__(program, root)
+        for name, changes in (("one", {}), ("two", {"seed": 7})):
+            (root / f"{name}.json").write_text(json.dumps({**RUN, **changes}))
+            program.good(["train", f"{name}.json", "--out", f"whole-{name}"], root)
+            shutil.copytree(root / f"whole-{name}", root / name)
+            (root / name / "summary.json").unlink()
+            shutil.rmtree(root / name / "checkpoints" / "step-00000024")
+        self.elsewhere = [root / "two"]
+        self.sound = root / "one"
+
+    def others(self, name):
+        # An older copy: the same file of the checkpoint before, or the log as it was then.
+        older = []
+        part = pathlib.PurePath(name)
+        if part.parts[0] == "checkpoints":
+            older = [f.read_bytes() for f in self.sound.glob(f"checkpoints/*/{part.name}") if f != self.sound / name]
+        elif part.suffix == ".jsonl":
+            lines = (self.sound / name).read_bytes().splitlines(keepends=True)
+            older = [b"".join(lines[:len(lines) // 2])]
+        return older + super().others(name)
+
+    def check(self, folder, file, where):
+        done = self.program(["train", self.root / "one.json", "--out", folder, "--resume"], self.root)
+        if self.refused(done, where):
+            return "refused"
+        for aside in folder.glob("checkpoints/.damaged-*"):
+            shutil.rmtree(aside)
+        # An older checkpoint is not read where the newest one is sound.
+        if file.startswith("checkpoints/step-00000016") and (folder / file).exists():
+            shutil.copy(self.root / "whole-one" / file, folder / file)
+        if found := runs.folder_difference(folder, self.root / "whole-one"):
+            raise Failure(f"{where}: resumed to another end: {found}")
+        return "as undamaged"
+
+
+class Reported(Folder):
+    """A run that is done, and its report."""
+    name = "report"
+
+    def __init__(self, program, root):
+        super().__init__(program, root)
+        for name, changes in (("one", {}), ("two", {"seed": 7}), ("before", {})):
+            (root / f"{name}.json").write_text(json.dumps({**RUN, **changes}))
+            program.good(["train", f"{name}.json", "--out", name], root)
+        self.sound = root / "one"
+        # The same run of an earlier hour: its times differ.
+        self.elsewhere = [root / "two", root / "before"]
+        program.good(["report", "one", "--out", "numbers.html"], root)
+        self.numbers = numbers_of(root / "numbers.json")
+
+    def files(self, folder):
+        return [f for f in super().files(folder) if not f.startswith("checkpoints")]
+
+    def check(self, folder, _, where):
+        done = self.program(["report", folder, "--out", folder / "page.html"], self.root)
+        if self.refused(done, where):
+            return "refused"
+        if numbers_of(folder / "page.json") != self.numbers:
+            raise Failure(f"{where}: the report has other numbers")
+        return "as undamaged"
+
+
+class Compared(Folder):
+    """A comparison that is done, collected."""
+    name = "collect"
+
+    def __init__(self, program, root):
+        super().__init__(program, root)
+        for name, steps in (("one", 6), ("two", 7)):
+            (root / f"{name}.json").write_text(json.dumps({**GRID, "base": {**GRID["base"], "steps": steps}}))
+            program.good(["compare", f"{name}.json", "--out", name], root)
+        self.sound = root / "one"
+        self.elsewhere = [root / "two"]
+        self.numbers = numbers_of(self.sound / "report.json")
+
+    def others(self, name):
+        # A file of another cell of the same comparison, too.
+        part = pathlib.PurePath(name)
+        near = [f.read_bytes() for f in self.sound.glob(f"*/*/{part.name}") if f != self.sound / name]
+        return super().others(name) + near
+
+    def files(self, folder):
+        return [f for f in super().files(folder) if "checkpoints" not in f]
+
+    def check(self, folder, file, where):
+        for left in folder.glob("report*"):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        done = self.program(["compare", self.root / "one.json", "--out", folder, "--collect"], self.root)
+        if self.refused(done, where):
+            return "refused"
+        found = numbers_of(folder / "report.json")
+        if found == self.numbers:
+            return "as undamaged"
+        cell = "/".join(pathlib.PurePath(file).parts[:2])
+        if [m.get("cell") for m in found.get("missing", [])] != [cell]:
+            raise Failure(f"{where}: the report has other numbers, and names {found.get('missing')} as missing")
+        return "cell named"
+
+
+class Trained(Folder):
+    """Prepared tokens, trained on."""
+    name = "data"
+
+    def __init__(self, program, root):
+        super().__init__(program, root)
+        for name, seed in (("one", 1), ("two", 2)):
+            rng = random.Random(seed)
+            words = ["".join(rng.choices("abcdefgh", k=rng.randint(1, 7))) for _ in range(60)]
+            (root / f"{name}.txt").write_text("\n".join(rng.choices(words, k=9000)))
+            program.good(["data", "prepare", "--text", f"{name}.txt", "--block", "1024", "--out", name, "--val-fraction", "0.2"], root)
+        config = {**runs.BASE, "steps": 2, "schedule": {}, "model": {**runs.BASE["model"], "vocab_size": 256}}
+        config["checkpoint"] = {"every": 0}
+        (root / "train.json").write_text(json.dumps({**config, "data": {"dir": "one"}}))
+        self.sound = root / "one"
+        self.elsewhere = [root / "two"]
+        program.good(["train", "train.json", "--out", "whole"], root)
+
+    def check(self, folder, _, where):
+        config = json.loads((self.root / "train.json").read_text())
+        (folder.parent / "train.json").write_text(json.dumps({**config, "data": {"dir": str(folder)}}))
+        out = folder.parent / "run"
+        done = self.program(["train", folder.parent / "train.json", "--out", out], self.root)
+        if self.refused(done, where):
+            return "refused"
+        weights = "checkpoints/step-00000002/weights.safetensors"
+        if (out / weights).read_bytes() != (self.root / "whole" / weights).read_bytes():
+            raise Failure(f"{where}: other weights were trained")
+        return "as undamaged"
+
+
+class Modelled(Folder):
+    """A model folder, and the logits that it gives."""
+    name = "model"
+
+    def __init__(self, program, root):
+        super().__init__(program, root)
+        (root / "tokens.json").write_text("[[1, 2, 3, 4]]")
+        for name, seed in (("one", 1), ("two", 2)):
+            (root / f"{name}.json").write_text(json.dumps({**RUN, "steps": 1, "seed": seed, "schedule": {}, "checkpoint": {"every": 0}}))
+            program.good(["train", f"{name}.json", "--out", f"run-{name}"], root)
+            program.good(["model", "fold", f"run-{name}", "--out", name], root)
+        self.sound = root / "one"
+        self.elsewhere = [root / "two"]
+        program.good(["model", "logits", "one", "--tokens", "tokens.json", "--out", "logits.json"], root)
+
+    def others(self, name):
+        return super().others(name)
+
+    def check(self, folder, _, where):
+        out = folder.parent / "logits.json"
+        done = self.program(["model", "logits", folder, "--tokens", "tokens.json", "--out", out], self.root)
+        if self.refused(done, where):
+            return "refused"
+        if out.read_text() != (self.root / "logits.json").read_text():
+            raise Failure(f"{where}: other logits")
+        return "as undamaged"
+
+
+KINDS = {k.name: (k, weight) for k, weight in ((Resumed, 5), (Reported, 2), (Compared, 1), (Trained, 4), (Modelled, 3))}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--program", required=True)
+    parser.add_argument("--cases", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", type=int, metavar="N", help="one case of that seed, whose folder is kept")
+    parser.add_argument("--folder", help="where the folders are made; default: the system's temporary folder")
+    args = parser.parse_args()
+    root = pathlib.Path(tempfile.mkdtemp(prefix="scalevec-damage-", dir=args.folder))
+    program = Program(args.program)
+    began = time.monotonic()
+    print(f"seed {args.seed}", flush=True)
+    made, counts, failed = {}, collections.Counter(), 0
+    for number in range(args.cases) if args.only is None else (args.only,):
+        rng = random.Random(f"{args.seed}/{number}")
+        kind = rng.choices(list(KINDS), [w for _, w in KINDS.values()])[0]
+        if kind not in made:
+            made[kind] = KINDS[kind][0](program, root / kind)
+        maker = made[kind]
+        case = root / f"case-{number}"
+        case.mkdir()
+        folder = case / "folder"
+        shutil.copytree(maker.sound, folder)
+        file = rng.choice(maker.files(folder))
+        how = rng.choice(list(DAMAGES))
+        before = (folder / file).read_bytes()
+        after = DAMAGES[how](before, rng, maker.others(file)) if before else b"\0"
+        (folder / file).write_bytes(after)
+        where = f"case {number}: {kind}, {file}, {how}"
+        try:
+            outcome = "nothing changed" if after == before else maker.check(folder, file, where)
+            counts[kind, outcome] += 1
+        except (Failure, subprocess.TimeoutExpired, json.JSONDecodeError, OSError) as failure:
+            failed += 1
+            print(f"FAILED: {failure}\n  kept: {case}; again: --seed {args.seed} --only {number}", flush=True)
+            continue
+        if args.only is None:
+            shutil.rmtree(case)
+    for kind in KINDS:
+        words = ", ".join(f"{n} {what}" for (k, what), n in sorted(counts.items()) if k == kind)
+        if words:
+            print(f"{kind}: {words}")
+    if not failed and args.only is None:
+        shutil.rmtree(root)
+    print(f"{sum(counts.values())} cases, {failed} failed, {time.monotonic() - began:.0f} s")
+    return 1 if failed else 0
+
+
+sys.exit(main())
