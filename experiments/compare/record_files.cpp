@@ -83,12 +83,11 @@ LogLines read_log(const std::filesystem::path& file, std::string_view until) {
         fail("does not fit its checksum: it, or lines before it, were damaged or are missing");
         break;
       case ChecksumState::absent:
-        if (torn) return log;
+        if (torn && (chained || !parse_json_if_sound(line).is_object())) return log;
         if (!parse_json_if_sound(line).is_object()) fail("is not JSON");
         if (chained) fail("has no checksum, and the lines before it have one: it was damaged");
         note_without_checksum(file);
     }
-    if (torn) return log;  // whole, but for its line break: a resume writes it again
     log.lines.push_back(std::move(line));
     log.checksums.push_back(before);
     if (before == until) return log;

@@ -86,11 +86,16 @@ std::string chained_line(std::string_view line, std::string& before) {
 
 ChecksumState check_chained_line(std::string_view line, std::string& before) {
   constexpr std::size_t tail = kDigits + 2;  // digits, quote, brace
-  const std::size_t needed = kLineKey.size() + tail;
-  if (line.size() < needed || line.substr(line.size() - needed, kLineKey.size()) != kLineKey)
-    return ChecksumState::absent;
+  if (line.size() < tail) return ChecksumState::absent;
   const std::string_view found = line.substr(line.size() - tail, kDigits);
-  before = checksum(before + std::string(line.substr(0, line.size() - needed)) + "}");
+  std::string_view open = line.substr(0, line.size() - tail);  // up to the digits
+  if (open == "{" + std::string(kLineKey.substr(1)))
+    open = "{";
+  else if (open.ends_with(kLineKey))
+    open.remove_suffix(kLineKey.size());
+  else
+    return ChecksumState::absent;
+  before = checksum(before + std::string(open) + "}");
   return before == found && line.ends_with("\"}") ? ChecksumState::right : ChecksumState::wrong;
 }
 

@@ -87,6 +87,10 @@ TEST_CASE("Every flipped bit, lost and exchanged line of a log is seen") {
     CHECK_FALSE(all_right(twice, seed));
   }
   std::string before = seed;
+  const std::string empty = chained_line("{}", before);
+  before = seed;
+  CHECK(check_chained_line(empty, before) == ChecksumState::right);
+  before = seed;
   CHECK(check_chained_line(R"({"step":1})", before) == ChecksumState::absent);
   CHECK(before == seed);
 }
