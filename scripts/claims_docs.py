@@ -212,9 +212,9 @@ def filled(text, ledger):
 
 
 def counts(ledger):
-    """ 6 are confirmed, …: how many claims have each verdict."""
+    """ of 14 claims, 6 are confirmed, …: how many claims have each verdict."""
     said = collections.Counter(claim["verdict"] for claim in ledger["claims"])
-    return " " + ", ".join(f"{said[word]} {'is' if said[word] == 1 else 'are'} {word}" for word in VERDICTS if said[word])
+    return f" of {len(ledger['claims'])} claims, " + ", ".join(f"{said[word]} {'is' if said[word] == 1 else 'are'} {word}" for word in VERDICTS if said[word])
 
 
 def wrapped(text):
@@ -237,10 +237,13 @@ def take(folder):
     if not shutil.which("pngquant"):
         sys.exit("claims_docs.py: needs pngquant (apt-get install pngquant), which makes the pictures small enough to commit")
     HOME.mkdir(parents=True, exist_ok=True)
+    if not (folder / "claims.json").is_file():
+        sys.exit(f"{folder}: holds no claims.json; allowed: what `scalevec claims --out` wrote, or --check")
+    ledger = json.loads((folder / "claims.json").read_text())
     for old in HOME.glob("*.png"):
         old.unlink()
-    ledger = json.loads((folder / "claims.json").read_text())
     # The name of the folder it was made in says nothing to a reader.
+    ledger.pop("checksum", None)
     ledger["command"] = ledger["command"].split(" --data")[0].split(" --ledger")[0].split(" --out")[0] + " --data DIR --out DIR"
     ledger["provenance"]["data"] = [d.split(": ", 1)[-1] for d in ledger["provenance"].get("data", [])]
     (HOME / "claims.json").write_text(json.dumps(ledger, indent=1, ensure_ascii=False) + "\n")
