@@ -23,11 +23,6 @@ bool plain(const torch::Tensor& t) {
 }
 
 void copy_to_doubles(const torch::Tensor& from, std::vector<double>& to) {
-  if (plain(from) && from.scalar_type() == torch::kFloat32) {
-    const float* data = from.const_data_ptr<float>();
-    to.assign(data, data + from.numel());
-    return;
-  }
   const torch::Tensor flat = from.to(torch::kCPU, torch::kFloat64).contiguous();
   const double* data = flat.const_data_ptr<double>();
   to.assign(data, data + flat.numel());
@@ -63,9 +58,8 @@ void add_relation(const std::vector<double>& gamma, const std::vector<double>& c
 }
 
 void add_step(const std::vector<double>& before, const ScaleVector& form, TraceRow& row) {
-  const torch::NoGradGuard no_grad;
   std::vector<double> after;
-  copy_to_doubles(form.value().detach(), after);
+  copy_to_doubles(form.value_in_double(), after);
   double step_sq = 0.0, along = 0.0, length_sq = 0.0;
   for (std::size_t j = 0; j < before.size(); ++j) {
     const double step = after[j] - before[j];
@@ -170,7 +164,7 @@ void ModelTraces::finish(std::size_t index) {
 void ModelTraces::measure() {
   const torch::NoGradGuard no_grad;
   for (Scale& scale : scales_) {
-    copy_to_doubles(scale.form.value().detach(), scale.gamma);
+    copy_to_doubles(scale.form.value_in_double(), scale.gamma);
     scale.before = scale.gamma;
   }
   // Only the kernels run on our threads; LibTorch has its own.

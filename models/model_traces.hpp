@@ -25,8 +25,8 @@ class ModelTraces {
 
   // Sets these traces in the row of each parameter concerned:
   // - For a scale vector γ, in the row of the parameter that is γ or contains its direction: gamma_quantiles of the γ
-  // in effect, and its change since measure(): gamma_update_norm = ‖Δγ‖, gamma_update_along = γ·Δγ/‖γ‖ (T8 in
-  // docs/theory.md).
+  // in effect, formed in double precision from the stored parameters, and its change since measure(): gamma_update_norm
+  // = ‖Δγ‖, gamma_update_along = γ·Δγ/‖γ‖ (T8 in docs/theory.md).
   // - For a scale vector that maps read: precond_min = min_j γ_j², precond_max = max_j (γ_j² + ‖w_j‖²), imbalance =
   // mean_j (γ_j² − ‖w_j‖²) (T2), w_gamma_ratio = √(Σ‖w_j‖²/Σγ_j²) (T4), and gamma_w_correlation = the correlation over
   // j of γ_j² with ‖w_j‖². w_j is column j of all its readers, stacked, or row j for a γ behind its map (T7).

@@ -40,6 +40,12 @@ torch::Tensor ScaleVector::value() const {
   return {};
 }
 
+torch::Tensor ScaleVector::value_in_double() const {
+  const torch::NoGradGuard no_grad;
+  const auto in_double = [](const torch::Tensor& t) { return t.defined() ? t.to(torch::kCPU, torch::kFloat64) : t; };
+  return ScaleVector(form_, in_double(vector_), in_double(magnitude_)).value();
+}
+
 torch::Tensor ScaleVector::initial_vector(const GammaOptions& options, std::int64_t size) {
   double value = 1.0;
   if (options.form == ScaleForm::plain) value = options.initial;

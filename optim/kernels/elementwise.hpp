@@ -56,7 +56,8 @@ class StepPlan {
 };
 
 // Updates every job's tensor. If `sums` is not empty it has one entry per job and receives its sums, accumulated
-// while the values are in registers, in fixed order: in double, but for float partial sums of 32 squares of g.
+// while the values are in registers, in fixed order: float partial sums over short blocks and double above, and double
+// throughout in blocks where a difference of the sums would cancel.
 void step(std::span<const Job> jobs, std::span<StepSums> sums, const ParallelFor& parallel_for);
 
 struct GradView {

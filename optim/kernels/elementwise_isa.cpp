@@ -12,8 +12,8 @@ namespace {
 template <class P>
 using Compute = std::conditional_t<std::is_same_v<P, double>, double, float>;
 
-// Elements of a partial sum. What may cancel (|p × Δ|², Σ g·Δ) is in double from the product on, where one of floats is
-// exact. Σ g² and Σ 1/(√v̂ + ε) have terms of one sign: 32 of them are added in float first.
+// Elements of a float partial sum: a vector lane adds 32 of them, whose rounding stays below 1e-6 of a sum of terms of
+// one sign even where every addition rounds the same way.
 #if defined(__AVX512F__)
 constexpr std::int64_t kLanes = 16;
 #elif defined(__AVX2__)
@@ -31,26 +31,61 @@ inline __attribute__((always_inline)) void next_page(const void* at) {
   __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(at) + kPage));
 }
 
+// A block's sums: its part of StepSums.
+struct BlockSums {
+  double grad_sq, param_sq, update_sq, param_update, grad_update;
+};
+
+// Whether float's rounding or range shows in these sums: where |p × Δ|² or Σ g·Δ is a small difference of large terms
+// (of the rotation beyond 7.5e-6, where cos² between p and Δ is above ¾; of Σ g·Δ beyond 3e-4), and where squares may
+// have left float's range.
+inline bool inexact(const BlockSums& s) {
+  constexpr double kLeast = 1e-30, kMost = 1e37;
+  const bool in_range = s.grad_sq > kLeast && s.param_sq > kLeast && s.update_sq > kLeast && s.grad_sq < kMost &&
+                        s.param_sq < kMost && s.update_sq < kMost;
+  return !in_range || s.param_update * s.param_update > 0.75 * s.param_sq * s.update_sq ||
+         s.grad_update * s.grad_update < 1e-5 * s.grad_sq * s.update_sq;
+}
+
+// The same sums in double, where products of floats are exact.
+template <class P>
+__attribute__((noinline)) BlockSums sums_in_double(const P* old, const P* param, const P* grad, std::int64_t size) {
+  double gg = 0, pp = 0, dd = 0, pd = 0, gd = 0;
+#pragma omp simd reduction(+ : gg, pp, dd, pd, gd)
+  for (std::int64_t i = 0; i < size; ++i) {
+    const double before = static_cast<double>(load(old[i])), slope = static_cast<double>(load(grad[i]));
+    const double delta = static_cast<double>(load(param[i])) - before;
+    gg += slope * slope;
+    pp += before * before;
+    dd += delta * delta;
+    pd += before * delta;
+    gd += slope * delta;
+  }
+  return {gg, pp, dd, pd, gd};
+}
+
 template <class P, int kStates, bool kSums, class F>
 inline __attribute__((always_inline)) void apply(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums,
                                                  F rule) {
   using T = Compute<P>;
+  constexpr bool kKeeps = kSums && !std::is_same_v<P, double>;
   P* __restrict__ p = static_cast<P*>(job.param);
   const P* __restrict__ g = static_cast<const P*>(job.grad);
   T* __restrict__ s0 = static_cast<T*>(job.state[0]);
   T* __restrict__ s1 = static_cast<T*>(job.state[1]);
   T* __restrict__ s2 = static_cast<T*>(job.state[2]);
   double total[6] = {};
+  P old[kKeeps ? kBlock : 1];  // of the block, for sums_in_double()
   for (std::int64_t from = begin; from < end; from += kBlock) {
     const std::int64_t to = from + kBlock < end ? from + kBlock : end;
     next_page(p + from);
     next_page(g + from);
-    T gg = 0, inv = 0;
-    double pp = 0, dd = 0, pd = 0, gd = 0;
+    T gg = 0, pp = 0, dd = 0, pd = 0, gd = 0, inv = 0;
 #pragma omp simd reduction(+ : gg, pp, dd, pd, gd, inv)
     for (std::int64_t i = from; i < to; ++i) {
       const T old_p = load(p[i]);
       const T grad = load(g[i]);
+      if constexpr (kKeeps) old[i - from] = p[i];
       T a = kStates > 0 ? s0[i] : T(0);
       T b = kStates > 1 ? s1[i] : T(0);
       T c = kStates > 2 ? s2[i] : T(0);
@@ -60,22 +95,25 @@ inline __attribute__((always_inline)) void apply(const Job& job, std::int64_t be
       if constexpr (kStates > 1) s1[i] = b;
       if constexpr (kStates > 2) s2[i] = c;
       if constexpr (kSums) {
-        const double p64 = static_cast<double>(old_p);
-        const double delta = static_cast<double>(load(p[i])) - p64;
+        const T delta = load(p[i]) - old_p;
         gg += grad * grad;
-        pp += p64 * p64;
+        pp += old_p * old_p;
         dd += delta * delta;
-        pd += p64 * delta;
-        gd += static_cast<double>(grad) * delta;
+        pd += old_p * delta;
+        gd += grad * delta;
         inv += inv_denom;
       }
     }
     if constexpr (kSums) {
-      total[0] += static_cast<double>(gg);
-      total[1] += pp;
-      total[2] += dd;
-      total[3] += pd;
-      total[4] += gd;
+      BlockSums block{static_cast<double>(gg), static_cast<double>(pp), static_cast<double>(dd),
+                      static_cast<double>(pd), static_cast<double>(gd)};
+      if constexpr (kKeeps)
+        if (__builtin_expect(inexact(block), 0)) block = sums_in_double(old, p + from, g + from, to - from);
+      total[0] += block.grad_sq;
+      total[1] += block.param_sq;
+      total[2] += block.update_sq;
+      total[3] += block.param_update;
+      total[4] += block.grad_update;
       total[5] += static_cast<double>(inv);
     }
   }

@@ -48,6 +48,38 @@ TEST_CASE("small rotations keep their digits") {
   CHECK(std::abs(trace_row({"w", "matrix", "sgd", 1.0, false, s}).rotation - 1e-7) < 1e-20);
 }
 
+TEST_CASE("one element has no angle but 0 and π") {
+  const auto rotation = [](long double p, long double d) {
+    return trace_row({"beta", "scale.input", "adamw", 1.0, false, sums_of({p}, {1}, {d})}).rotation;
+  };
+  CHECK(rotation(0.7L, -1e-3L) == 0.0);
+  CHECK(rotation(-0.7L, -1e-3L) == 0.0);
+  CHECK(rotation(0.7L, -1.4L) == std::acos(-1.0));
+  CHECK(std::isnan(rotation(0.7L, -0.7L)));
+  CHECK(std::isnan(rotation(0.0L, -0.7L)));
+}
+
+TEST_CASE("a rotation below what rounding does to the parameter is left out, in a group too") {
+  // At right angles by 1e-9 and 1e-6 of its length; float32 rounds by 3.4e-8 of it.
+  const auto with = [](double turn, double spacing) {
+    StepSums s = sums_of({1, 0}, {1, 0}, {0, static_cast<long double>(turn)});
+    s.rounding_sq = rounding_sq(spacing, s.param_sq);
+    return s;
+  };
+  const auto rotation = [](const StepSums& s) { return trace_row({"w", "matrix", "sgd", 1.0, false, s}).rotation; };
+  CHECK(std::isnan(rotation(with(1e-9, 0x1p-23))));
+  CHECK(std::abs(rotation(with(1e-6, 0x1p-23)) - 1e-6) < 1e-18);
+  CHECK(std::abs(rotation(with(1e-9, 0x1p-52)) - 1e-9) < 1e-22);
+  CHECK(std::isnan(rotation(with(1e-3, 0x1p-7))));
+  const std::vector<TraceInput> members{{"a", "matrix", "sgd", 1.0, false, with(1e-9, 0x1p-23)},
+                                        {"b", "matrix", "sgd", 1.0, false, with(1e-9, 0x1p-52)}};
+  CHECK(std::isnan(trace_rows_by_group(members)[0].rotation));
+  // What is left when a radial step's sums cancel is rounding of the sums.
+  const StepSums radial = sums_of({0.1L, 0.2L, 0.3L}, {1, 1, 1}, {1e-4L, 2e-4L, 3e-4L});
+  CHECK(std::isnan(rotation(radial)));
+  CHECK(rotation(sums_of({1, 2}, {1, 1}, {0, 0})) == 0.0);
+}
+
 TEST_CASE("a ratio to zero is undefined, not infinite") {
   const StepSums s = sums_of({0, 0}, {0, 0}, {1, 1});
   const TraceRow row = trace_row({"w", "matrix", "sgd", 1.0, false, s});

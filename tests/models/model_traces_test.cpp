@@ -161,7 +161,13 @@ TEST_CASE("every kind of reader: branches, rows, shared heads, experts, in parts
           const TraceRow row = *std::find_if(rows.begin(), rows.end(), is_its);
           const TraceRow other = *std::find_if(again.begin(), again.end(), is_its);
           CHECK(row.gamma_quantiles == other.gamma_quantiles);
-          const torch::Tensor gamma_sq = link.gamma.value().detach().to(torch::kFloat64).square();
+          // In double of the stored parameters; of OR γ = β·α/RMS(α).
+          torch::Tensor gamma = parameters[link.scale].detach().to(torch::kFloat64);
+          if (link.scale.ends_with(".alpha"))
+            gamma = gamma *
+                    parameters[link.scale.substr(0, link.scale.size() - 5) + "beta"].detach().to(torch::kFloat64) /
+                    gamma.square().mean().sqrt();
+          const torch::Tensor gamma_sq = gamma.square();
           torch::Tensor squares = torch::zeros_like(gamma_sq);
           for (const std::string& map : link.maps) {
             torch::Tensor columns = parameters[map].detach().to(torch::kFloat64).square().sum(0);
