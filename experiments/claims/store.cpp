@@ -12,7 +12,7 @@ std::optional<CellOutcome> RunStore::outcome(const std::string& run) const {
   }
   const auto it = failed_.find(run);
   if (it == failed_.end()) return std::nullopt;
-  return CellOutcome{CellOutcome::State::missing, std::numeric_limits<double>::quiet_NaN(), it->second};
+  return CellOutcome{CellOutcome::State::missing, std::numeric_limits<double>::quiet_NaN(), it->second, {}};
 }
 
 }  // namespace scalevec

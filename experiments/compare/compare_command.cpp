@@ -50,11 +50,7 @@ void note_dropped_cells(const fs::path& dir, const Grid& grid) {
 void conclude(const Grid& grid, const CompareCall& call) {
   const fs::path dir = call.out;
   const Analysis analysis = analyse(load_comparison(dir));
-  for (const std::string& sentence : warnings(grid, analysis)) std::cout << sentence << '\n';
-  constexpr size_t kShown = 10;
-  for (size_t i = 0; i < std::min(kShown, analysis.missing.size()); ++i)
-    std::cout << "  " << analysis.missing[i].first << ": " << analysis.missing[i].second << '\n';
-  if (analysis.missing.size() > kShown) std::cout << "  and " << analysis.missing.size() - kShown << " more\n";
+  std::cout << warnings_text(grid, analysis);
   if (!analysis.missing.empty()) std::cout << "a command for each: scalevec " << call_text(call) << " --list-cells\n";
   const fs::path report = dir / "report.html";
   write_report({dir}, report, "");

@@ -67,7 +67,8 @@ std::string resolution_text(const Analysis& analysis, const Ranked& r) {
   const auto& d = analysis.variants[r.variant].own.difference;
   switch (r.resolution) {
     case Resolution::none:
-      return "";
+      if (!d || !d->defined()) return "";
+      return d->mean == 0.0 ? "identical losses" : "the same for every seed";
     case Resolution::open:
       return "not resolved";
     case Resolution::uncorrected:
@@ -103,7 +104,7 @@ std::vector<Ranked> ranking(const Analysis& analysis) {
     const MeanInterval& d = *analysis.variants[tested[k]].own.difference;
     r.corrected = at_confidence(d, 1.0 - results[k].level);
     r.adjusted_p = results[k].adjusted_p;
-    if (d.defined())
+    if (d.defined() && d.sd > 0.0)
       r.resolution = !d.excludes_zero()    ? Resolution::open
                      : results[k].rejected ? Resolution::corrected
                                            : Resolution::uncorrected;

@@ -11,7 +11,7 @@ namespace scalevec {
 
 // Whether the interval of a difference excludes zero.
 enum class Resolution {
-  none,         // the baseline itself, or no interval
+  none,         // the baseline itself, no interval, or one without width: the difference is the same for every seed
   open,         // the 95 % interval includes zero
   uncorrected,  // it excludes zero, but not at the level that Holm's correction asks for
   corrected     // excludes zero there too

@@ -7,6 +7,7 @@
 
 #include "scalevec/experiments/compare/compare_command.hpp"
 #include "scalevec/experiments/compare/report.hpp"
+#include "scalevec/experiments/compare/tables.hpp"
 
 namespace scalevec {
 
@@ -23,6 +24,10 @@ void add_report_command(CLI::App& app) {
   command->footer("Example: scalevec report runs/grid --out report.html");
   command->callback([a] {
     write_report({a->dirs.begin(), a->dirs.end()}, a->out, a->title);
+    if (a->dirs.size() == 1 && std::filesystem::exists(std::filesystem::path(a->dirs[0]) / "compare.json")) {
+      const Comparison comparison = load_comparison(a->dirs[0]);
+      std::cout << warnings_text(comparison.grid, analyse(comparison));
+    }
     std::cout << "report: " << a->out << std::endl;
   });
 }

@@ -36,7 +36,9 @@ std::string difference_text(const std::optional<MeanInterval>& difference) {
   const MeanInterval& d = *difference;
   if (d.n == 0) return "no pair";
   std::string text = signed_text(d.mean);
-  if (d.defined())
+  if (d.defined() && d.sd == 0.0)
+    text += " (no interval)";
+  else if (d.defined())
     text += " [" + signed_text(d.low()) + ", " + signed_text(d.high()) + "]";
   else
     text += " (one pair: no interval)";
@@ -95,15 +97,14 @@ void say_differences(const Analysis& analysis, const Say& say) {
   const std::string& baseline = analysis.variants[analysis.baseline].name;
   const size_t compared = analysis.variants.size() - 1;
   if (compared == 0) return say("There is one variant, so that there is nothing to compare it with.");
-  std::vector<std::string> open, unpaired, rigid;
+  std::vector<std::string> open, unpaired;
   size_t intervals = 0;
   for (const Ranked& r : ranking(analysis)) {
     const VariantResult& v = analysis.variants[r.variant];
     if (!v.own.difference) continue;
     const MeanInterval& d = *v.own.difference;
-    intervals += d.defined();
+    intervals += d.defined() && d.sd > 0.0;
     if (d.n == 0) unpaired.push_back(v.name);
-    if (d.defined() && d.sd == 0.0) rigid.push_back(v.name);
     if (r.resolution == Resolution::open) open.push_back(v.name);
     if (r.resolution != Resolution::corrected && r.resolution != Resolution::uncorrected) continue;
     std::string text = v.name + " has " + (d.mean < 0.0 ? "lower" : "higher") + " loss than " + baseline +
@@ -121,16 +122,13 @@ void say_differences(const Analysis& analysis, const Say& say) {
   if (!unpaired.empty())
     say("There is no seed at which both " + baseline + " and " + listed(unpaired, " or ") +
         " finished at their own best settings, hence no difference.");
-  if (!rigid.empty())
-    say("The difference is the same for every seed for " + listed(rigid) +
-        ": its interval has no width; check that the seed reaches these runs.");
 }
 
 void say_power(const Grid& grid, const Analysis& analysis, const Say& say) {
   double least = INFINITY, most = 0.0;
   size_t intervals = 0;
   for (const VariantResult& v : analysis.variants)
-    if (v.own.difference && v.own.difference->defined()) {
+    if (v.own.difference && v.own.difference->defined() && v.own.difference->sd > 0.0) {
       ++intervals;
       least = std::min(least, v.own.difference->half_width);
       most = std::max(most, v.own.difference->half_width);
@@ -187,8 +185,10 @@ std::vector<std::string> findings(const Grid& grid, const Analysis& analysis) {
 }
 
 std::vector<std::string> warnings(const Grid& grid, const Analysis& analysis) {
-  std::vector<std::string> out, edges, diverged, dead;
+  std::vector<std::string> out, edges, diverged, dead, identical, rigid;
   for (const VariantResult& v : analysis.variants) {
+    if (v.own.difference && v.own.difference->defined() && v.own.difference->sd == 0.0)
+      (v.own.difference->mean == 0.0 ? identical : rigid).push_back(v.name);
     if (!v.ends.empty()) edges.push_back(v.name + " (" + edge_text(v.ends) + ")");
     if (v.all_diverged) dead.push_back(v.name);
     if (v.diverged) diverged.push_back(std::to_string(v.diverged) + " of " + v.name);
@@ -197,6 +197,13 @@ std::vector<std::string> warnings(const Grid& grid, const Analysis& analysis) {
     out.push_back("Best at the edge of the grid, so that a better " +
                   std::string(grid.axes.size() == 1 && grid.axes[0].key == grid.lr_key ? "lr" : "setting") +
                   " may lie outside: " + listed(edges) + ".");
+  const std::string& baseline = analysis.variants[analysis.baseline].name;
+  if (!identical.empty())
+    out.push_back("The losses of " + listed(identical) + " are those of " + baseline +
+                  ", seed by seed: check that what they differ in reaches these runs.");
+  if (!rigid.empty())
+    out.push_back("The difference is the same for every seed for " + listed(rigid) +
+                  ", so that there is no interval: check that the seed reaches these runs.");
   if (!dead.empty()) out.push_back("All runs of " + listed(dead) + " diverged.");
   if (!diverged.empty())
     out.push_back("Diverged runs: " + listed(diverged) +
@@ -205,6 +212,16 @@ std::vector<std::string> warnings(const Grid& grid, const Analysis& analysis) {
     out.push_back(std::to_string(analysis.missing.size()) + " of " + std::to_string(grid.cells.size()) +
                   " cells are missing; they are listed below.");
   return out;
+}
+
+std::string warnings_text(const Grid& grid, const Analysis& analysis) {
+  std::string text;
+  for (const std::string& sentence : warnings(grid, analysis)) text += sentence + "\n";
+  constexpr size_t kShown = 10;
+  for (size_t i = 0; i < std::min(kShown, analysis.missing.size()); ++i)
+    text += "  " + analysis.missing[i].first + ": " + analysis.missing[i].second + "\n";
+  if (analysis.missing.size() > kShown) text += "  and " + std::to_string(analysis.missing.size() - kShown) + " more\n";
+  return text;
 }
 
 }  // namespace scalevec

@@ -29,10 +29,14 @@ inline constexpr double kVisibleEffect = 0.01;
 std::vector<ComparisonRow> comparison_rows(const Analysis& analysis);
 
 // One sentence for each finding: variants that differ from the baseline (best first), what is not resolved, how small
-// an effect could be resolved, how settings were chosen, settings at an end of the grid, divergence and missing cells.
+// an effect could be resolved, how settings were chosen, and the warnings().
 std::vector<std::string> findings(const Grid& grid, const Analysis& analysis);
 
-// Only the last three: settings at an end of the grid, divergence and missing cells.
+// Only what a reader must not miss: settings at an end of the grid, differences without spread, divergence, missing
+// cells.
 std::vector<std::string> warnings(const Grid& grid, const Analysis& analysis);
+
+// The same as lines for a terminal, and the first ten missing cells with the reason of each.
+std::string warnings_text(const Grid& grid, const Analysis& analysis);
 
 }  // namespace scalevec

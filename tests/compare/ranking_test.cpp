@@ -57,6 +57,16 @@ TEST_CASE("a difference that Holm's correction takes back is called uncorrected"
   CHECK(lines_of(ranking_text(a))[1].ends_with("better, uncorrected only"));
 }
 
+TEST_CASE("differences without spread are said in words, and resolve nothing") {
+  const Analysis a = analyse(
+      fake_comparison({1}, {}, {1, 2, 3},
+                      {{"base", {{2.0, 2.25, 2.5}}}, {"copy", {{2.0, 2.25, 2.5}}}, {"shifted", {{2.5, 2.75, 3.0}}}}));
+  for (const Ranked& r : ranking(a)) CHECK(r.resolution == Resolution::none);
+  const std::vector<std::string> lines = lines_of(ranking_text(a));
+  CHECK(lines[2].ends_with("+0.0000 (no interval)  identical losses"));
+  CHECK(lines[3].ends_with("+0.5000 (no interval)  the same for every seed"));
+}
+
 TEST_CASE("the terminal's ranking is a line per variant, aligned whatever the letters") {
   const std::string longest(300, 'x');
   const Analysis a = analyse(fake_comparison({1}, {}, {1, 2, 3},

@@ -172,7 +172,9 @@ TEST_CASE("a comparison of one variant, of diverged runs or without spread has a
   CHECK(contains(none, "The runs have recorded nothing to draw."));
   CHECK(!contains(none, "figure-answer"));
   CHECK(contains(none, "Diverged runs: 3 of base and 3 of dead."));
-  CHECK(contains(page_of({base, {"rigid", {{2.0, 2.1, 2.2}}}}), "The difference is the same for every seed for rigid"));
+  CHECK(contains(page_of({base, {"same", {{2.0, 2.1, 2.2}}}}), "The losses of same are those of base, seed by seed"));
+  CHECK(contains(page_of({{"base", {{2.0, 2.25, 2.5}}}, {"rigid", {{2.5, 2.75, 3.0}}}}),
+                 "The difference is the same for every seed for rigid, so that there is no interval"));
   for (const std::string& page : {two, none}) {
     CHECK(!contains(page, "nan"));
     CHECK(!contains(page, "inf "));
