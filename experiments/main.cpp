@@ -16,6 +16,7 @@
 #include "scalevec/experiments/figures/theory_command.hpp"
 #include "scalevec/experiments/memory.hpp"
 #include "scalevec/experiments/model/model_command.hpp"
+#include "scalevec/experiments/thread_waiting.hpp"
 #include "scalevec/experiments/train/train_command.hpp"
 #include "scalevec/optim/config/json_reader.hpp"
 
@@ -30,6 +31,7 @@ int fail(int status, std::string message) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  scalevec::wait_with_short_spins(argv);
   scalevec::keep_freed_memory();
 
   // A write past a limit on file sizes is then an error like that of a full disk, not the program's end.

@@ -1,5 +1,8 @@
 #include "scalevec/experiments/train/train_command.hpp"
 
+#include <ATen/Parallel.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <memory>
@@ -10,6 +13,7 @@
 #include "scalevec/experiments/train/plan_table.hpp"
 #include "scalevec/experiments/train/policy_record.hpp"
 #include "scalevec/experiments/train/session.hpp"
+#include "scalevec/experiments/train/step_cost.hpp"
 #include "scalevec/experiments/train/trainer.hpp"
 
 namespace scalevec {
@@ -80,8 +84,19 @@ void add_plan_command(CLI::App& app) {
   add_config_options(*command, *args);
   command->add_flag("--json", args->json, "the table as JSON, as policy.json of a run has it");
   command->callback([args] {
-    const nlohmann::json policy = policy_json(load(*args));
-    std::fputs(args->json ? (policy.dump(2) + "\n").c_str() : plan_text(policy).c_str(), stdout);
+    const RunConfig config = load(*args);
+    const nlohmann::json policy = policy_json(config);
+    if (args->json) {
+      std::fputs((policy.dump(2) + "\n").c_str(), stdout);
+      return;
+    }
+    std::fputs(plan_text(policy).c_str(), stdout);
+    std::int64_t parameters = 0;
+    for (const auto& row : policy["rows"]) parameters += row["count"].get<std::int64_t>();
+    if (config.threads > 0) at::set_num_threads(config.threads);
+    const double memory = static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE));
+    if (!config.decoder) return;
+    for (const std::string& note : plan_notes(config, parameters, measured_flops(), memory)) std::puts(note.c_str());
   });
 }
 

@@ -1,5 +1,6 @@
 #include "scalevec/experiments/train/run_config.hpp"
 
+#include "scalevec/experiments/data/validation_windows.hpp"
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/tests/support/catch.hpp"
 
@@ -53,6 +54,11 @@ TEST_CASE("wrong configurations are refused in one line with path, value and wha
   CHECK(has(error_with(R"({"data": null})"), "data"));
   CHECK(has(error_with(R"({"device": "gpu"})"), "device: got \"gpu\"; allowed: auto, cpu, cuda"));
   CHECK(has(error_with(R"({"schedule": {"shape": "cosine", "warmup_steps": 9}})"), "schedule.warmup_steps"));
+  CHECK(has(error_with(R"({"schedule": {"shape": "linear", "total_steps": 4}})"),
+            "schedule.total_steps: got 4; allowed: at least steps, 5"));
+  CHECK(has(error_with(R"({"validation": {"batches": 2, "sequences": 8}})"),
+            "validation.batches: got 2; allowed: either"));
+  CHECK(has(error_with(R"({"checkpoint": {"minutes": -1}})"), "checkpoint.minutes: got -1"));
   CHECK(has(error_with(R"({"seed": -1})"), "seed: got -1"));
   CHECK(has(error_with(R"({"autocast": "fp8"})"), "autocast: got \"fp8\"; allowed: none, bfloat16"));
   CHECK(has(error_with(R"({"autocast": "bfloat16", "dtype": "float64"})"), "none unless dtype is float32"));
@@ -102,4 +108,18 @@ TEST_CASE("log formats: a list alone or beside the intervals; the JSONL logs alw
        {R"({"log": ["tensorboard"]})", R"({"log": []})", R"({"log": {"formats": ["jsonl", "wandb"]}})"})
     CHECK(has(error_with(wrong), "log.formats: got ["));
   CHECK(has(error_with(R"({"log": {"evry": 1}})"), "log.evry: unknown key; did you mean \"every\"?"));
+}
+
+TEST_CASE("what a run is validated on reads as a comparison takes it") {
+  for (const char* change : {R"({})", R"({"batch_size": 8, "accumulation": 1})", R"({"validation": {"batches": 3}})",
+                             R"({"validation": {"sequences": 7}})", R"({"sequence_length": 20})",
+                             R"({"sequence_length": 20, "validation": {"sequence_length": 9}})"}) {
+    json root = sound();
+    root.merge_patch(json::parse(change));
+    const RunConfig config = read_run_config(root);
+    const ValidationWindows windows = validation_windows(root);
+    CHECK(windows.sequences == config.validation_sequences);
+    CHECK(windows.length == config.validation_length);
+    CHECK(validation_windows(json::parse(config.resolved.dump())).words() == windows.words());
+  }
 }

@@ -6,15 +6,21 @@
 #include <torch/nn/module.h>
 #include <torch/types.h>
 #include <torch/utils.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <chrono>
 #include <cmath>
+#include <cstdio>
+#include <filesystem>
 #include <iostream>
 #include <map>
 #include <memory>
+#include <utility>
 
 #include "scalevec/experiments/compare/overrides.hpp"
+#include "scalevec/experiments/compare/record_files.hpp"
 #include "scalevec/experiments/data/file_io.hpp"
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/experiments/train/gradient_window.hpp"
@@ -94,12 +100,53 @@ std::unique_ptr<Model> double_model(const RunConfig& config, const Session& sess
   return model;
 }
 
-json sharpness(Model& model, const torch::Tensor& tokens, const ProbeOptions& options) {
+constexpr int kScales = 2;  // whose curvature is measured besides the whole model's
+
+// Counts work in tokens that pass forward and backward, in float64 for two of float32.
+class ProbeWork {
+ public:
+  ProbeWork(const RunConfig& config, const ProbeOptions& options, const Model& model, std::int64_t rows)
+      : tell_(options.progress),
+        step_(static_cast<double>(config.batch_size * config.sequence_length)),
+        gradient_(2.0 * step_),
+        product_(4.0 * static_cast<double>(rows * config.sequence_length)) {
+    double scales = 0.0;
+    for (const ScaleLink& link : model.scale_links()) scales += !link.maps.empty() && scales < kScales;
+    surface_ = product_ * static_cast<double>(options.most_products);
+    total_ = step_ * static_cast<double>(options.steps.empty() ? 0 : options.steps.back()) +
+             static_cast<double>(options.steps.size()) *
+                 ((1.0 + scales) * surface_ + gradient_ * static_cast<double>(options.gradients));
+  }
+  void step_done(std::int64_t step) { add(step_, "making the run again, step " + std::to_string(step)); }
+  void gradient_done() { add(gradient_, "gradients for the signal-to-noise ratio"); }
+  void product_done(const std::string& of) {
+    of_surface_ += product_;
+    add(product_, "curvature, " + of);
+  }
+  // A surface takes fewer products than it may.
+  void surface_done() { done_ += surface_ - std::exchange(of_surface_, 0.0); }
+
+ private:
+  void add(double work, const std::string& what) {
+    done_ += work;
+    if (tell_) tell_(what, std::min(1.0, done_ / total_));
+  }
+  const std::function<void(const std::string&, double)>& tell_;
+  double step_, gradient_, product_, surface_ = 0.0, total_ = 0.0, done_ = 0.0, of_surface_ = 0.0;
+};
+
+json sharpness(Model& model, const torch::Tensor& tokens, const ProbeOptions& options, ProbeWork& work) {
   json out = json::object();
   const auto top = [&](const std::string& name, const std::vector<std::string>& params) {
     LossSurface surface(model, tokens, params);
     const LanczosResult r = lanczos(
-        surface.size(), [&](auto v, auto hv) { surface.hessian_product(v, hv); }, options.most_products, 0.02);
+        surface.size(),
+        [&](auto v, auto hv) {
+          surface.hessian_product(v, hv);
+          work.product_done(name);
+        },
+        options.most_products, 0.02);
+    work.surface_done();
     out[name] = {{"largest", r.largest}, {"smallest", r.smallest}, {"residual", r.residual}, {"products", r.products}};
   };
   top("whole", {});
@@ -107,7 +154,7 @@ json sharpness(Model& model, const torch::Tensor& tokens, const ProbeOptions& op
   // forward.
   int taken = 0;
   for (const ScaleLink& link : model.scale_links()) {
-    if (link.maps.empty() || taken == 2) continue;
+    if (link.maps.empty() || taken == kScales) continue;
     std::vector<std::string> params = link.maps;
     params.push_back(link.scale);
     top(link.scale, params);
@@ -116,20 +163,22 @@ json sharpness(Model& model, const torch::Tensor& tokens, const ProbeOptions& op
   return out;
 }
 
-json signal_to_noise(Model& model, const Session& session, const ProbeOptions& options) {
-  std::vector<double> first(LossSurface(model, {}, {}).size(), 0.0), second(first.size(), 0.0);
+json signal_to_noise(Model& model, const Session& session, const ProbeOptions& options, ProbeWork& work) {
+  // Welford's update: no difference of large sums.
+  std::vector<double> means(LossSurface(model, {}, {}).size(), 0.0), squares(means.size(), 0.0);
   for (std::int64_t i = 0; i < options.gradients; ++i) {
     const std::vector<double> g = LossSurface(model, session.train_tokens(session.steps_done() + i).cpu()).gradient();
     for (std::size_t k = 0; k < g.size(); ++k) {
-      first[k] += g[k];
-      second[k] += g[k] * g[k];
+      const double off = g[k] - means[k];
+      means[k] += off / static_cast<double>(i + 1);
+      squares[k] += off * (g[k] - means[k]);
     }
+    work.gradient_done();
   }
-  const double n = static_cast<double>(options.gradients);
-  const auto size = static_cast<std::int64_t>(first.size());
-  const torch::Tensor mean = torch::from_blob(first.data(), {size}, torch::kFloat64) / n;
+  const auto size = static_cast<std::int64_t>(means.size());
+  const torch::Tensor mean = torch::from_blob(means.data(), {size}, torch::kFloat64);
   const torch::Tensor variance =
-      (torch::from_blob(second.data(), {size}, torch::kFloat64) - n * mean * mean) / (n - 1.0);
+      torch::from_blob(squares.data(), {size}, torch::kFloat64) / (static_cast<double>(options.gradients) - 1.0);
   std::map<std::string, SignalSums> groups;
   std::int64_t at = 0;
   for (const auto& p : model.named_parameters()) {
@@ -151,19 +200,56 @@ json probe(const RunConfig& config, const ProbeOptions& options) {
   replayed.snr = false;
   Session session(replayed);
   json out{{"points", json::array()}};
+  const std::int64_t rows = std::min(options.rows, session.source()->validation_windows(config.sequence_length));
+  ProbeWork work(config, options, session.model(), rows);
   for (const std::int64_t step : options.steps) {
-    while (session.steps_done() < step) session.step(false);
+    while (session.steps_done() < step) {
+      session.step(false);
+      work.step_done(session.steps_done());
+    }
     const std::unique_ptr<Model> model = double_model(config, session);
-    const torch::Tensor tokens =
-        session.validation_tokens(std::min(options.rows, session.source()->validation_windows(config.sequence_length)))
-            .cpu();
+    const torch::Tensor tokens = session.validation_tokens(rows).cpu();
     out["points"].push_back({{"step", step},
                              {"val_loss", LossSurface(*model, tokens).loss()},
-                             {"sharpness", sharpness(*model, tokens, options)},
-                             {"snr", signal_to_noise(*model, session, options)}});
+                             {"sharpness", sharpness(*model, tokens, options, work)},
+                             {"snr", signal_to_noise(*model, session, options, work)}});
   }
   return out;
 }
+
+namespace {
+
+// On stderr, since the result may go to stdout: one line that is rewritten on a terminal, elsewhere one every ten
+// seconds.
+class ProgressLine {
+ public:
+  void operator()(const std::string& what, double share) {
+    const auto now = Clock::now();
+    if (std::chrono::duration<double>(now - last_).count() < (terminal_ ? 0.2 : 10.0)) return;
+    last_ = now;
+    const double elapsed = std::chrono::duration<double>(now - start_).count();
+    const auto left = static_cast<long long>(share > 0.0 ? elapsed / share * (1.0 - share) + 0.5 : 0.0);
+    std::fprintf(stderr, terminal_ ? "\r%s  %.0f %%  %lld:%02lld left\033[K" : "%s  %.0f %%  %lld:%02lld left\n",
+                 what.c_str(), 100.0 * share, left / 60, left % 60);
+    std::fflush(stderr);
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  bool terminal_ = isatty(STDERR_FILENO) == 1;
+  Clock::time_point start_ = Clock::now(), last_ = start_;
+};
+
+void check_result_file(const std::filesystem::path& out) {
+  check_output_file(out, "--out");
+  const std::filesystem::path folder = out.has_parent_path() ? out.parent_path() : ".";
+  if (!std::filesystem::is_directory(folder))
+    throw UsageError("--out: " + folder.string() + " is no folder; allowed: a file in a folder that is there");
+  if (::access(folder.c_str(), W_OK) != 0)
+    throw UsageError("--out: " + folder.string() + " may not be written to; allowed: a file in a folder that may");
+}
+
+}  // namespace
 
 void add_probe_command(CLI::App& app) {
   struct Arguments {
@@ -190,7 +276,12 @@ void add_probe_command(CLI::App& app) {
       if (a->options.steps[i] < (i ? a->options.steps[i - 1] + 1 : 0) || a->options.steps[i] > config.steps)
         throw UsageError("--at: got " + std::to_string(a->options.steps[i]) + "; allowed: rising steps from 0 to " +
                          std::to_string(config.steps));
-    const std::string text = probe(config, a->options).dump(2) + "\n";
+    // Before hours of measuring.
+    if (!a->out.empty()) check_result_file(a->out);
+    ProbeOptions options = a->options;
+    options.progress = ProgressLine();
+    const std::string text = probe(config, options).dump(2) + "\n";
+    if (isatty(STDERR_FILENO)) std::fputs("\r\033[K", stderr);
     if (a->out.empty())
       std::cout << text;
     else

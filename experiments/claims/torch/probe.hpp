@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string>
@@ -41,6 +42,8 @@ struct ProbeOptions {
   std::int64_t gradients = 32;      // of as many batches
   std::int64_t rows = 32;           // validation sequences of the curvature's loss
   std::int64_t most_products = 30;
+  // Called as the work goes on: what is being done, and the share of the whole that is done, in [0, 1].
+  std::function<void(const std::string& what, double share)> progress;
 };
 
 // {"points": [{"step", "sharpness": {"whole", SCALE: of the scale and the maps it is multiplied into, …},
