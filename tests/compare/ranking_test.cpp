@@ -63,8 +63,10 @@ TEST_CASE("differences without spread are said in words, and resolve nothing") {
                       {{"base", {{2.0, 2.25, 2.5}}}, {"copy", {{2.0, 2.25, 2.5}}}, {"shifted", {{2.5, 2.75, 3.0}}}}));
   for (const Ranked& r : ranking(a)) CHECK(r.resolution == Resolution::none);
   const std::vector<std::string> lines = lines_of(ranking_text(a));
-  CHECK(lines[2].ends_with("+0.0000 (no interval)  identical losses"));
-  CHECK(lines[3].ends_with("+0.5000 (no interval)  the same for every seed"));
+  CHECK(lines[2].find("+0.0000 (no interval)  ") != std::string::npos);
+  CHECK(lines[2].ends_with("  identical losses"));
+  CHECK(lines[3].find("+0.5000 (no interval)  ") != std::string::npos);
+  CHECK(lines[3].ends_with("  the same for every seed"));
 }
 
 TEST_CASE("the terminal's ranking is a line per variant, aligned whatever the letters") {
