@@ -43,6 +43,12 @@ void copy_to_strided(const Tensor& from, const Tensor& to) {
 
 }  // namespace
 
+kernels::Store Optimizer::Entry::store(const ParamState& state) const {
+  kernels::Store out{rounding, nullptr, stream, state.step + 1};
+  if (rounding == kernels::Rounding::compensated) out.low = static_cast<std::int16_t*>(state.buffers.back().data_ptr());
+  return out;
+}
+
 struct Optimizer::Slot {
   Entry* entry;
   Tensor work_copy;    // where the kernel cannot write the parameter itself; undefined elsewhere
@@ -130,7 +136,7 @@ std::vector<Optimizer::Slot> Optimizer::slots_with_gradients() {
                                   "; allowed: " + shape_text(e.param.sizes()));
     if (given.is_meta()) throw std::invalid_argument(e.name + ": its gradient is on the meta device, without values");
     const bool device =
-        e.dense && on_device(e.param, *e.options) && stepping.value_or(e.param.device()) == e.param.device();
+        e.as_it_lies && on_device(e.param, *e.options) && stepping.value_or(e.param.device()) == e.param.device();
     if (device) stepping = e.param.device();
     Slot& slot = slots.emplace_back(Slot{&e, {}, {}, &given, e.dtype, device});
     if (!device && !e.on_host) slot.work_copy = e.param.detach().cpu().contiguous();
@@ -216,9 +222,14 @@ void Optimizer::add_elementwise(const std::vector<Slot>& slots, double clip_fact
       rule_fresh = s.fresh;
       rule = s.entry->method->rule(*rule_options, decay_of(*rule_options, clip_factor), rule_step, rule_fresh);
     }
-    kernels::Job& job = jobs.emplace_back(
-        kernels::Job{rule, s.dtype, s.data(), s.grad->const_data_ptr(), {nullptr, nullptr, nullptr}, s.work().numel()});
-    for (size_t b = 0; b < s.state->buffers.size(); ++b) job.state[b] = s.state->buffers[b].data_ptr();
+    kernels::Job& job = jobs.emplace_back(kernels::Job{rule,
+                                                       s.dtype,
+                                                       s.data(),
+                                                       s.grad->const_data_ptr(),
+                                                       {nullptr, nullptr, nullptr},
+                                                       s.work().numel(),
+                                                       s.entry->store(*s.state)});
+    for (size_t b = 0; b < s.state->own(); ++b) job.state[b] = s.state->buffers[b].data_ptr();
     members.push_back(k);
   }
 }
@@ -228,17 +239,19 @@ void Optimizer::form_updates(const std::vector<Slot>& slots, double clip_factor,
   for (size_t k = 0; k < slots.size(); ++k) {
     const Slot& s = slots[k];
     if (!s.state || !s.entry->matrix || s.work().numel() == 0) continue;
+    const auto own = static_cast<std::ptrdiff_t>(s.state->own());
     matrices.jobs.push_back({s.entry->options,
                              s.step(),
                              s.entry->row_blocks,
                              s.dtype,
                              s.work().detach(),
                              *s.grad,
-                             s.state->names,
-                             s.state->buffers,
+                             {s.state->names.begin(), s.state->names.begin() + own},
+                             {s.state->buffers.begin(), s.state->buffers.begin() + own},
                              decay_of(s.options(), clip_factor),
                              {},
-                             0.0});
+                             0.0,
+                             s.entry->store(*s.state)});
     matrices.members.push_back(k);
   }
   matrices.before.resize(matrices.jobs.size());
@@ -278,7 +291,8 @@ std::vector<cuda::CudaEntry> Optimizer::device_entries(const std::vector<Slot>& 
   std::vector<cuda::CudaEntry> entries;
   for (const Slot& s : slots)
     if (s.on_device && s.state)
-      entries.push_back({s.work(), *s.grad, s.state->buffers, s.state->device_step, s.entry->options, s.fresh});
+      entries.push_back({s.work(), *s.grad, s.state->buffers, s.state->device_step, s.entry->options, s.fresh,
+                         s.entry->rounding, s.entry->stream});
   return entries;
 }
 
@@ -326,7 +340,8 @@ Tensor Optimizer::step(LossClosure closure) {
                     m.param.data_ptr(),
                     m.grad.const_data_ptr(),
                     {m.update.data_ptr(), nullptr, nullptr},
-                    m.param.numel()});
+                    m.param.numel(),
+                    m.store});
     members.push_back(matrices.members[i]);
   }
   kernels::StepPlan plan(jobs, trace_);
@@ -388,7 +403,7 @@ void Optimizer::share_step(const std::vector<Slot>& slots, std::vector<StepSums>
   if (sums.empty()) return;
   constexpr double StepSums::*kFields[] = {&StepSums::grad_sq,      &StepSums::param_sq,    &StepSums::update_sq,
                                            &StepSums::param_update, &StepSums::grad_update, &StepSums::inv_denom,
-                                           &StepSums::rounding_sq};
+                                           &StepSums::rounding_sq,  &StepSums::stalled,     &StepSums::stalled_of};
   std::vector<double> flat;
   for (const StepSums& s : sums) {
     for (const auto field : kFields) flat.push_back(s.*field);

@@ -41,7 +41,8 @@ json policy_json(const RunConfig& config, const Model& model, const RolePolicy& 
                   {"weight_decay", o.weight_decay()},
                   {"decay_coupling", to_string(o.decay_coupling())},
                   {"decay_target", o.decay_target()},
-                  {"clip", o.clip()}};
+                  {"clip", o.clip()},
+                  {"rounding", o.rounding()}};
     out["rows"].push_back(std::move(entry));
   }
   for (const json& row : out["rows"]) {

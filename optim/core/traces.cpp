@@ -37,6 +37,7 @@ void fill_sums(TraceRow& row, const StepSums& s) {
   row.effective_lr = ratio(row.update_norm, row.grad_norm);
   row.rotation = angle(s);
   row.predicted_decrease = -s.grad_update;
+  row.stalled = ratio(s.stalled, s.stalled_of);
 }
 
 }  // namespace
@@ -50,6 +51,8 @@ StepSums& StepSums::operator+=(const StepSums& other) {
   inv_denom += other.inv_denom;
   count += other.count;
   rounding_sq += other.rounding_sq;
+  stalled += other.stalled;
+  stalled_of += other.stalled_of;
   return *this;
 }
 
@@ -144,6 +147,7 @@ std::span<const TraceField> trace_fields() {
                                           {"adaptive_lr", &TraceRow::adaptive_lr},
                                           {"rotation", &TraceRow::rotation},
                                           {"predicted_decrease", &TraceRow::predicted_decrease},
+                                          {"stalled", &TraceRow::stalled},
                                           {"directional_lr", &TraceRow::directional_lr},
                                           {"precond_min", &TraceRow::precond_min},
                                           {"precond_max", &TraceRow::precond_max},

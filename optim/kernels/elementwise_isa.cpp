@@ -3,7 +3,7 @@
 #include <cmath>
 #include <type_traits>
 
-#include "scalevec/optim/kernels/bfloat16.hpp"
+#include "scalevec/optim/kernels/element_types.hpp"
 #include "scalevec/optim/kernels/elementwise.hpp"
 
 namespace scalevec::kernels {
@@ -40,14 +40,14 @@ inline __attribute__((always_inline)) void apply(const Job& job, std::int64_t be
   T* __restrict__ s0 = static_cast<T*>(job.state[0]);
   T* __restrict__ s1 = static_cast<T*>(job.state[1]);
   T* __restrict__ s2 = static_cast<T*>(job.state[2]);
-  double total[6] = {};
+  double total[7] = {};
   for (std::int64_t from = begin; from < end; from += kBlock) {
     const std::int64_t to = from + kBlock < end ? from + kBlock : end;
     next_page(p + from);
     next_page(g + from);
-    T gg = 0, inv = 0;
+    T gg = 0, inv = 0, still = 0;
     double pp = 0, dd = 0, pd = 0, gd = 0;
-#pragma omp simd reduction(+ : gg, pp, dd, pd, gd, inv)
+#pragma omp simd reduction(+ : gg, pp, dd, pd, gd, inv, still)
     for (std::int64_t i = from; i < to; ++i) {
       const T old_p = load(p[i]);
       const T grad = load(g[i]);
@@ -55,7 +55,8 @@ inline __attribute__((always_inline)) void apply(const Job& job, std::int64_t be
       T b = kStates > 1 ? s1[i] : T(0);
       T c = kStates > 2 ? s2[i] : T(0);
       T inv_denom = 0;
-      store(p[i], rule(old_p, grad, a, b, c, inv_denom));
+      const rules::Moved<T> moved = rule(old_p, grad, a, b, c, inv_denom);
+      store(p[i], moved.value);
       if constexpr (kStates > 0) s0[i] = a;
       if constexpr (kStates > 1) s1[i] = b;
       if constexpr (kStates > 2) s2[i] = c;
@@ -68,6 +69,7 @@ inline __attribute__((always_inline)) void apply(const Job& job, std::int64_t be
         pd += p64 * delta;
         gd += static_cast<double>(grad) * delta;
         inv += inv_denom;
+        if constexpr (!std::is_same_v<P, double>) still += moved.by != T(0) && delta == 0.0 ? T(1) : T(0);
       }
     }
     if constexpr (kSums) {
@@ -77,11 +79,15 @@ inline __attribute__((always_inline)) void apply(const Job& job, std::int64_t be
       total[3] += pd;
       total[4] += gd;
       total[5] += static_cast<double>(inv);
+      total[6] += static_cast<double>(still);
     }
   }
   if constexpr (kSums)
-    *sums = StepSums{total[0], total[1], total[2],    total[3],
-                     total[4], total[5], end - begin, rounding_sq(kSpacing<P>, total[1])};
+    *sums = StepSums{total[0],    total[1],
+                     total[2],    total[3],
+                     total[4],    total[5],
+                     end - begin, rounding_sq(kSpacing<P>, total[1]),
+                     total[6],    kShort<P> ? static_cast<double>(end - begin) : 0.0};
 }
 
 // A rule's call as apply() makes it, whatever states the rule has.
@@ -128,14 +134,137 @@ void step_dtype(const Job& job, std::int64_t begin, std::int64_t end, StepSums* 
     step_typed<P, false>(job, begin, end, nullptr);
 }
 
+// Elements that step_in_float() works on at a time: few enough for the nearest cache, a multiple of a block's four
+// random numbers.
+constexpr std::int64_t kPart = 1024;
+
+struct Part {
+  float value[kPart], grad[kPart];
+  std::uint32_t random[kPart];
+};
+
+// Stores part.value as elements from + [0, n) of the tensor, and adds to `sums` what they are of.
+template <class P, Rounding kRounding, bool kSums>
+void store_part(const Job& job, std::int64_t from, std::int64_t n, const Part& part, StepSums* sums) {
+  P* __restrict__ p = static_cast<P*>(job.param) + from;
+  std::int16_t* __restrict__ low = kRounding == Rounding::compensated ? job.store.low + from : nullptr;
+  double pp = 0, dd = 0, pd = 0, gd = 0, still = 0;
+#pragma omp simd reduction(+ : pp, dd, pd, gd, still)
+  for (std::int64_t i = 0; i < n; ++i) {
+    const float old_p = load(p[i]);
+    float old_value = old_p;
+    std::int16_t old_low = 0, new_low = 0;
+    P stored;
+    if constexpr (kRounding == Rounding::nearest) {
+      store(stored, part.value[i]);
+    } else if constexpr (kRounding == Rounding::stochastic) {
+      store_stochastic(stored, part.value[i], part.random[i]);
+    } else {
+      old_low = low[i];
+      old_value = joined(p[i], old_low);
+      split(stored, new_low, part.value[i]);
+      low[i] = new_low;
+    }
+    p[i] = stored;
+    if constexpr (kSums) {
+      const double p64 = static_cast<double>(old_p), delta = static_cast<double>(load(stored)) - p64;
+      pp += p64 * p64;
+      dd += delta * delta;
+      pd += p64 * delta;
+      gd += static_cast<double>(part.grad[i]) * delta;
+      still += part.value[i] != old_value && delta == 0.0 && new_low == old_low ? 1.0 : 0.0;
+    }
+  }
+  if constexpr (kSums) {
+    sums->param_sq += pp;
+    sums->update_sq += dd;
+    sums->param_update += pd;
+    sums->grad_update += gd;
+    sums->stalled += still;
+  }
+}
+
+template <class P, Rounding kRounding>
+void store_part(const Job& job, std::int64_t from, std::int64_t n, const Part& part, StepSums* sums) {
+  if (sums)
+    store_part<P, kRounding, true>(job, from, n, part, sums);
+  else
+    store_part<P, kRounding, false>(job, from, n, part, nullptr);
+}
+
+// A part of the tensor as floats, their step, and then how the type takes them: so that another type of 16 bits, or
+// another rounding, costs the compiler no further copy of the rules.
+template <class P>
+void step_in_float(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums) {
+  const Store& how = job.store;
+  const P* p = static_cast<const P*>(job.param);
+  const P* g = static_cast<const P*>(job.grad);
+  const bool read_only = std::holds_alternative<rules::Momentum<double>>(job.rule);
+  Part part;
+  Job floats{job.rule, Dtype::float32, part.value, part.grad, {nullptr, nullptr, nullptr}, 0, {}};
+  StepSums total;
+  for (std::int64_t from = begin; from < end; from += kPart) {
+    const std::int64_t n = from + kPart < end ? kPart : end - from;
+#pragma omp simd
+    for (std::int64_t i = 0; i < n; ++i) part.grad[i] = load(g[from + i]);
+    if (how.rounding == Rounding::compensated) {
+      const std::int16_t* low = how.low + from;
+#pragma omp simd
+      for (std::int64_t i = 0; i < n; ++i) part.value[i] = joined(p[from + i], low[i]);
+    } else {
+#pragma omp simd
+      for (std::int64_t i = 0; i < n; ++i) part.value[i] = load(p[from + i]);
+    }
+    for (int k = 0; k < 3; ++k) floats.state[k] = job.state[k] ? static_cast<float*>(job.state[k]) + from : nullptr;
+    StepSums of_floats;
+    step_dtype<float>(floats, 0, n, sums ? &of_floats : nullptr);
+    if (sums) {
+      total.grad_sq += of_floats.grad_sq;
+      total.inv_denom += of_floats.inv_denom;
+      total.stalled += of_floats.stalled;  // already in float
+    }
+    if (read_only) {
+      total.param_sq += of_floats.param_sq;
+      continue;
+    }
+    StepSums* const own = sums ? &total : nullptr;
+    switch (how.rounding) {
+      case Rounding::nearest:
+        store_part<P, Rounding::nearest>(job, from, n, part, own);
+        break;
+      case Rounding::stochastic:
+        for (std::int64_t i = 0; i < n; i += 4) {
+          const PhiloxBlock four =
+              random_block(static_cast<std::uint64_t>(how.step), how.stream, static_cast<std::uint64_t>(from + i) / 4);
+          for (int k = 0; k < 4; ++k) part.random[i + k] = four.word[k];
+        }
+        store_part<P, Rounding::stochastic>(job, from, n, part, own);
+        break;
+      case Rounding::compensated:
+        store_part<P, Rounding::compensated>(job, from, n, part, own);
+        break;
+    }
+  }
+  if (!sums) return;
+  total.count = end - begin;
+  total.rounding_sq = rounding_sq(kSpacing<P>, total.param_sq);
+  total.stalled_of = static_cast<double>(end - begin);
+  *sums = total;
+}
+
 void step_chunk(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums) {
   switch (job.dtype) {
     case Dtype::float32:
-      return step_dtype<float>(job, begin, end, sums);
+      step_dtype<float>(job, begin, end, sums);
+      if (sums) sums->stalled = 0.0;
+      return;
     case Dtype::float64:
       return step_dtype<double>(job, begin, end, sums);
     case Dtype::bfloat16:
-      return step_dtype<Bf16>(job, begin, end, sums);
+      if (job.store.rounding == Rounding::nearest) return step_dtype<Bf16>(job, begin, end, sums);
+      return step_in_float<Bf16>(job, begin, end, sums);
+    case Dtype::float16:
+      return step_in_float<F16>(job, begin, end, sums);
   }
 }
 
@@ -172,6 +301,8 @@ double square_sum(const GradView& view, std::int64_t begin, std::int64_t end) {
       return square_sum_typed<double>(view, begin, end);
     case Dtype::bfloat16:
       return square_sum_typed<Bf16>(view, begin, end);
+    case Dtype::float16:
+      return square_sum_typed<F16>(view, begin, end);
   }
   return 0;
 }
