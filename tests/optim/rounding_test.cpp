@@ -514,6 +514,18 @@ TEST_CASE("the low part is state: named, saved, let go and begun as the option a
         "parameter group 0: rounding: got up; allowed: nearest, stochastic, compensated");
 }
 
+TEST_CASE("a policy's JSON takes the rounding of a rule, and its words say it") {
+  const auto text = [](const char* word) {
+    return R"({"lr": 0.1, "rules": [{"match": {}, "method": "sgd", "rounding": ")" + std::string(word) + "\"}]}";
+  };
+  const RolePolicy policy = RolePolicy::from_json(text("stochastic"));
+  CHECK(policy.rules[0].options->rounding() == "stochastic");
+  const Tensor p = leaf({3}, 1, torch::kBFloat16);
+  CHECK(describe(policy, policy.resolve({{"w", p, {}}})).find("stochastic rounding") != std::string::npos);
+  const std::string said = message_of([&] { RolePolicy::from_json(text("up")); });
+  CHECK(said.find("rounding: got \"up\"; allowed: nearest, stochastic, compensated") != std::string::npos);
+}
+
 TEST_CASE("rows that replace_param moves take their low parts along") {
   const Tensor p = leaf({5, 3}, 1, torch::kFloat16);
   const auto optimizer = make("lion", p, 1e-4, "compensated");
