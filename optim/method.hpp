@@ -37,7 +37,6 @@ struct ParamState : torch::optim::OptimizerParamState {
   std::vector<torch::Tensor> buffers;
 
   torch::Tensor buffer(std::string_view name) const;  // undefined if it is not held
-  size_t own() const { return buffers.size() - (!names.empty() && names.back() == kLowPart); }  // the method's buffers
 
   std::unique_ptr<OptimizerParamState> clone() const override { return std::make_unique<ParamState>(*this); }
 };

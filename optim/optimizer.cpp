@@ -64,6 +64,8 @@ struct Optimizer::Slot {
   const Tensor& work() const { return work_copy.defined() ? work_copy : entry->param; }
   void* data() const { return work_copy.defined() ? work_copy.data_ptr() : const_cast<void*>(entry->data); }
   std::int64_t step() const { return state->step + 1; }
+  // The method's: behind them lies the low part, if any.
+  size_t own_buffers() const { return state->buffers.size() - (entry->rounding == kernels::Rounding::compensated); }
   // What autograd compares with the version it saw, so that a graph from before the step is refused.
   void bump_version() const {
     if (entry->has_version) entry->param.unsafeGetTensorImpl()->bump_version();
@@ -222,14 +224,10 @@ void Optimizer::add_elementwise(const std::vector<Slot>& slots, double clip_fact
       rule_fresh = s.fresh;
       rule = s.entry->method->rule(*rule_options, decay_of(*rule_options, clip_factor), rule_step, rule_fresh);
     }
-    kernels::Job& job = jobs.emplace_back(kernels::Job{rule,
-                                                       s.dtype,
-                                                       s.data(),
-                                                       s.grad->const_data_ptr(),
-                                                       {nullptr, nullptr, nullptr},
-                                                       s.work().numel(),
-                                                       s.entry->store(*s.state)});
-    for (size_t b = 0; b < s.state->own(); ++b) job.state[b] = s.state->buffers[b].data_ptr();
+    kernels::Job& job = jobs.emplace_back(
+        kernels::Job{rule, s.dtype, s.data(), s.grad->const_data_ptr(), {nullptr, nullptr, nullptr}, s.work().numel()});
+    if (s.entry->rounding != kernels::Rounding::nearest) job.store = s.entry->store(*s.state);
+    for (size_t b = 0; b < s.own_buffers(); ++b) job.state[b] = s.state->buffers[b].data_ptr();
     members.push_back(k);
   }
 }
@@ -239,7 +237,7 @@ void Optimizer::form_updates(const std::vector<Slot>& slots, double clip_factor,
   for (size_t k = 0; k < slots.size(); ++k) {
     const Slot& s = slots[k];
     if (!s.state || !s.entry->matrix || s.work().numel() == 0) continue;
-    const auto own = static_cast<std::ptrdiff_t>(s.state->own());
+    const auto own = static_cast<std::ptrdiff_t>(s.own_buffers());
     matrices.jobs.push_back({s.entry->options,
                              s.step(),
                              s.entry->row_blocks,

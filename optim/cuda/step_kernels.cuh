@@ -183,12 +183,13 @@ __global__ void __launch_bounds__(kThreads) setup_kernel(View v, bool norms) {
 }
 
 // Stores the new value of element `i` as the tensor's rounding has it. Whether neither it nor its low part changed.
+// `random` is the element's of kernels::rounding_words().
 template <class P, class T>
-__device__ bool store_element(const TensorRow& tensor, P& p, std::int64_t i, std::int64_t step, T value) {
+__device__ bool store_element(const TensorRow& tensor, P& p, std::int64_t i, std::uint32_t random, T value) {
   const P before = p;
   if constexpr (kernels::kShort<P>) {
     if (tensor.rounding == kernels::Rounding::stochastic) {
-      store_stochastic(p, value, kernels::rounding_bits(tensor.stream, step, i));
+      store_stochastic(p, value, random);
     } else if (tensor.rounding == kernels::Rounding::compensated) {
       const std::int16_t low = tensor.low[i];
       split(p, tensor.low[i], value);
@@ -227,6 +228,11 @@ __device__ void apply(const TensorRow& tensor, const void* grads, Range range, s
       if constexpr (kStates > 2) c[lane] = state2[i];
     }
     double sum[kSumCount] = {};
+    // A thread's lanes are as far apart as the elements of a block of random numbers.
+    static_assert(kLanes == 4 && kThreads == kernels::kRandomSpan && kernels::kChunk % kPass == 0);
+    PhiloxBlock random{};
+    if (kernels::kShort<P> && tensor.rounding == kernels::Rounding::stochastic)
+      random = kernels::rounding_words(tensor.stream, step, (range.begin + pass * kPass) / kLanes + thread);
 #pragma unroll
     for (int lane = 0; lane < kLanes; ++lane) {
       const std::int64_t i = element(range, pass, lane, thread);
@@ -236,7 +242,7 @@ __device__ void apply(const TensorRow& tensor, const void* grads, Range range, s
       if constexpr (kernels::kShort<P>)
         if (tensor.rounding == kernels::Rounding::compensated) old = joined(stored, tensor.low[i]);
       const rules::Moved<T> moved = rule(old, g[lane], a[lane], b[lane], c[lane], inv_denom);
-      const bool still = store_element(tensor, stored, i, step, moved.value);
+      const bool still = store_element(tensor, stored, i, random.word[lane], moved.value);
       params[i] = stored;
       if constexpr (kStates > 0) state0[i] = a[lane];
       if constexpr (kStates > 1) state1[i] = b[lane];

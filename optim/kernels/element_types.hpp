@@ -53,53 +53,60 @@ SCALEVEC_HD float load(F16 x) {
   return float_of((exponent == 0 ? subnormal : other) | (std::uint32_t{x.bits} & 0x8000u) << 16);
 }
 
-// To nearest, ties to even; every NaN becomes the quiet one.
+// `a` where `first`, else `b`, of 32 bits throughout: compilers narrow a conditional expression whose result is stored
+// in 16, and then do not vectorise the loop around it.
+SCALEVEC_HD constexpr std::uint32_t choose(bool first, std::uint32_t a, std::uint32_t b) {
+  const std::uint32_t mask = 0u - static_cast<std::uint32_t>(first);
+  return (a & mask) | (b & ~mask);
+}
+
+// The nearest number's bits, ties to even; every NaN becomes the quiet one.
+SCALEVEC_HD std::uint32_t nearest_bf16(float x) {
+  const std::uint32_t u = bits_of(x);
+  return choose((u & 0x7FFFFFFFu) > 0x7F800000u, 0x7FC0u, (u + 0x7FFFu + ((u >> 16) & 1u)) >> 16);
+}
+SCALEVEC_HD std::uint32_t nearest_f16(float x) {
+  const std::uint32_t u = bits_of(x), magnitude = u & 0x7FFFFFFFu;
+  const bool small = magnitude < 0x38800000u;
+  // The floats from 1/2 to 1 lie 2⁻²⁴ apart, as the subnormal numbers do.
+  const std::uint32_t subnormal = bits_of(float_of(choose(small, magnitude, 0u)) + 0.5f) - 0x3F000000u;
+  const std::uint32_t normal = (magnitude - (112u << 23) + 0xFFFu + ((magnitude >> 13) & 1u)) >> 13;
+  const std::uint32_t beyond = choose(magnitude > 0x7F800000u, 0x7E00u, 0x7C00u);  // 2¹⁶ and more, NaN
+  return choose(small, subnormal, choose(magnitude < 0x47800000u, normal, beyond)) | ((u >> 16) & 0x8000u);
+}
+
 SCALEVEC_HD void store(float& to, float x) { to = x; }
 SCALEVEC_HD void store(double& to, double x) { to = x; }
-SCALEVEC_HD void store(Bf16& to, float x) {
-  const std::uint32_t u = bits_of(x);
-  const std::uint32_t rounded = (u + 0x7FFFu + ((u >> 16) & 1u)) >> 16;
-  to.bits = static_cast<std::uint16_t>(x != x ? 0x7FC0u : rounded);
-}
-SCALEVEC_HD void store(F16& to, float x) {
-  const std::uint32_t u = bits_of(x), magnitude = u & 0x7FFFFFFFu;
-  // The floats from 1/2 to 1 lie 2⁻²⁴ apart, as the subnormal numbers do.
-  const std::uint32_t subnormal = bits_of(float_of(magnitude < 0x38800000u ? magnitude : 0u) + 0.5f) - 0x3F000000u;
-  const std::uint32_t normal = (magnitude - (112u << 23) + 0xFFFu + ((magnitude >> 13) & 1u)) >> 13;
-  const std::uint32_t beyond = magnitude > 0x7F800000u ? 0x7E00u : 0x7C00u;  // 2¹⁶ and more, NaN
-  to.bits = static_cast<std::uint16_t>((magnitude < 0x38800000u   ? subnormal
-                                        : magnitude < 0x47800000u ? normal
-                                                                  : beyond) |
-                                       ((u >> 16) & 0x8000u));
-}
+SCALEVEC_HD void store(Bf16& to, float x) { to.bits = static_cast<std::uint16_t>(nearest_bf16(x)); }
+SCALEVEC_HD void store(F16& to, float x) { to.bits = static_cast<std::uint16_t>(nearest_f16(x)); }
 
 // To one of x's two neighbours in the type: the one away from zero where the lowest bits of x, as a fraction of the
 // spacing, exceed `random`, uniform in 32 bits. A value of the type stays. The probability is exact, but to 2⁻²⁴ among
 // the subnormal numbers of float16. Beyond the largest finite number to nearest, so that chance makes nothing infinite.
 SCALEVEC_HD void store_stochastic(Bf16& to, float x, std::uint32_t random) {
   const std::uint32_t u = bits_of(x);
-  Bf16 nearest;
-  store(nearest, x);
-  to.bits = (u & 0x7FFFFFFFu) >= 0x7F7F0000u ? nearest.bits : static_cast<std::uint16_t>((u + (random >> 16)) >> 16);
+  to.bits =
+      static_cast<std::uint16_t>(choose((u & 0x7FFFFFFFu) >= 0x7F7F0000u, nearest_bf16(x), (u + (random >> 16)) >> 16));
 }
 SCALEVEC_HD void store_stochastic(F16& to, float x, std::uint32_t random) {
   const std::uint32_t u = bits_of(x), magnitude = u & 0x7FFFFFFFu;
-  F16 nearest;
-  store(nearest, x);
-  const float scaled = float_of(magnitude < 0x38800000u ? magnitude : 0u) * 0x1p24f;
+  const bool small = magnitude < 0x38800000u;
+  const float scaled = float_of(choose(small, magnitude, 0u)) * 0x1p24f;
   const auto whole = static_cast<std::int32_t>(scaled);
   const auto fraction = static_cast<std::int32_t>((scaled - static_cast<float>(whole)) * 0x1p24f);
   const auto subnormal =
       static_cast<std::uint32_t>(whole + (static_cast<std::int32_t>(random >> 8) < fraction ? 1 : 0));
   const std::uint32_t normal = (magnitude - (112u << 23) + (random >> 19)) >> 13;
-  const std::uint32_t chosen = (magnitude < 0x38800000u ? subnormal : normal) | ((u >> 16) & 0x8000u);
-  to.bits = magnitude >= 0x477FE000u ? nearest.bits : static_cast<std::uint16_t>(chosen);
+  const std::uint32_t chosen = choose(small, subnormal, normal) | ((u >> 16) & 0x8000u);
+  to.bits = static_cast<std::uint16_t>(choose(magnitude >= 0x477FE000u, nearest_f16(x), chosen));
 }
 
-// The number that store_stochastic() takes for element `index` of a tensor in its step number `step`. `stream` is the
-// tensor's.
-SCALEVEC_HD constexpr std::uint32_t rounding_bits(std::uint64_t stream, std::int64_t step, std::int64_t index) {
-  return random_block(static_cast<std::uint64_t>(step), stream, static_cast<std::uint64_t>(index) / 4).word[index % 4];
+// The numbers that store_stochastic() takes in step number `step` of the tensor that `stream` stands for: four, of the
+// elements 4·kRandomSpan·(block / kRandomSpan) + block mod kRandomSpan + k·kRandomSpan for k = 0 … 3. They lie apart,
+// so that a loop takes neighbours of one k together, and a thread on a device its four elements.
+inline constexpr std::int64_t kRandomSpan = 256;
+SCALEVEC_HD constexpr PhiloxBlock rounding_words(std::uint64_t stream, std::int64_t step, std::int64_t block) {
+  return random_block(static_cast<std::uint64_t>(step), stream, static_cast<std::uint64_t>(block));
 }
 
 // A float in two parts of 16 bits: the nearest number of the type, and a low part from which joined() gives the float
@@ -109,8 +116,8 @@ SCALEVEC_HD constexpr std::uint32_t rounding_bits(std::uint64_t stream, std::int
 // its value by half a spacing at most.
 SCALEVEC_HD void split(Bf16& high, std::int16_t& low, float x) {
   const std::uint32_t u = bits_of(x), magnitude = u & 0x7FFFFFFFu;
-  const std::uint32_t rounded = magnitude > 0x7F800000u ? 0x7FC0u : (magnitude + 0x8000u) >> 16;
-  low = static_cast<std::int16_t>(rounded >= 0x7F80u ? 0 : static_cast<std::int32_t>(magnitude - (rounded << 16)));
+  const std::uint32_t rounded = choose(magnitude > 0x7F800000u, 0x7FC0u, (magnitude + 0x8000u) >> 16);
+  low = static_cast<std::int16_t>(choose(rounded >= 0x7F80u, 0u, magnitude - (rounded << 16)));
   high.bits = static_cast<std::uint16_t>(rounded | ((u >> 16) & 0x8000u));
 }
 SCALEVEC_HD float joined(Bf16 high, std::int16_t low) {

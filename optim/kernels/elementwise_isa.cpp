@@ -31,23 +31,27 @@ inline __attribute__((always_inline)) void next_page(const void* at) {
   __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(at) + kPage));
 }
 
-template <class P, int kStates, bool kSums, class F>
+// What apply() sums: nothing, all, or, of a part of a tensor whose type its caller stores, what only it knows: Σ g²,
+// the denominators, and by how much each element was to move, in `by`.
+enum class Sums { none, all, part };
+
+template <class P, int kStates, Sums kSums, class F>
 inline __attribute__((always_inline)) void apply(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums,
-                                                 F rule) {
+                                                 float* __restrict__ by, F rule) {
   using T = Compute<P>;
   P* __restrict__ p = static_cast<P*>(job.param);
   const P* __restrict__ g = static_cast<const P*>(job.grad);
   T* __restrict__ s0 = static_cast<T*>(job.state[0]);
   T* __restrict__ s1 = static_cast<T*>(job.state[1]);
   T* __restrict__ s2 = static_cast<T*>(job.state[2]);
-  double total[7] = {};
+  double total[6] = {};
   for (std::int64_t from = begin; from < end; from += kBlock) {
     const std::int64_t to = from + kBlock < end ? from + kBlock : end;
     next_page(p + from);
     next_page(g + from);
-    T gg = 0, inv = 0, still = 0;
+    T gg = 0, inv = 0;
     double pp = 0, dd = 0, pd = 0, gd = 0;
-#pragma omp simd reduction(+ : gg, pp, dd, pd, gd, inv, still)
+#pragma omp simd reduction(+ : gg, pp, dd, pd, gd, inv)
     for (std::int64_t i = from; i < to; ++i) {
       const T old_p = load(p[i]);
       const T grad = load(g[i]);
@@ -60,67 +64,65 @@ inline __attribute__((always_inline)) void apply(const Job& job, std::int64_t be
       if constexpr (kStates > 0) s0[i] = a;
       if constexpr (kStates > 1) s1[i] = b;
       if constexpr (kStates > 2) s2[i] = c;
-      if constexpr (kSums) {
+      if constexpr (kSums != Sums::none) {
+        gg += grad * grad;
+        inv += inv_denom;
+      }
+      if constexpr (kSums == Sums::part) by[i] = moved.by;
+      if constexpr (kSums == Sums::all) {
         const double p64 = static_cast<double>(old_p);
         const double delta = static_cast<double>(load(p[i])) - p64;
-        gg += grad * grad;
         pp += p64 * p64;
         dd += delta * delta;
         pd += p64 * delta;
         gd += static_cast<double>(grad) * delta;
-        inv += inv_denom;
-        if constexpr (!std::is_same_v<P, double>) still += moved.by != T(0) && delta == 0.0 ? T(1) : T(0);
       }
     }
-    if constexpr (kSums) {
+    if constexpr (kSums != Sums::none) {
       total[0] += static_cast<double>(gg);
       total[1] += pp;
       total[2] += dd;
       total[3] += pd;
       total[4] += gd;
       total[5] += static_cast<double>(inv);
-      total[6] += static_cast<double>(still);
     }
   }
-  if constexpr (kSums)
-    *sums = StepSums{total[0],    total[1],
-                     total[2],    total[3],
-                     total[4],    total[5],
-                     end - begin, rounding_sq(kSpacing<P>, total[1]),
-                     total[6],    kShort<P> ? static_cast<double>(end - begin) : 0.0};
+  if constexpr (kSums != Sums::none)
+    *sums = StepSums{total[0], total[1], total[2],    total[3],
+                     total[4], total[5], end - begin, rounding_sq(kSpacing<P>, total[1])};
 }
 
 // A rule's call as apply() makes it, whatever states the rule has.
 #define SCALEVEC_CALL(...) \
   [r](T p, T g, T & a, T & b, T & c, T & inv) __attribute__((always_inline)) { return r(__VA_ARGS__); }
 
-template <class P, bool kSums>
-void step_typed(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums) {
+template <class P, Sums kSums>
+void step_typed(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums, float* by = nullptr) {
   using T = Compute<P>;
   if (const auto* rule = std::get_if<rules::AdamW<double>>(&job.rule)) {
     const auto r = rule->template as<T>();
-    apply<P, 2, kSums>(job, begin, end, sums, SCALEVEC_CALL(p, g, a, b, inv));
+    apply<P, 2, kSums>(job, begin, end, sums, by, SCALEVEC_CALL(p, g, a, b, inv));
   } else if (const auto* rule = std::get_if<rules::Sgd<double>>(&job.rule)) {
     const auto r = rule->template as<T>();
     if (job.state[0] == nullptr)
-      apply<P, 0, kSums>(job, begin, end, sums, SCALEVEC_CALL(p, g, a));
+      apply<P, 0, kSums>(job, begin, end, sums, by, SCALEVEC_CALL(p, g, a));
     else
-      apply<P, 1, kSums>(job, begin, end, sums, SCALEVEC_CALL(p, g, a));
+      apply<P, 1, kSums>(job, begin, end, sums, by, SCALEVEC_CALL(p, g, a));
   } else if (const auto* rule = std::get_if<rules::Signum<double>>(&job.rule)) {
     const auto r = rule->template as<T>();
-    apply<P, 1, kSums>(job, begin, end, sums, SCALEVEC_CALL(p, g, a));
+    apply<P, 1, kSums>(job, begin, end, sums, by, SCALEVEC_CALL(p, g, a));
   } else if (const auto* rule = std::get_if<rules::Lion<double>>(&job.rule)) {
     const auto r = rule->template as<T>();
-    apply<P, 1, kSums>(job, begin, end, sums, SCALEVEC_CALL(p, g, a));
+    apply<P, 1, kSums>(job, begin, end, sums, by, SCALEVEC_CALL(p, g, a));
   } else if (const auto* rule = std::get_if<rules::AdEMAMix<double>>(&job.rule)) {
     const auto r = rule->template as<T>();
-    apply<P, 3, kSums>(job, begin, end, sums, SCALEVEC_CALL(p, g, a, b, c, inv));
+    apply<P, 3, kSums>(job, begin, end, sums, by, SCALEVEC_CALL(p, g, a, b, c, inv));
   } else if (const auto* rule = std::get_if<rules::Momentum<double>>(&job.rule)) {
     const auto r = rule->template as<T>();
-    apply<P, 2, kSums>(job, begin, end, sums, SCALEVEC_CALL(p, g, a, b));
+    apply<P, 2, kSums>(job, begin, end, sums, by, SCALEVEC_CALL(p, g, a, b));
   } else if (const auto* rule = std::get_if<rules::ApplyUpdate<double>>(&job.rule)) {
     const auto r = rule->template as<T>();
-    apply<P, 1, kSums>(job, begin, end, sums, SCALEVEC_CALL(p, a));
+    apply<P, 1, kSums>(job, begin, end, sums, by, SCALEVEC_CALL(p, a));
   }
 }
 
@@ -129,17 +131,17 @@ void step_typed(const Job& job, std::int64_t begin, std::int64_t end, StepSums* 
 template <class P>
 void step_dtype(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums) {
   if (sums)
-    step_typed<P, true>(job, begin, end, sums);
+    step_typed<P, Sums::all>(job, begin, end, sums);
   else
-    step_typed<P, false>(job, begin, end, nullptr);
+    step_typed<P, Sums::none>(job, begin, end, nullptr);
 }
 
-// Elements that step_in_float() works on at a time: few enough for the nearest cache, a multiple of a block's four
-// random numbers.
+// Elements that step_in_float() works on at a time: few enough for the nearest cache, those of whole blocks of random
+// numbers.
 constexpr std::int64_t kPart = 1024;
 
 struct Part {
-  float value[kPart], grad[kPart];
+  float value[kPart], grad[kPart], by[kPart];
   std::uint32_t random[kPart];
 };
 
@@ -148,31 +150,29 @@ template <class P, Rounding kRounding, bool kSums>
 void store_part(const Job& job, std::int64_t from, std::int64_t n, const Part& part, StepSums* sums) {
   P* __restrict__ p = static_cast<P*>(job.param) + from;
   std::int16_t* __restrict__ low = kRounding == Rounding::compensated ? job.store.low + from : nullptr;
-  double pp = 0, dd = 0, pd = 0, gd = 0, still = 0;
+  double pp = 0, dd = 0, pd = 0, gd = 0;
+  float still = 0;
 #pragma omp simd reduction(+ : pp, dd, pd, gd, still)
   for (std::int64_t i = 0; i < n; ++i) {
-    const float old_p = load(p[i]);
-    float old_value = old_p;
-    std::int16_t old_low = 0, new_low = 0;
-    P stored;
+    const float old_p = load(p[i]), value = part.value[i];
+    std::int32_t low_change = 0;
     if constexpr (kRounding == Rounding::nearest) {
-      store(stored, part.value[i]);
+      store(p[i], value);
     } else if constexpr (kRounding == Rounding::stochastic) {
-      store_stochastic(stored, part.value[i], part.random[i]);
+      store_stochastic(p[i], value, part.random[i]);
     } else {
-      old_low = low[i];
-      old_value = joined(p[i], old_low);
-      split(stored, new_low, part.value[i]);
-      low[i] = new_low;
+      const std::int16_t old_low = low[i];
+      split(p[i], low[i], value);
+      low_change = low[i] - old_low;
     }
-    p[i] = stored;
     if constexpr (kSums) {
-      const double p64 = static_cast<double>(old_p), delta = static_cast<double>(load(stored)) - p64;
+      const float new_p = load(p[i]);
+      const double p64 = static_cast<double>(old_p), delta = static_cast<double>(new_p) - p64;
       pp += p64 * p64;
       dd += delta * delta;
       pd += p64 * delta;
       gd += static_cast<double>(part.grad[i]) * delta;
-      still += part.value[i] != old_value && delta == 0.0 && new_low == old_low ? 1.0 : 0.0;
+      still += ((part.by[i] != 0.0f) & (new_p == old_p) & (low_change == 0)) ? 1.0f : 0.0f;
     }
   }
   if constexpr (kSums) {
@@ -180,7 +180,7 @@ void store_part(const Job& job, std::int64_t from, std::int64_t n, const Part& p
     sums->update_sq += dd;
     sums->param_update += pd;
     sums->grad_update += gd;
-    sums->stalled += still;
+    sums->stalled += static_cast<double>(still);
   }
 }
 
@@ -190,6 +190,19 @@ void store_part(const Job& job, std::int64_t from, std::int64_t n, const Part& p
     store_part<P, kRounding, true>(job, from, n, part, sums);
   else
     store_part<P, kRounding, false>(job, from, n, part, nullptr);
+}
+
+// The random numbers of the part that begins at `from`.
+inline __attribute__((always_inline)) void fill_random(const Store& how, std::int64_t from, std::uint32_t* out) {
+  static_assert(kPart == 4 * kRandomSpan && kChunk % kPart == 0);
+#pragma omp simd
+  for (std::int64_t j = 0; j < kRandomSpan; ++j) {
+    const PhiloxBlock four = rounding_words(how.stream, how.step, from / 4 + j);
+    out[j] = four.word[0];
+    out[kRandomSpan + j] = four.word[1];
+    out[2 * kRandomSpan + j] = four.word[2];
+    out[3 * kRandomSpan + j] = four.word[3];
+  }
 }
 
 // A part of the tensor as floats, their step, and then how the type takes them: so that another type of 16 bits, or
@@ -217,27 +230,20 @@ void step_in_float(const Job& job, std::int64_t begin, std::int64_t end, StepSum
     }
     for (int k = 0; k < 3; ++k) floats.state[k] = job.state[k] ? static_cast<float*>(job.state[k]) + from : nullptr;
     StepSums of_floats;
-    step_dtype<float>(floats, 0, n, sums ? &of_floats : nullptr);
-    if (sums) {
-      total.grad_sq += of_floats.grad_sq;
-      total.inv_denom += of_floats.inv_denom;
-      total.stalled += of_floats.stalled;  // already in float
-    }
-    if (read_only) {
-      total.param_sq += of_floats.param_sq;
-      continue;
-    }
+    if (sums)
+      step_typed<float, Sums::part>(floats, 0, n, &of_floats, part.by);
+    else
+      step_typed<float, Sums::none>(floats, 0, n, nullptr);
+    total.grad_sq += of_floats.grad_sq;
+    total.inv_denom += of_floats.inv_denom;
+    if (read_only) continue;
     StepSums* const own = sums ? &total : nullptr;
     switch (how.rounding) {
       case Rounding::nearest:
         store_part<P, Rounding::nearest>(job, from, n, part, own);
         break;
       case Rounding::stochastic:
-        for (std::int64_t i = 0; i < n; i += 4) {
-          const PhiloxBlock four =
-              random_block(static_cast<std::uint64_t>(how.step), how.stream, static_cast<std::uint64_t>(from + i) / 4);
-          for (int k = 0; k < 4; ++k) part.random[i + k] = four.word[k];
-        }
+        fill_random(how, from, part.random);
         store_part<P, Rounding::stochastic>(job, from, n, part, own);
         break;
       case Rounding::compensated:
@@ -255,13 +261,12 @@ void step_in_float(const Job& job, std::int64_t begin, std::int64_t end, StepSum
 void step_chunk(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums) {
   switch (job.dtype) {
     case Dtype::float32:
-      step_dtype<float>(job, begin, end, sums);
-      if (sums) sums->stalled = 0.0;
-      return;
+      return step_dtype<float>(job, begin, end, sums);
     case Dtype::float64:
       return step_dtype<double>(job, begin, end, sums);
     case Dtype::bfloat16:
-      if (job.store.rounding == Rounding::nearest) return step_dtype<Bf16>(job, begin, end, sums);
+      if (!sums && job.store.rounding == Rounding::nearest)
+        return step_typed<Bf16, Sums::none>(job, begin, end, nullptr);
       return step_in_float<Bf16>(job, begin, end, sums);
     case Dtype::float16:
       return step_in_float<F16>(job, begin, end, sums);

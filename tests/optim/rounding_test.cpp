@@ -10,6 +10,7 @@
 #include <map>
 #include <sstream>
 
+#include "scalevec/optim/core/random.hpp"
 #include "scalevec/optim/kernels/element_types.hpp"
 #include "scalevec/optim/optim.hpp"
 #include "scalevec/tests/support/catch.hpp"
@@ -308,6 +309,25 @@ TEST_CASE("the mean of stochastic rounding is the value, to five standard deviat
     }
 }
 
+TEST_CASE("an element's chance is a function of name, step and index, the same in every version", "[elementwise]") {
+  const std::int64_t count = 16384 + 3000;
+  const Tensor p = torch::ones({count}, torch::kBFloat16).requires_grad_(true);
+  const auto optimizer = make("sgd", p, 1e-3, "stochastic");
+  p.mutable_grad() = torch::ones({count}, torch::kBFloat16);
+  static_cast<SGDOptions&>(optimizer->param_groups()[0].options()).momentum(0.0);
+  optimizer->step();
+  const Tensor got = p.detach().to(torch::kFloat32);
+  int wrong = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto block = static_cast<std::uint64_t>(i / 1024 * 256 + i % 256);
+    const std::uint32_t random = random_block(1, stream_of("rounding of w"), block).word[i / 256 % 4];
+    // 1 − 1e-3 lies 0.256 of a spacing below 1, and the neighbour away from zero is 1.
+    const bool stays = (random >> 16) >= 0x10000 - static_cast<std::uint32_t>(std::lround((1 - 0.256) * 0x10000));
+    wrong += got.data_ptr<float>()[i] != (stays ? 1.0f : 1.0f - 0x1p-8f);
+  }
+  CHECK(wrong <= 2);  // where 1e-3 in float32 tips it
+}
+
 TEST_CASE("compensated rounding trains as float32 does, bit for bit", "[elementwise]") {
   for (const std::string& method : method_names())
     for (const auto coupling : {DecayCoupling::l2, DecayCoupling::lr})
@@ -452,6 +472,8 @@ TEST_CASE("any number of threads and any division of the step give the same bits
         CHECK(torch::equal(one[1], two[1]));
         CHECK(torch::equal(one[0], first[0]));
         CHECK(torch::equal(one[1], second[1]));
+        // Also of what another process writes autograd is told.
+        CHECK(first[1]._version() == 3);
       }
 }
 

@@ -19,13 +19,12 @@ using namespace scalevec::host_tests;
 using torch::Tensor;
 using Groups = std::vector<torch::optim::OptimizerParamGroup>;
 
-// Under this key a call of a decomposition throws at number `countdown` from now; all else passes through.
+// Under this key a call of a decomposition throws at number `failing_call` from now; all else passes through.
 constexpr auto kKey = c10::DispatchKey::TESTING_ONLY_GenericMode;
-thread_local int countdown = -1, calls = 0;
+thread_local int failing_call = -1;
 
 void count(const char* what) {
-  ++calls;
-  if (countdown >= 0 && countdown-- == 0)
+  if (failing_call >= 0 && failing_call-- == 0)
     TORCH_CHECK_LINALG(false, what, ": (Batch element 0): The algorithm failed to converge");
 }
 
@@ -94,9 +93,9 @@ TEST_CASE("a step in which any one decomposition fails leaves everything as it w
       std::string said;
       {
         const c10::impl::IncludeDispatchKeyGuard guard(kKey);
-        countdown = at;
+        failing_call = at;
         said = message_of([&] { optimizer->step(); });
-        countdown = -1;
+        failing_call = -1;
       }
       if (!said.empty()) {
         ++failures;
