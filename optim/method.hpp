@@ -35,6 +35,7 @@ struct ParamState : torch::optim::OptimizerParamState {
   torch::Tensor device_step;
   std::vector<std::string> names;
   std::vector<torch::Tensor> buffers;
+  kernels::Store store{};  // of the step being made, where it is not to nearest
 
   torch::Tensor buffer(std::string_view name) const;  // undefined if it is not held
 
@@ -114,7 +115,7 @@ inline kernels::Job momentum_pass(const MatrixJob& job, const kernels::Rule& rul
           job.grad.const_data_ptr(),
           {job.buffers[0].data_ptr(), mean.data_ptr(), nullptr},
           job.param.numel(),
-          job.store};
+          &job.store};
 }
 
 // A method whose update is formed from the matrix as a whole and then subtracted by rules::ApplyUpdate.

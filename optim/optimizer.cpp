@@ -199,12 +199,16 @@ void Optimizer::find_states(std::vector<Slot>& slots, NewStates& made) {
     auto* held = stored == state_.end() ? nullptr : stored->second.get();
     if (held && s.entry->fitted) {
       s.state = static_cast<ParamState*>(held);
-      if (s.state->device_step.defined() == s.on_device) continue;
+      if (s.state->device_step.defined() == s.on_device) {
+        if (s.entry->rounding != kernels::Rounding::nearest) s.state->store = s.entry->store(*s.state);
+        continue;
+      }
     }
     auto* known = dynamic_cast<ParamState*>(held);
     if (held && !known) throw std::invalid_argument(s.entry->name + ": its state was not made by scalevec");
     auto fitted = fitted_state(*s.entry, s.work(), s.on_device, known, s.fresh);
     s.state = fitted ? made.add(key, std::move(fitted)) : known;
+    if (s.entry->rounding != kernels::Rounding::nearest) s.state->store = s.entry->store(*s.state);
   }
 }
 
@@ -226,7 +230,7 @@ void Optimizer::add_elementwise(const std::vector<Slot>& slots, double clip_fact
     }
     kernels::Job& job = jobs.emplace_back(
         kernels::Job{rule, s.dtype, s.data(), s.grad->const_data_ptr(), {nullptr, nullptr, nullptr}, s.work().numel()});
-    if (s.entry->rounding != kernels::Rounding::nearest) job.store = s.entry->store(*s.state);
+    if (s.entry->rounding != kernels::Rounding::nearest) job.store = &s.state->store;
     for (size_t b = 0; b < s.own_buffers(); ++b) job.state[b] = s.state->buffers[b].data_ptr();
     members.push_back(k);
   }
@@ -339,7 +343,7 @@ Tensor Optimizer::step(LossClosure closure) {
                     m.grad.const_data_ptr(),
                     {m.update.data_ptr(), nullptr, nullptr},
                     m.param.numel(),
-                    m.store});
+                    &m.store});
     members.push_back(matrices.members[i]);
   }
   kernels::StepPlan plan(jobs, trace_);

@@ -36,7 +36,7 @@ struct Job {
   const void* grad = nullptr;
   void* state[3] = {nullptr, nullptr, nullptr};  // as many as the rule has, in its order
   std::int64_t size = 0;
-  Store store{};
+  const Store* store = nullptr;  // none: to nearest
 };
 
 // Calls body(i) for every i in [0, count), on any threads.

@@ -149,7 +149,7 @@ struct Part {
 template <class P, Rounding kRounding, bool kSums>
 void store_part(const Job& job, std::int64_t from, std::int64_t n, const Part& part, StepSums* sums) {
   P* __restrict__ p = static_cast<P*>(job.param) + from;
-  std::int16_t* __restrict__ low = kRounding == Rounding::compensated ? job.store.low + from : nullptr;
+  std::int16_t* __restrict__ low = kRounding == Rounding::compensated ? job.store->low + from : nullptr;
   double pp = 0, dd = 0, pd = 0, gd = 0;
   float still = 0;
 #pragma omp simd reduction(+ : pp, dd, pd, gd, still)
@@ -209,7 +209,7 @@ inline __attribute__((always_inline)) void fill_random(const Store& how, std::in
 // another rounding, costs the compiler no further copy of the rules.
 template <class P>
 void step_in_float(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums) {
-  const Store& how = job.store;
+  const Store how = job.store ? *job.store : Store{};
   const P* p = static_cast<const P*>(job.param);
   const P* g = static_cast<const P*>(job.grad);
   const bool read_only = std::holds_alternative<rules::Momentum<double>>(job.rule);
@@ -265,7 +265,7 @@ void step_chunk(const Job& job, std::int64_t begin, std::int64_t end, StepSums* 
     case Dtype::float64:
       return step_dtype<double>(job, begin, end, sums);
     case Dtype::bfloat16:
-      if (!sums && job.store.rounding == Rounding::nearest)
+      if (!sums && (!job.store || job.store->rounding == Rounding::nearest))
         return step_typed<Bf16, Sums::none>(job, begin, end, nullptr);
       return step_in_float<Bf16>(job, begin, end, sums);
     case Dtype::float16:

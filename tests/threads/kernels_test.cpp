@@ -38,6 +38,7 @@ std::uint16_t short_bits(Dtype dtype, float x) {
 struct Tensors {
   std::vector<std::vector<std::vector<unsigned char>>> buffers;  // per tensor: param, grad, three states
   std::vector<std::vector<std::int16_t>> lows;                   // of each tensor
+  std::vector<std::shared_ptr<kernels::Store>> stores;           // likewise
   std::vector<kernels::Job> jobs;
 
   Tensors(const kernels::Rule& rule, Dtype dtype, kernels::Rounding rounding = kernels::Rounding::nearest) {
@@ -69,7 +70,10 @@ struct Tensors {
                       tensor[1].data(),
                       {tensor[2].data(), tensor[3].data(), tensor[4].data()},
                       size,
-                      {rounding, lows.emplace_back(static_cast<size_t>(size)).data(), stream, 3}});
+                      stores
+                          .emplace_back(std::make_shared<kernels::Store>(
+                              kernels::Store{rounding, lows.emplace_back(static_cast<size_t>(size)).data(), stream, 3}))
+                          .get()});
     }
   }
 };
