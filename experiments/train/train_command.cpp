@@ -7,6 +7,7 @@
 #include "scalevec/experiments/compare/overrides.hpp"
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/experiments/train/launch.hpp"
+#include "scalevec/experiments/train/plan_advice.hpp"
 #include "scalevec/experiments/train/plan_table.hpp"
 #include "scalevec/experiments/train/policy_record.hpp"
 #include "scalevec/experiments/train/session.hpp"
@@ -78,10 +79,14 @@ void add_plan_command(CLI::App& app) {
   command->footer("Example:\n  scalevec plan experiments/configs/small.json --set model.qk_norm=true");
   auto args = std::make_shared<Arguments>();
   add_config_options(*command, *args);
-  command->add_flag("--json", args->json, "the table as JSON, as policy.json of a run has it");
+  command->add_flag("--json", args->json, "the table as JSON, as policy.json of a run has it, and the advice");
   command->callback([args] {
-    const nlohmann::json policy = policy_json(load(*args));
-    std::fputs(args->json ? (policy.dump(2) + "\n").c_str() : plan_text(policy).c_str(), stdout);
+    const RunConfig config = load(*args);
+    nlohmann::json policy = policy_json(config);
+    const nlohmann::json advice = plan_advice(config.resolved, policy);
+    const std::string text = plan_text(policy) + advice_text(advice);
+    policy["advice"] = advice;
+    std::fputs(args->json ? (policy.dump(2) + "\n").c_str() : text.c_str(), stdout);
   });
 }
 

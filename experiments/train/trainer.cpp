@@ -22,6 +22,7 @@
 #include "scalevec/experiments/compare/child_process.hpp"
 #include "scalevec/experiments/compare/record_files.hpp"
 #include "scalevec/experiments/compare/run_lock.hpp"
+#include "scalevec/experiments/compare/run_prediction.hpp"
 #include "scalevec/experiments/data/file_io.hpp"
 #include "scalevec/experiments/distributed/process_group.hpp"
 #include "scalevec/experiments/errors.hpp"
@@ -240,10 +241,12 @@ class Trainer {
 
   double elapsed() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
 
+  // Before a checkpoint is restored: the policy's record has the norms that the model starts with.
   void write_record_of_intent() {
     if (!fs::exists(out_ / "config.json")) write_file(out_ / "config.json", config_.resolved.dump(2) + "\n");
     const json policy = policy_json(config_, session_.model(), session_.policy());
     write_file(out_ / "policy.json", policy.dump(2) + "\n");
+    prediction_ = std::make_unique<RunPrediction>(config_.resolved, policy);
   }
 
   void make_step(Progress& progress) {
@@ -256,7 +259,7 @@ class Trainer {
         log || last || every(config_.validation_every) || every(config_.checkpoint_every) || stop_signal() != 0;
     const double before = elapsed(), cpu_before = process_cpu_seconds();
     if (stops_midway()) gate_.open();
-    const StepResult result = session_.step(trace, stop_signal(), wait);
+    StepResult result = session_.step(trace, stop_signal(), wait);
     asked_to_stop_ = result.stop_signal;
     const double step_seconds = elapsed() - before;
     counters_.training_seconds += step_seconds;
@@ -305,7 +308,7 @@ class Trainer {
     ::_exit(128 + stop_signal());
   }
 
-  void record(std::int64_t number, bool log, bool trace, const StepResult& result) {
+  void record(std::int64_t number, bool log, bool trace, StepResult& result) {
     const auto timed = session_.phases().scope(Phase::log);
     if (log) {
       // Of all steps since the line before.
@@ -325,6 +328,7 @@ class Trainer {
       if (events_) events_->training(number, {result.loss, result.lr, result.grad_norm, result.clip_factor, rate});
     }
     if (trace) {
+      prediction_->merge_into(number, result.params, result.groups);
       traces_->append_line(trace_line(number, result.params, result.groups));
       if (events_) events_->traces(number, result.params, result.groups);
     }
@@ -455,6 +459,7 @@ class Trainer {
   StateGate gate_;
   std::unique_ptr<JsonLines> metrics_, traces_;
   std::unique_ptr<RunEvents> events_;  // null: not asked for
+  std::unique_ptr<RunPrediction> prediction_;
   std::unique_ptr<StepProfiler> profiler_;
 };
 

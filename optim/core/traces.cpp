@@ -67,6 +67,7 @@ void fill_trace_row(const TraceInput& input, TraceRow& row) {
                         : kNoTrace;
   row.directional_lr = row.precond_min = row.precond_max = row.imbalance = kNoTrace;
   row.w_gamma_ratio = row.gamma_w_correlation = row.snr = row.gamma_update_norm = row.gamma_update_along = kNoTrace;
+  row.predicted_rotation = row.predicted_norm = kNoTrace;
   row.gamma_quantiles.clear();
 }
 
@@ -152,7 +153,9 @@ std::span<const TraceField> trace_fields() {
                                           {"gamma_w_correlation", &TraceRow::gamma_w_correlation},
                                           {"snr", &TraceRow::snr},
                                           {"gamma_update_norm", &TraceRow::gamma_update_norm},
-                                          {"gamma_update_along", &TraceRow::gamma_update_along}};
+                                          {"gamma_update_along", &TraceRow::gamma_update_along},
+                                          {"predicted_rotation", &TraceRow::predicted_rotation},
+                                          {"predicted_norm", &TraceRow::predicted_norm}};
   return fields;
 }
 

@@ -54,6 +54,8 @@ struct TraceRow {
   double snr = kNoTrace;                  // |mean|/std of an element of g over the steps since the last trace
   double gamma_update_norm = kNoTrace;    // ‖Δγ‖ of the γ in effect
   double gamma_update_along = kNoTrace;   // γ·Δγ/‖γ‖, how far its magnitude moved
+  double predicted_rotation = kNoTrace;   // what rotation and param_norm would be by T11 and T12, from the run's
+  double predicted_norm = kNoTrace;       // schedule, decay and initial norm alone
   std::vector<double> gamma_quantiles;    // of the effective γ at kGammaQuantiles; scales only
 };
 
