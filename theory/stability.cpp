@@ -5,6 +5,7 @@
 
 #include "scalevec/theory/domain.hpp"
 #include "scalevec/theory/input_scale_decay.hpp"
+#include "scalevec/theory/root.hpp"
 
 namespace scalevec {
 

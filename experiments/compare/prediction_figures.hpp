@@ -4,7 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/experiments/compare/figures.hpp"
+#include "scalevec/experiments/compare/run_group.hpp"
+#include "scalevec/experiments/plot/plot.hpp"
 
 namespace scalevec {
 
