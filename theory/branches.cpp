@@ -101,7 +101,7 @@ Holds branch_race_holds(const Branches& branches, double imbalance, double relat
   const CurvatureRange shared = shared_curvatures(branches, imbalance), own = own_curvatures(branches, imbalance);
   Holds holds;
   const double least = std::min(shared.condition_number(), own.condition_number());
-  at_least(holds, "the smaller condition number", least, 3.0);
+  at_least(holds, "the smaller condition number", least, 5.0);
   at_most(holds, "the loss to reach", relative, 1e-8);
   // The start moves a branch at the rate h|k| where the end has h√(k² + 4R²); only so many steps of the race are it.
   double largest = 0.0;

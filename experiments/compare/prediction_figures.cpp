@@ -18,7 +18,7 @@ namespace {
 using nlohmann::json;
 
 // Tensors that a picture can show; more are shown evenly chosen, all of them in the table.
-constexpr std::size_t kMostTensors = 12;
+constexpr std::size_t kMostTensors = 8;
 
 constexpr double kNotThere = std::numeric_limits<double>::quiet_NaN();
 
@@ -99,6 +99,12 @@ class PredictionBuilder {
     std::erase_if(plot.panels, [](const Panel& p) { return p.series.empty(); });
     if (plot.panels.empty()) return;
     plot.columns = std::min(plot.columns, static_cast<int>(plot.panels.size()));
+    // Names of tensors are long: the key below a panel has one a line.
+    std::ptrdiff_t names = 0;
+    for (const Panel& p : plot.panels)
+      names = std::max(
+          names, std::count_if(p.series.begin(), p.series.end(), [](const Series& s) { return s.label.size() > 14; }));
+    plot.panel_height += 26 * static_cast<int>(names);
     report_.plots.push_back(std::move(plot));
   }
 

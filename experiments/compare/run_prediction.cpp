@@ -187,7 +187,8 @@ std::vector<RatioPrediction> ratio_predictions(const json& config, const json& p
     p.rows = number_at(scale, "rows");
     std::vector<double>& target = p.length;
     for (const json& line : traces) {
-      const json* row = row_named(line.value("params", json::array()), name);
+      const auto params = line.find("params");
+      const json* row = params == line.end() ? nullptr : row_named(*params, name);
       if (!row) continue;
       const double ratio = number_at(*row, "w_gamma_ratio");
       const double gamma_sq = std::pow(number_at(*row, "param_norm"), 2) / number_at(*row, "count");
@@ -197,7 +198,7 @@ std::vector<RatioPrediction> ratio_predictions(const json& config, const json& p
       target.push_back(gamma_sq * ratio);
       double predicted = std::pow(number_at(*row, "predicted_norm"), 2);
       for (const json& map : scale["readers"]) {
-        const json* w = row_named(line["params"], map.get<std::string>());
+        const json* w = row_named(*params, map.get<std::string>());
         predicted -= w ? std::pow(number_at(*w, "predicted_norm"), 2) : NAN;
       }
       const double imbalance = number_at(*row, "imbalance");

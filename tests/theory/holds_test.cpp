@@ -224,7 +224,7 @@ TEST_CASE("T14: Adam under noise raises its second moment and stays below its ed
 }
 
 // Gradient descent with momentum on ½h(γw − R)² itself, c = 1, from a displacement along the steepest direction: the
-// error after 200 steps in units of the first, below and above the edge by 3 %.
+// error after 400 steps, and the largest on the way, in units of the first, below and above the edge by 3 %.
 TEST_CASE("T14: where it holds, the edge of the pair is where its error starts to grow", "[holds]") {
   Arguments draw(55);
   for (int i = 0; i < 200; ++i) {
@@ -236,21 +236,23 @@ TEST_CASE("T14: where it holds, the edge of the pair is where its error starts t
       const double length = std::hypot(gamma0, w0);
       double gamma = gamma0 + displacement * w0 / length, w = w0 + displacement * gamma0 / length, mg = 0.0, mw = 0.0;
       const double target = gamma0 * w0, first = std::abs(gamma * w - target);
-      double last = first;
+      double last = first, most = 0.0;
       for (int t = 0; t < 400; ++t) {
         const double e = h * (gamma * w - target);
         mg = beta * mg + w * e;
         mw = beta * mw + gamma * e;
         gamma -= lr * mg;
         w -= lr * mw;
-        if (t >= 390) last = std::max(t == 390 ? 0.0 : last, std::abs(gamma * w - target));
+        last = std::abs(gamma * w - target);
+        most = std::max(most, last);
       }
-      return last / first;
+      return std::pair(last / first, most / first);
     };
     const double edge = momentum_edge(pair_curvature(h, gamma0, w0), beta);
     INFO("h " << h << " gamma " << gamma0 << " w " << w0 << " beta " << beta);
-    CHECK(growth(0.97 * edge) < 1.0);
-    CHECK(growth(1.03 * edge) > 1.0);
+    CHECK(growth(0.97 * edge).first < 1.0);
+    // It grows until the imbalance is drained, and then may come to rest.
+    CHECK(growth(1.03 * edge).second > 10.0);
   }
   CHECK(!pair_edge_holds(1.0, 0.01, 1e-3));
   CHECK(pair_edge_holds(1.0, 1.0, 0.0));
