@@ -258,11 +258,13 @@ std::string parting_words(const Parting& p, double tolerance) {
     const double percent = 100.0 * std::expm1(std::abs(off));
     if (percent < 0.05) return std::string("equal");
     // A factor reads better than 400 %.
-    if (percent >= 100.0)
+    if (percent > 100.5)
       std::snprintf(text, sizeof text, "%.3g times %s", std::exp(std::abs(off)), off > 0.0 ? "above" : "below");
-    else
-      std::snprintf(text, sizeof text, "%.2g %% %s", off > 0.0 ? percent : -100.0 * std::expm1(off),
+    else {
+      const double shown = off > 0.0 ? percent : -100.0 * std::expm1(off);
+      std::snprintf(text, sizeof text, shown < 10.0 ? "%.2g %% %s" : "%.0f %% %s", shown,
                     off > 0.0 ? "above" : "below");
+    }
     return std::string(text);
   };
   char text[320];
