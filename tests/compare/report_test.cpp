@@ -230,3 +230,29 @@ TEST_CASE("negative numbers get a minus sign, hyphens stay") {
   CHECK(html::number("-0.5 [-1, +2] leave-one-out a-1 < 95 %") ==
         "\u22120.5 [\u22121,\u00a0+2] leave-one-out a-1 &lt; 95\u00a0%");
 }
+
+TEST_CASE("a run's report draws theory over the run and says where they part") {
+  Scratch scratch;
+  write_run(scratch, "one", "Words.", 1.0);
+  CHECK(!contains((write_report({scratch / "one"}, scratch / "r.html", ""), scratch.read("r.html")),
+                  "Theory over the run"));
+  std::string traces;
+  for (int step = 10; step <= 100; step += 10) {
+    const json row{{"name", "matrix"},      {"group", "matrix"}, {"count", 8},
+                   {"rotation", 0.1},       {"param_norm", 2.0}, {"predicted_rotation", step < 50 ? 0.1 : 0.05},
+                   {"predicted_norm", 2.05}};
+    traces += json{{"step", step}, {"params", json::array()}, {"groups", {row}}}.dump() + "\n";
+  }
+  scratch.write("one/traces.jsonl", traces);
+  write_report({scratch / "one"}, scratch / "r.html", "");
+  const std::string page = scratch.read("r.html");
+  CHECK(contains(page, "Theory over the run"));
+  CHECK(contains(page,
+                 "parts at step 50; 100 % above at most (step 50), 100 % above at the end; within 10 % at 4 of 10"));
+  const json numbers = json::parse(scratch.read("r.json"))["predictions"];
+  REQUIRE(numbers.size() == 2);
+  CHECK(numbers[0]["parts_at_step"] == 50.0);
+  CHECK(numbers[1]["parts_at_step"].is_null());
+  CHECK(numbers[1]["within_10_percent"] == 10);
+  if (have_gnuplot()) CHECK(fs::exists(scratch / "r_files/predicted_groups.png"));
+}
