@@ -205,6 +205,12 @@ void ratios_over_run(const TracedRun& run, const std::string& suffix, Prediction
   std::vector<const RatioPrediction*> shown;
   for (const RatioPrediction& p : all) {
     builder.compare(run, plot.name, p.scale, "‖w‖/γ", "T13", p.step, p.measured, p.predicted);
+    // An imbalance crosses 0: its difference counts beside γ² + ‖w‖², 10 % for a tenth of that.
+    std::vector<double> off;
+    for (std::size_t i = 0; i < p.size.size(); ++i)
+      off.push_back(std::exp((p.imbalance[i] - p.predicted_imbalance[i]) / p.size[i]));
+    builder.compare(run, plot.name, p.scale, "γ² − ‖w‖², in units of γ² + ‖w‖²", "T2, T11", p.imbalance_step, off,
+                    std::vector<double>(off.size(), 1.0));
     if (p.predicted.size() == p.step.size()) shown.push_back(&p);
   }
   const std::size_t n = std::min(kMostTensors, shown.size());

@@ -205,6 +205,7 @@ std::vector<RatioPrediction> ratio_predictions(const json& config, const json& p
       if (!std::isfinite(imbalance) || !std::isfinite(predicted)) continue;
       p.imbalance_step.push_back(p.step.back());
       p.imbalance.push_back(imbalance);
+      p.size.push_back(gamma_sq * (1.0 + ratio * ratio));
       p.predicted_imbalance.push_back(predicted / number_at(*row, "count"));
     }
     if (p.step.empty()) continue;

@@ -73,6 +73,7 @@ struct RatioPrediction {
   std::vector<double> length;  // R
   std::vector<double> still;   // predicted with R held at its start
   std::vector<double> imbalance_step, imbalance, predicted_imbalance;
+  std::vector<double> size;  // γ² + ‖w‖² at imbalance_step
 };
 // Of every plain scale that maps read, in the policy's order; `predicted` is empty where one of them is not under AdamW
 // with decay toward 0 outside the gradient.
