@@ -301,7 +301,7 @@ double adam_limit(const json& policy_row, double mean_step) {
 
 void curvature_over_run(const TracedRun& run, const std::string& suffix, PredictionBuilder& builder) {
   const json probe = read_json_if_whole(run.folder / "probe.json").value_or(json::object());
-  if (!probe.contains("points")) return;
+  if (!probe.contains("points") || !run.policy.contains("rows")) return;
   Plot plot = two_columns(
       "predicted_curvature" + suffix, "Largest curvature, with T14's limit",
       "Lines: largest eigenvalue of the Hessian, of everything and of a scale with the maps that read it (scalevec "
@@ -318,7 +318,7 @@ void curvature_over_run(const TracedRun& run, const std::string& suffix, Predict
       if (name == "whole") {
         double largest = 0.0;
         const json* row = nullptr;
-        for (const json& own : run.policy.value("rows", json::array())) {
+        for (const json& own : run.policy.at("rows")) {
           const double mean = number_at(row_near(run.traces, step + 1, "params", text_at(own, "name")), "adaptive_lr");
           if (mean > largest) {
             largest = mean;
