@@ -1,5 +1,6 @@
 #include "scalevec/experiments/compare/report.hpp"
 
+#include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -255,4 +256,28 @@ TEST_CASE("a run's report draws theory over the run and says where they part") {
   CHECK(numbers[1]["parts_at_step"].is_null());
   CHECK(numbers[1]["within_10_percent"] == 10);
   if (have_gnuplot()) CHECK(fs::exists(scratch / "r_files/predicted_groups.png"));
+}
+
+// 2(1 + .9)/(1 − .9) over the mean steps: .3 of everything, (.3 + 1·.1)/2 of the pair at ‖w‖/γ = 1.
+TEST_CASE("a report draws a probed run's curvature with its limit") {
+  Scratch scratch;
+  write_run(scratch, "one", "Words.", 1.0);
+  const json options{{"beta1", 0.9}, {"beta2", 0.95}};
+  scratch.write("one/policy.json",
+                json{{"rows", {{{"name", "g"}, {"options", options}}, {{"name", "w"}, {"options", options}}}},
+                     {"scales", {{{"name", "g"}, {"form", "plain"}, {"rows", 4}, {"readers", {"w"}}}}}}
+                    .dump());
+  const json scale{{"name", "g"}, {"count", 4}, {"param_norm", 2.0}, {"adaptive_lr", 0.1}, {"w_gamma_ratio", 1.0}};
+  const json map{{"name", "w"}, {"count", 16}, {"param_norm", 2.0}, {"adaptive_lr", 0.3}};
+  scratch.write("one/traces.jsonl",
+                json{{"step", 1}, {"params", {scale, map}}, {"groups", json::array()}}.dump() + "\n");
+  const json largest{{"largest", 10.0}};
+  scratch.write("one/probe.json",
+                json{{"points", {{{"step", 0}, {"sharpness", {{"whole", largest}, {"g", largest}}}}}}}.dump());
+  write_report({scratch / "one"}, scratch / "r.html", "");
+  const json numbers = json::parse(scratch.read("r.json"))["predictions"];
+  REQUIRE(numbers.size() == 2);
+  CHECK(numbers[0]["of"] == "g");
+  CHECK(numbers[0]["last_log_ratio"].get<double>() == Approx(std::log(10.0 / (38.0 / 0.2))));
+  CHECK(numbers[1]["last_log_ratio"].get<double>() == Approx(std::log(10.0 / (38.0 / 0.3))));
 }
