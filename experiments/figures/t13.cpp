@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <cmath>
 #include <cstdio>
 
@@ -28,7 +27,8 @@ struct PathError {
   double distance = 0.0, beyond_noise = 0.0;
   void add(double off, double half_width) {
     distance = worse(distance, std::abs(off));
-    beyond_noise = worse(beyond_noise, std::max(0.0, std::abs(off) - kFiveErrors * half_width));
+    const double beyond = std::abs(off) - kFiveErrors * half_width;
+    beyond_noise = worse(beyond_noise, beyond < 0.0 ? 0.0 : beyond);  // NaN stays
   }
   void add(const PathError& other) {
     distance = worse(distance, other.distance);
