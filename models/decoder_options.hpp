@@ -33,12 +33,21 @@ constexpr std::int64_t kMaxLayers = 10'000;
 
 // Frequencies f_i = theta^(−2i/head_dim) of the rotation angles position·f_i, for contexts longer than trained on.
 struct RopeScaling {
-  enum class Kind { none, linear, llama3 };
+  enum class Kind { none, linear, llama3, yarn };
   Kind kind = Kind::none;
   double factor = 1.0;            // linear: f_i/factor; llama3: the same for long wavelengths, blended in between
   double low_freq_factor = 1.0;   // llama3: wavelengths above original_length/low_freq_factor are divided …
   double high_freq_factor = 4.0;  // … and those below original_length/high_freq_factor kept
   std::int64_t original_length = 8192;
+  // yarn (Peng et al., arXiv 2309.00071): frequencies that turn more than beta_fast times over original_length are
+  // kept, those under beta_slow divided by factor, with a linear ramp in i between (its ends rounded outwards if
+  // `truncate`); queries and keys are multiplied by attention_factor.
+  double beta_fast = 32.0, beta_slow = 1.0;
+  double attention_factor = 0.0;  // 0: 0.1 ln(factor) + 1
+  bool truncate = true;
+
+  // What scores are multiplied by besides: attention_factor² under yarn, else 1.
+  double score_factor() const;
 
   bool operator==(const RopeScaling&) const = default;
 };
@@ -92,10 +101,13 @@ struct DecoderOptions {
   double local_rope_theta = 0.0;  // of layers with a window, unscaled (Gemma 3); 0: as everywhere
   // Per layer, tokens a position sees, itself among them; 0: all before it. Empty: 0 everywhere.
   std::vector<std::int64_t> windows;
+  std::vector<std::int64_t> no_rope;    // layers without rotation (SmolLM3), ascending
   double attn_softcap = 0.0;            // c: scores are c·tanh(score/c) (Gemma 2); 0: none
   double logit_softcap = 0.0;           // the same on the logits
   double query_scale = 0.0;             // scores are query_scale·q·k; 0: 1/√head_dim
   double embed_scale = 1.0;             // the embeddings' factor (Gemma: √width)
+  double logit_scale = 1.0;             // the logits' factor (Granite: 1/logits_scaling)
+  double residual_scale = 1.0;          // the sublayers' outputs' factor (Granite)
   bool residual_depth_scaling = false;  // sublayers' outputs times 1/√(2·layers)
   MoeOptions moe;
   Execution execution = Execution::automatic;

@@ -43,12 +43,12 @@ std::string decoder_options_json(const DecoderOptions& o) {
   return text;
 }
 
-void load_weights(Model& model, const NamedTensors& weights, const std::string& what,
-                  const std::function<std::string(const std::string&)>& name_of) {
+torch::Dtype load_weights(Model& model, const NamedTensors& weights, const std::string& what,
+                          const std::function<std::string(const std::string&)>& name_of) {
   std::map<std::string, torch::Tensor> left(weights.begin(), weights.end());
   std::vector<std::string> missing, misshaped, no_floats, left_over;
   std::vector<std::pair<torch::Tensor, torch::Tensor>> copies;
-  bool any_double = false;
+  std::optional<torch::Dtype> stored;
   std::vector<std::pair<std::string, torch::Tensor>> ours;
   for (const auto& p : model.named_parameters()) ours.emplace_back(p.key(), p.value());
   for (const auto& b : model.named_buffers()) ours.emplace_back(b.key(), b.value());
@@ -66,7 +66,7 @@ void load_weights(Model& model, const NamedTensors& weights, const std::string& 
       no_floats.push_back(name);
     else
       copies.emplace_back(parameter, value);
-    any_double = any_double || value.scalar_type() == torch::kFloat64;
+    stored = stored ? c10::promoteTypes(*stored, value.scalar_type()) : value.scalar_type();
     left.erase(it);
   }
   for (const auto& [name, value] : left) left_over.push_back(name);
@@ -77,14 +77,19 @@ void load_weights(Model& model, const NamedTensors& weights, const std::string& 
   if (!wrong.empty()) throw std::runtime_error(what + ": weights do not fit the options: " + wrong);
 
   const torch::NoGradGuard no_grad;
-  model.to(any_double ? torch::kFloat64 : torch::kFloat32);
+  model.to(stored == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32);
   for (auto& [parameter, value] : copies) parameter.copy_(value);
+  return stored.value_or(torch::kFloat32);
 }
 
-void write_model_folder(const Model& model, const DecoderOptions& options, const fs::path& folder) {
+void write_model_folder(const Model& model, const DecoderOptions& options, const fs::path& folder,
+                        std::optional<torch::Dtype> dtype) {
   NamedTensors weights;
-  for (const auto& p : model.named_parameters()) weights.emplace_back(p.key(), p.value().detach());
-  for (const auto& b : model.named_buffers()) weights.emplace_back(b.key(), b.value());
+  const auto add = [&](const std::string& name, const torch::Tensor& value) {
+    weights.emplace_back(name, dtype ? value.to(*dtype) : value);
+  };
+  for (const auto& p : model.named_parameters()) add(p.key(), p.value().detach());
+  for (const auto& b : model.named_buffers()) add(b.key(), b.value());
   write_safetensors(folder / "model.safetensors", weights);
   const ordered_json json = {{"format", 1}, {"model", ordered_json::parse(decoder_options_json(options))}};
   std::ofstream out(folder / "model.json", std::ios::binary);
@@ -92,7 +97,7 @@ void write_model_folder(const Model& model, const DecoderOptions& options, const
   if (!out.flush()) throw std::runtime_error((folder / "model.json").string() + ": cannot be written");
 }
 
-std::shared_ptr<Decoder> read_model_folder(const fs::path& folder) {
+std::shared_ptr<Decoder> read_model_folder(const fs::path& folder, torch::Dtype* stored) {
   const std::string file = (folder / "model.json").string();
   const nlohmann::json parsed = read_json_file(file);
   JsonReader json(parsed, file);
@@ -102,7 +107,9 @@ std::shared_ptr<Decoder> read_model_folder(const fs::path& folder) {
   options_json.finish();
   json.finish();
   auto model = std::make_shared<Decoder>(options, 0);
-  load_weights(*model, read_safetensors(folder / "model.safetensors"), (folder / "model.safetensors").string());
+  const fs::path weights = folder / "model.safetensors";
+  const torch::Dtype dtype = load_weights(*model, read_safetensors(weights), weights.string());
+  if (stored != nullptr) *stored = dtype;
   return model;
 }
 

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -45,30 +46,32 @@ struct Descriptor {
   }
 };
 
-struct Entry {
-  std::string name;
-  torch::Dtype dtype;
-  std::vector<std::int64_t> shape;
-  std::uint64_t begin, end;
-};
-
 [[noreturn]] void refuse(const std::filesystem::path& file, const std::string& what) {
   throw std::runtime_error(file.string() + ": not a sound safetensors file: " + what);
 }
 
-Entry read_entry(const std::filesystem::path& file, const std::string& name, const json& v, std::uint64_t data_size) {
+// Of the format, but not read here: their size in bits.
+const std::map<std::string, std::uint64_t> kUnread = {
+    {"U16", 16},    {"U32", 32},        {"U64", 64},        {"C64", 64}, {"F8_E4M3", 8}, {"F8_E5M2", 8},
+    {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"F4", 4},   {"F6_E2M3", 6}, {"F6_E3M2", 6}};
+
+SafetensorsEntry read_entry(const std::filesystem::path& file, const std::string& name, const json& v,
+                            std::uint64_t data_size) {
   if (!v.is_object() || !v.contains("dtype") || !v.contains("shape") || !v.contains("data_offsets"))
     refuse(file, "\"" + name + "\" lacks dtype, shape or data_offsets");
-  Entry e{name, torch::kFloat32, {}, 0, 0};
+  SafetensorsEntry e;
+  e.name = name;
   const auto* known =
       std::find_if(std::begin(kDtypes), std::end(kDtypes), [&](const DtypeName& d) { return v["dtype"] == d.name; });
-  if (known == std::end(kDtypes))
+  if (!v["dtype"].is_string() || (known == std::end(kDtypes) && !kUnread.contains(v["dtype"].get<std::string>())))
     refuse(file, "\"" + name + "\" has dtype " + v["dtype"].dump(-1, ' ', false, json::error_handler_t::replace));
-  e.dtype = known->dtype;
+  e.type = v["dtype"].get<std::string>();
+  if (known != std::end(kDtypes)) e.dtype = known->dtype;
+  const std::uint64_t bits = e.dtype ? 8 * c10::elementSize(*e.dtype) : kUnread.at(e.type);
   if (!v["shape"].is_array() || v["shape"].size() > 16) refuse(file, "\"" + name + "\" has no sound shape");
   // `extent` leaves zero sizes out: beside a zero, sizes whose strides overflow would pass a check of the product
   // alone.
-  std::uint64_t bytes = c10::elementSize(e.dtype), extent = bytes;
+  std::uint64_t bytes = bits, extent = bits;
   for (const json& n : v["shape"]) {
     if (!n.is_number_unsigned()) refuse(file, "\"" + name + "\" has a dimension that is not a count");
     const auto size = n.get<std::uint64_t>();
@@ -84,6 +87,7 @@ Entry read_entry(const std::filesystem::path& file, const std::string& name, con
   e.begin = offsets[0].get<std::uint64_t>();
   e.end = offsets[1].get<std::uint64_t>();
   if (e.begin > e.end || e.end > data_size) refuse(file, "\"" + name + "\" lies outside the file");
+  bytes = (bytes + 7) / 8;
   if (e.end - e.begin != bytes)
     refuse(file, "\"" + name + "\" has " + std::to_string(e.end - e.begin) + " bytes where its shape needs " +
                      std::to_string(bytes));
@@ -115,7 +119,7 @@ json read_header(const std::filesystem::path& file, const std::string& text) {
 }  // namespace
 
 void write_safetensors(const std::filesystem::path& file, const NamedTensors& tensors) {
-  json header = json::object();
+  json header = {{"__metadata__", {{"format", "pt"}}}};
   std::uint64_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
     const torch::Dtype dtype = tensor.scalar_type();
@@ -145,7 +149,7 @@ void write_safetensors(const std::filesystem::path& file, const NamedTensors& te
   if (::fsync(out.fd) != 0) throw std::runtime_error(file.string() + ": cannot be written: " + std::strerror(errno));
 }
 
-NamedTensors read_safetensors(const std::filesystem::path& file) {
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& file) : file_(file) {
   std::ifstream in(file, std::ios::binary | std::ios::ate);
   if (!in) throw std::runtime_error(file.string() + ": cannot be read");
   const auto size = static_cast<std::uint64_t>(in.tellg());
@@ -160,27 +164,55 @@ NamedTensors read_safetensors(const std::filesystem::path& file) {
   if (!in.read(text.data(), static_cast<std::streamsize>(length))) refuse(file, "its header cannot be read");
   const json header = read_header(file, text);
 
-  const std::uint64_t data_size = size - 8 - length;
-  std::vector<Entry> entries;
+  data_ = 8 + length;
+  const std::uint64_t data_size = size - data_;
   for (const auto& [name, value] : header.items())
-    if (name != "__metadata__") entries.push_back(read_entry(file, name, value, data_size));
-  std::sort(entries.begin(), entries.end(),
-            [](const Entry& a, const Entry& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
+    if (name != "__metadata__") entries_.push_back(read_entry(file, name, value, data_size));
+  std::sort(entries_.begin(), entries_.end(), [](const SafetensorsEntry& a, const SafetensorsEntry& b) {
+    return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
+  });
   std::uint64_t at = 0;
-  for (const Entry& e : entries) {
+  for (const SafetensorsEntry& e : entries_) {
     if (e.begin != at)
       refuse(file, "\"" + e.name + "\" " + (e.begin < at ? "overlaps the tensor before it" : "leaves a gap before it"));
     at = e.end;
   }
   if (at != data_size) refuse(file, std::to_string(data_size - at) + " bytes after its last tensor");
+  fd_ = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd_ < 0) throw std::runtime_error(file.string() + ": cannot be read: " + std::strerror(errno));
+}
 
-  NamedTensors out;
-  for (const Entry& e : entries) {
-    torch::Tensor t = torch::empty(e.shape, e.dtype);
-    if (!in.read(static_cast<char*>(t.data_ptr()), static_cast<std::streamsize>(e.end - e.begin)))
-      refuse(file, "\"" + e.name + "\" cannot be read");
-    out.emplace_back(e.name, std::move(t));
+SafetensorsFile::~SafetensorsFile() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+SafetensorsFile::SafetensorsFile(SafetensorsFile&& other) noexcept
+    : file_(std::move(other.file_)), fd_(other.fd_), data_(other.data_), entries_(std::move(other.entries_)) {
+  other.fd_ = -1;
+}
+
+torch::Tensor SafetensorsFile::read(const SafetensorsEntry& e) const {
+  if (!e.dtype) {
+    std::string types;
+    for (const DtypeName& d : kDtypes) types += (types.empty() ? "" : ", ") + std::string(d.name);
+    throw std::runtime_error(file_.string() + ": \"" + e.name + "\" has the unsupported type " + e.type +
+                             "; allowed: " + types);
   }
+  torch::Tensor t = torch::empty(e.shape, *e.dtype);
+  auto* to = static_cast<char*>(t.data_ptr());
+  for (std::uint64_t at = e.begin; at < e.end;) {
+    const ssize_t n = ::pread(fd_, to + (at - e.begin), e.end - at, static_cast<off_t>(data_ + at));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) refuse(file_, "\"" + e.name + "\" cannot be read");
+    at += static_cast<std::uint64_t>(n);
+  }
+  return t;
+}
+
+NamedTensors read_safetensors(const std::filesystem::path& file) {
+  const SafetensorsFile in(file);
+  NamedTensors out;
+  for (const SafetensorsEntry& e : in.entries()) out.emplace_back(e.name, in.read(e));
   return out;
 }
 

@@ -2,7 +2,10 @@
 
 #include <torch/types.h>
 
+#include <cstdint>
 #include <filesystem>
+#include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,17 +15,64 @@ namespace scalevec {
 using NamedTensors = std::vector<std::pair<std::string, torch::Tensor>>;
 
 // Writes a safetensors file (8-byte little-endian header length, JSON header, data) and syncs it to disk. Tensors are
-// written contiguous, in order, from whatever device they are on. Throws std::runtime_error naming the file, or
-// std::invalid_argument for a dtype that the format does not have.
+// written contiguous, in order, from whatever device they are on. Its metadata say {"format": "pt"}, without which
+// transformers before 4.51 does not load it. Throws std::runtime_error naming the file, or std::invalid_argument for a
+// dtype that the format does not have.
 void write_safetensors(const std::filesystem::path& file, const NamedTensors& tensors);
 
-// Reads every tensor, on the CPU, in the order of their data. The file is untrusted: header length, JSON, dtypes,
-// shapes, offsets, overlaps and gaps are checked, and std::runtime_error names the file and the first thing wrong.
+// A tensor as a header states it.
+struct SafetensorsEntry {
+  std::string name, type;             // "BF16"
+  std::optional<torch::Dtype> dtype;  // none: a type that cannot be read here
+  std::vector<std::int64_t> shape;
+  std::uint64_t begin = 0, end = 0;  // of the data
+};
+
+// An open file of which tensors are read one by one. The file is untrusted: header length, JSON, shapes, offsets,
+// overlaps and gaps are checked when it is opened, and std::runtime_error names the file and the first thing wrong.
+class SafetensorsFile {
+ public:
+  explicit SafetensorsFile(const std::filesystem::path& file);
+  ~SafetensorsFile();
+  SafetensorsFile(SafetensorsFile&& other) noexcept;
+  SafetensorsFile(const SafetensorsFile&) = delete;
+  SafetensorsFile& operator=(const SafetensorsFile&) = delete;
+
+  // In the order of their data.
+  const std::vector<SafetensorsEntry>& entries() const { return entries_; }
+  // On the CPU. std::runtime_error naming file, tensor and type for a type that cannot be read.
+  torch::Tensor read(const SafetensorsEntry& entry) const;
+
+ private:
+  std::filesystem::path file_;
+  int fd_ = -1;
+  std::uint64_t data_ = 0;
+  std::vector<SafetensorsEntry> entries_;
+};
+
+// folder/model.safetensors or, where there is none, the files that folder/model.safetensors.index.json lists (Hugging
+// Face's layout of large models), tensors read one by one. The index is untrusted as well: files lie in the folder
+// itself and hold the tensors listed for them; std::runtime_error names the file and the first thing wrong. A tensor
+// that the index does not list is passed over, as transformers does, with a note.
+class SafetensorsFolder {
+ public:
+  explicit SafetensorsFolder(const std::filesystem::path& folder);
+
+  const std::vector<std::string>& names() const { return names_; }
+  const SafetensorsEntry* find(const std::string& name) const;  // null: there is none
+  torch::Tensor read(const std::string& name) const;
+  const std::vector<std::string>& notes() const { return notes_; }
+
+ private:
+  std::vector<SafetensorsFile> files_;
+  std::map<std::string, std::pair<std::size_t, std::size_t>> where_;  // file, entry
+  std::vector<std::string> names_, notes_;
+};
+
+// Every tensor, on the CPU, in the order of their data.
 NamedTensors read_safetensors(const std::filesystem::path& file);
 
-// Reads folder/model.safetensors or, where there is none, every file that folder/model.safetensors.index.json lists
-// (Hugging Face's layout of large models). The index is untrusted as well: files lie in the folder itself, and each
-// holds exactly the tensors listed for it. std::runtime_error names the file and the first thing wrong.
-NamedTensors read_safetensors_folder(const std::filesystem::path& folder);
+// Every tensor of a SafetensorsFolder; its notes are appended to `notes`.
+NamedTensors read_safetensors_folder(const std::filesystem::path& folder, std::vector<std::string>* notes = nullptr);
 
 }  // namespace scalevec

@@ -34,23 +34,50 @@ Shards read_index(const fs::path& index) {
 
 }  // namespace
 
-NamedTensors read_safetensors_folder(const fs::path& folder) {
+SafetensorsFolder::SafetensorsFolder(const fs::path& folder) {
   const fs::path single = folder / "model.safetensors", index = folder / "model.safetensors.index.json";
-  if (fs::exists(single)) return read_safetensors(single);
+  const auto add = [&](const SafetensorsEntry& entry, std::size_t i) {
+    names_.push_back(entry.name);
+    where_[entry.name] = {files_.size() - 1, i};
+  };
+  if (fs::exists(single)) {
+    files_.emplace_back(single);
+    for (std::size_t i = 0; i < files_.back().entries().size(); ++i) add(files_.back().entries()[i], i);
+    return;
+  }
   if (!fs::exists(index))
     throw std::runtime_error(folder.string() + ": has neither model.safetensors nor model.safetensors.index.json");
-  NamedTensors all;
   for (auto& [file, listed] : read_index(index)) {
-    for (auto& [name, tensor] : read_safetensors(folder / file)) {
-      if (listed.erase(name) == 0)
-        throw std::runtime_error((folder / file).string() + ": holds \"" + name +
-                                 "\", which the index does not list there");
-      all.emplace_back(name, std::move(tensor));
+    files_.emplace_back(folder / file);
+    const std::vector<SafetensorsEntry>& entries = files_.back().entries();
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      if (listed.erase(entries[i].name) > 0)
+        add(entries[i], i);
+      else
+        notes_.push_back((folder / file).string() + ": passed over \"" + entries[i].name +
+                         "\", which the index does not list there");
     }
     if (!listed.empty())
       throw std::runtime_error((folder / file).string() + ": lacks \"" + *listed.begin() +
                                "\", which the index lists there");
   }
+}
+
+const SafetensorsEntry* SafetensorsFolder::find(const std::string& name) const {
+  const auto it = where_.find(name);
+  return it == where_.end() ? nullptr : &files_[it->second.first].entries()[it->second.second];
+}
+
+torch::Tensor SafetensorsFolder::read(const std::string& name) const {
+  const auto [file, entry] = where_.at(name);
+  return files_[file].read(files_[file].entries()[entry]);
+}
+
+NamedTensors read_safetensors_folder(const fs::path& folder, std::vector<std::string>* notes) {
+  const SafetensorsFolder in(folder);
+  if (notes != nullptr) notes->insert(notes->end(), in.notes().begin(), in.notes().end());
+  NamedTensors all;
+  for (const std::string& name : in.names()) all.emplace_back(name, in.read(name));
   return all;
 }
 
