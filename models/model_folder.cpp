@@ -97,7 +97,7 @@ void write_model_folder(const Model& model, const DecoderOptions& options, const
   if (!out.flush()) throw std::runtime_error((folder / "model.json").string() + ": cannot be written");
 }
 
-std::shared_ptr<Decoder> read_model_folder(const fs::path& folder, torch::Dtype* stored) {
+DecoderOptions model_folder_options(const fs::path& folder) {
   const std::string file = (folder / "model.json").string();
   const nlohmann::json parsed = read_json_file(file);
   JsonReader json(parsed, file);
@@ -106,7 +106,11 @@ std::shared_ptr<Decoder> read_model_folder(const fs::path& folder, torch::Dtype*
   const DecoderOptions options = read_decoder_options(options_json);
   options_json.finish();
   json.finish();
-  auto model = std::make_shared<Decoder>(options, 0);
+  return options;
+}
+
+std::shared_ptr<Decoder> read_model_folder(const fs::path& folder, torch::Dtype* stored) {
+  auto model = std::make_shared<Decoder>(model_folder_options(folder), 0);
   const fs::path weights = folder / "model.safetensors";
   const torch::Dtype dtype = load_weights(*model, read_safetensors(weights), weights.string());
   if (stored != nullptr) *stored = dtype;

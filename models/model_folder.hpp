@@ -28,6 +28,9 @@ torch::Dtype load_weights(Model& model, const NamedTensors& weights, const std::
 void write_model_folder(const Model& model, const DecoderOptions& options, const std::filesystem::path& folder,
                         std::optional<torch::Dtype> dtype = {});
 
+// The options of a model folder, its weights unread.
+DecoderOptions model_folder_options(const std::filesystem::path& folder);
+
 // std::runtime_error or std::invalid_argument name the file and what is wrong with it. `stored`, where given, becomes
 // the dtype of the file.
 std::shared_ptr<Decoder> read_model_folder(const std::filesystem::path& folder, torch::Dtype* stored = nullptr);

@@ -165,7 +165,10 @@ ScaledModel own_scales(const Decoder& model) {
                                  : "");
     data.layer = role.layer;
     data.input = link.folds();
-    const Tensor gamma = link.gamma.value().detach();
+    // 1 + δ in double, as it is read of a Hugging Face folder: in float32 it is rounded.
+    const Tensor gamma = link.gamma.form() == ScaleForm::zero_centred
+                             ? parameters[link.scale].detach().to(torch::kFloat64) + 1.0
+                             : link.gamma.value().detach();
     data.gamma = doubles_of(gamma);
     const std::int64_t n = gamma.size(0);
     Tensor squares = torch::zeros({n}, torch::kFloat64);

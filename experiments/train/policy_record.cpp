@@ -77,9 +77,23 @@ json policy_json(const RunConfig& config, const Model& model, const RolePolicy& 
   return out;
 }
 
+json start_json(const RunConfig& config, const StartReport& report) {
+  if (!config.from) return nullptr;
+  json out = {{"path", config.from->path},
+              {"sha256", config.from->sha256},
+              {"moved", report.moved},
+              {"inexact", report.inexact},
+              {"logit_gap", report.logit_gap}};
+  if (config.from->step >= 0) out["step"] = config.from->step;
+  return out;
+}
+
 json policy_json(const RunConfig& config) {
-  const auto model = make_model(config, torch::kCPU);
-  return policy_json(config, *model, read_policy(config));
+  StartReport report;
+  const auto model = make_model(config, torch::kCPU, &report);
+  json out = policy_json(config, *model, read_policy(config));
+  if (config.from) out["from"] = start_json(config, report);
+  return out;
 }
 
 }  // namespace scalevec

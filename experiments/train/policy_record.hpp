@@ -13,4 +13,8 @@ namespace scalevec {
 nlohmann::json policy_json(const RunConfig& config);
 nlohmann::json policy_json(const RunConfig& config, const Model& model, const RolePolicy& policy);
 
+// What a run starts from, for its record: path, hash, step, and what became of the scales. Null: from drawn values.
+struct StartReport;
+nlohmann::json start_json(const RunConfig& config, const StartReport& report);
+
 }  // namespace scalevec

@@ -41,8 +41,16 @@ struct StepResult {
   std::vector<TraceRow> params, groups;  // empty unless traced
 };
 
-// The model a configuration names, on its device with its dtype, every parameter with a role.
-std::unique_ptr<Model> make_model(const RunConfig& config, torch::Device device);
+// What became of a model that a run starts from.
+struct StartReport {
+  std::vector<std::string> moved, inexact;  // a line each
+  double logit_gap = 0.0;                   // of the largest logit
+  std::string hugging_face;                 // folder of config.json, tokenizer … that it came with; empty: none
+};
+
+// The model a configuration names, on its device with its dtype, every parameter with a role. UsageError where it is to
+// start from a stored one and would be another function, unless the configuration allows that.
+std::unique_ptr<Model> make_model(const RunConfig& config, torch::Device device, StartReport* report = nullptr);
 std::vector<NamedParam> model_params(const Model& model);
 
 // The policy of the configuration; ConfigError messages start with "optimizer".
@@ -91,6 +99,8 @@ class Session {
   const RolePolicy& policy() const { return policy_; }
   const std::vector<NamedParam>& params() const { return params_; }
   torch::Device device() const { return device_; }
+  // Empty unless the run starts from a stored model.
+  const StartReport& start() const { return start_; }
   // What the steps spent their time on.
   Phases& phases() { return phases_; }
 
@@ -104,6 +114,7 @@ class Session {
   void share_restored();
 
  private:
+  void start_from(const StartFrom& from);
   torch::Tensor batch(std::int64_t first, std::int64_t count);
   torch::Tensor host_batch();
   void step_on_host(StepResult& result, bool trace, bool reports);
@@ -115,6 +126,7 @@ class Session {
 
   const RunConfig config_;
   torch::Device device_;
+  StartReport start_;
   std::unique_ptr<Model> model_;
   std::vector<NamedParam> params_;
   RolePolicy policy_;

@@ -25,6 +25,7 @@
 #include "scalevec/experiments/data/file_io.hpp"
 #include "scalevec/experiments/distributed/process_group.hpp"
 #include "scalevec/experiments/errors.hpp"
+#include "scalevec/experiments/model/stored_model.hpp"
 #include "scalevec/experiments/train/checkpoint.hpp"
 #include "scalevec/experiments/train/json_lines.hpp"
 #include "scalevec/experiments/train/policy_record.hpp"
@@ -166,14 +167,15 @@ class Trainer {
 
   int run(bool resume) {
     if (writes()) write_record_of_intent();
+    const bool resumed = resume && restore();
     const std::int64_t logged =
-        resume && restore() ? session_.steps_done() : -1;  // without a checkpoint nothing that was logged stands
+        resumed ? session_.steps_done() : -1;  // without a checkpoint nothing that was logged stands
     const std::int64_t from = session_.steps_done();
     if (writes()) open_logs(logged);
     profiler_ =
         std::make_unique<StepProfiler>(profiled_steps_, config_.steps - from, session_.phases(), out_ / "profile.json");
     Progress progress(from, config_.steps, !writes());
-    if (from > 0) progress.note("resumed after step " + std::to_string(from));
+    if (from > 0 && resumed) progress.note("resumed after step " + std::to_string(from));
     std::optional<LongStepWatch> watch;
     gate_.close();
     checkpointed_ = from;
@@ -182,7 +184,7 @@ class Trainer {
       watch.emplace([this, &progress] { stop_midway(progress); });
     }
     try {
-      if (counters_.val_step < 0 && from == 0 && config_.validation_every > 0) record_validation();
+      if (counters_.val_step < 0 && !resumed && config_.validation_every > 0) record_validation();
       while (session_.steps_done() < config_.steps) {
         if (agreed_stop() != 0) return interrupted(progress);
         profiler_->begin_step();
@@ -242,7 +244,15 @@ class Trainer {
 
   void write_record_of_intent() {
     if (!fs::exists(out_ / "config.json")) write_file(out_ / "config.json", config_.resolved.dump(2) + "\n");
-    const json policy = policy_json(config_, session_.model(), session_.policy());
+    json policy = policy_json(config_, session_.model(), session_.policy());
+    if (config_.from) {
+      policy["from"] = start_json(config_, session_.start());
+      // What the model came with, so that an export of the run has it again.
+      if (const fs::path source = session_.start().hugging_face; !source.empty()) {
+        fs::create_directories(out_ / kHuggingFaceFolder);
+        copy_companions(source, out_ / kHuggingFaceFolder, true);
+      }
+    }
     write_file(out_ / "policy.json", policy.dump(2) + "\n");
   }
 

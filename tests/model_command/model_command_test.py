@@ -90,7 +90,11 @@ class ModelCommand(unittest.TestCase):
             (("logits", model, "--tokens", self.here / "tokens.json", "--out", out), "41"),
             (("logits", model, "--tokens", self.here / "none.json", "--out", out), "none.json"),
             (("info", self.here), "model.json"),
-            (("fold", FIXTURES / "llama-tied", "--out", out), "model.json"),
+            (("fold", FIXTURES, "--out", out), "model.json"),
+            (("info", f"{model}@3"), "is no run"),
+            (("info", f"{model}@x"), "RUN@STEP"),
+            (("export", model, "--out", out, "--dtype", "int8"), "--dtype"),
+            (("eval", model, "--data", self.here), "train"),
         ):
             with self.subTest(command):
                 message = self.run_program("model", *command, status=2)
