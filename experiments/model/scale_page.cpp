@@ -38,11 +38,11 @@ Series curve(const ModelScales& m, const std::string& site, const std::string& l
   return s;
 }
 
-Series line_at_one(const Series& along, const std::string& label) {
+Series line_at_one(const Series& along, const std::string& label, int color) {
   Series s;
   s.label = label;
   s.style = Style::dashed;
-  s.color = 7;
+  s.color = color;
   if (along.x.empty()) return s;
   const auto [low, high] = std::minmax_element(along.x.begin(), along.x.end());
   s.x = {*low, std::max(*high, *low + 1)};
@@ -75,7 +75,8 @@ Plot by_site(const std::vector<ModelScales>& models, const char* name, const cha
     panel.y_label = y_label;
     panel.log_y = log_y;
     for (std::size_t i = 0; i < models.size(); ++i) fill(models[i], site, static_cast<int>(i), panel);
-    if (one != nullptr && !panel.series.empty()) panel.series.push_back(line_at_one(panel.series.front(), one));
+    if (one != nullptr && !panel.series.empty())
+      panel.series.push_back(line_at_one(panel.series.front(), one, static_cast<int>(models.size())));
     plot.panels.push_back(std::move(panel));
   }
   plot.columns = plot.panels.size() > 1 ? 2 : 1;
