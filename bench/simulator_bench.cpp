@@ -49,7 +49,7 @@ int main() {
         for (std::int64_t t = 0; t < steps; ++t) optimizer.step(p.data(), g.data());
       });
     } else {
-      ScaledMap map;
+      SimulatedMap map;
       map.rows = rows;
       std::vector<MapReplica> toys(replicas);
       for (std::size_t i = 0; i < replicas; ++i) {

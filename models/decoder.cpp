@@ -42,20 +42,22 @@ bool Decoder::folds(std::int64_t tokens) const {
 
 Tensor Decoder::attend(const Attention& a, const Tensor& q, const Tensor& k, const Tensor& v) {
   const DecoderOptions& o = options_;
-  if (o.attn_softcap == 0.0) return ops::attention(q, k, v, o.query_scale, a.window);
+  if (o.attn_softcap == 0.0) return ops::attention(q, k, v, a.score_scale, a.window);
   const auto heads_first = [&](const Tensor& x) { return x.repeat_interleave(o.heads / x.size(2), 2).transpose(1, 2); };
   const Tensor scores =
-      softcap(at::matmul(q.transpose(1, 2), heads_first(k).transpose(-1, -2)) * o.query_scale, o.attn_softcap);
+      softcap(at::matmul(q.transpose(1, 2), heads_first(k).transpose(-1, -2)) * a.score_scale, o.attn_softcap);
   const Tensor seen = ops::visible(q.size(1), a.window, q.options());
   return at::matmul(at::softmax(scores.masked_fill(seen.logical_not(), -INFINITY), -1), heads_first(v)).transpose(1, 2);
 }
 
-Tensor Decoder::rotated(Rope& rope, const Tensor& x, std::int64_t heads, const HeadNorm& norm) const {
+Tensor Decoder::rotated(Rope* rope, const Tensor& x, std::int64_t heads, const HeadNorm& norm) const {
   const auto by_head = [&](const Tensor& t) { return t.unflatten(-1, {heads, options_.head_dim}); };
-  if (norm.kind == HeadNorm::Kind::none) return rope.rotate(by_head(x));
+  if (norm.kind == HeadNorm::Kind::none) return rope != nullptr ? rope->rotate(by_head(x)) : by_head(x);
   const bool per_head = norm.kind == HeadNorm::Kind::head;
-  if (norm_.kind == NormKind::rms) return rope.norm_rotate(by_head(x), norm.gamma, per_head, norm_.eps);
-  return rope.rotate(per_head ? norm_(by_head(x), norm.gamma) : by_head(norm_(x, norm.gamma)));
+  if (rope != nullptr && norm_.kind == NormKind::rms)
+    return rope->norm_rotate(by_head(x), norm.gamma, per_head, norm_.eps);
+  const Tensor y = per_head ? norm_(by_head(x), norm.gamma) : by_head(norm_(x, norm.gamma));
+  return rope != nullptr ? rope->rotate(y) : y;
 }
 
 Tensor Decoder::attention(const Attention& a, const Tensor& x, const Tensor& columns) {
@@ -83,7 +85,7 @@ Tensor Decoder::attention(const Attention& a, const Tensor& x, const Tensor& col
     q_norm = {kind, a.q_gamma.value()};
     k_norm = {kind, a.k_gamma.value()};
   }
-  Rope& rope = a.window > 0 ? local_rope_ : rope_;
+  Rope* rope = a.rotates ? (a.window > 0 ? &local_rope_ : &rope_) : nullptr;
   const Tensor heads = attend(a, rotated(rope, q, o.heads, q_norm), rotated(rope, k, o.kv_heads, k_norm),
                               v.unflatten(-1, {o.kv_heads, o.head_dim}))
                            .reshape({x.size(0), x.size(1), o.heads * o.head_dim});
@@ -163,6 +165,7 @@ void Decoder::residual(Stream& stream, const ScaleVector& gamma, const ScaleVect
   if (o.norm_placement == NormPlacement::post || o.norm_placement == NormPlacement::sandwich)
     y = norm_(y, post.value());
   if (o.residual_depth_scaling) y = y * (1.0 / std::sqrt(2.0 * static_cast<double>(o.layers)));
+  if (o.residual_scale != 1.0) y = y * o.residual_scale;
   stream.added = y;
   if (o.norm_placement == NormPlacement::post_residual) stream = {normed(stream, post.value()), {}};
 }
@@ -181,7 +184,8 @@ Tensor Decoder::forward(const Tensor& tokens) {
   }
   if (!options_.final_norm) stream.settle();
   const Tensor x = options_.final_norm ? normed(stream, final_gamma_.value()) : stream.x;
-  return softcap(at::linear(x, unembed_), options_.logit_softcap);
+  const Tensor logits = at::linear(x, unembed_);
+  return softcap(options_.logit_scale == 1.0 ? logits : logits * options_.logit_scale, options_.logit_softcap);
 }
 
 Tensor Decoder::loss(const Tensor& tokens, std::int64_t) {

@@ -69,6 +69,8 @@ class Decoder : public Model {
     ScaleVector gamma, q_gamma, k_gamma, post;
     ScaledMap q, k, v, o;
     std::int64_t window;
+    bool rotates;
+    double score_scale;  // of q·k
   };
   struct Mlp {
     ScaledMap gate, up, down;
@@ -116,8 +118,8 @@ class Decoder : public Model {
     enum class Kind { none, head, full } kind = Kind::none;
     torch::Tensor gamma;
   };
-  // x [B, T, heads·head_dim] as [B, T, heads, head_dim].
-  torch::Tensor rotated(Rope& rope, const torch::Tensor& x, std::int64_t heads, const HeadNorm& norm) const;
+  // x [B, T, heads·head_dim] as [B, T, heads, head_dim]; `rope` null: not rotated.
+  torch::Tensor rotated(Rope* rope, const torch::Tensor& x, std::int64_t heads, const HeadNorm& norm) const;
 
   DecoderOptions options_;
   std::uint64_t seed_;

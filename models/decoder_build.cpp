@@ -159,6 +159,9 @@ Decoder::Attention Decoder::make_attention(int layer) {
   const std::int64_t q_width = o.heads * o.head_dim, kv_width = o.kv_heads * o.head_dim;
   Attention a;
   a.window = o.windows[static_cast<size_t>(layer)];
+  a.rotates = !std::binary_search(o.no_rope.begin(), o.no_rope.end(), layer);
+  const bool scaled = a.rotates && (a.window == 0 || o.local_rope_theta == 0.0);
+  a.score_scale = o.query_scale * (scaled ? o.rope_scaling.score_factor() : 1.0);
   if (!o.scales.branch_attn)
     a.gamma = add_input_scale(path + "attn_norm", "attn", "attn", layer,
                               {attn + "q.weight", attn + "k.weight", attn + "v.weight"});

@@ -45,6 +45,17 @@ std::string rope_error(const DecoderOptions& o) {
   if (r.kind == RopeScaling::Kind::none) return {};
   if (!positive(r.factor)) return bad("rope_scaling.factor", r.factor, "more than 0");
   if (r.kind == RopeScaling::Kind::linear) return {};
+  if (r.kind == RopeScaling::Kind::yarn) {
+    if (r.factor < 1.0) return bad("rope_scaling.factor", r.factor, "at least 1");
+    if (!positive(r.beta_slow)) return bad("rope_scaling.beta_slow", r.beta_slow, "more than 0");
+    if (!(r.beta_fast >= r.beta_slow) || !std::isfinite(r.beta_fast))
+      return bad("rope_scaling.beta_fast", r.beta_fast, "at least rope_scaling.beta_slow");
+    if (!not_negative(r.attention_factor))
+      return bad("rope_scaling.attention_factor", r.attention_factor, "at least 0");
+    if (o.rope_theta <= 1.0) return bad("rope_theta", o.rope_theta, "more than 1 under rope_scaling yarn");
+    if (r.original_length < 1) return bad("rope_scaling.original_length", r.original_length, "at least 1");
+    return {};
+  }
   if (!positive(r.low_freq_factor)) return bad("rope_scaling.low_freq_factor", r.low_freq_factor, "more than 0");
   if (!(r.high_freq_factor > r.low_freq_factor) || !std::isfinite(r.high_freq_factor))
     return bad("rope_scaling.high_freq_factor", r.high_freq_factor, "more than rope_scaling.low_freq_factor");
@@ -158,6 +169,12 @@ std::string placement_error(const DecoderOptions& o) {
 
 }  // namespace
 
+double RopeScaling::score_factor() const {
+  if (kind != Kind::yarn) return 1.0;
+  const double each = attention_factor > 0.0 ? attention_factor : 0.1 * std::log(factor) + 1.0;
+  return each * each;
+}
+
 DecoderOptions DecoderOptions::resolved() const {
   DecoderOptions r = *this;
   if (r.kv_heads == 0) r.kv_heads = heads;
@@ -214,6 +231,8 @@ std::string DecoderOptions::error() const {
   if (!not_negative(logit_softcap)) return bad("logit_softcap", logit_softcap, "at least 0");
   if (!not_negative(query_scale)) return bad("query_scale", query_scale, "at least 0");
   if (!positive(embed_scale)) return bad("embed_scale", embed_scale, "more than 0");
+  if (!positive(logit_scale)) return bad("logit_scale", logit_scale, "more than 0");
+  if (!positive(residual_scale)) return bad("residual_scale", residual_scale, "more than 0");
 
   if (head_dim == 0 && width % heads != 0)
     return bad("heads", heads, "a divisor of width (" + std::to_string(width) + "), or any number with head_dim given");
@@ -237,6 +256,9 @@ std::string DecoderOptions::error() const {
     return bad("windows", windows.size(), "one per layer (" + std::to_string(layers) + "), or none");
   for (const std::int64_t window : windows)
     if (window < 0) return bad("windows", window, "at least 0");
+  for (size_t i = 0; i < no_rope.size(); ++i)
+    if (no_rope[i] < (i == 0 ? 0 : no_rope[i - 1] + 1) || no_rope[i] >= layers)
+      return bad("no_rope", no_rope[i], "layers from 0 to " + std::to_string(layers - 1) + ", ascending");
   if (qk_norm_width == QkNormWidth::full && !qk_norm)
     return bad("qk_norm_width", "full", "head unless qk_norm is true");
   for (const std::string& error :

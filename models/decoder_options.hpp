@@ -39,12 +39,21 @@ constexpr std::int64_t kMaxLayers = 10'000;
 // those of the training. linear: f_i/factor (arXiv 2306.15595). llama3: the same for long wavelengths, unchanged for
 // short ones, interpolated in between (Llama 3.1).
 struct RopeScaling {
-  enum class Kind { none, linear, llama3 };
+  enum class Kind { none, linear, llama3, yarn };
   Kind kind = Kind::none;
   double factor = 1.0;                  // more than 0
-  double low_freq_factor = 1.0;         // wavelengths above original_length/low_freq_factor are divided …
+  double low_freq_factor = 1.0;         // llama3: wavelengths above original_length/low_freq_factor are divided …
   double high_freq_factor = 4.0;        // … and those below original_length/high_freq_factor unchanged
   std::int64_t original_length = 8192;  // context of the training, in tokens
+  // yarn (Peng et al., arXiv 2309.00071): frequencies with more than beta_fast turns over original_length are
+  // unchanged, those with less than beta_slow are divided by factor, with a linear ramp in i in between (its ends are
+  // rounded outwards if `truncate`). Queries and keys are multiplied by attention_factor.
+  double beta_fast = 32.0, beta_slow = 1.0;
+  double attention_factor = 0.0;  // 0: 0.1 ln(factor) + 1
+  bool truncate = true;
+
+  // What scores are multiplied by in addition: attention_factor² under yarn, else 1.
+  double score_factor() const;
 
   bool operator==(const RopeScaling&) const = default;
 };
@@ -100,10 +109,13 @@ struct DecoderOptions {
   // One number per layer: how many tokens a position attends to, including itself; 0: itself and all before it.
   // Empty: 0 for every layer.
   std::vector<std::int64_t> windows;
+  std::vector<std::int64_t> no_rope;    // layers without rotation (SmolLM3), ascending
   double attn_softcap = 0.0;            // c: scores are c·tanh(score/c) (Gemma 2); 0: none
   double logit_softcap = 0.0;           // the same on the logits
   double query_scale = 0.0;             // scores are query_scale·q·k; 0: 1/√head_dim
   double embed_scale = 1.0;             // multiplies the embeddings (Gemma: √width)
+  double logit_scale = 1.0;             // multiplies the logits (Granite: 1/logits_scaling)
+  double residual_scale = 1.0;          // multiplies the outputs of sublayers (Granite)
   bool residual_depth_scaling = false;  // outputs of sublayers are multiplied by 1/√(2·layers)
   MoeOptions moe;
   Execution execution = Execution::automatic;

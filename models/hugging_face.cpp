@@ -6,8 +6,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <fstream>
 #include <iterator>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <stdexcept>
 #include <utility>
@@ -66,20 +68,86 @@ std::string text_of(const fs::path& file) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
-// What transformers itself drops when it loads: a tied unembedding, and the rotation tables of its old versions.
-void drop_redundant(NamedTensors& weights, const DecoderOptions& options, const fs::path& folder) {
+// Weights under the names that a whole model has, without what transformers itself drops when it loads: a tied
+// unembedding, and the rotation tables of its old versions.
+void settle_names(NamedTensors& weights, const DecoderOptions& options, const fs::path& folder) {
+  std::erase_if(weights, [](const auto& w) { return w.first.ends_with("rotary_emb.inv_freq"); });
+  const bool whole =
+      std::any_of(weights.begin(), weights.end(), [](const auto& w) { return w.first.starts_with("model."); });
+  if (!whole)  // an AutoModel, as embedding models are stored
+    for (auto& [name, value] : weights)
+      if (!name.starts_with("lm_head.")) name = "model." + name;
+  if (!options.tie_embeddings) return;
   const auto find = [&](const std::string& name) {
     return std::find_if(weights.begin(), weights.end(), [&](const auto& w) { return w.first == name; });
   };
   const auto head = find("lm_head.weight");
   const auto embed = find("model.embed_tokens.weight");
-  if (options.tie_embeddings && head != weights.end() && embed != weights.end()) {
+  if (head == weights.end()) return;
+  if (embed == weights.end()) {
+    head->first = "model.embed_tokens.weight";
+  } else {
     if (!head->second.equal(embed->second))
       throw std::runtime_error(folder.string() +
                                ": lm_head.weight differs from model.embed_tokens.weight, which config.json ties it to");
     weights.erase(head);
   }
-  std::erase_if(weights, [](const auto& w) { return w.first.ends_with(".self_attn.rotary_emb.inv_freq"); });
+}
+
+// Phi-3 stores Q, K, V in one matrix, and gate and up in one.
+struct Fused {
+  const char* whole;
+  std::vector<std::pair<const char*, std::int64_t>> parts;  // name, rows
+};
+std::vector<Fused> fused_maps(const DecoderOptions& o) {
+  return {{"self_attn.qkv_proj.weight",
+           {{"self_attn.q_proj.weight", o.heads * o.head_dim},
+            {"self_attn.k_proj.weight", o.kv_heads * o.head_dim},
+            {"self_attn.v_proj.weight", o.kv_heads * o.head_dim}}},
+          {"mlp.gate_up_proj.weight", {{"mlp.gate_proj.weight", o.mlp_width}, {"mlp.up_proj.weight", o.mlp_width}}}};
+}
+
+NamedTensors split_fused(const NamedTensors& weights, const DecoderOptions& o) {
+  NamedTensors out;
+  for (const auto& [name, value] : weights) {
+    bool split = false;
+    for (const Fused& fused : fused_maps(o)) {
+      std::int64_t rows = 0, at = 0;
+      for (const auto& part : fused.parts) rows += part.second;
+      // Of another shape it is left as it is, to be named as left over.
+      if (!name.ends_with(fused.whole) || value.dim() != 2 || value.size(0) != rows) continue;
+      const std::string path = name.substr(0, name.size() - std::string(fused.whole).size());
+      for (const auto& [part, size] : fused.parts) {
+        out.emplace_back(path + part, value.narrow(0, at, size));
+        at += size;
+      }
+      split = true;
+    }
+    if (!split) out.emplace_back(name, value);
+  }
+  return out;
+}
+
+NamedTensors join_fused(const NamedTensors& weights, const DecoderOptions& o) {
+  const auto find = [&](const std::string& name) {
+    return std::find_if(weights.begin(), weights.end(), [&](const auto& w) { return w.first == name; })->second;
+  };
+  NamedTensors out;
+  for (const auto& [name, value] : weights) {
+    bool part_of = false;
+    for (const Fused& fused : fused_maps(o))
+      for (size_t i = 0; i < fused.parts.size(); ++i) {
+        if (!name.ends_with(fused.parts[i].first)) continue;
+        part_of = true;
+        if (i > 0) continue;
+        const std::string path = name.substr(0, name.size() - std::string(fused.parts[i].first).size());
+        std::vector<torch::Tensor> parts;
+        for (const auto& [part, size] : fused.parts) parts.push_back(find(path + part));
+        out.emplace_back(path + fused.whole, torch::cat(parts));
+      }
+    if (!part_of) out.emplace_back(name, value);
+  }
+  return out;
 }
 
 // Every norm that the architecture gives a gain, by our path, with its width.
@@ -103,10 +171,18 @@ std::vector<std::pair<std::string, std::int64_t>> norms(const DecoderOptions& o)
 }  // namespace
 
 std::string hugging_face_type(const DecoderOptions& o) {
+  const auto windowed = [](std::int64_t w) { return w > 0; };
+  const bool any_window = std::any_of(o.windows.begin(), o.windows.end(), windowed);
   if (o.norm_placement == NormPlacement::sandwich) return o.qk_norm ? "gemma3_text" : "gemma2";
-  if (o.norm_placement == NormPlacement::post) return "olmo2";
+  if (o.norm_placement == NormPlacement::post) return any_window ? "olmo3" : "olmo2";
   if (o.moe.experts > 0) return o.qk_norm ? "qwen3_moe" : "mixtral";
-  return o.qk_norm ? "qwen3" : "llama";
+  if (o.qk_norm) return "qwen3";
+  if (!o.no_rope.empty()) return "smollm3";
+  const double usual = o.head_dim > 0 ? 1.0 / std::sqrt(static_cast<double>(o.head_dim)) : 0.0;
+  const bool rescaled = std::abs(o.query_scale - usual) > 1e-12 * usual && o.query_scale > 0.0;
+  if (o.embed_scale != 1.0 || o.logit_scale != 1.0 || o.residual_scale != 1.0 || rescaled) return "granite";
+  if (o.qkv_bias && !o.o_bias) return "qwen2";
+  return any_window ? "mistral" : "llama";
 }
 
 std::string hugging_face_name(const DecoderOptions& options, const std::string& name) {
@@ -124,21 +200,28 @@ std::string hugging_face_name(const DecoderOptions& options, const std::string& 
   return theirs + (last == "bias" ? ".bias" : ".weight");
 }
 
-std::shared_ptr<Decoder> import_hugging_face(const fs::path& folder) {
+HuggingFaceModel read_hugging_face(const fs::path& folder, const std::vector<std::string>& ignore) {
+  HuggingFaceModel out;
   const fs::path config = folder / "config.json";
-  const DecoderOptions options = decoder_options_from_hugging_face(text_of(config), config.string());
-  NamedTensors weights = read_safetensors_folder(folder);
-  drop_redundant(weights, options, folder);
-  auto model = std::make_shared<Decoder>(options, 0);
-  load_weights(*model, weights, folder.string(),
-               [&](const std::string& name) { return hugging_face_name(model->options(), name); });
-  return model;
+  out.config = text_of(config);
+  const DecoderOptions options = decoder_options_from_hugging_face(out.config, config.string(), ignore, &out.notes);
+  NamedTensors weights = read_safetensors_folder(folder, &out.notes);
+  settle_names(weights, options, folder);
+  weights = split_fused(weights, options.resolved());
+  out.model = std::make_shared<Decoder>(options, 0);
+  out.stored = load_weights(*out.model, weights, folder.string(),
+                            [&](const std::string& name) { return hugging_face_name(out.model->options(), name); });
+  return out;
 }
 
-void export_hugging_face(const Decoder& model, const fs::path& folder) {
+std::shared_ptr<Decoder> import_hugging_face(const fs::path& folder) { return read_hugging_face(folder).model; }
+
+void export_hugging_face(const Decoder& model, const fs::path& folder, const std::string& source,
+                         std::optional<torch::Dtype> dtype) {
   const torch::NoGradGuard no_grad;
   const DecoderOptions& o = model.options();
-  const std::string config = hugging_face_config(o);
+  const torch::Dtype type = dtype.value_or(model.named_parameters()["embed.weight"].scalar_type());
+  const std::string config = hugging_face_config(o, source, type);
   const double offset = o.norm_placement == NormPlacement::sandwich ? 1.0 : 0.0;  // Gemma stores γ − 1
   NamedTensors weights;
   for (const auto& p : model.named_parameters())
@@ -157,6 +240,8 @@ void export_hugging_face(const Decoder& model, const fs::path& folder) {
     if (!with_gain.contains(path))
       weights.emplace_back(hugging_face_name(o, path + ".gamma"),
                            torch::full({size}, 1.0 - offset, weights.front().second.options()));
+  for (auto& [name, value] : weights) value = value.to(type);
+  if (nlohmann::json::parse(config)["model_type"] == "phi3") weights = join_fused(weights, o);
   write_safetensors(folder / "model.safetensors", weights);
   std::ofstream out(folder / "config.json", std::ios::binary);
   out << config;

@@ -44,12 +44,12 @@ std::string decoder_options_json(const DecoderOptions& o) {
   return text;
 }
 
-void load_weights(Model& model, const NamedTensors& weights, const std::string& what,
-                  const std::function<std::string(const std::string&)>& name_of) {
+torch::Dtype load_weights(Model& model, const NamedTensors& weights, const std::string& what,
+                          const std::function<std::string(const std::string&)>& name_of) {
   std::map<std::string, torch::Tensor> left(weights.begin(), weights.end());
   std::vector<std::string> missing, misshaped, no_floats, left_over;
   std::vector<std::pair<torch::Tensor, torch::Tensor>> copies;
-  bool any_double = false;
+  std::optional<torch::Dtype> stored;
   std::vector<std::pair<std::string, torch::Tensor>> ours;
   for (const auto& p : model.named_parameters()) ours.emplace_back(p.key(), p.value());
   for (const auto& b : model.named_buffers()) ours.emplace_back(b.key(), b.value());
@@ -67,7 +67,7 @@ void load_weights(Model& model, const NamedTensors& weights, const std::string& 
       no_floats.push_back(name);
     else
       copies.emplace_back(parameter, value);
-    any_double = any_double || value.scalar_type() == torch::kFloat64;
+    stored = stored ? c10::promoteTypes(*stored, value.scalar_type()) : value.scalar_type();
     left.erase(it);
   }
   for (const auto& [name, value] : left) left_over.push_back(name);
@@ -78,14 +78,19 @@ void load_weights(Model& model, const NamedTensors& weights, const std::string& 
   if (!wrong.empty()) throw std::runtime_error(what + ": weights do not fit the options: " + wrong);
 
   const torch::NoGradGuard no_grad;
-  model.to(any_double ? torch::kFloat64 : torch::kFloat32);
+  model.to(stored == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32);
   for (auto& [parameter, value] : copies) parameter.copy_(value);
+  return stored.value_or(torch::kFloat32);
 }
 
-void write_model_folder(const Model& model, const DecoderOptions& options, const fs::path& folder) {
+void write_model_folder(const Model& model, const DecoderOptions& options, const fs::path& folder,
+                        std::optional<torch::Dtype> dtype) {
   NamedTensors weights;
-  for (const auto& p : model.named_parameters()) weights.emplace_back(p.key(), p.value().detach());
-  for (const auto& b : model.named_buffers()) weights.emplace_back(b.key(), b.value());
+  const auto add = [&](const std::string& name, const torch::Tensor& value) {
+    weights.emplace_back(name, dtype ? value.to(*dtype) : value);
+  };
+  for (const auto& p : model.named_parameters()) add(p.key(), p.value().detach());
+  for (const auto& b : model.named_buffers()) add(b.key(), b.value());
   const std::string checksum = write_safetensors(folder / "model.safetensors", weights);
   const ordered_json json = {
       {"format", 1}, {"weights", checksum}, {"model", ordered_json::parse(decoder_options_json(options))}};
@@ -96,19 +101,18 @@ void write_model_folder(const Model& model, const DecoderOptions& options, const
 
 namespace {
 
-nlohmann::json read_model_record(const std::string& file) {
+struct ModelRecord {
+  DecoderOptions options;
+  std::string checksum;  // of model.safetensors; empty: of an older version
+};
+
+ModelRecord read_model_record(const fs::path& folder) {
+  const std::string file = (folder / "model.json").string();
   std::ifstream in(file, std::ios::binary);
   std::ostringstream text;
   text << in.rdbuf();
   if (!in) throw std::runtime_error(file + ": cannot be read");
-  return parse_record(text.str(), file);
-}
-
-}  // namespace
-
-std::shared_ptr<Decoder> read_model_folder(const fs::path& folder) {
-  const std::string file = (folder / "model.json").string();
-  const nlohmann::json parsed = read_model_record(file);
+  const nlohmann::json parsed = parse_record(text.str(), file);
   JsonReader json(parsed, file);
   json.integer("format", Range::between(1, 1));
   const std::string checksum = json.string("weights", "");
@@ -116,9 +120,19 @@ std::shared_ptr<Decoder> read_model_folder(const fs::path& folder) {
   const DecoderOptions options = read_decoder_options(options_json);
   options_json.finish();
   json.finish();
-  auto model = std::make_shared<Decoder>(options, 0);
-  load_weights(*model, read_safetensors(folder / "model.safetensors", checksum),
-               (folder / "model.safetensors").string());
+  return {options, checksum};
+}
+
+}  // namespace
+
+DecoderOptions model_folder_options(const fs::path& folder) { return read_model_record(folder).options; }
+
+std::shared_ptr<Decoder> read_model_folder(const fs::path& folder, torch::Dtype* stored) {
+  const ModelRecord record = read_model_record(folder);
+  auto model = std::make_shared<Decoder>(record.options, 0);
+  const fs::path weights = folder / "model.safetensors";
+  const torch::Dtype dtype = load_weights(*model, read_safetensors(weights, record.checksum), weights.string());
+  if (stored != nullptr) *stored = dtype;
   return model;
 }
 

@@ -13,6 +13,7 @@
 #include "scalevec/models/norm.hpp"
 #include "scalevec/models/ops/attention.hpp"
 #include "scalevec/models/ops/fused.hpp"
+#include "scalevec/models/retrofit.hpp"
 #include "scalevec/models/safetensors.hpp"
 #include "scalevec/models/scale_vector.hpp"
 #include "scalevec/models/scaled_map.hpp"

@@ -24,7 +24,7 @@ const std::vector<std::string> kNormPlacements{"pre", "post", "sandwich", "post_
 const std::vector<std::string> kQkWidths{"head", "full"};
 const std::vector<std::string> kActivations{"silu", "gelu_tanh", "gelu"};
 const std::vector<std::string> kExecutions{"naive", "folded", "auto"};
-const std::vector<std::string> kRopeScalings{"none", "linear", "llama3"};
+const std::vector<std::string> kRopeScalings{"none", "linear", "llama3", "yarn"};
 
 template <class E>
 std::string word(E value, const std::vector<std::string>& words) {
@@ -146,15 +146,29 @@ void read_rope(JsonReader in, RopeScaling& r) {
   r.low_freq_factor = in.number("low_freq_factor", r.low_freq_factor, Range::above(0));
   r.high_freq_factor = in.number("high_freq_factor", r.high_freq_factor, Range::above(0));
   r.original_length = in.integer("original_length", r.original_length, Range::at_least(1));
+  r.beta_fast = in.number("beta_fast", r.beta_fast, Range::above(0));
+  r.beta_slow = in.number("beta_slow", r.beta_slow, Range::above(0));
+  r.attention_factor = in.number("attention_factor", r.attention_factor, Range::at_least(0));
+  r.truncate = in.boolean("truncate", r.truncate);
   in.finish();
 }
 
 json rope_json(const RopeScaling& r) {
-  return {{"kind", word(r.kind, kRopeScalings)},
-          {"factor", r.factor},
-          {"low_freq_factor", r.low_freq_factor},
-          {"high_freq_factor", r.high_freq_factor},
-          {"original_length", r.original_length}};
+  json out = {{"kind", word(r.kind, kRopeScalings)},
+              {"factor", r.factor},
+              {"low_freq_factor", r.low_freq_factor},
+              {"high_freq_factor", r.high_freq_factor},
+              {"original_length", r.original_length}};
+  // Said where they say something.
+  const RopeScaling usual;
+  if (r.kind == RopeScaling::Kind::yarn || r.beta_fast != usual.beta_fast || r.beta_slow != usual.beta_slow ||
+      r.attention_factor != usual.attention_factor || r.truncate != usual.truncate) {
+    out["beta_fast"] = r.beta_fast;
+    out["beta_slow"] = r.beta_slow;
+    out["attention_factor"] = r.attention_factor;
+    out["truncate"] = r.truncate;
+  }
+  return out;
 }
 
 void read_moe(JsonReader in, MoeOptions& m) {
@@ -211,10 +225,13 @@ DecoderOptions read_decoder_options(JsonReader& json) {
   read_rope(json.object("rope_scaling"), o.rope_scaling);
   o.local_rope_theta = json.number("local_rope_theta", o.local_rope_theta, Range::at_least(0));
   o.windows = json.integers("windows", {}, kSizeOrDefault);
+  o.no_rope = json.integers("no_rope", {}, Range::at_least(0));
   o.attn_softcap = json.number("attn_softcap", o.attn_softcap, Range::at_least(0));
   o.logit_softcap = json.number("logit_softcap", o.logit_softcap, Range::at_least(0));
   o.query_scale = json.number("query_scale", o.query_scale, Range::at_least(0));
   o.embed_scale = json.number("embed_scale", o.embed_scale, Range::above(0));
+  o.logit_scale = json.number("logit_scale", o.logit_scale, Range::above(0));
+  o.residual_scale = json.number("residual_scale", o.residual_scale, Range::above(0));
   o.residual_depth_scaling = json.boolean("residual_depth_scaling", o.residual_depth_scaling);
   read_moe(json.object("moe"), o.moe);
   read_word(json, "execution", o.execution, kExecutions);
@@ -258,6 +275,10 @@ nlohmann::json json_of(const DecoderOptions& o) {
   // Explicit zeros stand for defaults in code and are refused in JSON.
   for (const char* key : {"kv_heads", "head_dim", "mlp_width"})
     if (out[key] == 0) out.erase(key);
+  // Options of single architectures: said where they say something.
+  if (!o.no_rope.empty()) out["no_rope"] = o.no_rope;
+  if (o.logit_scale != 1.0) out["logit_scale"] = o.logit_scale;
+  if (o.residual_scale != 1.0) out["residual_scale"] = o.residual_scale;
   if (o.qk_norm || !o.qk_norm_scale) out["qk_norm_scale"] = o.qk_norm_scale;
   return out;
 }

@@ -3,6 +3,7 @@
 #include <torch/types.h>
 #include <torch/utils.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "scalevec/models/ops/fused.hpp"
@@ -20,6 +21,23 @@ Tensor Rope::frequencies() const {
   if (scaling_.kind == RopeScaling::Kind::none) return f;
   const Tensor slow = f / scaling_.factor;
   if (scaling_.kind == RopeScaling::Kind::linear) return slow;
+  if (scaling_.kind == RopeScaling::Kind::yarn) {
+    // The index i whose frequency turns that many times over original_length.
+    const double d = static_cast<double>(head_dim_), length = static_cast<double>(scaling_.original_length);
+    const auto index_of = [&](double turns) {
+      return d * std::log(length / (turns * 2.0 * M_PI)) / (2.0 * std::log(theta_));
+    };
+    double low = index_of(scaling_.beta_fast), high = index_of(scaling_.beta_slow);
+    if (scaling_.truncate) {
+      low = std::floor(low);
+      high = std::ceil(high);
+    }
+    low = std::max(low, 0.0);
+    high = std::min(high, d - 1.0);
+    if (low == high) high += 0.001;
+    const Tensor divided = ((torch::arange(head_dim_ / 2, torch::kFloat64) - low) / (high - low)).clamp(0.0, 1.0);
+    return divided * slow + (1.0 - divided) * f;
+  }
   // Share of f that is kept: 0 for wavelengths above original_length/low_freq_factor, 1 below …/high_freq_factor.
   const Tensor turns = f * (static_cast<double>(scaling_.original_length) / (2.0 * M_PI));
   const Tensor kept =

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -54,30 +55,32 @@ struct Descriptor {
   }
 };
 
-struct Entry {
-  std::string name;
-  torch::Dtype dtype;
-  std::vector<std::int64_t> shape;
-  std::uint64_t begin, end;
-};
-
 [[noreturn]] void refuse(const std::filesystem::path& file, const std::string& what) {
   throw std::runtime_error(file.string() + ": not a sound safetensors file: " + what);
 }
 
-Entry read_entry(const std::filesystem::path& file, const std::string& name, const json& v, std::uint64_t data_size) {
+// Of the format, but not read here: their size in bits.
+const std::map<std::string, std::uint64_t> kUnread = {
+    {"U16", 16},    {"U32", 32},        {"U64", 64},        {"C64", 64}, {"F8_E4M3", 8}, {"F8_E5M2", 8},
+    {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"F4", 4},   {"F6_E2M3", 6}, {"F6_E3M2", 6}};
+
+SafetensorsEntry read_entry(const std::filesystem::path& file, const std::string& name, const json& v,
+                            std::uint64_t data_size) {
   if (!v.is_object() || !v.contains("dtype") || !v.contains("shape") || !v.contains("data_offsets"))
     refuse(file, "\"" + name + "\" lacks dtype, shape or data_offsets");
-  Entry e{name, torch::kFloat32, {}, 0, 0};
+  SafetensorsEntry e;
+  e.name = name;
   const auto* known =
       std::find_if(std::begin(kDtypes), std::end(kDtypes), [&](const DtypeName& d) { return v["dtype"] == d.name; });
-  if (known == std::end(kDtypes))
+  if (!v["dtype"].is_string() || (known == std::end(kDtypes) && !kUnread.contains(v["dtype"].get<std::string>())))
     refuse(file, "\"" + name + "\" has dtype " + v["dtype"].dump(-1, ' ', false, json::error_handler_t::replace));
-  e.dtype = known->dtype;
+  e.type = v["dtype"].get<std::string>();
+  if (known != std::end(kDtypes)) e.dtype = known->dtype;
+  const std::uint64_t bits = e.dtype ? 8 * c10::elementSize(*e.dtype) : kUnread.at(e.type);
   if (!v["shape"].is_array() || v["shape"].size() > 16) refuse(file, "\"" + name + "\" has no sound shape");
   // `extent` leaves zero sizes out: beside a zero, sizes whose strides overflow would pass a check of the product
   // alone.
-  std::uint64_t bytes = c10::elementSize(e.dtype), extent = bytes;
+  std::uint64_t bytes = bits, extent = bits;
   for (const json& n : v["shape"]) {
     if (!n.is_number_unsigned()) refuse(file, "\"" + name + "\" has a dimension that is not a count");
     const auto size = n.get<std::uint64_t>();
@@ -93,6 +96,7 @@ Entry read_entry(const std::filesystem::path& file, const std::string& name, con
   e.begin = offsets[0].get<std::uint64_t>();
   e.end = offsets[1].get<std::uint64_t>();
   if (e.begin > e.end || e.end > data_size) refuse(file, "\"" + name + "\" lies outside the file");
+  bytes = (bytes + 7) / 8;
   if (e.end - e.begin != bytes)
     refuse(file, "\"" + name + "\" has " + std::to_string(e.end - e.begin) + " bytes where its shape needs " +
                      std::to_string(bytes));
@@ -124,8 +128,8 @@ json read_header(const std::filesystem::path& file, const std::string& text) {
 }  // namespace
 
 std::string write_safetensors(const std::filesystem::path& file, const NamedTensors& tensors) {
-  json header = json::object();
-  header["__metadata__"]["checksum"] = std::string(kChecksumPrefix) + std::string(kNoChecksumDigits);
+  json header = {{"__metadata__",
+                  {{"checksum", std::string(kChecksumPrefix) + std::string(kNoChecksumDigits)}, {"format", "pt"}}}};
   std::uint64_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
     const torch::Dtype dtype = tensor.scalar_type();
@@ -168,7 +172,7 @@ std::string write_safetensors(const std::filesystem::path& file, const NamedTens
   return digits;
 }
 
-NamedTensors read_safetensors(const std::filesystem::path& file, std::string_view expected) {
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& file) : file_(file) {
   std::ifstream in(file, std::ios::binary | std::ios::ate);
   if (!in) throw std::runtime_error(file.string() + ": cannot be read");
   const auto size = static_cast<std::uint64_t>(in.tellg());
@@ -183,49 +187,81 @@ NamedTensors read_safetensors(const std::filesystem::path& file, std::string_vie
   if (!in.read(text.data(), static_cast<std::streamsize>(length))) refuse(file, "its header cannot be read");
   const json header = read_header(file, text);
 
-  const std::uint64_t data_size = size - 8 - length;
-  std::vector<Entry> entries;
+  data_ = 8 + length;
+  const std::uint64_t data_size = size - data_;
   for (const auto& [name, value] : header.items())
-    if (name != "__metadata__") entries.push_back(read_entry(file, name, value, data_size));
-  std::sort(entries.begin(), entries.end(),
-            [](const Entry& a, const Entry& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
+    if (name != "__metadata__") entries_.push_back(read_entry(file, name, value, data_size));
+  std::sort(entries_.begin(), entries_.end(), [](const SafetensorsEntry& a, const SafetensorsEntry& b) {
+    return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
+  });
   std::uint64_t at = 0;
-  for (const Entry& e : entries) {
+  for (const SafetensorsEntry& e : entries_) {
     if (e.begin != at)
       refuse(file, "\"" + e.name + "\" " + (e.begin < at ? "overlaps the tensor before it" : "leaves a gap before it"));
     at = e.end;
   }
   if (at != data_size) refuse(file, std::to_string(data_size - at) + " bytes after its last tensor");
+  const std::size_t member = text.find(kChecksumMember), digits = member + kChecksumMember.size();
+  if (member != text.npos && digits + kChecksumDigits <= text.size()) {
+    checksum_ = text.substr(digits, kChecksumDigits);
+    text.replace(digits, kChecksumDigits, kNoChecksumDigits);
+    header_ = std::string(reinterpret_cast<const char*>(length_bytes), 8) + text;
+  }
+  fd_ = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd_ < 0) throw std::runtime_error(file.string() + ": cannot be read: " + std::strerror(errno));
+}
 
-  const std::size_t member = text.find(kChecksumMember), digits_at = member + kChecksumMember.size();
-  const bool checked = member != text.npos && digits_at + kChecksumDigits <= text.size();
-  std::string digits;
-  if (checked) {
-    digits = text.substr(digits_at, kChecksumDigits);
-    text.replace(digits_at, kChecksumDigits, kNoChecksumDigits);
+SafetensorsFile::~SafetensorsFile() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+SafetensorsFile::SafetensorsFile(SafetensorsFile&& other) noexcept
+    : file_(std::move(other.file_)),
+      fd_(other.fd_),
+      data_(other.data_),
+      header_(std::move(other.header_)),
+      checksum_(std::move(other.checksum_)),
+      entries_(std::move(other.entries_)) {
+  other.fd_ = -1;
+}
+
+torch::Tensor SafetensorsFile::read(const SafetensorsEntry& e, Checksum* sum) const {
+  if (!e.dtype) {
+    std::string types;
+    for (const DtypeName& d : kDtypes) types += (types.empty() ? "" : ", ") + std::string(d.name);
+    throw std::runtime_error(file_.string() + ": \"" + e.name + "\" has the unsupported type " + e.type +
+                             "; allowed: " + types);
   }
-  if (!expected.empty() && digits != expected)
-    throw std::runtime_error(file.string() + ": its checksum is " + (checked ? digits : "missing") + " and not " +
-                             std::string(expected) + ": it is damaged, or not the file that was written here");
+  torch::Tensor t = torch::empty(e.shape, *e.dtype);
+  auto* to = static_cast<char*>(t.data_ptr());
+  for (std::uint64_t at = e.begin; at < e.end;) {
+    const std::size_t size = sum ? std::min<std::uint64_t>(e.end - at, kPiece) : e.end - at;
+    const ssize_t n = ::pread(fd_, to, size, static_cast<off_t>(data_ + at));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) refuse(file_, "\"" + e.name + "\" cannot be read");
+    if (sum) sum->add({to, static_cast<std::size_t>(n)});
+    to += n;
+    at += static_cast<std::uint64_t>(n);
+  }
+  return t;
+}
+
+NamedTensors SafetensorsFile::read_all(std::string_view expected) const {
+  if (!expected.empty() && checksum_ != expected)
+    throw std::runtime_error(file_.string() + ": its checksum is " + (checksum_.empty() ? "missing" : checksum_) +
+                             " and not " + std::string(expected) +
+                             ": it is damaged, or not the file that was written here");
   Checksum sum;
-  sum.add({reinterpret_cast<const char*>(length_bytes), 8});
-  sum.add(text);
+  sum.add(header_);
   NamedTensors out;
-  for (const Entry& e : entries) {
-    torch::Tensor t = torch::empty(e.shape, e.dtype);
-    auto* data = static_cast<char*>(t.data_ptr());
-    for (std::uint64_t left = e.end - e.begin; left > 0;) {
-      const std::size_t piece = std::min<std::uint64_t>(left, kPiece);
-      if (!in.read(data, static_cast<std::streamsize>(piece))) refuse(file, "\"" + e.name + "\" cannot be read");
-      if (checked) sum.add({data, piece});
-      data += piece;
-      left -= piece;
-    }
-    out.emplace_back(e.name, std::move(t));
-  }
-  if (checked && sum.text() != digits)
-    throw std::runtime_error(file.string() + ": its checksum is wrong: the file was damaged after it was written");
+  for (const SafetensorsEntry& e : entries_) out.emplace_back(e.name, read(e, checksum_.empty() ? nullptr : &sum));
+  if (!checksum_.empty() && sum.text() != checksum_)
+    throw std::runtime_error(file_.string() + ": its checksum is wrong: the file was damaged after it was written");
   return out;
+}
+
+NamedTensors read_safetensors(const std::filesystem::path& file, std::string_view expected) {
+  return SafetensorsFile(file).read_all(expected);
 }
 
 }  // namespace scalevec

@@ -34,24 +34,57 @@ Shards read_index(const fs::path& index) {
 
 }  // namespace
 
-NamedTensors read_safetensors_folder(const fs::path& folder) {
+SafetensorsFolder::SafetensorsFolder(const fs::path& folder) {
   const fs::path single = folder / "model.safetensors", index = folder / "model.safetensors.index.json";
-  if (fs::exists(single)) return read_safetensors(single);
+  const auto add = [&](const SafetensorsEntry& entry, std::size_t i) {
+    names_.push_back(entry.name);
+    where_[entry.name] = {files_.size() - 1, i};
+  };
+  if (fs::exists(single)) {
+    files_.emplace_back(single);
+    for (std::size_t i = 0; i < files_.back().entries().size(); ++i) add(files_.back().entries()[i], i);
+    return;
+  }
   if (!fs::exists(index))
     throw std::runtime_error(folder.string() + ": has neither model.safetensors nor model.safetensors.index.json");
-  NamedTensors all;
   for (auto& [file, listed] : read_index(index)) {
-    for (auto& [name, tensor] : read_safetensors(folder / file)) {
-      if (listed.erase(name) == 0)
-        throw std::runtime_error((folder / file).string() + ": holds \"" + name +
-                                 "\", which the index does not list there");
-      all.emplace_back(name, std::move(tensor));
+    files_.emplace_back(folder / file);
+    const std::vector<SafetensorsEntry>& entries = files_.back().entries();
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      if (listed.erase(entries[i].name) > 0)
+        add(entries[i], i);
+      else
+        notes_.push_back((folder / file).string() + ": passed over \"" + entries[i].name +
+                         "\", which the index does not list there");
     }
     if (!listed.empty())
       throw std::runtime_error((folder / file).string() + ": lacks \"" + *listed.begin() +
                                "\", which the index lists there");
   }
+}
+
+const SafetensorsEntry* SafetensorsFolder::find(const std::string& name) const {
+  const auto it = where_.find(name);
+  return it == where_.end() ? nullptr : &files_[it->second.first].entries()[it->second.second];
+}
+
+torch::Tensor SafetensorsFolder::read(const std::string& name) const {
+  const auto [file, entry] = where_.at(name);
+  return files_[file].read(files_[file].entries()[entry]);
+}
+
+NamedTensors SafetensorsFolder::read_all() const {
+  // Shards are other programs' and have no checksums; a tensor that the index does not list is not read.
+  if (files_.size() == 1 && files_[0].entries().size() == names_.size()) return files_[0].read_all();
+  NamedTensors all;
+  for (const std::string& name : names_) all.emplace_back(name, read(name));
   return all;
+}
+
+NamedTensors read_safetensors_folder(const fs::path& folder, std::vector<std::string>* notes) {
+  const SafetensorsFolder in(folder);
+  if (notes != nullptr) notes->insert(notes->end(), in.notes().begin(), in.notes().end());
+  return in.read_all();
 }
 
 }  // namespace scalevec

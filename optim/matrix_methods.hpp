@@ -2,8 +2,8 @@
 
 #include "scalevec/optim/methods.hpp"
 
-// Methods whose step looks at a matrix as a whole. They train tensors of two dimensions only and refuse others by name.
-// Shared options: see MethodOptions.
+// Methods whose step looks at a matrix as a whole. They train tensors [rows, cols] only and refuse others by name.
+// Formulas: docs/optimizers. Shared options: see MethodOptions.
 namespace scalevec {
 
 // Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/): the momentum's approximate polar factor UVᵀ by
@@ -34,13 +34,14 @@ class MuonOptionsOf : public MethodOptionsOf<Derived> {
   using MethodOptionsOf<Derived>::MethodOptionsOf;
 
  private:
-  double momentum_ = 0.95;  // μ of m ← μm + (1 − μ)g
-  bool nesterov_ = true;    // orthogonalises (1 − μ)g + μm in place of m
-  std::int64_t ns_steps_ = 5;
+  double momentum_ = 0.95;     // μ of m ← μm + (1 − μ)g, in [0, 1)
+  bool nesterov_ = true;       // orthogonalises (1 − μ)g + μm in place of m
+  std::int64_t ns_steps_ = 5;  // Newton-Schulz steps, 1 to 99
   // "quintic" (Jordan's, singular values end in about [0.7, 1.2]) or "polar_express" (arXiv 2505.16932, converges to
   // 1).
   std::string coefficients_ = "quintic";
-  double eps_ = 1e-7;  // least norm that the matrix, first scaled by a power of two to a norm in [1, 2), is divided by
+  double eps_ =
+      1e-7;  // ≥ 0: least norm that the matrix, first scaled by a power of two to a norm in [1, 2), is divided by
   // η is multiplied by: "original" √max(1, rows/cols) (Jordan), "match_rms_adamw" 0.2·√max(rows, cols) (arXiv
   // 2502.16982), "spectral" √(rows/cols) (arXiv 2310.17813); of each row block where there are several.
   std::string lr_scaling_ = "original";
@@ -73,8 +74,8 @@ class NorMuonOptions : public MuonOptionsOf<NorMuonOptions> {
   friend bool operator==(const NorMuonOptions&, const NorMuonOptions&) = default;
 
  private:
-  double beta2_ = 0.95;     // decay of a row's mean square
-  double row_eps_ = 1e-10;  // added to its root
+  double beta2_ = 0.95;     // decay of a row's mean square, in [0, 1)
+  double row_eps_ = 1e-10;  // added to its root, ≥ 0; a row of zeros is not moved
 };
 
 // SOAP (Vyas et al., arXiv 2409.11321): AdamW in the eigenbasis of Shampoo's two preconditioners. Defaults are those of
@@ -102,12 +103,12 @@ class SOAPOptions : public MethodOptionsOf<SOAPOptions> {
   friend bool operator==(const SOAPOptions&, const SOAPOptions&) = default;
 
  private:
-  double beta1_ = 0.95;                       // decay of the mean of g
-  double beta2_ = 0.95;                       // decay of the mean of the rotated g²
-  double shampoo_beta_ = 0.95;                // decay of ggᵀ and gᵀg
-  double eps_ = 1e-8;                         // added to √v̂
-  std::int64_t precondition_frequency_ = 10;  // steps between updates of the bases
-  std::int64_t max_precond_dim_ = 10000;      // a longer side is not rotated
+  double beta1_ = 0.95;                       // decay of the mean of g, in [0, 1)
+  double beta2_ = 0.95;                       // decay of the mean of the rotated g², in [0, 1)
+  double shampoo_beta_ = 0.95;                // decay of ggᵀ and gᵀg, in [0, 1)
+  double eps_ = 1e-8;                         // added to √v̂, ≥ 0; 0/0 is no update
+  std::int64_t precondition_frequency_ = 10;  // steps between updates of the bases, ≥ 1
+  std::int64_t max_precond_dim_ = 10000;      // a longer side is not rotated, ≥ 0
 };
 
 using Muon = SingleMethodOptimizer<MuonOptions>;

@@ -18,6 +18,9 @@
 // What the optimizer asks of a method. Not installed.
 namespace scalevec {
 
+// The buffer behind the method's own, of a parameter of 16 bits under rounding "compensated".
+inline constexpr const char* kLowPart = "low_part";
+
 // What a method keeps of one parameter: the buffers that it holds, in the order of Method::state. A device that steps
 // the parameter counts its steps itself, in the int64 scalar `device_step`, and `step` is not used.
 struct ParamState : torch::optim::OptimizerParamState {
@@ -32,6 +35,7 @@ struct ParamState : torch::optim::OptimizerParamState {
   torch::Tensor device_step;
   std::vector<std::string> names;
   std::vector<torch::Tensor> buffers;
+  kernels::Store store{};  // of the step being made, where it is not to nearest
 
   torch::Tensor buffer(std::string_view name) const;  // undefined if it is not held
 
@@ -42,7 +46,8 @@ struct ParamState : torch::optim::OptimizerParamState {
 struct BufferSpec {
   std::string name;
   std::vector<std::int64_t> shape;
-  bool needed = true;  // under the options of the moment
+  bool needed = true;     // under the options of the moment
+  bool low_part = false;  // int16, the optimizer's and not the method's: see kernels::split()
 };
 
 class Method {
@@ -87,7 +92,7 @@ class ElementwiseMethod : public Method {
   }
 };
 
-// One matrix's step. `param`, `grad` and every buffer are contiguous, on the CPU and not empty.
+// One matrix's step. `param`, `grad` and every buffer, the method's own, are contiguous, on the CPU and not empty.
 struct MatrixJob {
   const MethodOptions* options = nullptr;
   std::int64_t step = 0;        // ≥ 1
@@ -99,7 +104,19 @@ struct MatrixJob {
   rules::Decay<double> decay;  // clip factor and l2 enter the update's forming, shrink the last pass
   torch::Tensor update;        // out: what the last pass subtracts `scale` times; in the state's type, like `param`
   double scale = 0.0;
+  kernels::Store store{};
 };
+
+// The pass that advances the first buffer by rules::Momentum and fills `mean`, which is laid out like it.
+inline kernels::Job momentum_pass(const MatrixJob& job, const kernels::Rule& rule, const torch::Tensor& mean) {
+  return {rule,
+          job.dtype,
+          job.param.data_ptr(),
+          job.grad.const_data_ptr(),
+          {job.buffers[0].data_ptr(), mean.data_ptr(), nullptr},
+          job.param.numel(),
+          &job.store};
+}
 
 // A method whose update is formed from the matrix as a whole and then subtracted by rules::ApplyUpdate.
 class MatrixMethod : public Method {
@@ -150,6 +167,12 @@ struct SavedOptimizer {
   std::optional<bool> check_finite;
   std::vector<Group> groups;
 };
+
+// Every buffer that the parameter's state may hold: the method's, then the low part.
+std::vector<BufferSpec> state_of(const torch::Tensor& param, const MethodOptions& options);
+
+// How the options have the parameter rounded: to nearest where it is not of 16 bits.
+kernels::Rounding rounding_of(const torch::Tensor& param, const MethodOptions& options);
 
 // A zero buffer of `param`'s state on the CPU: laid out like it for an elementwise method where its memory is dense,
 // else contiguous.

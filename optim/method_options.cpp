@@ -55,7 +55,8 @@ std::vector<OptionField> MethodOptions::fields() {
           {"weight_decay", &weight_decay_, 0.0, kInf, false, {}},
           {"decay_target", &decay_target_, 0.0, 1.0, false, {}},
           {"decay_coupling", &decay_coupling_, 0, 0, false, {}},
-          {"clip", &clip_, 0, 0, false, {}}};
+          {"clip", &clip_, 0, 0, false, {}},
+          {"rounding", &rounding_, 0, 0, false, {"nearest", "stochastic", "compensated"}, true}};
 }
 
 std::string MethodOptions::error() const {
@@ -86,7 +87,8 @@ std::string MethodOptions::error() const {
 
 bool MethodOptions::shares(const MethodOptions& other) const {
   return lr_ == other.lr_ && initial_lr_ == other.initial_lr_ && weight_decay_ == other.weight_decay_ &&
-         decay_target_ == other.decay_target_ && decay_coupling_ == other.decay_coupling_ && clip_ == other.clip_;
+         decay_target_ == other.decay_target_ && decay_coupling_ == other.decay_coupling_ && clip_ == other.clip_ &&
+         rounding_ == other.rounding_;
 }
 
 void MethodOptions::serialize(torch::serialize::OutputArchive& archive) const {
@@ -94,7 +96,11 @@ void MethodOptions::serialize(torch::serialize::OutputArchive& archive) const {
 }
 
 void MethodOptions::serialize(torch::serialize::InputArchive& archive) {
-  for (const OptionField& f : fields()) std::visit(Reader{archive, f.name}, f.value);
+  for (const OptionField& f : fields()) {
+    c10::IValue value;
+    if (f.since_0_2 && !archive.try_read(f.name, value)) continue;
+    std::visit(Reader{archive, f.name}, f.value);
+  }
 }
 
 }  // namespace scalevec

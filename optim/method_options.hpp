@@ -24,6 +24,7 @@ struct OptionField {
   double high = 0.0;
   bool high_open = false;
   std::vector<std::string> choices;  // strings: allowed words
+  bool since_0_2 = false;            // an archive of version 0.1 has it not
 };
 
 // The lr that a group had at its first step. It belongs to the group's own object and not to the options' value: a copy
@@ -37,9 +38,9 @@ class NotedLr {
   double value = -1.0;  // negative: not noted yet
 };
 
-// What every method's options share. lr is the scheduled lr that torch::optim schedulers change; initial_lr (η_0 of the
-// couplings) is what was set, else the lr until the group's first step or the first set_lr_factor(), and from then on
-// the lr of that moment.
+// What every method's options share; a step takes their values of the moment and refuses those out of range. lr is the
+// scheduled lr that torch::optim schedulers change; initial_lr (η_0 of the couplings) is what was set, else the lr
+// until the group's first step or the first set_lr_factor(), and from then on the lr of that moment.
 class MethodOptions : public torch::optim::OptimizerOptions {
  public:
   virtual std::string_view method() const = 0;  // "adamw", …
@@ -68,6 +69,7 @@ class MethodOptions : public torch::optim::OptimizerOptions {
   double decay_target() const { return decay_target_; }
   DecayCoupling decay_coupling() const { return decay_coupling_; }
   bool clip() const { return clip_; }
+  const std::string& rounding() const { return rounding_; }
   void set_initial_lr(double lr) { initial_lr_ = lr; }
   void note_initial_lr() {
     if (noted_.value < 0.0) noted_.value = lr_;
@@ -84,16 +86,21 @@ class MethodOptions : public torch::optim::OptimizerOptions {
   virtual std::string conflict() const { return {}; }
   bool shares(const MethodOptions& other) const;  // equal in what every method has
 
-  double lr_;
-  double initial_lr_ = -1.0;  // negative: not set
-  double weight_decay_;
+  double lr_;                  // η_t ≥ 0
+  double initial_lr_ = -1.0;   // η_0; negative: not set
+  double weight_decay_;        // λ ≥ 0
   double decay_target_ = 0.0;  // p̂, 0 or 1
   DecayCoupling decay_coupling_;
   bool clip_ = true;  // member of the global clip norm
+  // How parameters of bfloat16 and float16 take their new values, computed in float32: "nearest", "stochastic" (one of
+  // the two neighbours by chance, without bias) or "compensated" (to nearest, what is left kept in 2 bytes an element).
+  // Parameters of float32 and float64 are rounded to nearest whatever it says.
+  std::string rounding_ = "nearest";
   NotedLr noted_;
 };
 
-// Fluent setters of the shared options, returning the method's own type.
+// Fluent setters of the shared options, returning the method's own type. Derived is the method's options class, copied
+// by its copy constructor and compared by its operator==.
 template <class Derived>
 class MethodOptionsOf : public MethodOptions {
  public:
@@ -102,6 +109,7 @@ class MethodOptionsOf : public MethodOptions {
   using MethodOptions::decay_target;
   using MethodOptions::initial_lr;
   using MethodOptions::lr;
+  using MethodOptions::rounding;
   using MethodOptions::weight_decay;
 
   // As torch::optim's options have them: `options.lr() = 1e-3`.
@@ -114,6 +122,7 @@ class MethodOptionsOf : public MethodOptions {
   Derived& decay_target(double value) { return set(decay_target_, value); }
   Derived& decay_coupling(DecayCoupling value) { return set(decay_coupling_, value); }
   Derived& clip(bool value) { return set(clip_, value); }
+  Derived& rounding(std::string value) { return set(rounding_, std::move(value)); }
 
   std::unique_ptr<torch::optim::OptimizerOptions> clone() const override {
     return std::make_unique<Derived>(static_cast<const Derived&>(*this));

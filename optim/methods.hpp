@@ -4,10 +4,13 @@
 #include "scalevec/optim/optimizer.hpp"
 
 // The elementwise methods: options and optimizer class of each. Every constructor takes lr; other defaults are
-// PyTorch's where PyTorch has the method. Shared options: see MethodOptions.
+// PyTorch's where PyTorch has the method. They train tensors of any shape; a mean is kept for each element, in float64
+// of float64 parameters and in float32 of others. A value outside the range that stands beside an option is refused, by
+// the optimizer's constructor or its next step. Formulas: docs/optimizers. Shared options: see MethodOptions.
 namespace scalevec {
 
-// Adam with decoupled decay (Loshchilov & Hutter, arXiv 1711.05101). State: 8 bytes per float parameter.
+// Adam with decoupled decay (Loshchilov & Hutter, arXiv 1711.05101): m ← β₁m + (1 − β₁)g, v ← β₂v + (1 − β₂)g²,
+// p ← p − η m̂/(√v̂ + ε), m̂ and v̂ corrected for their start at zero. State: 8 bytes per element, of float64 16.
 class AdamWOptions : public MethodOptionsOf<AdamWOptions> {
  public:
   AdamWOptions(double lr = 1e-3) : AdamWOptions(lr, 1e-2, DecayCoupling::lr) {}
@@ -32,11 +35,11 @@ class AdamWOptions : public MethodOptionsOf<AdamWOptions> {
       : MethodOptionsOf<AdamWOptions>(lr, weight_decay, coupling) {}
 
  private:
-  std::tuple<double, double> betas_{0.9, 0.999};  // decays of the means of g and of g²
-  double eps_ = 1e-8;                             // added to √v̂
+  std::tuple<double, double> betas_{0.9, 0.999};  // decays of the means of g and of g², each in [0, 1)
+  double eps_ = 1e-8;                             // added to √v̂, ≥ 0; 0/0 is no update
 };
 
-// Adam (Kingma & Ba, arXiv 1412.6980): AdamW whose decay, 0 by default, is part of the gradient.
+// Adam (Kingma & Ba, arXiv 1412.6980): AdamW whose decay, 0 by default, is part of the gradient. State: as AdamW's.
 class AdamOptions : public MethodOptionsOf<AdamOptions> {
  public:
   AdamOptions(double lr = 1e-3) : MethodOptionsOf<AdamOptions>(lr, 0.0, DecayCoupling::l2) {}
@@ -57,11 +60,12 @@ class AdamOptions : public MethodOptionsOf<AdamOptions> {
   friend bool operator==(const AdamOptions&, const AdamOptions&) = default;
 
  private:
-  std::tuple<double, double> betas_{0.9, 0.999};
-  double eps_ = 1e-8;
+  std::tuple<double, double> betas_{0.9, 0.999};  // as AdamW's
+  double eps_ = 1e-8;                             // as AdamW's
 };
 
-// Stochastic gradient descent with momentum in PyTorch's form: b ← μb + (1 − dampening)g with b = g at the first step.
+// Stochastic gradient descent with momentum in PyTorch's form: b ← μb + (1 − dampening)g with b = g at the first step,
+// p ← p − ηb. State: 4 bytes per element with a momentum, of float64 8; none without.
 class SGDOptions : public MethodOptionsOf<SGDOptions> {
  public:
   SGDOptions(double lr = 1e-3) : MethodOptionsOf<SGDOptions>(lr, 0.0, DecayCoupling::l2) {}
@@ -84,12 +88,13 @@ class SGDOptions : public MethodOptionsOf<SGDOptions> {
   std::string conflict() const override;  // Nesterov's needs a momentum and no dampening
 
  private:
-  double momentum_ = 0.0;
-  double dampening_ = 0.0;
-  bool nesterov_ = false;
+  double momentum_ = 0.0;   // μ in [0, ∞); 0 keeps no buffer
+  double dampening_ = 0.0;  // any number
+  bool nesterov_ = false;   // p ← p − η(g + μb)
 };
 
-// Lion (Chen et al., arXiv 2302.06675), whose defaults these are. State: 4 bytes per float parameter.
+// Lion (Chen et al., arXiv 2302.06675), whose defaults these are: the sign of β₁m + (1 − β₁)g, then m ← β₂m + (1 −
+// β₂)g. State: 4 bytes per element, of float64 8.
 class LionOptions : public MethodOptionsOf<LionOptions> {
  public:
   LionOptions(double lr = 1e-4) : MethodOptionsOf<LionOptions>(lr, 0.0, DecayCoupling::lr) {}
@@ -104,11 +109,12 @@ class LionOptions : public MethodOptionsOf<LionOptions> {
   friend bool operator==(const LionOptions&, const LionOptions&) = default;
 
  private:
-  double beta1_ = 0.9;   // mix of momentum and gradient whose sign is taken
-  double beta2_ = 0.99;  // decay of the momentum
+  double beta1_ = 0.9;   // mix of momentum and gradient whose sign is taken, in [0, 1)
+  double beta2_ = 0.99;  // decay of the momentum, in [0, 1)
 };
 
-// Signum (Bernstein et al., arXiv 1802.04434): the sign of b ← μb + (1 − μ)g; μ = 0 is signSGD.
+// Signum (Bernstein et al., arXiv 1802.04434): the sign of b ← μb + (1 − μ)g; μ = 0 is signSGD. State: 4 bytes per
+// element, of float64 8.
 class SignumOptions : public MethodOptionsOf<SignumOptions> {
  public:
   SignumOptions(double lr = 1e-4) : MethodOptionsOf<SignumOptions>(lr, 0.0, DecayCoupling::lr) {}
@@ -121,11 +127,11 @@ class SignumOptions : public MethodOptionsOf<SignumOptions> {
   friend bool operator==(const SignumOptions&, const SignumOptions&) = default;
 
  private:
-  double momentum_ = 0.9;
+  double momentum_ = 0.9;  // μ in [0, 1)
 };
 
 // AdEMAMix (Pagliardini et al., arXiv 2409.03137): AdamW with a second, slow mean of the gradient. Defaults are those
-// of the authors' code. State: 12 bytes per float parameter.
+// of the authors' code. State: 12 bytes per element, of float64 24.
 class AdEMAMixOptions : public MethodOptionsOf<AdEMAMixOptions> {
  public:
   AdEMAMixOptions(double lr = 1e-3) : MethodOptionsOf<AdEMAMixOptions>(lr, 0.0, DecayCoupling::lr) {}
@@ -150,16 +156,17 @@ class AdEMAMixOptions : public MethodOptionsOf<AdEMAMixOptions> {
   friend bool operator==(const AdEMAMixOptions&, const AdEMAMixOptions&) = default;
 
  private:
-  double beta1_ = 0.9;             // decay of the fast mean of g
-  double beta2_ = 0.999;           // decay of the mean of g²
-  double beta3_ = 0.9999;          // decay of the slow mean of g
-  double alpha_ = 2.0;             // weight of the slow mean; the paper's own runs take 4 to 10
-  double eps_ = 1e-8;              // added to √v̂
+  double beta1_ = 0.9;             // decay of the fast mean of g, in [0, 1)
+  double beta2_ = 0.999;           // decay of the mean of g², in [0, 1)
+  double beta3_ = 0.9999;          // decay of the slow mean of g, in [0, 1)
+  double alpha_ = 2.0;             // weight of the slow mean, ≥ 0; the paper's own runs take 4 to 10
+  double eps_ = 1e-8;              // added to √v̂, ≥ 0; 0/0 is no update
   std::int64_t alpha_warmup_ = 0;  // steps over which α rises from 0; the paper takes the whole run
   std::int64_t beta3_warmup_ = 0;  // steps over which β₃ rises from β₁; the paper takes the whole run
 };
 
 // An optimizer of one method for all its parameters; a group given with options of another method trains by that one.
+// Constructors throw std::invalid_argument as Optimizer's does.
 template <class Options>
 class SingleMethodOptimizer : public Optimizer {
  public:

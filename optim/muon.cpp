@@ -36,12 +36,7 @@ kernels::Rule momentum_rule(const Options& o, const rules::Decay<double>& decay)
 template <class Options>
 void orthogonalised_momentum(const Options& o, const kernels::Rule& rule, MatrixJob& job) {
   job.update = at::empty_like(job.buffers[0]);
-  const kernels::Job pass{rule,
-                          job.dtype,
-                          job.param.data_ptr(),
-                          job.grad.const_data_ptr(),
-                          {job.buffers[0].data_ptr(), job.update.data_ptr(), nullptr},
-                          job.param.numel()};
+  const kernels::Job pass = momentum_pass(job, rule, job.update);
   kernels::step({&pass, 1}, {}, kernels::parallel_for);
   auto steps = kernels::orthogonalise_options(o.coefficients(), o.ns_steps());
   steps.eps = o.eps();

@@ -43,6 +43,12 @@ void copy_to_strided(const Tensor& from, const Tensor& to) {
 
 }  // namespace
 
+kernels::Store Optimizer::Entry::store(const ParamState& state) const {
+  kernels::Store out{rounding, nullptr, stream, state.step + 1};
+  if (rounding == kernels::Rounding::compensated) out.low = static_cast<std::int16_t*>(state.buffers.back().data_ptr());
+  return out;
+}
+
 struct Optimizer::Slot {
   Entry* entry;
   Tensor work_copy;    // where the kernel cannot write the parameter itself; undefined elsewhere
@@ -58,6 +64,8 @@ struct Optimizer::Slot {
   const Tensor& work() const { return work_copy.defined() ? work_copy : entry->param; }
   void* data() const { return work_copy.defined() ? work_copy.data_ptr() : const_cast<void*>(entry->data); }
   std::int64_t step() const { return state->step + 1; }
+  // The method's: behind them lies the low part, if any.
+  size_t own_buffers() const { return state->buffers.size() - (entry->rounding == kernels::Rounding::compensated); }
   // What autograd compares with the version it saw, so that a graph from before the step is refused.
   void bump_version() const {
     if (entry->has_version) entry->param.unsafeGetTensorImpl()->bump_version();
@@ -130,7 +138,7 @@ std::vector<Optimizer::Slot> Optimizer::slots_with_gradients() {
                                   "; allowed: " + shape_text(e.param.sizes()));
     if (given.is_meta()) throw std::invalid_argument(e.name + ": its gradient is on the meta device, without values");
     const bool device =
-        e.dense && on_device(e.param, *e.options) && stepping.value_or(e.param.device()) == e.param.device();
+        e.as_it_lies && on_device(e.param, *e.options) && stepping.value_or(e.param.device()) == e.param.device();
     if (device) stepping = e.param.device();
     Slot& slot = slots.emplace_back(Slot{&e, {}, {}, &given, e.dtype, device});
     if (!device && !e.on_host) slot.work_copy = e.param.detach().cpu().contiguous();
@@ -191,12 +199,16 @@ void Optimizer::find_states(std::vector<Slot>& slots, NewStates& made) {
     auto* held = stored == state_.end() ? nullptr : stored->second.get();
     if (held && s.entry->fitted) {
       s.state = static_cast<ParamState*>(held);
-      if (s.state->device_step.defined() == s.on_device) continue;
+      if (s.state->device_step.defined() == s.on_device) {
+        if (s.entry->rounding != kernels::Rounding::nearest) s.state->store = s.entry->store(*s.state);
+        continue;
+      }
     }
     auto* known = dynamic_cast<ParamState*>(held);
     if (held && !known) throw std::invalid_argument(s.entry->name + ": its state was not made by scalevec");
     auto fitted = fitted_state(*s.entry, s.work(), s.on_device, known, s.fresh);
     s.state = fitted ? made.add(key, std::move(fitted)) : known;
+    if (s.entry->rounding != kernels::Rounding::nearest) s.state->store = s.entry->store(*s.state);
   }
 }
 
@@ -218,7 +230,8 @@ void Optimizer::add_elementwise(const std::vector<Slot>& slots, double clip_fact
     }
     kernels::Job& job = jobs.emplace_back(
         kernels::Job{rule, s.dtype, s.data(), s.grad->const_data_ptr(), {nullptr, nullptr, nullptr}, s.work().numel()});
-    for (size_t b = 0; b < s.state->buffers.size(); ++b) job.state[b] = s.state->buffers[b].data_ptr();
+    if (s.entry->rounding != kernels::Rounding::nearest) job.store = &s.state->store;
+    for (size_t b = 0; b < s.own_buffers(); ++b) job.state[b] = s.state->buffers[b].data_ptr();
     members.push_back(k);
   }
 }
@@ -228,17 +241,19 @@ void Optimizer::form_updates(const std::vector<Slot>& slots, double clip_factor,
   for (size_t k = 0; k < slots.size(); ++k) {
     const Slot& s = slots[k];
     if (!s.state || !s.entry->matrix || s.work().numel() == 0) continue;
+    const auto own = static_cast<std::ptrdiff_t>(s.own_buffers());
     matrices.jobs.push_back({s.entry->options,
                              s.step(),
                              s.entry->row_blocks,
                              s.dtype,
                              s.work().detach(),
                              *s.grad,
-                             s.state->names,
-                             s.state->buffers,
+                             {s.state->names.begin(), s.state->names.begin() + own},
+                             {s.state->buffers.begin(), s.state->buffers.begin() + own},
                              decay_of(s.options(), clip_factor),
                              {},
-                             0.0});
+                             0.0,
+                             s.entry->store(*s.state)});
     matrices.members.push_back(k);
   }
   matrices.before.resize(matrices.jobs.size());
@@ -278,7 +293,8 @@ std::vector<cuda::CudaEntry> Optimizer::device_entries(const std::vector<Slot>& 
   std::vector<cuda::CudaEntry> entries;
   for (const Slot& s : slots)
     if (s.on_device && s.state)
-      entries.push_back({s.work(), *s.grad, s.state->buffers, s.state->device_step, s.entry->options, s.fresh});
+      entries.push_back({s.work(), *s.grad, s.state->buffers, s.state->device_step, s.entry->options, s.fresh,
+                         s.entry->rounding, s.entry->stream});
   return entries;
 }
 
@@ -326,7 +342,8 @@ Tensor Optimizer::step(LossClosure closure) {
                     m.param.data_ptr(),
                     m.grad.const_data_ptr(),
                     {m.update.data_ptr(), nullptr, nullptr},
-                    m.param.numel()});
+                    m.param.numel(),
+                    &m.store});
     members.push_back(matrices.members[i]);
   }
   kernels::StepPlan plan(jobs, trace_);
@@ -388,7 +405,7 @@ void Optimizer::share_step(const std::vector<Slot>& slots, std::vector<StepSums>
   if (sums.empty()) return;
   constexpr double StepSums::*kFields[] = {&StepSums::grad_sq,      &StepSums::param_sq,    &StepSums::update_sq,
                                            &StepSums::param_update, &StepSums::grad_update, &StepSums::inv_denom,
-                                           &StepSums::rounding_sq};
+                                           &StepSums::rounding_sq,  &StepSums::stalled,     &StepSums::stalled_of};
   std::vector<double> flat;
   for (const StepSums& s : sums) {
     for (const auto field : kFields) flat.push_back(s.*field);

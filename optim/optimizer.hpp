@@ -28,7 +28,9 @@ struct SavedParam;
 
 namespace kernels {
 enum class Dtype : std::uint8_t;
+enum class Rounding : std::uint8_t;
 struct Job;
+struct Store;
 }  // namespace kernels
 
 namespace cuda {
@@ -163,6 +165,8 @@ class Optimizer : public torch::optim::Optimizer {
     bool matrix = false;
     bool fitted = false;  // its state is known to be what the options ask for, laid out as a step needs it
     kernels::Dtype dtype{};
+    kernels::Rounding rounding{};
+    std::uint64_t stream = 0;  // of stochastic rounding: a function of the name
     std::string name, group = "params";
     std::int64_t row_blocks = 1;
     c10::DimVector sizes, strides;
@@ -170,10 +174,13 @@ class Optimizer : public torch::optim::Optimizer {
     torch::Device device{torch::kCPU};
     const void* data = nullptr;
     bool dense = false;       // its elements neither overlap nor have gaps
+    bool as_it_lies = false;  // a step's elements are those in memory in their order
     bool on_host = false;     // on the CPU, and a kernel there can write it as it is
     bool has_version = true;  // not so for a tensor made in inference mode
 
     bool as_noted() const;
+    void follow_options();  // sets what depends on the options' values
+    kernels::Store store(const ParamState& state) const;
   };
   struct CheckedGroup {
     const void* options;

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <set>
 
+#include "scalevec/optim/core/random.hpp"
 #include "scalevec/optim/method.hpp"
 #include "scalevec/optim/optimizer.hpp"
 
@@ -75,10 +76,18 @@ kernels::Dtype kernel_dtype(const Tensor& param, const std::string& name) {
       return kernels::Dtype::float64;
     case torch::kBFloat16:
       return kernels::Dtype::bfloat16;
+    case torch::kFloat16:
+      return kernels::Dtype::float16;
     default:
       throw std::invalid_argument(name + ": dtype " + std::string(c10::toString(param.scalar_type())) +
-                                  "; allowed: float32, float64, bfloat16");
+                                  "; allowed: float32, float64, bfloat16, float16");
   }
+}
+
+kernels::Rounding rounding_of(const Tensor& param, const MethodOptions& options) {
+  if (param.element_size() != 2) return kernels::Rounding::nearest;
+  if (options.rounding() == "stochastic") return kernels::Rounding::stochastic;
+  return options.rounding() == "compensated" ? kernels::Rounding::compensated : kernels::Rounding::nearest;
 }
 
 std::string shape_error(const MethodOptions& options, c10::IntArrayRef sizes, std::int64_t row_blocks) {
@@ -94,6 +103,13 @@ bool Optimizer::Entry::as_noted() const {
   const c10::TensorImpl& now = *param.unsafeGetTensorImpl();
   return now.sizes() == c10::IntArrayRef(sizes) && now.strides() == c10::IntArrayRef(strides) &&
          now.device() == device && param.scalar_type() == scalar_type && param.const_data_ptr() == data;
+}
+
+// The chance of an element is a function of its index, which a matrix method's elements are taken by too.
+void Optimizer::Entry::follow_options() {
+  rounding = rounding_of(param, *options);
+  as_it_lies = dense && ((!matrix && rounding != kernels::Rounding::stochastic) || param.is_contiguous());
+  on_host = device.is_cpu() && as_it_lies;
 }
 
 Optimizer::Optimizer(const std::vector<torch::optim::OptimizerParamGroup>& groups,
@@ -182,8 +198,12 @@ void Optimizer::check_options() {
     if (!(options == *groups_[g].checked)) {
       const std::string error = options.error();
       if (!error.empty()) throw std::invalid_argument("parameter group " + std::to_string(g) + ": " + error);
-      if (!options.implementation().same_buffers(options, *groups_[g].checked))
-        for (size_t i = first; i < first + groups_[g].size; ++i) entries_[i].fitted = false;
+      const bool same = options.rounding() == groups_[g].checked->rounding() &&
+                        options.implementation().same_buffers(options, *groups_[g].checked);
+      for (size_t i = first; !same && i < first + groups_[g].size; ++i) {
+        entries_[i].fitted = false;
+        entries_[i].follow_options();
+      }
       groups_[g].checked->assign(options);
     }
     first += groups_[g].size;
@@ -233,6 +253,7 @@ void Optimizer::check_parameters() {
       entry.matrix = dynamic_cast<const MatrixMethod*>(&method) != nullptr;
       entry.dtype = kernel_dtype(param, name);
       entry.name = std::move(name);
+      entry.stream = stream_of("rounding of " + entry.name);
       if (known) entry.group = known->group;
       entry.row_blocks = row_blocks;
       entry.sizes.assign(param.sizes().begin(), param.sizes().end());
@@ -241,7 +262,7 @@ void Optimizer::check_parameters() {
       entry.device = param.device();
       entry.data = param.const_data_ptr();
       entry.dense = param.is_non_overlapping_and_dense();
-      entry.on_host = param.device().is_cpu() && entry.dense && (!entry.matrix || param.is_contiguous());
+      entry.follow_options();
       entry.has_version = !param.is_inference();
       entries.push_back(std::move(entry));
     }

@@ -46,16 +46,26 @@ bool laid_out_like(const Tensor& param, const Method& method) {
   return dynamic_cast<const ElementwiseMethod*>(&method) && param.is_non_overlapping_and_dense();
 }
 
+torch::Dtype buffer_dtype(const Tensor& param, const BufferSpec& spec) {
+  return spec.low_part ? torch::kInt16 : state_dtype(param);
+}
+
 // Whether a kernel that steps `work` can use the buffer as it is.
-bool fits(const Tensor& buffer, const Tensor& work, const Method& method) {
-  return buffer.scalar_type() == state_dtype(work) &&
+bool fits(const Tensor& buffer, const Tensor& work, const Method& method, const BufferSpec& spec) {
+  return buffer.scalar_type() == buffer_dtype(work, spec) &&
          (laid_out_like(work, method) ? buffer.strides() == work.strides() : buffer.is_contiguous());
 }
 
 }  // namespace
 
+std::vector<BufferSpec> state_of(const Tensor& param, const MethodOptions& options) {
+  std::vector<BufferSpec> specs = options.implementation().state(options, param.sizes());
+  specs.push_back({kLowPart, param.sizes().vec(), rounding_of(param, options) == kernels::Rounding::compensated, true});
+  return specs;
+}
+
 Tensor new_buffer(const Tensor& param, const Method& method, const BufferSpec& spec, StateMemory& memory) {
-  const auto dtype = state_dtype(param);
+  const auto dtype = buffer_dtype(param, spec);
   return laid_out_like(param, method) ? memory.zeros(spec.shape, param.strides(), dtype)
                                       : memory.zeros(spec.shape, dtype);
 }
@@ -74,9 +84,9 @@ std::unique_ptr<ParamState> Optimizer::fitted_state(const Entry& e, const Tensor
                                 std::string(e.options->method()) + "; reset_state() drops the state");
   auto made = std::make_unique<ParamState>(e.param, e.options->method());
   bool changed = !held;
-  for (const BufferSpec& spec : method.state(*e.options, e.param.sizes())) {
+  for (const BufferSpec& spec : state_of(e.param, *e.options)) {
     Tensor buffer = held ? held->buffer(spec.name) : Tensor();
-    if (held && buffer.defined() != spec.needed && !method.buffers_may_change())
+    if (held && buffer.defined() != spec.needed && !spec.low_part && !method.buffers_may_change())
       throw std::invalid_argument(e.name + ": its options " + (spec.needed ? "now ask for" : "no longer ask for") +
                                   " the buffer " + spec.name + ", which its state " +
                                   (spec.needed ? "has not" : "has") + "; reset_state() starts the state anew");
@@ -84,8 +94,8 @@ std::unique_ptr<ParamState> Optimizer::fitted_state(const Entry& e, const Tensor
     if (!spec.needed) continue;
     if (!buffer.defined()) {
       buffer = new_buffer(work, method, spec, memory_);
-      fresh = held != nullptr;
-    } else if (!fits(buffer, work, method)) {
+      fresh = fresh || (held && !spec.low_part);
+    } else if (!fits(buffer, work, method, spec)) {
       const Tensor before = buffer;
       buffer = new_buffer(work, method, spec, memory_);
       buffer.copy_(before);
@@ -116,13 +126,13 @@ std::unique_ptr<ParamState> Optimizer::read_state(const Tensor& param, const Met
   const Method& method = options.implementation();
   auto state = std::make_unique<ParamState>(param, options.method());
   state->step = saved.step;
-  const auto specs = method.state(options, param.sizes());
+  const auto specs = state_of(param, options);
   std::vector<std::string> names;
   if (saved.names)
     names = *saved.names;
   else
     for (const BufferSpec& spec : specs)
-      if (spec.needed) names.push_back(spec.name);
+      if (spec.needed && !spec.low_part) names.push_back(spec.name);
   if (names.size() != saved.buffers.size())
     throw std::invalid_argument(where + " has " + std::to_string(saved.buffers.size()) + " buffers; allowed: " +
                                 std::to_string(names.size()) + ", those of " + std::string(options.method()));
@@ -132,7 +142,7 @@ std::unique_ptr<ParamState> Optimizer::read_state(const Tensor& param, const Met
   for (const BufferSpec& spec : specs) {
     const auto at = static_cast<size_t>(std::find(names.begin(), names.end(), spec.name) - names.begin());
     if (at == names.size()) {
-      if (spec.needed && !method.buffers_may_change())
+      if (spec.needed && !spec.low_part && !method.buffers_may_change())
         throw std::invalid_argument(where + "/" + spec.name + " is missing");
       continue;
     }
@@ -199,7 +209,7 @@ void Optimizer::load_named_state(const std::vector<std::pair<std::string, Tensor
       left.erase(at);
     }
     saved.names.emplace();
-    for (const BufferSpec& spec : e.method->state(*e.options, e.param.sizes())) {
+    for (const BufferSpec& spec : state_of(e.param, *e.options)) {
       const auto at = left.find(e.name + "/" + spec.name);
       if (at == left.end()) continue;
       saved.names->push_back(spec.name);

@@ -222,6 +222,7 @@ std::string describe(const RolePolicy& policy, const std::vector<PolicyRow>& row
     else
       out += ", decay " + number(o.weight_decay()) + " toward " + number(o.decay_target()) + " (coupling " +
              std::string(to_string(o.decay_coupling())) + ")";
+    if (o.rounding() != "nearest") out += ", " + o.rounding() + " rounding";
     if (policy.max_norm > 0.0 && !o.clip()) out += ", outside the clip norm";
     out += ".";
   }

@@ -20,11 +20,12 @@ struct Side {
   Tensor covariance, basis;  // undefined for a side that is not rotated
 };
 
-// A gradient whose square float cannot hold would leave a basis of NaNs for later steps.
-void check_finite(const Side& side) {
-  if (!std::isfinite(side.covariance.diagonal().sum().item<double>()))
+// A gradient whose square float cannot hold would leave a basis of NaNs, or an infinite mean, for later steps.
+void check_finite(const Tensor& squares) {
+  if (!std::isfinite(squares.sum().item<double>()))
     throw std::runtime_error("the square of its gradient is not finite; nothing has changed");
 }
+void check_finite(const Side& side) { check_finite(side.covariance.diagonal()); }
 
 // X rotated into the bases, Qₗᵀ·X·Qᵣ, or back.
 Tensor rotated(const Tensor& x, const Side& left, const Side& right, bool back) {
@@ -100,6 +101,7 @@ class SOAPMethod : public MatrixMethod {
                                  o.shampoo_beta());
     for (const Side* s : {&left, &right})
       if (s->basis.defined()) check_finite(*s);
+    if (!left.basis.defined() && !right.basis.defined()) check_finite(job.buffers[1]);
     if (first)
       kernels::run_tasks(1, [&](std::int64_t) {
         for (Side* s : {&left, &right})
@@ -112,12 +114,7 @@ class SOAPMethod : public MatrixMethod {
  private:
   static Tensor averaged(const MatrixJob& job, const kernels::Rule& rule) {
     Tensor grad = at::empty_like(job.buffers[0]);
-    const kernels::Job pass{rule,
-                            job.dtype,
-                            job.param.data_ptr(),
-                            job.grad.const_data_ptr(),
-                            {job.buffers[0].data_ptr(), grad.data_ptr(), nullptr},
-                            job.param.numel()};
+    const kernels::Job pass = momentum_pass(job, rule, grad);
     kernels::step({&pass, 1}, {}, kernels::parallel_for);
     return grad;
   }

@@ -3,7 +3,9 @@
 
     python3 scripts/claims_docs.py [LEDGER]     with a ledger's folder (scalevec claims --out LEDGER), after taking its
                                                 claims.json and pictures (needs pngquant)
-    python3 scripts/claims_docs.py --check      whether docs/claims.md is what docs/claims/claims.json gives
+    python3 scripts/claims_docs.py --later LEDGER  the same for claims that were added after that ledger was judged, which have a family of
+                                                their own: docs/claims/later.json
+    python3 scripts/claims_docs.py --check      whether docs/claims.md is what the two files give
 """
 import collections
 import json
@@ -18,6 +20,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 HOME = ROOT / "docs" / "claims"
 PAGE = ROOT / "docs" / "claims.md"
 ABOUT = HOME / "about.md"  # what a reader should know of how these runs came about; its links are relative to docs/claims/
+LATER = HOME / "later.json"
+ABOUT_LATER = HOME / "later.md"
 README = ROOT / "README.md"
 VERDICTS = ("confirmed", "contradicted", "not confirmed", "inconclusive")
 PICTURES = ("lr", "loss", "ladder", "mechanism", "curvature")
@@ -177,7 +181,7 @@ def conclusions(ledger):
     return " ".join(f"{word.capitalize()}: {', '.join(said[word])}." for word in VERDICTS if word in said)
 
 
-def page(ledger):
+def page(ledger, later=None):
     p = ledger["provenance"]
     runs = ledger["runs"]
     text = ["# Which claims hold", "<!-- Written by scripts/claims_docs.py from claims/claims.json. -->",
@@ -202,7 +206,16 @@ def page(ledger):
             f"{'; '.join(p.get('data', ['none']))}, SHA-256 {', '.join(h[:16] for h in p.get('data_hash', []))}….",
             *([filled(ABOUT.read_text().strip().replace("](../", "]("), ledger)] if ledger["decides"] and ABOUT.exists() else []),
             "## Run it yourself", RUN, MECHANISM]
-    return "\n\n".join(text) + "\n\n" + power(ledger) + "\n\n".join(section(c, ledger) for c in ledger["claims"]) + "\n"
+    text = "\n\n".join(text) + "\n\n" + power(ledger) + "\n\n".join(section(c, ledger) for c in ledger["claims"]) + "\n"
+    if later is None:
+        return text
+    p = later["provenance"]
+    parts = ["\n## Claims added later", ABOUT_LATER.read_text().strip().replace("](../", "]("),
+             f"{later['runs']['made']} runs, {later['runs']['diverged']} diverged; {p['seconds'] / 60:.0f} minutes of runs on "
+             f"{'; '.join(p.get('machine', ['an unknown machine']))}, commit "
+             f"{', '.join(f'{commit} ({n})' for commit, n in p['runs_by_commit'].items())}; Holm's procedure over these {later['family']} "
+             f"deciding contrasts. {conclusions(later)}", summary(later)]
+    return text + "\n\n".join(parts + [section(c, later) for c in later["claims"]]) + "\n"
 
 
 def filled(text, ledger):
@@ -211,42 +224,44 @@ def filled(text, ledger):
     return re.sub(r"\{([a-z-]+)\.(\d+)\}", lambda m: interval(claims[m[1]]["contrasts"][int(m[2])]), text)
 
 
-def counts(ledger):
+def counts(claims):
     """ of 14 claims, 6 are confirmed, …: how many claims have each verdict."""
-    said = collections.Counter(claim["verdict"] for claim in ledger["claims"])
-    return f" of {len(ledger['claims'])} claims, " + ", ".join(f"{said[word]} {'is' if said[word] == 1 else 'are'} {word}" for word in VERDICTS if said[word])
+    said = collections.Counter(claim["verdict"] for claim in claims)
+    return f" of {len(claims)} claims, " + ", ".join(f"{said[word]} {'is' if said[word] == 1 else 'are'} {word}" for word in VERDICTS if said[word])
 
 
 def wrapped(text):
     return textwrap.fill(" ".join(text.split()), 120, break_on_hyphens=False, break_long_words=False)
 
 
-def readme(ledger):
+def readme(ledger, later=None):
     """README.md with its sentences on the claims."""
     claims = {claim["id"]: claim for claim in ledger["claims"]}
     first = {name: interval(claims[name]["contrasts"][0]) for name in ("removal", "unified")}
     said = (f"On decoders of 0.1 M parameters, {ledger['runs']['made']} runs: the removal of all scale vectors costs {first['removal']} nats with "
-            f"each variant at its own best learning rate; the unified design gains {first['unified']}. {conclusions(ledger)}")
+            f"each variant at its own best learning rate; the unified design gains {first['unified']}. {conclusions(ledger)}"
+            + (f" Added later: {conclusions(later)}" if later else ""))
     text = re.sub(r"(<!-- claims -->\n).*?(\n<!-- /claims -->)", lambda m: m[1] + wrapped(said) + m[2], README.read_text(), flags=re.S)
     # The counts stand in a paragraph, which is wrapped again. Their marks have no space, so that none begins a line.
     return re.sub(r"[^\n]+(\n[^\n]+)*<!--counts-->[^\n]*(\n[^\n]+)*",
-                  lambda m: wrapped(re.sub(r"(<!--counts-->).*?(<!--/counts-->)", lambda c: c[1] + counts(ledger) + c[2], m[0], flags=re.S)), text)
+                  lambda m: wrapped(re.sub(r"(<!--counts-->).*?(<!--/counts-->)", lambda c: c[1] + counts(ledger["claims"] + (later["claims"] if later else [])) + c[2], m[0], flags=re.S)), text)
 
 
-def take(folder):
+def take(folder, file):
     if not shutil.which("pngquant"):
         sys.exit("claims_docs.py: needs pngquant (apt-get install pngquant), which makes the pictures small enough to commit")
     HOME.mkdir(parents=True, exist_ok=True)
     if not (folder / "claims.json").is_file():
         sys.exit(f"{folder}: holds no claims.json; allowed: what `scalevec claims --out` wrote, or --check")
     ledger = json.loads((folder / "claims.json").read_text())
-    for old in HOME.glob("*.png"):
-        old.unlink()
+    for claim in ledger["claims"]:
+        for kind in PICTURES:
+            (HOME / f"{claim['id']}-{kind}.png").unlink(missing_ok=True)
     # The name of the folder it was made in says nothing to a reader.
     ledger.pop("checksum", None)
     ledger["command"] = ledger["command"].split(" --data")[0].split(" --ledger")[0].split(" --out")[0] + " --data DIR --out DIR"
     ledger["provenance"]["data"] = [d.split(": ", 1)[-1] for d in ledger["provenance"].get("data", [])]
-    (HOME / "claims.json").write_text(json.dumps(ledger, indent=1, ensure_ascii=False) + "\n")
+    file.write_text(json.dumps(ledger, indent=1, ensure_ascii=False) + "\n")
     # A ledger that decides nothing needs no pictures.
     for kind in PICTURES if ledger["decides"] else ():
         for picture in (folder / "claims_files").glob(f"*-{kind}.png"):
@@ -255,17 +270,21 @@ def take(folder):
 
 
 def main():
-    if len(sys.argv) > 2:
+    arguments = sys.argv[1:]
+    check = arguments == ["--check"]
+    if len(arguments) == 2 and arguments[0] == "--later":
+        take(pathlib.Path(arguments[1]), LATER)
+    elif len(arguments) > 1:
         sys.exit(__doc__)
-    check = sys.argv[1:] == ["--check"]
-    if sys.argv[1:] and not check:
-        take(pathlib.Path(sys.argv[1]))
+    elif arguments and not check:
+        take(pathlib.Path(arguments[0]), HOME / "claims.json")
     ledger = json.loads((HOME / "claims.json").read_text())
-    for file, text in ((PAGE, page(ledger)), (README, readme(ledger))):
+    later = json.loads(LATER.read_text()) if LATER.exists() else None
+    for file, text in ((PAGE, page(ledger, later)), (README, readme(ledger, later))):
         if not check:
             file.write_text(text)
         elif file.read_text() != text:
-            sys.exit(f"{file.relative_to(ROOT)} is not what docs/claims/claims.json gives; run scripts/claims_docs.py")
+            sys.exit(f"{file.relative_to(ROOT)} is not what docs/claims/*.json give; run scripts/claims_docs.py")
 
 
 if __name__ == "__main__":

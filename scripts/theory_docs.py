@@ -23,16 +23,16 @@ ENTRIES = {
     "T3": ("dr/dt = √(k² + 4r²) h (R − r), solved in closed form", "a fixed direction, gradient flow", "theory/flow.hpp"),
     "T4": ("λ_w‖w‖² − ½cη = λ_γ γ‖w‖, ‖w‖² = w̄² + ½cησ/(hγ + σλ_w), w̄ = hR/(hγ + σλ_w)", "AdamW at constant lr, gradient noise well above the gradient (`adamw_input_scale_holds`)", "theory/input_scale_decay.hpp"),
     "T5": ("h(γ* − γ)/√(h²(γ* − γ)² + σ²) = λγ (AdamW)", "no later weight compensates the scale; small lr", "theory/output_scale_decay.hpp"),
-    "T6": ("cond H^½(γ²I + wwᵀ)H^½ against cond h_c√(k² + 4R_c²)", "gradient descent, each at its best stable lr", "theory/branches.hpp"),
-    "T7": ("−dL/dt = Σ(u_iv_jg_ij)² + Σ_i(Σ_jW_ijv_jg_ij)² + Σ_j(Σ_iu_iW_ijg_ij)²", "never slower at u = 1 and equal (W, v); not along trajectories", "theory/placement.hpp"),
-    "T8": ("√((s² + 1)/(s² + 1/d))", "Adam; the same signal s on every coordinate, gradients of the coordinates independent", "theory/magnitude_direction.hpp"),
+    "T6": ("cond H^½(γ²I + wwᵀ)H^½ against cond h_c√(k² + 4R_c²)", "gradient descent, each at its best stable lr (`branch_race_holds`)", "theory/branches.hpp"),
+    "T7": ("−dL/dt = Σ(u_iv_jg_ij)² + Σ_i(Σ_jW_ijv_jg_ij)² + Σ_j(Σ_iu_iW_ijg_ij)²", "where u = 1, at equal (W, v) (`both_sides_faster_holds`); not along trajectories", "theory/placement.hpp"),
+    "T8": ("√((s² + 1)/(s² + 1/d))", "Adam; the same signal s on every coordinate, gradients of the coordinates independent (`or_adam_amplification_holds`)", "theory/magnitude_direction.hpp"),
     "T9": ("‖w‖² = ηd/(2λ) · f, cos∠ = (1 + β₁ − ηλ)/(1 + β₁ − β₁ηλ) (AdamW); angle ≈ √(2ηλ(1 − β₁)/(1 + β₁))", "ηλ < 1, gradients independent from step to step, 1/(1 − β₂) ≪ 1/(2ηλ) (`adamw_rotation_holds`)", "theory/scale_invariance.hpp"),
     "T10": ("L = (2t)^−p/(2a) [γ(p, 2t) − γ(p, 2tN^−a)]; gain C t^(−2b/a)", "1 ≪ t^(1/a) ≪ N; the gain for R₀ ≤ 1 and 2R₀t^(−b/a) ≪ 1 (`plain_spectrum_holds`, `scale_gain_holds`)", "theory/spectra.hpp"),
     "T11": ("‖w‖² ← (1 − x)²‖w‖² − 2(1 − x)η E w·u + η²E‖u‖²; in short d‖w‖²/dt = −2x‖w‖² + η²U", "gradients orthogonal to w and independent from step to step, ‖w‖ steady over Adam's 1/(1 − β₂) steps (`moving_rotation_holds`)", "theory/moving_rotation.hpp"),
     "T12": ("the same with Muon's updates; beside AdamW's γ d ln q/dn = [n_w/R + 2Kx_γ − q(Kn_γ/R + 2x_w)]/(K + q), q = ‖w‖/γ, K = η_Wa/(τη_γ)", "gradient noise well above the gradient, n large (`normalised_ratio_holds`)", "theory/scale_ratio.hpp"),
     "T13": ("SGD: d ln ρ/dn = 2(A − Bρ)/(1 + ρ), ρ = ‖w‖²/γ², A = cη²σ² + 2ηλ_γ + g, B = η²σ² + 2ηλ_w + g", "the loss holds γ‖w‖ = R, whose noise is small beside it (`sgd_ratio_holds`, `normalised_ratio_holds`)", "theory/scale_ratio.hpp"),
-    "T14": ("lr < 2(1 + β)/(h(γ² + ‖w‖²)); Adam: lr < 2(1 + β₁)/(1 − β₁) · σ/(h(γ + ‖w‖))", "isotropic curvature next to the minimum; Adam: second moments that noise sets and holds", "theory/stability.hpp"),
-    "T15": ("rate ln((R − r(0))/(R − r(t)))/(ht), between |k| and √(k² + 4R²)", "gradient flow along a fixed direction; equal to a fixed per-channel rate to first order in r/k", "theory/channel_rate.hpp"),
+    "T14": ("lr < 2(1 + β)/(h(γ² + ‖w‖²)); Adam: lr < 2(1 + β₁)/(1 − β₁) · σ/(h(γ + ‖w‖))", "isotropic curvature next to the minimum (`pair_edge_holds`); Adam: second moments that noise sets and holds (`adam_edge_holds`)", "theory/stability.hpp"),
+    "T15": ("rate ln((R − r(0))/(R − r(t)))/(ht), between |k| and √(k² + 4R²)", "gradient flow along a fixed direction; equal to a fixed per-channel rate to first order in r/k (`fixed_channel_rate_holds`)", "theory/channel_rate.hpp"),
     "P1": ("edge of stability of γw at its minimum: lr·h = 2/√(1 + 4R²); Adam: speed-up (1 + √(1 + 4R))/2 (derived)", "one mode, k held at 1; Adam while sign descent is slower than its memory", "theory/flow.hpp"),
     "P2": ("γ²(∞) > 1 exactly where R > ‖w(0)‖ (derived)", "gradient flow, γ(0) = 1", "theory/input_scale_decay.hpp"),
     "P3": ("½h(R − γw̄)² + ¼ησ[cγ²/(γ + σλ_w/h) + ‖w‖²/(‖w‖ + σλ_γ/h)] and h(γ² + ‖w‖²), with and without λ_γ (derived)", "AdamW at constant lr, gradient noise well above the gradient; none known under a cosine", "theory/input_scale_decay.hpp"),
@@ -43,7 +43,7 @@ ENTRIES = {
     "P8": ("share of the steps whose rotation by T11 is off √(2ηλ(1 − β₁)/(1 + β₁)) (derived)", "AdamW, gradient noise alone", "theory/moving_rotation.hpp"),
     "P9": ("cosine c: + e(1 − c²)/√(σ² + 1/d) − ½e²dc per step, e = η/‖w‖ by T11 (derived)", "AdamW on weights before a norm, noise above the signal per coordinate", "theory/moving_rotation.hpp"),
     "M1": ("½n²V(√π/4)(τσ/a)^1.5 √(lr/steps), a = (8/3π)/√n, for κ lr T ≫ 1; at any horizon its integral", "noise above the signal, n large, exact polar factor (`muon_linear_schedule_holds`); within a factor of 2", "theory/muon.hpp"),
-    "M2": ("‖W‖² = ηn²V/(2λ), angle √(2ηλρ/(nV))", "ηλ small against 1 − μ, n large", "theory/muon.hpp"),
+    "M2": ("‖W‖² = ηn²V/(2λ), angle √(2ηλρ/(nV))", "ηλ small against 1 − μ, n large (`muon_rotation_holds`)", "theory/muon.hpp"),
 }
 
 INTRO = """# The theory as figures
@@ -69,6 +69,12 @@ any `out` the exit status is 1, and the files (FIGURE.csv, .gp, .svg, .png, .cap
 The formulas are functions of `scalevec::theory`, which needs no LibTorch (`examples/theory_app`). This page and its pictures are written
 by `scripts/theory_docs.py`.
 
+A run is held against them too. Its traces have `predicted_rotation` and `predicted_norm`, T11's and T12's from the run's own schedule,
+decay and initial norms; `scalevec report runs/one` draws these, T13's ratio, T2's imbalance, T5's output-norm scales and, where
+`runs/one/probe.json` is (`scalevec probe`), T14's limit over what the run did, and says from which step on and by how much they part.
+`scalevec theory T11 --run runs/one --out figures` draws one of them. `scalevec plan CONFIG` says beforehand how long 1/(2ηλ) is against
+the run, how far matrices will turn per step, and which decay cannot act.
+
 The toys train as language models do, with every optimizer and the same traces ([configuration.md](configuration.md) has their keys):
 
 ```
@@ -82,6 +88,9 @@ What simulation corrected, or did not find:
   λ_γ/λ_w leaves out, and the balance is one of the total ‖w‖², whose fluctuation can be most of it: with the mean length alone γ² is up to
   2.1 times off. The figure's line has both; the ratio is its limit for small lr.
 - T13: gradient noise does not drive AdamW to the least trace, ‖w‖² = cγ², as it does SGD, but to ‖w‖ = cγ, some R/η² steps away.
+- T14: Adam whose second moment lives does not reach the edge that its noise alone would set: the error's own swing enters √v̂, and along
+  one coordinate what is left of the edge is the root x < 1 of x√(1 + x(1 + β₁)/((1 − β₁)(1 − x))) = lr/edge (`adam_live_share`). At
+  β₁ = .9 and a tenth of the edge v̂ is already 2.3 times the noise's. The figure's limit is that of v̂ held.
 - T4: what a cosine leaves at λ_w = .1 (c = 16, η = 2e-3) depends on its length: .0022 without decay on γ after 20,000 steps and .0014 after
   40,000, .0030 and .0024 with decay to 1. Decay to 0 ends at .0054, at a third of the curvature: flatter, at more than twice the loss.
 - T6: where the residuals of branches cancel, a shared scale is slower than own ones by at most √2 at equal θ, whatever their number C, not
@@ -97,6 +106,11 @@ says so.
 | figure | draws |
 |---|---|
 """
+
+
+def capitalised(caption):
+    """With a capital first, unless it is a Greek letter, which would be another symbol."""
+    return caption[0].upper() + caption[1:] if caption[0].isascii() else caption
 
 
 def main():
@@ -147,7 +161,7 @@ def draw(args, images, sections):
                             str(out / f"{name}.png")], check=True)
             caption = (out / f"{name}.caption.txt").read_text().strip().split(": ", 1)[1]
             sections[name] = (f"\n`{formula}`\n\nHolds for: {condition}. Code: `{header}`. {args.quality.capitalize()} quality: {agreement}.\n"
-                              f"\n![{name}](images/theory/{name}.png)\n\n{caption[0].upper()}{caption[1:]}\n\n")
+                              f"\n![{name}](images/theory/{name}.png)\n\n{capitalised(caption)}\n\n")
     return True
 
 

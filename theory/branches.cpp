@@ -89,6 +89,28 @@ CurvatureRange own_curvatures(const Branches& b, double imbalance) {
   return {low, high};
 }
 
+double best_descent_steps(double condition_number, double relative) {
+  require(condition_number >= 1.0, "condition_number", condition_number, "at least 1");
+  require(relative > 0.0 && relative < 1.0, "relative", relative, "in (0, 1)");
+  if (condition_number == 1.0) return 1.0;  // the least number that there is
+  return -std::log(relative) / (2.0 * std::log1p(2.0 / (condition_number - 1.0)));
+}
+
+Holds branch_race_holds(const Branches& branches, double imbalance, double relative) {
+  positive("imbalance", imbalance);
+  const CurvatureRange shared = shared_curvatures(branches, imbalance), own = own_curvatures(branches, imbalance);
+  Holds holds;
+  const double least = std::min(shared.condition_number(), own.condition_number());
+  at_least(holds, "the smaller condition number", least, 5.0);
+  at_most(holds, "the loss to reach", relative, 1e-8);
+  // The start moves a branch at the rate h|k| where the end has h√(k² + 4R²); only so many steps of the race are it.
+  double largest = 0.0;
+  for (std::size_t c = 0; c < branches.h.size(); ++c)
+    largest = std::max(largest, std::abs(branches.target[c]) / imbalance);
+  at_most(holds, "the largest |R| over the imbalance", largest, 3.0);
+  return holds;
+}
+
 double shared_rate(double gamma, const std::vector<double>& w, const std::vector<double>& grad) {
   same_size(w, grad, "grad");
   finite("gamma", gamma);

@@ -24,6 +24,17 @@ double equivalent_rate(const Flow& flow, double t) {
   return logarithm / (flow.h * t);
 }
 
+Holds fixed_channel_rate_holds(const Flow& flow) {
+  finite("target", flow.target);
+  finite("initial", flow.initial);
+  finite("imbalance", flow.imbalance);
+  const double most = std::max(std::abs(flow.target), std::abs(flow.initial));
+  Holds holds;
+  // e^{−τ} and e^{−sτ} differ by at most (s − 1)/e, s = √(1 + 4r²/k²).
+  at_most(holds, "the largest |r| over |k|", most == 0.0 ? 0.0 : most / std::abs(flow.imbalance), 0.25);
+  return holds;
+}
+
 double sign_descent_length(double gamma0, double t) {
   not_negative("gamma0", gamma0);
   not_negative("t", t);

@@ -17,6 +17,10 @@ double channel_rate(double imbalance, double r);
 // the rates at its start and at its end: √(k² + 4r(0)²) for t → 0, √(k² + 4R²) for t → ∞. r(0) ≠ R.
 double equivalent_rate(const Flow& flow, double t);
 
+// Whether training γ is training W at the fixed rate |k|: then R − r(t) is within 5 % of |R − r(0)| of (R −
+// r(0))e^{−h|k|t} at every t. The rate along w grows to at most √(k² + 4r²).
+Holds fixed_channel_rate_holds(const Flow& flow);
+
 // Under sign descent (Adam without noise) along one direction with one row: γ − |w| is kept, the rate is γ + |w| and
 // θ = γw after time t from w = 0: γ(0)t + t², against γ(0)t where γ does not learn.
 double sign_descent_length(double gamma0, double t);

@@ -46,6 +46,25 @@ double or_adam_amplification(double d, double snr) {
   return std::sqrt((snr * snr + 1.0) / (snr * snr + 1.0 / d));
 }
 
+Holds or_adam_amplification_holds(double d, double snr, double lr, double beta1, double beta2, double steps) {
+  dimension(d);
+  require(snr >= 0.0, "snr", snr, "at least 0");
+  positive("lr", lr);
+  fraction("beta1", beta1);
+  fraction("beta2", beta2);
+  positive("steps", steps);
+  Holds holds;
+  at_least(holds, "the signal-to-noise ratio s", snr, 1e-6);
+  at_most(holds, "what the direction's noise adds to |alpha|^2, lr^2 steps", lr * lr * steps, 0.05);
+  at_most(holds, "the second moment's noise, 1 - beta2", 1.0 - beta2, 0.05);
+  // Bias-corrected moments start at once, but their first few steps are those of signs.
+  at_least(holds, "the steps in units of the moments' memory", steps * std::min(1.0 - beta1, 1.0 - beta2), 5.0);
+  // Of the magnitude, the faster one.
+  const double speed = snr > 1e8 ? 1.0 : snr / std::sqrt(snr * snr + 1.0 / d);
+  at_most(holds, "how far the magnitude moves over the run, beside itself", lr * steps * speed, 0.3);
+  return holds;
+}
+
 double or_adam_amplification(std::span<const double> snr) {
   require(!snr.empty(), "snr", 0.0, "at least one coordinate");
   const double d = static_cast<double>(snr.size());

@@ -2,6 +2,8 @@
 
 #include <span>
 
+#include "scalevec/theory/holds.hpp"
+
 // T8: γ as a function of a magnitude and a direction, and what that does to its learning rate. d is γ's dimension.
 namespace scalevec {
 
@@ -26,6 +28,9 @@ Amplification er_amplification(double d, double b, double alpha_sq);
 // + 1/d)). Between 1 (s large) and √d (s = 0), never d. For lr → 0 and 1/(1 − β₂) long against a step; within 10 % of
 // simulations for s ≥ 0.03. Source: T8, ours.
 double or_adam_amplification(double d, double snr);
+// Whether the movement over `steps` steps is small beside γ, so that the gradient's signal and ‖α‖ stay, the second
+// moments forget many steps and the run is long against both moments' memory: then within 10 % of simulations.
+Holds or_adam_amplification_holds(double d, double snr, double lr, double beta1, double beta2, double steps);
 // The same with a ratio of its own for each coordinate, signed like its gradient's mean, γ's direction (1, …, 1)/√d:
 // d S/√(S² + 1) / Σ s_i/√(s_i² + 1) with S = Σ s_i/√d. A signal on one coordinate alone is amplified up to d times.
 double or_adam_amplification(std::span<const double> snr);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "scalevec/theory/domain.hpp"
 
@@ -57,6 +58,20 @@ UpdateNoise muon_update_noise(double size, double momentum, const Orthogonalised
   return out;
 }
 
+UpdateNoise muon_update_noise(double rows, double columns, double momentum, const Orthogonalised& by) {
+  require(std::isfinite(rows) && rows >= 1.0, "rows", rows, "at least 1");
+  require(std::isfinite(columns) && columns >= 1.0, "columns", columns, "at least 1");
+  const double size = std::sqrt(rows * columns);
+  return muon_update_noise(size, momentum, {by.gain, by.mean_square * std::min(rows, columns) / size});
+}
+
+UpdateNoise scaled_noise(UpdateNoise noise, double factor) {
+  positive("factor", factor);
+  noise.mean_square *= factor * factor;
+  for (UpdateNoise::Lag& lag : noise.lags) lag.amplitude *= factor * factor;
+  return noise;
+}
+
 std::vector<StepRate> step_rates(const Schedule& schedule, double lr, double weight_decay, DecayCoupling coupling,
                                  std::int64_t steps) {
   positive("lr", lr);
@@ -85,46 +100,74 @@ void check(const StepRate& rate) {
   require(rate.decay >= 0.0 && rate.decay < 1.0, "decay", rate.decay, "[0, 1)");
 }
 
-// Walks the recursion; `next(t, state)` says the rates of step t, having seen E‖w‖², E w·u and E u·u there.
-struct State {
-  double norm_sq = 0.0, along = 0.0, square = 0.0;
-};
-template <class Next>
-std::vector<Turn> walk(const UpdateNoise& noise, double norm_sq, std::size_t steps, const Next& next) {
-  positive("norm_sq", norm_sq);
-  positive("mean_square", noise.mean_square);
-  for (const UpdateNoise::Lag& lag : noise.lags) fraction("ratio", lag.ratio);
-  std::vector<double> along(noise.lags.size(), 0.0);  // each lag's part of E w·u
-  std::vector<Turn> out;
-  out.reserve(steps);
-  const double beta = noise.bias_corrected && !noise.lags.empty() ? noise.lags[0].ratio : 0.0;
-  double power = beta;  // β^{t+1}
-  for (std::size_t t = 0; t < steps; ++t) {
-    State s{norm_sq, 0.0, noise.mean_square};
-    double fresh = 1.0;  // what the correction makes of the mean of the step before
-    if (noise.bias_corrected) {
-      s.square *= (1.0 + power) / (1.0 - power);
-      fresh = (1.0 - power) / (1.0 - power * beta);
-    }
-    for (const double part : along) s.along += part;
-    const StepRate rate = next(t, s);
-    check(rate);
-    out.push_back({norm_sq, angle_of(norm_sq, s.along, s.square, rate)});
-    const double kept = 1.0 - rate.decay;
-    norm_sq = kept * (kept * norm_sq - 2.0 * rate.lr * s.along) + rate.lr * rate.lr * s.square;
-    for (std::size_t i = 0; i < along.size(); ++i) {
-      const double amplitude = noise.bias_corrected ? s.square : noise.lags[i].amplitude;
-      along[i] = noise.lags[i].ratio * fresh * (kept * along[i] - rate.lr * amplitude);
-    }
-    power *= beta;
-  }
-  return out;
-}
-
 }  // namespace
 
+double RotationWalk::Move::rotation() const { return std::atan2(std::sqrt(std::max(0.0, across_sq)), along); }
+
+RotationWalk::Move& RotationWalk::Move::operator+=(const Move& b) {
+  // |a|²|b'|² + |b|²|a'|² − 2(a·a')(b·b'), of two small angles, by the difference of the steps' relative parts.
+  const double along_gap = along * b.norm_sq - b.along * norm_sq;
+  double mixed = norm_sq * b.next_sq + b.norm_sq * next_sq - 2.0 * along * b.along;
+  if (norm_sq > 0.0 && b.norm_sq > 0.0)
+    mixed = (across_sq * b.norm_sq / norm_sq) + (b.across_sq * norm_sq / b.norm_sq) +
+            along_gap * along_gap / (norm_sq * b.norm_sq);
+  across_sq += b.across_sq + mixed;
+  norm_sq += b.norm_sq;
+  along += b.along;
+  next_sq += b.next_sq;
+  return *this;
+}
+
+RotationWalk::RotationWalk(UpdateNoise noise, double norm_sq)
+    : noise_(std::move(noise)), norm_sq_(norm_sq), along_(noise_.lags.size(), 0.0) {
+  positive("norm_sq", norm_sq);
+  positive("mean_square", noise_.mean_square);
+  for (const UpdateNoise::Lag& lag : noise_.lags) fraction("ratio", lag.ratio);
+  if (noise_.bias_corrected && !noise_.lags.empty()) power_ = beta_ = noise_.lags[0].ratio;
+}
+
+double RotationWalk::update_along() const {
+  double sum = 0.0;
+  for (const double part : along_) sum += part;
+  return sum;
+}
+
+double RotationWalk::update_square() const {
+  return noise_.bias_corrected ? noise_.mean_square * (1.0 + power_) / (1.0 - power_) : noise_.mean_square;
+}
+
+// What the correction makes of the mean of the step before.
+double RotationWalk::fresh() const { return noise_.bias_corrected ? (1.0 - power_) / (1.0 - power_ * beta_) : 1.0; }
+
+RotationWalk::Move RotationWalk::look(const StepRate& rate) const {
+  check(rate);
+  const double along = update_along(), square = update_square(), kept = 1.0 - rate.decay;
+  return {norm_sq_, kept * norm_sq_ - rate.lr * along,
+          kept * (kept * norm_sq_ - 2.0 * rate.lr * along) + rate.lr * rate.lr * square,
+          rate.lr * rate.lr * std::max(0.0, norm_sq_ * square - along * along)};
+}
+
+RotationWalk::Move RotationWalk::step(const StepRate& rate) {
+  const Move move = look(rate);
+  const double square = update_square(), kept = 1.0 - rate.decay;
+  for (std::size_t i = 0; i < along_.size(); ++i) {
+    const double amplitude = noise_.bias_corrected ? square : noise_.lags[i].amplitude;
+    along_[i] = noise_.lags[i].ratio * fresh() * (kept * along_[i] - rate.lr * amplitude);
+  }
+  norm_sq_ = move.next_sq;
+  power_ *= beta_;
+  return move;
+}
+
 std::vector<Turn> moving_rotation(const UpdateNoise& noise, double norm_sq, std::span<const StepRate> rates) {
-  return walk(noise, norm_sq, rates.size(), [&](std::size_t t, const State&) { return rates[t]; });
+  RotationWalk walk(noise, norm_sq);
+  std::vector<Turn> out;
+  out.reserve(rates.size());
+  for (const StepRate& rate : rates) {
+    const RotationWalk::Move move = walk.step(rate);
+    out.push_back({move.norm_sq, move.rotation()});
+  }
+  return out;
 }
 
 std::vector<Turn> moving_rotation_sgd(double momentum, double grad_norm, double norm_sq,
@@ -161,14 +204,15 @@ Turn settled_rotation(const UpdateNoise& noise, const StepRate& rate) {
 std::vector<double> lr_for_rotation(const UpdateNoise& noise, double norm_sq, double weight_decay,
                                     std::span<const double> rotation) {
   not_negative("weight_decay", weight_decay);
+  RotationWalk walk(noise, norm_sq);
   std::vector<double> out;
-  walk(noise, norm_sq, rotation.size(), [&](std::size_t t, const State& s) {
-    require(rotation[t] >= 0.0 && rotation[t] < 1.57, "rotation", rotation[t], "[0, 1.57) radians");
-    const double tangent = std::tan(rotation[t]);
-    const double across = std::sqrt(std::max(0.0, s.norm_sq * s.square - s.along * s.along));
-    out.push_back(tangent * s.norm_sq / (across + tangent * (weight_decay * s.norm_sq + s.along)));
-    return StepRate{out.back(), out.back() * weight_decay};
-  });
+  for (const double angle : rotation) {
+    require(angle >= 0.0 && angle < 1.57, "rotation", angle, "[0, 1.57) radians");
+    const double tangent = std::tan(angle), length_sq = walk.norm_sq(), along = walk.update_along();
+    const double across = std::sqrt(std::max(0.0, length_sq * walk.update_square() - along * along));
+    out.push_back(tangent * length_sq / (across + tangent * (weight_decay * length_sq + along)));
+    walk.step({out.back(), out.back() * weight_decay});
+  }
   return out;
 }
 

@@ -33,6 +33,10 @@ UpdateNoise adamw_update_noise(double dimension, double beta1);
 UpdateNoise lion_update_noise(double dimension, double beta1, double beta2);
 // An n × n matrix under Muon (muon_noise: mean square nρ, long run n²V).
 UpdateNoise muon_update_noise(double size, double momentum, const Orthogonalised& by);
+// The same for `rows` × `columns`, `by` of a spectrum: mean square min·ρ.
+UpdateNoise muon_update_noise(double rows, double columns, double momentum, const Orthogonalised& by);
+// Of updates that are `factor` > 0 times as long.
+UpdateNoise scaled_noise(UpdateNoise noise, double factor);
 
 // η_t, and the share x_t of the weights that decay takes in step t.
 struct StepRate {
@@ -46,6 +50,36 @@ std::vector<StepRate> step_rates(const Schedule& schedule, double lr, double wei
 // Before step t: E‖w‖²; of step t: the angle between w_t and w_{t+1}, radians.
 struct Turn {
   double norm_sq = 0.0, rotation = 0.0;
+};
+
+// The recursion below a step at a time, for a run that is on its way.
+class RotationWalk {
+ public:
+  // ‖w₀‖² = norm_sq > 0.
+  RotationWalk(UpdateNoise noise, double norm_sq);
+
+  // What the next step would do at this rate: E‖w_t‖², E w_t·w_{t+1} and E‖w_{t+1}‖², whose sums over blocks are those
+  // of the blocks side by side.
+  struct Move {
+    double norm_sq = 0.0, along = 0.0, next_sq = 0.0;
+    double across_sq = 0.0;  // norm_sq · next_sq − along², without its cancellation
+
+    double rotation() const;  // radians
+    Move& operator+=(const Move& block);
+  };
+  Move look(const StepRate& rate) const;
+  Move step(const StepRate& rate);  // the same, made
+
+  double norm_sq() const { return norm_sq_; }
+  double update_along() const;   // E w·u of the next step
+  double update_square() const;  // E u·u of it
+
+ private:
+  double fresh() const;
+
+  UpdateNoise noise_;
+  double norm_sq_, beta_ = 0.0, power_ = 0.0;  // β₁ and β₁^{t+1} of a mean that starts empty, else 0
+  std::vector<double> along_;                  // each lag's part of E w·u
 };
 
 // The exact recursion of E‖w‖², E w·u and E u·u from ‖w₀‖² = norm_sq, one element per step. In short, while ηλ ≪ 1 −

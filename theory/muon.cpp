@@ -96,9 +96,43 @@ Holds muon_linear_schedule_holds(double size, double momentum, double sigma, dou
   return holds;
 }
 
+namespace {
+
+double quintic(double s) {
+  for (int step = 0; step < 5; ++step) s *= 3.4445 + s * s * (-4.7750 + 2.0315 * s * s);
+  return s;
+}
+
+// Means over x = 1 + q + 2√q cos φ, the eigenvalues of NNᵀ over the longer side, whose density in φ is 2 sin²φ/(πx):
+// the midpoint rule of a periodic function.
+template <class Function>
+Orthogonalised over_spectrum(double rows, double columns, const Function& f) {
+  require(std::isfinite(rows) && rows >= 1.0, "rows", rows, "at least 1");
+  require(std::isfinite(columns) && columns >= 1.0, "columns", columns, "at least 1");
+  const double least = std::min(rows, columns), most = std::max(rows, columns), q = least / most;
+  constexpr int points = 4096;
+  constexpr double pi = 3.14159265358979323846;
+  Orthogonalised out{0.0, 0.0};
+  for (int i = 0; i < points; ++i) {
+    const double phi = pi * (i + 0.5) / points, x = 1.0 + q + 2.0 * std::sqrt(q) * std::cos(phi);
+    const double weight = 2.0 * std::sin(phi) * std::sin(phi) / x / points, s = std::sqrt(most * x);
+    const double made = f(s / std::sqrt(rows * columns));
+    out.gain += weight * made * s / most;
+    out.mean_square += weight * made * made;
+  }
+  return out;
+}
+
+}  // namespace
+
+Orthogonalised polar_spectrum(double rows, double columns) {
+  return over_spectrum(rows, columns, [](double) { return 1.0; });
+}
+
+Orthogonalised quintic_spectrum(double rows, double columns) { return over_spectrum(rows, columns, quintic); }
+
 Orthogonalised quintic_steps(int size) {
   require(size >= 1 && size <= 1024, "size", size, "1 to 1024");
-  constexpr int steps = 5;
   const int draws = std::max(64, 8192 / (size * size));
   const auto n = static_cast<std::uint64_t>(size);
   Orthogonalised out{0.0, 0.0};
@@ -111,8 +145,7 @@ Orthogonalised quintic_steps(int size) {
     }
     const double length = std::sqrt(sum);
     for (const double value : singular_values(noise, n)) {
-      double s = value / length;
-      for (int step = 0; step < steps; ++step) s *= 3.4445 + s * s * (-4.7750 + 2.0315 * s * s);
+      const double s = quintic(value / length);
       out.gain += s * value / (draws * static_cast<double>(size) * size);
       out.mean_square += s * s / (draws * static_cast<double>(size));
     }
@@ -130,6 +163,17 @@ Rotation muon_rotation(double size, double momentum, double lr, double weight_de
   const MuonNoise n = muon_noise(size, momentum, by);
   return {std::sqrt(lr * size * size * n.long_run / (2.0 * weight_decay)),
           std::sqrt(2.0 * lr * weight_decay * by.mean_square / (size * n.long_run))};
+}
+
+Holds muon_rotation_holds(double size, double momentum, double lr, double weight_decay) {
+  fraction("momentum", momentum);
+  positive("lr", lr);
+  positive("weight_decay", weight_decay);
+  Holds holds;
+  at_least(holds, "the size n", size, 12.0);
+  at_most(holds, "the decay per memory of the momentum, lr decay/(1 - momentum)", lr * weight_decay / (1.0 - momentum),
+          0.03);
+  return holds;
 }
 
 }  // namespace scalevec

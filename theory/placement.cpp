@@ -1,5 +1,6 @@
 #include "scalevec/theory/placement.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -51,6 +52,15 @@ double both_sides_flow_rate(const TwoSided& m) { return rate(m, true, square); }
 double both_sides_sign_rate(const TwoSided& m) { return rate(m, true, absolute); }
 double input_side_flow_rate(const TwoSided& m) { return rate(m, false, square); }
 double input_side_sign_rate(const TwoSided& m) { return rate(m, false, absolute); }
+
+Holds both_sides_faster_holds(const TwoSided& map) {
+  check(map);
+  Holds holds;
+  double farthest = 0.0;
+  for (const double u : map.u) farthest = std::max(farthest, std::abs(u - 1.0));
+  theory_domain::at_most(holds, "the largest |u - 1|", farthest, 0.0);
+  return holds;
+}
 
 std::vector<double> row_imbalances(const TwoSided& m) {
   check(m);

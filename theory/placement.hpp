@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <vector>
 
+#include "scalevec/theory/holds.hpp"
+
 // T7: scales on both sides of a map, θ = diag(u) W diag(v) (DP), against the input side alone (u = 1 and fixed).
 namespace scalevec {
 
@@ -24,6 +26,11 @@ double both_sides_flow_rate(const TwoSided& map);
 double both_sides_sign_rate(const TwoSided& map);
 double input_side_flow_rate(const TwoSided& map);
 double input_side_sign_rate(const TwoSided& map);
+
+// Whether a scale on both sides is instantaneously at least as fast as on the input side, under the flow and under sign
+// descent, by the two rates above: at equal (W, v, G) it is where every u_i is 1, as then only u's own term is more.
+// Along trajectories u moves, and at equal θ either can be faster.
+Holds both_sides_faster_holds(const TwoSided& map);
 
 // Conserved by the flow: u_i² − Σ_jW_ij² for each row, v_j² − Σ_iW_ij² for each column, to 1e-15 of the squares' sum.
 // Source: T7, ours.

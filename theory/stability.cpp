@@ -5,6 +5,7 @@
 
 #include "scalevec/theory/domain.hpp"
 #include "scalevec/theory/input_scale_decay.hpp"
+#include "scalevec/theory/root.hpp"
 
 namespace scalevec {
 
@@ -20,6 +21,37 @@ double adam_edge(double preconditioned_curvature, double beta1) {
   positive("preconditioned_curvature", preconditioned_curvature);
   fraction("beta1", beta1);
   return 2.0 * (1.0 + beta1) / (1.0 - beta1) / preconditioned_curvature;
+}
+
+double adam_live_share(double held_share, double beta1) {
+  not_negative("held_share", held_share);
+  fraction("beta1", beta1);
+  const double memory = (1.0 + beta1) / (1.0 - beta1);
+  // In the logarithm of the two sides, rising in x; the left one has no bound at x = 1.
+  const auto missing = [&](double x) {
+    if (x <= 0.0) return held_share > 0.0 ? 1.0 : 0.0;
+    if (x >= 1.0) return -1.0;
+    return std::log(held_share / x) - 0.5 * std::log1p(x * memory / (1.0 - x));
+  };
+  return falling_root(missing, 0.0, 1.0);
+}
+
+Holds adam_edge_holds(double held_share, double beta1) {
+  not_negative("held_share", held_share);
+  fraction("beta1", beta1);
+  const double inflated = held_share / adam_live_share(std::max(held_share, 1e-300), beta1);
+  Holds holds;
+  at_most(holds, "the second moment over the noise's, for the error's own swing", inflated * inflated, 1.2);
+  return holds;
+}
+
+Holds pair_edge_holds(double gamma, double w_norm, double displacement) {
+  positive("gamma", gamma);
+  positive("w_norm", w_norm);
+  not_negative("displacement", displacement);
+  Holds holds;
+  at_most(holds, "the displacement beside the smaller of gamma and |w|", displacement / std::min(gamma, w_norm), 1e-3);
+  return holds;
 }
 
 double pair_curvature(double h, double gamma, double w_norm) {

@@ -6,6 +6,7 @@
 
 #include "scalevec/experiments/compare/overrides.hpp"
 #include "scalevec/experiments/compare/record_files.hpp"
+#include "scalevec/experiments/compare/run_prediction.hpp"
 #include "scalevec/experiments/compare/statistics.hpp"
 
 namespace scalevec {
@@ -65,11 +66,79 @@ double rotation_ratio(const fs::path& run) {
   return mean.value();
 }
 
+// Of each traced step the mean over matrices before a norm of ln(measured/predicted rotation).
+std::vector<double> rotation_gaps(const fs::path& run) {
+  std::vector<double> out;
+  for (const json& line : read_json_lines(run / "traces.jsonl")) {
+    Mean mean;
+    for (const json& row : line.value("params", json::array()))
+      if (std::isfinite(number_at(row, "directional_lr")))
+        mean.add(std::log(number_at(row, "rotation") / number_at(row, "predicted_rotation")));
+    if (mean.n) out.push_back(mean.value());
+  }
+  return out;
+}
+
+double rotation_over_run(const fs::path& run, bool worst) {
+  Mean mean;
+  double largest = kNaN;
+  for (const double gap : rotation_gaps(run)) {
+    mean.add(std::abs(gap));
+    if (!(std::abs(gap) <= largest)) largest = std::abs(gap);
+  }
+  return std::exp(worst ? largest : mean.value());
+}
+
+std::vector<double> ranks(const std::vector<double>& x) {
+  std::vector<double> out;
+  for (const double a : x) {
+    double below = 0.0, same = 0.0;
+    for (const double b : x) {
+      below += b < a;
+      same += b == a;
+    }
+    out.push_back(below + 0.5 * (same - 1.0));
+  }
+  return out;
+}
+
+// Spearman's, ties at their mean rank; NaN where one side has no spread.
+double rank_correlation(const std::vector<double>& x, const std::vector<double>& y) {
+  const std::vector<double> a = ranks(x), b = ranks(y);
+  const double middle = 0.5 * (static_cast<double>(x.size()) - 1.0);
+  double aa = 0.0, bb = 0.0, ab = 0.0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    aa += (a[i] - middle) * (a[i] - middle);
+    bb += (b[i] - middle) * (b[i] - middle);
+    ab += (a[i] - middle) * (b[i] - middle);
+  }
+  return aa > 0.0 && bb > 0.0 ? ab / std::sqrt(aa * bb) : kNaN;
+}
+
+double ratio_metric(const fs::path& run, const std::string& name) {
+  const json config = read_json_if_whole(run / "config.json").value_or(json::object());
+  const json policy = read_record(run / "policy.json").value_or(json::object());
+  std::vector<double> measured, predicted, still, length;
+  Mean level;
+  for (const RatioPrediction& p : ratio_predictions(config, policy, read_json_lines(run / "traces.jsonl"))) {
+    if (p.predicted.empty()) continue;
+    measured.push_back(p.measured.back());
+    predicted.push_back(p.predicted.back());
+    still.push_back(p.still.back());
+    length.push_back(p.length.back());
+    level.add(std::abs(std::log(measured.back() / predicted.back())));
+  }
+  if (name == "ratio_level") return std::exp(level.value());
+  return rank_correlation(measured, name == "ratio_order" ? predicted : name == "ratio_order_still" ? still : length);
+}
+
 }  // namespace
 
 const std::vector<std::string>& run_metric_names() {
-  static const std::vector<std::string> names{"val_loss",    "seconds_per_step", "peak_memory",   "gamma_w_correlation",
-                                              "precond_min", "decay_balance",    "rotation_ratio"};
+  static const std::vector<std::string> names{
+      "val_loss",          "seconds_per_step",   "peak_memory",        "gamma_w_correlation", "precond_min",
+      "decay_balance",     "rotation_ratio",     "rotation_run_worst", "rotation_run_mean",   "ratio_order",
+      "ratio_order_still", "ratio_order_length", "ratio_level"};
   return names;
 }
 
@@ -103,6 +172,8 @@ double run_metric(const fs::path& run, const std::string& name) {
     return balance.measured / balance.predicted;
   }
   if (name == "rotation_ratio") return rotation_ratio(run);
+  if (name.starts_with("rotation_run")) return rotation_over_run(run, name == "rotation_run_worst");
+  if (name.starts_with("ratio_")) return ratio_metric(run, name);
   const json summary = read_record(run / "summary.json").value_or(json::object());
   if (name == "seconds_per_step") {
     const bool one_thread = text_at(summary, "device") == "cpu" && number_at(summary, "threads") == 1.0;

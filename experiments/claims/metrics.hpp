@@ -15,6 +15,13 @@ namespace scalevec {
 //   decay_balance        measured ‖w‖/γ over the predicted one; see below
 //   rotation_ratio       rotation per step of matrices before a norm over AdamW's equilibrium √(2ηλ(1−β₁)/(1+β₁)) (T9),
 //                        mean over matrices and the last half of the run
+//   rotation_run_worst, rotation_run_mean
+//                        exp of the largest, and of the mean, over the traced steps of |mean over matrices before a
+//                        norm of ln(rotation/predicted_rotation)| (T11)
+//   ratio_order, ratio_order_still, ratio_order_length
+//                        Spearman's rank correlation over scales that maps read, at the last traced step, of ‖w‖/γ with
+//                        T13's (run_prediction.hpp), with T13's were R = γ‖w‖ held at its start, and with R
+//   ratio_level          exp of the mean over the same of |ln(measured/T13's)|
 double run_metric(const std::filesystem::path& run, const std::string& name);
 
 const std::vector<std::string>& run_metric_names();

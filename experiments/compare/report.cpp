@@ -5,6 +5,7 @@
 #include <set>
 
 #include "scalevec/experiments/compare/figures.hpp"
+#include "scalevec/experiments/compare/prediction_figures.hpp"
 #include "scalevec/experiments/compare/ranking.hpp"
 #include "scalevec/experiments/compare/record_files.hpp"
 #include "scalevec/experiments/compare/report_forest.hpp"
@@ -116,6 +117,23 @@ std::string values_of(const std::vector<json>& summaries, const char* key) {
   return values.size() > 1 ? out + " (these differ between runs)" : out;
 }
 
+// Pictures and sentences of theory against runs; empty where no run has predictions.
+std::string predictions(const std::vector<RunGroup>& groups, bool tensors, const fs::path& files, json& numbers) {
+  const PredictionReport report = prediction_report(groups, tensors);
+  numbers["predictions"] = report.numbers;
+  if (report.plots.empty()) return "";
+  std::vector<std::vector<std::string>> rows;
+  for (const PredictionReport::Row& r : report.rows) {
+    rows.push_back({escape(r.of), escape(r.quantity), escape(r.formula), escape(r.words)});
+    if (groups.size() > 1) rows.back().insert(rows.back().begin(), escape(r.run));
+  }
+  std::vector<std::string> head{"Of", "Quantity", "Formula", "Run against theory"};
+  if (groups.size() > 1) head.insert(head.begin(), "Run");
+  return "<h2>Theory over the run</h2>\n" + drawn(report.plots, files) +
+         html::details("Where theory and run part, from which step on, and by how much",
+                       html::table(head, rows, head.size()), true);
+}
+
 std::string joined(const std::vector<std::int64_t>& numbers) {
   std::string out;
   for (const auto n : numbers) out += (out.empty() ? "" : ", ") + std::to_string(n);
@@ -184,7 +202,8 @@ Report comparison_report(const fs::path& dir, const fs::path& files, const std::
   }
   std::vector<Plot> plots = comparison_figures(comparison, analysis, groups);
   for (Plot& plot : run_figures(groups)) plots.push_back(std::move(plot));
-  report.body += "<h2>Curves</h2>\n" + drawn(plots, files) + lr_table(analysis) + policies(groups);
+  report.body += "<h2>Curves</h2>\n" + drawn(plots, files) + lr_table(analysis) +
+                 predictions(groups, false, files, report.numbers) + policies(groups);
   std::vector<std::pair<std::string, std::string>> items{{"Seeds", joined(grid.seeds)}};
   if (!grid.tuning_seeds.empty()) items.emplace_back("Tuning seeds", joined(grid.tuning_seeds));
   report.body += reproduction(summaries, items, text_at(comparison.manifest, "command"), files);
@@ -230,7 +249,8 @@ Report run_report(const std::vector<fs::path>& dirs, const fs::path& files, cons
     report.body +=
         "<p class=\"sub\">Single runs side by side show no spread between seeds: for a difference with an "
         "interval use scalevec compare.</p>\n";
-  report.body += "<h2>Curves</h2>\n" + drawn(run_figures(groups), files) + policies(groups);
+  report.body += "<h2>Curves</h2>\n" + drawn(run_figures(groups), files) +
+                 predictions(groups, dirs.size() <= 3, files, report.numbers) + policies(groups);
   report.body += reproduction(summaries, {{"Seed", values_of(summaries, "seed")}}, "", files);
   return report;
 }

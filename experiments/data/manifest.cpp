@@ -15,12 +15,13 @@ using nlohmann::ordered_json;
 ordered_json split_json(const DataManifest::Split& split) {
   ordered_json shards = ordered_json::array();
   for (const auto& s : split.shards) shards.push_back({{"name", s.name}, {"tokens", s.tokens}, {"sha256", s.sha256}});
-  return {{"blocks", split.blocks}, {"tokens", split.tokens()}, {"files", shards}};
+  return {{"blocks", split.blocks}, {"bytes", split.bytes}, {"tokens", split.tokens()}, {"files", shards}};
 }
 
 DataManifest::Split read_split(JsonReader reader) {
   DataManifest::Split split;
   split.blocks = reader.integer("blocks", Range::at_least(0));
+  split.bytes = reader.integer("bytes", 0, Range::at_least(0));
   for (JsonReader& file : reader.objects("files")) {
     split.shards.push_back({file.string("name"), file.integer("tokens", Range::at_least(0)), file.string("sha256")});
     file.finish();

@@ -22,6 +22,7 @@ struct DataManifest {
   };
   struct Split {
     std::int64_t blocks = 0;
+    std::int64_t bytes = 0;  // of text; 0: not recorded, as in folders of older versions
     std::vector<Shard> shards;
 
     std::int64_t tokens() const;

@@ -51,8 +51,9 @@ class SplitWriter {
   SplitWriter(fs::path folder, std::string name, std::int64_t shard_tokens)
       : folder_(std::move(folder)), name_(std::move(name)), shard_tokens_(shard_tokens) {}
 
-  void append_block(std::span<const std::uint16_t> tokens) {
+  void append_block(std::span<const std::uint16_t> tokens, std::size_t bytes) {
     ++split_.blocks;
+    split_.bytes += static_cast<std::int64_t>(bytes);
     while (!tokens.empty()) {
       if (writer_ && writer_->size() == shard_tokens_) close_shard();
       if (!writer_) open_shard();
@@ -204,7 +205,7 @@ PrepareResult prepare_data(const PrepareOptions& options) {
       const auto piece = text.substr(begin, end - begin);
       tokens.clear();
       tokenizer->encode(piece, tokens);
-      (block % m.val_every == first_val ? val : train).append_block(tokens);
+      (block % m.val_every == first_val ? val : train).append_block(tokens, piece.size());
       ++block;
       begin = end;
     }

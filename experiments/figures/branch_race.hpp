@@ -28,9 +28,9 @@ inline double best_steps(const Branches& b, bool own, const Race& race, const st
   r.weights = r.scales = race.rule;
   for (std::size_t c = 0; c < b.h.size(); ++c)
     r.goal += race.relative * 0.5 * b.h[c] * std::pow(start - b.target[c], 2);
-  ScaledMap map;
+  SimulatedMap map;
   map.rows = map.branches = b.h.size();
-  map.input = own ? ScaledMap::Input::own : ScaledMap::Input::shared;
+  map.input = own ? SimulatedMap::Input::own : SimulatedMap::Input::shared;
   return least(arrivals(map, r, rates, race.hold, race.most));
 }
 

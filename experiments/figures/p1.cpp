@@ -19,8 +19,8 @@ std::vector<double> steps_to(const SimulatedRule& rule, double target, const std
   r.target = {target};
   r.weights = r.scales = rule;
   r.goal = relative * 0.5 * target * target;
-  ScaledMap map;
-  map.input = scale ? ScaledMap::Input::shared : ScaledMap::Input::none;
+  SimulatedMap map;
+  map.input = scale ? SimulatedMap::Input::shared : SimulatedMap::Input::none;
   return arrivals(map, r, rates, hold, most);
 }
 

@@ -45,7 +45,7 @@ std::vector<PlaneOutcome> simulate(const DecayPlane& s, const std::vector<double
       r.noise = static_cast<std::uint64_t>(k);
       replicas.push_back(r);
     }
-  ScaledMap map;
+  SimulatedMap map;
   map.rows = s.rows;
   MapOptions options;
   options.steps = s.steps;

@@ -23,7 +23,7 @@ FigureResult draw_p5(const FigureValues& v) {
   MapOptions options;
   options.steps = steps;
   options.seed = seed;
-  ScaledMap input, both;
+  SimulatedMap input, both;
   input.rows = input.columns = both.rows = both.columns = d;
   both.output = true;
   for (std::size_t i = 0; i < n; ++i) {

@@ -130,13 +130,13 @@ FigureResult draw_p6(const FigureValues& v) {
         r.noise = static_cast<std::uint64_t>(k);
         return r;
       };
-      ScaledMap map;
+      SimulatedMap map;
       map.columns = d;
       map.frozen = true;
       const double plain = least(mean_log_losses(map, rates, replicas, options, make));
-      map.form = ScaledMap::Form::unit;
+      map.form = SimulatedMap::Form::unit;
       const double unit = least(mean_log_losses(map, rates, replicas, options, make));
-      map.form = ScaledMap::Form::exponential;
+      map.form = SimulatedMap::Form::exponential;
       const double exponential = least(mean_log_losses(map, rates, replicas, options, make));
       const std::size_t at = j * ratios.size() + i;
       adam[0][at] = plain - unit;

@@ -36,19 +36,19 @@ FigureResult draw_p7(const FigureValues& v) {
   MapOptions options;
   options.steps = steps;
   options.seed = seed;
-  ScaledMap none, plain, all;
+  SimulatedMap none, plain, all;
   none.rows = none.columns = plain.rows = plain.columns = all.rows = all.columns = d;
-  none.input = ScaledMap::Input::none;
-  all.input = ScaledMap::Input::own;
+  none.input = SimulatedMap::Input::none;
+  all.input = SimulatedMap::Input::own;
   all.branches = 2;
-  all.form = ScaledMap::Form::unit;
+  all.form = SimulatedMap::Form::unit;
   all.output = true;
 
   const std::size_t n = horizons.size();
   std::vector<double> removed(n * n), undecayed(n * n), decayed(n * n);
   for (std::size_t j = 0; j < n; ++j)
     for (std::size_t i = 0; i < n; ++i) {
-      const auto best = [&](const ScaledMap& map, bool decay_scales) {
+      const auto best = [&](const SimulatedMap& map, bool decay_scales) {
         return least(mean_log_losses(map, rates, replicas, options, [&](double lr, std::int64_t k) {
           MapReplica r;
           r.h = {1.0};

@@ -19,7 +19,7 @@ inline constexpr const char* kPhaseKey = "outside bottom center horizontal";
 // Mean logarithm of the final loss by learning rate, over replicas that differ in noise and, as `make(lr, replica)`
 // says, in their problem. A design that diverges in one replica has an infinite one.
 template <class Make>
-std::vector<double> mean_log_losses(const ScaledMap& map, const std::vector<double>& rates, std::int64_t replicas,
+std::vector<double> mean_log_losses(const SimulatedMap& map, const std::vector<double>& rates, std::int64_t replicas,
                                     const MapOptions& options, const Make& make) {
   std::vector<MapReplica> all;
   for (const double lr : rates)
@@ -36,7 +36,7 @@ std::vector<double> mean_log_losses(const ScaledMap& map, const std::vector<doub
 
 // Steps until `hold` losses in a row are at or below r's goal, at each learning rate in place of r's; infinite where
 // never within `most`.
-inline std::vector<double> arrivals(const ScaledMap& map, MapReplica r, const std::vector<double>& rates,
+inline std::vector<double> arrivals(const SimulatedMap& map, MapReplica r, const std::vector<double>& rates,
                                     std::int64_t hold, std::int64_t most) {
   std::vector<MapReplica> replicas;
   for (const double lr : rates) {

@@ -18,23 +18,41 @@ struct RatioCase {
   double first_row;
 };
 
-// Adds a path's line and dots, and returns their largest distance in the logarithm.
-double add_ratio_path(Panel& panel, const std::string& label, const RatioFlow& flow, double from, bool root,
-                      const RatioPath& got, int color) {
+// Five standard errors in units of half a 95 % interval (of 16 replicas; of more a little less than five). A dot of a
+// right formula is beyond them in 1.6 of 10,000 draws with 16 replicas: one of the figure's 134 in 2 of 100.
+constexpr double kFiveErrors = 2.35;
+
+// In the logarithm: the largest distance of dots from a path, and the largest that five standard errors leave of it.
+struct PathError {
+  double distance = 0.0, beyond_noise = 0.0;
+  void add(double off, double half_width) {
+    distance = worse(distance, std::abs(off));
+    const double beyond = std::abs(off) - kFiveErrors * half_width;
+    beyond_noise = worse(beyond_noise, beyond < 0.0 ? 0.0 : beyond);  // NaN stays
+  }
+  void add(const PathError& other) {
+    distance = worse(distance, other.distance);
+    beyond_noise = worse(beyond_noise, other.beyond_noise);
+  }
+};
+
+// Adds a path's line and dots.
+PathError add_ratio_path(Panel& panel, const std::string& label, const RatioFlow& flow, double from, bool root,
+                         const RatioPath& got, int color) {
   std::vector<double> x, y, dots, bars;
   for (const double t : linear_grid(0.0, got.step.back(), 81)) {
     x.push_back(t);
     y.push_back(ratio_after(flow, from, t));
   }
-  double worst = 0.0;
+  PathError error;
   for (std::size_t i = 0; i < got.step.size(); ++i) {
     dots.push_back(root ? std::sqrt(got.ratio[i]) : got.ratio[i]);
     bars.push_back(root ? got.bar[i] / (2.0 * dots.back()) : got.bar[i]);
-    worst = worse(worst, std::abs(std::log(dots.back() / ratio_after(flow, from, got.step[i]))));
+    error.add(std::log(dots.back() / ratio_after(flow, from, got.step[i])), bars.back() / dots.back());
   }
   panel.series.push_back(line(label, x, y, color));
   panel.series.push_back(points_with_bars("", got.step, dots, bars, color));
-  return worst;
+  return error;
 }
 
 FigureResult draw_t13(const FigureValues& v) {
@@ -42,7 +60,7 @@ FigureResult draw_t13(const FigureValues& v) {
   const double c = static_cast<double>(rows), lr = v["lr"], sigma = v["sigma"], lr_adam = v["lr_adam"];
   const auto seed = static_cast<std::uint64_t>(v["seed"]);
   FigureResult result;
-  result.required = 0.25;
+  result.required = 1.0;
   Panel sgd, adam, growth;
   sgd.title = "SGD";
   sgd.y_label = "‖w‖²/γ²";
@@ -63,7 +81,8 @@ FigureResult draw_t13(const FigureValues& v) {
                              {"equal decays, λ = 4ησ²", 4.0, 4.0, 1.0},
                              {"decay on γ only", 0.0, 4.0, 1.0},
                              {"four times the noise along w", 0.0, 0.0, 4.0}};
-  double worst_sgd = 0.0, worst_adam = 0.0, worst_growth = 0.0;
+  PathError sgd_error, adam_error, lion_error, growth_error;
+  double lion_memory = 0.0;
   int color = 0;
   for (const RatioCase& k : cases) {
     run.w.weight_decay = k.decay_w * unit;
@@ -75,7 +94,7 @@ FigureResult draw_t13(const FigureValues& v) {
                                       lr * run.gamma.weight_decay});
     const auto steps = static_cast<std::int64_t>(v["relaxations"] / (2.0 * unit * lr));
     const RatioPath got = simulated_ratio(run, 1.0, steps, kRatioDots, seed, 1000 * static_cast<std::uint64_t>(color));
-    worst_sgd = worse(worst_sgd, add_ratio_path(sgd, k.label, flow, 1.0, false, got, color));
+    sgd_error.add(add_ratio_path(sgd, k.label, flow, 1.0, false, got, color));
     ++color;
   }
   run.first_row = 1.0;
@@ -102,7 +121,12 @@ FigureResult draw_t13(const FigureValues& v) {
       const RatioPath got =
           simulated_ratio(of, 1.0, steps, kRatioDots, seed, 50000 + 1000 * static_cast<std::uint64_t>(color));
       const std::string label = std::string(lion ? "Lion" : "AdamW") + (decays ? ", decay on both" : ", no decay: c");
-      worst_adam = worse(worst_adam, add_ratio_path(adam, label, flow, 1.0, true, got, color));
+      (lion ? lion_error : adam_error).add(add_ratio_path(adam, label, flow, 1.0, true, got, color));
+      // What brings θ back per step, times the steps for which updates are correlated, at the path's end.
+      if (lion && !decays) {
+        const double end = settled_ratio(flow), gamma = std::sqrt(1.0 / end);
+        lion_memory = pair.memory * rate * pair.response_w * of.h / of.sigma * gamma * (1.0 + end);
+      }
       ++color;
     }
   // What growth of the signal holds the ratio at, by its share of the noise ησ²η.
@@ -133,17 +157,19 @@ FigureResult draw_t13(const FigureValues& v) {
                                           90000 + 1000 * static_cast<std::uint64_t>(i));
     dots.push_back(std::sqrt(got.ratio.back()));
     bars.push_back(got.bar.back() / (2.0 * dots.back()));
-    worst_growth = worse(worst_growth, std::abs(std::log(got.ratio.back() / end)));
+    growth_error.add(std::log(got.ratio.back() / end), got.bar.back() / got.ratio.back());
   }
   growth.series.push_back(points_with_bars("", coarse, dots, bars, 0));
   for (Panel* p : {&sgd, &adam, &growth}) p->key_position = "outside bottom center horizontal";
-  result.agreement = worse(worst_sgd, worse(worst_adam, worst_growth));
+  // What first order in the learning rates leaves; Lion's steps are correlated for longer.
+  result.agreement = worse(worse(sgd_error.beyond_noise, growth_error.beyond_noise) / 0.05,
+                           worse(adam_error.beyond_noise / 0.1, lion_error.beyond_noise / 0.2));
   result.plot.title = "T13  The noise's ratio of a column to its scale";
   result.plot.columns = 3;
   result.plot.panel_width = 520;
   result.plot.panel_height = 460;
   result.plot.panels = {sgd, adam, growth};
-  char text[1700];
+  char text[2400];
   std::snprintf(
       text, sizeof text,
       "T13: θ = γw held at R = 1 by the loss, c = %zu rows, gradient noise. Noise moves ‖w‖² and γ² apart, the loss "
@@ -158,9 +184,15 @@ FigureResult draw_t13(const FigureValues& v) {
       "AdamW's, "
       "(c "
       "+ s)/(1 + s) with s = (g + 2ηλ)R/η², 72 to 57 and 73 to 37, much the same range in both. "
-      "lr = %g and %g, σ = %g and %g. In the logarithm off by at most %.2f (SGD), %.2f (AdamW, Lion), %.2f "
-      "(growth).",
-      rows, run.replicas, lr, lr_adam, sigma, v["sigma_adam"], worst_sgd, worst_adam, worst_growth);
+      "lr = %g and %g, σ = %g and %g. In the logarithm off by at most %.2f (SGD), %.2f (growth), %.2f (AdamW), "
+      "%.2f (Lion); beyond five standard errors %.2f, %.2f, %.2f, %.2f are left of it (allowed 0.05, 0.05, 0.1, 0.2; "
+      "the "
+      "agreement is the largest share; false alarm 2 of 100). Lion's path is off where its memory times the rate at "
+      "which "
+      "the loss brings θ back, %.1f at its end, is far above the 0.2 that `normalised_ratio_holds` asks for.",
+      rows, run.replicas, lr, lr_adam, sigma, v["sigma_adam"], sgd_error.distance, growth_error.distance,
+      adam_error.distance, lion_error.distance, sgd_error.beyond_noise, growth_error.beyond_noise,
+      adam_error.beyond_noise, lion_error.beyond_noise, lion_memory);
   result.caption = text;
   return result;
 }

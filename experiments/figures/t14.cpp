@@ -174,7 +174,9 @@ FigureResult draw_t14(const FigureValues& v) {
       text, sizeof text,
       "T14: ½h(γ‖w‖ − R)², h = 1, R = %g. Left: lines 2(1 + β)/(h(γ² + ‖w‖²)) for gradient descent and momentum and "
       "2(1 "
-      "+ β₁)/(1 − β₁) · σ/(h(γ + ‖w‖)) for Adam whose second moments gradient noise σ = %g sets (held at that here); "
+      "+ β₁)/(1 − β₁) · σ/(h(γ + ‖w‖)) for Adam whose second moments gradient noise σ = %g sets (held at that here; "
+      "left free it rises "
+      "with the error's own swing, and Adam stays below its edge, `adam_live_share`); "
       "dots: bisection on the library's rule. All are largest where γ = ‖w‖; where noise has brought SGD to ‖w‖² = cγ² "
       "(T13) the edge is 2/(hR(√c + 1/√c)). Middle: gradient descent beyond its edge "
       "shrinks |k| = |γ² − ‖w‖²| at every step, by 1 − η²g², until h√(k² + 4R²) is within 2/η: dots are where it comes "

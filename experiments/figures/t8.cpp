@@ -15,9 +15,9 @@ constexpr double kLr = 1e-3;
 
 // Movement of γ's length/√d (OR) or mean (plain) per step and lr, by replica: Adam on a scale of d elements whose
 // coordinates' gradients have mean −snr and standard deviation 1, from γ = 1.
-std::vector<double> adam_speeds(ScaledMap::Form form, std::size_t d, double snr, double beta2, std::int64_t settle,
+std::vector<double> adam_speeds(SimulatedMap::Form form, std::size_t d, double snr, double beta2, std::int64_t settle,
                                 std::int64_t steps, std::size_t replicas, std::uint64_t seed, std::uint64_t stream) {
-  ScaledMap map;
+  SimulatedMap map;
   map.columns = d;
   map.form = form;
   map.frozen = true;
@@ -38,8 +38,8 @@ std::vector<double> adam_speeds(ScaledMap::Form form, std::size_t d, double snr,
     options.steps = step;
     std::vector<double> where;
     for (const MapResult& m : simulate_scaled_map(map, all, options))
-      where.push_back(form == ScaledMap::Form::plain ? m.input_sum / static_cast<double>(d)
-                                                     : std::sqrt(m.input_sq / static_cast<double>(d)));
+      where.push_back(form == SimulatedMap::Form::plain ? m.input_sum / static_cast<double>(d)
+                                                        : std::sqrt(m.input_sq / static_cast<double>(d)));
     return where;
   };
   const std::vector<double> before = at(settle), after = at(settle + steps);
@@ -68,13 +68,13 @@ FigureResult draw_t8(const FigureValues& v) {
     for (const double s : fine) y.push_back(or_adam_amplification(d, s));
     for (std::size_t i = 0; i < coarse.size(); ++i) {
       const std::uint64_t stream = 100 * static_cast<std::uint64_t>(color) + i;
-      const auto speeds = [&](ScaledMap::Form form) {
+      const auto speeds = [&](SimulatedMap::Form form) {
         return adam_speeds(form, static_cast<std::size_t>(d), coarse[i], v["beta2"], settle, steps, replicas, seed,
                            stream);
       };
       // Replicas of the two share their noise.
-      std::vector<double> magnitude = speeds(ScaledMap::Form::unit);
-      const std::vector<double> plain = speeds(ScaledMap::Form::plain);
+      std::vector<double> magnitude = speeds(SimulatedMap::Form::unit);
+      const std::vector<double> plain = speeds(SimulatedMap::Form::plain);
       const double plain_mean = mean_interval(plain).mean, ratio = mean_interval(magnitude).mean / plain_mean;
       dots.push_back(ratio);
       for (std::size_t n = 0; n < replicas; ++n) magnitude[n] -= ratio * plain[n];

@@ -16,6 +16,7 @@
 
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/experiments/figures/figure.hpp"
+#include "scalevec/experiments/figures/run_figure.hpp"
 #include "scalevec/experiments/figures/theory_page.hpp"
 #include "scalevec/experiments/plot/picture.hpp"
 
@@ -26,7 +27,7 @@ namespace fs = std::filesystem;
 
 struct Request {
   std::vector<std::string> ids, settings;
-  std::string out, quality = "quick";
+  std::string out, quality = "quick", run;
   bool list = false, all = false;
   int jobs = 1;
 };
@@ -109,10 +110,11 @@ void write_whole(const fs::path& file, const std::string& text) {
   }
 }
 
-// A figure that fails to be drawn says why in its line, so that the others go on.
-DrawnFigure draw_figure(const Figure& figure, const FigureValues& values, const fs::path& out) {
+// A figure that fails to be drawn says why in its line, so that the others go on. `run`: the folder of a run that
+// stands in for the simulation; empty: none.
+DrawnFigure draw_figure(const Figure& figure, const FigureValues& values, const fs::path& out, const std::string& run) {
   try {
-    FigureResult result = figure.run(values);
+    FigureResult result = run.empty() ? figure.run(values) : draw_over_run(figure.id, run);
     result.plot.name = figure.id;
     result.plot.caption = result.caption;
     const std::string links = file_links(write_plot(result.plot, out), "");
@@ -162,6 +164,8 @@ void run(const Request& request) {
   if (request.jobs < 1 || request.jobs > 256)
     throw UsageError("--jobs: got " + std::to_string(request.jobs) + "; allowed: 1 to 256");
   if (request.out.empty()) throw UsageError("theory: --out DIR is missing");
+  if (!request.run.empty() && (request.all || !request.settings.empty()))
+    throw UsageError("--run: a run has its own parameters; allowed: without --all and --set");
   std::vector<std::string> ids = request.ids;
   if (request.all)
     for (const Figure& f : figures()) ids.push_back(f.id);
@@ -177,7 +181,7 @@ void run(const Request& request) {
   std::vector<DrawnFigure> pictures;
   const auto fail = [&](const std::string& line) { failures += (failures.empty() ? "" : "; ") + line; };
   run_in_order(
-      chosen.size(), request.jobs, [&](size_t i) { return draw_figure(*chosen[i], values[i], out); },
+      chosen.size(), request.jobs, [&](size_t i) { return draw_figure(*chosen[i], values[i], out, request.run); },
       [&](size_t i, const DrawnFigure& drawn) {
         const std::string line = chosen[i]->id + ": " + drawn.line;
         std::cout << line << (drawn.agrees ? ", ok" : ", out") << std::endl;
@@ -205,8 +209,11 @@ void add_theory_command(CLI::App& app) {
   command->add_option("--set", request->settings, "key=value of a figure's parameter; may be repeated")
       ->allow_extra_args(false);
   command->add_option("--quality", request->quality, "quick or paper: replicas and resolution (default quick)");
+  command->add_option("--run", request->run,
+                      "Folder of a finished run, which stands in for the simulation: T5, T11, T12, T13, T14");
   command->footer(
-      "Examples:\n  scalevec theory T5 --out figures --set sigma=0.5\n  scalevec theory --all --out figures --jobs 2");
+      "Examples:\n  scalevec theory T5 --out figures --set sigma=0.5\n  scalevec theory --all --out figures --jobs 2\n"
+      "  scalevec theory T11 --run runs/one --out figures");
   command->callback([request] { run(*request); });
 }
 

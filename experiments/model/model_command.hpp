@@ -4,8 +4,8 @@
 
 namespace scalevec {
 
-// Adds `model import`, `export`, `logits`, `fold` and `info` to the program. Their work throws UsageError, ConfigError
-// and RunError.
+// Adds `model import`, `export`, `logits`, `fold`, `info`, `eval` and `scales` to the program. Their work throws
+// UsageError, ConfigError and RunError.
 void add_model_command(CLI::App& app);
 
 }  // namespace scalevec

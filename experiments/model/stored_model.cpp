@@ -3,11 +3,16 @@
 #include <torch/types.h>
 
 #include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <map>
 #include <string>
 
 #include "scalevec/experiments/compare/record_files.hpp"
+#include "scalevec/experiments/data/sha256.hpp"
 #include "scalevec/experiments/data/staging_folder.hpp"
 #include "scalevec/experiments/errors.hpp"
+#include "scalevec/experiments/model/stored_options.hpp"
 #include "scalevec/models/hugging_face.hpp"
 #include "scalevec/models/model_folder.hpp"
 #include "scalevec/models/options_json.hpp"
@@ -32,40 +37,150 @@ auto reading(const fs::path& folder, Read&& read) {
   }
 }
 
-fs::path latest_weights(const fs::path& run) {
+// The checkpoint of RUN, or of RUN@STEP.
+fs::path checkpoint_of(const fs::path& run, const std::string& step) {
   const std::vector<fs::path> all = checkpoint_folders(run);
   if (all.empty()) throw UsageError(run.string() + ": is a run without a checkpoint yet");
-  return all.back() / "weights.safetensors";
+  if (step.empty()) return all.back();
+  std::string steps;
+  for (const fs::path& folder : all) {
+    std::string number = folder.filename().string().substr(std::string("step-").size());
+    number.erase(0, std::min(number.find_first_not_of('0'), number.size() - 1));
+    if (number == step) return folder;
+    steps += (steps.empty() ? "" : ", ") + number;
+  }
+  throw UsageError(run.string() + ": has no checkpoint of step " + step + "; allowed: " + steps);
 }
 
-std::shared_ptr<Decoder> open_run(const fs::path& run) {
+DecoderOptions run_options(const fs::path& run) {
   const std::string file = (run / "config.json").string();
   const nlohmann::json parsed = read_json_file(file);
   JsonReader json(parsed, file);
   JsonReader model = json.object("model");
   model.choice("type", "decoder", {"decoder"});
+  for (const char* key : {"from", "from_sha256", "optimizer_state", "go_on", "exact", "ignore"}) model.has(key);
   const DecoderOptions options = read_decoder_options(model);
   model.finish();
-  auto decoder = std::make_shared<Decoder>(options, 0);
-  const fs::path weights = latest_weights(run);
-  load_weights(*decoder, read_safetensors(weights), weights.string());
-  return decoder;
+  return options;
+}
+
+StoredModel open_run(const fs::path& run, const std::string& step) {
+  StoredModel out;
+  out.decoder = std::make_shared<Decoder>(run_options(run), 0);
+  const fs::path weights = checkpoint_of(run, step) / "weights.safetensors";
+  out.dtype = load_weights(*out.decoder, read_safetensors(weights), weights.string());
+  if (fs::is_directory(run / kHuggingFaceFolder)) out.hugging_face = run / kHuggingFaceFolder;
+  return out;
+}
+
+enum class Kind { ours, run, hugging_face };
+struct Place {
+  fs::path folder;
+  std::string step;
+  Kind kind;
+};
+
+// Of a folder or RUN@STEP.
+Place place_of(const fs::path& path) {
+  Place place{path, {}, Kind::ours};
+  const std::string text = path.string();
+  if (const std::size_t at = text.rfind('@'); at != std::string::npos && !fs::exists(path)) {
+    place.step = text.substr(at + 1);
+    if (place.step.empty() || place.step.find_first_not_of("0123456789") != std::string::npos)
+      throw UsageError(text + ": allowed: a folder with a model, or RUN@STEP");
+    place.step.erase(0, std::min(place.step.find_first_not_of('0'), place.step.size() - 1));
+    place.folder = text.substr(0, at);
+  }
+  if (!fs::is_directory(place.folder))
+    throw UsageError(place.folder.string() + ": is no folder; allowed: a folder with a model");
+  const bool ours = fs::exists(place.folder / "model.json");
+  if (!ours && fs::is_directory(place.folder / "checkpoints"))
+    place.kind = Kind::run;
+  else if (!ours && fs::exists(place.folder / "config.json"))
+    place.kind = Kind::hugging_face;
+  else if (!ours)
+    throw UsageError(place.folder.string() +
+                     ": has no model.json, config.json or checkpoints; allowed: what `scalevec model import` or fold "
+                     "wrote, a run, or a Hugging Face folder");
+  if (!place.step.empty() && place.kind != Kind::run)
+    throw UsageError(place.folder.string() + ": is no run, of which a step could be taken");
+  return place;
+}
+
+std::string hash_of(const fs::path& file) {
+  static std::map<std::string, std::string> known;  // by name, size and time
+  const std::string key = file.string() + " " + std::to_string(fs::file_size(file)) + " " +
+                          std::to_string(fs::last_write_time(file).time_since_epoch().count());
+  if (!known.contains(key)) known[key] = sha256_file(file);
+  return known[key];
 }
 
 }  // namespace
 
-std::shared_ptr<Decoder> open_model(const fs::path& folder) {
-  return reading(folder, [&] {
-    if (!fs::exists(folder / "model.json") && fs::is_directory(folder / "checkpoints")) return open_run(folder);
-    if (!fs::exists(folder / "model.json"))
-      throw UsageError(folder.string() +
-                       ": has no model.json; allowed: what `scalevec model import` or fold wrote, or a run");
-    return read_model_folder(folder);
+StoredModel open_stored(const fs::path& path, const std::vector<std::string>& ignore) {
+  const Place place = place_of(path);
+  if (place.kind == Kind::hugging_face) return open_hugging_face(place.folder, ignore);
+  return reading(place.folder, [&] {
+    if (place.kind == Kind::run) return open_run(place.folder, place.step);
+    StoredModel out;
+    out.decoder = read_model_folder(place.folder, &out.dtype);
+    if (fs::is_directory(place.folder / kHuggingFaceFolder)) out.hugging_face = place.folder / kHuggingFaceFolder;
+    return out;
   });
 }
 
-std::shared_ptr<Decoder> open_hugging_face(const fs::path& folder) {
-  return reading(folder, [&] { return import_hugging_face(folder); });
+StoredOptions stored_options(const std::string& path, const std::vector<std::string>& ignore) {
+  const Place place = place_of(path);
+  return reading(place.folder, [&] {
+    StoredOptions out;
+    std::vector<fs::path> files;
+    if (place.kind == Kind::run) {
+      out.options = run_options(place.folder);
+      const fs::path checkpoint = checkpoint_of(place.folder, place.step);
+      out.checkpoint = checkpoint.string();
+      out.step = std::stoll(checkpoint.filename().string().substr(5));
+      files = {checkpoint / "weights.safetensors"};
+    } else if (place.kind == Kind::ours) {
+      out.options = model_folder_options(place.folder);
+      files = {place.folder / "model.safetensors"};
+    } else {
+      std::ifstream in(place.folder / "config.json", std::ios::binary);
+      const std::string text{std::istreambuf_iterator<char>(in), {}};
+      out.options = decoder_options_from_hugging_face(text, (place.folder / "config.json").string(), ignore);
+      for (const auto& entry : fs::directory_iterator(place.folder))
+        if (entry.path().extension() == ".safetensors") files.push_back(entry.path());
+      if (fs::exists(place.folder / "model.safetensors")) files = {place.folder / "model.safetensors"};
+      std::sort(files.begin(), files.end());
+    }
+    out.options = out.options.resolved();
+    std::string hashes;
+    for (const fs::path& file : files) {
+      if (!fs::is_regular_file(file)) throw UsageError(file.string() + ": is missing");
+      hashes += hash_of(file);
+    }
+    out.sha256 = files.size() == 1 ? hashes : sha256(hashes);
+    return out;
+  });
+}
+
+std::shared_ptr<Decoder> open_model(const fs::path& folder) { return open_stored(folder).decoder; }
+
+StoredModel open_hugging_face(const fs::path& folder, const std::vector<std::string>& ignore) {
+  return reading(folder, [&] {
+    HuggingFaceModel read = read_hugging_face(folder, ignore);
+    return StoredModel{read.model, read.stored, folder, read.notes};
+  });
+}
+
+void copy_companions(const fs::path& from, const fs::path& to, bool config) {
+  std::error_code error;
+  for (const char* name : {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+                           "tokenizer.model", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+                           "merges.txt", "chat_template.jinja", "chat_template.json"}) {
+    if ((!config && std::string(name) == "config.json") || !fs::is_regular_file(from / name, error)) continue;
+    if (!fs::copy_file(from / name, to / name, fs::copy_options::overwrite_existing, error) || error)
+      throw RunError((to / name).string() + ": cannot be written: " + error.message());
+  }
 }
 
 void write_folder(const fs::path& out, const std::function<void(const fs::path&)>& write) {

@@ -1,20 +1,40 @@
 #pragma once
 
+#include <torch/types.h>
+
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "scalevec/models/decoder.hpp"
 
 namespace scalevec {
 
-// Reads a model from a folder with model.json and model.safetensors, or from the folder of a run of `scalevec train`
-// (its config.json and the weights of its latest checkpoint). Throws UsageError or ConfigError with the file and the
-// error.
+// A model with what its folder says besides the function.
+struct StoredModel {
+  std::shared_ptr<Decoder> decoder;      // in float32, or float64 where the file has that
+  torch::Dtype dtype = torch::kFloat32;  // of the file
+  std::filesystem::path hugging_face;    // folder of config.json, tokenizer … that it came with; empty: none
+  std::vector<std::string> notes;        // what was passed over, a line each
+};
+
+// Opens a folder with model.json and model.safetensors; a run of `scalevec train`, with the weights of its latest
+// checkpoint, or of step N as RUN@N; or a Hugging Face folder, of whose config.json `ignore` passes over keys.
+// UsageError or ConfigError name the file and what is wrong with it.
+StoredModel open_stored(const std::filesystem::path& folder, const std::vector<std::string>& ignore = {});
 std::shared_ptr<Decoder> open_model(const std::filesystem::path& folder);
 
-// The same for a folder in Hugging Face's layout.
-std::shared_ptr<Decoder> open_hugging_face(const std::filesystem::path& folder);
+// The same for a Hugging Face folder alone.
+StoredModel open_hugging_face(const std::filesystem::path& folder, const std::vector<std::string>& ignore = {});
+
+// Copies config.json, generation_config.json and the tokenizer's files, as far as there are any, from the folder of a
+// Hugging Face model into the existing folder `to`, with config.json if `config`. RunError if the disk refuses.
+void copy_companions(const std::filesystem::path& from, const std::filesystem::path& to, bool config);
+
+// Where our model folders keep them.
+inline constexpr const char* kHuggingFaceFolder = "hugging_face";
 
 // Calls `write` with a temporary folder and then renames this folder to `out`, so that `out` is complete or absent.
 // Throws UsageError if `out` exists and is not an empty folder, and RunError if writing fails.

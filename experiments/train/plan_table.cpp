@@ -80,6 +80,18 @@ std::string plan_text(const json& policy) {
   for (const json& scale : policy["scales"]) vectors.push_back({scale["name"], scale["form"], scale["why"]});
   std::string warnings;
   for (const json& warning : policy["warnings"]) warnings += "warning: " + warning.get<std::string>() + "\n";
+  std::string start;
+  if (policy.contains("from")) {
+    const json& from = policy["from"];
+    char gap[160];
+    std::snprintf(gap, sizeof gap, "; on %s tokens the logits differ by %.2g of the largest\n", "drawn",
+                  from["logit_gap"].get<double>());
+    start = "starts from " + from["path"].get<std::string>() + ", weights " +
+            from["sha256"].get<std::string>().substr(0, 16) + "…, " +
+            (from["inexact"].empty() ? "as the same function" : "as another function") + gap;
+    for (const json& line : from["inexact"]) start += "  not exact: " + line.get<std::string>() + "\n";
+    for (const json& line : from["moved"]) start += "  moved: " + line.get<std::string>() + "\n";
+  }
   char share[160];
   std::snprintf(share, sizeof share, "%lld parameters, of which %lld (%.3g %%) are scale vectors\n",
                 static_cast<long long>(total), static_cast<long long>(scales),
@@ -87,7 +99,7 @@ std::string plan_text(const json& policy) {
   return layout(rows, {false, true, true, false, false, true, true, false, true, false}) + "\n" +
          layout(groups, {false, true, true, true, false, true, true, false, true, false}) + "\n" +
          (vectors.size() > 1 ? layout(vectors, {false, false, false}) + "\n" : "") + share +
-         policy["words"].get<std::string>() + "\n" + policy["precision"].get<std::string>() + "\n" + warnings;
+         policy["words"].get<std::string>() + "\n" + policy["precision"].get<std::string>() + "\n" + start + warnings;
 }
 
 }  // namespace scalevec

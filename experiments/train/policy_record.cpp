@@ -1,7 +1,16 @@
 #include "scalevec/experiments/train/policy_record.hpp"
 
+#include <torch/types.h>
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
 #include <map>
+#include <memory>
+#include <set>
 #include <string>
+#include <type_traits>
+#include <variant>
 #include <vector>
 
 #include "scalevec/experiments/train/session.hpp"
@@ -18,10 +27,43 @@ std::string precision_words(const RunConfig& config) {
          " (autocast), attention from and to it; parameters, norms, loss and optimizer in " + config.dtype;
 }
 
+// The options that the method has of its own, which the row's columns don't show.
+json own_options(const MethodOptions& options) {
+  static const char* const shared[] = {"lr", "initial_lr", "weight_decay", "decay_target", "decay_coupling", "clip"};
+  const std::unique_ptr<MethodOptions> copy = make_method_options(options.method());
+  copy->assign(options);
+  json out = json::object();
+  for (const OptionField& field : copy->fields())
+    if (std::none_of(std::begin(shared), std::end(shared),
+                     [&](const char* name) { return field.name == std::string(name); }))
+      std::visit(
+          [&](auto* value) {
+            if constexpr (!std::is_same_v<decltype(value), DecayCoupling*>) out[field.name] = *value;
+          },
+          field.value);
+  return out;
+}
+
+// In the order of the elements, so that it is the same for any number of threads.
+double norm_of(const torch::Tensor& tensor) {
+  const torch::Tensor flat = tensor.detach().to(torch::kCPU).contiguous();
+  double sum = 0.0;
+  const auto add = [&](const auto* data) {
+    for (std::int64_t i = 0; i < flat.numel(); ++i) sum += static_cast<double>(data[i]) * static_cast<double>(data[i]);
+  };
+  if (flat.scalar_type() == torch::kFloat32)
+    add(flat.const_data_ptr<float>());
+  else
+    add(flat.to(torch::kFloat64).const_data_ptr<double>());
+  return std::sqrt(sum);
+}
+
 }  // namespace
 
 json policy_json(const RunConfig& config, const Model& model, const RolePolicy& policy) {
-  const std::vector<PolicyRow> rows = policy.resolve(model_params(model));
+  const std::vector<NamedParam> params = model_params(model);
+  const std::vector<PolicyRow> rows = policy.resolve(params);
+  const std::set<std::string> before_norm(model.matrices_before_norm().begin(), model.matrices_before_norm().end());
   json out = {{"max_norm", policy.max_norm},
               {"precision", precision_words(config)},
               {"words", describe(policy, rows)},
@@ -41,7 +83,12 @@ json policy_json(const RunConfig& config, const Model& model, const RolePolicy& 
                   {"weight_decay", o.weight_decay()},
                   {"decay_coupling", to_string(o.decay_coupling())},
                   {"decay_target", o.decay_target()},
-                  {"clip", o.clip()}};
+                  {"clip", o.clip()},
+                  {"rounding", o.rounding()},
+                  {"options", own_options(o)},
+                  {"row_blocks", row.role.row_blocks},
+                  {"before_norm", before_norm.count(row.name) > 0},
+                  {"norm", norm_of(params[out["rows"].size()].tensor)}};
     out["rows"].push_back(std::move(entry));
   }
   for (const json& row : out["rows"]) {
@@ -70,16 +117,33 @@ json policy_json(const RunConfig& config, const Model& model, const RolePolicy& 
   for (const ScaleLink& link : model.scale_links()) {
     std::int64_t readers = 0;
     for (const std::string& map : link.maps) readers += rows_of[map];
-    out["scales"].push_back(
-        {{"name", link.scale}, {"form", to_string(link.gamma.form())}, {"rows", readers}, {"why", class_reason(link)}});
+    out["scales"].push_back({{"name", link.scale},
+                             {"form", to_string(link.gamma.form())},
+                             {"rows", readers},
+                             {"readers", link.maps},
+                             {"why", class_reason(link)}});
   }
   out["warnings"] = config.decoder ? config.decoder->warnings() : std::vector<std::string>{};
   return out;
 }
 
+json start_json(const RunConfig& config, const StartReport& report) {
+  if (!config.from) return nullptr;
+  json out = {{"path", config.from->path},
+              {"sha256", config.from->sha256},
+              {"moved", report.moved},
+              {"inexact", report.inexact},
+              {"logit_gap", report.logit_gap}};
+  if (config.from->step >= 0) out["step"] = config.from->step;
+  return out;
+}
+
 json policy_json(const RunConfig& config) {
-  const auto model = make_model(config, torch::kCPU);
-  return policy_json(config, *model, read_policy(config));
+  StartReport report;
+  const auto model = make_model(config, torch::kCPU, &report);
+  json out = policy_json(config, *model, read_policy(config));
+  if (config.from) out["from"] = start_json(config, report);
+  return out;
 }
 
 }  // namespace scalevec

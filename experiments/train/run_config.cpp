@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "scalevec/experiments/data/validation_windows.hpp"
+#include "scalevec/experiments/model/stored_options.hpp"
 #include "scalevec/models/options_json.hpp"
 
 namespace scalevec {
@@ -22,7 +23,59 @@ json decoder_json(const DecoderOptions& o) {
   return out;
 }
 
-void read_model(JsonReader in, RunConfig& config) {
+// Keys of "model" that say how a run starts; and those that may be another than in what it starts from.
+const std::vector<std::string> kStartKeys{"type", "from", "from_sha256", "optimizer_state", "go_on", "exact", "ignore"};
+const std::vector<std::string> kFreeKeys{"scales",    "scale_vectors",      "qk_norm_scale",
+                                         "execution", "init_depth_scaling", "init_std"};
+
+bool among(const std::vector<std::string>& words, const std::string& word) {
+  return std::find(words.begin(), words.end(), word) != words.end();
+}
+
+// A decoder that starts from a stored one: its architecture and vocabulary, and scales as they are given.
+void read_started_model(const json& given, JsonReader in, RunConfig& config) {
+  StartFrom from;
+  from.path = in.string("from");
+  from.ignore = in.strings("ignore", {});
+  const StoredOptions found = stored_options(from.path, from.ignore);
+  from.sha256 = found.sha256;
+  from.checkpoint = found.checkpoint;
+  from.step = found.step;
+  if (in.string("from_sha256", found.sha256) != found.sha256)
+    in.fail("from_sha256", found.sha256 + ", which the weights at " + from.path + " have now");
+  from.optimizer_state = in.boolean("optimizer_state", false);
+  from.go_on = in.boolean("go_on", false);
+  from.exact = in.boolean("exact", true);
+  if (from.optimizer_state && found.checkpoint.empty()) in.fail("optimizer_state", "false unless from is a run");
+  if (from.go_on && found.checkpoint.empty()) in.fail("go_on", "false unless from is a run");
+  json merged = json_of(found.options);
+  for (const auto& [key, value] : given.items()) {
+    in.has(key);
+    if (among(kStartKeys, key)) continue;
+    if (!among(kFreeKeys, key) && (!merged.contains(key) || merged[key] != value))
+      in.fail(key, (merged.contains(key) ? merged[key].dump() : std::string("nothing")) + ", as the model at " +
+                       from.path + " has it");
+    merged[key] = value;
+  }
+  JsonReader model(merged, "model");
+  config.decoder = read_decoder_options(model).resolved();
+  model.finish();
+  in.finish();
+  if (from.optimizer_state && !(config.decoder->scales == found.options.scales))
+    in.fail("optimizer_state", "false where scales are others than the model's: there is no state for them");
+  config.resolved["model"] = decoder_json(*config.decoder);
+  config.resolved["model"].update({{"from", from.path},
+                                   {"from_sha256", from.sha256},
+                                   {"optimizer_state", from.optimizer_state},
+                                   {"go_on", from.go_on},
+                                   {"exact", from.exact}});
+  if (!from.ignore.empty()) config.resolved["model"]["ignore"] = from.ignore;
+  config.from = std::move(from);
+}
+
+void read_model(JsonReader in, const json& given, RunConfig& config) {
+  if (given.is_object() && given.contains("from") && given.value("type", json("decoder")) == "decoder")
+    return read_started_model(given, std::move(in), config);
   std::vector<std::string> types = toy_types();
   types.insert(types.begin(), "decoder");
   const std::string type = in.choice("type", "decoder", types);
@@ -122,7 +175,9 @@ RunConfig read_run_config(const json& root) {
   c.threads = static_cast<int>(in.integer("threads", 0, Range::between(0, 1024)));
   c.device = in.choice("device", "auto", {"auto", "cpu", "cuda"});
   c.steps = in.integer("steps", kPositiveCount);
-  read_model(in.object("model"), c);
+  read_model(in.object("model"), root.contains("model") ? root["model"] : json::object(), c);
+  if (c.from && c.from->go_on && c.from->step >= c.steps)
+    in.fail("steps", "more than " + std::to_string(c.from->step) + ", the step that the model goes on from");
   const bool toy = !c.decoder;
   c.dtype = in.choice("dtype", toy ? "float64" : "float32", {"float32", "float64"});
   c.autocast = in.choice("autocast", "none", {"none", "bfloat16"});

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "scalevec/experiments/data/synthetic_source.hpp"
 #include "scalevec/models/decoder_options.hpp"
@@ -11,6 +12,17 @@
 #include "scalevec/optim/core/schedule.hpp"
 
 namespace scalevec {
+
+// What a run starts from instead of random values.
+struct StartFrom {
+  std::string path, sha256;         // as stored_options() has them
+  std::string checkpoint;           // folder of the run's checkpoint; empty: none
+  std::int64_t step = -1;           // of it
+  std::vector<std::string> ignore;  // keys of a Hugging Face config.json
+  bool optimizer_state = false;     // go on with its optimizer's state
+  bool go_on = false;               // count steps, and with them schedule and data, on from `step`
+  bool exact = true;                // only where it is the same function
+};
 
 // The checked configuration of a training run. docs/configuration.md documents every key.
 struct RunConfig {
@@ -28,6 +40,7 @@ struct RunConfig {
   // Exactly one of these; toys need no data.
   std::optional<DecoderOptions> decoder;
   std::optional<ToyOptions> toy;
+  std::optional<StartFrom> from;  // of a decoder
 
   std::string data_dir;  // empty: synthetic or none
   std::optional<SyntheticOptions> synthetic;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <iterator>
 #include <map>
 #include <utility>
@@ -11,14 +12,48 @@
 #include "scalevec/experiments/compare/child_process.hpp"
 #include "scalevec/experiments/distributed/data_parallel.hpp"
 #include "scalevec/experiments/errors.hpp"
+#include "scalevec/experiments/model/stored_model.hpp"
 #include "scalevec/models/decoder.hpp"
+#include "scalevec/models/retrofit.hpp"
 #include "scalevec/models/toy/toy.hpp"
 
 namespace scalevec {
 
-std::unique_ptr<Model> make_model(const RunConfig& config, torch::Device device) {
+namespace {
+
+std::unique_ptr<Decoder> started_model(const RunConfig& config, StartReport* report) {
+  const StartFrom& from = *config.from;
+  const StoredModel stored = open_stored(from.path, from.ignore);
+  RetrofitResult fitted;
+  try {
+    fitted = retrofit(*stored.decoder, *config.decoder);
+  } catch (const std::invalid_argument& e) {
+    throw UsageError("model.scales: " + std::string(e.what()));
+  }
+  if (!fitted.inexact.empty() && from.exact) {
+    char gap[32];
+    std::snprintf(gap, sizeof gap, "%.3g", fitted.logit_gap);
+    throw UsageError("model.scales: not the function of " + from.path + ": " + fitted.inexact.front() +
+                     "; its logits differ by " + gap + " of the largest before step 0; allowed: \"exact\": false");
+  }
+  if (report != nullptr) *report = {fitted.moved, fitted.inexact, fitted.logit_gap, stored.hugging_face.string()};
+  auto model = std::make_unique<Decoder>(*config.decoder, config.seed);
+  const torch::NoGradGuard no_grad;
+  model->to(fitted.model->named_parameters()["embed.weight"].scalar_type());
+  const auto values = fitted.model->named_parameters();
+  for (auto& p : model->named_parameters()) p.value().copy_(values[p.key()]);
+  const auto buffers = fitted.model->named_buffers();
+  for (auto& b : model->named_buffers()) b.value().copy_(buffers[b.key()]);
+  return model;
+}
+
+}  // namespace
+
+std::unique_ptr<Model> make_model(const RunConfig& config, torch::Device device, StartReport* report) {
   std::unique_ptr<Model> model;
-  if (config.decoder)
+  if (config.from)
+    model = started_model(config, report);
+  else if (config.decoder)
     model = std::make_unique<Decoder>(*config.decoder, config.seed);
   else
     model = make_toy(*config.toy, config.seed);
@@ -80,7 +115,7 @@ DataParallel::Rows own_rows(const RunConfig& config, const DataParallel* paralle
 Session::Session(const RunConfig& config, std::shared_ptr<ProcessGroup> group)
     : config_(config),
       device_(choose_device(config)),
-      model_(make_model(config, device_)),
+      model_(make_model(config, device_, &start_)),
       params_(model_params(*model_)),
       policy_(read_policy(config)),
       optimizer_(make_optimizer(params_, policy_)),
@@ -101,6 +136,24 @@ Session::Session(const RunConfig& config, std::shared_ptr<ProcessGroup> group)
       device_, phases_);
   if (device_.is_cuda() && source_ && !parallel_) use_device(make_step_graph(device_));
   if (config.snr) window_ = std::make_unique<GradientWindow>(params_);
+  if (config.from) start_from(*config.from);
+}
+
+void Session::start_from(const StartFrom& from) {
+  if (from.go_on) steps_done_ = from.step;
+  if (!from.optimizer_state) return;
+  if (parallel_) throw UsageError("model.optimizer_state: got true; allowed: false with several processes");
+  const std::string file = from.checkpoint + "/optimizer.safetensors";
+  NamedTensors state;
+  try {
+    for (auto& entry : read_safetensors(file))
+      if (!GradientWindow::owns(entry.first)) state.push_back(std::move(entry));
+    optimizer_->load_named_state(state);
+  } catch (const std::invalid_argument& e) {
+    throw UsageError("model.optimizer_state: " + file + " does not fit: " + e.what());
+  } catch (const std::runtime_error& e) {
+    throw UsageError("model.optimizer_state: " + std::string(e.what()));
+  }
 }
 
 void Session::use_device(std::unique_ptr<StepGraph> graph, std::shared_ptr<cuda::DeviceStep> device) {

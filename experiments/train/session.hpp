@@ -41,8 +41,16 @@ struct StepResult {
   std::vector<TraceRow> params, groups;  // empty unless traced
 };
 
-// The model of a configuration, on `device` and with its dtype. Every parameter has a role.
-std::unique_ptr<Model> make_model(const RunConfig& config, torch::Device device);
+// How the model that a run starts from was changed.
+struct StartReport {
+  std::vector<std::string> moved, inexact;  // a line each
+  double logit_gap = 0.0;                   // of the largest logit
+  std::string hugging_face;                 // folder of config.json, tokenizer … that it came with; empty: none
+};
+
+// The model of a configuration, on `device` and with its dtype. Every parameter has a role. Throws UsageError if it
+// starts from a stored model and would be another function, unless the configuration allows that.
+std::unique_ptr<Model> make_model(const RunConfig& config, torch::Device device, StartReport* report = nullptr);
 std::vector<NamedParam> model_params(const Model& model);
 
 // The policy of the configuration. Throws ConfigError, whose message starts with "optimizer".
@@ -93,6 +101,8 @@ class Session {
   const RolePolicy& policy() const { return policy_; }
   const std::vector<NamedParam>& params() const { return params_; }
   torch::Device device() const { return device_; }
+  // Empty unless the run starts from a stored model.
+  const StartReport& start() const { return start_; }
   // The time that the parts of the steps took.
   Phases& phases() { return phases_; }
 
@@ -106,6 +116,7 @@ class Session {
   void share_restored();
 
  private:
+  void start_from(const StartFrom& from);
   torch::Tensor batch(std::int64_t first, std::int64_t count);
   torch::Tensor host_batch();
   void step_on_host(StepResult& result, bool trace, bool reports);
@@ -117,6 +128,7 @@ class Session {
 
   const RunConfig config_;
   torch::Device device_;
+  StartReport start_;
   std::unique_ptr<Model> model_;
   std::vector<NamedParam> params_;
   RolePolicy policy_;

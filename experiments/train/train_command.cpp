@@ -10,6 +10,7 @@
 #include "scalevec/experiments/compare/overrides.hpp"
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/experiments/train/launch.hpp"
+#include "scalevec/experiments/train/plan_advice.hpp"
 #include "scalevec/experiments/train/plan_table.hpp"
 #include "scalevec/experiments/train/policy_record.hpp"
 #include "scalevec/experiments/train/session.hpp"
@@ -82,15 +83,17 @@ void add_plan_command(CLI::App& app) {
   command->footer("Example:\n  scalevec plan experiments/configs/small.json --set model.qk_norm=true");
   auto args = std::make_shared<Arguments>();
   add_config_options(*command, *args);
-  command->add_flag("--json", args->json, "the table as JSON, as policy.json of a run has it");
+  command->add_flag("--json", args->json, "the table as JSON, as policy.json of a run has it, and the advice");
   command->callback([args] {
     const RunConfig config = load(*args);
-    const nlohmann::json policy = policy_json(config);
+    nlohmann::json policy = policy_json(config);
+    const nlohmann::json advice = plan_advice(config.resolved, policy);
     if (args->json) {
+      policy["advice"] = advice;
       std::fputs((policy.dump(2) + "\n").c_str(), stdout);
       return;
     }
-    std::fputs(plan_text(policy).c_str(), stdout);
+    std::fputs((plan_text(policy) + advice_text(advice)).c_str(), stdout);
     std::int64_t parameters = 0;
     for (const auto& row : policy["rows"]) parameters += row["count"].get<std::int64_t>();
     if (config.threads > 0) at::set_num_threads(config.threads);

@@ -22,9 +22,11 @@
 #include "scalevec/experiments/compare/child_process.hpp"
 #include "scalevec/experiments/compare/record_files.hpp"
 #include "scalevec/experiments/compare/run_lock.hpp"
+#include "scalevec/experiments/compare/run_prediction.hpp"
 #include "scalevec/experiments/data/file_io.hpp"
 #include "scalevec/experiments/distributed/process_group.hpp"
 #include "scalevec/experiments/errors.hpp"
+#include "scalevec/experiments/model/stored_model.hpp"
 #include "scalevec/experiments/train/checkpoint.hpp"
 #include "scalevec/experiments/train/json_lines.hpp"
 #include "scalevec/experiments/train/policy_record.hpp"
@@ -166,16 +168,17 @@ class Trainer {
         last_checkpoint_(start_) {}
 
   int run(bool resume) {
-    const bool restored = resume && restore();
-    if (writes()) write_record_of_intent(restored);
+    if (writes()) write_policy();
+    const bool resumed = resume && restore();
+    if (writes()) write_config(resumed);
     // Without a checkpoint nothing that was logged stands.
-    const std::int64_t logged = restored ? session_.steps_done() : -1;
+    const std::int64_t logged = resumed ? session_.steps_done() : -1;
     const std::int64_t from = session_.steps_done();
     if (writes()) open_logs(logged);
     profiler_ =
         std::make_unique<StepProfiler>(profiled_steps_, config_.steps - from, session_.phases(), out_ / "profile.json");
     Progress progress(from, config_.steps, !writes());
-    if (from > 0) progress.note("resumed after step " + std::to_string(from));
+    if (from > 0 && resumed) progress.note("resumed after step " + std::to_string(from));
     std::optional<LongStepWatch> watch;
     gate_.close();
     checkpointed_ = from;
@@ -184,7 +187,7 @@ class Trainer {
       watch.emplace([this, &progress] { stop_midway(progress); });
     }
     try {
-      if (counters_.val_step < 0 && from == 0 && config_.validation_every > 0) record_validation();
+      if (counters_.val_step < 0 && !resumed && config_.validation_every > 0) record_validation();
       while (session_.steps_done() < config_.steps) {
         if (agreed_stop() != 0) return interrupted(progress);
         profiler_->begin_step();
@@ -279,12 +282,25 @@ class Trainer {
 
   double elapsed() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
 
+  // Before a checkpoint is restored: the policy's record has the norms that the model starts with.
+  void write_policy() {
+    json policy = policy_json(config_, session_.model(), session_.policy());
+    prediction_ = std::make_unique<RunPrediction>(config_.resolved, policy);
+    if (config_.from) {
+      policy["from"] = start_json(config_, session_.start());
+      // What the model came with, so that an export of the run has it again.
+      if (const fs::path source = session_.start().hugging_face; !source.empty()) {
+        fs::create_directories(out_ / kHuggingFaceFolder);
+        copy_companions(source, out_ / kHuggingFaceFolder, true);
+      }
+    }
+    write_record(out_ / "policy.json", policy.dump(2) + "\n");
+  }
+
   // The configuration that a checkpoint was begun with stays.
-  void write_record_of_intent(bool restored) {
+  void write_config(bool restored) {
     if (!restored || !fs::exists(out_ / "config.json"))
       write_file(out_ / "config.json", config_.resolved.dump(2) + "\n");
-    const json policy = policy_json(config_, session_.model(), session_.policy());
-    write_record(out_ / "policy.json", policy.dump(2) + "\n");
   }
 
   void make_step(Progress& progress) {
@@ -297,7 +313,7 @@ class Trainer {
         log || last || every(config_.validation_every) || every(config_.checkpoint_every) || stop_signal() != 0;
     const double before = elapsed(), cpu_before = process_cpu_seconds();
     if (stops_midway()) gate_.open();
-    const StepResult result = session_.step(trace, stop_signal(), wait);
+    StepResult result = session_.step(trace, stop_signal(), wait);
     asked_to_stop_ = result.stop_signal;
     const double step_seconds = elapsed() - before;
     counters_.training_seconds += step_seconds;
@@ -346,7 +362,7 @@ class Trainer {
     ::_exit(128 + stop_signal());
   }
 
-  void record(std::int64_t number, bool log, bool trace, const StepResult& result) {
+  void record(std::int64_t number, bool log, bool trace, StepResult& result) {
     const auto timed = session_.phases().scope(Phase::log);
     if (log) {
       // Of all steps since the line before.
@@ -366,6 +382,7 @@ class Trainer {
       if (events_) events_->training(number, {result.loss, result.lr, result.grad_norm, result.clip_factor, rate});
     }
     if (trace) {
+      prediction_->merge_into(number, result.params, result.groups);
       traces_->append_line(trace_line(number, result.params, result.groups));
       if (events_) events_->traces(number, result.params, result.groups);
     }
@@ -505,6 +522,7 @@ class Trainer {
   StateGate gate_;
   std::unique_ptr<JsonLines> metrics_, traces_;
   std::unique_ptr<RunEvents> events_;  // null: not asked for
+  std::unique_ptr<RunPrediction> prediction_;
   std::unique_ptr<StepProfiler> profiler_;
 };
 

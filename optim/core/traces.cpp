@@ -37,6 +37,7 @@ void fill_sums(TraceRow& row, const StepSums& s) {
   row.effective_lr = ratio(row.update_norm, row.grad_norm);
   row.rotation = angle(s);
   row.predicted_decrease = -s.grad_update;
+  row.stalled = ratio(s.stalled, s.stalled_of);
 }
 
 }  // namespace
@@ -50,6 +51,8 @@ StepSums& StepSums::operator+=(const StepSums& other) {
   inv_denom += other.inv_denom;
   count += other.count;
   rounding_sq += other.rounding_sq;
+  stalled += other.stalled;
+  stalled_of += other.stalled_of;
   return *this;
 }
 
@@ -67,6 +70,7 @@ void fill_trace_row(const TraceInput& input, TraceRow& row) {
                         : kNoTrace;
   row.directional_lr = row.precond_min = row.precond_max = row.imbalance = kNoTrace;
   row.w_gamma_ratio = row.gamma_w_correlation = row.snr = row.gamma_update_norm = row.gamma_update_along = kNoTrace;
+  row.predicted_rotation = row.predicted_norm = kNoTrace;
   row.gamma_quantiles.clear();
 }
 
@@ -144,6 +148,7 @@ std::span<const TraceField> trace_fields() {
                                           {"adaptive_lr", &TraceRow::adaptive_lr},
                                           {"rotation", &TraceRow::rotation},
                                           {"predicted_decrease", &TraceRow::predicted_decrease},
+                                          {"stalled", &TraceRow::stalled},
                                           {"directional_lr", &TraceRow::directional_lr},
                                           {"precond_min", &TraceRow::precond_min},
                                           {"precond_max", &TraceRow::precond_max},
@@ -152,7 +157,9 @@ std::span<const TraceField> trace_fields() {
                                           {"gamma_w_correlation", &TraceRow::gamma_w_correlation},
                                           {"snr", &TraceRow::snr},
                                           {"gamma_update_norm", &TraceRow::gamma_update_norm},
-                                          {"gamma_update_along", &TraceRow::gamma_update_along}};
+                                          {"gamma_update_along", &TraceRow::gamma_update_along},
+                                          {"predicted_rotation", &TraceRow::predicted_rotation},
+                                          {"predicted_norm", &TraceRow::predicted_norm}};
   return fields;
 }
 

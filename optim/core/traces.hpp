@@ -21,6 +21,8 @@ struct StepSums {
   double inv_denom = 0.0;     // Σ 1/(√v̂ + ε) for Adam-type methods, else 0
   std::int64_t count = 0;     // elements
   double rounding_sq = 0.0;   // Σ of the variance of the stored new value's rounding in its type, ε²p²/12
+  double stalled = 0.0;       // elements of 16 bits that are as they were although their update is not zero
+  double stalled_of = 0.0;    // elements of 16 bits
 
   StepSums& operator+=(const StepSums& other);
 };
@@ -45,6 +47,7 @@ struct TraceRow {
   double adaptive_lr = kNoTrace;          // mean η/(√v̂ + ε), Adam-type methods
   double rotation = kNoTrace;             // angle between p and p + Δ, radians; NaN below its noise floor
   double predicted_decrease = kNoTrace;   // −g·Δ, loss decrease to first order
+  double stalled = kNoTrace;              // share of elements of 16 bits that did not move
   double directional_lr = kNoTrace;       // η/‖p‖² (SGD) or η/‖p‖ (Adam-type) of a matrix before a norm
   double precond_min = kNoTrace;          // min_j γ_j²
   double precond_max = kNoTrace;          // max_j (γ_j² + ‖w_j‖²)
@@ -54,6 +57,8 @@ struct TraceRow {
   double snr = kNoTrace;                  // |mean|/std of an element of g over the steps since the last trace
   double gamma_update_norm = kNoTrace;    // ‖Δγ‖ of the γ in effect
   double gamma_update_along = kNoTrace;   // γ·Δγ/‖γ‖, how far its magnitude moved
+  double predicted_rotation = kNoTrace;   // what rotation and param_norm would be by T11 and T12, from the run's
+  double predicted_norm = kNoTrace;       // schedule, decay and initial norm alone
   std::vector<double> gamma_quantiles;    // of the effective γ at kGammaQuantiles; scales only
 };
 

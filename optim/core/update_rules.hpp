@@ -5,7 +5,8 @@
 #include "scalevec/optim/core/host_device.hpp"
 
 // Each optimizer's elementwise arithmetic, once. The CPU kernel, the CUDA kernel and the toy simulations call these.
-// A rule takes the stored parameter p and raw gradient g, updates the state in place and returns the new parameter.
+// A rule takes the stored parameter p and raw gradient g, updates the state in place and returns the new parameter, as
+// Moved.
 namespace scalevec::rules {
 
 // Common to every rule: g' = grad_factor·g + l2·(p − target), p ← p − shrink·(p − target) − step.
@@ -27,10 +28,20 @@ SCALEVEC_HD constexpr T effective_grad(const Decay<T>& d, T p, T g) {
   return d.grad_factor * g + d.l2 * (p - d.target);
 }
 
+// A rule's result: the new value, which it converts to, and what was taken off the old one, of which p may show
+// nothing.
+template <class T>
+struct Moved {
+  T value, by;
+
+  SCALEVEC_HD constexpr operator T() const { return value; }
+};
+
 // p after its decay and a step. The two are added before they meet p, so that p, the largest of the three, rounds once.
 template <class T>
-SCALEVEC_HD constexpr T moved(const Decay<T>& d, T p, T step) {
-  return p - (d.shrink * (p - d.target) + step);
+SCALEVEC_HD constexpr Moved<T> moved(const Decay<T>& d, T p, T step) {
+  const T by = d.shrink * (p - d.target) + step;
+  return {p - by, by};
 }
 
 // 1/x, and 0 for 0: an element without a second moment or an eps has had no gradient, and 0/0 is no update.
@@ -66,7 +77,7 @@ struct AdamW {
   }
 
   // Also gives inv_denom = 1/(√v̂ + ε), 0 where that is 0, of which the trace adaptive_lr is the mean times η.
-  SCALEVEC_HD T operator()(T p, T g, T& m, T& v, T& inv_denom) const {
+  SCALEVEC_HD Moved<T> operator()(T p, T g, T& m, T& v, T& inv_denom) const {
     const T grad = effective_grad(decay, p, g);
     m += one_minus_beta1 * (grad - m);
     v = beta2 * v + one_minus_beta2 * grad * grad;
@@ -87,7 +98,7 @@ struct Sgd {
     return {decay.template as<U>(), U(lr), U(momentum), U(one_minus_dampening), nesterov};
   }
 
-  SCALEVEC_HD T operator()(T p, T g, T& b) const {
+  SCALEVEC_HD Moved<T> operator()(T p, T g, T& b) const {
     const T grad = effective_grad(decay, p, g);
     b = momentum * b + one_minus_dampening * grad;
     return moved(decay, p, lr * (nesterov ? grad + momentum * b : b));
@@ -110,7 +121,7 @@ struct Signum {
     return {decay.template as<U>(), U(lr), U(one_minus_momentum)};
   }
 
-  SCALEVEC_HD T operator()(T p, T g, T& b) const {
+  SCALEVEC_HD Moved<T> operator()(T p, T g, T& b) const {
     b += one_minus_momentum * (effective_grad(decay, p, g) - b);
     return moved(decay, p, lr * sign(b));
   }
@@ -127,7 +138,7 @@ struct Lion {
     return {decay.template as<U>(), U(lr), U(one_minus_beta1), U(one_minus_beta2)};
   }
 
-  SCALEVEC_HD T operator()(T p, T g, T& m) const {
+  SCALEVEC_HD Moved<T> operator()(T p, T g, T& m) const {
     const T grad = effective_grad(decay, p, g);
     const T direction = m + one_minus_beta1 * (grad - m);
     m += one_minus_beta2 * (grad - m);
@@ -170,7 +181,7 @@ struct AdEMAMix {
   }
 
   // Also gives inv_denom = 1/(√v̂ + ε).
-  SCALEVEC_HD T operator()(T p, T g, T& fast, T& slow, T& v, T& inv_denom) const {
+  SCALEVEC_HD Moved<T> operator()(T p, T g, T& fast, T& slow, T& v, T& inv_denom) const {
     const T grad = effective_grad(decay, p, g);
     fast += one_minus_beta1 * (grad - fast);
     slow += one_minus_beta3 * (grad - slow);
@@ -192,12 +203,12 @@ struct Momentum {
     return {decay.template as<U>(), U(one_minus_momentum), U(mix)};
   }
 
-  SCALEVEC_HD T operator()(T p, T g, T& m, T& u) const {
+  SCALEVEC_HD Moved<T> operator()(T p, T g, T& m, T& u) const {
     const T grad = effective_grad(decay, p, g);
     m += one_minus_momentum * (grad - m);
     // Exact at both ends.
     u = mix < T(0.5) ? grad + mix * (m - grad) : m - (T(1) - mix) * (m - grad);
-    return p;
+    return {p, T(0)};
   }
 };
 
@@ -212,7 +223,7 @@ struct ApplyUpdate {
     return {decay.template as<U>(), U(scale)};
   }
 
-  SCALEVEC_HD constexpr T operator()(T p, T u) const { return moved(decay, p, scale * u); }
+  SCALEVEC_HD constexpr Moved<T> operator()(T p, T u) const { return moved(decay, p, scale * u); }
 };
 
 }  // namespace scalevec::rules

@@ -37,6 +37,7 @@ struct Constants {
   rules::Signum<double> signum{};
   rules::Lion<double> lion{};
   rules::AdEMAMix<double> ademamix{};
+  std::int64_t step = 0;
 };
 
 // Constants of a tensor's step number `step` ≥ 1, in which members of the clip norm have gradients times `clip_factor`.
@@ -46,6 +47,7 @@ SCALEVEC_HD Constants constants_at(const GroupOptions& o, double clip_factor, st
   const bool plain = o.momentum == 0.0;
   Constants c;
   c.kind = o.rule;
+  c.step = step;
   switch (o.rule) {
     case RuleKind::adamw:
       c.adamw = rules::AdamW<double>::at_step(decay, o.lr, o.beta1, o.beta2, o.eps, static_cast<double>(step));

@@ -30,6 +30,8 @@ kernels::Dtype dtype_of(const torch::Tensor& tensor) {
       return kernels::Dtype::float64;
     case torch::kBFloat16:
       return kernels::Dtype::bfloat16;
+    case torch::kFloat16:
+      return kernels::Dtype::float16;
     default:
       return kernels::Dtype::float32;
   }
@@ -106,7 +108,11 @@ std::vector<GroupOptions> groups_of(const std::vector<CudaEntry>& entries, std::
     }
     TensorJob job{dtype_of(e.param),           static_cast<std::int32_t>(at),   e.param.data_ptr(), e.grad.data_ptr(),
                   {nullptr, nullptr, nullptr}, e.step.data_ptr<std::int64_t>(), e.param.numel()};
-    for (std::size_t b = 0; b < e.buffers.size(); ++b) job.state[b] = e.buffers[b].data_ptr();
+    job.rounding = e.rounding;
+    job.stream = e.stream;
+    const bool low = e.rounding == kernels::Rounding::compensated;
+    if (low) job.low = static_cast<std::int16_t*>(e.buffers.back().data_ptr());
+    for (std::size_t b = 0; b + (low ? 1 : 0) < e.buffers.size(); ++b) job.state[b] = e.buffers[b].data_ptr();
     jobs.push_back(job);
   }
   return groups;
@@ -117,7 +123,8 @@ bool handles(const torch::Tensor& param, const MethodOptions& options) {
   if (!param.is_cuda()) return false;
   static const bool usable = available();
   return usable && known_method(options.method()) &&
-         (dtype == torch::kFloat32 || dtype == torch::kFloat64 || dtype == torch::kBFloat16);
+         (dtype == torch::kFloat32 || dtype == torch::kFloat64 || dtype == torch::kBFloat16 ||
+          dtype == torch::kFloat16);
 }
 
 void CudaStep::update(const std::vector<CudaEntry>& entries, const StepLimits& limits) {

@@ -20,6 +20,8 @@ struct CudaEntry {
   torch::Tensor step;
   const MethodOptions* options;
   bool fresh = false;  // its buffers begin at this step, which is not the parameter's first
+  kernels::Rounding rounding = kernels::Rounding::nearest;  // "compensated": the last buffer is the low part
+  std::uint64_t stream = 0;                                 // of "stochastic", by the index of a contiguous `param`
 };
 
 // A device's elementwise steps, as the optimizer sees them. All entries of a step are on one device.

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "scalevec/optim/core/host_device.hpp"
-#include "scalevec/optim/kernels/bfloat16.hpp"
+#include "scalevec/optim/kernels/element_types.hpp"
 #include "scalevec/optim/kernels/elementwise.hpp"
 
 // How the CUDA step divides tensors among blocks and threads, and in which order it adds. Everything here runs on the
@@ -14,6 +14,7 @@
 namespace scalevec::cuda {
 
 using kernels::Bf16;
+using kernels::F16;
 using kernels::load;
 using kernels::store;
 

@@ -152,7 +152,11 @@ void MultiTensorStep::prepare(std::span<const GroupOptions> groups, std::span<co
     if (job.group < 0 || static_cast<std::size_t>(job.group) >= groups.size())
       throw std::invalid_argument("job " + std::to_string(j) + ": group " + std::to_string(job.group) +
                                   "; allowed: 0 to " + std::to_string(static_cast<std::int64_t>(groups.size()) - 1));
-    rows[j] = {job.param, {job.state[0], job.state[1], job.state[2]}, job.step, job.size, job.group, job.dtype};
+    rows[j] = {job.param,    {job.state[0], job.state[1], job.state[2]},
+               job.step,     job.size,
+               job.group,    job.dtype,
+               job.rounding, job.low,
+               job.stream};
     grads[j] = job.grad;
     sizes[j] = job.size;
   }

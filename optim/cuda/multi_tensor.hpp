@@ -31,6 +31,9 @@ struct TensorJob {
   void* state[3] = {nullptr, nullptr, nullptr};  // as many as the rule updates; sgd without momentum has none
   std::int64_t* step = nullptr;                  // steps made so far, counted by the device
   std::int64_t size = 0;
+  kernels::Rounding rounding = kernels::Rounding::nearest;  // of types of 16 bits, as kernels::Store
+  std::int16_t* low = nullptr;
+  std::uint64_t stream = 0;
 };
 
 struct StepLimits {

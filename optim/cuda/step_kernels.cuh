@@ -11,7 +11,7 @@ namespace scalevec::cuda {
 
 using kernels::Dtype;
 
-inline constexpr int kSumCount = 6;  // the sums of StepSums, in its order
+inline constexpr int kSumCount = 7;  // the sums of StepSums, in its order, then `stalled`
 
 struct TensorRow {
   void* param;
@@ -20,6 +20,9 @@ struct TensorRow {
   std::int64_t size;
   std::int32_t group;
   Dtype dtype;
+  kernels::Rounding rounding = kernels::Rounding::nearest;
+  std::int16_t* low = nullptr;
+  std::uint64_t stream = 0;
 
   bool operator==(const TensorRow&) const = default;
 };
@@ -105,6 +108,9 @@ __global__ void __launch_bounds__(kThreads) norm_kernel(View v) {
     case Dtype::bfloat16:
       square_sum(static_cast<const Bf16*>(grad), range, sum, finite);
       break;
+    case Dtype::float16:
+      square_sum(static_cast<const F16*>(grad), range, sum, finite);
+      break;
   }
   sum = block_sum(sum, row);
   finite = __syncthreads_and(finite);
@@ -176,9 +182,31 @@ __global__ void __launch_bounds__(kThreads) setup_kernel(View v, bool norms) {
   }
 }
 
+// Stores the new value of element `i` as the tensor's rounding has it. Whether neither it nor its low part changed.
+// `random` is the element's of kernels::rounding_words().
+template <class P, class T>
+__device__ bool store_element(const TensorRow& tensor, P& p, std::int64_t i, std::uint32_t random, T value) {
+  const P before = p;
+  if constexpr (kernels::kShort<P>) {
+    if (tensor.rounding == kernels::Rounding::stochastic) {
+      store_stochastic(p, value, random);
+    } else if (tensor.rounding == kernels::Rounding::compensated) {
+      const std::int16_t low = tensor.low[i];
+      split(p, tensor.low[i], value);
+      return load(p) == load(before) && tensor.low[i] == low;
+    } else {
+      store(p, value);
+    }
+  } else {
+    store(p, value);
+  }
+  return load(p) == load(before);
+}
+
 // A thread's sums, in double, where a product of floats is exact: |p × Δ|² and Σ g·Δ are small differences.
 template <class P, int kStates, bool kSums, class Rule>
-__device__ void apply(const TensorRow& tensor, const void* grads, Range range, double (&total)[kSumCount], Rule rule) {
+__device__ void apply(const TensorRow& tensor, const void* grads, Range range, std::int64_t step,
+                      double (&total)[kSumCount], Rule rule) {
   using T = Compute<P>;
   P* __restrict__ params = static_cast<P*>(tensor.param);
   const P* __restrict__ gradients = static_cast<const P*>(grads);
@@ -200,13 +228,21 @@ __device__ void apply(const TensorRow& tensor, const void* grads, Range range, d
       if constexpr (kStates > 2) c[lane] = state2[i];
     }
     double sum[kSumCount] = {};
+    // A thread's lanes are as far apart as the elements of a block of random numbers.
+    static_assert(kLanes == 4 && kThreads == kernels::kRandomSpan && kernels::kChunk % kPass == 0);
+    PhiloxBlock random{};
+    if (kernels::kShort<P> && tensor.rounding == kernels::Rounding::stochastic)
+      random = kernels::rounding_words(tensor.stream, step, (range.begin + pass * kPass) / kLanes + thread);
 #pragma unroll
     for (int lane = 0; lane < kLanes; ++lane) {
       const std::int64_t i = element(range, pass, lane, thread);
       if (i >= range.end) continue;
-      T inv_denom = T(0);
-      P stored;
-      store(stored, rule(p[lane], g[lane], a[lane], b[lane], c[lane], inv_denom));
+      T inv_denom = T(0), old = p[lane];
+      P stored = params[i];
+      if constexpr (kernels::kShort<P>)
+        if (tensor.rounding == kernels::Rounding::compensated) old = joined(stored, tensor.low[i]);
+      const rules::Moved<T> moved = rule(old, g[lane], a[lane], b[lane], c[lane], inv_denom);
+      const bool still = store_element(tensor, stored, i, random.word[lane], moved.value);
       params[i] = stored;
       if constexpr (kStates > 0) state0[i] = a[lane];
       if constexpr (kStates > 1) state1[i] = b[lane];
@@ -220,6 +256,7 @@ __device__ void apply(const TensorRow& tensor, const void* grads, Range range, d
         sum[3] += p64 * delta;
         sum[4] += g64 * delta;
         sum[5] += static_cast<double>(inv_denom);
+        if constexpr (kernels::kShort<P>) sum[6] += still && moved.by != T(0) ? 1.0 : 0.0;
       }
     }
     if constexpr (kSums)
@@ -234,27 +271,29 @@ __device__ void step_unit(const TensorRow& tensor, const void* grad, const Const
   switch (c.kind) {
     case RuleKind::adamw: {
       const auto r = c.adamw.template as<T>();
-      return apply<P, 2, kSums>(tensor, grad, range, total,
+      return apply<P, 2, kSums>(tensor, grad, range, c.step, total,
                                 [&](T p, T g, T& m, T& u, T&, T& inv) { return r(p, g, m, u, inv); });
     }
     case RuleKind::sgd: {
       const auto r = c.sgd.template as<T>();
       const auto rule = [&](T p, T g, T& b, T&, T&, T&) { return r(p, g, b); };
-      if (tensor.state[0] == nullptr) return apply<P, 0, kSums>(tensor, grad, range, total, rule);
-      return apply<P, 1, kSums>(tensor, grad, range, total, rule);
+      if (tensor.state[0] == nullptr) return apply<P, 0, kSums>(tensor, grad, range, c.step, total, rule);
+      return apply<P, 1, kSums>(tensor, grad, range, c.step, total, rule);
     }
     case RuleKind::signum: {
       const auto r = c.signum.template as<T>();
-      return apply<P, 1, kSums>(tensor, grad, range, total, [&](T p, T g, T& b, T&, T&, T&) { return r(p, g, b); });
+      return apply<P, 1, kSums>(tensor, grad, range, c.step, total,
+                                [&](T p, T g, T& b, T&, T&, T&) { return r(p, g, b); });
     }
     case RuleKind::lion: {
       const auto r = c.lion.template as<T>();
-      return apply<P, 1, kSums>(tensor, grad, range, total, [&](T p, T g, T& m, T&, T&, T&) { return r(p, g, m); });
+      return apply<P, 1, kSums>(tensor, grad, range, c.step, total,
+                                [&](T p, T g, T& m, T&, T&, T&) { return r(p, g, m); });
     }
     case RuleKind::ademamix: {
       const auto r = c.ademamix.template as<T>();
       const auto rule = [&](T p, T g, T& fast, T& slow, T& u, T& inv) { return r(p, g, fast, slow, u, inv); };
-      return apply<P, 3, kSums>(tensor, grad, range, total, rule);
+      return apply<P, 3, kSums>(tensor, grad, range, c.step, total, rule);
     }
   }
 }
@@ -276,6 +315,9 @@ __global__ void __launch_bounds__(kThreads) step_kernel(View v) {
       break;
     case Dtype::bfloat16:
       step_unit<Bf16, kSums>(tensor, v.grads[j], v.constants[j], range, total);
+      break;
+    case Dtype::float16:
+      step_unit<F16, kSums>(tensor, v.grads[j], v.constants[j], range, total);
       break;
   }
   if constexpr (kSums) {
@@ -300,7 +342,9 @@ __global__ void __launch_bounds__(kThreads) tensor_sums_kernel(View v) {
   const Dtype dtype = v.rows[j].dtype;
   const double spacing = dtype == Dtype::float32    ? kernels::kSpacing<float>
                          : dtype == Dtype::bfloat16 ? kernels::kSpacing<Bf16>
+                         : dtype == Dtype::float16  ? kernels::kSpacing<F16>
                                                     : kernels::kSpacing<double>;
+  const bool short_type = dtype == Dtype::bfloat16 || dtype == Dtype::float16;
   v.tensor_sums[j] = StepSums{total[0],
                               total[1],
                               total[2],
@@ -308,7 +352,9 @@ __global__ void __launch_bounds__(kThreads) tensor_sums_kernel(View v) {
                               total[4],
                               total[5],
                               refused ? 0 : v.rows[j].size,
-                              spacing * spacing * total[1] / 12.0};
+                              spacing * spacing * total[1] / 12.0,
+                              total[6],
+                              short_type && !refused ? static_cast<double>(v.rows[j].size) : 0.0};
 }
 
 }  // namespace scalevec::cuda

@@ -9,15 +9,24 @@
 
 #include "scalevec/optim/core/traces.hpp"
 #include "scalevec/optim/core/update_rules.hpp"
+#include "scalevec/optim/kernels/element_types.hpp"
 
 // The CPU's elementwise optimizer step over many tensors at once. No LibTorch here: raw pointers and a parallel loop
 // that the caller gives. Compiled for several instruction sets, of which the machine's best is taken when it runs.
 namespace scalevec::kernels {
 
-enum class Dtype : std::uint8_t { float32, float64, bfloat16 };
+enum class Dtype : std::uint8_t { float32, float64, bfloat16, float16 };
 
 using Rule = std::variant<rules::AdamW<double>, rules::Sgd<double>, rules::Signum<double>, rules::Lion<double>,
                           rules::AdEMAMix<double>, rules::Momentum<double>, rules::ApplyUpdate<double>>;
+
+// How a tensor of 16 bits takes its new values; nothing to others.
+struct Store {
+  Rounding rounding = Rounding::nearest;
+  std::int16_t* low = nullptr;  // of `compensated`, one for each element
+  std::uint64_t stream = 0;     // of `stochastic`: which tensor it is
+  std::int64_t step = 0;        // of `stochastic`: which of its steps
+};
 
 // One tensor's step. `param` and `grad` have `dtype`; the states are float64 for float64 and float32 otherwise.
 struct Job {
@@ -27,6 +36,7 @@ struct Job {
   const void* grad = nullptr;
   void* state[3] = {nullptr, nullptr, nullptr};  // as many as the rule has, in its order
   std::int64_t size = 0;
+  const Store* store = nullptr;  // none: to nearest
 };
 
 // Calls body(i) for every i in [0, count), on any threads.

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <type_traits>
 
-#include "scalevec/optim/kernels/bfloat16.hpp"
+#include "scalevec/optim/kernels/element_types.hpp"
 #include "scalevec/optim/kernels/elementwise.hpp"
 
 namespace scalevec::kernels {
@@ -64,11 +64,15 @@ __attribute__((noinline)) BlockSums sums_in_double(const P* old, const P* param,
   return {gg, pp, dd, pd, gd};
 }
 
-template <class P, int kStates, bool kSums, class F>
+// What apply() sums: nothing, all, or, of a part of a tensor whose type its caller stores, what only it knows: Σ g²,
+// the denominators, and by how much each element was to move, in `by`.
+enum class Sums { none, all, part };
+
+template <class P, int kStates, Sums kSums, class F>
 inline __attribute__((always_inline)) void apply(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums,
-                                                 F rule) {
+                                                 float* __restrict__ by, F rule) {
   using T = Compute<P>;
-  constexpr bool kKeeps = kSums && !std::is_same_v<P, double>;
+  constexpr bool kKeeps = kSums == Sums::all && !std::is_same_v<P, double>;
   P* __restrict__ p = static_cast<P*>(job.param);
   const P* __restrict__ g = static_cast<const P*>(job.grad);
   T* __restrict__ s0 = static_cast<T*>(job.state[0]);
@@ -90,21 +94,25 @@ inline __attribute__((always_inline)) void apply(const Job& job, std::int64_t be
       T b = kStates > 1 ? s1[i] : T(0);
       T c = kStates > 2 ? s2[i] : T(0);
       T inv_denom = 0;
-      store(p[i], rule(old_p, grad, a, b, c, inv_denom));
+      const rules::Moved<T> moved = rule(old_p, grad, a, b, c, inv_denom);
+      store(p[i], moved.value);
       if constexpr (kStates > 0) s0[i] = a;
       if constexpr (kStates > 1) s1[i] = b;
       if constexpr (kStates > 2) s2[i] = c;
-      if constexpr (kSums) {
-        const T delta = load(p[i]) - old_p;
+      if constexpr (kSums != Sums::none) {
         gg += grad * grad;
+        inv += inv_denom;
+      }
+      if constexpr (kSums == Sums::part) by[i] = moved.by;
+      if constexpr (kSums == Sums::all) {
+        const T delta = load(p[i]) - old_p;
         pp += old_p * old_p;
         dd += delta * delta;
         pd += old_p * delta;
         gd += grad * delta;
-        inv += inv_denom;
       }
     }
-    if constexpr (kSums) {
+    if constexpr (kSums != Sums::none) {
       BlockSums block{static_cast<double>(gg), static_cast<double>(pp), static_cast<double>(dd),
                       static_cast<double>(pd), static_cast<double>(gd)};
       if constexpr (kKeeps)
@@ -117,7 +125,7 @@ inline __attribute__((always_inline)) void apply(const Job& job, std::int64_t be
       total[5] += static_cast<double>(inv);
     }
   }
-  if constexpr (kSums)
+  if constexpr (kSums != Sums::none)
     *sums = StepSums{total[0], total[1], total[2],    total[3],
                      total[4], total[5], end - begin, rounding_sq(kSpacing<P>, total[1])};
 }
@@ -126,33 +134,33 @@ inline __attribute__((always_inline)) void apply(const Job& job, std::int64_t be
 #define SCALEVEC_CALL(...) \
   [r](T p, T g, T & a, T & b, T & c, T & inv) __attribute__((always_inline)) { return r(__VA_ARGS__); }
 
-template <class P, bool kSums>
-void step_typed(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums) {
+template <class P, Sums kSums>
+void step_typed(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums, float* by = nullptr) {
   using T = Compute<P>;
   if (const auto* rule = std::get_if<rules::AdamW<double>>(&job.rule)) {
     const auto r = rule->template as<T>();
-    apply<P, 2, kSums>(job, begin, end, sums, SCALEVEC_CALL(p, g, a, b, inv));
+    apply<P, 2, kSums>(job, begin, end, sums, by, SCALEVEC_CALL(p, g, a, b, inv));
   } else if (const auto* rule = std::get_if<rules::Sgd<double>>(&job.rule)) {
     const auto r = rule->template as<T>();
     if (job.state[0] == nullptr)
-      apply<P, 0, kSums>(job, begin, end, sums, SCALEVEC_CALL(p, g, a));
+      apply<P, 0, kSums>(job, begin, end, sums, by, SCALEVEC_CALL(p, g, a));
     else
-      apply<P, 1, kSums>(job, begin, end, sums, SCALEVEC_CALL(p, g, a));
+      apply<P, 1, kSums>(job, begin, end, sums, by, SCALEVEC_CALL(p, g, a));
   } else if (const auto* rule = std::get_if<rules::Signum<double>>(&job.rule)) {
     const auto r = rule->template as<T>();
-    apply<P, 1, kSums>(job, begin, end, sums, SCALEVEC_CALL(p, g, a));
+    apply<P, 1, kSums>(job, begin, end, sums, by, SCALEVEC_CALL(p, g, a));
   } else if (const auto* rule = std::get_if<rules::Lion<double>>(&job.rule)) {
     const auto r = rule->template as<T>();
-    apply<P, 1, kSums>(job, begin, end, sums, SCALEVEC_CALL(p, g, a));
+    apply<P, 1, kSums>(job, begin, end, sums, by, SCALEVEC_CALL(p, g, a));
   } else if (const auto* rule = std::get_if<rules::AdEMAMix<double>>(&job.rule)) {
     const auto r = rule->template as<T>();
-    apply<P, 3, kSums>(job, begin, end, sums, SCALEVEC_CALL(p, g, a, b, c, inv));
+    apply<P, 3, kSums>(job, begin, end, sums, by, SCALEVEC_CALL(p, g, a, b, c, inv));
   } else if (const auto* rule = std::get_if<rules::Momentum<double>>(&job.rule)) {
     const auto r = rule->template as<T>();
-    apply<P, 2, kSums>(job, begin, end, sums, SCALEVEC_CALL(p, g, a, b));
+    apply<P, 2, kSums>(job, begin, end, sums, by, SCALEVEC_CALL(p, g, a, b));
   } else if (const auto* rule = std::get_if<rules::ApplyUpdate<double>>(&job.rule)) {
     const auto r = rule->template as<T>();
-    apply<P, 1, kSums>(job, begin, end, sums, SCALEVEC_CALL(p, a));
+    apply<P, 1, kSums>(job, begin, end, sums, by, SCALEVEC_CALL(p, a));
   }
 }
 
@@ -161,9 +169,131 @@ void step_typed(const Job& job, std::int64_t begin, std::int64_t end, StepSums* 
 template <class P>
 void step_dtype(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums) {
   if (sums)
-    step_typed<P, true>(job, begin, end, sums);
+    step_typed<P, Sums::all>(job, begin, end, sums);
   else
-    step_typed<P, false>(job, begin, end, nullptr);
+    step_typed<P, Sums::none>(job, begin, end, nullptr);
+}
+
+// Elements that step_in_float() works on at a time: few enough for the nearest cache, those of whole blocks of random
+// numbers.
+constexpr std::int64_t kPart = 1024;
+
+struct Part {
+  float value[kPart], grad[kPart], by[kPart];
+  std::uint32_t random[kPart];
+};
+
+// Stores part.value as elements from + [0, n) of the tensor, and adds to `sums` what they are of.
+template <class P, Rounding kRounding, bool kSums>
+void store_part(const Job& job, std::int64_t from, std::int64_t n, const Part& part, StepSums* sums) {
+  P* __restrict__ p = static_cast<P*>(job.param) + from;
+  std::int16_t* __restrict__ low = kRounding == Rounding::compensated ? job.store->low + from : nullptr;
+  double pp = 0, dd = 0, pd = 0, gd = 0;
+  float still = 0;
+#pragma omp simd reduction(+ : pp, dd, pd, gd, still)
+  for (std::int64_t i = 0; i < n; ++i) {
+    const float old_p = load(p[i]), value = part.value[i];
+    std::int32_t low_change = 0;
+    if constexpr (kRounding == Rounding::nearest) {
+      store(p[i], value);
+    } else if constexpr (kRounding == Rounding::stochastic) {
+      store_stochastic(p[i], value, part.random[i]);
+    } else {
+      const std::int16_t old_low = low[i];
+      split(p[i], low[i], value);
+      low_change = low[i] - old_low;
+    }
+    if constexpr (kSums) {
+      const float new_p = load(p[i]);
+      const double p64 = static_cast<double>(old_p), delta = static_cast<double>(new_p) - p64;
+      pp += p64 * p64;
+      dd += delta * delta;
+      pd += p64 * delta;
+      gd += static_cast<double>(part.grad[i]) * delta;
+      still += ((part.by[i] != 0.0f) & (new_p == old_p) & (low_change == 0)) ? 1.0f : 0.0f;
+    }
+  }
+  if constexpr (kSums) {
+    sums->param_sq += pp;
+    sums->update_sq += dd;
+    sums->param_update += pd;
+    sums->grad_update += gd;
+    sums->stalled += static_cast<double>(still);
+  }
+}
+
+template <class P, Rounding kRounding>
+void store_part(const Job& job, std::int64_t from, std::int64_t n, const Part& part, StepSums* sums) {
+  if (sums)
+    store_part<P, kRounding, true>(job, from, n, part, sums);
+  else
+    store_part<P, kRounding, false>(job, from, n, part, nullptr);
+}
+
+// The random numbers of the part that begins at `from`.
+inline __attribute__((always_inline)) void fill_random(const Store& how, std::int64_t from, std::uint32_t* out) {
+  static_assert(kPart == 4 * kRandomSpan && kChunk % kPart == 0);
+#pragma omp simd
+  for (std::int64_t j = 0; j < kRandomSpan; ++j) {
+    const PhiloxBlock four = rounding_words(how.stream, how.step, from / 4 + j);
+    out[j] = four.word[0];
+    out[kRandomSpan + j] = four.word[1];
+    out[2 * kRandomSpan + j] = four.word[2];
+    out[3 * kRandomSpan + j] = four.word[3];
+  }
+}
+
+// A part of the tensor as floats, their step, and then how the type takes them: so that another type of 16 bits, or
+// another rounding, costs the compiler no further copy of the rules.
+template <class P>
+void step_in_float(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums) {
+  const Store how = job.store ? *job.store : Store{};
+  const P* p = static_cast<const P*>(job.param);
+  const P* g = static_cast<const P*>(job.grad);
+  const bool read_only = std::holds_alternative<rules::Momentum<double>>(job.rule);
+  Part part;
+  Job floats{job.rule, Dtype::float32, part.value, part.grad, {nullptr, nullptr, nullptr}, 0, {}};
+  StepSums total;
+  for (std::int64_t from = begin; from < end; from += kPart) {
+    const std::int64_t n = from + kPart < end ? kPart : end - from;
+#pragma omp simd
+    for (std::int64_t i = 0; i < n; ++i) part.grad[i] = load(g[from + i]);
+    if (how.rounding == Rounding::compensated) {
+      const std::int16_t* low = how.low + from;
+#pragma omp simd
+      for (std::int64_t i = 0; i < n; ++i) part.value[i] = joined(p[from + i], low[i]);
+    } else {
+#pragma omp simd
+      for (std::int64_t i = 0; i < n; ++i) part.value[i] = load(p[from + i]);
+    }
+    for (int k = 0; k < 3; ++k) floats.state[k] = job.state[k] ? static_cast<float*>(job.state[k]) + from : nullptr;
+    StepSums of_floats;
+    if (sums)
+      step_typed<float, Sums::part>(floats, 0, n, &of_floats, part.by);
+    else
+      step_typed<float, Sums::none>(floats, 0, n, nullptr);
+    total.grad_sq += of_floats.grad_sq;
+    total.inv_denom += of_floats.inv_denom;
+    if (read_only) continue;
+    StepSums* const own = sums ? &total : nullptr;
+    switch (how.rounding) {
+      case Rounding::nearest:
+        store_part<P, Rounding::nearest>(job, from, n, part, own);
+        break;
+      case Rounding::stochastic:
+        fill_random(how, from, part.random);
+        store_part<P, Rounding::stochastic>(job, from, n, part, own);
+        break;
+      case Rounding::compensated:
+        store_part<P, Rounding::compensated>(job, from, n, part, own);
+        break;
+    }
+  }
+  if (!sums) return;
+  total.count = end - begin;
+  total.rounding_sq = rounding_sq(kSpacing<P>, total.param_sq);
+  total.stalled_of = static_cast<double>(end - begin);
+  *sums = total;
 }
 
 void step_chunk(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums) {
@@ -173,7 +303,11 @@ void step_chunk(const Job& job, std::int64_t begin, std::int64_t end, StepSums* 
     case Dtype::float64:
       return step_dtype<double>(job, begin, end, sums);
     case Dtype::bfloat16:
-      return step_dtype<Bf16>(job, begin, end, sums);
+      if (!sums && (!job.store || job.store->rounding == Rounding::nearest))
+        return step_typed<Bf16, Sums::none>(job, begin, end, nullptr);
+      return step_in_float<Bf16>(job, begin, end, sums);
+    case Dtype::float16:
+      return step_in_float<F16>(job, begin, end, sums);
   }
 }
 
@@ -210,6 +344,8 @@ double square_sum(const GradView& view, std::int64_t begin, std::int64_t end) {
       return square_sum_typed<double>(view, begin, end);
     case Dtype::bfloat16:
       return square_sum_typed<Bf16>(view, begin, end);
+    case Dtype::float16:
+      return square_sum_typed<F16>(view, begin, end);
   }
   return 0;
 }

@@ -30,6 +30,7 @@ constexpr std::array<NewtonSchulz, 8> kPolarExpress{{{8.28721201814563, -23.5958
 double frobenius_norm(const Tensor& x) {
   const Dtype dtype = x.scalar_type() == torch::kFloat64   ? Dtype::float64
                       : x.scalar_type() == torch::kFloat32 ? Dtype::float32
+                      : x.scalar_type() == torch::kFloat16 ? Dtype::float16
                                                            : Dtype::bfloat16;
   const GradView view{dtype, x.const_data_ptr(), x.numel()};
   return std::sqrt(squared_norms({&view, 1}, parallel_for)[0]);

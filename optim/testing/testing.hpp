@@ -39,13 +39,14 @@ class HostPrograms {
 
   static std::vector<std::pair<const char*, Program>> all() {
     return {{"a parameter grows by set_data", &HostPrograms::grows},
-            {"a parameter becomes float64 and float32 again", &HostPrograms::changes_dtype},
+            {"a parameter becomes float64, bfloat16, float16 and float32 again", &HostPrograms::changes_dtype},
             {"a parameter's strides change", &HostPrograms::changes_strides},
             {"a parameter's storage is replaced", &HostPrograms::changes_storage},
             {"a parameter is replaced by another tensor", &HostPrograms::replaced},
             {"a gradient is a lazily negated view", &HostPrograms::negated_gradient},
             {"a gradient is of another shape", &HostPrograms::other_gradient_shape},
             {"saved and loaded, a run goes on", &HostPrograms::saved},
+            {"parameters of 16 bits under every rounding, saved and loaded", &HostPrograms::rounded},
             {"saved and loaded in another order", &HostPrograms::saved_in_another_order},
             {"saved and loaded with the groups exchanged", &HostPrograms::groups_exchanged},
             {"saved without names for parameters of another shape", &HostPrograms::saved_for_other_shapes},
@@ -176,7 +177,7 @@ class HostPrograms {
     const std::vector<Tensor> params{param(1), param(2)};
     const auto optimizer = make(params, {"a", "b"});
     run(*optimizer, params, 0, 2);
-    for (const auto dtype : {torch::kFloat64, torch::kFloat32}) {
+    for (const auto dtype : {torch::kFloat64, torch::kBFloat16, torch::kFloat16, torch::kFloat32}) {
       std::vector<Tensor> others;
       for (Tensor p : params) {
         p.mutable_grad() = Tensor();
@@ -273,6 +274,42 @@ class HostPrograms {
     third->load_named_state(copy_of(second->named_state()));
     run(*third, parts, 4, 6);
     require_equal(whole, parts);
+  }
+
+  // The bits of an undisturbed run, also where the parameters have moved in memory meanwhile.
+  void rounded() const {
+    for (const auto dtype : {torch::kBFloat16, torch::kFloat16})
+      for (const char* rounding : {"nearest", "stochastic", "compensated"}) {
+        const auto make_rounded = [&](const std::vector<Tensor>& params) {
+          auto options = options_();
+          for (const auto& field : options->fields())
+            if (std::string(field.name) == "rounding") *std::get<std::string*>(field.value) = rounding;
+          return std::make_unique<Optimizer>(Groups{{params}}, std::move(options));
+        };
+        const std::string where = std::string(rounding) + " " + c10::toString(dtype) + ": ";
+        const std::vector<Tensor> whole{param(1, dtype), param(2, dtype)}, parts{param(1, dtype), param(2, dtype)};
+        const Tensor begin = whole[0].detach().clone();
+        const auto undisturbed = make_rounded(whole);
+        run(*undisturbed, whole, 0, 6);
+        require(torch::isfinite(whole[0]).all().item<bool>(), where + "not finite");
+        // Of a single element six small steps may cancel.
+        require(whole[0].numel() <= 1 || !torch::equal(whole[0], begin), where + "the parameter has not moved");
+        const auto first = make_rounded(parts);
+        run(*first, parts, 0, 2);
+        std::stringstream file;
+        torch::save(*first, file);
+        for (Tensor p : parts) p.set_data(lay(p.detach(), Layout::transposed));
+        const auto second = make_rounded(parts);
+        torch::load(*second, file);
+        require(same(first->named_state(), second->named_state()), where + "the state loaded is not the state saved");
+        run(*second, parts, 2, 4);
+        for (Tensor p : parts) p.set_data(lay(p.detach(), layout_));
+        const auto third = make_rounded(parts);
+        third->load_named_state(copy_of(second->named_state()));
+        run(*third, parts, 4, 6);
+        require(torch::equal(whole[0], parts[0]) && torch::equal(whole[1], parts[1]),
+                where + "the parameters differ from an undisturbed run's");
+      }
   }
 
   void saved_in_another_order() const {

@@ -1,5 +1,6 @@
 #include "scalevec/experiments/compare/report.hpp"
 
+#include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -237,4 +238,54 @@ TEST_CASE("a torn last line is left out, a torn middle refused") {
 TEST_CASE("negative numbers get a minus sign, hyphens stay") {
   CHECK(html::number("-0.5 [-1, +2] leave-one-out a-1 < 95 %") ==
         "\u22120.5 [\u22121,\u00a0+2] leave-one-out a-1 &lt; 95\u00a0%");
+}
+
+TEST_CASE("a run's report draws theory over the run and says where they part") {
+  Scratch scratch;
+  write_run(scratch, "one", "Words.", 1.0);
+  CHECK(!contains((write_report({scratch / "one"}, scratch / "r.html", ""), scratch.read("r.html")),
+                  "Theory over the run"));
+  std::string traces;
+  for (int step = 10; step <= 100; step += 10) {
+    const json row{{"name", "matrix"},      {"group", "matrix"}, {"count", 8},
+                   {"rotation", 0.1},       {"param_norm", 2.0}, {"predicted_rotation", step < 50 ? 0.1 : 0.05},
+                   {"predicted_norm", 2.05}};
+    traces += json{{"step", step}, {"params", json::array()}, {"groups", {row}}}.dump() + "\n";
+  }
+  scratch.write("one/traces.jsonl", traces);
+  write_report({scratch / "one"}, scratch / "r.html", "");
+  const std::string page = scratch.read("r.html");
+  CHECK(contains(page, "Theory over the run"));
+  CHECK(contains(page,
+                 "parts at step 50; 100 % above at most (step 50), 100 % above at the end; within 10 % at 4 of 10"));
+  const json numbers = json::parse(scratch.read("r.json"))["predictions"];
+  REQUIRE(numbers.size() == 2);
+  CHECK(numbers[0]["parts_at_step"] == 50.0);
+  CHECK(numbers[1]["parts_at_step"].is_null());
+  CHECK(numbers[1]["within_10_percent"] == 10);
+  if (have_gnuplot()) CHECK(fs::exists(scratch / "r_files/predicted_groups.png"));
+}
+
+// 2(1 + .9)/(1 − .9) over the mean steps: .3 of everything, (.3 + 1·.1)/2 of the pair at ‖w‖/γ = 1.
+TEST_CASE("a report draws a probed run's curvature with its limit") {
+  Scratch scratch;
+  write_run(scratch, "one", "Words.", 1.0);
+  const json options{{"beta1", 0.9}, {"beta2", 0.95}};
+  scratch.write("one/policy.json",
+                json{{"rows", {{{"name", "g"}, {"options", options}}, {{"name", "w"}, {"options", options}}}},
+                     {"scales", {{{"name", "g"}, {"form", "plain"}, {"rows", 4}, {"readers", {"w"}}}}}}
+                    .dump());
+  const json scale{{"name", "g"}, {"count", 4}, {"param_norm", 2.0}, {"adaptive_lr", 0.1}, {"w_gamma_ratio", 1.0}};
+  const json map{{"name", "w"}, {"count", 16}, {"param_norm", 2.0}, {"adaptive_lr", 0.3}};
+  scratch.write("one/traces.jsonl",
+                json{{"step", 1}, {"params", {scale, map}}, {"groups", json::array()}}.dump() + "\n");
+  const json largest{{"largest", 10.0}};
+  scratch.write("one/probe.json",
+                json{{"points", {{{"step", 0}, {"sharpness", {{"whole", largest}, {"g", largest}}}}}}}.dump());
+  write_report({scratch / "one"}, scratch / "r.html", "");
+  const json numbers = json::parse(scratch.read("r.json"))["predictions"];
+  REQUIRE(numbers.size() == 2);
+  CHECK(numbers[0]["of"] == "g");
+  CHECK(numbers[0]["last_log_ratio"].get<double>() == Approx(std::log(10.0 / (38.0 / 0.2))));
+  CHECK(numbers[1]["last_log_ratio"].get<double>() == Approx(std::log(10.0 / (38.0 / 0.3))));
 }

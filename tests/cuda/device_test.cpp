@@ -124,6 +124,7 @@ TEST_CASE("Three steps on the GPU equal a double-precision reference") {
   check_steps<float>(nesterov(), 2e-6);
   // Each of the three stores rounds to 8 bits.
   check_steps<Bf16>(adamw(), 3 * 0x1p-8);
+  check_steps<F16>(adamw(), 3 * 0x1p-11);
 }
 
 TEST_CASE("The sums equal sums over copies before and after") {

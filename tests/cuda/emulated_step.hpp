@@ -53,7 +53,15 @@ class EmulatedStep : public cuda::DeviceStep {
     std::vector<const void*> grads;
     std::vector<std::int64_t> sizes;
     for (const cuda::TensorJob& job : jobs) {
-      rows.push_back({job.param, {job.state[0], job.state[1], job.state[2]}, job.step, job.size, job.group, job.dtype});
+      rows.push_back({job.param,
+                      {job.state[0], job.state[1], job.state[2]},
+                      job.step,
+                      job.size,
+                      job.group,
+                      job.dtype,
+                      job.rounding,
+                      job.low,
+                      job.stream});
       grads.push_back(job.grad);
       sizes.push_back(job.size);
     }

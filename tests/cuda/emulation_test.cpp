@@ -116,8 +116,9 @@ TEST_CASE("Three steps of the kernels' source equal a double-precision reference
   for (const GroupOptions& o : every_rule()) check_steps<double>(o, 1e-12);
   check_steps<float>(adamw(), 2e-6);
   check_steps<float>(nesterov(), 2e-6);
-  // Each of the three stores rounds to 8 bits.
+  // Each of the three stores rounds to 8 bits, of float16 to 11.
   check_steps<Bf16>(adamw(), 3 * 0x1p-8);
+  check_steps<F16>(adamw(), 3 * 0x1p-11);
 }
 
 TEST_CASE("The kernels' sums equal sums over copies before and after") {

@@ -16,6 +16,7 @@
 namespace scalevec::cuda_test {
 
 using cuda::Bf16;
+using cuda::F16;
 using cuda::GroupOptions;
 using cuda::RuleKind;
 using kernels::Dtype;
@@ -29,6 +30,8 @@ template <>
 inline constexpr Dtype kDtype<double> = Dtype::float64;
 template <>
 inline constexpr Dtype kDtype<Bf16> = Dtype::bfloat16;
+template <>
+inline constexpr Dtype kDtype<F16> = Dtype::float16;
 template <class P>
 using StateOf = std::conditional_t<std::is_same_v<P, double>, double, float>;
 

@@ -155,6 +155,24 @@ int main() {
 """
 
 
+def check_page(prefix, scratch):
+    """The programs of docs/optimizers/in-your-program.md compile as they stand, by the lines of CMake beside them."""
+    page = (pathlib.Path(args.source) / "docs/optimizers/in-your-program.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(cpp|cmake)\n(.*?)^```$", page, re.M | re.S)
+    programs = [text for language, text in blocks if language == "cpp" and "int main()" in text]
+    cmake = next(text for language, text in blocks if language == "cmake")
+    check(len(programs) == 2 and programs[0].count("\n") <= 10 and page.index(programs[0]) < 100,
+          "in-your-program.md does not begin with a program of ten lines, or has not two programs")
+    folder = write_project(scratch / "page", "add_executable(app main.cpp)\n" + cmake)
+    for number, program in enumerate(programs):
+        (folder / "main.cpp").write_text(program, encoding="utf-8")
+        if number == 0:
+            configure(folder, folder / "build", f"-DCMAKE_PREFIX_PATH={prefix}")
+        run(args.cmake, "--build", folder / "build")
+        said = run(folder / "build" / "app")
+    check("0.weight " in said, f"the program with roles said:\n{said}")
+
+
 def check_client(scratch):
     folder = write_project(scratch / "client", f'add_subdirectory("{args.source}" scalevec EXCLUDE_FROM_ALL)\n'
                            "add_executable(client main.cpp)\ntarget_link_libraries(client PRIVATE scalevec::optim)\n")
@@ -191,6 +209,7 @@ def main():
             losses = re.search(r"AdamW alone (\S+), by role (\S+)", said)
             # Guessing among 29 classes costs ln 29 = 3.37 nats.
             check(losses and all(0 <= float(loss) < 1.0 for loss in losses.groups()), f"libtorch_app said:\n{said}")
+            check_page(prefix, scratch)
         check_subproject(scratch)
         print(f"{len(headers)} headers installed; the examples build and run against them")
 

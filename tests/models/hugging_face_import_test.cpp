@@ -25,8 +25,9 @@ namespace {
 
 namespace fs = std::filesystem;
 const fs::path kFixtures = SCALEVEC_FIXTURES "/hf";
-const std::vector<std::string> kModels = {"llama-tied", "llama-untied", "llama-rope-bias", "qwen3",  "qwen3-window",
-                                          "qwen3-moe",  "olmo2",        "gemma2",          "gemma3", "mixtral"};
+const std::vector<std::string> kModels = {
+    "llama-tied", "llama-untied", "llama-rope-bias", "qwen3",   "qwen3-window", "qwen3-moe", "olmo2", "gemma2",
+    "gemma3",     "mixtral",      "qwen2",           "mistral", "smollm3",      "granite",   "phi3",  "olmo3"};
 
 json json_of(const fs::path& file) {
   std::ifstream in(file);
@@ -73,7 +74,8 @@ TEST_CASE("imported models give Hugging Face's logits, also folded, stored and e
   for (const std::string& name : kModels) {
     INFO(name);
     const Expected expected = expected_of(name);
-    const auto model = import_hugging_face(kFixtures / name);
+    const HuggingFaceModel read = read_hugging_face(kFixtures / name);
+    const auto model = read.model;
     const torch::Tensor logits = model->forward(expected.tokens);
     CHECK(gap(logits, expected.logits) <= 2e-5);
     CHECK(gap(fold(*model, true).model->forward(expected.tokens), expected.logits) <= 2e-5);
@@ -81,18 +83,31 @@ TEST_CASE("imported models give Hugging Face's logits, also folded, stored and e
     const ScratchFolder ours, theirs;
     write_model_folder(*model, model->options(), ours.path());
     CHECK(read_model_folder(ours.path())->forward(expected.tokens).equal(logits));
+    // Without the configuration it came with: another type may hold the same function.
     export_hugging_face(*model, theirs.path());
     CHECK(import_hugging_face(theirs.path())->forward(expected.tokens).equal(logits));
+    const ScratchFolder kept;
+    export_hugging_face(*model, kept.path(), read.config);
+    CHECK(import_hugging_face(kept.path())->forward(expected.tokens).equal(logits));
+    std::vector<std::string> names, exported_names;
+    for (const auto& [key, value] : read_safetensors(kFixtures / name / "model.safetensors")) names.push_back(key);
+    for (const auto& [key, value] : read_safetensors(kept / "model.safetensors")) exported_names.push_back(key);
+    std::sort(names.begin(), names.end());
+    std::sort(exported_names.begin(), exported_names.end());
+    CHECK(names == exported_names);
     // Every key that the exported config.json has, the original has with the same value.
     const json original = json_of(kFixtures / name / "config.json");
-    const json exported = json_of(theirs / "config.json");
+    const json exported = json_of(kept / "config.json");
     for (const auto& [key, value] : exported.items()) {
       INFO(key);
-      if (original.contains(key)) CHECK(original[key] == value);
-      // Left out of the original because it is the default.
+      if (original.contains(key) && key != "rope_parameters") CHECK(original[key] == value);
+      // Left out of the original because it is the default, or said inside rope_parameters by transformers 5.
       else
-        CHECK((key == "tie_word_embeddings" || key == "sliding_window"));
+        CHECK((key == "tie_word_embeddings" || key == "sliding_window" || key == "rope_theta" ||
+               key == "rope_scaling" || key == "rope_parameters" || key == "head_dim"));
     }
+    for (const char* key : {"bos_token_id", "eos_token_id", "pad_token_id", "max_position_embeddings"})
+      CHECK(exported[key] == original[key]);
   }
 }
 
@@ -103,6 +118,13 @@ TEST_CASE("what a config.json asks for and the decoder lacks is refused, never i
       {"llama-tied", "rope_scaling", {{"type", "linear"}, {"factor", 2.0}, {"beta_fast", 32}}},
       {"llama-tied", "model_type", "gpt2"},
       {"llama-tied", "rope_parameters", {{"rope_type", "yarn"}, {"rope_theta", 1e4}}},
+      {"llama-tied", "rope_scaling", {{"rope_type", "yarn"}, {"factor", 4.0}, {"beta_fats", 32}}},
+      {"llama-tied", "rope_scaling", {{"rope_type", "longrope"}, {"factor", 4.0}}},
+      {"llama-tied", "partial_rotary_factor", 0.5},
+      {"phi3", "rope_parameters", {{"rope_type", "yarn"}, {"factor", 4.0}}},
+      {"mistral", "layer_types", {"full_attention", "sliding_attention"}},
+      {"smollm3", "no_rope_layers", {1}},
+      {"granite", "logits_scaling", 0.0},
       {"llama-tied", "rope_parameters", {{"rope_type", "default"}, {"rope_theta", 5e5}}},
       {"llama-tied", "mlp_bias", true},
       {"llama-tied", "hidden_act", "gelu"},
@@ -134,6 +156,54 @@ TEST_CASE("what a config.json asks for and the decoder lacks is refused, never i
   const Copy null("llama-tied");
   null.set("quantization_config", nullptr);
   CHECK(null.refusal() == "nothing thrown");
+}
+
+TEST_CASE("a key that is not known goes on where its value says nothing, and else stops with its name") {
+  const auto notes_of = [](const std::string& key, const json& value, const std::vector<std::string>& ignore = {}) {
+    json config = json_of(kFixtures / "llama-tied" / "config.json");
+    config[key] = value;
+    std::vector<std::string> notes;
+    decoder_options_from_hugging_face(config.dump(), "config.json", ignore, &notes);
+    return notes;
+  };
+  for (const json& value : {json(nullptr), json(false), json(0), json(1), json(0.0), json(1.0), json("")})
+    CHECK_NOTHROW(notes_of("new_thing", value));
+  CHECK(notes_of("new_thing", 0).front().find("new_thing") != std::string::npos);
+  for (const json& value : {json(true), json(2), json(-1), json(0.5), json("on"), json({1, 2}), json({{"a", 1}})}) {
+    INFO(value.dump());
+    const std::string message = test::message_of([&] { notes_of("new_thing", value); });
+    INFO(message);
+    CHECK(message.find("config.json.new_thing: got ") == 0);
+    CHECK(message.find("--ignore new_thing") != std::string::npos);
+    CHECK(message.find('\n') == std::string::npos);
+    CHECK(notes_of("new_thing", value, {"new_thing"}).size() == 1);
+  }
+  // By themselves, whatever they say: how a model was made and stored.
+  for (const char* key : {"_model_name_or_path", "unk_token_id", "unsloth_fixed", "_commit_hash", "is_llama_config"})
+    CHECK(notes_of(key, "x").empty());
+  const std::string quantised = test::message_of([&] {
+    decoder_options_from_hugging_face(R"({"model_type": "gpt2", "quantization_config": {"bits": 4}})", "config.json");
+  });
+  CHECK(quantised.find("config.json: quantization_config: ") == 0);
+}
+
+TEST_CASE("what transformers saves of a configuration, and every key that it has, mean the same") {
+  const json all = json_of(kFixtures / "configs.json");
+  REQUIRE(all.size() == 13);
+  for (const json& config : all) {
+    const std::string type = config["full"]["model_type"];
+    INFO(type);
+    std::vector<std::string> notes;
+    const DecoderOptions saved = decoder_options_from_hugging_face(config["saved"].dump(), "config.json", {}, &notes);
+    const DecoderOptions full = decoder_options_from_hugging_face(config["full"].dump(), "config.json", {}, &notes);
+    CHECK(saved == full);
+    INFO((notes.empty() ? "" : notes.front()));
+    CHECK(notes.empty());
+    // And what is written of it is read as the same again, as the same type.
+    const std::string text = hugging_face_config(full.resolved(), config["full"].dump());
+    CHECK(json::parse(text)["model_type"] == type);
+    CHECK(decoder_options_from_hugging_face(text, "config.json").resolved().windows == full.resolved().windows);
+  }
 }
 
 TEST_CASE("the same rotation is read in the spelling of transformers 4 and 5") {
@@ -184,10 +254,12 @@ TEST_CASE("a model that no Hugging Face architecture can hold is refused with th
            {R"("norm_placement": "none")", "norm_placement"},
            {R"("activation": "gelu")", "activation"},
            {R"("logit_softcap": 5)", "logit_softcap"},
-           {R"("windows": [2, 2])", "windows"},
+           {R"("windows": [2, 0])", "windows"},
+           {R"("windows": [2, 3], "no_rope": [1])", "windows"},
+           {R"("no_rope": [1], "logit_scale": 0.5)", "logit_scale"},
            {R"("norm_placement": "sandwich")", "embed_scale"},
            {R"("residual_depth_scaling": true)", "residual_depth_scaling"},
-           {R"("qkv_bias": true)", "o_bias"},
+           {R"("o_bias": true)", "o_bias"},
            {R"("qk_norm": true, "qk_norm_width": "full")", "qk_norm_width"},
            {R"("moe": {"experts": 4, "shared_width": 8})", "moe.shared_width"},
            {R"("moe": {"experts": 4, "balance_bias_rate": 0.01})", "moe.balance_bias_rate"}}) {
@@ -247,6 +319,19 @@ TEST_CASE("keys that are missing, left over or of another shape are named") {
           w.emplace_back("model.layers.0.self_attn.rotary_emb.inv_freq", torch::ones({3}));
         }) == "nothing thrown");
   CHECK(changed("llama-tied", [&](NamedTensors& w) {
+          w.emplace_back("model.rotary_emb.inv_freq", torch::ones({3}));
+        }) == "nothing thrown");
+  CHECK(changed("llama-tied", [&](NamedTensors& w) {
+          find(w, "model.embed_tokens.weight")->first = "lm_head.weight";
+        }) == "nothing thrown");
+  CHECK(changed("llama-tied", [&](NamedTensors& w) {
+          for (auto& [name, value] : w) name = name.substr(std::string("model.").size());
+        }) == "nothing thrown");
+  CHECK(changed("llama-untied", [&](NamedTensors& w) {
+          w.erase(find(w, "lm_head.weight"));
+          for (auto& [name, value] : w) name = name.substr(std::string("model.").size());
+        }).find("missing: lm_head.weight") != std::string::npos);
+  CHECK(changed("llama-tied", [&](NamedTensors& w) {
           w.emplace_back("lm_head.weight", embed(w) + 1);
         }).find("lm_head.weight differs") != std::string::npos);
 }
@@ -267,4 +352,56 @@ TEST_CASE("a model without scale vectors exports with gains of one") {
     const torch::Tensor tokens = torch::randint(0, 31, {1, 7});
     CHECK(gap(import_hugging_face(folder.path())->forward(tokens), model.forward(tokens)) <= 1e-6);
   }
+}
+
+TEST_CASE("bfloat16 and float16 stay what they are, in another type of number only where asked") {
+  const torch::NoGradGuard no_grad;
+  for (const auto& [type, word] : {std::pair(torch::kBFloat16, "bfloat16"), {torch::kFloat16, "float16"}}) {
+    const Copy copy("qwen3");
+    NamedTensors weights = read_safetensors(copy.folder / "model.safetensors");
+    for (auto& [name, value] : weights) value = value.to(type);
+    write_safetensors(copy.folder / "model.safetensors", weights);
+    const HuggingFaceModel read = read_hugging_face(copy.folder.path());
+    CHECK(read.stored == type);
+    CHECK(read.model->named_parameters()["embed.weight"].scalar_type() == torch::kFloat32);
+    const ScratchFolder ours, theirs, wide;
+    write_model_folder(*read.model, read.model->options(), ours.path(), read.stored);
+    torch::Dtype stored = torch::kFloat64;
+    const auto again = read_model_folder(ours.path(), &stored);
+    CHECK(stored == type);
+    export_hugging_face(*again, theirs.path(), read.config, stored);
+    export_hugging_face(*again, wide.path(), read.config);
+    CHECK(json_of(theirs /
+                  "config.json")[read.config.find("\"dtype\"") != std::string::npos ? "dtype" : "torch_dtype"] == word);
+    for (const auto& [name, value] : read_safetensors(theirs / "model.safetensors")) {
+      CHECK(value.scalar_type() == type);
+      const auto it = std::find_if(weights.begin(), weights.end(), [&](const auto& w) { return w.first == name; });
+      REQUIRE(it != weights.end());
+      CHECK(value.equal(it->second));
+    }
+    for (const auto& [name, value] : read_safetensors(wide / "model.safetensors"))
+      CHECK(value.scalar_type() == torch::kFloat32);
+  }
+}
+
+TEST_CASE("shards are read as one file, with a tensor that the index does not name passed over") {
+  const torch::NoGradGuard no_grad;
+  const Copy copy("olmo3");
+  const NamedTensors weights = read_safetensors(copy.folder / "model.safetensors");
+  fs::remove(copy.folder / "model.safetensors");
+  NamedTensors shards[2];
+  json map;
+  for (size_t i = 0; i < weights.size(); ++i) {
+    shards[i % 2].push_back(weights[i]);
+    map[weights[i].first] = "part-" + std::to_string(i % 2) + ".safetensors";
+  }
+  shards[1].emplace_back("model.stray", torch::ones({3}));
+  for (int i = 0; i < 2; ++i)
+    write_safetensors(copy.folder / ("part-" + std::to_string(i) + ".safetensors"), shards[i]);
+  copy.folder.write("model.safetensors.index.json", json{{"weight_map", map}}.dump());
+  const HuggingFaceModel read = read_hugging_face(copy.folder.path());
+  REQUIRE(read.notes.size() == 1);
+  CHECK(read.notes[0].find("model.stray") != std::string::npos);
+  const Expected expected = expected_of("olmo3");
+  CHECK(gap(read.model->forward(expected.tokens), expected.logits) <= 2e-5);
 }

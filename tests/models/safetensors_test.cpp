@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <random>
 #include <string>
+#include <tuple>
 
 #include "scalevec/models/safetensors.hpp"
 #include "scalevec/optim/config/checksum.hpp"
@@ -64,6 +65,7 @@ TEST_CASE("what is written is the format byte by byte") {
   std::string zeroed = bytes;
   zeroed.replace(zeroed.find(member) + 5, 16, 16, '0');
   CHECK(member == "xxh3:" + checksum(zeroed));
+  CHECK(header["__metadata__"]["format"] == "pt");
   header.erase("__metadata__");
   CHECK(header == nlohmann::json::parse(R"({"a": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]},
     "b": {"dtype": "I32", "shape": [2], "data_offsets": [16, 24]},
@@ -101,7 +103,7 @@ TEST_CASE("unsound files are refused in one line that says why") {
       {"overlap", {file_of(R"({"a":)" + good + R"(,"b":)" + entry("F32", "[1]", "[4,8]") + "}", eight), "overlaps"}},
       {"same place", {file_of(R"({"a":)" + good + R"(,"b":)" + good + "}", eight), "overlaps"}},
       {"gap", {file_of(R"({"a":)" + entry("F32", "[1]", "[4,8]") + "}", eight), "leaves a gap"}},
-      {"unknown dtype", {one(entry("F8_E4M3", "[8]", "[0,8]")), "has dtype \"F8_E4M3\""}},
+      {"unknown dtype", {one(entry("F9", "[8]", "[0,8]")), "has dtype \"F9\""}},
       {"dtype a number", {one(R"({"dtype":1,"shape":[2],"data_offsets":[0,8]})"), "has dtype 1"}},
       {"wrong dtype", {one(entry("F64", "[2]", "[0,8]")), "8 bytes where its shape needs 16"}},
       {"NaN", {one(entry("F32", "[NaN]", "[0,8]")), "not a JSON object"}},
@@ -131,6 +133,18 @@ TEST_CASE("unsound files are refused in one line that says why") {
     CHECK(message.find(item.second) != std::string::npos);
     CHECK(message.find('\n') == std::string::npos);
   }
+  // Of the format but not read here: named as that, not as a damaged file.
+  for (const auto& [type, shape, end] : {std::tuple("F8_E4M3", "[8]", "[0,8]"), {"U16", "[4]", "[0,8]"}}) {
+    folder.write("unread", one(entry(type, shape, end)));
+    CHECK(SafetensorsFile(folder / "unread").entries().at(0).type == type);
+    const std::string message = test::message_of([&] { read_safetensors(folder / "unread"); });
+    INFO(message);
+    CHECK(message.find(std::string("unread: \"a\" has the unsupported type ") + type + "; allowed: ") !=
+          std::string::npos);
+  }
+  folder.write("unread", file_of(R"({"a":)" + entry("F8_E4M3", "[0]", "[0,0]") + "}", ""));
+  CHECK(test::message_of([&] { read_safetensors(folder / "unread"); }).find("unsupported type F8_E4M3") !=
+        std::string::npos);
   folder.write("good", one(good));
   CHECK(read_safetensors(folder / "good").size() == 1);
   CHECK_THROWS_AS(read_safetensors(folder.path()), std::runtime_error);
@@ -175,13 +189,24 @@ TEST_CASE("sharded folders are read as one, and an index that lies is refused") 
   CHECK((all[0].first == "a" && all[0].second.equal(a)));
   CHECK((all[1].first == "b" && all[1].second.equal(b)));
 
+  write_safetensors(folder / "three.safetensors", {{"b", b}, {"stray", a}});
+  index(R"({"a": "one.safetensors", "b": "three.safetensors"})");
+  std::vector<std::string> notes;
+  CHECK(read_safetensors_folder(folder.path(), &notes).size() == 2);
+  REQUIRE(notes.size() == 1);
+  CHECK(notes[0].find("three.safetensors: passed over \"stray\"") != std::string::npos);
+  const SafetensorsFolder one_by_one(folder.path());
+  CHECK(one_by_one.names() == std::vector<std::string>{"a", "b"});
+  CHECK(one_by_one.find("stray") == nullptr);
+  CHECK(one_by_one.read("b").equal(b));
+
   for (const auto& [map, why] : std::map<std::string, std::string>{
            {R"({"a": "one.safetensors", "b": "two.safetensors", "c": "two.safetensors"})", "lacks \"c\""},
-           {R"({"a": "two.safetensors", "b": "one.safetensors"})", "does not list there"},
+           {R"({"a": "two.safetensors", "b": "one.safetensors"})", "lacks \"b\""},
            {R"({"a": "../one.safetensors"})", "allowed: the name of a file in the same folder"},
            {R"({"a": "/etc/passwd"})", "allowed: the name of a file in the same folder"},
            {R"({"a": ".."})", "allowed: the name of a file in the same folder"},
-           {R"({"a": "three.safetensors"})", "three.safetensors: cannot be read"},
+           {R"({"a": "four.safetensors"})", "four.safetensors: cannot be read"},
            {R"({"a": 1})", "\"a\" has no file name"},
            {R"(["a"])", "no weight_map"}}) {
     INFO(map);

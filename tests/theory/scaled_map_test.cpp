@@ -12,12 +12,12 @@ using namespace scalevec;
 
 namespace {
 
-using MapForm = ScaledMap::Form;
-using Input = ScaledMap::Input;
+using MapForm = SimulatedMap::Form;
+using Input = SimulatedMap::Input;
 
 // Parameters in one vector: W, then γ or α by branch, then magnitudes, then u.
 struct MapReference {
-  ScaledMap map;
+  SimulatedMap map;
   MapReplica replica;
 
   std::size_t branches() const { return map.input == Input::none ? 0 : map.input == Input::own ? map.branches : 1; }
@@ -61,7 +61,7 @@ struct MapReference {
 }  // namespace
 
 TEST_CASE("a scaled map's simulation follows its loss's gradient, for every design", "[scaled_map]") {
-  std::vector<ScaledMap> maps;
+  std::vector<SimulatedMap> maps;
   for (const Input input : {Input::none, Input::shared, Input::own})
     for (const bool output : {false, true})
       for (const MapForm form : {MapForm::plain, MapForm::unit, MapForm::product, MapForm::exponential})
@@ -118,7 +118,7 @@ TEST_CASE("a scaled map's simulation follows its loss's gradient, for every desi
 }
 
 TEST_CASE("a replica of a scaled map does not depend on the batch, bit for bit", "[scaled_map]") {
-  const ScaledMap map{4, 2, 2, Input::own, MapForm::unit, true};
+  const SimulatedMap map{4, 2, 2, Input::own, MapForm::unit, true};
   MapOptions options;
   options.steps = 60;
   options.average_steps = 10;
@@ -151,7 +151,7 @@ TEST_CASE("a replica of a scaled map does not depend on the batch, bit for bit",
 
 TEST_CASE("an arrival does not depend on what its neighbours still do", "[scaled_map]") {
   // At this lr it passes the goal at once and later diverges; a slow neighbour keeps its block running.
-  ScaledMap map;
+  SimulatedMap map;
   MapReplica fast;
   fast.h = fast.target = {1.0};
   fast.initial_w = {1e-3};
@@ -173,7 +173,7 @@ TEST_CASE("an arrival does not depend on what its neighbours still do", "[scaled
 }
 
 TEST_CASE("arrivals are counted in steps, and divergence is infinite", "[scaled_map]") {
-  const ScaledMap none{1, 1, 1, Input::none, MapForm::plain, false};
+  const SimulatedMap none{1, 1, 1, Input::none, MapForm::plain, false};
   std::vector<MapReplica> replicas(3);
   for (MapReplica& r : replicas) {
     r.h = {2.0};
@@ -198,7 +198,7 @@ TEST_CASE("arrivals are counted in steps, and divergence is infinite", "[scaled_
 }
 
 TEST_CASE("an unsound scaled map is refused by name", "[scaled_map]") {
-  const auto message = [](const ScaledMap& map, const MapReplica& replica, std::int64_t steps) -> std::string {
+  const auto message = [](const SimulatedMap& map, const MapReplica& replica, std::int64_t steps) -> std::string {
     MapOptions options;
     options.steps = steps;
     try {
@@ -211,7 +211,7 @@ TEST_CASE("an unsound scaled map is refused by name", "[scaled_map]") {
   MapReplica good;
   good.h = good.target = {1.0};
   good.weights.lr = good.scales.lr = 0.1;
-  const ScaledMap map{4, 2, 2, Input::own, MapForm::plain, false};
+  const SimulatedMap map{4, 2, 2, Input::own, MapForm::plain, false};
   CHECK(message(map, good, 2).empty());
   MapReplica r = good;
   r.h = {1.0, 2.0};

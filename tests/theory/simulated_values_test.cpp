@@ -18,7 +18,7 @@ using namespace scalevec;
 namespace {
 
 // Until a loss at or below a replica's goal, over all replicas.
-double fewest_steps(const ScaledMap& map, const std::vector<MapReplica>& replicas) {
+double fewest_steps(const SimulatedMap& map, const std::vector<MapReplica>& replicas) {
   MapOptions options;
   options.steps = 20000;
   options.until_arrival = true;
@@ -31,7 +31,7 @@ double fewest_steps(const ScaledMap& map, const std::vector<MapReplica>& replica
 
 TEST_CASE("T2: a large column at the start leaves γ² at 0.0033", "[values]") {
   // ‖w(0)‖ = 2 orthogonal to a target of 0.1: the flow in small steps, and the closed form.
-  ScaledMap map;
+  SimulatedMap map;
   map.rows = 2;
   MapReplica r;
   r.h = {1.0};
@@ -81,7 +81,7 @@ TEST_CASE("T4: decay on the scale helps at constant lr and costs under a cosine,
       r.noise = i % count;
       replicas.push_back(r);
     }
-    ScaledMap map;
+    SimulatedMap map;
     map.rows = 16;
     MapOptions options;
     options.steps = 40000;
@@ -134,9 +134,9 @@ TEST_CASE("T6: HG is 20 times faster with large targets on flat branches, and .0
       for (std::size_t c = 0; c < 2; ++c) r.goal += 0.5e-10 * b.h[c] * std::pow(1e-3 - b.target[c], 2);
       replicas.push_back(r);
     }
-    ScaledMap map;
+    SimulatedMap map;
     map.rows = map.branches = 2;
-    map.input = own ? ScaledMap::Input::own : ScaledMap::Input::shared;
+    map.input = own ? SimulatedMap::Input::own : SimulatedMap::Input::shared;
     return fewest_steps(map, replicas);
   };
   const Branches flat{{1.0, 0.01}, {0.1, 10.0}}, steep{{1.0, 0.01}, {10.0, 0.1}};
@@ -195,7 +195,7 @@ TEST_CASE("T8: OR at its best lr wins where the loss is flat along the magnitude
 // or two digits: 8 % is 5 standard errors away, a false alarm in fewer than one of 10⁶ checks.
 TEST_CASE("T5: decay on an output scale costs .0180 to 0 and .0048 to 1, .0005 without", "[values]") {
   const auto excess = [](double decay, double toward) {
-    ScaledMap map;
+    SimulatedMap map;
     map.columns = 32;
     map.frozen = true;
     MapReplica r;
@@ -270,7 +270,7 @@ TEST_CASE("T8: decay on OR's magnitude costs .0038 where decay on γ costs .222,
 TEST_CASE("T2: gradient noise drives ‖w‖²/γ² to 1.00, 3.72 and 14.6 for c = 1, 4, 16", "[values]") {
   const double stated[] = {1.0, 3.72, 14.6};
   for (int i = 0; i < 3; ++i) {
-    ScaledMap map;
+    SimulatedMap map;
     map.rows = std::size_t{1} << (2 * i);
     MapReplica r;
     r.h = {1.0};
@@ -301,7 +301,7 @@ TEST_CASE("T7: at its best lr gradient descent prefers no scale to one side, and
   // the loss.
   std::mt19937_64 random(15);
   std::normal_distribution<double> normal;
-  const auto best = [](const ScaledMap& map, MapReplica r) {
+  const auto best = [](const SimulatedMap& map, MapReplica r) {
     std::vector<MapReplica> replicas;
     for (int i = 0; i < 192; ++i) {
       r.weights.method = SimulatedMethod::sgd;
@@ -319,8 +319,8 @@ TEST_CASE("T7: at its best lr gradient descent prefers no scale to one side, and
       r.target.push_back(normal(random));
       r.goal += 0.5e-8 * r.h.back() * std::pow(1e-3 - r.target.back(), 2);
     }
-    const double none = best({4, 4, 1, ScaledMap::Input::none}, r), input = best({4, 4}, r);
-    const double both = best({4, 4, 1, ScaledMap::Input::shared, ScaledMap::Form::plain, true}, r);
+    const double none = best({4, 4, 1, SimulatedMap::Input::none}, r), input = best({4, 4}, r);
+    const double both = best({4, 4, 1, SimulatedMap::Input::shared, SimulatedMap::Form::plain, true}, r);
     INFO(none << " steps without scales, " << input << " with one side, " << both << " with both");
     CHECK(none < input);
     CHECK(input < both);
@@ -334,7 +334,7 @@ TEST_CASE("T7: under noisy Adam both sides tie on iid targets and win on row-sca
   constexpr std::size_t n = 8;
   std::mt19937_64 random(16);
   std::normal_distribution<double> normal;
-  const auto best = [](const ScaledMap& map, const std::vector<double>& target) {
+  const auto best = [](const SimulatedMap& map, const std::vector<double>& target) {
     constexpr int rates = 20, noises = 32;
     std::vector<MapReplica> replicas;
     for (int i = 0; i < rates * noises; ++i) {
@@ -379,7 +379,7 @@ TEST_CASE("T7: under noisy Adam both sides tie on iid targets and win on row-sca
                                ? rows[i] * columns[j]
                                : normal(random) *
                                      (kind == iid ? 1.0 : std::pow(10.0, static_cast<double>(i) / 7.0 - 0.5)));
-      log_ratio += std::log(best({n, n, 1, ScaledMap::Input::shared, ScaledMap::Form::plain, true}, target) /
+      log_ratio += std::log(best({n, n, 1, SimulatedMap::Input::shared, SimulatedMap::Form::plain, true}, target) /
                             best({n, n}, target)) /
                    3.0;
     }
@@ -396,8 +396,8 @@ TEST_CASE("T7: under noisy Adam both sides tie on iid targets and win on row-sca
 // of 10⁴ checks. The stated values are simulations of their own, 1 % above and 4 % below the formula: 6 %.
 TEST_CASE("T8: Adam moves OR's magnitude 8.63 and 15.1 times as far as plain γ at s = .1 and .01, d = 256",
           "[values]") {
-  const auto speed = [](ScaledMap::Form form, double snr) {
-    ScaledMap map;
+  const auto speed = [](SimulatedMap::Form form, double snr) {
+    SimulatedMap map;
     map.columns = 256;
     map.form = form;
     map.frozen = true;
@@ -415,11 +415,13 @@ TEST_CASE("T8: Adam moves OR's magnitude 8.63 and 15.1 times as far as plain γ 
       MapOptions options;
       options.steps = end == 0 ? 300 : 1800;
       for (const MapResult& result : simulate_scaled_map(map, replicas, options))
-        where[end] += form == ScaledMap::Form::plain ? result.input_sum / 256.0 : std::sqrt(result.input_sq / 256.0);
+        where[end] += form == SimulatedMap::Form::plain ? result.input_sum / 256.0 : std::sqrt(result.input_sq / 256.0);
     }
     return where[1] - where[0];
   };
-  const auto ratio = [&](double snr) { return speed(ScaledMap::Form::unit, snr) / speed(ScaledMap::Form::plain, snr); };
+  const auto ratio = [&](double snr) {
+    return speed(SimulatedMap::Form::unit, snr) / speed(SimulatedMap::Form::plain, snr);
+  };
   const double at_tenth = ratio(0.1), at_hundredth = ratio(0.01);
   CHECK(std::abs(at_tenth / or_adam_amplification(256.0, 0.1) - 1.0) <= 0.02);
   CHECK(std::abs(at_hundredth / or_adam_amplification(256.0, 0.01) - 1.0) <= 0.02);
@@ -429,8 +431,8 @@ TEST_CASE("T8: Adam moves OR's magnitude 8.63 and 15.1 times as far as plain γ 
 
 TEST_CASE("T2: sign descent by the update rule takes the stated time and keeps γ − |w|", "[values]") {
   for (const double target : {0.3, 1.0, 10.0}) {
-    ScaledMap with, without;
-    without.input = ScaledMap::Input::none;
+    SimulatedMap with, without;
+    without.input = SimulatedMap::Input::none;
     constexpr double lr = 1e-4;
     MapReplica r;
     r.h = {1.0};

@@ -25,12 +25,23 @@ std::vector<std::pair<const char*, kernels::Rule>> all_rules() {
 
 size_t element_size(Dtype dtype) { return dtype == Dtype::float64 ? 8 : dtype == Dtype::float32 ? 4 : 2; }
 
+// A number of the type near x.
+std::uint16_t short_bits(Dtype dtype, float x) {
+  kernels::Bf16 b;
+  kernels::F16 h;
+  kernels::store(b, x);
+  kernels::store(h, x);
+  return dtype == Dtype::bfloat16 ? b.bits : h.bits;
+}
+
 // Tensors of sizes around the unit of work, all in memory of their own.
 struct Tensors {
   std::vector<std::vector<std::vector<unsigned char>>> buffers;  // per tensor: param, grad, three states
+  std::vector<std::vector<std::int16_t>> lows;                   // of each tensor
+  std::vector<std::shared_ptr<kernels::Store>> stores;           // likewise
   std::vector<kernels::Job> jobs;
 
-  Tensors(const kernels::Rule& rule, Dtype dtype) {
+  Tensors(const kernels::Rule& rule, Dtype dtype, kernels::Rounding rounding = kernels::Rounding::nearest) {
     std::uint64_t stream = 0;
     for (const std::int64_t size : {std::int64_t{1}, kernels::kChunk - 1, kernels::kChunk, 2 * kernels::kChunk + 77}) {
       auto& tensor = buffers.emplace_back(5);
@@ -45,13 +56,11 @@ struct Tensors {
             std::memcpy(&tensor[b][static_cast<size_t>(i) * 8], &x, 8);
           } else {
             const auto f = static_cast<float>(x);
-            std::uint32_t bits;
-            std::memcpy(&bits, &f, 4);
+            const std::uint16_t bits = short_bits(stored, f);
             if (stored == Dtype::float32)
-              std::memcpy(&tensor[b][static_cast<size_t>(i) * 4], &bits, 4);
+              std::memcpy(&tensor[b][static_cast<size_t>(i) * 4], &f, 4);
             else
-              for (int byte = 0; byte < 2; ++byte)  // bfloat16: the upper half
-                tensor[b][static_cast<size_t>(2 * i + byte)] = static_cast<unsigned char>(bits >> (16 + 8 * byte));
+              std::memcpy(&tensor[b][static_cast<size_t>(i) * 2], &bits, 2);
           }
         }
       }
@@ -60,7 +69,11 @@ struct Tensors {
                       tensor[0].data(),
                       tensor[1].data(),
                       {tensor[2].data(), tensor[3].data(), tensor[4].data()},
-                      size});
+                      size,
+                      stores
+                          .emplace_back(std::make_shared<kernels::Store>(
+                              kernels::Store{rounding, lows.emplace_back(static_cast<size_t>(size)).data(), stream, 3}))
+                          .get()});
     }
   }
 };
@@ -72,15 +85,22 @@ kernels::ParallelFor threads(int count) {
 }  // namespace
 
 TEST_CASE("the elementwise step and the norms give the same bits on one thread and on four", "[threads]") {
-  for (const Dtype dtype : {Dtype::float32, Dtype::float64, Dtype::bfloat16})
+  using kernels::Rounding;
+  using Stored = std::pair<Dtype, Rounding>;
+  for (const auto& [dtype, rounding] :
+       {Stored{Dtype::float32, Rounding::nearest}, Stored{Dtype::float64, Rounding::nearest},
+        Stored{Dtype::bfloat16, Rounding::nearest}, Stored{Dtype::bfloat16, Rounding::stochastic},
+        Stored{Dtype::bfloat16, Rounding::compensated}, Stored{Dtype::float16, Rounding::nearest},
+        Stored{Dtype::float16, Rounding::stochastic}, Stored{Dtype::float16, Rounding::compensated}})
     for (const auto& [name, rule] : all_rules()) {
-      INFO(name << ", dtype " << static_cast<int>(dtype));
-      Tensors one(rule, dtype), four(rule, dtype);
+      INFO(name << ", dtype " << static_cast<int>(dtype) << ", rounding " << static_cast<int>(rounding));
+      Tensors one(rule, dtype, rounding), four(rule, dtype, rounding);
       std::vector<StepSums> sums_one(one.jobs.size()), sums_four(one.jobs.size());
       const Tensors before = one;
       kernels::step(one.jobs, sums_one, threads(1));
       kernels::step(four.jobs, sums_four, threads(4));
       CHECK(one.buffers == four.buffers);
+      CHECK(one.lows == four.lows);
       CHECK(one.buffers != before.buffers);
       CHECK(std::memcmp(sums_one.data(), sums_four.data(), sizeof(StepSums) * sums_one.size()) == 0);
       kernels::step(one.jobs, {}, threads(1));

@@ -7,15 +7,18 @@
 #include <vector>
 
 #include "scalevec/experiments/train/session.hpp"
+#include "scalevec/models/models.hpp"
 #include "scalevec/models/toy/toy.hpp"
+#include "scalevec/optim/optim.hpp"
 #include "scalevec/tests/support/catch.hpp"
 #include "scalevec/tests/support/reference_optimizers.hpp"
 #include "scalevec/tests/support/toy_reference.hpp"
 #include "scalevec/theory/simulate/batch_optimizer.hpp"
 #include "scalevec/theory/simulate/scaled_map.hpp"
+#include "scalevec/theory/theory.hpp"
 
 // A toy trained as `scalevec train` trains it against the same toy without LibTorch: gradients in plain loops, steps by
-// the batched optimizer of theory/.
+// the batched optimizer of theory/. Every umbrella header is included, so that no name of theirs stands for two things.
 using namespace scalevec;
 using nlohmann::json;
 
@@ -165,18 +168,18 @@ TEST_CASE("toys of a scaled map as LibTorch trains them and as its simulation ov
   // Without noise, whose numbers the two draw in different orders.
   const auto models = {
       std::pair(R"({"type": "placement", "scales": "none", "rows": 3, "columns": 4, "sigma": 0, "replicas": 1})",
-                ScaledMap{3, 4, 1, ScaledMap::Input::none}),
+                SimulatedMap{3, 4, 1, SimulatedMap::Input::none}),
       std::pair(R"({"type": "placement", "scales": "input", "rows": 3, "columns": 4, "sigma": 0, "replicas": 1})",
-                ScaledMap{3, 4}),
+                SimulatedMap{3, 4}),
       std::pair(
           R"({"type": "placement", "scales": "both", "rows": 3, "columns": 4, "sigma": 0, "spread": 5, "replicas": 1})",
-          ScaledMap{3, 4, 1, ScaledMap::Input::shared, ScaledMap::Form::plain, true}),
+          SimulatedMap{3, 4, 1, SimulatedMap::Input::shared, SimulatedMap::Form::plain, true}),
       std::pair(
           R"({"type": "branch_scales", "curvatures": [1, 0.1, 2], "targets": [0.2, 3, -1], "sigma": 0, "replicas": 1})",
-          ScaledMap{3, 1, 3}),
+          SimulatedMap{3, 1, 3}),
       std::pair(
           R"({"type": "branch_scales", "curvatures": [1, 0.1, 2], "targets": [0.2, 3, -1], "sigma": 0, "replicas": 1, "own": true})",
-          ScaledMap{3, 1, 3, ScaledMap::Input::own})};
+          SimulatedMap{3, 1, 3, SimulatedMap::Input::own})};
   constexpr std::int64_t steps = 40;
   for (const auto& [text, map] : models)
     for (const Trained& method : methods()) {
@@ -215,7 +218,7 @@ TEST_CASE("toys of a scaled map as LibTorch trains them and as its simulation ov
         const double excess = session.validate(), weight_sq = squares(ParamKind::matrix);
         worst = std::max({worst, std::abs(got.loss - excess) / (1.0 + excess),
                           std::abs(got.weight_sq - weight_sq) / (1.0 + weight_sq)});
-        if (map.input == ScaledMap::Input::none) continue;
+        if (map.input == SimulatedMap::Input::none) continue;
         const double input_sq = squares(ParamKind::scale);
         worst = std::max(worst, std::abs(got.input_sq - input_sq) / input_sq);
       }

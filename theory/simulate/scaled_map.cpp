@@ -22,7 +22,7 @@ void refuse(std::size_t replica, const std::string& why) {
     throw std::invalid_argument("scaled-map simulation: replica " + std::to_string(replica) + ": " + why);
 }
 
-std::string replica_error(const ScaledMap& map, const MapReplica& r) {
+std::string replica_error(const SimulatedMap& map, const MapReplica& r) {
   const std::size_t entries = map.rows * map.columns;
   const auto fits = [&](const std::vector<double>& x) { return x.size() == 1 || x.size() == entries; };
   if (!fits(r.h)) return "h must have 1 or rows*columns elements";
@@ -42,7 +42,7 @@ std::string replica_error(const ScaledMap& map, const MapReplica& r) {
 // kLanes replicas and all they need; the last ones are copies of the last given.
 class Block {
  public:
-  Block(const ScaledMap& map, std::span<const MapReplica> replicas, const MapOptions& options)
+  Block(const SimulatedMap& map, std::span<const MapReplica> replicas, const MapOptions& options)
       : map_(map), options_(options), used_(replicas.size()), entries_(map.rows * map.columns) {
     const auto at = [&](std::size_t l) -> const MapReplica& { return replicas[std::min(l, used_ - 1)]; };
     const auto fill = [&](Rows& rows, const std::vector<double> MapReplica::*values) {
@@ -67,13 +67,13 @@ class Block {
     grad_w_.resize(entries_ * kLanes);
     noise_.resize(noisy_ ? entries_ * kLanes : 0);
     weight_step_ = std::make_unique<ReplicaOptimizer>(weights, entries_);
-    branches_ = map.input == ScaledMap::Input::none ? 0 : map.input == ScaledMap::Input::own ? map.branches : 1;
+    branches_ = map.input == SimulatedMap::Input::none ? 0 : map.input == SimulatedMap::Input::own ? map.branches : 1;
     if (branches_ > 0) {
       vectors_.assign(branches_ * map.columns * kLanes, 1.0);
       vectors_grad_.resize(vectors_.size());
       vectors_step_ = std::make_unique<ReplicaOptimizer>(scales, branches_ * map.columns);
-      if (map.form != ScaledMap::Form::plain) {
-        magnitude_.assign(branches_ * kLanes, map.form == ScaledMap::Form::exponential ? 0.0 : 1.0);
+      if (map.form != SimulatedMap::Form::plain) {
+        magnitude_.assign(branches_ * kLanes, map.form == SimulatedMap::Form::exponential ? 0.0 : 1.0);
         magnitude_grad_.resize(magnitude_.size());
         inverse_norm_.resize(magnitude_.size());
         v_.resize(vectors_.size());
@@ -133,9 +133,9 @@ class Block {
   FormJob form(std::size_t branch) {
     const std::size_t wide = branch * map_.columns * kLanes, one = branch * kLanes;
     const double* magnitude =
-        map_.form == ScaledMap::Form::exponential ? exp_magnitude_.data() + one : magnitude_.data() + one;
+        map_.form == SimulatedMap::Form::exponential ? exp_magnitude_.data() + one : magnitude_.data() + one;
     return {map_.columns,
-            map_.form != ScaledMap::Form::product,
+            map_.form != SimulatedMap::Form::product,
             magnitude,
             vectors_.data() + wide,
             v_.data() + wide,
@@ -147,7 +147,7 @@ class Block {
 
   void gradients(std::int64_t t, double* loss) {
     const Table& table = kernels();
-    if (map_.form == ScaledMap::Form::exponential) {
+    if (map_.form == SimulatedMap::Form::exponential) {
       exp_magnitude_ = magnitude_;
       for (double& x : exp_magnitude_) x = std::exp(x);
     }
@@ -164,7 +164,7 @@ class Block {
     if (!formed()) return;
     for (std::size_t b = 0; b < branches_; ++b) table.form_backward(form(b));
     // ∂v/∂b = v where ∂v/∂β = v/β.
-    if (map_.form == ScaledMap::Form::exponential)
+    if (map_.form == SimulatedMap::Form::exponential)
       for (std::size_t i = 0; i < magnitude_grad_.size(); ++i) magnitude_grad_[i] *= exp_magnitude_[i];
   }
 
@@ -187,7 +187,7 @@ class Block {
     }
   }
 
-  ScaledMap map_;
+  SimulatedMap map_;
   MapOptions options_;
   std::size_t used_, entries_, branches_ = 0;
   bool noisy_ = false;
@@ -201,7 +201,7 @@ class Block {
 
 }  // namespace
 
-std::string ScaledMap::error() const {
+std::string SimulatedMap::error() const {
   if (rows == 0) return "rows must be at least 1";
   if (columns == 0) return "columns must be at least 1";
   if (branches == 0 || rows % branches != 0) return "branches must divide rows";
@@ -216,7 +216,7 @@ std::string MapOptions::error() const {
   return "";
 }
 
-std::vector<MapResult> simulate_scaled_map(const ScaledMap& map, std::span<const MapReplica> replicas,
+std::vector<MapResult> simulate_scaled_map(const SimulatedMap& map, std::span<const MapReplica> replicas,
                                            const MapOptions& options) {
   for (const std::string& why : {map.error(), options.error()})
     if (!why.empty()) throw std::invalid_argument("scaled-map simulation: " + why);

@@ -13,7 +13,7 @@
 namespace scalevec {
 
 // What every replica of a simulation shares.
-struct ScaledMap {
+struct SimulatedMap {
   enum class Input { none, shared, own };                 // v: none, one for all rows, one per branch (HG)
   enum class Form { plain, unit, product, exponential };  // v = γ; OR β√d α/‖α‖; βα; ER e^b √d α/‖α‖
 
@@ -60,7 +60,7 @@ struct MapResult {
 // One result per replica, the same in any batch: noise of replica r on θ_ij at step t is random_normal_of_pair(seed,
 // stream_of("map.noise") + r.noise, t·rows·columns + i·columns + j). A loss above 10⁶(1 + its start) counts as
 // diverged. Throws std::invalid_argument naming what is wrong.
-std::vector<MapResult> simulate_scaled_map(const ScaledMap& map, std::span<const MapReplica> replicas,
+std::vector<MapResult> simulate_scaled_map(const SimulatedMap& map, std::span<const MapReplica> replicas,
                                            const MapOptions& options);
 
 }  // namespace scalevec
