@@ -54,12 +54,15 @@ ShardPaths recorded_shards(const fs::path& folder, const DataManifest& manifest)
   return paths;
 }
 
-void check_hashes(const std::vector<TokenFile>& shards, const DataManifest::Split& recorded) {
+// Their hashes, which must be the recorded ones.
+std::vector<std::string> checked_hashes(const std::vector<TokenFile>& shards, const DataManifest::Split& recorded) {
+  std::vector<std::string> hashes = hash_all(shards);
   for (std::size_t i = 0; i < shards.size(); ++i)
-    if (sha256_file(shards[i].path()) != recorded.shards[i].sha256)
+    if (hashes[i] != recorded.shards[i].sha256)
       throw UsageError(shards[i].path().string() +
                        ": its SHA-256 is not the one in data.json: it was damaged or changed after it was prepared; "
                        "allowed: the file as it was, or the folder without its data.json, which is read unchecked");
+  return hashes;
 }
 
 }  // namespace
@@ -80,8 +83,7 @@ TokenFolderSource::TokenFolderSource(const fs::path& folder, std::uint64_t data_
   if (manifest) {
     recorded_vocab_size_ = manifest->vocab_size;
     tokenizer_ = manifest->tokenizer;
-    check_hashes(train_, manifest->train);
-    check_hashes(val_, manifest->val);
+    hash_ = scalevec::data_hash(checked_hashes(train_, manifest->train), checked_hashes(val_, manifest->val));
   }
 }
 

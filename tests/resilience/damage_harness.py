@@ -265,9 +265,6 @@ class Modelled(Folder):
         self.elsewhere = [root / "two"]
         program.good(["model", "logits", "one", "--tokens", "tokens.json", "--out", "logits.json"], root)
 
-    def others(self, name):
-        return super().others(name)
-
     def check(self, folder, _, where):
         out = folder.parent / "logits.json"
         done = self.program(["model", "logits", folder, "--tokens", "tokens.json", "--out", out], self.root)
