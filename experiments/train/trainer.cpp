@@ -168,9 +168,12 @@ class Trainer {
         last_checkpoint_(start_) {}
 
   int run(bool resume) {
+    const bool begun = fs::exists(out_ / "config.json");
+    if (writes() && !begun) write_config();
     if (writes()) write_policy();
     const bool resumed = resume && restore();
-    if (writes()) write_config(resumed);
+    // The configuration that a checkpoint was begun with stays.
+    if (writes() && begun && !resumed) write_config();
     // Without a checkpoint nothing that was logged stands.
     const std::int64_t logged = resumed ? session_.steps_done() : -1;
     const std::int64_t from = session_.steps_done();
@@ -297,11 +300,8 @@ class Trainer {
     write_record(out_ / "policy.json", policy.dump(2) + "\n");
   }
 
-  // The configuration that a checkpoint was begun with stays.
-  void write_config(bool restored) {
-    if (!restored || !fs::exists(out_ / "config.json"))
-      write_file(out_ / "config.json", config_.resolved.dump(2) + "\n");
-  }
+  // Before anything else in a new folder: a folder without it is not taken for this run's.
+  void write_config() { write_file(out_ / "config.json", config_.resolved.dump(2) + "\n"); }
 
   void make_step(Progress& progress) {
     const std::int64_t number = session_.steps_done() + 1;
