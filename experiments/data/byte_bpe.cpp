@@ -90,8 +90,8 @@ std::size_t word_end(const std::vector<Char>& c, std::size_t i, std::size_t end,
   if (code(i) == '\'' && i + 1 < end) {
     const auto lower = [&](std::size_t k) {
       const char32_t x = code(k);
-      if (gpt2) return x;
-      return x == 0x17f ? char32_t{'s'} : x >= 'A' && x <= 'Z' ? x + 32 : x;
+      if (gpt2) return x;  // ſ is a small s where case is ignored
+      return x == 0x17f ? U's' : x >= U'A' && x <= U'Z' ? static_cast<char32_t>(x + 32) : x;
     };
     const char32_t a = lower(i + 1), b = i + 2 < end ? lower(i + 2) : char32_t{0};
     if (a == 's' || a == 't' || a == 'm' || a == 'd') return i + 2;

@@ -13,7 +13,7 @@ namespace scalevec {
 struct PrepareOptions {
   std::vector<std::filesystem::path> texts;  // at least one, no two with the same content
   std::filesystem::path out;                 // absent, an empty folder, or what the same call wrote before
-  std::string tokenizer = "bytes";           // or "sentencepiece:MODEL", see make_tokenizer()
+  std::string tokenizer = "bytes";           // "sentencepiece:MODEL" or a folder, see make_tokenizer()
   double val_fraction = 0.05;                // in (0, 0.5]; every k-th block is validation, k = round(1/val_fraction)
   std::int64_t block_bytes = 4096;           // of text, in [1, 2³⁰]; see text_block_ends()
   std::int64_t shard_tokens = 100'000'000;   // most tokens of one file, in [1, 2³¹ − 1]
