@@ -70,7 +70,8 @@ def check(source, program, length, rows):
         # Each row is a shard, so that every one is a window.
         (here / "data").mkdir()
         for i, row in enumerate(tokens.tolist()):
-            shard = struct.pack("<256i", 20240801, 7, len(row), *[0] * 253) + struct.pack(f"<{len(row)}I", *row)
+            magic, version, code = (20240801, 7, "I") if reference.config.vocab_size > 65536 else (20240520, 1, "H")
+            shard = struct.pack("<256i", magic, version, len(row), *[0] * 253) + struct.pack(f"<{len(row)}{code}", *row)
             for split in ("train", "val"):
                 (here / "data" / f"{split}_{i:06}.bin").write_bytes(shard)
         scalevec("eval", source, "--data", here / "data", "--length", length, "--sequences", 0, "--out", here / "eval.json")
