@@ -140,6 +140,13 @@ class ModelCommand(unittest.TestCase):
         loss = total / (16 * len(windows))
         self.assertAlmostEqual(found["loss"], loss, delta=1e-6 * loss)
         self.assertAlmostEqual(found["perplexity"], math.exp(loss), delta=1e-5 * math.exp(loss))
+        message = self.run_program("model", "eval", FIXTURES / "llama-tied", "--data", self.wide(tokens), status=2)
+        self.assertIn("has id 41", message)
+
+    def wide(self, folder):
+        ids = [1, 2, 41] + [3] * 400
+        (folder / "val_000000.bin").write_bytes(struct.pack("<256i", 20240801, 7, len(ids), *[0] * 253) + struct.pack(f"<{len(ids)}I", *ids))
+        return folder
 
     def started(self, name, model, steps=3, status=0, **more):
         config = CONFIG | {"model": model, "data": {"dir": str(self.here / "tokens")}, "steps": steps, "validation": {"every": steps},
@@ -192,6 +199,8 @@ class ModelCommand(unittest.TestCase):
         self.started("last", {"from": str(source), "scales": "dp"})
         plan = self.run_program("plan", self.here / "config.json")
         self.assertIn("as the same function", plan)
+        self.wide(self.here / "tokens")
+        self.assertIn("has id 41", self.started("refused", {"from": str(source)}, status=2))
 
     def test_branches_of_a_trunk(self):
         self.data(41)
