@@ -41,6 +41,7 @@ void check_options(const PrepareOptions& o) {
 }
 
 struct Source {
+  fs::path file;
   MappedFile map;
   std::vector<std::size_t> block_ends;
 };
@@ -172,7 +173,7 @@ PrepareResult prepare_data(const PrepareOptions& options) {
   std::vector<Source> sources;
   std::int64_t blocks = 0;
   for (const fs::path& file : options.texts) {
-    Source source{MappedFile(file), {}};
+    Source source{file, MappedFile(file), {}};
     const std::string_view text = source.map.bytes();
     const std::string hash = sha256(text);
     for (const auto& other : m.sources) {
@@ -207,7 +208,11 @@ PrepareResult prepare_data(const PrepareOptions& options) {
     for (const std::size_t end : source.block_ends) {
       const auto piece = text.substr(begin, end - begin);
       tokens.clear();
-      tokenizer->encode(piece, tokens);
+      try {
+        tokenizer->encode(piece, tokens);
+      } catch (const UsageError& e) {
+        throw UsageError(source.file.string() + ", block from byte " + std::to_string(begin) + " on: " + e.what());
+      }
       (block % m.val_every == first_val ? val : train).append_block(tokens, piece.size());
       ++block;
       begin = end;

@@ -27,21 +27,14 @@ TEST_CASE("Byte-level BPE gives the ids of Hugging Face's tokenizers") {
   const auto texts = expected["texts"].get<std::vector<std::string>>();
   for (const auto& [name, all] : expected["ids"].items()) {
     const auto tokenizer = make_tokenizer((fixtures / name).string());
-    CHECK(tokenizer->vocab_size() == 420);
+    CHECK(tokenizer->vocab_size() == 421);
     CHECK(contains(tokenizer->name(), "tokenizer.json:" + name + " sha256 "));
-    std::size_t refused = 0;
     for (std::size_t i = 0; i < texts.size(); ++i) {
       INFO(name << ": " << texts[i]);
       std::vector<std::uint32_t> ids;
-      try {
-        tokenizer->encode(texts[i], ids);
-        CHECK(ids == all[i].get<std::vector<std::uint32_t>>());
-      } catch (const UsageError& e) {  // what NFC may change
-        ++refused;
-        CHECK(contains(e.what(), "NFC"));
-      }
+      tokenizer->encode(texts[i], ids);
+      CHECK(ids == all[i].get<std::vector<std::uint32_t>>());
     }
-    CHECK(refused <= (name == "qwen2" ? texts.size() / 8 : 0));
   }
 }
 
@@ -59,11 +52,15 @@ TEST_CASE("What a tokenizer.json asks for and is not done is refused by name") {
   CHECK(contains(refusal("gpt2", [](auto& j) { j["model"]["type"] = "Unigram"; }), "model.type: got \"Unigram\""));
   CHECK(contains(refusal("gpt2", [](auto& j) { j["model"]["byte_fallback"] = true; }), "model.byte_fallback"));
   CHECK(contains(refusal("gpt2", [](auto& j) { j["model"]["dropout"] = 0.1; }), "model.dropout"));
-  CHECK(contains(refusal("gpt2", [](auto& j) { j["model"]["vocab"].erase("A"); }), "token for the byte 65"));
+  CHECK(
+      contains(refusal("gpt2", [](auto& j) { j["model"]["vocab"] = nlohmann::json::object(); }), "for a single byte"));
+  CHECK(contains(refusal("gpt2", [](auto& j) { j["model"]["vocab"]["A"] = -1; }), "model.vocab.A"));
+  CHECK(contains(refusal("gpt2", [](auto& j) { j["model"]["unk_token"] = "none such"; }), "model.unk_token"));
   CHECK(contains(refusal("gpt2", [](auto& j) { j["model"]["merges"].push_back("A zzz"); }), "model.merges"));
   CHECK(contains(refusal("gpt2", [](auto& j) { j["normalizer"] = {{"type", "Lowercase"}}; }), "normalizer"));
   CHECK(contains(refusal("gpt2", [](auto& j) { j["added_tokens"][0]["lstrip"] = true; }), "lstrip"));
-  CHECK(contains(refusal("gpt2", [](auto& j) { j["pre_tokenizer"]["add_prefix_space"] = true; }), "pre_tokenizer"));
+  CHECK(contains(refusal("gpt2", [](auto& j) { j["added_tokens"][0]["id"] = 7000; }), "as in the vocab"));
+  CHECK(contains(refusal("gpt2", [](auto& j) { j["pre_tokenizer"] = nullptr; }), "pre_tokenizer"));
   CHECK(contains(refusal("gpt2", [](auto& j) { j["pre_tokenizer"] = {{"type", "Whitespace"}}; }), "pre_tokenizer"));
   CHECK(
       contains(refusal("llama3", [](auto& j) { j["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "\\w+"; }),
@@ -72,8 +69,6 @@ TEST_CASE("What a tokenizer.json asks for and is not done is refused by name") {
   CHECK(contains(message_of([&] { make_tokenizer(folder.path().string()); }), "is no JSON object"));
   std::vector<std::uint32_t> ids;
   CHECK(contains(message_of([&] { make_tokenizer((fixtures / "gpt2").string())->encode("a\xff", ids); }), "not UTF-8"));
-  CHECK(
-      contains(message_of([&] { make_tokenizer((fixtures / "qwen2").string())->encode("e\xcc\x81", ids); }), "U+0301"));
 }
 
 TEST_CASE("A vocabulary beyond 16 bits is written with 32 bits an id and trained from") {
