@@ -224,6 +224,36 @@ class ModelCommand(unittest.TestCase):
         self.assertIn("optimizer_state", message)
         self.run_program("model", "info", f"{self.here / 'whole'}@4")
 
+    def test_comparison_of_branches_of_a_trunk(self):
+        self.data(41)
+        constant = {"shape": "constant"}
+        base = CONFIG | {"model": {"vocab_size": 41, "width": 16, "layers": 2, "heads": 2}, "data": {"dir": str(self.here / "tokens")}, "steps": 8,
+                         "validation": {"every": 8}, "schedule": constant, "optimizer": {"lr": 1e-3, "rules": [{"match": {}}]}, "threads": 1, "seed": 1}
+        grid = {"base": base, "trunk": {"set": {"steps": 6}, "at": 4}, "variants": {"same": {}, "cooled": {"schedule:": {"shape": "wsd", "decay_steps": 4}},
+                "late": {"trunk.at": 6}, "hg": {"model": {"scales": "hg", "optimizer_state": False}}}, "grid": {"seed": [1, 2]}}
+        (self.here / "grid.json").write_text(json.dumps(grid))
+        compare = ("compare", self.here / "grid.json", "--out", self.here / "out")
+        weights = lambda run: (max((run / "checkpoints").iterdir()) / "weights.safetensors").read_bytes()
+        # The trunk alone; then a part of the grid, which takes it as it is; then the rest.
+        self.run_program(*compare, "--cell", "trunk")
+        trunk = weights(self.here / "out" / "trunk")
+        self.assertFalse((self.here / "out" / "same").exists())
+        self.run_program(*compare, "--shard", "1/2")
+        output = self.run_program(*compare)
+        self.assertNotIn("missing", output)
+        self.assertEqual(weights(self.here / "out" / "trunk"), trunk)
+        self.assertEqual(self.run_program(*compare, "--list-cells"), "")
+        self.assertIn("go on from one trunk of 6 steps", (self.here / "out" / "report.html").read_text())
+        self.run_program(*compare, "--collect")
+        # A branch that changes nothing is the run that was never split, wherever it was; others are not.
+        (self.here / "config.json").write_text(json.dumps(base))
+        self.run_program("train", self.here / "config.json", "--out", self.here / "whole")
+        cell = lambda variant, seed=1: weights(self.here / "out" / variant / f"seed={seed}")
+        self.assertEqual(cell("same"), weights(self.here / "whole"))
+        self.assertEqual(cell("late"), weights(self.here / "whole"))
+        self.assertNotEqual(cell("cooled"), cell("same"))
+        self.assertNotEqual(cell("same", 2), cell("same"))
+
     def test_wrong_input(self):
         model = self.here / "ours"
         self.run_program("model", "import", FIXTURES / "llama-tied", "--out", model)
