@@ -178,7 +178,12 @@ class ByteBpeTokenizer : public Tokenizer {
     std::uint32_t rank, id;
   };
 
-  [[noreturn]] void refuse(const std::string& what) const { throw UsageError(file_ + ": " + what); }
+  [[noreturn]] void refuse(const std::string& what) const {
+    std::string line = file_ + ": " + what;
+    std::replace_if(
+        line.begin(), line.end(), [](unsigned char c) { return c < 32; }, ' ');
+    throw UsageError(line);
+  }
   [[noreturn]] void unsupported(const std::string& part, const json& value, const std::string& allowed) const {
     std::string text = value.dump(-1, ' ', true, json::error_handler_t::replace);
     if (text.size() > 160) text = text.substr(0, 160) + "…";
