@@ -95,7 +95,7 @@ def shards(folder, split):
 
 
 def compare(program, folder, text_file, text, here):
-    out = here / ("out-" + folder.name)
+    out = here / f"out-{len(list(here.iterdir()))}"
     subprocess.run([program, "data", "prepare", "--text", text_file, "--out", out, "--tokenizer", folder, "--block", str(BLOCK), "--val-fraction", "0.5"],
                    check=True, stdout=subprocess.DEVNULL)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
