@@ -389,9 +389,14 @@ def check_model_traces(where, model, p, q, rows):
     close(f"precond_max: {where}", row["precond_max"], max(a + b for a, b in zip(gamma_sq, squares)), exact)
     close(f"w_gamma_ratio: {where}", row["w_gamma_ratio"], math.sqrt(math.fsum(squares) / math.fsum(gamma_sq)), exact)
     off = [[v - math.fsum(x) / columns for v in x] for x in (gamma_sq, squares)]
-    if "gamma_w_correlation" in row:
+    # Of values that are equal but for rounding there is none.
+    spread = min(norm(o) / math.sqrt(columns) / (math.fsum(x) / columns) for o, x in zip(off, (gamma_sq, squares)))
+    given = "gamma_w_correlation" in row
+    check(given if spread > 1e-11 else not given or spread > 1e-13,
+          f"gamma_w_correlation: {where}: {'given' if given else 'left out'} at a relative spread of {spread:.3g}")
+    if given and spread > 1e-11:
         close(f"gamma_w_correlation: {where}", row["gamma_w_correlation"],
-              math.fsum(a * b for a, b in zip(*off)) / (norm(off[0]) * norm(off[1])), 1e-9, 1e-9)
+              math.fsum(a * b for a, b in zip(*off)) / (norm(off[0]) * norm(off[1])), 1e-9, 1e-9 + 1e-14 / spread)
 
 
 def main():
