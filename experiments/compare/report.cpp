@@ -181,8 +181,11 @@ Report comparison_report(const fs::path& dir, const fs::path& files, const std::
                 " variants, " + std::to_string(analysis.settings.size()) +
                 (analysis.settings.size() == 1 ? " setting, " : " settings each, ") +
                 std::to_string(grid.seeds.size()) + (grid.seeds.size() == 1 ? " seed" : " seeds") +
-                ". Baseline: " + escape(grid.baseline) + ".</p>\n" + forest_figure(analysis) +
-                "<ul class=\"findings\">\n";
+                ". Baseline: " + escape(grid.baseline) + "." +
+                (grid.trunk ? " The runs go on from one trunk of " + grid.trunk->config.at("steps").dump() +
+                                  " steps, so that their intervals say nothing of another trunk."
+                            : "") +
+                "</p>\n" + forest_figure(analysis) + "<ul class=\"findings\">\n";
   for (const std::string& sentence : findings(grid, analysis))
     report.body += "<li>" + html::number(sentence) + "</li>\n";
   report.body +=
