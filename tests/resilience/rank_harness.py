@@ -10,9 +10,9 @@ line each at most; a rank that was stopped for a moment must change nothing. The
 and must equal an undisturbed run of that number of processes, bit for bit apart from times. --only NUMBER runs one chain
 again.
 
---faults adds what can happen to rank 0: a disk that is full, a disk that takes SECONDS for one write or sync (strace), a
-clock that jumps (a preloaded library, made with cc), and two launchers on one folder. What needs root, strace or cc is
-said to be skipped without it.
+--faults adds what can happen to rank 0: a disk that is full, a disk that takes SECONDS for one call, a clock that jumps
+(both by a preloaded library, made with cc), and two launchers on one folder. What needs root or cc is said to be skipped
+without it.
 """
 import argparse
 import collections
@@ -38,31 +38,40 @@ SIZE = {"sequence_length": 16, "batch_size": 24, "data": {"synthetic": {"validat
 CONFIGS = {"zero": {**runs.BASE, **SIZE, "steps": 40},
            "muon": {**runs.TRAIN["muon"], **SIZE, "threads": 1}}
 TIMEOUT = 6   # --rank-timeout of disturbed runs
-SLACK = 10    # a busy machine starts and ends processes late
+SLACK = 20    # the time-out counts from the start of the last rank, and a busy machine starts and ends processes late
 HANG = 240    # of runs that nothing disturbs
-LOST = re.compile(r"scalevec: (rank \d+ .*(died|hangs|failed|cannot reach|ended before)|of \d ranks, .* did not come|"
-                  r"rank 0 (did not come|ended before|cannot be reached))")
+LOST = re.compile(r"scalevec: (rank \d+ .*(died|hangs|failed|cannot reach|a collective failed)|of \d ranks, .* did not come|"
+                  r"rank 0 .*(did not come|ended before|cannot be reached))")
 
-CLOCK = r"""
+# Preloaded into rank 0. The wall clock jumps by JUMP seconds, AFTER seconds after the process has begun. The WHEN-th CALL
+# (write, fsync, rename or mkdir) on what lies under the folder UNDER takes SECONDS.
+FAULTS = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <sys/time.h>
+#include <sys/uio.h>
 #include <time.h>
-/* The wall clock jumps by JUMP seconds, AFTER seconds after the process has begun. */
+#include <unistd.h>
+
+#define REAL(name, type, ...) ((type (*)(__VA_ARGS__))dlsym(RTLD_NEXT, #name))
+
 static long offset(void) {
   static double begun;
   struct timespec now;
-  static int (*real)(clockid_t, struct timespec*);
-  if (!real) real = (int (*)(clockid_t, struct timespec*))dlsym(RTLD_NEXT, "clock_gettime");
-  real(CLOCK_MONOTONIC, &now);
+  const char *after = getenv("AFTER"), *jump = getenv("JUMP");
+  if (!after || !jump) return 0;
+  REAL(clock_gettime, int, clockid_t, struct timespec*)(CLOCK_MONOTONIC, &now);
   const double t = now.tv_sec + 1e-9 * now.tv_nsec;
   if (begun == 0) begun = t;
-  return t - begun > atof(getenv("AFTER")) ? atol(getenv("JUMP")) : 0;
+  return t - begun > atof(after) ? atol(jump) : 0;
 }
 int clock_gettime(clockid_t id, struct timespec* t) {
   static int (*real)(clockid_t, struct timespec*);
-  if (!real) real = (int (*)(clockid_t, struct timespec*))dlsym(RTLD_NEXT, "clock_gettime");
+  if (!real) real = REAL(clock_gettime, int, clockid_t, struct timespec*);
   const int status = real(id, t);
   if (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE) t->tv_sec += offset();
   return status;
@@ -80,7 +89,44 @@ time_t time(time_t* out) {
   if (out) *out = now.tv_sec;
   return now.tv_sec;
 }
+
+static void may_wait(const char* call, const char* path) {
+  static int count;
+  const char *slow = getenv("CALL"), *under = getenv("UNDER");
+  if (!slow || strcmp(slow, call) || strncmp(path, under, strlen(under))) return;
+  if (__atomic_add_fetch(&count, 1, __ATOMIC_SEQ_CST) == atoi(getenv("WHEN"))) sleep(atoi(getenv("SECONDS")));
+}
+static void may_wait_for(const char* call, int fd) {
+  char link[64], path[4096];
+  if (!getenv("CALL")) return;
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  const ssize_t n = readlink(link, path, sizeof path - 1);
+  path[n < 0 ? 0 : n] = 0;
+  may_wait(call, path);
+}
+ssize_t write(int fd, const void* data, size_t size) {
+  may_wait_for("write", fd);
+  return REAL(write, ssize_t, int, const void*, size_t)(fd, data, size);
+}
+ssize_t writev(int fd, const struct iovec* parts, int count) {
+  may_wait_for("write", fd);
+  return REAL(writev, ssize_t, int, const struct iovec*, int)(fd, parts, count);
+}
+int fsync(int fd) {
+  may_wait_for("fsync", fd);
+  return REAL(fsync, int, int)(fd);
+}
+int rename(const char* from, const char* to) {
+  may_wait("rename", from);
+  return REAL(rename, int, const char*, const char*)(from, to);
+}
+int mkdir(const char* path, mode_t mode) {
+  may_wait("mkdir", path);
+  return REAL(mkdir, int, const char*, mode_t)(path, mode);
+}
 """
+# Some of each of these calls that a run of CONFIGS makes.
+CALLS = {"fsync": 60, "write": 60, "rename": 14, "mkdir": 8}
 
 
 def free_port():
@@ -92,8 +138,8 @@ def free_port():
 class Ranks:
     """The processes of one run as a launcher starts them; what each says on stderr is in a file."""
 
-    def __init__(self, program, size, args, words, first=(), variables={}):
-        """`first` stands in front of rank 0's command; `variables` are its alone."""
+    def __init__(self, program, size, args, words, variables={}):
+        """`variables` are rank 0's alone."""
         words.mkdir(parents=True, exist_ok=True)
         self.words = [words / f"rank{rank}.err" for rank in range(size)]
         common = {**os.environ, "WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1",
@@ -102,7 +148,7 @@ class Ranks:
         for rank in range(size):
             own = {**common, "RANK": str(rank), "LOCAL_RANK": str(rank), **({} if rank else variables)}
             with open(self.words[rank], "w") as errors:
-                self.processes.append(subprocess.Popen([*([] if rank else first), program, *map(str, args)], env=own,
+                self.processes.append(subprocess.Popen([program, *map(str, args)], env=own,
                                                        stdout=subprocess.DEVNULL, stderr=errors))
 
     def poll(self):
@@ -135,8 +181,7 @@ class Ranks:
             process.wait()
 
     def said(self, rank):
-        # LibTorch's own lines begin with a bracket.
-        return "".join(line for line in self.words[rank].read_text().splitlines(keepends=True) if not line.startswith("["))
+        return self.words[rank].read_text()
 
 
 class Harness:
@@ -147,9 +192,9 @@ class Harness:
     def args(self, folder, out, timeout, *more):
         return ["train", folder / "config.json", "--out", out, "--rank-timeout", timeout, *more]
 
-    def undisturbed(self, size, args, words, first=(), variables={}, seconds=HANG):
-        ranks = Ranks(self.program, size, args, words, first, variables)
-        statuses = ranks.wait(range(size), seconds)
+    def undisturbed(self, size, args, words, variables={}):
+        ranks = Ranks(self.program, size, args, words, variables)
+        statuses = ranks.wait(range(size), HANG)
         if any(statuses):
             raise Failure(f"nothing disturbed the ranks of {args[4]}, and they ended with {statuses}: "
                           f"{[ranks.said(r) for r in range(size)]}")
@@ -249,7 +294,7 @@ class Harness:
                 raise Failure(f"{name}, {size} processes, turn {turn}: {failure}") from None
             finally:
                 ranks.end()
-            Train.check_killed(out, folder)
+            Train.check_killed(out, folder / "every")
         self.finish(size, folder, out)
         shutil.rmtree(out)
         for words in self.root.glob(f"words-{number}-*"):
@@ -279,39 +324,48 @@ class Harness:
                 subprocess.run(["umount", "-l", mount], check=True)
         return "status 1 on all ranks with the reason, 4 of 4; resumed as undisturbed"
 
+    def faults(self):
+        """The library to preload; empty without a compiler."""
+        library = self.root / "faults.so"
+        if not library.exists():
+            source = library.with_suffix(".c")
+            source.write_text(FAULTS)
+            if not shutil.which("cc") or subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"]).returncode:
+                return ""
+        return str(library)
+
     def slow_disk(self, name, size, seconds, rng):
-        """One call takes `seconds`, five times the time-out: the run waits for it, or ends with the reason and resumes."""
-        if not shutil.which("strace"):
-            return "skipped: there is no strace here"
+        """One call on a file takes so many seconds, five times the time-out: the other ranks wait for it."""
+        if not self.faults():
+            return "skipped: there is no cc here"
         folder, _ = self.reference(name, size)
-        counts = collections.Counter()
-        for case, call in enumerate(("fsync", "write", "rename", "mkdir")):
-            out = self.root / f"slow-{name}-{case}"
-            when = rng.randint(1, {"fsync": 40, "write": 120, "rename": 12, "mkdir": 8}[call])
-            strace = ["strace", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "-e", f"trace={call}",
-                      "-e", f"inject={call}:delay_enter={int(1e6 * seconds)}:when={when}"]
-            ranks = Ranks(self.program, size, self.args(folder, out, max(2, seconds // 5)), self.root / "words", strace)
-            statuses = ranks.wait(range(size), HANG + seconds)
-            said = [ranks.said(r) for r in range(size)]
-            if any(s not in (0, 1) for s in statuses) or (any(statuses) and not any(LOST.match(text) for text in said)):
-                raise Failure(f"{call} number {when} took {seconds} s: {statuses}, {said}")
-            counts[f"{call} number {when}: " + (f"ended with the reason {said}" if any(statuses) else "waited for")] += 1
-            self.finish(size, folder, out)
+        waited = []
+        for call, count in CALLS.items():
+            out, when = self.root / f"slow-{name}-{call}", rng.randint(1, count)
+            began = time.monotonic()
+            try:
+                self.undisturbed(size, self.args(folder, out, max(2, seconds // 5)), self.root / "words",
+                                 {"LD_PRELOAD": self.faults(), "CALL": call, "WHEN": str(when), "SECONDS": str(seconds),
+                                  "UNDER": str(out)})
+                found = runs.folder_difference(out, folder / "whole")
+            except Failure as failure:
+                found = str(failure)
+            if found:
+                raise Failure(f"{call} number {when} took {seconds} s: {found}")
+            if time.monotonic() - began < seconds:
+                raise Failure(f"there was no {call} number {when}")
+            waited.append(f"{call} number {when}")
             shutil.rmtree(out)
-        return "; ".join(counts)
+        return f"as undisturbed, with {seconds} s for " + ", ".join(waited)
 
     def jumping_clock(self, name, size):
-        library = self.root / "clock.so"
-        if not library.exists():
-            source = self.root / "clock.c"
-            source.write_text(CLOCK)
-            if not shutil.which("cc") or subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"]).returncode:
-                return "skipped: there is no cc here"
+        if not self.faults():
+            return "skipped: there is no cc here"
         folder, length = self.reference(name, size)
         for jump in (-86400, -5, 5, 86400):
             out = self.root / f"clock-{name}{jump}"
             self.undisturbed(size, self.args(folder, out, TIMEOUT), self.root / "words",
-                             variables={"LD_PRELOAD": str(library), "JUMP": str(jump), "AFTER": str(0.6 * length)})
+                             {"LD_PRELOAD": self.faults(), "JUMP": str(jump), "AFTER": str(0.6 * length)})
             found = runs.folder_difference(out, folder / "whole")
             if found:
                 raise Failure(f"rank 0's clock jumped by {jump} s: {found}")
