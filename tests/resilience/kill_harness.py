@@ -280,7 +280,7 @@ class SweepCompare(Sweep):
     follow = []
 
     def prepare(self):
-        grid = {"base": {**runs.BASE, "steps": 3}, "variants": {"decay": {}}, "grid": {"optimizer.lr": [1e-2], "seed": [1, 2]}}
+        grid = {"base": {**runs.BASE, "steps": 6}, "variants": {"decay": {}}, "grid": {"optimizer.lr": [1e-2], "seed": [1, 2]}}
         (self.root / "grid.json").write_text(json.dumps(grid))
 
     @staticmethod
