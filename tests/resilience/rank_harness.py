@@ -37,7 +37,6 @@ from watch import CREATE, MOVED_TO
 SIZE = {"sequence_length": 16, "batch_size": 24, "data": {"synthetic": {"validation_windows": 48}}}
 CONFIGS = {"zero": {**runs.BASE, **SIZE, "steps": 40},
            "muon": {**runs.TRAIN["muon"], **SIZE, "threads": 1}}
-TIMEOUT = 6   # --rank-timeout of disturbed runs
 SLACK = 20    # the time-out counts from the start of the last rank, and a busy machine starts and ends processes late
 HANG = 240    # of runs that nothing disturbs
 LOST = re.compile(r"scalevec: (rank \d+ .*(died|hangs|failed|cannot reach|a collective failed)|of \d ranks, .* did not come|"
@@ -185,8 +184,9 @@ class Ranks:
 
 
 class Harness:
-    def __init__(self, program, root, sizes):
+    def __init__(self, program, root, sizes, timeout):
         self.program, self.root, self.sizes, self.references = str(pathlib.Path(program).resolve()), root, sizes, {}
+        self.timeout = timeout
         self.slowest = 0.0
 
     def args(self, folder, out, timeout, *more):
@@ -220,11 +220,11 @@ class Harness:
         if found:
             raise Failure(found)
 
-    def survivors(self, ranks, lost, out, timeout):
+    def survivors(self, ranks, lost, out):
         """All ranks but the lost ones end in time, and one says which rank is lost unless the run was done."""
         left = [r for r in range(len(ranks.processes)) if r not in lost]
         began = time.monotonic()
-        statuses = ranks.wait(left, timeout + SLACK)
+        statuses = ranks.wait(left, self.timeout + SLACK)
         self.slowest = max(self.slowest, time.monotonic() - began)
         said = {r: ranks.said(r) for r in left}
         if any(s not in (0, 1) for s in statuses):
@@ -248,7 +248,7 @@ class Harness:
         victim = rng.randrange(size)
         if kind == "pause":
             ranks.send(victim, signal.SIGSTOP)
-            time.sleep(rng.uniform(0.05, 0.5 * TIMEOUT))
+            time.sleep(rng.uniform(0.05, 0.5 * self.timeout))
             ranks.send(victim, signal.SIGCONT)
             statuses = ranks.wait(range(size), HANG)
             if any(statuses):
@@ -256,10 +256,10 @@ class Harness:
                               f"{[ranks.said(r) for r in range(size)]}")
         elif kind == "stop":
             ranks.send(victim, signal.SIGSTOP)
-            self.survivors(ranks, {victim}, out, TIMEOUT)
+            self.survivors(ranks, {victim}, out)
             if rng.random() < 0.5:
                 ranks.send(victim, signal.SIGCONT)
-                status = ranks.wait([victim], TIMEOUT + SLACK)[0]
+                status = ranks.wait([victim], self.timeout + SLACK)[0]
                 if status not in (0, 1) or (status == 0 and not self.done(out)):
                     raise Failure(f"rank {victim} went on after the others had ended, and ended with {status}: {ranks.said(victim)}")
             ranks.end()
@@ -267,7 +267,7 @@ class Harness:
             victims = {victim} if kind == "kill" else set(rng.sample(range(size), rng.randint(2, size)))
             for rank in victims:
                 ranks.send(rank, signal.SIGKILL)
-            self.survivors(ranks, victims, out, TIMEOUT)
+            self.survivors(ranks, victims, out)
         return kind
 
     def chain(self, number, rng):
@@ -282,7 +282,7 @@ class Harness:
             else:
                 mask, pattern = rng.choice([(CREATE, r"^\.writing-")] * 3 + [(MOVED_TO, r"^\.removing-"), (CREATE, r"\.tmp$")])
                 instant = in_write([out, out / "checkpoints"], mask, pattern, rng.randint(1, 6), rng.uniform(0, 0.01))
-            ranks = Ranks(self.program, size, self.args(folder, out, TIMEOUT, "--resume"), self.root / f"words-{number}-{turn}")
+            ranks = Ranks(self.program, size, self.args(folder, out, self.timeout, "--resume"), self.root / f"words-{number}-{turn}")
             try:
                 instant(ranks)
                 if (status := ranks.poll()) is not None:
@@ -313,7 +313,7 @@ class Harness:
                               capture_output=True).returncode:
                 return "skipped: no tmpfs may be mounted here"
             try:
-                ranks = Ranks(self.program, size, self.args(folder, mount / "run", TIMEOUT), self.root / "words")
+                ranks = Ranks(self.program, size, self.args(folder, mount / "run", self.timeout), self.root / "words")
                 statuses = ranks.wait(range(size), HANG)
                 said = ranks.said(0)
                 if any(s != 1 for s in statuses) or said.count("\n") != 1 or "No space left on device" not in said:
@@ -364,7 +364,7 @@ class Harness:
         folder, length = self.reference(name, size)
         for jump in (-86400, -5, 5, 86400):
             out = self.root / f"clock-{name}{jump}"
-            self.undisturbed(size, self.args(folder, out, TIMEOUT), self.root / "words",
+            self.undisturbed(size, self.args(folder, out, self.timeout), self.root / "words",
                              {"LD_PRELOAD": self.faults(), "JUMP": str(jump), "AFTER": str(0.6 * length)})
             found = runs.folder_difference(out, folder / "whole")
             if found:
@@ -406,12 +406,13 @@ def main():
     parser.add_argument("--from", type=int, default=0, dest="begin", metavar="NUMBER", help="number of the first chain")
     parser.add_argument("--sizes", default="2,3,4", help="numbers of processes")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--timeout", type=int, default=6, metavar="SECONDS", help="--rank-timeout of disturbed runs; more on a busy machine")
     parser.add_argument("--only", type=int, metavar="NUMBER", help="one chain of that seed")
     parser.add_argument("--faults", type=int, metavar="SECONDS", help="the faults of rank 0, with a write of so many seconds")
     parser.add_argument("--folder", help="where the runs are made; default: the system's temporary folder")
     args = parser.parse_args()
     root = pathlib.Path(tempfile.mkdtemp(prefix="scalevec-ranks-", dir=args.folder))
-    harness = Harness(args.program, root, [int(s) for s in args.sizes.split(",")])
+    harness = Harness(args.program, root, [int(s) for s in args.sizes.split(",")], args.timeout)
     began, failed = time.monotonic(), 0
     counts, of = collections.Counter(), collections.Counter()
     numbers = range(args.begin, args.begin + args.chains) if args.only is None else [args.only]
@@ -420,6 +421,7 @@ def main():
             kinds, where = harness.chain(number, random.Random(f"{args.seed}/{number}"))
             counts.update(kinds)
             of[where] += 1
+            print(f"chain {number}: {where[0]}, {where[1]} processes: {', '.join(kinds) or 'ended before'}", flush=True)
         except Failure as failure:
             failed += 1
             print(f"FAILED: {failure}\n  chain {number}, kept in {root}; again: --seed {args.seed} --only {number}", flush=True)
@@ -427,7 +429,7 @@ def main():
         words = ", ".join(f"{n} {what}" for what, n in sorted(counts.items()))
         chains = ", ".join(f"{n} of {name} in {size} processes" for (name, size), n in sorted(of.items()))
         print(f"{len(numbers)} chains from {numbers[0]}, seed {args.seed}: {failed} failed; {words}; {chains}; the ranks left "
-              f"ended {harness.slowest:.1f} s after the loss at most, --rank-timeout {TIMEOUT}", flush=True)
+              f"ended {harness.slowest:.1f} s after the loss at most, --rank-timeout {args.timeout}", flush=True)
     if args.faults:
         rng = random.Random(f"{args.seed}/faults")
         for name in sorted(CONFIGS):
