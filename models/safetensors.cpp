@@ -8,7 +8,6 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
-#include <future>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -235,7 +234,7 @@ SafetensorsFile::SafetensorsFile(SafetensorsFile&& other) noexcept
   other.fd_ = -1;
 }
 
-torch::Tensor SafetensorsFile::read(const SafetensorsEntry& e) const {
+torch::Tensor SafetensorsFile::read(const SafetensorsEntry& e, Checksum* sum) const {
   if (!e.dtype) {
     std::string types;
     for (const DtypeName& d : kDtypes) types += (types.empty() ? "" : ", ") + std::string(d.name);
@@ -245,9 +244,11 @@ torch::Tensor SafetensorsFile::read(const SafetensorsEntry& e) const {
   torch::Tensor t = torch::empty(e.shape, *e.dtype);
   auto* to = static_cast<char*>(t.data_ptr());
   for (std::uint64_t at = e.begin; at < e.end;) {
-    const ssize_t n = ::pread(fd_, to, e.end - at, static_cast<off_t>(data_ + at));
+    const std::size_t size = sum ? std::min<std::uint64_t>(e.end - at, kPiece) : e.end - at;
+    const ssize_t n = ::pread(fd_, to, size, static_cast<off_t>(data_ + at));
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) refuse(file_, "\"" + e.name + "\" cannot be read");
+    if (sum) sum->add({to, static_cast<std::size_t>(n)});
     to += n;
     at += static_cast<std::uint64_t>(n);
   }
@@ -262,19 +263,7 @@ NamedTensors SafetensorsFile::read_all(std::string_view expected) const {
   Checksum sum;
   sum.add(header_);
   NamedTensors out;
-  // A tensor is hashed while the next one is read. Declared after what its task uses, so that it is waited for first.
-  std::future<void> hashed;
-  for (const SafetensorsEntry& e : entries_) {
-    out.emplace_back(e.name, read(e));
-    if (checksum_.empty()) continue;
-    if (hashed.valid()) hashed.get();
-    const std::string_view bytes(static_cast<const char*>(out.back().second.data_ptr()), e.end - e.begin);
-    if (bytes.size() < kPiece)
-      sum.add(bytes);
-    else
-      hashed = std::async([&sum, bytes] { sum.add(bytes); });
-  }
-  if (hashed.valid()) hashed.get();
+  for (const SafetensorsEntry& e : entries_) out.emplace_back(e.name, read(e, checksum_.empty() ? nullptr : &sum));
   if (!checksum_.empty() && sum.text() != checksum_)
     throw std::runtime_error(file_.string() + ": its checksum is wrong: the file was damaged after it was written");
   return out;

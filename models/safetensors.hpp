@@ -14,6 +14,7 @@
 namespace scalevec {
 
 // Tensors with their names, in order.
+class Checksum;
 using NamedTensors = std::vector<std::pair<std::string, torch::Tensor>>;
 
 // Writes a safetensors file (8-byte little-endian header length, JSON header, data) and syncs it to disk. Tensors are
@@ -45,13 +46,15 @@ class SafetensorsFile {
   const std::vector<SafetensorsEntry>& entries() const { return entries_; }
   // On the CPU. std::runtime_error naming file, tensor and type for a type that cannot be read. One tensor is not held
   // against the file's checksum.
-  torch::Tensor read(const SafetensorsEntry& entry) const;
+  torch::Tensor read(const SafetensorsEntry& entry) const { return read(entry, nullptr); }
   // Every tensor, on the CPU, in the order of their data, held against the file's checksum, if it has one, and against
   // `expected`, if not empty: what write_safetensors() returned. std::runtime_error for another checksum or a missing
   // one.
   NamedTensors read_all(std::string_view expected = {}) const;
 
  private:
+  torch::Tensor read(const SafetensorsEntry& entry, Checksum* sum) const;
+
   std::filesystem::path file_;
   int fd_ = -1;
   std::uint64_t data_ = 0;
