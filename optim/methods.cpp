@@ -38,7 +38,7 @@ class SgdMethod : public ElementwiseMethod {
     const auto& o = static_cast<const SGDOptions&>(options);
     const bool plain = o.momentum() == 0.0;
     const double one_minus_dampening = plain || step == 1 || fresh ? 1.0 : 1.0 - o.dampening();
-    return rules::Sgd<double>{decay, o.lr(), o.momentum(), one_minus_dampening, o.nesterov() && !plain};
+    return rules::Sgd<double>{decay, o.lr(), o.momentum(), one_minus_dampening, o.nesterov() && !plain ? 1.0 : 0.0};
   }
 };
 

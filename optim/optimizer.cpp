@@ -54,6 +54,7 @@ struct Optimizer::Slot {
   Tensor work_copy;    // where the kernel cannot write the parameter itself; undefined elsewhere
   Tensor grad_copy;    // where the gradient is laid out otherwise; undefined elsewhere
   const Tensor* grad;  // laid out like work(): the parameter's or grad_copy
+  const void* grad_data = nullptr;
   kernels::Dtype dtype;
   bool on_device = false;       // stepped by device_
   ParamState* state = nullptr;  // null: another process updates the parameter
@@ -62,7 +63,7 @@ struct Optimizer::Slot {
   const MethodOptions& options() const { return *entry->options; }
   // What the kernel writes: dense, on the CPU or on_device.
   const Tensor& work() const { return work_copy.defined() ? work_copy : entry->param; }
-  void* data() const { return work_copy.defined() ? work_copy.data_ptr() : const_cast<void*>(entry->data); }
+  void* data() const { return work_copy.defined() ? work_copy.data_ptr() : entry->data; }
   std::int64_t step() const { return state->step + 1; }
   // The method's: behind them lies the low part, if any.
   size_t own_buffers() const { return state->buffers.size() - (entry->rounding == kernels::Rounding::compensated); }
@@ -115,6 +116,7 @@ struct Optimizer::Matrices {
 };
 
 bool Optimizer::on_device(const Tensor& param, const MethodOptions& options) {
+  if (!device_ && param.is_cpu()) return false;
   if (!device_ && cuda::handles(param, options)) {
     const c10::DeviceGuard guard(param.device());
     device_ = std::make_shared<cuda::CudaStep>();
@@ -133,22 +135,24 @@ std::vector<Optimizer::Slot> Optimizer::slots_with_gradients() {
       throw std::invalid_argument(e.name + ": its gradient is sparse; only dense gradients are supported");
     if (given.is_complex())
       throw std::invalid_argument(e.name + ": its gradient is complex; only real gradients are supported");
-    if (given.sizes() != e.param.sizes())
+    if (!same_integers(given.sizes(), e.sizes))
       throw std::invalid_argument(e.name + ": its gradient has shape " + shape_text(given.sizes()) +
                                   "; allowed: " + shape_text(e.param.sizes()));
     if (given.is_meta()) throw std::invalid_argument(e.name + ": its gradient is on the meta device, without values");
     const bool device =
         e.as_it_lies && on_device(e.param, *e.options) && stepping.value_or(e.param.device()) == e.param.device();
     if (device) stepping = e.param.device();
-    Slot& slot = slots.emplace_back(Slot{&e, {}, {}, &given, e.dtype, device});
+    Slot& slot = slots.emplace_back(Slot{&e, {}, {}, &given, nullptr, e.dtype, device});
     if (!device && !e.on_host) slot.work_copy = e.param.detach().cpu().contiguous();
     const Tensor& work = slot.work();
-    if (given.device() != work.device() || given.strides() != work.strides() ||
-        given.scalar_type() != work.scalar_type() || given.is_neg() || given._is_zerotensor()) {
-      slot.grad_copy = at::empty_strided(work.sizes(), work.strides(), work.options().requires_grad(false));
+    const c10::IntArrayRef strides = slot.work_copy.defined() ? work.strides() : c10::IntArrayRef(e.strides);
+    if (given.device() != work.device() || !same_integers(given.strides(), strides) ||
+        given.scalar_type() != e.scalar_type || given.is_neg() || given._is_zerotensor()) {
+      slot.grad_copy = at::empty_strided(work.sizes(), strides, work.options().requires_grad(false));
       slot.grad_copy.copy_(given);
       slot.grad = &slot.grad_copy;
     }
+    slot.grad_data = slot.grad->const_data_ptr();
   }
   return slots;
 }
@@ -161,7 +165,7 @@ Optimizer::Norm Optimizer::clip_and_check(const std::vector<Slot>& slots) const 
   std::vector<kernels::GradView> views;
   views.reserve(slots.size());
   for (const Slot& s : slots)
-    views.push_back({s.dtype, s.grad->const_data_ptr(), s.on_device || !owned(s.entry->name) ? 0 : s.grad->numel()});
+    views.push_back({s.dtype, s.grad_data, s.on_device || !owned(s.entry->name) ? 0 : s.grad->numel()});
   std::vector<double> norms = kernels::squared_norms(views, kernels::parallel_for);
   // The one norm of a mixture is known here, so that here the device is waited for.
   for (size_t k = 0; k < slots.size(); ++k)
@@ -229,7 +233,7 @@ void Optimizer::add_elementwise(const std::vector<Slot>& slots, double clip_fact
       rule = s.entry->method->rule(*rule_options, decay_of(*rule_options, clip_factor), rule_step, rule_fresh);
     }
     kernels::Job& job = jobs.emplace_back(
-        kernels::Job{rule, s.dtype, s.data(), s.grad->const_data_ptr(), {nullptr, nullptr, nullptr}, s.work().numel()});
+        kernels::Job{rule, s.dtype, s.data(), s.grad_data, {nullptr, nullptr, nullptr}, s.work().numel()});
     if (s.entry->rounding != kernels::Rounding::nearest) job.store = &s.state->store;
     for (size_t b = 0; b < s.own_buffers(); ++b) job.state[b] = s.state->buffers[b].data_ptr();
     members.push_back(k);

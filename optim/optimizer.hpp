@@ -172,7 +172,9 @@ class Optimizer : public torch::optim::Optimizer {
     c10::DimVector sizes, strides;
     torch::Dtype scalar_type{};
     torch::Device device{torch::kCPU};
-    const void* data = nullptr;
+    void* data = nullptr;           // of the first element
+    const void* storage = nullptr;  // and where the storage begins that it lies in, so many elements before
+    std::int64_t offset = 0;
     bool dense = false;       // its elements neither overlap nor have gaps
     bool as_it_lies = false;  // a step's elements are those in memory in their order
     bool on_host = false;     // on the CPU, and a kernel there can write it as it is

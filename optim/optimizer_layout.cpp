@@ -101,8 +101,9 @@ std::string shape_error(const MethodOptions& options, c10::IntArrayRef sizes, st
 
 bool Optimizer::Entry::as_noted() const {
   const c10::TensorImpl& now = *param.unsafeGetTensorImpl();
-  return now.sizes() == c10::IntArrayRef(sizes) && now.strides() == c10::IntArrayRef(strides) &&
-         now.device() == device && param.scalar_type() == scalar_type && param.const_data_ptr() == data;
+  return same_integers(now.sizes(), sizes) && same_integers(now.strides(), strides) && now.device() == device &&
+         param.scalar_type() == scalar_type && now.unsafe_storage().mutable_data() == storage &&
+         now.storage_offset() == offset;
 }
 
 // The chance of an element is a function of its index, which a matrix method's elements are taken by too.
@@ -260,7 +261,10 @@ void Optimizer::check_parameters() {
       entry.strides.assign(param.strides().begin(), param.strides().end());
       entry.scalar_type = param.scalar_type();
       entry.device = param.device();
-      entry.data = param.const_data_ptr();
+      // For writing, so that a lazy copy of another tensor has memory of its own from here on.
+      entry.data = param.mutable_data_ptr();
+      entry.storage = param.unsafeGetTensorImpl()->unsafe_storage().mutable_data();
+      entry.offset = param.storage_offset();
       entry.dense = param.is_non_overlapping_and_dense();
       entry.follow_options();
       entry.has_version = !param.is_inference();

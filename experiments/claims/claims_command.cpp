@@ -222,7 +222,8 @@ void claims(const ClaimsArguments& a, ToyRunner toy) {
   LedgerResult result;
   result.tier = a.tier;
   result.purpose = tier->second.purpose;
-  result.decides = tier->second.decides;
+  if (!tier->second.decides)
+    result.withheld = "a " + a.tier + " ledger shows that the machinery works and decides nothing";
   result.command = command_text(a);
   const size_t waiting = make_runs(plan, store, a, shard, result.failed);
   if (waiting) {
@@ -238,8 +239,7 @@ void claims(const ClaimsArguments& a, ToyRunner toy) {
         return outcomes(run);
       },
       store.folder());
-  if (!result.decides)
-    withhold_verdicts(result.claims, "a " + a.tier + " ledger shows that the machinery works and decides nothing");
+  if (!result.withheld.empty()) withhold_verdicts(result.claims, result.withheld);
   for (const ClaimResult& r : result.claims) {
     std::cout << "evidence: " << r.claim->id << std::endl;
     result.figures.push_back(figure_evidence(r.claim->figures, out / "theory"));

@@ -168,11 +168,13 @@ ContrastResult measure(const Reader& reader, const Contrast& c) {
   }
   for (const std::string& name : arms) r.better.push_back(reader.arm(c, name, failures));
   for (const std::string& name : c.baselines) r.worse.push_back(reader.arm(c, name, failures));
+  std::string at_edge;  // a best learning rate that lies at an end of what was tried
   for (const auto* side : {&r.better, &r.worse})
     for (const ArmResult& a : *side) {
       const Tuning t = reader.plan().tuning(reader.claim(), a.name, reader.outcomes());
-      if (t.best && !t.problem.empty() && std::find(r.notes.begin(), r.notes.end(), t.problem) == r.notes.end())
-        r.notes.push_back(t.problem);
+      if (!t.best || t.interior || std::find(r.notes.begin(), r.notes.end(), t.problem) != r.notes.end()) continue;
+      r.notes.push_back(t.problem);
+      at_edge = t.problem;
     }
   if (c.kind == Kind::lr_shift)
     shift_gains(r, c, reader, failures);
@@ -189,11 +191,7 @@ ContrastResult measure(const Reader& reader, const Contrast& c) {
     r.gain = student_gain(r.gains, first_of(failures));
   }
   if (r.gain.reason.empty()) r.gain.reason = untuned;
-  if (c.at == Contrast::At::own && r.gain.reason.empty())
-    for (const std::string& note : r.notes)
-      if (note.find("is the highest tried") != std::string::npos ||
-          note.find("is the lowest tried") != std::string::npos)
-        r.gain.reason = note;
+  if (c.at == Contrast::At::own && r.gain.reason.empty()) r.gain.reason = at_edge;
   return r;
 }
 

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <set>
 
 #include "scalevec/experiments/claims/pictures.hpp"
 #include "scalevec/experiments/claims/results.hpp"
@@ -44,7 +45,7 @@ std::string drawn(const Plot& plot, const fs::path& files) {
 
 // Why a claim is inconclusive; nothing where the whole ledger decides nothing, which its head says.
 std::string reason_of(const LedgerResult& ledger, const std::string& reason) {
-  return ledger.decides || reason.find("decides nothing") == std::string::npos ? reason : "";
+  return reason == ledger.withheld ? "" : reason;
 }
 
 // A row per deciding contrast, the claim's own cells in its first.
@@ -76,7 +77,7 @@ std::string summary_table(const LedgerResult& ledger) {
                      rows, 5);
 }
 
-std::string theory_panel(const LedgerResult& ledger, size_t i, std::string& shown_before) {
+std::string theory_panel(const LedgerResult& ledger, size_t i, std::set<std::string>& shown) {
   const Claim& claim = *ledger.claims[i].claim;
   std::string out =
       "<h3>Theory: " + mark(levels_of(ledger, i).theory) + "</h3>\n<p>" + escape(claim.theory_says) + "</p>\n";
@@ -87,11 +88,10 @@ std::string theory_panel(const LedgerResult& ledger, size_t i, std::string& show
     }
     const std::string agreement = "Prediction against simulation: " + short_number(f.agreement) + ", allowed " +
                                   short_number(f.required) + (f.agrees() ? "." : ": out of agreement.");
-    if (shown_before.find("|" + f.id + "|") != std::string::npos) {
+    if (!shown.insert(f.id).second) {
       out += "<p><a href=\"#figure-" + f.id + "\">" + escape(f.id) + "</a>, shown above. " + agreement + "</p>\n";
       continue;
     }
-    shown_before += "|" + f.id + "|";
     out += read_whole(f.picture) + "<p><em>" + html::number(agreement) + "</em></p>\n";
   }
   return out;
@@ -186,7 +186,7 @@ std::string mechanism_panel(const LedgerResult& ledger, size_t i, const fs::path
          "ledger asks for it.</p>\n";
 }
 
-std::string section(const LedgerResult& ledger, size_t i, const fs::path& files, std::string& shown) {
+std::string section(const LedgerResult& ledger, size_t i, const fs::path& files, std::set<std::string>& shown) {
   const ClaimResult& r = ledger.claims[i];
   const Claim& claim = *r.claim;
   const Levels levels = levels_of(ledger, i);
@@ -230,12 +230,12 @@ std::string ledger_page(const LedgerResult& ledger, const fs::path& files) {
   size_t family = 0;
   for (const ClaimResult& r : ledger.claims)
     for (const ContrastResult& c : r.contrasts) family += c.contrast->decides;
-  std::string body = "<h1>Which claims hold</h1>\n<p class=\"meta\">" + escape(ledger.tier) + ": " +
-                     escape(ledger.purpose) + ". " + std::to_string(ledger.claims.size()) + " claims, " +
-                     std::to_string(ledger.runs) + " runs, " + std::to_string(ledger.diverged) + " diverged, " +
-                     std::to_string(ledger.failed.size()) + " failed." +
-                     (ledger.decides ? "" : " No verdict is drawn from this tier's runs, whatever their intervals.") +
-                     "</p>\n" + summary_table(ledger);
+  std::string body =
+      "<h1>Which claims hold</h1>\n<p class=\"meta\">" + escape(ledger.tier) + ": " + escape(ledger.purpose) + ". " +
+      std::to_string(ledger.claims.size()) + " claims, " + std::to_string(ledger.runs) + " runs, " +
+      std::to_string(ledger.diverged) + " diverged, " + std::to_string(ledger.failed.size()) + " failed." +
+      (ledger.withheld.empty() ? "" : " No verdict is drawn from this tier's runs, whatever their intervals.") +
+      "</p>\n" + summary_table(ledger);
   body +=
       "<p class=\"sub\">A gain above 0 is the claim's way. Its interval is at the level at which Holm's procedure, "
       "over the " +
@@ -246,7 +246,7 @@ std::string ledger_page(const LedgerResult& ledger, const fs::path& files) {
       "of that effect; else "
       "<em>inconclusive</em>. Theory: what the closed form says, where its figure agrees with simulation; "
       "<em>conditional</em>: it depends.</p>\n";
-  std::string shown;
+  std::set<std::string> shown;
   for (size_t i = 0; i < ledger.claims.size(); ++i) body += section(ledger, i, files, shown);
   body += "<h2>Reproduction</h2>\n<pre>" + escape(ledger.command) + "</pre>\n<dl>\n";
   for (const auto& [key, value] : ledger.provenance.items()) {

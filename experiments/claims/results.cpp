@@ -108,7 +108,7 @@ json ledger_json(const LedgerResult& ledger) {
   json out{{"kind", "ledger"},
            {"tier", ledger.tier},
            {"purpose", ledger.purpose},
-           {"decides", ledger.decides},
+           {"decides", ledger.withheld.empty()},
            {"command", ledger.command},
            {"alpha", 0.05},
            {"runs", {{"made", ledger.runs}, {"diverged", ledger.diverged}, {"failed", json::array()}}},
@@ -177,7 +177,7 @@ std::string ledger_text(const LedgerResult& ledger) {
   for (const auto& line : lines)
     for (size_t i = 0; i < line.size(); ++i)
       out += line[i] + (i + 1 < line.size() ? std::string(widths[i] - line[i].size() + 2, ' ') : "\n");
-  if (!ledger.decides) return out + "No verdict is drawn at this tier: it " + ledger.purpose + ".\n";
+  if (!ledger.withheld.empty()) return out + "No verdict is drawn at this tier: it " + ledger.purpose + ".\n";
   for (const ClaimResult& r : ledger.claims)
     if (!r.reason.empty()) out += r.claim->id + ": inconclusive: " + r.reason + "\n";
   return out;

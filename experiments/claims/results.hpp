@@ -13,7 +13,7 @@ namespace scalevec {
 
 struct LedgerResult {
   std::string tier, purpose, command;
-  bool decides = true;
+  std::string withheld;  // why a tier that decides nothing gives no verdicts; empty of one that decides
   std::vector<ClaimResult> claims;
   std::vector<std::vector<FigureEvidence>> figures;         // per claim
   std::vector<std::optional<ToyEvidence>> toys;             // per claim

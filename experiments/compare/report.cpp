@@ -231,7 +231,7 @@ Report run_report(const std::vector<fs::path>& dirs, const fs::path& files, cons
     groups.push_back({label, {dir}, {}, static_cast<int>(groups.size())});
     const json s = read_record(dir / "summary.json").value_or(json::object());
     if (text_at(s, "status") == "done" || text_at(s, "status") == "diverged")
-      if (const std::string damage = damage_of_logs(dir, s); !damage.empty()) throw RunError((dir / damage).string());
+      if (const std::string damage = damage_of_run(dir, s); !damage.empty()) throw RunError((dir / damage).string());
     summaries.push_back(s);
     std::string status = escape(text_at(s, "status", "unfinished"));
     if (const std::string reason = text_at(s, "reason"); !reason.empty())

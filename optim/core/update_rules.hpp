@@ -91,17 +91,18 @@ template <class T>
 struct Sgd {
   Decay<T> decay;
   T lr, momentum, one_minus_dampening;
-  bool nesterov;
+  T nesterov;  // 0 or 1: a bool in the loop over elements keeps compilers from vectorising it
 
   template <class U>
   SCALEVEC_HD constexpr Sgd<U> as() const {
-    return {decay.template as<U>(), U(lr), U(momentum), U(one_minus_dampening), nesterov};
+    return {decay.template as<U>(), U(lr), U(momentum), U(one_minus_dampening), U(nesterov)};
   }
 
   SCALEVEC_HD Moved<T> operator()(T p, T g, T& b) const {
     const T grad = effective_grad(decay, p, g);
     b = momentum * b + one_minus_dampening * grad;
-    return moved(decay, p, lr * (nesterov ? grad + momentum * b : b));
+    const T ahead = grad + momentum * b;
+    return moved(decay, p, lr * (nesterov != T(0) ? ahead : b));
   }
 };
 

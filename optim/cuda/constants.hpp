@@ -53,7 +53,7 @@ SCALEVEC_HD Constants constants_at(const GroupOptions& o, double clip_factor, st
       c.adamw = rules::AdamW<double>::at_step(decay, o.lr, o.beta1, o.beta2, o.eps, static_cast<double>(step));
       break;
     case RuleKind::sgd:
-      c.sgd = {decay, o.lr, o.momentum, plain || step == 1 ? 1.0 : 1.0 - o.dampening, o.nesterov && !plain};
+      c.sgd = {decay, o.lr, o.momentum, plain || step == 1 ? 1.0 : 1.0 - o.dampening, o.nesterov && !plain ? 1.0 : 0.0};
       break;
     case RuleKind::signum:
       c.signum = {decay, o.lr, 1.0 - o.momentum};

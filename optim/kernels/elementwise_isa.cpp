@@ -48,8 +48,9 @@ inline bool inexact(const BlockSums& s) {
 }
 
 // The same sums in double, where products of floats are exact.
-template <class P>
-__attribute__((noinline)) BlockSums sums_in_double(const P* old, const P* param, const P* grad, std::int64_t size) {
+template <class Old, class P, class Grad>
+__attribute__((noinline)) BlockSums sums_in_double(const Old* old, const P* param, const Grad* grad,
+                                                   std::int64_t size) {
   double gg = 0, pp = 0, dd = 0, pd = 0, gd = 0;
 #pragma omp simd reduction(+ : gg, pp, dd, pd, gd)
   for (std::int64_t i = 0; i < size; ++i) {
@@ -64,8 +65,8 @@ __attribute__((noinline)) BlockSums sums_in_double(const P* old, const P* param,
   return {gg, pp, dd, pd, gd};
 }
 
-// What apply() sums: nothing, all, or, of a part of a tensor whose type its caller stores, what only it knows: Σ g²,
-// the denominators, and by how much each element was to move, in `by`.
+// What apply() sums: nothing, all, or, of a part of a tensor whose type its caller stores, what only it knows: the
+// denominators, and by how much each element was to move, in `by`.
 enum class Sums { none, all, part };
 
 template <class P, int kStates, Sums kSums, class F>
@@ -99,13 +100,11 @@ inline __attribute__((always_inline)) void apply(const Job& job, std::int64_t be
       if constexpr (kStates > 0) s0[i] = a;
       if constexpr (kStates > 1) s1[i] = b;
       if constexpr (kStates > 2) s2[i] = c;
-      if constexpr (kSums != Sums::none) {
-        gg += grad * grad;
-        inv += inv_denom;
-      }
+      if constexpr (kSums != Sums::none) inv += inv_denom;
       if constexpr (kSums == Sums::part) by[i] = moved.by;
       if constexpr (kSums == Sums::all) {
         const T delta = load(p[i]) - old_p;
+        gg += grad * grad;
         pp += old_p * old_p;
         dd += delta * delta;
         pd += old_p * delta;
@@ -186,39 +185,52 @@ struct Part {
 // Stores part.value as elements from + [0, n) of the tensor, and adds to `sums` what they are of.
 template <class P, Rounding kRounding, bool kSums>
 void store_part(const Job& job, std::int64_t from, std::int64_t n, const Part& part, StepSums* sums) {
-  P* __restrict__ p = static_cast<P*>(job.param) + from;
-  std::int16_t* __restrict__ low = kRounding == Rounding::compensated ? job.store->low + from : nullptr;
-  double pp = 0, dd = 0, pd = 0, gd = 0;
-  float still = 0;
-#pragma omp simd reduction(+ : pp, dd, pd, gd, still)
-  for (std::int64_t i = 0; i < n; ++i) {
-    const float old_p = load(p[i]), value = part.value[i];
-    std::int32_t low_change = 0;
-    if constexpr (kRounding == Rounding::nearest) {
-      store(p[i], value);
-    } else if constexpr (kRounding == Rounding::stochastic) {
-      store_stochastic(p[i], value, part.random[i]);
-    } else {
-      const std::int16_t old_low = low[i];
-      split(p[i], low[i], value);
-      low_change = low[i] - old_low;
+  static_assert(kPart % kBlock == 0);
+  float old[kSums ? kBlock : 1];  // of the block, for sums_in_double()
+  for (std::int64_t first = 0; first < n; first += kBlock) {
+    const std::int64_t size = first + kBlock < n ? kBlock : n - first;
+    P* __restrict__ p = static_cast<P*>(job.param) + from + first;
+    std::int16_t* __restrict__ low = kRounding == Rounding::compensated ? job.store->low + from + first : nullptr;
+    const float* __restrict__ value = part.value + first;
+    const float* __restrict__ grad = part.grad + first;
+    const float* __restrict__ by = part.by + first;
+    const std::uint32_t* __restrict__ random = part.random + first;
+    float gg = 0, pp = 0, dd = 0, pd = 0, gd = 0, still = 0;
+#pragma omp simd reduction(+ : gg, pp, dd, pd, gd, still)
+    for (std::int64_t i = 0; i < size; ++i) {
+      const float old_p = load(p[i]);
+      std::int32_t low_change = 0;
+      if constexpr (kRounding == Rounding::nearest) {
+        store(p[i], value[i]);
+      } else if constexpr (kRounding == Rounding::stochastic) {
+        store_stochastic(p[i], value[i], random[i]);
+      } else {
+        const std::int16_t old_low = low[i];
+        split(p[i], low[i], value[i]);
+        low_change = low[i] - old_low;
+      }
+      if constexpr (kSums) {
+        old[i] = old_p;
+        const float new_p = load(p[i]), delta = new_p - old_p;
+        gg += grad[i] * grad[i];
+        pp += old_p * old_p;
+        dd += delta * delta;
+        pd += old_p * delta;
+        gd += grad[i] * delta;
+        still += ((by[i] != 0.0f) & (new_p == old_p) & (low_change == 0)) ? 1.0f : 0.0f;
+      }
     }
     if constexpr (kSums) {
-      const float new_p = load(p[i]);
-      const double p64 = static_cast<double>(old_p), delta = static_cast<double>(new_p) - p64;
-      pp += p64 * p64;
-      dd += delta * delta;
-      pd += p64 * delta;
-      gd += static_cast<double>(part.grad[i]) * delta;
-      still += ((part.by[i] != 0.0f) & (new_p == old_p) & (low_change == 0)) ? 1.0f : 0.0f;
+      BlockSums block{static_cast<double>(gg), static_cast<double>(pp), static_cast<double>(dd),
+                      static_cast<double>(pd), static_cast<double>(gd)};
+      if (__builtin_expect(inexact(block), 0)) block = sums_in_double(old, p, grad, size);
+      sums->grad_sq += block.grad_sq;
+      sums->param_sq += block.param_sq;
+      sums->update_sq += block.update_sq;
+      sums->param_update += block.param_update;
+      sums->grad_update += block.grad_update;
+      sums->stalled += static_cast<double>(still);
     }
-  }
-  if constexpr (kSums) {
-    sums->param_sq += pp;
-    sums->update_sq += dd;
-    sums->param_update += pd;
-    sums->grad_update += gd;
-    sums->stalled += static_cast<double>(still);
   }
 }
 
@@ -272,7 +284,6 @@ void step_in_float(const Job& job, std::int64_t begin, std::int64_t end, StepSum
       step_typed<float, Sums::part>(floats, 0, n, &of_floats, part.by);
     else
       step_typed<float, Sums::none>(floats, 0, n, nullptr);
-    total.grad_sq += of_floats.grad_sq;
     total.inv_denom += of_floats.inv_denom;
     if (read_only) continue;
     StepSums* const own = sums ? &total : nullptr;

@@ -44,6 +44,7 @@ class HostPrograms {
             {"a parameter's storage is replaced", &HostPrograms::changes_storage},
             {"a parameter is replaced by another tensor", &HostPrograms::replaced},
             {"a gradient is a lazily negated view", &HostPrograms::negated_gradient},
+            {"parameters are lazy copies, and are lazily copied", &HostPrograms::lazily_copied},
             {"a gradient is of another shape", &HostPrograms::other_gradient_shape},
             {"saved and loaded, a run goes on", &HostPrograms::saved},
             {"parameters of 16 bits under every rounding, saved and loaded", &HostPrograms::rounded},
@@ -244,6 +245,23 @@ class HostPrograms {
       other->step();
     }
     require_equal(params, plain);
+  }
+
+  // at::_lazy_clone() shares memory until one of the two is written.
+  void lazily_copied() const {
+    const std::vector<Tensor> whole{param(1), param(1)};
+    const auto undisturbed = make(whole, {"a", "b"});
+    run(*undisturbed, whole, 0, 4);
+    const Tensor first = param(1).detach(), begin = first.clone();
+    const std::vector<Tensor> params{at::_lazy_clone(first).requires_grad_(true),
+                                     at::_lazy_clone(first).requires_grad_(true)};
+    const auto optimizer = make(params, {"a", "b"});
+    run(*optimizer, params, 0, 2);
+    require(torch::equal(first, begin), "the tensor whose lazy copies are trained has changed");
+    const Tensor kept = at::_lazy_clone(params[0].detach()), now = params[0].detach().clone();
+    run(*optimizer, params, 2, 4);
+    require(torch::equal(kept, now), "a lazy copy of a parameter has changed with it");
+    require_equal(whole, params);
   }
 
   void other_gradient_shape() const {

@@ -111,3 +111,19 @@ TEST_CASE("a rank that fails by itself has the others end too") {
   CHECK(run.errors().find("scalevec: rank 1 (process") == 0);
   CHECK(run.errors().find("failed") != std::string::npos);
 }
+
+TEST_CASE("where rank 0 and another rank die together, each rank that is left says so") {
+  const Watched run([](RankWatch& watch, int rank) {
+    watch.set_step(3);
+    sleep(0.5);
+    if (rank < 2) ::raise(SIGKILL);
+    sleep(4 * kTimeout);
+    return 0;
+  });
+  CHECK(run.finish() == std::vector<int>{256 + SIGKILL, 256 + SIGKILL, 1});
+  const std::string errors = run.errors();
+  INFO(errors);
+  CHECK(errors.find("scalevec: rank 0 (process " + std::to_string(run.pids[0]) + " on ") == 0);
+  CHECK(errors.find("died after step 3") != std::string::npos);
+  CHECK(std::count(errors.begin(), errors.end(), '\n') == 1);
+}

@@ -62,7 +62,7 @@ void BatchOptimizer::update(double* __restrict param, const double* __restrict g
     case SimulatedMethod::sgd: {
       // PyTorch's first step sets the buffer, and without momentum there is none.
       const double kept = steps_ == 0 || rule_.momentum == 0.0 ? 1.0 : 1.0 - rule_.dampening;
-      const rules::Sgd<double> rule{decay, lr, rule_.momentum, kept, rule_.nesterov};
+      const rules::Sgd<double> rule{decay, lr, rule_.momentum, kept, rule_.nesterov ? 1.0 : 0.0};
       for (std::size_t i = 0; i < size_; ++i) param[i] = rule(param[i], grad[i], first[i]);
       break;
     }

@@ -30,8 +30,7 @@ void step_sgd(const StepJob& job) {
     double* __restrict b = job.state[0] + r * kLanes;
     const double* __restrict g = job.grad + r * kLanes;
     SCALEVEC_LANES {
-      const rules::Sgd<double> rule{
-          {1.0, l2[l], shrink[l], target[l]}, lr[l], momentum[l], kept[l], nesterov[l] != 0.0};
+      const rules::Sgd<double> rule{{1.0, l2[l], shrink[l], target[l]}, lr[l], momentum[l], kept[l], nesterov[l]};
       p[l] = rule(p[l], g[l], b[l]);
     }
   }
