@@ -8,8 +8,10 @@ cd "$(dirname "$0")/.."
 out=${1:-runs/continue-smollm2}
 program=${SCALEVEC:-build/cpu/bin/scalevec}
 if [ ! -e runs/smollm2-text/data.json ]; then
+  [ -r /usr/share/dictd/gcide.dict.dz ] || { echo "$0: needs the Debian package dict-gcide" >&2; exit 1; }
   mkdir -p runs
-  gzip -dc /usr/share/dictd/gcide.dict.dz | LC_ALL=C tr -d '\200-\377' | head -c 2000000 > runs/gcide-2mb.txt
+  # In a process substitution, since head ends the pipe early, which would end the script.
+  head -c 2000000 < <(gzip -dc /usr/share/dictd/gcide.dict.dz 2>/dev/null | LC_ALL=C tr -d '\200-\377') > runs/gcide-2mb.txt
   "$program" data prepare --text runs/gcide-2mb.txt --tokenizer models/smollm2 --out runs/smollm2-text
 fi
 "$program" compare experiments/configs/continue_smollm2.json --out "$out"
