@@ -47,8 +47,9 @@ struct RatioNormalised {
 // noise_w and n_γ likewise: d ln q/dn = [n_w/R + 2K x_γ − q(K n_γ/R + 2x_w)]/(K + q). What the loss alone keeps is ‖w‖
 // − Kγ, in place of the flow's γ² − ‖w‖².
 RatioFlow normalised_ratio(const RatioNormalised& problem);
-// AdamW on both, second moments held while a fluctuation of the scale lasts: noise_w = c. Without decay q → c η_w/η_γ ·
-// (η_w/η_γ)/K = c η_w/η_γ: at equal lrs ‖w‖² = c²γ², some R/η² steps away.
+// AdamW on both, second moments held while a fluctuation of the scale lasts: noise_w = c. With 2 or 3 rows, where a
+// fluctuation may last longer than 1/(1 − β₂) steps, q ends further out than this (3 of 8 cases simulated). Without
+// decay q → c η_w/η_γ · (η_w/η_γ)/K = c η_w/η_γ: at equal lrs ‖w‖² = c²γ², some R/η² steps away.
 RatioNormalised adamw_pair(double rows, double target, double lr_w, double lr_gamma, double beta1 = 0.9);
 // Lion on both, whose signs of w's row along the target and of γ are one: both take it of (nearly) the same mean of e =
 // ∂L/∂θ along ŵ. Response √(2/π) over the standard deviation of what the sign is taken of; noise_w = (c − 1) n + n_s, n
