@@ -66,8 +66,7 @@ void orthogonalise(Tensor& matrix, const OrthogonaliseOptions& options) {
   Tensor x = converted ? at::empty_like(matrix, matrix.options().dtype(options.dtype)) : matrix;
   const auto strips = [&](auto body) {
     for_row_strips(matrix.size(0), [&](std::int64_t begin, std::int64_t rows) {
-      const bool whole = rows == matrix.size(0);
-      Tensor to = whole ? x : x.narrow(0, begin, rows), from = whole ? matrix : matrix.narrow(0, begin, rows);
+      Tensor to = x.narrow(0, begin, rows), from = matrix.narrow(0, begin, rows);
       body(to, from);
     });
   };

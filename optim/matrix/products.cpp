@@ -25,15 +25,6 @@ void for_row_strips(std::int64_t rows, const std::function<void(std::int64_t, st
 }
 
 void symmetric_product(Tensor& out, const Tensor& a, double alpha, const Tensor& base, double beta) {
-  // One tile needs neither views nor a copy, which are most of the time of a small matrix; the bits are the same.
-  if (a.size(0) <= kTile && out.is_contiguous() && !out.is_same(a)) {
-    if (base.defined())
-      at::addmm_out(out, base, a, a.t(), beta, alpha);
-    else
-      at::mm_out(out, a, a.t());
-    if (!base.defined() && alpha != 1.0) out.mul_(alpha);
-    return;
-  }
   const std::int64_t m = a.size(0), strips = (m + kTile - 1) / kTile;
   std::vector<std::pair<std::int64_t, std::int64_t>> tiles;
   for (std::int64_t i = 0; i < strips; ++i)
@@ -57,13 +48,6 @@ void product(Tensor& out, const Tensor& a, const Tensor& b, const Tensor& base, 
   if (!out.is_contiguous()) {
     Tensor transposed = out.t();
     return product(transposed, b.t(), a.t(), base.defined() ? base.t() : base, beta);
-  }
-  if (out.size(0) <= kTile) {
-    if (base.defined())
-      at::addmm_out(out, base, a, b, beta, 1.0);
-    else
-      at::mm_out(out, a, b);
-    return;
   }
   for_row_strips(out.size(0), [&](std::int64_t begin, std::int64_t rows) {
     Tensor strip = out.narrow(0, begin, rows);
