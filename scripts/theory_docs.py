@@ -55,7 +55,7 @@ scripts/bootstrap.sh && scripts/build.sh cpu scalevec
 export PATH=$PWD/build/cpu/bin:$PATH
 scalevec theory --list                                # every figure and its parameters
 scalevec theory T4 --out figures --set decay_w=1      # the low-signal formula outside its domain
-scalevec theory --all --out figures --jobs 2          # --quality paper: the pictures and numbers of this page
+scalevec theory --all --out figures --jobs 2          # --quality paper: most of this page's pictures
 ```
 
 A scale vector γ and the column w that reads it act together as θ = γw. Each figure compares a closed form (line) with a
@@ -63,16 +63,18 @@ simulation by the library's own update rules, an integration or a LibTorch run (
 that a reader can see where prediction and simulation part. `--all` also writes `figures/index.html`, a page of all
 figures.
 
-T1 to T15 are results, P1 to P9 phase diagrams, M1 and M2 Muon; `--list` says what each draws. A figure's line ends in `ok` or `out`; with
-any `out` the exit status is 1, and the files (FIGURE.csv, .gp, .svg, .png, .caption.txt) are written all the same.
+T1 to T15 are results, P1 to P9 phase diagrams, M1 and M2 Muon; `--list` says what each draws. A figure's line says its
+agreement, which is a deviation (0 is perfect), and what is required, the largest that is allowed; the caption says of what. It ends
+in `ok` or `out`; with any `out` the exit status is 1, and the files (FIGURE.csv, .gp, .svg, .png, .caption.txt) are written all the
+same. Over a run (`--run`), where theory and run part is the result, and the status is 0.
 
 The formulas are functions of `scalevec::theory`, which needs no LibTorch (`examples/theory_app`). This page and its pictures are written
 by `scripts/theory_docs.py`.
 
 A run is held against them too. Its traces have `predicted_rotation` and `predicted_norm`, T11's and T12's from the run's own schedule,
-decay and initial norms; `scalevec report runs/one` draws these, T13's ratio, T2's imbalance, T5's output-norm scales and, where
-`runs/one/probe.json` is (`scalevec probe`), T14's limit over what the run did, and says from which step on and by how much they part.
-`scalevec theory T11 --run runs/one --out figures` draws one of them. `scalevec plan CONFIG` says beforehand how long 1/(2ηλ) is against
+decay and initial norms; `scalevec report runs/small` draws these, T13's ratio, T2's imbalance, T5's output-norm scales and, where
+`runs/small/probe.json` is (`scalevec probe runs/small/config.json --out runs/small/probe.json`), T14's limit over what the run did, and says from which step on and by how much they part.
+`scalevec theory T11 --run runs/small --out figures` draws one of them. `scalevec plan CONFIG` says beforehand how long 1/(2ηλ) is against
 the run, how far matrices will turn per step, and which decay cannot act.
 
 The toys train as language models do, with every optimizer and the same traces ([configuration.md](configuration.md) has their keys):
