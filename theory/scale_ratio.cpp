@@ -92,6 +92,27 @@ RatioNormalised adamw_pair(double rows, double target, double lr_w, double lr_ga
   return out;
 }
 
+RatioNormalised with_second_moments(const RatioNormalised& adamw, double rows, double h, double sigma, double beta2) {
+  check_rows(rows);
+  check(adamw);
+  positive("h", h);
+  positive("sigma", sigma);
+  fraction("beta2", beta2);
+  const auto with_share = [&](double share) {
+    RatioNormalised out = adamw;
+    out.noise_gamma = share;
+    out.noise_w = rows - 1.0 + share;
+    return out;
+  };
+  // A larger share ends at a ratio nearer to lr_w/lr_gamma, where the rate is least: one root.
+  const auto missing = [&](double share) {
+    const double q = settled_ratio(normalised_ratio(with_share(share))), gamma = std::sqrt(adamw.target / q);
+    const double rate = h * gamma / sigma * (adamw.lr_w * adamw.response_w + adamw.lr_gamma * adamw.response_gamma * q);
+    return rate / (rate + 1.0 - beta2) - share;
+  };
+  return with_share(falling_root(missing, 1e-200, 1.0));
+}
+
 RatioNormalised lion_pair(double rows, double target, double lr_w, double lr_gamma, double beta1, double beta2) {
   RatioNormalised out = adamw_pair(rows, target, lr_w, lr_gamma, beta1);
   out.scatter_gamma = 0.5 * lion_update_noise(2.0, beta1, beta2).long_run();

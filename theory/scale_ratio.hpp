@@ -5,8 +5,9 @@
 
 // T12 and T13: what gradient noise, decay and growth of θ = γw do to the ratio of a column's length to its scale while
 // the loss holds γ‖w‖ = R: each alone moves ‖w‖² and γ², the loss pulls both back along its own flow. All throw
-// std::domain_error naming the argument outside its domain. Source: T13, ours; to first order in the learning rates;
-// within 25 % of simulations where `holds` at the start and at the end.
+// std::domain_error naming the argument outside its domain. To first order in the learning rates; where `holds` at the
+// path's start and end, ln q of AdamW (with_second_moments) and Lion is within normalised_ratio_error() of simulations,
+// ρ of SGD within 25 %. Source: T13, ours.
 namespace scalevec {
 
 // A ratio y that moves by d ln y/dn = (rise − fall y)/(1 + weight y) per step, of a column with c rows.
@@ -47,10 +48,15 @@ struct RatioNormalised {
 // noise_w and n_γ likewise: d ln q/dn = [n_w/R + 2K x_γ − q(K n_γ/R + 2x_w)]/(K + q). What the loss alone keeps is ‖w‖
 // − Kγ, in place of the flow's γ² − ‖w‖².
 RatioFlow normalised_ratio(const RatioNormalised& problem);
-// AdamW on both, second moments held while a fluctuation of the scale lasts: noise_w = c. With 2 or 3 rows, where a
-// fluctuation may last longer than 1/(1 − β₂) steps, q ends further out than this (3 of 8 cases simulated). Without
-// decay q → c η_w/η_γ · (η_w/η_γ)/K = c η_w/η_γ: at equal lrs ‖w‖² = c²γ², some R/η² steps away.
+// AdamW on both, second moments held while a fluctuation of the scale lasts: noise_w = c. Without decay q → c η_w/η_γ ·
+// (η_w/η_γ)/K = c η_w/η_γ: at equal lrs ‖w‖² = c²γ², some R/η² steps away.
 RatioNormalised adamw_pair(double rows, double target, double lr_w, double lr_gamma, double beta1 = 0.9);
+// The same with second moments that follow. A fluctuation δ of the scale, which the loss takes back at r per step, w's
+// and γ's rate together, is in γ's gradient and in the target's row of w's alike; √v̂ divides by its mean δ̃ over 1/(1 −
+// β₂) steps, so that the two updates differ by δ − δ̃ alone, and E[(δ − δ̃)e] = r/(r + 1 − β₂) E[δe]. noise_gamma is this
+// share, at the ratio where the path ends, and noise_w c − 1 + it: without decay q → 1 + (c − 1)(1 + (1 − β₂)/r) at
+// equal lrs, beyond c. For β₂ → 1 (share 1) as above. h > 0 the curvature, σ > 0 the noise. Source: T13, ours.
+RatioNormalised with_second_moments(const RatioNormalised& adamw, double rows, double h, double sigma, double beta2);
 // Lion on both, whose signs of w's row along the target and of γ are one: both take it of (nearly) the same mean of e =
 // ∂L/∂θ along ŵ. Response √(2/π) over the standard deviation of what the sign is taken of; noise_w = (c − 1) n + n_s, n
 // the long run of the signs (orthogonal rows), noise_gamma = n_s = lion_shared_noise(). Without decay q → 1 + (c − 1)

@@ -156,26 +156,27 @@ struct NormalisedCase {
   double end, from;
   long steps;
 
-  NormalisedCase(Arguments& draw, int i, double most_noise) : lion(i % 2 != 0) {
+  NormalisedCase(Arguments& draw, int i) : lion(i % 2 != 0) {
     run.method = lion ? PairMethod::lion : PairMethod::adamw;
     run.rows = static_cast<std::size_t>(draw.size(2.0, 33.0));
     run.h = draw.size(0.5, 30.0);
     run.target = draw.size(0.3, 3.0);
-    run.sigma = run.h * draw.size(0.05, most_noise);
+    run.sigma = run.h * draw.size(0.05, 5.0);
     run.lr_w = draw.size(3e-4, 3e-2);
     run.lr_gamma = i % 5 ? run.lr_w : run.lr_w * draw.size(0.3, 3.0);
     run.decay_w = i % 4 ? run.lr_w * run.lr_w / run.target * draw.size(0.1, 5.0) : 0.0;
     run.decay_gamma = i % 5 < 2 ? run.lr_w * run.lr_w / run.target * draw.size(0.1, 10.0) : 0.0;
-    if (lion) run.beta2 = i % 3 ? 0.9 : 0.97;
+    run.beta2 = lion ? (i % 3 ? 0.9 : 0.97) : std::array{0.95, 0.99, 0.999}[static_cast<std::size_t>(i % 3)];
     run.replicas = 24;
     const auto c = static_cast<double>(run.rows);
     problem = lion ? lion_pair(c, run.target, run.lr_w, run.lr_gamma, run.beta1, run.beta2)
                    : adamw_pair(c, run.target, run.lr_w, run.lr_gamma);
     problem.decay_w = run.decay_w;
     problem.decay_gamma = run.decay_gamma;
+    if (!lion) problem = with_second_moments(problem, c, run.h, run.sigma, run.beta2);
     flow = normalised_ratio(problem);
     end = settled_ratio(flow);
-    from = end * (lion ? 2.0 : 0.5);
+    from = end * (i % 4 < 2 ? 2.0 : 0.5);
     steps = static_cast<long>(2.0 / ratio_relaxation(flow));
   }
 
@@ -199,42 +200,17 @@ struct NormalisedCase {
 
 }  // namespace
 
-// Lion's rule below was tried on AdamW too: 3 of 8 new cases, with 2 or 3 rows, were beyond it, by up to 1.7 times. √v̂
-// follows the scale's own fluctuation where that lasts longer than 1/(1 − β₂) steps, which the formula leaves out, so
-// that AdamW is held to the 25 % that the header states.
-TEST_CASE("T12, T13: AdamW's ratio ‖w‖/γ follows its path, not conserved without decay") {
-  Arguments draw(14);
-  int held = 0;
-  for (int i = 0; i < 60000 && held < 8; ++i) {
-    const NormalisedCase c(draw, i, 2.0);
-    if (c.lion || c.steps > 30000 || !c.holds()) continue;
-    ++held;
-    const std::vector<long> at = twelve_times(c.steps);
-    const std::vector<PairSquares> got = simulate_pair(c.run, c.from, at, static_cast<std::uint64_t>(i));
-    int off = 0;
-    double worst = 0.0;
-    for (std::size_t k = 0; k < at.size(); ++k) {
-      const double error = c.error(got[k], at[k]);
-      off += error > 0.25;
-      worst = std::max(worst, error);
-    }
-    INFO(c.text() << " worst " << worst);
-    CHECK(off < 2);
-  }
-  CHECK(held == 8);
-}
-
 // A point may be off by what first order neglects, as normalised_ratio_error() estimates it at the path's two ends, and
 // five standard errors of its 24 replicas: Student's t with 23 degrees of freedom is beyond them in 5 of 100,000 draws,
-// one of the 96 points of a right formula in 1 of 200 runs of new seeds. The rule was fixed before the points were
+// one of the 240 points of a right formula in 1 of 85 runs of new seeds. The rule was fixed before the points were
 // drawn.
-TEST_CASE("T13: Lion's ratio ‖w‖/γ follows its path within its stated error") {
-  Arguments draw(1729);
-  int held = 0;
-  for (int i = 0; i < 200000 && held < 8; ++i) {
-    const NormalisedCase c(draw, i, 5.0);
-    if (!c.lion || c.steps > 40000 || !c.holds()) continue;
-    ++held;
+TEST_CASE("T12, T13: AdamW's and Lion's ratio ‖w‖/γ follows its path within its stated error") {
+  Arguments draw(27182);
+  int held[2] = {0, 0};
+  for (int i = 0; i < 400000 && (held[0] < 12 || held[1] < 8); ++i) {
+    const NormalisedCase c(draw, i);
+    if (held[c.lion] == (c.lion ? 8 : 12) || c.steps > 40000 || !c.holds()) continue;
+    ++held[c.lion];
     const double stated = std::max(normalised_ratio_error(c.problem, c.run.h, c.run.sigma, c.from),
                                    normalised_ratio_error(c.problem, c.run.h, c.run.sigma, c.end));
     const std::vector<long> at = twelve_times(c.steps);
@@ -250,7 +226,34 @@ TEST_CASE("T13: Lion's ratio ‖w‖/γ follows its path within its stated error
     INFO(c.text() << " stated " << stated << " allowed " << allowed);
     CHECK(worst <= 1.0);
   }
-  CHECK(held == 8);
+  CHECK(held[0] == 12);
+  CHECK(held[1] == 8);
+}
+
+// The share is its equation's root; its limits.
+TEST_CASE("T13: second moments that follow leave the share r/(r + 1 − β₂) at the ratio they lead to") {
+  Arguments draw(28);
+  for (int i = 0; i < 200; ++i) {
+    const double rows = draw.size(1.0, 1e4), target = draw.size(1e-3, 1e3), lr = draw.size(1e-6, 1e-1),
+                 lr_gamma = i % 2 ? lr : lr * draw.size(0.01, 100.0), h = draw.size(1e-3, 1e3),
+                 sigma = draw.size(1e-3, 1e3), beta2 = 1.0 - draw.size(1e-6, 1.0);
+    RatioNormalised pair = adamw_pair(rows, target, lr, lr_gamma);
+    if (i % 3) pair.decay_w = draw.size(1e-9, 1e-3);
+    if (i % 5 < 3) pair.decay_gamma = draw.size(1e-9, 1e-3);
+    const RatioNormalised got = with_second_moments(pair, rows, h, sigma, beta2);
+    const double q = settled_ratio(normalised_ratio(got)), gamma = std::sqrt(target / q);
+    const double rate = h * gamma / sigma * (lr + lr_gamma * q);
+    INFO("rows " << rows << " lrs " << lr << " " << lr_gamma << " beta2 " << beta2 << " share " << got.noise_gamma);
+    CHECK(std::abs(got.noise_gamma * (rate + 1.0 - beta2) / rate - 1.0) <= 1e-9);
+    CHECK(std::abs(got.noise_w - (rows - 1.0 + got.noise_gamma)) <= 1e-12 * rows);
+    if (pair.decay_w == 0.0 && pair.decay_gamma == 0.0 && lr == lr_gamma)
+      CHECK(std::abs(q / (1.0 + (rows - 1.0) * (1.0 + (1.0 - beta2) / rate)) - 1.0) <= 1e-9);
+  }
+  const RatioNormalised pair = adamw_pair(16.0, 1.0, 1e-3, 1e-3);
+  CHECK(std::abs(settled_ratio(normalised_ratio(with_second_moments(pair, 16.0, 1e3, 1.0, 1.0 - 1e-9))) - 16.0) <=
+        1e-5);
+  CHECK_THROWS_AS(with_second_moments(pair, 16.0, 0.0, 1.0, 0.99), std::domain_error);
+  CHECK_THROWS_AS(with_second_moments(pair, 16.0, 1.0, 1.0, 1.0), std::domain_error);
 }
 
 // n_s against the sums over steps that its docstring gives, formed directly; its limits.
