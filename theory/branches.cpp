@@ -1,9 +1,11 @@
 #include "scalevec/theory/branches.hpp"
 
 #include <algorithm>
+#include <boost/math/quadrature/gauss_kronrod.hpp>
 #include <cmath>
 
 #include "scalevec/theory/domain.hpp"
+#include "scalevec/theory/flow.hpp"
 #include "scalevec/theory/input_scale_decay.hpp"
 #include "scalevec/theory/root.hpp"
 
@@ -109,6 +111,105 @@ Holds branch_race_holds(const Branches& branches, double imbalance, double relat
     largest = std::max(largest, std::abs(branches.target[c]) / imbalance);
   at_most(holds, "the largest |R| over the imbalance", largest, 3.0);
   return holds;
+}
+
+namespace {
+
+void check_time(const Branches& b, double imbalance, double relative) {
+  check(b);
+  positive("imbalance", imbalance);
+  require(relative > 0.0 && relative < 1.0, "relative", relative, "in (0, 1)");
+  const double length = length_of(b.target);
+  require(length > 0.0, "target", length, "not 0 in every branch");
+}
+
+// A share of the branches that moves as one: curvature h, target R, and S of the steeper ones.
+struct Stage {
+  double h = 0.0, target = 0.0, steeper = 0.0, imbalance = 0.0;
+
+  double rate(double r) const {
+    const double s = r * r, x = split_length(std::sqrt(steeper + s), imbalance).gamma_sq;
+    return h * (x + s * x / (x * x + steeper));
+  }
+  // R − r after time t, over R: e^{−y} with dy/dt = rate.
+  double gap(double t) const {
+    using boost::math::quadrature::gauss_kronrod;
+    const auto missing = [&](double y) {
+      const auto slowness = [&](double z) { return 1.0 / rate(-target * std::expm1(-z)); };
+      return t - gauss_kronrod<double, 31>::integrate(slowness, 0.0, y, 12, 1e-11);
+    };
+    return std::exp(-falling_root(missing, t * rate(0.0), t * rate(target)));
+  }
+};
+
+// Of the largest curvature first.
+std::vector<Stage> stages(const Branches& b, double imbalance) {
+  std::vector<std::size_t> order(b.h.size());
+  for (std::size_t c = 0; c < order.size(); ++c) order[c] = c;
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t c) { return b.h[a] > b.h[c]; });
+  std::vector<Stage> out;
+  double steeper = 0.0;
+  for (const std::size_t c : order) {
+    if (out.empty() || out.back().h != b.h[c]) out.push_back({b.h[c], 0.0, steeper, imbalance});
+    out.back().target = std::hypot(out.back().target, b.target[c]);
+    steeper += b.target[c] * b.target[c];
+  }
+  return out;
+}
+
+}  // namespace
+
+double own_flow_time(const Branches& b, double imbalance, double relative) {
+  check_time(b, imbalance, relative);
+  double most = 0.0, first = 0.0;
+  for (std::size_t c = 0; c < b.h.size(); ++c) {
+    if (b.target[c] == 0.0) continue;
+    most = std::max(most, flow_time_to_loss({b.h[c], b.target[c], imbalance, 0.0}, relative));
+    first += b.h[c] * b.target[c] * b.target[c];
+  }
+  const auto missing = [&](double t) {
+    double loss = 0.0;
+    for (std::size_t c = 0; c < b.h.size(); ++c)
+      if (b.target[c] != 0.0) loss += b.h[c] * std::pow(flow_gap({b.h[c], b.target[c], imbalance, 0.0}, t), 2);
+    return loss / first - relative;
+  };
+  return falling_root(missing, 0.0, most);
+}
+
+double shared_flow_time(const Branches& b, double imbalance, double relative) {
+  check_time(b, imbalance, relative);
+  const std::vector<Stage> all = stages(b, imbalance);
+  double most = 0.0, first = 0.0;
+  for (const Stage& s : all) {
+    if (s.target == 0.0) continue;
+    most = std::max(most, -0.5 * std::log(relative) / s.rate(0.0));
+    first += s.h * s.target * s.target;
+  }
+  const auto missing = [&](double t) {
+    double loss = 0.0;
+    for (const Stage& s : all)
+      if (s.target != 0.0) loss += s.h * std::pow(s.target * s.gap(t), 2);
+    return loss / first - relative;
+  };
+  return falling_root(missing, 0.0, most);
+}
+
+Holds shared_flow_time_holds(const Branches& b) {
+  check(b);
+  const std::vector<Stage> all = stages(b, 1.0);
+  Holds holds;
+  for (std::size_t i = 0; i + 1 < all.size(); ++i)
+    at_least(holds, "the ratio of one curvature to the next smaller one", all[i].h / all[i + 1].h, 6.0);
+  return holds;
+}
+
+double descent_steps(double flow_time, const CurvatureRange& curvatures, double lr) {
+  not_negative("flow_time", flow_time);
+  positive("lr", lr);
+  require(lr * curvatures.largest <= 1.0 + 1e-12, "lr", lr, "at most 1/largest curvature");
+  const double x = lr * curvatures.least;
+  require(x > 0.0 && x < 1.0, "curvatures", curvatures.least, "least above 0 and below the largest");
+  return flow_time / lr * x / -std::log1p(-x);
 }
 
 double shared_rate(double gamma, const std::vector<double>& w, const std::vector<double>& grad) {

@@ -36,6 +36,22 @@ double best_descent_steps(double condition_number, double relative);
 // random over this domain the largest was 1.63, and 4 % exceeded 1.5).
 Holds branch_race_holds(const Branches& branches, double imbalance, double relative);
 
+// From the start, w = 0 and γ² = imbalance k > 0: the flow time in which the loss Σ½h_c(R_c − θ_c)² comes to `relative`
+// ∈ (0, 1) of what it was. Own scales: every branch by T3, exact. Shared: steepest first, each branch while the steeper
+// ones, S = ΣR² of theirs, stay at their targets and the flatter ones at 0,
+//   dr/dt = h(R − r)P(r),   P = x + r²x/(x² + S),   γ² = x = ½(k + √(k² + 4(S + r²))),
+// P what the moving γ leaves of γ²I + wwᵀ with the steeper branches held; branches of equal curvature are one. Exact
+// for one curvature; where `holds`, within 10 % of the integrated flow. Relative error ≤ 1e-9 against the formulas.
+// Source: T6, ours.
+double own_flow_time(const Branches& branches, double imbalance, double relative);
+double shared_flow_time(const Branches& branches, double imbalance, double relative);
+// Whether curvatures are equal, or six times apart and more.
+Holds shared_flow_time_holds(const Branches& branches);
+// Steps of gradient descent in which a flow of that time is made at lr ≤ 1/largest, half its edge: time/lr, less what a
+// step's 1 − x is faster than e^−x at the least curvature, x = lr · least: time/lr · x/−ln(1 − x). Within 25 % and a
+// step for condition numbers from 5 on. Source: ours.
+double descent_steps(double flow_time, const CurvatureRange& curvatures, double lr);
+
 // Rates −dL/dt at gradients g_c = ∂L/∂θ_c under the flow: γ²Σg_c² + (Σw_cg_c)² shared, Σ(γ_c²g_c² + (w_cg_c)²) own.
 // Error ≤ 1e-15 per branch of the sum of the terms' sizes. Source: T6, ours.
 double shared_rate(double gamma, const std::vector<double>& w, const std::vector<double>& grad);

@@ -81,11 +81,66 @@ double or_adam_amplification(std::span<const double> snr) {
   return d * (whole / std::hypot(whole, 1.0)) / plain;
 }
 
+namespace {
+
+void check_turn(double h_mag, double h_dir, double beta_target, double tan_from, double tan_to) {
+  positive("h_mag", h_mag);
+  positive("h_dir", h_dir);
+  positive("beta_target", beta_target);
+  positive("tan_from", tan_from);
+  require(tan_to > 0.0 && tan_to <= tan_from, "tan_to", tan_to, "in (0, tan_from]");
+}
+
+}  // namespace
+
+double or_turn_time(double h_mag, double h_dir, double beta_target, double tan_from, double tan_to) {
+  check_turn(h_mag, h_dir, beta_target, tan_from, tan_to);
+  const double from = tan_from * tan_from, to = tan_to * tan_to, rho = h_dir / h_mag;
+  // By the differences themselves, so that a short way keeps its digits.
+  const double between = (from - to) / (1.0 + to);  // (1 + u₀)/(1 + u) − 1
+  const double sum = 2.0 * std::log(tan_from / tan_to) + (rho * rho - 1.0) * std::log1p(between) -
+                     (1.0 - rho) * (1.0 - rho) * between / (1.0 + from);
+  return sum / (2.0 * beta_target * beta_target * h_dir);
+}
+
+Holds or_turn_time_holds(double d, double h_mag, double h_dir, double beta_target, double tan_from, double tan_to) {
+  dimension(d);
+  check_turn(h_mag, h_dir, beta_target, tan_from, tan_to);
+  const double rho = h_dir / h_mag;
+  Holds holds;
+  for (const double tangent : {tan_from, tan_to}) {
+    const double u = tangent * tangent, share = (1.0 + rho * u) / (1.0 + u);  // D/h_mag, and 1 over the speed's root
+    at_least(holds, "the magnitude's rate over the direction's",
+             d * share * share * share / (rho * beta_target * beta_target), 10.0);
+  }
+  return holds;
+}
+
+double or_turn_curvature(double h_mag, double h_dir, double tan_from) {
+  check_turn(h_mag, h_dir, 1.0, tan_from, tan_from);
+  const double u = tan_from * tan_from;
+  return std::max(h_mag, (h_mag + h_dir * u) / (1.0 + u));
+}
+
 double or_alpha_sq(double d, double lr, double steps) {
   require(std::isfinite(d) && d >= 2.0, "d", d, "at least 2: one element has no direction to learn");
   positive("lr", lr);
   not_negative("steps", steps);
   return d * (1.0 + lr * lr * steps);
+}
+
+Holds or_alpha_sq_holds(double d, double lr, double beta1, double beta2, double steps) {
+  or_alpha_sq(d, lr, steps);
+  fraction("beta1", beta1);
+  fraction("beta2", beta2);
+  Holds holds;
+  at_least(holds, "d", d, 16.0);
+  at_most(holds, "the second moment's noise, 1 - beta2", 1.0 - beta2, 0.05);
+  // Gradients shrink as 1/|alpha|, and old ones are not orthogonal to it any more.
+  at_most(holds, "what |alpha|^2 grows by over the moments' memory, lr^2/(1 - beta)",
+          lr * lr / (1.0 - std::max(beta1, beta2)), 0.05);
+  at_least(holds, "the steps in units of the first moment's memory", steps * (1.0 - beta1), 20.0);
+  return holds;
 }
 
 double or_alpha_sq_limit(double d, double lr, double weight_decay) {

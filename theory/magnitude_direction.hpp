@@ -35,9 +35,25 @@ Holds or_adam_amplification_holds(double d, double snr, double lr, double beta1,
 // d S/√(S² + 1) / Σ s_i/√(s_i² + 1) with S = Σ s_i/√d. A signal on one coordinate alone is amplified up to d times.
 double or_adam_amplification(std::span<const double> snr);
 
+// How long OR's direction takes under the flow from the start, an angle φ away from the target, tan φ = tan_from > 0,
+// to tan_to ∈ (0, tan_from]: of a loss with curvature h_mag > 0 of γ along γ*, ‖γ*‖ = β*√d, and h_dir > 0 across it.
+// While d is large the magnitude is, soon after the start, where its gradient is 0, β = β*h_mag cos φ/D, D = h_mag
+// cos²φ + h_dir sin²φ, and with u = tan²φ and ρ = h_dir/h_mag
+//   du/dt = −2β*²h_dir u(1 + u)²/(1 + ρu)²,   so that
+//   t = [ln(u₀/u) + (ρ² − 1) ln((1 + u₀)/(1 + u)) + (1 − ρ)²(1/(1 + u₀) − 1/(1 + u))]/(2β*²h_dir).
+// Gradient descent makes it in t/lr steps, lr below 1/(d max D), half the edge along the way. Where `holds` within 10 %
+// of simulations. Source: T8, ours.
+double or_turn_time(double h_mag, double h_dir, double beta_target, double tan_from, double tan_to);
+// Whether the magnitude follows: its rate dD is at least 10 times the direction's all along.
+Holds or_turn_time_holds(double d, double h_mag, double h_dir, double beta_target, double tan_from, double tan_to);
+// max D over angles up to φ: d times this is the largest curvature along the way.
+double or_turn_curvature(double h_mag, double h_dir, double tan_from);
+
 // d ≥ 2: ‖α‖² of OR after t ≥ 0 steps of Adam with lr η, from ‖α‖² = d, its gradients noise: d(1 + η²t); with decoupled
-// decay λ > 0 on α it tends to ηd/(2λ). Within 6 % of simulations at η = 0.02, β₁ = 0. Source: T8, ours.
+// decay λ > 0 on α it tends to ηd/(2λ), the leading order of adamw_rotation()'s length. Where `holds`, and
+// adamw_rotation_holds() with ηλ ≪ 1 − β₁ for the limit, within 6 % of simulations. Source: T8, ours.
 double or_alpha_sq(double d, double lr, double steps);
+Holds or_alpha_sq_holds(double d, double lr, double beta1, double beta2, double steps);
 double or_alpha_sq_limit(double d, double lr, double weight_decay);
 
 // Where decay λ on OR's β holds the RMS of γ under the flow: hdβ*/(hd + λ), h the curvature of γ's coordinates. Source:

@@ -121,6 +121,19 @@ Holds plain_spectrum_holds(const PowerLawModes& m, double t) {
   return holds;
 }
 
+Holds flat_target_holds(const PowerLawModes& m, double t) {
+  check(m);
+  positive("t", t);
+  require(m.b == 0.0, "b", m.b, "0");
+  Holds holds;
+  in_the_middle(holds, m, t, plain_exponent(m));
+  // With scales the last mode that has begun to learn is further out.
+  const double reach = std::pow(2.0 * t * std::hypot(1.0, 2.0 * m.target), 1.0 / m.a);
+  at_most(holds, "the share of the loss beyond the last mode, ((2t sqrt(1 + 4 R0^2))^(1/a)/N)^(a - 1),",
+          std::pow(reach / m.modes, m.a - 1.0), 0.02);
+  return holds;
+}
+
 Holds scale_gain_holds(const PowerLawModes& m, double t) {
   check(m);
   positive("t", t);

@@ -8,6 +8,7 @@
 #include "scalevec/tests/support/reference_optimizers.hpp"
 #include "scalevec/theory/branches.hpp"
 #include "scalevec/theory/channel_rate.hpp"
+#include "scalevec/theory/integrate.hpp"
 #include "scalevec/theory/magnitude_direction.hpp"
 #include "scalevec/theory/muon.hpp"
 #include "scalevec/theory/placement.hpp"
@@ -321,6 +322,138 @@ TEST_CASE("T6: where it holds, the minimum decides a race of shared against own 
   CHECK(!branch_race_holds({{1.0, 1.0}, {1.0, 1.0}}, 1.0, 1e-10));  // nothing to tell apart
   CHECK(!branch_race_holds({{1.0, 9.0}, {1.0, 1.0}}, 1.0, 1e-2));
   CHECK_THROWS_AS(branch_race_holds({{1.0, 9.0}, {1.0, 1.0}}, 0.0, 1e-9), std::domain_error);
+}
+
+namespace {
+
+// Loss over its start after a time of the flow of one γ or of own ones from w = 0, γ² = k, by Odeint.
+double flow_loss(const Branches& b, double k, bool own, double time) {
+  const std::size_t n = b.h.size();
+  std::vector<double> x(n, 0.0);  // w, then γ
+  x.resize(own ? 2 * n : n + 1, std::sqrt(k));
+  const auto error = [&](const std::vector<double>& at, std::size_t c) {
+    return b.h[c] * (at[own ? n + c : n] * at[c] - b.target[c]);
+  };
+  integrate_flow(
+      [&](const std::vector<double>& at, std::vector<double>& slope) {
+        std::fill(slope.begin(), slope.end(), 0.0);
+        for (std::size_t c = 0; c < n; ++c) {
+          const std::size_t g = own ? n + c : n;
+          slope[c] = -at[g] * error(at, c);
+          slope[g] -= at[c] * error(at, c);
+        }
+      },
+      x, time, 1e-12);
+  double loss = 0.0, first = 0.0;
+  for (std::size_t c = 0; c < n; ++c) {
+    loss += error(x, c) * error(x, c) / b.h[c];
+    first += b.h[c] * b.target[c] * b.target[c];
+  }
+  return loss / first;
+}
+
+// Steps of gradient descent from there to `relative` of the loss.
+double descent_from_start(const Branches& b, double k, bool own, double relative, double lr) {
+  const std::size_t n = b.h.size();
+  std::vector<double> w(n, 0.0), gamma(own ? n : 1, std::sqrt(k));
+  double first = 0.0;
+  for (std::size_t c = 0; c < n; ++c) first += b.h[c] * b.target[c] * b.target[c];
+  for (int t = 0; t < 1000000; ++t) {
+    double loss = 0.0;
+    std::vector<double> back(gamma.size(), 0.0), step(n);
+    for (std::size_t c = 0; c < n; ++c) {
+      const std::size_t g = own ? c : 0;
+      const double error = b.h[c] * (gamma[g] * w[c] - b.target[c]);
+      loss += error * error / b.h[c];
+      step[c] = gamma[g] * error;
+      back[g] += w[c] * error;
+    }
+    if (loss <= relative * first) return t;
+    for (std::size_t c = 0; c < n; ++c) w[c] -= lr * step[c];
+    for (std::size_t g = 0; g < gamma.size(); ++g) gamma[g] -= lr * back[g];
+  }
+  return INFINITY;
+}
+
+}  // namespace
+
+TEST_CASE("T6: the flow's time from the start, and the steps of gradient descent in it", "[holds]") {
+  Arguments draw(59);
+  for (int i = 0; i < 150; ++i) {
+    Branches b;
+    const int n = 1 + draw.one_of(3);
+    const bool equal = i % 4 == 0;
+    double h = draw.size(0.1, 10.0);
+    for (int c = 0; c < n; ++c) {
+      b.h.push_back(h);
+      b.target.push_back(draw.either(0.1, 3.0));
+      if (!equal) h *= draw.one_of(2) && c == 0 ? draw.size(6.0, 30.0) : 1.0 / draw.size(6.0, 30.0);
+    }
+    if (!shared_flow_time_holds(b)) continue;
+    const double k = draw.size(0.3, 3.0), relative = draw.size(1e-8, 0.5);
+    const double own = own_flow_time(b, k, relative), shared = shared_flow_time(b, k, relative);
+    INFO("k " << k << " relative " << relative << " branches " << n << " h " << b.h[0] << " R " << b.target[0]
+              << " own " << own << " shared " << shared);
+    CHECK(std::abs(flow_loss(b, k, true, own) / relative - 1.0) <= 1e-6);
+    CHECK(flow_loss(b, k, false, 0.9 * shared) > relative);
+    CHECK(flow_loss(b, k, false, 1.1 * shared) < relative);
+    if (equal || n == 1) CHECK(std::abs(flow_loss(b, k, false, shared) / relative - 1.0) <= 1e-6);
+    for (const bool apart : {false, true}) {
+      const CurvatureRange range = apart ? own_curvatures(b, k) : shared_curvatures(b, k);
+      if (range.condition_number() < 5.0) continue;
+      const double lr = 1.0 / range.largest * (i % 2 ? 1.0 : draw.size(0.1, 1.0));
+      const double predicted = descent_steps(apart ? own : shared, range, lr);
+      const double steps = descent_from_start(b, k, apart, relative, lr);
+      // Whole steps.
+      CHECK(std::abs(steps - predicted) <= 0.25 * predicted + 1.0);
+    }
+  }
+  CHECK(!shared_flow_time_holds({{1.0, 5.0}, {1.0, 1.0}}));
+  CHECK(shared_flow_time_holds({{2.0, 2.0}, {1.0, -3.0}}));
+  CHECK_THROWS_AS(own_flow_time({{1.0}, {0.0}}, 1.0, 0.1), std::domain_error);
+  CHECK_THROWS_AS(shared_flow_time({{1.0}, {1.0}}, -1.0, 0.1), std::domain_error);
+  CHECK_THROWS_AS(shared_flow_time({{1.0}, {1.0}}, 1.0, 1.0), std::domain_error);
+  CHECK_THROWS_AS(descent_steps(1.0, {0.1, 1.0}, 1.5), std::domain_error);
+}
+
+// Gradient descent on OR's β and α in the plane of γ and γ*, from a magnitude that follows.
+TEST_CASE("T8: the time in which OR turns γ from the start", "[holds]") {
+  Arguments draw(60);
+  int held = 0;
+  for (int i = 0; i < 4000 && held < 60; ++i) {
+    const double d = draw.size(2.0, 4096.0), h_mag = draw.size(0.01, 10.0), h_dir = draw.size(0.1, 10.0),
+                 goal = draw.size(0.2, 5.0), from = draw.size(0.03, 10.0), to = from * draw.size(1e-4, 0.9);
+    if (!or_turn_time_holds(d, h_mag, h_dir, goal, from, to)) continue;
+    const double time = or_turn_time(h_mag, h_dir, goal, from, to);
+    const double lr = (i % 2 ? 1.0 : 0.3) / (d * or_turn_curvature(h_mag, h_dir, from));
+    if (time / lr > 3e6 || time / lr < 20.0) continue;
+    ++held;
+    const double root = std::sqrt(d), u = from * from;
+    double x = root / std::sqrt(1.0 + u), y = from * x, beta = goal * h_mag * std::sqrt(1.0 + u) / (h_mag + h_dir * u);
+    int steps = 0;
+    while (y > to * x && steps < 10000000) {
+      const double length = std::hypot(x, y), scale = beta * root / length;
+      const double gx = h_mag * (scale * x - goal * root), gy = h_dir * scale * y, along = (x * gx + y * gy) / length;
+      x -= lr * scale * (gx - along * x / length);
+      y -= lr * scale * (gy - along * y / length);
+      beta -= lr * root * along;
+      ++steps;
+    }
+    INFO("d " << d << " h " << h_mag << " " << h_dir << " goal " << goal << " tan " << from << " to " << to << " steps "
+              << steps << " predicted " << time / lr);
+    CHECK(std::abs(std::log(steps * lr / time)) <= std::log(1.1));
+  }
+  CHECK(held == 60);
+  // One curvature for all: tan φ falls at the rate β*²h, which the formula's three terms come to.
+  CHECK(std::abs(or_turn_time(2.0, 2.0, 1.5, 3.0, 0.3) / (std::log(10.0) / 4.5) - 1.0) <= 1e-12);
+  CHECK(or_turn_time(1.0, 2.0, 1.0, 0.5, 0.5) == 0.0);
+  // Two ways one after the other.
+  CHECK(std::abs((or_turn_time(0.1, 2.0, 1.5, 3.0, 1.0) + or_turn_time(0.1, 2.0, 1.5, 1.0, 0.3)) /
+                     or_turn_time(0.1, 2.0, 1.5, 3.0, 0.3) -
+                 1.0) <= 1e-12);
+  CHECK(!or_turn_time_holds(2.0, 0.1, 1.0, 1.0, 1.0, 0.1));
+  CHECK_THROWS_AS(or_turn_time(1.0, 1.0, 1.0, 0.1, 0.2), std::domain_error);
+  CHECK_THROWS_AS(or_turn_time(0.0, 1.0, 1.0, 0.2, 0.1), std::domain_error);
 }
 
 // Muon with the exact polar factor under noise alone and decay: means over 12/(2ηλ) steps after it has settled. ‖W‖²

@@ -145,7 +145,7 @@ TEST_CASE("T6: HG is 20 times faster with large targets on flat branches, and .0
   CHECK(std::abs(std::log(best(steep, false) / best(steep, true) / 0.09)) <= 0.3);
 }
 
-// T8 leaves the start and the accuracy of its step counts out: here γ from 1 to a tenth of the way from γ*, which is
+// γ from 1 to a tenth of the way from γ*, which is
 // longer by 0.1 and orthogonally off by 0.05, d = 64. The counts of the many-step sides and the crossing come out, the
 // few steps of the fast sides are not compared.
 TEST_CASE("T8: OR at its best lr wins where the loss is flat along the magnitude and loses where it is not",

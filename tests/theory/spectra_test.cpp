@@ -106,6 +106,31 @@ TEST_CASE("the gain of scales is transient for b > 0, a constant at b = 0, an ex
   CHECK(balanced_exponent({2.0, -0.25, 1e6, 1.0}) > plain_exponent({2.0, -0.25, 1e6, 1.0}));
 }
 
+TEST_CASE("the ratio of flat targets is that of the plain sums where it holds") {
+  std::mt19937_64 random(11);
+  const auto even = [&](double from, double to) { return std::uniform_real_distribution<double>(from, to)(random); };
+  int held = 0;
+  for (int i = 0; i < 100000 && held < 60; ++i) {
+    const PowerLawModes m{std::exp(even(0.05, 3.0)), 0.0, std::floor(std::exp(even(5.0, 11.5))),
+                          std::exp(even(-3.0, 4.0))};
+    const double t = std::exp(even(0.0, m.a * std::log(m.modes)));
+    if (!flat_target_holds(m, t)) continue;
+    ++held;
+    double without = 0.0, with = 0.0;
+    for (double j = 1.0; j <= m.modes; j += 1.0) {
+      const double h = std::pow(j, -m.a);
+      without += h * std::pow(m.target * std::exp(-h * t), 2);
+      with += h * std::pow(flow_gap({h, m.target, 1.0, 0.0}, t), 2);
+    }
+    INFO("a " << m.a << " N " << m.modes << " R0 " << m.target << " t " << t);
+    CHECK(relative(flat_target_ratio(m.target, m.a), with / without) <= 0.02);
+  }
+  CHECK(held == 60);
+  CHECK(!flat_target_holds({2.0, 0.0, 1e6, 1.0}, 2.0));
+  CHECK(!flat_target_holds({2.0, 0.0, 1e3, 1.0}, 1e7));
+  CHECK_THROWS_AS(flat_target_holds({2.0, 0.5, 1e6, 1.0}, 1e4), std::domain_error);
+}
+
 TEST_CASE("sums over modes are the plain sums at any imbalance, target and exponent") {
   struct Case {
     PowerLawModes modes;
