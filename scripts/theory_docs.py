@@ -23,9 +23,9 @@ ENTRIES = {
     "T3": ("dr/dt = √(k² + 4r²) h (R − r), solved in closed form", "a fixed direction, gradient flow", "theory/flow.hpp"),
     "T4": ("λ_w‖w‖² − ½cη = λ_γ γ‖w‖, ‖w‖² = w̄² + ½cησ/(hγ + σλ_w), w̄ = hR/(hγ + σλ_w)", "AdamW at constant lr, gradient noise well above the gradient (`adamw_input_scale_holds`)", "theory/input_scale_decay.hpp"),
     "T5": ("h(γ* − γ)/√(h²(γ* − γ)² + σ²) = λγ (AdamW)", "no later weight compensates the scale; small lr", "theory/output_scale_decay.hpp"),
-    "T6": ("cond H^½(γ²I + wwᵀ)H^½ against cond h_c√(k² + 4R_c²)", "gradient descent, each at its best stable lr (`branch_race_holds`)", "theory/branches.hpp"),
+    "T6": ("cond H^½(γ²I + wwᵀ)H^½ against cond h_c√(k² + 4R_c²); from the start dr/dt = h(R − r)(x + r²x/(x² + S)), x = ½(k + √(k² + 4(S + r²)))", "gradient descent, each at its best stable lr (`branch_race_holds`); from the start at half the edge, curvatures equal or far apart (`shared_flow_time_holds`)", "theory/branches.hpp"),
     "T7": ("−dL/dt = Σ(u_iv_jg_ij)² + Σ_i(Σ_jW_ijv_jg_ij)² + Σ_j(Σ_iu_iW_ijg_ij)²", "where u = 1, at equal (W, v) (`both_sides_faster_holds`); not along trajectories", "theory/placement.hpp"),
-    "T8": ("√((s² + 1)/(s² + 1/d))", "Adam; the same signal s on every coordinate, gradients of the coordinates independent (`or_adam_amplification_holds`)", "theory/magnitude_direction.hpp"),
+    "T8": ("√((s² + 1)/(s² + 1/d)); from the start du/dt = −2β*²h_dir u(1 + u)²/(1 + ρu)², u = tan²φ, ρ = h_dir/h_mag", "Adam; the same signal s on every coordinate, gradients of the coordinates independent (`or_adam_amplification_holds`); gradient descent while the magnitude follows (`or_turn_time_holds`)", "theory/magnitude_direction.hpp"),
     "T9": ("‖w‖² = ηd/(2λ) · f, cos∠ = (1 + β₁ − ηλ)/(1 + β₁ − β₁ηλ) (AdamW); angle ≈ √(2ηλ(1 − β₁)/(1 + β₁))", "ηλ < 1, gradients independent from step to step, 1/(1 − β₂) ≪ 1/(2ηλ) (`adamw_rotation_holds`)", "theory/scale_invariance.hpp"),
     "T10": ("L = (2t)^−p/(2a) [γ(p, 2t) − γ(p, 2tN^−a)]; gain C t^(−2b/a)", "1 ≪ t^(1/a) ≪ N; the gain for R₀ ≤ 1 and 2R₀t^(−b/a) ≪ 1 (`plain_spectrum_holds`, `scale_gain_holds`)", "theory/spectra.hpp"),
     "T11": ("‖w‖² ← (1 − x)²‖w‖² − 2(1 − x)η E w·u + η²E‖u‖²; in short d‖w‖²/dt = −2x‖w‖² + η²U", "gradients orthogonal to w and independent from step to step, ‖w‖ steady over Adam's 1/(1 − β₂) steps (`moving_rotation_holds`)", "theory/moving_rotation.hpp"),
@@ -63,10 +63,10 @@ simulation by the library's own update rules, an integration or a LibTorch run (
 that a reader can see where prediction and simulation part. `--all` also writes `figures/index.html`, a page of all
 figures.
 
-T1 to T15 are results, P1 to P9 phase diagrams, M1 and M2 Muon; `--list` says what each draws. A figure's line says its
-agreement, which is a deviation (0 is perfect), and what is required, the largest that is allowed; the caption says of what. It ends
-in `ok` or `out`; with any `out` the exit status is 1, and the files (FIGURE.csv, .gp, .svg, .png, .caption.txt) are written all the
-same. Over a run (`--run`), where theory and run part is the result, and the status is 0.
+T1 to T15 are results, P1 to P9 phase diagrams, M1 and M2 Muon; `--list` says what each draws. A figure's line says by how much
+prediction and simulation are off (0 is perfect) and how much is allowed; the caption says of what. It ends in `ok` or `out`; with any
+`out` the exit status is 1, and the files (FIGURE.csv, .gp, .svg, .png, .caption.txt) are written all the same. Over a run (`--run`),
+where theory and run part is the result, and the status is 0. Ctrl-C during `--all` leaves a page of the figures that are drawn.
 
 The formulas are functions of `scalevec::theory`, which needs no LibTorch (`examples/theory_app`). This page and its pictures are written
 by `scripts/theory_docs.py`.
@@ -89,7 +89,9 @@ What simulation corrected, or did not find:
 - T4: at a learning rate that is not small, AdamW's noise adds ½cη to the balance of an input-norm scale, which the ratio ‖w‖/γ =
   λ_γ/λ_w leaves out, and the balance is one of the total ‖w‖², whose fluctuation can be most of it: with the mean length alone γ² is up to
   2.1 times off. The figure's line has both; the ratio is its limit for small lr.
-- T13: gradient noise does not drive AdamW to the least trace, ‖w‖² = cγ², as it does SGD, but to ‖w‖ = cγ, some R/η² steps away.
+- T13: gradient noise does not drive AdamW to the least trace, ‖w‖² = cγ², as it does SGD, but to ‖w‖ = cγ, some R/η² steps away, and
+  further, to 1 + (c − 1)(1 + (1 − β₂)/r), where second moments follow the scale's own fluctuation, which the loss takes back at r per step:
+  with r = .01 and β₂ = .99 twice as far (`with_second_moments`).
   Lion's ratio ends above c (22 for c = 16, β₁ = β₂ = .9): a sign is one for γ and for the row along the target, and one sign of a long
   product sees it only where its argument is near 0, so that 9.4 of the 13.3 of its noise's long run bring the ratio down.
 - T14: Adam whose second moment lives does not reach the edge that its noise alone would set: the error's own swing enters √v̂, and along
@@ -157,14 +159,14 @@ def draw(args, images, sections):
             return False
         images.mkdir(parents=True, exist_ok=True)
         for line in done.stdout.splitlines():
-            name, agreement = line.split(": ", 1)
+            name, verdict = line.split(": ", 1)
             if name == "page":
                 continue
             formula, condition, header = ENTRIES[name]
             subprocess.run(["pngquant", "--quality", "80-98", "--speed", "1", "--force", "--output", str(images / f"{name}.png"),
                             str(out / f"{name}.png")], check=True)
             caption = (out / f"{name}.caption.txt").read_text().strip().split(": ", 1)[1]
-            sections[name] = (f"\n`{formula}`\n\nHolds for: {condition}. Code: `{header}`. {args.quality.capitalize()} quality: {agreement}.\n"
+            sections[name] = (f"\n`{formula}`\n\nHolds for: {condition}. Code: `{header}`. {args.quality.capitalize()} quality: {verdict}.\n"
                               f"\n![{name}](images/theory/{name}.png)\n\n{capitalised(caption)}\n\n")
     return True
 

@@ -96,7 +96,7 @@ FigureResult draw_m2(const FigureValues& v) {
                 "matrix. Small "
                 "matrices settle shorter (a tenth at n = 8). Squared length off by at most %.3f, angle by %.3f "
                 "(allowed 0.1); the "
-                "agreement is the larger share. η = %g.",
+                "verdict's number is the larger share. η = %g.",
                 muon_noise(1e6, momentum).long_run * 1e6, momentum, mean_square[0], mean_square[1], worst_length,
                 worst_angle, lr);
   result.caption = text;

@@ -219,7 +219,7 @@ FigureResult draw_p1(const FigureValues& v) {
                 "line the ratio goes to 1 and the sign scatters, for which no boundary is known (cells: means over "
                 "%lld runs; the measured line is smoothed over a "
                 "ninth of the axes). At each one's best rate one mode alone needs no scale vector under either. The "
-                "agreement is the larger share of its allowance.",
+                "verdict's number is the larger share of its allowance.",
                 relative, adam_relative, beta2, static_cast<double>(wrong) / static_cast<double>(counted),
                 static_cast<long long>(counted), off, static_cast<long long>(samples));
   result.caption = text;

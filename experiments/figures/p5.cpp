@@ -115,7 +115,7 @@ FigureResult draw_p5(const FigureValues& v) {
                 "behind T7 found. At one equal rate the two sides' larger steps cost at high signal-to-noise. No "
                 "boundary is derived; dashed: "
                 "fitted, the spread beyond which both sides win at every noise, %.2f (required below 1.1). The "
-                "agreement is the larger share of "
+                "verdict's number is the larger share of "
                 "its allowance.",
                 d, d, static_cast<long long>(steps), static_cast<long long>(replicas), 100.0 * -std::expm1(-most), tie,
                 boundary);

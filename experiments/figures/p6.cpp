@@ -196,7 +196,7 @@ FigureResult draw_p6(const FigureValues& v) {
                 "reaches the noise. That this happens where T8's amplification √((s² + 1)/(s² + 1/d)) has fallen to "
                 "√2, s² = 1 − 2/d, is "
                 "fitted; cells of OR on the wrong side for d ≥ 16, those within 25 %% left out: %.3f of %lld (allowed "
-                "0.15). The agreement is the "
+                "0.15). The verdict's number is the "
                 "larger share of its allowance.",
                 length, v["turn"], v["relative"], count.share(), static_cast<long long>(count.counted), v["unequal"],
                 static_cast<long long>(steps), static_cast<long long>(replicas), adam_count.share(),

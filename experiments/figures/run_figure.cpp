@@ -2,12 +2,48 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <limits>
+#include <vector>
 
 #include "scalevec/experiments/compare/prediction_figures.hpp"
 #include "scalevec/experiments/compare/record_files.hpp"
+#include "scalevec/experiments/errors.hpp"
 
 namespace scalevec {
+
+using nlohmann::json;
+
+namespace {
+
+void check_traced(const std::filesystem::path& run) {
+  if (!std::filesystem::exists(run / "traces.jsonl") || !std::filesystem::exists(run / "policy.json"))
+    throw UsageError("--run: " + run.string() + " holds no traced run (policy.json, traces.jsonl)");
+}
+
+// By the summary, or by the log where that goes on after it: of a run that was resumed, or was killed.
+std::string extent_of_run(const std::filesystem::path& run) {
+  const json summary = read_record_if_sound(run / "summary.json").value_or(json::object());
+  const json config = read_json_if_whole(run / "config.json").value_or(json::object());
+  const std::vector<json> lines = read_json_lines(run / "metrics.jsonl");
+  std::string status = text_at(summary, "status", "unfinished");
+  double steps = number_at(summary, "steps");
+  if (const double logged = lines.empty() ? 0.0 : number_at(lines.back(), "step"); !(logged <= steps)) {
+    steps = logged;
+    status = "unfinished";
+  }
+  char text[160];
+  std::snprintf(text, sizeof text, "%s after step %.0f", status.c_str(), steps);
+  const double planned = number_at(config, "steps");
+  return std::isfinite(planned) ? text + (" of " + std::to_string(static_cast<long long>(planned))) : text;
+}
+
+}  // namespace
+
+std::string steps_of_run(const std::filesystem::path& run) {
+  check_traced(run);
+  return "run: " + run.string() + ", " + extent_of_run(run);
+}
 
 FigureResult draw_over_run(const std::string& figure, const std::filesystem::path& run) {
   std::vector<std::string> pictures;
@@ -21,8 +57,13 @@ FigureResult draw_over_run(const std::string& figure, const std::filesystem::pat
     pictures = {"predicted_curvature"};
   else
     throw UsageError("--run: " + figure + " is not drawn over a run; allowed: T5, T11, T12, T13, T14");
-  if (!std::filesystem::exists(run / "traces.jsonl") || !std::filesystem::exists(run / "policy.json"))
-    throw UsageError("--run: " + run.string() + " holds no traced run (policy.json, traces.jsonl)");
+  check_traced(run);
+  const json policy = read_record(run / "policy.json").value_or(json::object());
+  const json rows = policy.value("rows", json::array());
+  if (figure == "T12" &&
+      std::none_of(rows.begin(), rows.end(), [](const json& row) { return text_at(row, "method") == "muon"; }))
+    throw UsageError("--run: " + run.string() +
+                     " trains nothing by Muon, whose updates T12 is about; T11 is the same for its methods");
   const std::string label = std::filesystem::weakly_canonical(run).filename().string();
   const PredictionReport report = prediction_report({{label, {run}, {}, 0}}, true);
   for (const std::string& name : pictures) {
@@ -35,7 +76,7 @@ FigureResult draw_over_run(const std::string& figure, const std::filesystem::pat
     result.required = figure == "T14" ? 0.0 : std::log(1.1);
     result.agreement = figure == "T14" ? -std::numeric_limits<double>::infinity() : 0.0;
     std::string said;
-    for (const nlohmann::json& row : report.numbers) {
+    for (const json& row : report.numbers) {
       if (text_at(row, "picture") != name || text_at(row, "formula").starts_with("T2")) continue;
       const double off = number_at(row, "largest_log_ratio");
       result.agreement = worse(result.agreement, figure == "T14" ? off : std::abs(off));
@@ -43,7 +84,7 @@ FigureResult draw_over_run(const std::string& figure, const std::filesystem::pat
     for (std::size_t i = 0; i < report.rows.size(); ++i)
       if (text_at(report.numbers[i], "picture") == name && said.size() < 1500)
         said += " " + report.rows[i].of + ", " + report.rows[i].quantity + ": " + report.rows[i].words + ".";
-    result.caption = figure + " over the run " + label + ". " + plot->caption + said;
+    result.caption = figure + " over the run " + label + " (" + extent_of_run(run) + "). " + plot->caption + said;
     return result;
   }
   throw UsageError("--run: " + run.string() + " has nothing that " + figure +

@@ -48,7 +48,7 @@ FigureResult draw_t1(const FigureValues& v) {
                 "input-side scales after training changes nothing: decoders with gains between %g and %g, %lld models "
                 "each, folded by "
                 "the library. Float32 rounding grows with depth (--set layers=32). Largest difference %.1e in float32 "
-                "(allowed 2e-5) and %.1e in float64 (allowed 1e-12); the agreement is the "
+                "(allowed 2e-5) and %.1e in float64 (allowed 1e-12); the verdict's number is the "
                 "larger share of its allowance.",
                 v["least_gain"], v["largest_gain"], static_cast<long long>(v.whole("models")), worst[0], worst[1]);
   result.caption = text;

@@ -97,7 +97,7 @@ FigureResult draw_t10(const FigureValues& v) {
                 "worse for b > 0 (dashed: "
                 "limits). a = %g, b = %g, R₀ = %g, %g modes. Local exponent without scales: largest difference %.4f "
                 "(allowed 0.01); gain at t ≥ 1e3: "
-                "%.3f (allowed 0.15); the agreement is the larger share of its allowance.",
+                "%.3f (allowed 0.15); the verdict's number is the larger share of its allowance.",
                 a, b, target, modes, worst_exponent, worst_gain);
   result.caption = text;
   return result;

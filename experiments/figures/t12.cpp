@@ -230,7 +230,7 @@ FigureResult draw_t12(const FigureValues& v) {
       "along the line to [n_w/R + 2Kx_γ]/[Kn_γ/R + 2x_w]: a larger lr of γ lowers it. Dots: %zu replicas. Off by at "
       "most "
       "%.3f of ‖W‖², %.3f of the angle (allowed 0.12; a small matrix is shorter than the formula for large n), %.2f in "
-      "the ratio's logarithm (allowed 0.25); the agreement is the largest share of its allowance.",
+      "the ratio's logarithm (allowed 0.25); the verdict's number is the largest share of its allowance.",
       n, n, momentum, v["horizon"], sigma, v["pair_decay"], replicas, worst_norm, worst_angle, worst_ratio);
   result.caption = text;
   return result;

@@ -185,7 +185,8 @@ FigureResult draw_t14(const FigureValues& v) {
       "pair "
       "to γ²/‖w‖² = λ_w/λ_γ, and the stable lr with it; where λ_γ/λ_w is far from 1 decay costs stability. β = β₁ = "
       "%g. "
-      "Off by at most %.4f (edges), %.4f (drained), %.4f (decay), allowed 0.02 each; the agreement is the largest "
+      "Off by at most %.4f (edges), %.4f (drained), %.4f (decay), allowed 0.02 each; the verdict's number is the "
+      "largest "
       "share.",
       target, sigma, decay, beta, worst_edge, worst_drained, worst_gain);
   result.caption = text;

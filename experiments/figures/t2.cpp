@@ -171,9 +171,8 @@ FigureResult draw_t2(const FigureValues& v) {
                 "(diamonds) is slower, and on its way to ‖w‖/γ = c (T13). In the middle the "
                 "imbalance itself, which the flow "
                 "keeps. R = %g, σ = %g, lr = %g, %zu replicas, %lld steps, bars 95 %%. Final "
-                "ratio off c by at most %.3f (allowed 0.1); the flow's imbalance by %.1e (allowed 1e-9); the agreement "
-                "is the larger "
-                "share of its allowance.",
+                "ratio off c by at most %.3f (allowed 0.1); the flow's imbalance by %.1e (allowed 1e-9); the verdict's "
+                "number is the larger share of its allowance.",
                 target, sigma, v["lr"], replicas, static_cast<long long>(steps), worst_ratio, worst_flow);
   result.caption = text;
   return result;

@@ -163,7 +163,8 @@ FigureResult draw_t4(const FigureValues& v) {
       "schedules and lowers the loss at constant lr; once a cosine has removed the noise, what is left is the bias of "
       "the "
       "decay. c = %zu, R = %g, σ = %g, lr = %g, λ_w = %g, %lld steps, %zu replicas. AdamW off by at most %.3f (allowed "
-      "0.15), the flow's group-lasso equilibrium by %.1e (allowed 1e-6); the agreement is the larger share of its "
+      "0.15), the flow's group-lasso equilibrium by %.1e (allowed 1e-6); the verdict's number is the larger share of "
+      "its "
       "allowance.",
       s.c, s.target, s.sigma, s.lr, s.decay_w, static_cast<long long>(s.steps), s.replicas, worst_adamw, worst_flow);
   result.caption = text;

@@ -4,16 +4,21 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <fstream>
 #include <future>
 #include <iostream>
 #include <memory>
+#include <mutex>
+#include <shared_mutex>
 #include <thread>
 
+#include "scalevec/experiments/compare/child_process.hpp"
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/experiments/figures/figure.hpp"
 #include "scalevec/experiments/figures/run_figure.hpp"
@@ -112,16 +117,19 @@ void write_whole(const fs::path& file, const std::string& text) {
 
 // A figure that fails to be drawn says why in its line, so that the others go on. `run`: the folder of a run that
 // stands in for the simulation; empty: none.
-DrawnFigure draw_figure(const Figure& figure, const FigureValues& values, const fs::path& out, const std::string& run) {
+// `writing`: held while files are written.
+DrawnFigure draw_figure(const Figure& figure, const FigureValues& values, const fs::path& out, const std::string& run,
+                        std::shared_mutex& writing) {
   try {
     FigureResult result = run.empty() ? figure.run(values) : draw_over_run(figure.id, run);
     result.plot.name = figure.id;
     result.plot.caption = result.caption;
+    const std::shared_lock lock(writing);
     const std::string links = file_links(write_plot(result.plot, out), "");
     write_whole(out / (figure.id + ".caption.txt"), result.caption);
-    const std::string agreement =
-        std::isnan(result.agreement) ? "unknown (a run did not arrive or left its range)" : shown(result.agreement);
-    return {figure.id, figure.title, "agreement " + agreement + ", required " + shown(result.required),
+    const std::string off = std::isnan(result.agreement) ? "an unknown amount (a run did not arrive or left its range)"
+                                                         : shown(result.agreement);
+    return {figure.id, figure.title, "off by " + off + ", allowed " + shown(result.required),
             result.agreement <= result.required, picture(result.plot, links)};
   } catch (const UsageError&) {
     throw;
@@ -130,31 +138,52 @@ DrawnFigure draw_figure(const Figure& figure, const FigureValues& values, const 
   }
 }
 
-// work(0) … work(count − 1) on `jobs` threads; done(i, result) on this one, in order, each as soon as it can.
-template <class Work, class Done>
-void run_in_order(size_t count, int jobs, const Work& work, const Done& done) {
-  std::vector<std::promise<DrawnFigure>> promises(count);
-  std::atomic<size_t> next{0};
+// work(0) … work(count − 1) on `jobs` threads; done(i, result) on this one, in order, each as soon as it can. True once
+// all are done; false where stop() says so before: then done() has been called for what was ready, and threads are at
+// work still.
+template <class Work, class Done, class Stop>
+bool run_in_order(size_t count, int jobs, const Work& work, const Done& done, const Stop& stop) {
+  struct Shared {
+    std::vector<std::promise<DrawnFigure>> promises;
+    std::atomic<size_t> next{0};
+  };
+  const auto shared = std::make_shared<Shared>();
+  shared->promises.resize(count);
+  std::vector<std::future<DrawnFigure>> results;
+  for (std::promise<DrawnFigure>& p : shared->promises) results.push_back(p.get_future());
   std::vector<std::thread> threads;
   for (size_t t = 0; t < std::min(count, static_cast<size_t>(jobs)); ++t)
-    threads.emplace_back([&] {
-      for (size_t i; (i = next++) < count;) try {
-          promises[i].set_value(work(i));
+    threads.emplace_back([shared, count, &work] {
+      for (size_t i; (i = shared->next++) < count;) try {
+          shared->promises[i].set_value(work(i));
         } catch (...) {
-          promises[i].set_exception(std::current_exception());
+          shared->promises[i].set_exception(std::current_exception());
         }
     });
   std::exception_ptr first;
-  for (size_t i = 0; i < count; ++i) try {
-      const DrawnFigure drawn = promises[i].get_future().get();
-      if (!first) done(i, drawn);
-    } catch (...) {
-      if (!first) first = std::current_exception();
-      next = count;
-      break;
+  for (size_t i = 0; i < count && !first; ++i) {
+    while (!stop() && results[i].wait_for(std::chrono::milliseconds(50)) != std::future_status::ready) continue;
+    if (stop()) {
+      shared->next = count;
+      for (std::thread& t : threads) t.detach();
+      for (; i < count; ++i) try {
+          if (results[i].wait_for(std::chrono::seconds(0)) != std::future_status::ready) continue;
+          // One whose gnuplot was interrupted too is not drawn.
+          if (const DrawnFigure drawn = results[i].get(); !drawn.picture.empty()) done(i, drawn);
+        } catch (...) {
+        }
+      return false;
     }
+    try {
+      done(i, results[i].get());
+    } catch (...) {
+      first = std::current_exception();
+      shared->next = count;
+    }
+  }
   for (std::thread& t : threads) t.join();
   if (first) std::rethrow_exception(first);
+  return true;
 }
 
 void run(const Request& request) {
@@ -180,19 +209,32 @@ void run(const Request& request) {
   std::string failures;
   std::vector<DrawnFigure> pictures;
   const auto fail = [&](const std::string& line) { failures += (failures.empty() ? "" : "; ") + line; };
-  run_in_order(
-      chosen.size(), request.jobs, [&](size_t i) { return draw_figure(*chosen[i], values[i], out, request.run); },
-      [&](size_t i, const DrawnFigure& drawn) {
-        const std::string line = chosen[i]->id + ": " + drawn.line;
-        // Over a run, where it parts from the prediction is the result, and not a failure.
-        const bool over_run = !request.run.empty();
-        std::cout << line << (drawn.agrees ? ", ok" : over_run ? ", the run parts from it" : ", out") << std::endl;
-        if (!drawn.agrees && !over_run) fail(line);
-        pictures.push_back(drawn);
-      });
+  if (!request.run.empty()) std::cout << steps_of_run(request.run) << std::endl;
+  std::shared_mutex writing;
+  const SignalGuard signals;
+  // Named, as threads may outlive the call.
+  const auto draw = [&](size_t i) { return draw_figure(*chosen[i], values[i], out, request.run, writing); };
+  const auto drew = [&](size_t i, const DrawnFigure& drawn) {
+    const std::string line = chosen[i]->id + ": " + drawn.line;
+    // Over a run, where it parts from the prediction is the result, and not a failure.
+    const bool over_run = !request.run.empty();
+    std::cout << line << (drawn.agrees ? ", ok" : over_run ? ", the run parts from it" : ", out") << std::endl;
+    if (!drawn.agrees && !over_run) fail(line);
+    pictures.push_back(drawn);
+  };
+  const bool whole = run_in_order(chosen.size(), request.jobs, draw, drew, [&] { return signals.count() > 0; });
+  // What is being written is whole, and nothing more is.
+  std::unique_lock<std::shared_mutex> no_more(writing, std::defer_lock);
+  if (!whole) no_more.lock();
   if (request.all) {
-    write_whole(out / "index.html", theory_page(pictures, request.quality));
+    write_whole(out / "index.html", theory_page(pictures, request.quality, chosen.size()));
     std::cout << "page: " << (out / "index.html").string() << std::endl;
+  }
+  if (!whole) {
+    std::cerr << "scalevec: interrupted: " << pictures.size() << " of " << chosen.size()
+              << " figures drawn; the same command draws them all" << std::endl;
+    // Threads at work on figures cannot be stopped.
+    std::_Exit(128 + signals.first());
   }
   if (!have_gnuplot()) std::cerr << "gnuplot is not on PATH: wrote the data and the scripts that draw them\n";
   if (!failures.empty()) throw RunError("prediction and simulation disagree: " + failures);
@@ -212,7 +254,7 @@ void add_theory_command(CLI::App& app) {
       ->allow_extra_args(false);
   command->add_option("--quality", request->quality, "quick or paper: replicas and resolution (default quick)");
   command->add_option("--run", request->run,
-                      "Folder of a finished run, which stands in for the simulation: T5, T11, T12, T13, T14");
+                      "Folder of a run, which stands in for the simulation: T5, T11, T12, T13, T14");
   command->footer(
       "Examples:\n  scalevec theory T5 --out figures --set sigma=0.5\n  scalevec theory --all --out figures --jobs 2\n"
       "  scalevec theory T11 --run runs/one --out figures");

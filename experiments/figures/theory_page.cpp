@@ -11,7 +11,7 @@ std::string verdict_mark(const DrawnFigure& figure) {
 
 }  // namespace
 
-std::string theory_page(const std::vector<DrawnFigure>& figures, const std::string& quality) {
+std::string theory_page(const std::vector<DrawnFigure>& figures, const std::string& quality, size_t chosen) {
   std::vector<std::vector<std::string>> rows;
   std::string sections;
   size_t agreeing = 0;
@@ -23,9 +23,12 @@ std::string theory_page(const std::vector<DrawnFigure>& figures, const std::stri
                 ".</p>\n" + f.picture;
   }
   const std::string title = "Theory: prediction over simulation";
+  const std::string missing = figures.size() == chosen ? ""
+                                                       : " Interrupted: " + std::to_string(chosen - figures.size()) +
+                                                             " more figures were not drawn.";
   return html::page(
       title, "<h1>" + title + "</h1>\n<p class=\"meta\">" + std::to_string(agreeing) + " of " +
-                 std::to_string(figures.size()) + " figures agree with their simulation. Quality: " +
+                 std::to_string(figures.size()) + " figures agree with their simulation." + missing + " Quality: " +
                  html::escape(quality) + ".</p>\n" + html::table({"Figure", "Title", "Verdict", "Measure"}, rows, 4) +
                  "<p class=\"sub hint\">In a picture, click a name in its key to hide or show its curves; "
                  "point at a curve to read its values.</p>\n" +

@@ -1,15 +1,20 @@
 #include "scalevec/experiments/figures/theory_command.hpp"
 
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
+#include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <iterator>
 #include <sstream>
+#include <thread>
 
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/experiments/figures/fold_gap.hpp"
@@ -126,8 +131,8 @@ TEST_CASE("T5 draws prediction, simulation and run, and says whether they agree"
   stand_in_runs = 0;
   const Outcome agrees = run(small({"--out", out}));
   CHECK(agrees.error.empty());
-  CHECK(contains(agrees.output, "T5: agreement 0.00"));
-  CHECK(contains(agrees.output, ", required 0.005, ok\n"));
+  CHECK(contains(agrees.output, "T5: off by 0.00"));
+  CHECK(contains(agrees.output, ", allowed 0.005, ok\n"));
   CHECK(stand_in_runs == 2);
   for (const char* file : {"T5.csv", "T5.gp", "T5.svg", "T5.png", "T5.caption.txt"}) {
     INFO(file);
@@ -141,11 +146,64 @@ TEST_CASE("T5 draws prediction, simulation and run, and says whether they agree"
 
   stand_in_error = 0.02;
   const Outcome differs = run(small({"--out", out}));
-  CHECK(contains(differs.output, "T5: agreement 0.02, required 0.005, out\n"));
-  CHECK(contains(differs.error, "run: prediction and simulation disagree: T5: agreement 0.02"));
+  CHECK(contains(differs.output, "T5: off by 0.02, allowed 0.005, out\n"));
+  CHECK(contains(differs.error, "run: prediction and simulation disagree: T5: off by 0.02"));
   stand_in_error = NAN;
   CHECK(contains(run(small({"--out", out})).error, "run: prediction and simulation disagree"));
   stand_in_error = 0.0;
+  fs::remove_all(out);
+}
+
+TEST_CASE("over a run theory says how far the run is, and refuses T12 where nothing is trained by Muon", "[figures]") {
+  const fs::path folder = out_folder() + "_run", out = out_folder();
+  fs::create_directories(folder);
+  const auto write = [&](const char* name, const std::string& text) { std::ofstream(folder / name) << text; };
+  CHECK(contains(run({"T11", "--run", folder.string(), "--out", out.string()}).error, "holds no traced run"));
+  write("config.json", R"({"steps": 400})");
+  write("policy.json", R"({"rows": [{"name": "w", "group": "matrix", "method": "adamw"}]})");
+  write("traces.jsonl", R"({"step": 1, "params": [], "groups": []})"
+                        "\n");
+  write("metrics.jsonl", R"({"kind": "train", "step": 120})"
+                         "\n");
+  const Outcome killed = run({"T12", "--run", folder.string(), "--out", out.string()});
+  CHECK(killed.output == "run: " + folder.string() + ", unfinished after step 120 of 400\n");
+  CHECK(killed.error == "usage: --run: " + folder.string() +
+                            " trains nothing by Muon, whose updates T12 is about; T11 is the same for its methods");
+  write("summary.json", R"({"status": "interrupted", "steps": 130})");
+  const Outcome stopped = run({"T11", "--run", folder.string(), "--out", out.string()});
+  CHECK(stopped.output == "run: " + folder.string() + ", interrupted after step 130 of 400\n");
+  CHECK(contains(stopped.error, "has nothing that T11 predicts"));
+  fs::remove_all(folder);
+  fs::remove_all(out);
+}
+
+TEST_CASE("an interrupted theory ends at once, with whole files and the count of what it drew", "[figures]") {
+  const fs::path out = out_folder() + "_stopped";
+  fs::create_directories(out);
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    if (!std::freopen((out / "messages").c_str(), "w", stderr)) std::_Exit(3);
+    run({"T7", "P4", "--out", out.string()});
+    std::_Exit(0);
+  }
+  int status = 0;
+  pid_t ended = 0;
+  // T7's last file; P4 takes seconds more.
+  while (!fs::exists(out / "T7.caption.txt") && (ended = waitpid(child, &status, WNOHANG)) == 0)
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  REQUIRE(ended == 0);
+  kill(child, SIGINT);
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 130));
+  std::ifstream in(out / "messages");
+  const std::string messages{std::istreambuf_iterator<char>(in), {}};
+  CHECK(contains(messages, "of 2 figures drawn; the same command draws them all"));
+  for (const auto& entry : fs::directory_iterator(out)) {
+    INFO(entry.path().string());
+    const std::string name = entry.path().filename().string();
+    CHECK((name == "messages" || name.starts_with("T7.")));
+  }
   fs::remove_all(out);
 }
 
@@ -154,7 +212,7 @@ TEST_CASE("P4 finds the boundary that the condition numbers predict", "[figures]
   const std::string out = out_folder() + "_p4";
   const Outcome drawn = run({"P4", "--out", out, "--set", "grid=7", "--set", "most=3000"});
   CHECK(drawn.error.empty());
-  CHECK(contains(drawn.output, ", required 0.1, ok\n"));
+  CHECK(contains(drawn.output, ", allowed 0.1, ok\n"));
   fs::remove_all(out);
 }
 
