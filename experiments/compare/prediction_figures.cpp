@@ -150,8 +150,10 @@ void groups_over_run(const std::vector<TracedRun>& runs, PredictionBuilder& buil
       "predicted_groups", "Rotation and norm by group, and what noise and decay alone would do",
       "Lines: measured, each group's tensors side by side; dashed: T11's (AdamW, Lion) and T12's (Muon) recursion from "
       "the run's own schedule, decay and initial norms, with nothing fitted. It takes gradients for noise: where a "
-      "line "
-      "leaves its dashed one, the gradients of successive steps agree (above) or most coordinates get none (below).");
+      "line leaves its dashed one, the gradients of successive steps agree (above) or most coordinates get none "
+      "(below). "
+      "A group turns as one vector: the square of its angle is the mean of its tensors' squares, weighted by their "
+      "squared norms, so that a long tensor that turns little hides short ones that turn much.");
   for (const TracedRun& run : runs) {
     const std::vector<Followed> all = followed(run.traces, "groups");
     for (const Followed& f : all) {
@@ -194,11 +196,11 @@ void ratios_over_run(const TracedRun& run, const std::string& suffix, Prediction
   const std::vector<RatioPrediction> all = ratio_predictions(run.config, run.policy, run.traces);
   Plot plot = two_columns(
       "predicted_ratio" + suffix, "Columns against their scale, with T13's and T2's curves",
-      "Left: ‖w‖²/(cγ²) of each scale and the c rows that read a column of its; dashed: T13's path under AdamW from "
-      "the "
-      "first traced step on, R = γ‖w‖ as the run has it (its growth acts as decay on both). Noise alone goes to c, "
-      "from "
-      "below. Right: the imbalance, mean of γ² − ‖w‖², which the flow conserves (T2: it would stay where it began); "
+      "Left: ‖w‖²/(cγ²) of each scale and the c rows that read a column of its; dashed: T13's path under AdamW "
+      "(second moments held) from the first traced step on, R = γ‖w‖ as the run has it (its growth acts as decay on "
+      "both). Noise alone "
+      "goes to c, from below. Right: the imbalance, mean of γ² − ‖w‖², which the flow conserves (T2: it would stay "
+      "where it began); "
       "dashed: under noise and decay alone (T11).");
   Panel ratio = make_panel("ratio", "step", "‖w‖² / (c γ²)"), imbalance = make_panel("imbalance", "step", "γ² − ‖w‖²");
   ratio.log_y = true;

@@ -260,7 +260,8 @@ std::string parting_words(const Parting& p, double tolerance) {
     if (percent < 0.05) return std::string("equal");
     // A factor reads better than 400 %.
     if (percent > 100.5)
-      std::snprintf(text, sizeof text, "%.3g times %s", std::exp(std::abs(off)), off > 0.0 ? "above" : "below");
+      std::snprintf(text, sizeof text, off > 0.0 ? "%.3g times the prediction" : "1/%.3g of the prediction",
+                    std::exp(std::abs(off)));
     else {
       const double shown = off > 0.0 ? percent : -100.0 * std::expm1(off);
       std::snprintf(text, sizeof text, shown < 10.0 ? "%.2g %% %s" : "%.0f %% %s", shown,
@@ -270,13 +271,14 @@ std::string parting_words(const Parting& p, double tolerance) {
   };
   char text[320];
   if (std::isnan(p.from))
-    std::snprintf(text, sizeof text, "within %.3g %% at %zu of %zu traced steps; %s at most (step %.0f)",
-                  100.0 * tolerance, p.within, p.points, side(p.worst).c_str(), p.worst_step);
+    std::snprintf(text, sizeof text, "within %.3g %% at %zu of %zu traced steps; furthest off at step %.0f: %s",
+                  100.0 * tolerance, p.within, p.points, p.worst_step, side(p.worst).c_str());
   else
     std::snprintf(
         text, sizeof text,
-        "parts at step %.0f; %s at most (step %.0f), %s at the end; within %.3g %% at %zu of %zu traced steps", p.from,
-        side(p.worst).c_str(), p.worst_step, side(p.last).c_str(), 100.0 * tolerance, p.within, p.points);
+        "parts at step %.0f; furthest off at step %.0f: %s; at the end: %s; within %.3g %% at %zu of %zu traced "
+        "steps",
+        p.from, p.worst_step, side(p.worst).c_str(), side(p.last).c_str(), 100.0 * tolerance, p.within, p.points);
   return text;
 }
 

@@ -256,8 +256,8 @@ TEST_CASE("a run's report draws theory over the run and says where they part") {
   write_report({scratch / "one"}, scratch / "r.html", "");
   const std::string page = scratch.read("r.html");
   CHECK(contains(page, "Theory over the run"));
-  CHECK(contains(page,
-                 "parts at step 50; 100 % above at most (step 50), 100 % above at the end; within 10 % at 4 of 10"));
+  CHECK(contains(
+      page, "parts at step 50; furthest off at step 50: 100 % above; at the end: 100 % above; within 10 % at 4 of 10"));
   const json numbers = json::parse(scratch.read("r.json"))["predictions"];
   REQUIRE(numbers.size() == 2);
   CHECK(numbers[0]["parts_at_step"] == 50.0);

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "scalevec/tests/support/catch.hpp"
+#include "scalevec/tests/support/text.hpp"
 
 using namespace scalevec;
 using nlohmann::json;
@@ -120,16 +121,19 @@ TEST_CASE("a prediction is made only where the step's size is the method's and d
 TEST_CASE("where curves part is the first of two steps in a row that are off") {
   const std::vector<double> step{1, 2, 3, 4, 5}, predicted(5, 2.0);
   CHECK(parting_words(parting(step, {2.0, 2.1, 1.9, 2.0, 2.0}, predicted)) ==
-        "within 10 % at 5 of 5 traced steps; 5 % below at most (step 3)");
+        "within 10 % at 5 of 5 traced steps; furthest off at step 3: 5 % below");
   // One step off comes back; from step 4 on it stays.
   const Parting p = parting(step, {2.0, 3.0, 2.0, 1.0, 1.6}, predicted);
   CHECK(p.from == 4.0);
   CHECK(p.within == 2);
   CHECK(parting_words(p) ==
-        "parts at step 4; 50 % below at most (step 4), 20 % below at the end; within 10 % at 2 of 5 traced steps");
-  CHECK(
-      parting_words(parting(step, {2.0, 2.0, 2.0, 2.0, 8.0}, predicted)) ==
-      "parts at step 5; 4 times above at most (step 5), 4 times above at the end; within 10 % at 4 of 5 traced steps");
+        "parts at step 4; furthest off at step 4: 50 % below; at the end: 20 % below; within 10 % at 2 of 5 traced "
+        "steps");
+  CHECK(parting_words(parting(step, {2.0, 2.0, 2.0, 2.0, 8.0}, predicted)) ==
+        "parts at step 5; furthest off at step 5: 4 times the prediction; at the end: 4 times the prediction; within "
+        "10 % at 4 of 5 traced steps");
+  CHECK(contains(parting_words(parting(step, {2.0, 2.0, 2.0, 2.0, 0.5}, predicted)),
+                 "at the end: 1/4 of the prediction"));
   CHECK(parting_words(parting(step, {NAN, NAN, NAN, NAN, NAN}, predicted)) == "nothing to compare");
   CHECK(parting({}, {}, {}).points == 0);
 }
