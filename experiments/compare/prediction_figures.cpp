@@ -143,6 +143,11 @@ std::vector<const Followed*> evenly_chosen(const std::vector<Followed>& all,
   return out;
 }
 
+std::string chosen_words(std::size_t shown, std::size_t all) {
+  if (shown == all) return "";
+  return " Shown: " + std::to_string(shown) + " of " + std::to_string(all) + ", evenly chosen; the table has all.";
+}
+
 constexpr const char* kTurnFormula = "T11, T12";
 
 void groups_over_run(const std::vector<TracedRun>& runs, PredictionBuilder& builder) {
@@ -182,13 +187,18 @@ void tensors_over_run(const TracedRun& run, const std::string& suffix, Predictio
       "predicted_matrices" + suffix, "Matrices before a norm, with T11's and T12's curve",
       "Lines: measured; dashed: predicted. A gradient has no part along such a matrix, so that length and angle follow "
       "from schedule, decay and the update's own size where its gradient is mostly noise.");
-  add_turns(matrices, "", evenly_chosen(all, [](const Followed& f) { return f.before_norm; }));
+  const auto draw = [&](Plot& plot, const std::function<bool(const Followed&)>& which) {
+    const std::vector<const Followed*> shown = evenly_chosen(all, which);
+    plot.caption += chosen_words(shown.size(), static_cast<std::size_t>(std::count_if(all.begin(), all.end(), which)));
+    add_turns(plot, "", shown);
+  };
+  draw(matrices, [](const Followed& f) { return f.before_norm; });
   builder.add(std::move(matrices));
   Plot scales = two_columns("predicted_scales" + suffix, "Scale vectors, with T11's curve",
                             "Lines: measured; dashed: what noise and decay alone would do. A scale's gradient is small "
                             "beside its noise in one step and adds up over many: the norm leaves its curve where the "
                             "loss moves the scale.");
-  add_turns(scales, "", evenly_chosen(all, scale));
+  draw(scales, scale);
   builder.add(std::move(scales));
 }
 
@@ -228,6 +238,7 @@ void ratios_over_run(const TracedRun& run, const std::string& suffix, Prediction
       add_pair(imbalance, p.scale, static_cast<int>(i), p.imbalance_step, p.imbalance, p.predicted_imbalance);
   }
   if (!ratio.series.empty()) imbalance.key_position = "off";
+  plot.caption += chosen_words(n, shown.size());
   plot.panels = {ratio, imbalance};
   builder.add(std::move(plot));
 }

@@ -8,9 +8,10 @@
 namespace scalevec {
 
 // The figure with the traces of a run in place of its simulation: T11 and T12 (matrices before a norm, or the groups
-// where there are none), T13, T5, and T14 where the run has a probe.json. The agreement is the largest
-// |ln(measured/predicted)| over the run, of T14 ln(curvature/limit); required ln 1.1, of T14 0. Throws UsageError for
-// other figures, for a folder that has nothing of the kind, and for T12 where nothing is trained by Muon.
+// where there are none), T13, T5, and T14 where the run has a probe.json. The agreement is the largest factor
+// by which measured and predicted differ over the run, of T14 curvature/limit; required 1.1, of T14 1. Throws
+// UsageError for other figures, for a folder that has nothing of the kind, and for T12 where nothing is trained by
+// Muon.
 FigureResult draw_over_run(const std::string& figure, const std::filesystem::path& run);
 
 // How far the run is: "run: runs/one, interrupted after step 120 of 400". Throws UsageError where it has no traces.

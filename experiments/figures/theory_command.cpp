@@ -129,7 +129,10 @@ DrawnFigure draw_figure(const Figure& figure, const FigureValues& values, const 
     write_whole(out / (figure.id + ".caption.txt"), result.caption);
     const std::string off = std::isnan(result.agreement) ? "an unknown amount (a run did not arrive or left its range)"
                                                          : shown(result.agreement);
-    return {figure.id, figure.title, "off by " + off + ", allowed " + shown(result.required),
+    const char* const how = run.empty()          ? "off by "
+                            : figure.id == "T14" ? "curvature over its limit at most "
+                                                 : "off by a factor of ";
+    return {figure.id, figure.title, how + off + ", allowed " + shown(result.required),
             result.agreement <= result.required, picture(result.plot, links)};
   } catch (const UsageError&) {
     throw;

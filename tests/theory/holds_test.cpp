@@ -379,7 +379,7 @@ double descent_from_start(const Branches& b, double k, bool own, double relative
 
 TEST_CASE("T6: the flow's time from the start, and the steps of gradient descent in it", "[holds]") {
   Arguments draw(59);
-  for (int i = 0; i < 150; ++i) {
+  for (int i = 0; i < 60; ++i) {
     Branches b;
     const int n = 1 + draw.one_of(3);
     const bool equal = i % 4 == 0;
