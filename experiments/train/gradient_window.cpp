@@ -11,6 +11,7 @@ namespace scalevec {
 namespace {
 
 constexpr const char* kWindowPrefix = "gradient_window.";
+constexpr const char* kWindowSteps = "gradient_window.steps";
 
 }  // namespace
 
@@ -73,7 +74,7 @@ void GradientWindow::report(std::vector<TraceRow>& params, std::vector<TraceRow>
 }
 
 NamedTensors GradientWindow::state() const {
-  NamedTensors out{{std::string(kWindowPrefix) + "steps", torch::full({1}, n_, torch::kInt64)}};
+  NamedTensors out{{kWindowSteps, torch::full({1}, n_, torch::kInt64)}};
   for (const Entry& e : entries_) {
     out.emplace_back(kWindowPrefix + ("mean." + e.param.name), e.mean);
     out.emplace_back(kWindowPrefix + ("squares." + e.param.name), e.squares);
@@ -93,7 +94,7 @@ void GradientWindow::restore(const NamedTensors& state) {
     e.mean.copy_(saved.at(kWindowPrefix + ("mean." + e.param.name)));
     e.squares.copy_(saved.at(kWindowPrefix + ("squares." + e.param.name)));
   }
-  n_ = saved.at(std::string(kWindowPrefix) + "steps").item<std::int64_t>();
+  n_ = saved.at(kWindowSteps).item<std::int64_t>();
 }
 
 }  // namespace scalevec
