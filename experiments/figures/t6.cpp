@@ -143,7 +143,7 @@ FigureResult draw_t6(const FigureValues& v) {
       "one's best stable learning rate is the condition number at the minimum: own scales (HG) win where "
       "large targets sit on "
       "flat branches (correlation −1) and lose where they sit on steep ones. The sooner the runs are "
-      "stopped, the more their beginning counts, which a condition "
+      "stopped, or the less a flat branch has to lose, the more their beginning counts, which a condition "
       "number at the minimum says nothing about (--set relative=1e-6). %zu pairs of runs of gradient descent "
       "from w = 1e-3, log h and log|R| "
       "normal; geometric means %.2f, %.2f, %.2f for correlation −1, 0, +1, and %.2f, %.2f, %.2f over %zu "
