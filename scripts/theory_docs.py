@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draws every figure of the theory at paper quality and writes docs/theory.md and docs/images/theory/ from them.
 
-    scripts/theory_docs.py [--program build/cpu/bin/scalevec] [--jobs 2] [--quality paper] [--figures P3 P4 | --text]
+    scripts/theory_docs.py [--program build/cpu/bin/scalevec] [--jobs 2] [--quality paper] [--figures P3 P4 [--set grid=24] | --text]
 
 With --figures only these are drawn, with --text none; the page keeps the others' sections and pictures.
 """
@@ -125,6 +125,7 @@ def main():
     parser.add_argument("--jobs", default="2")
     parser.add_argument("--quality", default="paper", choices=["quick", "paper"])
     parser.add_argument("--figures", nargs="+", default=[], choices=list(ENTRIES), metavar="FIGURE")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="parameters of the figures, as of scalevec theory")
     parser.add_argument("--text", action="store_true")
     args = parser.parse_args()
     images = ROOT / "docs/images/theory"
@@ -152,6 +153,8 @@ def draw(args, images, sections):
     with tempfile.TemporaryDirectory() as temporary:
         out = pathlib.Path(temporary)
         command = [args.program, "theory", *(args.figures or ["--all"]), "--out", str(out), "--jobs", args.jobs, "--quality", args.quality]
+        command += [word for setting in args.set for word in ("--set", setting)]
+        quality = ", ".join([args.quality.capitalize() + " quality", *args.set])
         done = subprocess.run(command, capture_output=True, text=True)
         sys.stdout.write(done.stdout)
         sys.stderr.write(done.stderr)
@@ -166,7 +169,7 @@ def draw(args, images, sections):
             subprocess.run(["pngquant", "--quality", "80-98", "--speed", "1", "--force", "--output", str(images / f"{name}.png"),
                             str(out / f"{name}.png")], check=True)
             caption = (out / f"{name}.caption.txt").read_text().strip().split(": ", 1)[1]
-            sections[name] = (f"\n`{formula}`\n\nHolds for: {condition}. Code: `{header}`. {args.quality.capitalize()} quality: {verdict}.\n"
+            sections[name] = (f"\n`{formula}`\n\nHolds for: {condition}. Code: `{header}`. {quality}: {verdict}.\n"
                               f"\n![{name}](images/theory/{name}.png)\n\n{capitalised(caption)}\n\n")
     return True
 

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <boost/math/quadrature/gauss_kronrod.hpp>
+#include <boost/math/tools/toms748_solve.hpp>
 #include <cmath>
+#include <cstdint>
 
 #include "scalevec/theory/domain.hpp"
 #include "scalevec/theory/flow.hpp"
@@ -115,6 +117,18 @@ Holds branch_race_holds(const Branches& branches, double imbalance, double relat
 
 namespace {
 
+// Of a smooth function that falls from above 0 to below it over [low, high]; an end where it does not.
+template <class F>
+double smooth_root(const F& f, double low, double high) {
+  const double at_low = f(low), at_high = f(high);
+  if (!(at_low > 0.0)) return low;
+  if (!(at_high < 0.0)) return high;
+  std::uintmax_t most = 200;
+  const boost::math::tools::eps_tolerance<double> close(48);
+  const auto [a, b] = boost::math::tools::toms748_solve(f, low, high, at_low, at_high, close, most);
+  return a + 0.5 * (b - a);
+}
+
 void check_time(const Branches& b, double imbalance, double relative) {
   check(b);
   positive("imbalance", imbalance);
@@ -138,7 +152,7 @@ struct Stage {
       const auto slowness = [&](double z) { return 1.0 / rate(-target * std::expm1(-z)); };
       return t - gauss_kronrod<double, 31>::integrate(slowness, 0.0, y, 12, 1e-11);
     };
-    return std::exp(-falling_root(missing, t * rate(0.0), t * rate(target)));
+    return std::exp(-smooth_root(missing, t * rate(0.0), t * rate(target)));
   }
 };
 
@@ -173,7 +187,7 @@ double own_flow_time(const Branches& b, double imbalance, double relative) {
       if (b.target[c] != 0.0) loss += b.h[c] * std::pow(flow_gap({b.h[c], b.target[c], imbalance, 0.0}, t), 2);
     return loss / first - relative;
   };
-  return falling_root(missing, 0.0, most);
+  return smooth_root(missing, 0.0, most);
 }
 
 double shared_flow_time(const Branches& b, double imbalance, double relative) {
@@ -191,7 +205,7 @@ double shared_flow_time(const Branches& b, double imbalance, double relative) {
       if (s.target != 0.0) loss += s.h * std::pow(s.target * s.gap(t), 2);
     return loss / first - relative;
   };
-  return falling_root(missing, 0.0, most);
+  return smooth_root(missing, 0.0, most);
 }
 
 Holds shared_flow_time_holds(const Branches& b) {
