@@ -157,7 +157,7 @@ def section(claim, ledger):
         rows.append([("**" + c["name"] + "**") if c["decides"] else c["name"], interval(c), f"{100 * c['judgement']['confidence']:.2f} %",
                      c["pairs"], c["judgement"]["verdict"] if c["decides"] else "",
                      short(c["judgement"]["adjusted_p"]) if c["decides"] else "", arms])
-    out.append(f"Language models, gain in {unit(claim).removeprefix("of ")} (bold: decides; the others do not decide, with uncorrected intervals at 95 %):\n\n"
+    out.append(f"Language models, gain in {unit(claim).removeprefix('of ')} (bold: decides; the others do not decide, with uncorrected intervals at 95 %):\n\n"
                + table(["contrast", "gain [interval]", "confidence", "pairs", "verdict", "p after Holm", "arms and their lr"], rows))
     for c in claim["contrasts"]:
         if c["judgement"]["reason"]:
