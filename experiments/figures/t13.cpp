@@ -213,7 +213,7 @@ Figure figure_t13() {
            {"lr_adam", 0.0055, 0.0055, {1e-4, 0.1}, "AdamW's learning rate; Lion's is .27 of it"},
            {"sigma_adam", 1.0, 1.0, {0.01, 100.0}, "AdamW's and Lion's gradient noise"},
            {"h_adam", 0.67, 0.67, {0.01, 100.0}, "curvature under AdamW and Lion"},
-           {"relaxations", 2.0, 3.0, {0.1, 100.0}, "steps in units of the noise's time"},
+           {"relaxations", 1.5, 3.0, {0.1, 100.0}, "steps in units of the noise's time"},
            {"points", 4, 6, Range::between(2, 20), "growth rates simulated", true},
            {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the noise", true}},
           draw_t13};

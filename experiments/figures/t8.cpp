@@ -20,7 +20,7 @@ constexpr double kLeastChecked = 0.03;  // signal
 // 1/(s√(d·steps·replicas)), since the noise of the d gradients averages out, and β₁ leaves the sum of the noise over
 // steps as it is. Below the least signal that is checked the number no longer rises.
 std::size_t replicas_for(double error, double d, double snr, std::int64_t steps) {
-  constexpr std::size_t least = 5;  // for an interval
+  constexpr std::size_t least = 8;  // for an interval
   const double s = std::max(snr, kLeastChecked);
   return std::max(least,
                   static_cast<std::size_t>(std::ceil(1.0 / (d * s * s * static_cast<double>(steps) * error * error))));

@@ -144,7 +144,7 @@ Figure figure_t9() {
            {"least", 2e-4, 1e-4, {1e-6, 0.1}, "least ηλ"},
            {"most", 1e-3, 1e-3, {1e-6, 0.1}, "largest ηλ"},
            {"points", 3, 6, Range::between(2, 50), "values of ηλ simulated", true},
-           {"relaxations", 40.0, 120.0, {20.0, 1e4}, "length of the average in units of 1/(ηλ)"},
+           {"relaxations", 30.0, 120.0, {20.0, 1e4}, "length of the average in units of 1/(ηλ)"},
            {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the gradients", true}},
           draw_t9};
 }
