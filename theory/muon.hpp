@@ -57,8 +57,8 @@ Orthogonalised quintic_spectrum(double rows, double columns);
 // For large n: measured ‖W‖² is 5 % less at n = 16 and 11 % less at n = 8.
 Rotation muon_rotation(double size, double momentum, double lr, double weight_decay);  // exact
 Rotation muon_rotation(double size, double momentum, double lr, double weight_decay, const Orthogonalised& by);
-// Whether the matrix is large and ηλ small against 1 − μ: then the angle is within 5 % of simulations and ‖W‖² within 10
-// %.
+// Whether the matrix is large and ηλ small against 1 − μ: then the angle is within 5 % and ‖W‖² within 10 % of
+// simulations.
 Holds muon_rotation_holds(double size, double momentum, double lr, double weight_decay);
 
 }  // namespace scalevec
