@@ -48,8 +48,8 @@ class Method {
   // options and buffers; null: none.
   virtual const char* torch_name() const { return nullptr; }
 
-  // Products that the update of a tensor takes beside its passes over memory.
-  virtual double flops(const MethodOptions&, c10::IntArrayRef, std::int64_t row_blocks) const { return 0.0; }
+  // Products that the update of a tensor of these sizes and so many row blocks takes beside its passes over memory.
+  virtual double flops(const MethodOptions&, c10::IntArrayRef, std::int64_t) const { return 0.0; }
 
   // Whether a buffer as long as the parameter has a row for each of its rows, so that rows may be moved and dropped.
   virtual bool rows_may_move() const { return true; }
