@@ -73,7 +73,35 @@ inline __attribute__((always_inline)) typename M::template Constants<double> nex
   }
 }
 
-// One row of parameters; kNew: with constants made here, which are stored if other rows follow.
+// One parameter of one lane; kNew: with constants made here, which are stored if other rows follow. A function of its
+// own, so that no struct stands in the loop over lanes, which keeps compilers from vectorising it.
+template <class M, unsigned kHeldBuffers, bool kNew, bool kStore>
+inline __attribute__((always_inline)) void step_lane(double* __restrict p, double* __restrict s0, double* __restrict s1,
+                                                     double* __restrict s2, double* __restrict s3,
+                                                     const double* __restrict g, double* __restrict rule, double t,
+                                                     std::size_t l) {
+  typename M::template Constants<double> constants;
+  if constexpr (kNew)
+    constants = next_constants<M>(rule, t, l);
+  else
+    constants = stored_constants<M>(rule, l, std::make_index_sequence<kConstants<M>>());
+  if constexpr (kNew && kStore) {
+    const auto flat = numbers<M>(constants);
+    for (std::size_t k = 0; k < kConstants<M>; ++k) rule[(kConstantRows<M> + k) * kLanes + l] = flat[k];
+  }
+  const rules::Decay<double> decay{1.0, rule[kL2 * kLanes + l], rule[kShrink * kLanes + l], rule[kTarget * kLanes + l]};
+  double a = kHeldBuffers & 1 ? s0[l] : 0.0;
+  double b = kHeldBuffers & 2 ? s1[l] : 0.0;
+  double c = kHeldBuffers & 4 ? s2[l] : 0.0;
+  double d = kHeldBuffers & 8 ? s3[l] : 0.0;
+  double inv_denom;
+  p[l] = step_element<M, kHeldBuffers>(constants, decay, p[l], g[l], a, b, c, d, inv_denom);
+  if constexpr (kHeldBuffers & 1) s0[l] = a;
+  if constexpr (kHeldBuffers & 2) s1[l] = b;
+  if constexpr (kHeldBuffers & 4) s2[l] = c;
+  if constexpr (kHeldBuffers & 8) s3[l] = d;
+}
+
 template <class M, unsigned kHeldBuffers, bool kNew, bool kStore>
 inline __attribute__((always_inline)) void step_row(const StepJob& job, std::size_t r) {
   double* __restrict p = job.param + r * kLanes;
@@ -84,30 +112,7 @@ inline __attribute__((always_inline)) void step_row(const StepJob& job, std::siz
   const double* __restrict g = job.grad + r * kLanes;
   double* __restrict rule = job.rule;
   const double t = job.t;
-  constexpr std::make_index_sequence<kConstants<M>> all;
-  SCALEVEC_LANES {
-    typename M::template Constants<double> constants;
-    if constexpr (kNew)
-      constants = next_constants<M>(rule, t, l);
-    else
-      constants = stored_constants<M>(rule, l, all);
-    if constexpr (kNew && kStore) {
-      const auto flat = numbers<M>(constants);
-      for (std::size_t k = 0; k < kConstants<M>; ++k) rule[(kConstantRows<M> + k) * kLanes + l] = flat[k];
-    }
-    const rules::Decay<double> decay{1.0, rule[kL2 * kLanes + l], rule[kShrink * kLanes + l],
-                                     rule[kTarget * kLanes + l]};
-    double a = kHeldBuffers & 1 ? s0[l] : 0.0;
-    double b = kHeldBuffers & 2 ? s1[l] : 0.0;
-    double c = kHeldBuffers & 4 ? s2[l] : 0.0;
-    double d = kHeldBuffers & 8 ? s3[l] : 0.0;
-    double inv_denom;
-    p[l] = step_element<M, kHeldBuffers>(constants, decay, p[l], g[l], a, b, c, d, inv_denom);
-    if constexpr (kHeldBuffers & 1) s0[l] = a;
-    if constexpr (kHeldBuffers & 2) s1[l] = b;
-    if constexpr (kHeldBuffers & 4) s2[l] = c;
-    if constexpr (kHeldBuffers & 8) s3[l] = d;
-  }
+  SCALEVEC_LANES step_lane<M, kHeldBuffers, kNew, kStore>(p, s0, s1, s2, s3, g, rule, t, l);
 }
 
 template <class M, unsigned kHeldBuffers>
