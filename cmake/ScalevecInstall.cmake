@@ -30,21 +30,20 @@ set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/scalevec)
 set(header_dir ${CMAKE_INSTALL_INCLUDEDIR}/scalevec)
 
 # Headers that only our own sources include.
-set(private PATTERN config EXCLUDE PATTERN cuda EXCLUDE PATTERN kernels EXCLUDE PATTERN matrix EXCLUDE PATTERN parallel EXCLUDE
-            PATTERN dispatch.hpp EXCLUDE PATTERN kernel_rows.hpp EXCLUDE PATTERN method.hpp EXCLUDE PATTERN options_json.hpp EXCLUDE
-            PATTERN root.hpp EXCLUDE)
+set(private PATTERN config EXCLUDE PATTERN cuda EXCLUDE PATTERN dispatch.hpp EXCLUDE PATTERN kernel_rows.hpp EXCLUDE
+            PATTERN library_rules.hpp EXCLUDE PATTERN optimizer_parts.hpp EXCLUDE PATTERN options_json.hpp EXCLUDE PATTERN root.hpp EXCLUDE)
 install(FILES ${SCALEVEC_UMBRELLAS} DESTINATION ${header_dir})
 if(SCALEVEC_THEORY)
   install(DIRECTORY theory DESTINATION ${header_dir} FILES_MATCHING PATTERN *.hpp ${private})
 endif()
 if(SCALEVEC_MODELS)
-  install(DIRECTORY models DESTINATION ${header_dir} FILES_MATCHING PATTERN *.hpp ${private})
+  install(DIRECTORY models DESTINATION ${header_dir} FILES_MATCHING PATTERN *.hpp PATTERN kernels EXCLUDE ${private})
 endif()
 if(SCALEVEC_WITH_TORCH)
   install(DIRECTORY optim DESTINATION ${header_dir} FILES_MATCHING PATTERN *.hpp ${private})
   install(FILES cmake/FindLibTorch.cmake DESTINATION ${package_dir})
 else()
-  install(DIRECTORY optim/core DESTINATION ${header_dir}/optim FILES_MATCHING PATTERN *.hpp)
+  install(DIRECTORY optim/core optim/methods DESTINATION ${header_dir}/optim FILES_MATCHING PATTERN *.hpp PATTERN matrix EXCLUDE)
 endif()
 
 # A file of targets for each library, so that a user of theory is never asked for LibTorch.

@@ -1,46 +1,23 @@
 #pragma once
 
-#include <torch/optim/optimizer.h>
 #include <torch/types.h>
 
 #include <cstdint>
-#include <limits>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "scalevec/optim/kernels/elementwise.hpp"
+#include "scalevec/optim/kernels/matrix_passes.hpp"
 #include "scalevec/optim/method_options.hpp"
-#include "scalevec/optim/state_memory.hpp"
 
-// What the optimizer asks of a method. Not installed.
+// What the optimizer asks of a method.
 namespace scalevec {
 
-// The buffer behind the method's own, of a parameter of 16 bits under rounding "compensated".
-inline constexpr const char* kLowPart = "low_part";
-
-// What a method keeps of one parameter: the buffers that it holds, in the order of Method::state. A device that steps
-// the parameter counts its steps itself, in the int64 scalar `device_step`, and `step` is not used.
-struct ParamState : torch::optim::OptimizerParamState {
-  ParamState(const torch::Tensor& param, std::string_view of_method)
-      : of(param.getIntrusivePtr()), method(of_method), sizes(param.sizes().vec()) {}
-
-  // While it is watched, the address by which the state is found is no other tensor's.
-  c10::weak_intrusive_ptr<c10::TensorImpl> of;
-  std::string method;
-  std::vector<std::int64_t> sizes;  // of the parameter when the state was made
-  std::int64_t step = 0;
-  torch::Tensor device_step;
-  std::vector<std::string> names;
-  std::vector<torch::Tensor> buffers;
-  kernels::Store store{};  // of the step being made, where it is not to nearest
-
-  torch::Tensor buffer(std::string_view name) const;  // undefined if it is not held
-
-  std::unique_ptr<OptimizerParamState> clone() const override { return std::make_unique<ParamState>(*this); }
-};
+namespace cuda {
+struct GroupOptions;
+}
 
 // One state tensor that a method may hold, float64 for a float64 parameter and float32 otherwise, starting at zero.
 struct BufferSpec {
@@ -67,12 +44,19 @@ class Method {
   // Whether both options need the same buffers.
   virtual bool same_buffers(const MethodOptions&, const MethodOptions&) const { return true; }
 
+  // What torch_method() in optimizer_archive.cpp calls the optimizer of torch::optim whose archives have the same
+  // options and buffers; null: none.
+  virtual const char* torch_name() const { return nullptr; }
+
+  // Products that the update of a tensor of these sizes and so many row blocks takes beside its passes over memory.
+  virtual double flops(const MethodOptions&, c10::IntArrayRef, std::int64_t) const { return 0.0; }
+
   // Whether a buffer as long as the parameter has a row for each of its rows, so that rows may be moved and dropped.
   virtual bool rows_may_move() const { return true; }
 
   // The constants of the pass over the elements in the parameter's step number `step` ≥ 1: all of an elementwise
-  // method's step, and of a matrix method's the first pass, rules::Momentum. `fresh`: buffers that may change begin at
-  // this step.
+  // method's step, and of a matrix method's the first pass, kernels::MomentumPass. `fresh`: buffers that may change
+  // begin at this step.
   virtual kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t step,
                              bool fresh) const = 0;
 };
@@ -80,6 +64,9 @@ class Method {
 // A method whose whole step is one rule on each element. Its buffers are laid out like the parameter.
 class ElementwiseMethod : public Method {
  public:
+  // Gives the CUDA kernels the rule and the method's own options; false if they do not have the rule.
+  virtual bool set_device_values(const MethodOptions&, cuda::GroupOptions&) const { return false; }
+
   virtual std::vector<std::string> buffers(const MethodOptions& options) const = 0;
   virtual bool needs(const MethodOptions&, std::string_view) const { return true; }
   std::vector<BufferSpec> state(const MethodOptions& options, c10::IntArrayRef sizes) const final {
@@ -90,6 +77,57 @@ class ElementwiseMethod : public Method {
     }
     return out;
   }
+};
+
+// Of a method's rule: its loops with the buffers of those bits, and its values for the CUDA kernels, if they have it.
+template <class M>
+struct Compiled {
+  const kernels::RuleLoops& (*loops)(unsigned held);
+  void (*set_device_values)(cuda::GroupOptions& group, const typename M::Values& values) = nullptr;
+};
+
+// A method as core/method_traits.hpp describes it.
+template <class M>
+class ElementwiseMethodOf final : public ElementwiseMethod {
+ public:
+  explicit ElementwiseMethodOf(const Compiled<M>& compiled) : compiled_(compiled) {}
+
+  bool adaptive() const override { return kAdaptive<M>; }
+  std::vector<std::string> buffers(const MethodOptions&) const override { return {M::kState.begin(), M::kState.end()}; }
+  bool needs(const MethodOptions& options, std::string_view buffer) const override {
+    for (std::size_t k = 0; k < kBuffers<M>; ++k)
+      if (buffer == M::kState[k]) return held_buffers<M>(values(options)) >> k & 1;
+    return false;
+  }
+  bool buffers_may_change() const override { return optional_buffers<M>() != 0; }
+  bool same_buffers(const MethodOptions& a, const MethodOptions& b) const override {
+    return held_buffers<M>(values(a)) == held_buffers<M>(values(b));
+  }
+  kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t step,
+                     bool fresh) const override {
+    const typename M::Values& own = values(options);
+    const auto at = step_at<M>(own, options.lr(), static_cast<double>(step), step == 1 || fresh);
+    return kernels::make_rule<M>(compiled_.loops(held_buffers<M>(own)), decay, M::constants(own, at));
+  }
+
+  const char* torch_name() const override {
+    if constexpr (requires { M::kTorch; })
+      return M::kTorch;
+    else
+      return nullptr;
+  }
+  bool set_device_values(const MethodOptions& options, cuda::GroupOptions& group) const override {
+    if (!compiled_.set_device_values) return false;
+    compiled_.set_device_values(group, values(options));
+    return true;
+  }
+
+ private:
+  static const typename M::Values& values(const MethodOptions& options) {
+    return static_cast<const OptionsOf<M>&>(options).values();
+  }
+
+  Compiled<M> compiled_;
 };
 
 // One matrix's step. `param`, `grad` and every buffer, the method's own, are contiguous, on the CPU and not empty.
@@ -105,20 +143,11 @@ struct MatrixJob {
   torch::Tensor update;        // out: what the last pass subtracts `scale` times; in the state's type, like `param`
   double scale = 0.0;
   kernels::Store store{};
+
+  torch::Tensor buffer(std::string_view name) const;  // undefined if the options do not ask for it
 };
 
-// The pass that advances the first buffer by rules::Momentum and fills `mean`, which is laid out like it.
-inline kernels::Job momentum_pass(const MatrixJob& job, const kernels::Rule& rule, const torch::Tensor& mean) {
-  return {rule,
-          job.dtype,
-          job.param.data_ptr(),
-          job.grad.const_data_ptr(),
-          {job.buffers[0].data_ptr(), mean.data_ptr(), nullptr},
-          job.param.numel(),
-          &job.store};
-}
-
-// A method whose update is formed from the matrix as a whole and then subtracted by rules::ApplyUpdate.
+// A method whose update is formed from the matrix as a whole and then subtracted by kernels::ApplyPass.
 class MatrixMethod : public Method {
  public:
   // Fills update and scale and advances the buffers. A pure function of the job: the number of threads and what other
@@ -129,72 +158,51 @@ class MatrixMethod : public Method {
   virtual bool factorises() const { return false; }
 };
 
-// Number options by their range: [0, 1) and [0, inf).
-inline OptionField fraction(const char* name, double* value) { return {name, value, 0.0, 1.0, true, {}}; }
-inline OptionField nonnegative(const char* name, double* value) {
-  return {name, value, 0.0, std::numeric_limits<double>::infinity(), false, {}};
-}
+// The rule of kernels::MomentumPass, and the pass: advances the job's first buffer and fills `update` with the mean.
+kernels::Rule momentum_rule(const rules::Decay<double>& decay,
+                            const kernels::MomentumPass::Constants<double>& constants);
+void momentum_pass(MatrixJob& job, const kernels::Rule& rule);
 
-// The one instance of a method.
+// A matrix method: a struct M, all of whose members are static, with
+//  - kName, kSource, kDefaults, SCALEVEC_OPTIONS(…) as an elementwise method has them (core/method_traits.hpp);
+//  - state(values, rows, cols), its BufferSpecs; the first is a momentum of the matrix's shape;
+//  - momentum(values, step), the constants of the pass kernels::MomentumPass that advances it;
+//  - form_update(values, job): job.update comes as the mean that this pass gives, in the state's type, and goes as what
+//    job.scale times is subtracted; job.row_blocks are matrices of their own where that means anything;
+// and where it applies kFactorises, kRowsStay (state is not by row) and flops(values, rows, cols) of one row block.
 template <class M>
-const Method& method_instance() {
-  static const M method;
-  return method;
-}
+class MatrixMethodOf final : public MatrixMethod {
+ public:
+  std::vector<BufferSpec> state(const MethodOptions& options, c10::IntArrayRef sizes) const override {
+    return M::state(values(options), sizes[0], sizes[1]);
+  }
+  bool same_buffers(const MethodOptions& a, const MethodOptions& b) const override { return values(a) == values(b); }
+  bool rows_may_move() const override {
+    return !requires { requires M::kRowsStay; };
+  }
+  bool factorises() const override {
+    return requires { requires M::kFactorises; };
+  }
+  double flops(const MethodOptions& options, c10::IntArrayRef sizes, std::int64_t row_blocks) const override {
+    const double blocks = static_cast<double>(row_blocks);
+    if constexpr (requires(typename M::Values v) { M::flops(v, 1.0, 1.0); })
+      return blocks * M::flops(values(options), static_cast<double>(sizes[0]) / blocks, static_cast<double>(sizes[1]));
+    else
+      return 0.0;
+  }
+  kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t step,
+                     bool) const override {
+    return momentum_rule(decay, M::momentum(values(options), step));
+  }
+  void form_update(MatrixJob& job) const override {
+    momentum_pass(job, rule(*job.options, job.decay, job.step, false));
+    M::form_update(values(*job.options), job);
+  }
 
-// The group's options; throws std::invalid_argument if they are of a foreign type.
-MethodOptions& method_options(torch::optim::OptimizerParamGroup& group);
-const MethodOptions& method_options(const torch::optim::OptimizerParamGroup& group);
-
-// A parameter's state as it was saved.
-struct SavedParam {
-  std::string name;
-  bool named = false;  // by set_names(), and not by its place
-  std::optional<std::vector<std::int64_t>> shape;
-  std::int64_t step = -1;                         // negative: never stepped, no state
-  std::optional<std::vector<std::string>> names;  // of the buffers; none: in the order of the method's
-  std::vector<torch::Tensor> buffers;
+ private:
+  static const typename M::Values& values(const MethodOptions& options) {
+    return static_cast<const OptionsOf<M>&>(options).values();
+  }
 };
-
-struct SavedOptimizer {
-  struct Group {
-    std::string method;
-    std::unique_ptr<MethodOptions> options;
-    double noted_lr = -1.0;
-    std::vector<SavedParam> params;
-  };
-  std::optional<double> max_norm;
-  std::optional<bool> check_finite;
-  std::vector<Group> groups;
-};
-
-// Every buffer that the parameter's state may hold: the method's, then the low part.
-std::vector<BufferSpec> state_of(const torch::Tensor& param, const MethodOptions& options);
-
-// How the options have the parameter rounded: to nearest where it is not of 16 bits.
-kernels::Rounding rounding_of(const torch::Tensor& param, const MethodOptions& options);
-
-// A zero buffer of `param`'s state on the CPU: laid out like it for an elementwise method where its memory is dense,
-// else contiguous.
-torch::Tensor new_buffer(const torch::Tensor& param, const Method& method, const BufferSpec& spec, StateMemory& memory);
-
-// Steps made so far; waits for the device that counts them, if any.
-std::int64_t steps_of(const ParamState& state);
-
-// The parameter's dtype; throws std::invalid_argument with `name` for one that the kernels lack.
-kernels::Dtype kernel_dtype(const torch::Tensor& param, const std::string& name);
-
-std::string shape_text(c10::IntArrayRef sizes);  // "[3,4]"
-
-// Of a few integers, compared at every step: quicker than ArrayRef's equality, which calls memcmp.
-inline bool same_integers(c10::IntArrayRef a, c10::IntArrayRef b) {
-  if (a.size() != b.size()) return false;
-  for (size_t i = 0; i < a.size(); ++i)
-    if (a[i] != b[i]) return false;
-  return true;
-}
-
-// Why the options' method cannot train a tensor of this shape with so many row blocks, or empty.
-std::string shape_error(const MethodOptions& options, c10::IntArrayRef sizes, std::int64_t row_blocks);
 
 }  // namespace scalevec

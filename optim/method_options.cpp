@@ -49,6 +49,14 @@ std::string bound(double x) {
 
 }  // namespace
 
+OptionField option_field(const char* name, decltype(OptionField::value) value, const OptionRange& range,
+                         const char* meaning) {
+  OptionField field{name, value, range.low, range.high, range.high_open, {}, range.later, meaning};
+  std::istringstream words(range.words);
+  for (std::string word; std::getline(words >> std::ws, word, ',');) field.choices.push_back(word);
+  return field;
+}
+
 std::vector<OptionField> MethodOptions::fields() {
   return {{"lr", &lr_, 0.0, kInf, false, {}},
           {"initial_lr", &initial_lr_, -1.0, kInf, false, {}},
@@ -98,7 +106,7 @@ void MethodOptions::serialize(torch::serialize::OutputArchive& archive) const {
 void MethodOptions::serialize(torch::serialize::InputArchive& archive) {
   for (const OptionField& f : fields()) {
     c10::IValue value;
-    if (f.since_0_2 && !archive.try_read(f.name, value)) continue;
+    if (f.later && !archive.try_read(f.name, value)) continue;
     std::visit(Reader{archive, f.name}, f.value);
   }
 }

@@ -7,10 +7,13 @@
 #include <string>
 #include <string_view>
 #include <tuple>
+#include <typeinfo>
 #include <variant>
 #include <vector>
 
 #include "scalevec/optim/core/decay.hpp"
+#include "scalevec/optim/core/method_traits.hpp"
+#include "scalevec/optim/core/option_table.hpp"
 
 namespace scalevec {
 
@@ -24,8 +27,13 @@ struct OptionField {
   double high = 0.0;
   bool high_open = false;
   std::vector<std::string> choices;  // strings: allowed words
-  bool since_0_2 = false;            // an archive of version 0.1 has it not
+  bool later = false;                // archives from before the option lack it
+  const char* meaning = "";          // one line, of a method's own options
 };
+
+// A method's own option as data.
+OptionField option_field(const char* name, decltype(OptionField::value) value, const OptionRange& range,
+                         const char* meaning);
 
 // The lr that a group had at its first step. It belongs to the group's own object and not to the options' value: a copy
 // has none, so that a clone with another lr starts at that lr.
@@ -146,8 +154,80 @@ class MethodOptionsOf : public MethodOptions {
   }
 };
 
+// The one instance of a method: of the library's in methods.cpp, of a program's own by register_method().
+template <class M>
+const Method& implementation_of();
+
+// std::tuple's two references, assigned from values.
+struct Betas : std::tuple<double&, double&> {
+  using std::tuple<double&, double&>::tuple;
+  Betas& operator=(const std::tuple<double, double>& values) {
+    std::get<0>(*this) = std::get<0>(values);
+    std::get<1>(*this) = std::get<1>(values);
+    return *this;
+  }
+};
+
+template <class M, class Derived>
+class ValuesOf : public MethodOptionsOf<Derived> {
+ public:
+  const typename M::Values& values() const { return values_; }
+
+ protected:
+  using MethodOptionsOf<Derived>::MethodOptionsOf;
+  typename M::Values values_;
+};
+
+// The options of method M: those that every method has and its own, by M's table, each as `o.name()` to read,
+// `o.name() = x` and `o.name(x)` to write. betas() are beta1 and beta2 together.
+template <class M>
+class OptionsOf : public M::template Setters<OptionsOf<M>, ValuesOf<M, OptionsOf<M>>> {
+  static constexpr bool kBetas = requires(typename M::Values v) {
+    v.beta1;
+    v.beta2;
+  };
+
+ public:
+  OptionsOf(double lr = M::kDefaults.lr)
+      : M::template Setters<OptionsOf<M>, ValuesOf<M, OptionsOf<M>>>(lr, M::kDefaults.weight_decay,
+                                                                     M::kDefaults.coupling) {}
+  std::string_view method() const override { return M::kName; }
+  const Method& implementation() const override { return implementation_of<M>(); }
+  std::vector<OptionField> fields() override {
+    std::vector<OptionField> out = MethodOptions::fields();
+    std::apply(
+        [&](const auto&... row) {
+          (out.push_back(option_field(row.name, &(this->values_.*row.member), row.range, row.meaning)), ...);
+        },
+        M::Values::table());
+    return out;
+  }
+
+  std::tuple<double, double> betas() const requires kBetas { return {this->values_.beta1, this->values_.beta2}; }
+  Betas betas() requires kBetas { return {this->values_.beta1, this->values_.beta2}; }
+  OptionsOf& betas(std::tuple<double, double> value) requires kBetas {
+    betas() = value;
+    return *this;
+  }
+
+  friend bool operator==(const OptionsOf& a, const OptionsOf& b) { return a.shares(b) && a.values_ == b.values_; }
+
+ protected:
+  std::string conflict() const override {
+    if constexpr (requires { M::conflict(this->values_); })
+      return M::conflict(this->values_);
+    else
+      return {};
+  }
+};
+
 // The options of the method of that name with its defaults (weight decay 0); null for an unknown name.
 std::unique_ptr<MethodOptions> make_method_options(std::string_view method);
 std::vector<std::string> method_names();
+
+namespace detail {
+using MakeOptions = std::unique_ptr<MethodOptions> (*)();
+void add_method(std::string_view name, const std::type_info& type, MakeOptions make);  // see register_method()
+}  // namespace detail
 
 }  // namespace scalevec

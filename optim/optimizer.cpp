@@ -12,7 +12,8 @@
 #include <c10/core/DeviceGuard.h>
 
 #include "scalevec/optim/cuda/cuda_step.hpp"
-#include "scalevec/optim/method.hpp"
+#include "scalevec/optim/kernels/library_rules.hpp"
+#include "scalevec/optim/optimizer_parts.hpp"
 #include "scalevec/optim/parallel/parallel.hpp"
 
 namespace scalevec {
@@ -232,10 +233,11 @@ void Optimizer::add_elementwise(const std::vector<Slot>& slots, double clip_fact
       rule_fresh = s.fresh;
       rule = s.entry->method->rule(*rule_options, decay_of(*rule_options, clip_factor), rule_step, rule_fresh);
     }
-    kernels::Job& job = jobs.emplace_back(
-        kernels::Job{rule, s.dtype, s.data(), s.grad_data, {nullptr, nullptr, nullptr}, s.work().numel()});
+    kernels::Job& job = jobs.emplace_back(kernels::Job{rule, s.dtype, s.data(), s.grad_data, {}, s.work().numel()});
     if (s.entry->rounding != kernels::Rounding::nearest) job.store = &s.state->store;
-    for (size_t b = 0; b < s.own_buffers(); ++b) job.state[b] = s.state->buffers[b].data_ptr();
+    size_t next = 0;
+    for (size_t k = 0; k < kMaxBuffers; ++k)
+      if (rule.loops->held >> k & 1) job.state[k] = s.state->buffers[next++].data_ptr();
     members.push_back(k);
   }
 }
@@ -341,11 +343,11 @@ Tensor Optimizer::step(LossClosure closure) {
   form_updates(slots, norm.factor, matrices);
   for (size_t i = 0; i < matrices.jobs.size(); ++i) {
     const MatrixJob& m = matrices.jobs[i];
-    jobs.push_back({rules::ApplyUpdate<double>{m.decay, m.scale},
+    jobs.push_back({kernels::pass_rule<kernels::ApplyPass>(m.decay, {m.scale}),
                     m.dtype,
                     m.param.data_ptr(),
                     m.grad.const_data_ptr(),
-                    {m.update.data_ptr(), nullptr, nullptr},
+                    {m.update.data_ptr()},
                     m.param.numel(),
                     &m.store});
     members.push_back(matrices.members[i]);

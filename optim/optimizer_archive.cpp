@@ -1,16 +1,12 @@
-#include <torch/optim/adam.h>
-#include <torch/optim/adamw.h>
 #include <torch/optim/optimizer.h>
-#include <torch/optim/sgd.h>
 #include <torch/serialize.h>
 #include <torch/types.h>
 
 #include <algorithm>
 #include <map>
 
-#include "scalevec/optim/method.hpp"
-#include "scalevec/optim/methods.hpp"
 #include "scalevec/optim/optimizer.hpp"
+#include "scalevec/optim/optimizer_parts.hpp"
 
 // The optimizer's archives: its own, those of version 0.1, and those of torch::optim.
 namespace scalevec {
@@ -203,17 +199,29 @@ std::string torch_method(const std::vector<std::string>& options) {
   return "an unknown optimizer";
 }
 
-// The options of torch::optim's Adam or AdamW in ours, and a parameter's state.
-template <class TorchOptions, class Options>
-void read_adam(torch::serialize::InputArchive& fields, MethodOptions& to, const std::string& where) {
-  TorchOptions from(0);
-  from.serialize(fields);
-  if (from.amsgrad()) throw std::invalid_argument(where + "amsgrad: got true; allowed: false");
-  auto& options = static_cast<Options&>(to);
-  options.betas() = from.betas();
-  options.eps() = from.eps();
-  options.set_lr(from.lr());
-  options.set_weight_decay(from.weight_decay());
+// The options that an archive of torch::optim has, by the names of ours. One that the method has not must be off.
+void read_torch_options(torch::serialize::InputArchive& from, MethodOptions& to, const std::string& where) {
+  std::map<std::string, c10::IValue> given;
+  for (const std::string& key : from.keys()) {
+    c10::IValue value;
+    if (!from.try_read(key, value)) continue;
+    if (key == "betas") {
+      given["beta1"] = value.toTupleRef().elements()[0];
+      given["beta2"] = value.toTupleRef().elements()[1];
+    } else {
+      given[key] = value;
+    }
+  }
+  for (const OptionField& field : to.fields()) {
+    const auto at = given.find(field.name);
+    if (at == given.end()) continue;
+    if (auto* number = std::get_if<double*>(&field.value)) **number = at->second.toDouble();
+    if (auto* on = std::get_if<bool*>(&field.value)) **on = at->second.toBool();
+    if (auto* count = std::get_if<std::int64_t*>(&field.value)) **count = at->second.toInt();
+    given.erase(at);
+  }
+  for (const auto& [name, value] : given)
+    if (value.isBool() && value.toBool()) throw std::invalid_argument(where + name + ": got true; allowed: false");
 }
 
 }  // namespace
@@ -241,21 +249,11 @@ SavedOptimizer Optimizer::read_torch_archive(torch::serialize::InputArchive& arc
     const std::string theirs = torch_method(fields.keys());
     out.method = ours.method();
     out.options.reset(static_cast<MethodOptions*>(ours.clone().release()));
-    const bool adam = theirs == "Adam or AdamW" && (out.method == "adam" || out.method == "adamw");
-    if (!adam && !(theirs == "SGD" && out.method == "sgd"))
+    const Method& method = ours.implementation();
+    if (!method.torch_name() || theirs != method.torch_name())
       throw std::invalid_argument(where + "is of " + theirs + "; allowed: " + out.method);
-    if (out.method == "adamw") {
-      read_adam<torch::optim::AdamWOptions, AdamWOptions>(fields, *out.options, where);
-    } else if (out.method == "adam") {
-      read_adam<torch::optim::AdamOptions, AdamOptions>(fields, *out.options, where);
-    } else {
-      torch::optim::SGDOptions from(0);
-      from.serialize(fields);
-      auto& options = static_cast<SGDOptions&>(*out.options);
-      options.momentum(from.momentum()).dampening(from.dampening()).nesterov(from.nesterov());
-      options.set_lr(from.lr());
-      options.set_weight_decay(from.weight_decay());
-    }
+    read_torch_options(fields, *out.options, where);
+    const auto buffers = static_cast<const ElementwiseMethod&>(method).buffers(ours);
     group.read("params/size", size);
     out.params.resize(static_cast<size_t>(size.item<std::int64_t>()));
     for (size_t i = 0; i < out.params.size(); ++i) {
@@ -265,20 +263,17 @@ SavedOptimizer Optimizer::read_torch_archive(torch::serialize::InputArchive& arc
       torch::serialize::InputArchive entry;
       states.read(key, entry);
       p.names.emplace();
-      const auto take = [&](const char* name) {
+      const auto take = [&](const std::string& name) {
         Tensor buffer;
         if (!entry.try_read(name, buffer)) return;
         p.names->push_back(name);
         p.buffers.push_back(buffer);
       };
-      if (adam) {
-        p.step = value_of(entry, "step").toInt();
-        take("exp_avg");
-        take("exp_avg_sq");
-      } else {
-        p.step = 1;  // it counts none, and the first step is over
-        take("momentum_buffer");
-      }
+      c10::IValue step;
+      // Some have state before the first step.
+      if (entry.try_read("step", step) && step.toInt() == 0) continue;
+      p.step = step.isInt() ? step.toInt() : 1;  // where none is counted, the first one is over
+      for (const std::string& name : buffers) take(name);
     }
   }
   return saved;

@@ -9,8 +9,8 @@
 #include <set>
 
 #include "scalevec/optim/core/random.hpp"
-#include "scalevec/optim/method.hpp"
 #include "scalevec/optim/optimizer.hpp"
+#include "scalevec/optim/optimizer_parts.hpp"
 
 // Which parameters an optimizer has, by which names, and whether their methods can train them.
 namespace scalevec {

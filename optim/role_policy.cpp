@@ -6,7 +6,7 @@
 #include <sstream>
 
 #include "scalevec/optim/config/json_reader.hpp"
-#include "scalevec/optim/method.hpp"
+#include "scalevec/optim/optimizer_parts.hpp"
 
 namespace scalevec {
 namespace {

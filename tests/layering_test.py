@@ -11,11 +11,13 @@ TORCH = re.compile(r"^(torch|ATen|c10)/")
 # For each folder: the project folders it may include, and the foreign headers it must not.
 RULES = {
     "optim/core": (["optim/core"], re.compile(r"^(torch|ATen|c10|nlohmann|CLI|Eigen|boost)/")),
-    "optim/kernels": (["optim/core", "optim/kernels"], re.compile(r"^(torch|ATen|c10|nlohmann|CLI|Eigen|boost)/")),
+    "optim/methods": (["optim/core", "optim/methods"], re.compile(r"^(torch|ATen|c10|nlohmann|CLI|Eigen|boost)/")),
+    "optim/methods/matrix": (["optim"], re.compile(r"^(nlohmann|CLI|Eigen|boost)/")),
+    "optim/kernels": (["optim/core", "optim/kernels", "optim/methods"], re.compile(r"^(torch|ATen|c10|nlohmann|CLI|Eigen|boost)/")),
     "optim/config": (["optim/config"], re.compile(r"^(torch|ATen|c10|CLI|Eigen|boost)/")),
     "optim": (["optim"], re.compile(r"^(CLI|Eigen|boost)/")),
     "models": (["models", "optim/core", "optim/config", "optim/parallel"], re.compile(r"^(CLI|Eigen|boost)/")),
-    "theory": (["theory", "optim/core"], re.compile(r"^(torch|ATen|c10|nlohmann|CLI)/")),
+    "theory": (["theory", "optim/core", "optim/methods"], re.compile(r"^(torch|ATen|c10|nlohmann|CLI)/")),
     "experiments": (["experiments", "optim", "models", "theory"], re.compile(r"^Eigen/")),
 }
 # What a user of the installed package includes must not ask for nlohmann_json.

@@ -7,7 +7,7 @@
 
 #include "scalevec/experiments/distributed/gradient_buckets.hpp"
 #include "scalevec/experiments/distributed/partition.hpp"
-#include "scalevec/optim/matrix_methods.hpp"
+#include "scalevec/optim/method.hpp"
 
 namespace scalevec {
 namespace {
@@ -20,12 +20,6 @@ struct Parcel {
   ProcessGroup::Pending pending;
 };
 
-std::int64_t newton_schulz_steps(const MethodOptions& options) {
-  if (const auto* muon = dynamic_cast<const MuonOptions*>(&options)) return muon->ns_steps();
-  if (const auto* normuon = dynamic_cast<const NorMuonOptions*>(&options)) return normuon->ns_steps();
-  return 0;
-}
-
 }  // namespace
 
 ShardedStep::ShardedStep(std::shared_ptr<ProcessGroup> group, const std::vector<PolicyRow>& rows)
@@ -33,7 +27,7 @@ ShardedStep::ShardedStep(std::shared_ptr<ProcessGroup> group, const std::vector<
   std::vector<double> costs;
   for (const PolicyRow& row : rows)
     costs.push_back(
-        update_cost(row.options->method(), row.shape, row.role.row_blocks, newton_schulz_steps(*row.options)));
+        update_cost(row.shape, row.options->implementation().flops(*row.options, row.shape, row.role.row_blocks)));
   const std::vector<int> owners = partition_by_cost(costs, group_->size());
   for (size_t i = 0; i < rows.size(); ++i) owners_[rows[i].name] = owners[i];
 }

@@ -16,12 +16,12 @@ ToyRunResult run_toy_with_torch(const ToyRunOptions& o) {
                          {"weight_decay", o.weight_decay},
                          {"decay_coupling", "lr"},
                          {"decay_target", o.decay_target}};
-  if (o.method == "adamw") {
-    rule["beta1"] = o.beta1;
-    rule["beta2"] = o.beta2;
-    rule["eps"] = o.eps;
-  }
-  if (o.method == "signum") rule["momentum"] = 0.0;
+  // Those of the method's own options that the toy knows; without memory where a momentum is an option.
+  const std::pair<const char*, double> own[] = {
+      {"beta1", o.beta1}, {"beta2", o.beta2}, {"eps", o.eps}, {"momentum", 0.0}};
+  for (const OptionField& field : make_method_options(o.method)->fields())
+    for (const auto& [name, value] : own)
+      if (std::string(field.name) == name) rule[name] = value;
   Session session(read_run_config({{"model",
                                     {{"type", "output_scale"},
                                      {"replicas", o.replicas},

@@ -1,71 +1,71 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "scalevec/optim/core/decay.hpp"
-#include "scalevec/optim/core/update_rules.hpp"
+#include "scalevec/optim/methods/elementwise.hpp"
 
 // A group's options and the constants of one step made from them. The device makes them itself, in double, from the lr
 // and step count in its memory, so that a captured step goes on counting and follows the schedule.
 namespace scalevec::cuda {
 
-enum class RuleKind : std::uint8_t { adamw, sgd, signum, lion, ademamix };
+// The rules that the library's kernels have, by their place in this list.
+using DeviceRules = KernelsOf<ElementwiseMethods>;
 
 // What a group's tensors share; meanings and defaults are those of the method's options.
 struct GroupOptions {
-  RuleKind rule = RuleKind::adamw;
+  std::int32_t rule = -1;  // its place in DeviceRules
+  std::uint32_t held = 0;  // the bits of the buffers that the options ask for
   DecayCoupling coupling = DecayCoupling::lr;
-  bool nesterov = false;  // sgd
-  bool clip = true;       // member of the global clip norm
-  double lr = 0.0;        // η_t
+  bool clip = true;    // member of the global clip norm
+  bool fresh = false;  // optional buffers begin at this step
+  double lr = 0.0;     // η_t
   double initial_lr = 0.0;
   double weight_decay = 0.0;
   double decay_target = 0.0;
-  double beta1 = 0.0, beta2 = 0.0, eps = 0.0;  // adamw (also Adam), ademamix; lion without eps
-  double momentum = 0.0;                       // sgd, signum
-  double dampening = 0.0;                      // sgd
-  double beta3 = 0.0, alpha = 0.0, alpha_warmup = 0.0, beta3_warmup = 0.0;  // ademamix; warm-ups in steps
+  std::array<double, kMaxOptions> values{};  // of the method's own options, in the order of its table
 
   bool operator==(const GroupOptions&) const = default;
 };
 
-// The rule that `kind` names, with its constants; the others are not set.
+// Sets what the values of M's options say.
+template <class M>
+void set_values(GroupOptions& group, const typename M::Values& values) {
+  group.rule = static_cast<std::int32_t>(index_in<KernelOf<M>>(DeviceRules()));
+  group.held = held_buffers<M>(values);
+  group.values = {};
+  values_to_numbers<M>(values, group.values.data());
+}
+
+// What a tensor's step needs: its number, and the constants of its rule.
 struct Constants {
-  RuleKind kind = RuleKind::adamw;
-  rules::AdamW<double> adamw{};
-  rules::Sgd<double> sgd{};
-  rules::Signum<double> signum{};
-  rules::Lion<double> lion{};
-  rules::AdEMAMix<double> ademamix{};
   std::int64_t step = 0;
+  rules::Decay<double> decay;
+  std::array<double, kMaxConstants> values{};
 };
+
+template <class M>
+SCALEVEC_HD void set_constants(const GroupOptions& o, Constants& c) {
+  const auto values = values_from_numbers<M>(o.values.data());
+  const auto step = step_at<M>(values, o.lr, static_cast<double>(c.step), c.step == 1 || o.fresh);
+  const auto flat = numbers<M>(M::constants(values, step));
+  for (std::size_t k = 0; k < flat.size(); ++k) c.values[k] = flat[k];
+}
+
+template <class... M>
+SCALEVEC_HD void set_constants_of(TypeList<M...>, const GroupOptions& o, Constants& c) {
+  std::int32_t rule = 0;
+  ((rule++ == o.rule ? set_constants<M>(o, c) : void()), ...);
+}
 
 // Constants of a tensor's step number `step` ≥ 1, in which members of the clip norm have gradients times `clip_factor`.
 SCALEVEC_HD Constants constants_at(const GroupOptions& o, double clip_factor, std::int64_t step) {
   const DecayTerms terms = decay_terms(o.coupling, o.weight_decay, o.lr, o.initial_lr);
-  const rules::Decay<double> decay{o.clip ? clip_factor : 1.0, terms.l2, terms.shrink, o.decay_target};
-  const bool plain = o.momentum == 0.0;
   Constants c;
-  c.kind = o.rule;
   c.step = step;
-  switch (o.rule) {
-    case RuleKind::adamw:
-      c.adamw = rules::AdamW<double>::at_step(decay, o.lr, o.beta1, o.beta2, o.eps, static_cast<double>(step));
-      break;
-    case RuleKind::sgd:
-      c.sgd = {decay, o.lr, o.momentum, plain || step == 1 ? 1.0 : 1.0 - o.dampening, o.nesterov && !plain ? 1.0 : 0.0};
-      break;
-    case RuleKind::signum:
-      c.signum = {decay, o.lr, 1.0 - o.momentum};
-      break;
-    case RuleKind::lion:
-      c.lion = {decay, o.lr, 1.0 - o.beta1, 1.0 - o.beta2};
-      break;
-    case RuleKind::ademamix:
-      c.ademamix = rules::AdEMAMix<double>::at_step(decay, o.lr, o.beta1, o.beta2, o.beta3, o.alpha, o.alpha_warmup,
-                                                    o.beta3_warmup, o.eps, static_cast<double>(step));
-      break;
-  }
+  c.decay = {o.clip ? clip_factor : 1.0, terms.l2, terms.shrink, o.decay_target};
+  set_constants_of(DeviceRules(), o, c);
   return c;
 }
 

@@ -11,7 +11,7 @@
 #include <c10/cuda/CUDAStream.h>
 #endif
 
-#include "scalevec/optim/methods.hpp"
+#include "scalevec/optim/method.hpp"
 
 namespace scalevec::cuda {
 namespace {
@@ -37,62 +37,26 @@ kernels::Dtype dtype_of(const torch::Tensor& tensor) {
   }
 }
 
-bool known_method(std::string_view method) {
-  return method == "adamw" || method == "adam" || method == "sgd" || method == "signum" || method == "lion" ||
-         method == "ademamix";
-}
-
-template <class Options>
-void set_adam(GroupOptions& group, const MethodOptions& options) {
-  const auto& o = static_cast<const Options&>(options);
-  group.rule = RuleKind::adamw;
-  group.beta1 = o.beta1();
-  group.beta2 = o.beta2();
-  group.eps = o.eps();
-}
-
 }  // namespace
 
 GroupOptions group_options(const MethodOptions& options) {
   GroupOptions group;
+  const auto* method = dynamic_cast<const ElementwiseMethod*>(&options.implementation());
+  if (!method || !method->set_device_values(options, group))
+    throw std::invalid_argument("method " + std::string(options.method()) + " has no CUDA kernel");
   group.coupling = options.decay_coupling();
   group.clip = options.clip();
   group.lr = options.lr();
   group.initial_lr = options.initial_lr();
   group.weight_decay = options.weight_decay();
   group.decay_target = options.decay_target();
-  const std::string_view method = options.method();
-  if (method == "adamw") {
-    set_adam<AdamWOptions>(group, options);
-  } else if (method == "adam") {
-    set_adam<AdamOptions>(group, options);
-  } else if (method == "sgd") {
-    const auto& o = static_cast<const SGDOptions&>(options);
-    group.rule = RuleKind::sgd;
-    group.momentum = o.momentum();
-    group.dampening = o.dampening();
-    group.nesterov = o.nesterov();
-  } else if (method == "signum") {
-    group.rule = RuleKind::signum;
-    group.momentum = static_cast<const SignumOptions&>(options).momentum();
-  } else if (method == "lion") {
-    const auto& o = static_cast<const LionOptions&>(options);
-    group.rule = RuleKind::lion;
-    group.beta1 = o.beta1();
-    group.beta2 = o.beta2();
-  } else if (method == "ademamix") {
-    set_adam<AdEMAMixOptions>(group, options);
-    const auto& o = static_cast<const AdEMAMixOptions&>(options);
-    group.rule = RuleKind::ademamix;
-    group.beta3 = o.beta3();
-    group.alpha = o.alpha();
-    group.alpha_warmup = static_cast<double>(o.alpha_warmup());
-    group.beta3_warmup = static_cast<double>(o.beta3_warmup());
-  } else {
-    throw std::invalid_argument("method " + std::string(method) +
-                                " has no CUDA kernel; allowed: adamw, adam, sgd, signum, lion, ademamix");
-  }
   return group;
+}
+
+bool known_method(const MethodOptions& options) {
+  GroupOptions group;
+  const auto* method = dynamic_cast<const ElementwiseMethod*>(&options.implementation());
+  return method && method->set_device_values(options, group);
 }
 
 std::vector<GroupOptions> groups_of(const std::vector<CudaEntry>& entries, std::vector<TensorJob>& jobs) {
@@ -104,15 +68,22 @@ std::vector<GroupOptions> groups_of(const std::vector<CudaEntry>& entries, std::
     if (static_cast<std::size_t>(at) == seen.size()) {
       seen.push_back(key);
       groups.push_back(group_options(*e.options));
-      if (e.fresh) groups.back().dampening = 0.0;  // a momentum begins with the whole gradient
+      groups.back().fresh = e.fresh;
     }
-    TensorJob job{dtype_of(e.param),           static_cast<std::int32_t>(at),   e.param.data_ptr(), e.grad.data_ptr(),
-                  {nullptr, nullptr, nullptr}, e.step.data_ptr<std::int64_t>(), e.param.numel()};
+    TensorJob job{dtype_of(e.param),
+                  static_cast<std::int32_t>(at),
+                  e.param.data_ptr(),
+                  e.grad.data_ptr(),
+                  {},
+                  e.step.data_ptr<std::int64_t>(),
+                  e.param.numel()};
     job.rounding = e.rounding;
     job.stream = e.stream;
     const bool low = e.rounding == kernels::Rounding::compensated;
     if (low) job.low = static_cast<std::int16_t*>(e.buffers.back().data_ptr());
-    for (std::size_t b = 0; b + (low ? 1 : 0) < e.buffers.size(); ++b) job.state[b] = e.buffers[b].data_ptr();
+    std::size_t next = 0;
+    for (std::size_t k = 0; k < kMaxBuffers; ++k)
+      if (groups[static_cast<std::size_t>(at)].held >> k & 1) job.state[k] = e.buffers[next++].data_ptr();
     jobs.push_back(job);
   }
   return groups;
@@ -122,7 +93,7 @@ bool handles(const torch::Tensor& param, const MethodOptions& options) {
   const auto dtype = param.scalar_type();
   if (!param.is_cuda()) return false;
   static const bool usable = available();
-  return usable && known_method(options.method()) &&
+  return usable && known_method(options) &&
          (dtype == torch::kFloat32 || dtype == torch::kFloat64 || dtype == torch::kBFloat16 ||
           dtype == torch::kFloat16);
 }

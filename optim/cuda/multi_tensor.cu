@@ -103,6 +103,7 @@ struct MultiTensorStep::Tables {
   DeviceMemory unit_norms, unit_finite, tensor_norms, tensor_finite, constants, unit_sums, tensor_sums, status;
   std::int64_t tensors = 0, units = 0;
   bool norms = false;
+  std::vector<GroupOptions> used;  // by the last prepare()
 
   View view() const {
     return {tensors,
@@ -152,11 +153,7 @@ void MultiTensorStep::prepare(std::span<const GroupOptions> groups, std::span<co
     if (job.group < 0 || static_cast<std::size_t>(job.group) >= groups.size())
       throw std::invalid_argument("job " + std::to_string(j) + ": group " + std::to_string(job.group) +
                                   "; allowed: 0 to " + std::to_string(static_cast<std::int64_t>(groups.size()) - 1));
-    rows[j] = {job.param,    {job.state[0], job.state[1], job.state[2]},
-               job.step,     job.size,
-               job.group,    job.dtype,
-               job.rounding, job.low,
-               job.stream};
+    rows[j] = row_of(job);
     grads[j] = job.grad;
     sizes[j] = job.size;
   }
@@ -169,6 +166,7 @@ void MultiTensorStep::prepare(std::span<const GroupOptions> groups, std::span<co
         "options or sizes have changed since the last step: make one step before the capture begins");
   t.tensors = static_cast<std::int64_t>(jobs.size());
   t.units = first.back();
+  t.used = options;
   t.norms = limits.check_finite || limits.max_norm > 0.0;
   const auto tensors = jobs.size();
   const auto units = static_cast<std::size_t>(t.units);
@@ -196,10 +194,7 @@ void MultiTensorStep::launch(bool sums, Stream stream) {
   if (t.norms) tensor_norm_kernel<<<tensors, kThreads, 0, stream>>>(view);
   setup_kernel<<<1, kThreads, 0, stream>>>(view, t.norms);
   if (units > 0) {
-    if (sums)
-      step_kernel<true><<<units, kThreads, 0, stream>>>(view);
-    else
-      step_kernel<false><<<units, kThreads, 0, stream>>>(view);
+    for (const StepKernel kernel : step_kernels(t.used, sums)) kernel<<<units, kThreads, 0, stream>>>(view);
   }
   if (sums) tensor_sums_kernel<<<tensors, kThreads, 0, stream>>>(view);
   check(cudaGetLastError(), "step");

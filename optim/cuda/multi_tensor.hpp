@@ -28,8 +28,8 @@ struct TensorJob {
   std::int32_t group = 0;  // index of its options
   void* param = nullptr;
   const void* grad = nullptr;
-  void* state[3] = {nullptr, nullptr, nullptr};  // as many as the rule updates; sgd without momentum has none
-  std::int64_t* step = nullptr;                  // steps made so far, counted by the device
+  void* state[kMaxBuffers] = {};  // those that the options ask for, each in its place
+  std::int64_t* step = nullptr;   // steps made so far, counted by the device
   std::int64_t size = 0;
   kernels::Rounding rounding = kernels::Rounding::nearest;  // of types of 16 bits, as kernels::Store
   std::int16_t* low = nullptr;
@@ -56,7 +56,7 @@ struct Status {
 // call, as kernel arguments, and waits for nothing unless the number of tensors grew. launch() enqueues the kernels,
 // whose arguments are the tables' addresses: it can be captured in a CUDA graph, and after prepare() with another lr
 // the replayed graph uses it. A captured launch holds while prepare() is given tensors of the same sizes, and either
-// always or never limits that need norms.
+// always or never limits that need norms, and groups of the same rules.
 class MultiTensorStep {
  public:
   MultiTensorStep();  // on the current device; throws std::runtime_error with why_unavailable()

@@ -1,6 +1,9 @@
 #pragma once
 
+#include <algorithm>
 #include <type_traits>
+#include <utility>
+#include <vector>
 
 #include "scalevec/optim/cuda/layout.hpp"
 #include "scalevec/optim/cuda/multi_tensor.hpp"
@@ -15,7 +18,7 @@ inline constexpr int kSumCount = 7;  // the sums of StepSums, in its order, then
 
 struct TensorRow {
   void* param;
-  void* state[3];
+  void* state[kMaxBuffers];
   std::int64_t* step;
   std::int64_t size;
   std::int32_t group;
@@ -26,6 +29,12 @@ struct TensorRow {
 
   bool operator==(const TensorRow&) const = default;
 };
+
+inline TensorRow row_of(const TensorJob& job) {
+  TensorRow row{job.param, {}, job.step, job.size, job.group, job.dtype, job.rounding, job.low, job.stream};
+  for (std::size_t k = 0; k < kMaxBuffers; ++k) row.state[k] = job.state[k];
+  return row;
+}
 
 // Addresses of the tables on the device.
 struct View {
@@ -204,35 +213,40 @@ __device__ bool store_element(const TensorRow& tensor, P& p, std::int64_t i, std
 }
 
 // A thread's sums, in double, where a product of floats is exact: |p × Δ|² and Σ g·Δ are small differences.
-template <class P, int kStates, bool kSums, class Rule>
-__device__ void apply(const TensorRow& tensor, const void* grads, Range range, std::int64_t step,
-                      double (&total)[kSumCount], Rule rule) {
+template <class M, unsigned kHeldBuffers, class P, bool kSums>
+__device__ void apply(const TensorRow& tensor, const void* grads, Range range, const Constants& c,
+                      double (&total)[kSumCount]) {
   using T = Compute<P>;
   P* __restrict__ params = static_cast<P*>(tensor.param);
   const P* __restrict__ gradients = static_cast<const P*>(grads);
   T* __restrict__ state0 = static_cast<T*>(tensor.state[0]);
   T* __restrict__ state1 = static_cast<T*>(tensor.state[1]);
   T* __restrict__ state2 = static_cast<T*>(tensor.state[2]);
+  T* __restrict__ state3 = static_cast<T*>(tensor.state[3]);
+  const rules::Decay<T> decay = c.decay.template as<T>();
+  const auto constants = constants_as<M, T>(c.values.data());
   const int thread = static_cast<int>(threadIdx.x);
   for (std::int64_t pass = 0; pass < passes_of(range); ++pass) {
-    T p[kLanes], g[kLanes], a[kLanes], b[kLanes], c[kLanes];
+    T p[kLanes], g[kLanes], state[kMaxBuffers][kLanes];
 #pragma unroll
     for (int lane = 0; lane < kLanes; ++lane) {
       const std::int64_t i = element(range, pass, lane, thread);
-      p[lane] = g[lane] = a[lane] = b[lane] = c[lane] = T(0);
+      p[lane] = g[lane] = T(0);
+      for (std::size_t k = 0; k < kMaxBuffers; ++k) state[k][lane] = T(0);
       if (i >= range.end) continue;
       p[lane] = load(params[i]);
       g[lane] = load(gradients[i]);
-      if constexpr (kStates > 0) a[lane] = state0[i];
-      if constexpr (kStates > 1) b[lane] = state1[i];
-      if constexpr (kStates > 2) c[lane] = state2[i];
+      if constexpr (kHeldBuffers & 1) state[0][lane] = state0[i];
+      if constexpr (kHeldBuffers & 2) state[1][lane] = state1[i];
+      if constexpr (kHeldBuffers & 4) state[2][lane] = state2[i];
+      if constexpr (kHeldBuffers & 8) state[3][lane] = state3[i];
     }
     double sum[kSumCount] = {};
     // A thread's lanes are as far apart as the elements of a block of random numbers.
     static_assert(kLanes == 4 && kThreads == kernels::kRandomSpan && kernels::kChunk % kPass == 0);
     PhiloxBlock random{};
     if (kernels::kShort<P> && tensor.rounding == kernels::Rounding::stochastic)
-      random = kernels::rounding_words(tensor.stream, step, (range.begin + pass * kPass) / kLanes + thread);
+      random = kernels::rounding_words(tensor.stream, c.step, (range.begin + pass * kPass) / kLanes + thread);
 #pragma unroll
     for (int lane = 0; lane < kLanes; ++lane) {
       const std::int64_t i = element(range, pass, lane, thread);
@@ -241,12 +255,14 @@ __device__ void apply(const TensorRow& tensor, const void* grads, Range range, s
       P stored = params[i];
       if constexpr (kernels::kShort<P>)
         if (tensor.rounding == kernels::Rounding::compensated) old = joined(stored, tensor.low[i]);
-      const rules::Moved<T> moved = rule(old, g[lane], a[lane], b[lane], c[lane], inv_denom);
+      const rules::Moved<T> moved = step_element<M, kHeldBuffers>(
+          constants, decay, old, g[lane], state[0][lane], state[1][lane], state[2][lane], state[3][lane], inv_denom);
       const bool still = store_element(tensor, stored, i, random.word[lane], moved.value);
       params[i] = stored;
-      if constexpr (kStates > 0) state0[i] = a[lane];
-      if constexpr (kStates > 1) state1[i] = b[lane];
-      if constexpr (kStates > 2) state2[i] = c[lane];
+      if constexpr (kHeldBuffers & 1) state0[i] = state[0][lane];
+      if constexpr (kHeldBuffers & 2) state1[i] = state[1][lane];
+      if constexpr (kHeldBuffers & 4) state2[i] = state[2][lane];
+      if constexpr (kHeldBuffers & 8) state3[i] = state[3][lane];
       if constexpr (kSums) {
         const double g64 = static_cast<double>(g[lane]), p64 = static_cast<double>(p[lane]);
         const double delta = static_cast<double>(load(stored)) - p64;
@@ -264,60 +280,37 @@ __device__ void apply(const TensorRow& tensor, const void* grads, Range range, s
   }
 }
 
-template <class P, bool kSums>
-__device__ void step_unit(const TensorRow& tensor, const void* grad, const Constants& c, Range range,
-                          double (&total)[kSumCount]) {
-  using T = Compute<P>;
-  switch (c.kind) {
-    case RuleKind::adamw: {
-      const auto r = c.adamw.template as<T>();
-      return apply<P, 2, kSums>(tensor, grad, range, c.step, total,
-                                [&](T p, T g, T& m, T& u, T&, T& inv) { return r(p, g, m, u, inv); });
-    }
-    case RuleKind::sgd: {
-      const auto r = c.sgd.template as<T>();
-      const auto rule = [&](T p, T g, T& b, T&, T&, T&) { return r(p, g, b); };
-      if (tensor.state[0] == nullptr) return apply<P, 0, kSums>(tensor, grad, range, c.step, total, rule);
-      return apply<P, 1, kSums>(tensor, grad, range, c.step, total, rule);
-    }
-    case RuleKind::signum: {
-      const auto r = c.signum.template as<T>();
-      return apply<P, 1, kSums>(tensor, grad, range, c.step, total,
-                                [&](T p, T g, T& b, T&, T&, T&) { return r(p, g, b); });
-    }
-    case RuleKind::lion: {
-      const auto r = c.lion.template as<T>();
-      return apply<P, 1, kSums>(tensor, grad, range, c.step, total,
-                                [&](T p, T g, T& m, T&, T&, T&) { return r(p, g, m); });
-    }
-    case RuleKind::ademamix: {
-      const auto r = c.ademamix.template as<T>();
-      const auto rule = [&](T p, T g, T& fast, T& slow, T& u, T& inv) { return r(p, g, fast, slow, u, inv); };
-      return apply<P, 3, kSums>(tensor, grad, range, c.step, total, rule);
-    }
-  }
+template <class M, class P, bool kSums, std::size_t... subset>
+__device__ void step_unit(const TensorRow& tensor, const void* grad, unsigned held, const Constants& c, Range range,
+                          double (&total)[kSumCount], std::index_sequence<subset...>) {
+  ((held_by<M>(subset) == held ? apply<M, held_by<M>(subset), P, kSums>(tensor, grad, range, c, total) : void()), ...);
 }
 
-template <bool kSums>
+// The step of the tensors whose rule is M.
+template <class M, bool kSums>
 __global__ void __launch_bounds__(kThreads) step_kernel(View v) {
   if (v.status->bad_tensor >= 0) return;
   const std::int64_t unit = blockIdx.x;
   const std::int64_t j = tensor_of_unit(v.first_unit, v.tensors, unit);
   const TensorRow tensor = v.rows[j];
+  constexpr auto rule = static_cast<std::int32_t>(index_in<M>(DeviceRules()));
+  if (v.groups[tensor.group].rule != rule) return;
+  const unsigned held = v.groups[tensor.group].held;
   const Range range = unit_range(unit - v.first_unit[j], tensor.size);
   double total[kSumCount] = {};
+  constexpr std::make_index_sequence<kSubsets<M>> subsets;
   switch (tensor.dtype) {
     case Dtype::float32:
-      step_unit<float, kSums>(tensor, v.grads[j], v.constants[j], range, total);
+      step_unit<M, float, kSums>(tensor, v.grads[j], held, v.constants[j], range, total, subsets);
       break;
     case Dtype::float64:
-      step_unit<double, kSums>(tensor, v.grads[j], v.constants[j], range, total);
+      step_unit<M, double, kSums>(tensor, v.grads[j], held, v.constants[j], range, total, subsets);
       break;
     case Dtype::bfloat16:
-      step_unit<Bf16, kSums>(tensor, v.grads[j], v.constants[j], range, total);
+      step_unit<M, Bf16, kSums>(tensor, v.grads[j], held, v.constants[j], range, total, subsets);
       break;
     case Dtype::float16:
-      step_unit<F16, kSums>(tensor, v.grads[j], v.constants[j], range, total);
+      step_unit<M, F16, kSums>(tensor, v.grads[j], held, v.constants[j], range, total, subsets);
       break;
   }
   if constexpr (kSums) {
@@ -327,6 +320,24 @@ __global__ void __launch_bounds__(kThreads) step_kernel(View v) {
       if (threadIdx.x == 0) v.unit_sums[unit * kSumCount + k] = sum;
     }
   }
+}
+
+// The step kernels that tensors of these groups need, one per rule. A block of another rule's tensor ends at once.
+using StepKernel = void (*)(View);
+template <class... M>
+std::vector<StepKernel> step_kernels_of(TypeList<M...>, const std::vector<GroupOptions>& groups, bool sums) {
+  std::vector<StepKernel> kernels;
+  std::int32_t rule = 0;
+  const auto add = [&](StepKernel with, StepKernel without) {
+    const bool used = std::any_of(groups.begin(), groups.end(), [&](const GroupOptions& g) { return g.rule == rule; });
+    if (used) kernels.push_back(sums ? with : without);
+    ++rule;
+  };
+  (add(&step_kernel<M, true>, &step_kernel<M, false>), ...);
+  return kernels;
+}
+inline std::vector<StepKernel> step_kernels(const std::vector<GroupOptions>& groups, bool sums) {
+  return step_kernels_of(DeviceRules(), groups, sums);
 }
 
 // One block per tensor.

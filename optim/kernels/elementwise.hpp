@@ -1,12 +1,13 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <span>
-#include <variant>
 #include <vector>
 
+#include "scalevec/optim/core/method_traits.hpp"
 #include "scalevec/optim/core/traces.hpp"
 #include "scalevec/optim/core/update_rules.hpp"
 #include "scalevec/optim/kernels/element_types.hpp"
@@ -17,8 +18,33 @@ namespace scalevec::kernels {
 
 enum class Dtype : std::uint8_t { float32, float64, bfloat16, float16 };
 
-using Rule = std::variant<rules::AdamW<double>, rules::Sgd<double>, rules::Signum<double>, rules::Lion<double>,
-                          rules::AdEMAMix<double>, rules::Momentum<double>, rules::ApplyUpdate<double>>;
+struct Job;
+
+// A rule's loops over the elements [begin, end) of a job's tensor, with some of its buffers. `float32_part` is of a
+// part of a tensor whose type its caller stores: its sums have only what the rule knows, and it says in `by` how far
+// each element was to move.
+struct RuleLoops {
+  using Run = void (*)(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums, float* by);
+  Run float32, float32_sums, float32_part, float64, float64_sums, bfloat16;
+  bool moves;     // whether the rule writes the parameter
+  unsigned held;  // the bits of the buffers
+};
+
+// A rule with its constants of a step.
+struct Rule {
+  const RuleLoops* loops = nullptr;
+  rules::Decay<double> decay;
+  std::array<double, kMaxConstants> constants{};
+};
+
+template <class M>
+Rule make_rule(const RuleLoops& loops, const rules::Decay<double>& decay,
+               const typename M::template Constants<double>& constants) {
+  Rule rule{&loops, decay, {}};
+  const auto flat = numbers<M>(constants);
+  for (std::size_t k = 0; k < flat.size(); ++k) rule.constants[k] = flat[k];
+  return rule;
+}
 
 // How a tensor of 16 bits takes its new values; nothing to others.
 struct Store {
@@ -34,7 +60,7 @@ struct Job {
   Dtype dtype = Dtype::float32;
   void* param = nullptr;
   const void* grad = nullptr;
-  void* state[3] = {nullptr, nullptr, nullptr};  // as many as the rule has, in its order
+  void* state[kMaxBuffers] = {};  // those that the rule has and the options ask for, each in its place
   std::int64_t size = 0;
   const Store* store = nullptr;  // none: to nearest
 };
@@ -84,6 +110,10 @@ std::vector<double> squared_norms(std::span<const GradView> grads, const Paralle
 struct Table {
   void (*step_chunk)(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums);
   double (*square_sum)(const GradView& view, std::int64_t begin, std::int64_t end);
+  const RuleLoops* (*loops_of)(std::size_t rule, std::size_t subset);
 };
+
+// The functions that this machine's best instruction set provides.
+const Table& chosen_table();
 
 }  // namespace scalevec::kernels

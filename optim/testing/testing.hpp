@@ -6,6 +6,9 @@
 #include <torch/types.h>
 #include <torch/utils.h>
 
+#include <ATen/Parallel.h>
+
+#include <cmath>
 #include <functional>
 #include <limits>
 #include <memory>
@@ -17,6 +20,7 @@
 
 #include "scalevec/optim/methods.hpp"
 #include "scalevec/optim/optimizer.hpp"
+#include "scalevec/optim/own_method.hpp"
 
 // What a method must withstand inside a program that moves, grows, renames, saves and frees things between two steps.
 namespace scalevec::testing {
@@ -585,6 +589,90 @@ class HostPrograms {
   Layout layout_;
 };
 
+// What must hold of a method's steps themselves, each thrown as std::runtime_error where it does not.
+class StepPrograms {
+ public:
+  using Program = void (StepPrograms::*)() const;
+
+  explicit StepPrograms(HostPrograms::MakeOptions options) : options_(std::move(options)) {}
+
+  static std::vector<std::pair<const char*, Program>> all() {
+    return {{"the number of threads and the order of parameters change no bit", &StepPrograms::threads_and_order},
+            {"the sums are those of copies before and after", &StepPrograms::sums}};
+  }
+
+ private:
+  using Tensor = torch::Tensor;
+
+  static void require(bool holds, const std::string& what) {
+    if (!holds) throw std::runtime_error(what);
+  }
+
+  // Matrices that cross the borders of chunks and blocks, small ones and an empty one.
+  static std::vector<Tensor> params(torch::Dtype dtype) {
+    torch::manual_seed(5);
+    std::vector<Tensor> out;
+    for (const std::vector<std::int64_t>& shape :
+         std::vector<std::vector<std::int64_t>>{{131, 257}, {257, 60}, {1, 1}, {0, 4}, {17, 3}})
+      out.push_back(torch::randn(shape, torch::kFloat64).to(dtype).requires_grad_(true));
+    return out;
+  }
+
+  void run(Optimizer& optimizer, const std::vector<Tensor>& list, int from, int to) const {
+    for (int step = from; step < to; ++step) {
+      torch::manual_seed(100 + step);
+      for (const Tensor& p : list) p.mutable_grad() = torch::randn(p.sizes(), torch::kFloat64).to(p.dtype());
+      optimizer.step();
+    }
+  }
+
+  void threads_and_order() const {
+    const int threads = at::get_num_threads();
+    const std::vector<Tensor> a = params(torch::kFloat32), b = params(torch::kFloat32);
+    Optimizer one({torch::optim::OptimizerParamGroup(a)}, options_());
+    Optimizer two({torch::optim::OptimizerParamGroup(std::vector<Tensor>(b.rbegin(), b.rend()))}, options_());
+    for (Optimizer* optimizer : {&one, &two}) {
+      at::set_num_threads(optimizer == &one ? 1 : 3);
+      optimizer->set_max_norm(0.5);
+      run(*optimizer, optimizer == &one ? a : b, 0, 3);
+      optimizer->trace_next_step();
+      run(*optimizer, optimizer == &one ? a : b, 3, 4);
+    }
+    at::set_num_threads(threads);
+    for (size_t i = 0; i < a.size(); ++i) {
+      require(torch::equal(a[i], b[i]), "parameter " + std::to_string(i) + " differs");
+      require(one.traces()[i].predicted_decrease == two.traces()[a.size() - 1 - i].predicted_decrease,
+              "the trace of parameter " + std::to_string(i) + " differs");
+    }
+  }
+
+  void sums() const {
+    for (const auto dtype : {torch::kFloat32, torch::kFloat64, torch::kBFloat16, torch::kFloat16}) {
+      const std::vector<Tensor> list = params(dtype);
+      Optimizer optimizer({torch::optim::OptimizerParamGroup(list)}, options_());
+      optimizer.set_max_norm(1.0);
+      run(optimizer, list, 0, 3);
+      std::vector<Tensor> before;
+      for (const Tensor& p : list) before.push_back(p.detach().to(torch::kFloat64).clone());
+      optimizer.trace_next_step();
+      run(optimizer, list, 3, 4);
+      for (size_t i = 0; i < list.size(); ++i) {
+        const Tensor delta = list[i].detach().to(torch::kFloat64) - before[i], g = list[i].grad().to(torch::kFloat64);
+        const double pn = before[i].norm().item<double>(), gn = g.norm().item<double>(),
+                     dn = delta.norm().item<double>(), decrease = -(g * delta).sum().item<double>();
+        const TraceRow& row = optimizer.traces()[i];
+        const std::string of = " of a " + std::string(c10::toString(dtype)) + " parameter";
+        require(std::abs(row.param_norm - pn) <= 1e-6 * pn, "the trace param_norm is wrong" + of);
+        require(std::abs(row.grad_norm - gn) <= 1e-6 * gn, "the trace grad_norm is wrong" + of);
+        require(std::abs(row.update_norm - dn) <= 1e-6 * dn, "the trace update_norm is wrong" + of);
+        require(std::abs(row.predicted_decrease - decrease) <= 1e-6 * gn * dn, "predicted_decrease is wrong" + of);
+      }
+    }
+  }
+
+  HostPrograms::MakeOptions options_;
+};
+
 // Every program over every layout; a line per failure: "PROGRAM, LAYOUT: what went wrong".
 inline std::vector<std::string> check_host_with(const HostPrograms::MakeOptions& options) {
   std::vector<std::string> failures;
@@ -607,3 +695,23 @@ std::vector<std::string> check_host(const Options& options = Options(1e-2)) {
 }
 
 }  // namespace scalevec::testing
+
+namespace scalevec {
+
+// Every program of this header over a method, which is registered first; a line per failure.
+template <class M>
+std::vector<std::string> check_method(const OptionsOf<M>& options = OptionsOf<M>(1e-2)) {
+  register_method<M>();
+  std::vector<std::string> failures = testing::check_host(options);
+  const testing::StepPrograms programs([options] { return std::make_unique<OptionsOf<M>>(options); });
+  for (const auto& [name, program] : testing::StepPrograms::all()) {
+    try {
+      (programs.*program)();
+    } catch (const std::exception& e) {
+      failures.push_back(std::string(name) + ": " + e.what());
+    }
+  }
+  return failures;
+}
+
+}  // namespace scalevec

@@ -14,37 +14,27 @@ namespace {
 using namespace scalevec;
 
 struct State {
-  double a = 0.0, b = 0.0, c = 0.0;
+  double a = 0.0, b = 0.0, c = 0.0, d = 0.0;
 };
 
+template <class M>
 double apply(const cuda::Constants& c, double p, double g, State& s) {
   double inv = 0.0;
-  switch (c.kind) {
-    case cuda::RuleKind::adamw:
-      return c.adamw(p, g, s.a, s.b, inv);
-    case cuda::RuleKind::sgd:
-      return c.sgd(p, g, s.a);
-    case cuda::RuleKind::signum:
-      return c.signum(p, g, s.a);
-    case cuda::RuleKind::lion:
-      return c.lion(p, g, s.a);
-    case cuda::RuleKind::ademamix:
-      return c.ademamix(p, g, s.a, s.b, s.c, inv);
-  }
-  return 0.0;
+  return step_element<M, (1u << kBuffers<M>)-1>(constants_as<M, double>(c.values.data()), c.decay, p, g, s.a, s.b, s.c,
+                                                s.d, inv);
 }
 
 // Fifty steps of one element with a clipped gradient and a falling lr: by the CPU's optimizer, and with the constants
 // that the device makes itself.
-template <class Options>
-void check_same_as_optimizer(Options options) {
+template <class M>
+void check_same_as_optimizer(OptionsOf<M> options) {
   const double max_norm = 0.5;
   for (const auto coupling : {DecayCoupling::l2, DecayCoupling::lr, DecayCoupling::independent, DecayCoupling::lr2}) {
     options.weight_decay(0.1).decay_coupling(coupling).decay_target(1.0).initial_lr(2e-2);
     for (const bool member : {true, false}) {
       options.clip(member);
       const torch::Tensor param = torch::full({1}, 0.7, torch::kFloat64).requires_grad_(true);
-      SingleMethodOptimizer<Options> optimizer({param}, options);
+      SingleMethodOptimizer<OptionsOf<M>> optimizer({param}, options);
       optimizer.set_max_norm(max_norm);
       double p = 0.7;
       State state;
@@ -55,8 +45,8 @@ void check_same_as_optimizer(Options options) {
         param.mutable_grad() = torch::full({1}, g, torch::kFloat64);
         optimizer.step();
         const double norm = member ? std::abs(g) : 0.0;
-        p = apply(cuda::constants_at(cuda::group_options(options), cuda::clip_factor_of(norm, max_norm), step), p, g,
-                  state);
+        p = apply<M>(cuda::constants_at(cuda::group_options(options), cuda::clip_factor_of(norm, max_norm), step), p, g,
+                     state);
       }
       INFO(std::string(options.method()) << ", coupling " << std::string(to_string(coupling)) << ", member " << member);
       CHECK(p != 0.7);

@@ -69,8 +69,7 @@ struct OnDevice {
   std::int64_t size;
 
   TensorJob job(const GroupOptions& o) const {
-    const bool none = o.rule == RuleKind::sgd && o.momentum == 0.0;
-    return {kDtype<P>, 0, param.data(), grad.data(), {none ? nullptr : m.data(), v.data()}, step.data(), size};
+    return {kDtype<P>, 0, param.data(), grad.data(), {o.held ? m.data() : nullptr, v.data()}, step.data(), size};
   }
 };
 
@@ -89,7 +88,8 @@ std::vector<TensorJob> jobs_of(const std::vector<OnDevice<P>>& tensors, const Gr
 }
 
 template <class P>
-void check_steps(const GroupOptions& options, double tolerance) {
+void check_steps(const Setting& setting, double tolerance) {
+  const GroupOptions options = group_of(setting);
   auto tensors = make_tensors<P>();
   const auto jobs = jobs_of(tensors, options);
   std::vector<Reference> references;
@@ -105,11 +105,11 @@ void check_steps(const GroupOptions& options, double tolerance) {
   for (int t = 1; t <= 3; ++t) {
     step.prepare({&options, 1}, jobs, {max_norm, true}, nullptr);
     step.launch(false, nullptr);
-    for (std::size_t k = 0; k < tensors.size(); ++k) references[k].step(options, grads[k], max_norm / (norm + 1e-6), t);
+    for (std::size_t k = 0; k < tensors.size(); ++k) references[k].step(setting, grads[k], max_norm / (norm + 1e-6), t);
   }
   CHECK(std::abs(step.status(nullptr).grad_norm / norm - 1) <= 1e-12);
   for (std::size_t k = 0; k < tensors.size(); ++k) {
-    INFO("rule " << static_cast<int>(options.rule) << ", tensor " << k);
+    INFO("rule " << static_cast<int>(setting.rule) << ", tensor " << k);
     CHECK(distance(widened(tensors[k].param.get()), references[k].p) <= tolerance);
     CHECK(tensors[k].step.get()[0] == 3);
   }
@@ -119,7 +119,7 @@ void check_steps(const GroupOptions& options, double tolerance) {
 
 TEST_CASE("Three steps on the GPU equal a double-precision reference") {
   if (skipped()) return;
-  for (const GroupOptions& o : every_rule()) check_steps<double>(o, 1e-12);
+  for (const Setting& o : every_rule()) check_steps<double>(o, 1e-12);
   check_steps<float>(adamw(), 2e-6);
   check_steps<float>(nesterov(), 2e-6);
   // Each of the three stores rounds to 8 bits.
@@ -129,7 +129,7 @@ TEST_CASE("Three steps on the GPU equal a double-precision reference") {
 
 TEST_CASE("The sums equal sums over copies before and after") {
   if (skipped()) return;
-  const GroupOptions options = adamw();
+  const GroupOptions options = group_of(adamw());
   auto tensors = make_tensors<float>();
   std::vector<std::vector<double>> before;
   for (const auto& t : tensors) before.push_back(widened(t.param.get()));
@@ -146,7 +146,7 @@ TEST_CASE("The sums equal sums over copies before and after") {
 
 TEST_CASE("A captured step replayed with changing lr equals eager steps bit for bit") {
   if (skipped()) return;
-  GroupOptions options = adamw();
+  GroupOptions options = group_of(adamw());
   auto eager = make_tensors<float>(), replayed = make_tensors<float>();
   const auto eager_jobs = jobs_of(eager, options), replayed_jobs = jobs_of(replayed, options);
   MultiTensorStep a, b;
@@ -185,7 +185,7 @@ TEST_CASE("A captured step replayed with changing lr equals eager steps bit for 
 
 TEST_CASE("A gradient that is not finite makes the step a no-op") {
   if (skipped()) return;
-  const GroupOptions options = adamw();
+  const GroupOptions options = group_of(adamw());
   for (const float poison : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     auto tensors = make_tensors<float>();
     const auto jobs = jobs_of(tensors, options);
@@ -215,7 +215,7 @@ TEST_CASE("A gradient that is not finite makes the step a no-op") {
 
 TEST_CASE("The clip norm does not depend on the order of tensors") {
   if (skipped()) return;
-  const GroupOptions options = adamw();
+  const GroupOptions options = group_of(adamw());
   const auto tensors = make_tensors<float>();
   auto jobs = jobs_of(tensors, options);
   MultiTensorStep a, b;

@@ -17,7 +17,7 @@ class EmulatedStep : public cuda::DeviceStep {
   mutable int waits = 0;
 
   bool handles(const torch::Tensor&, const MethodOptions& options) const override {
-    return options.method() != "muon" && options.method() != "normuon" && options.method() != "soap";
+    return cuda::known_method(options);
   }
 
   // While a graph is replayed, a step takes what the last update() brought: the host's part of it does not run then.
@@ -53,15 +53,7 @@ class EmulatedStep : public cuda::DeviceStep {
     std::vector<const void*> grads;
     std::vector<std::int64_t> sizes;
     for (const cuda::TensorJob& job : jobs) {
-      rows.push_back({job.param,
-                      {job.state[0], job.state[1], job.state[2]},
-                      job.step,
-                      job.size,
-                      job.group,
-                      job.dtype,
-                      job.rounding,
-                      job.low,
-                      job.stream});
+      rows.push_back(cuda::row_of(job));
       grads.push_back(job.grad);
       sizes.push_back(job.size);
     }
@@ -90,12 +82,9 @@ class EmulatedStep : public cuda::DeviceStep {
     if (norms) emulated_launch(blocks, [&] { cuda::norm_kernel(view); });
     if (norms) emulated_launch(tensors, [&] { cuda::tensor_norm_kernel(view); });
     emulated_launch(1, [&] { cuda::setup_kernel(view, norms); });
-    if (sums) {
-      emulated_launch(blocks, [&] { cuda::step_kernel<true>(view); });
-      emulated_launch(tensors, [&] { cuda::tensor_sums_kernel(view); });
-    } else {
-      emulated_launch(blocks, [&] { cuda::step_kernel<false>(view); });
-    }
+    for (const cuda::StepKernel kernel : cuda::step_kernels(groups, sums))
+      emulated_launch(blocks, [&] { kernel(view); });
+    if (sums) emulated_launch(tensors, [&] { cuda::tensor_sums_kernel(view); });
   }
 
   std::vector<cuda::TensorJob> jobs_;

@@ -27,12 +27,12 @@ struct OnHost {
 template <class P>
 struct Emulated {
   std::vector<OnHost<P>> tensors;
-  GroupOptions options;
+  Setting setting;
   StepLimits limits{100.0, true};
   Status status;
   std::vector<StepSums> sums;
 
-  explicit Emulated(const GroupOptions& o) : options(o), sums(kSizes.size()) {
+  explicit Emulated(const Setting& s) : setting(s), sums(kSizes.size()) {
     for (std::size_t t = 0; t < kSizes.size(); ++t)
       tensors.push_back({normal<P>(kSizes[t], 17 + t), normal<P>(kSizes[t], 1017 + t),
                          std::vector<StateOf<P>>(kSizes[t]), std::vector<StateOf<P>>(kSizes[t])});
@@ -43,10 +43,10 @@ struct Emulated {
     std::vector<TensorRow> rows;
     std::vector<const void*> grads;
     std::vector<std::int64_t> sizes;
+    const GroupOptions options = group_of(setting);
     for (auto& t : tensors) {
-      const bool none = options.rule == RuleKind::sgd && options.momentum == 0.0;
       rows.push_back({t.param.data(),
-                      {none ? nullptr : t.m.data(), t.v.data()},
+                      {options.held ? t.m.data() : nullptr, t.v.data()},
                       &t.step,
                       static_cast<std::int64_t>(t.param.size()),
                       0,
@@ -78,17 +78,13 @@ struct Emulated {
     if (norms) emulated_launch(blocks, [&] { norm_kernel(view); });
     if (norms) emulated_launch(tensors_count, [&] { tensor_norm_kernel(view); });
     emulated_launch(1, [&] { setup_kernel(view, norms); });
-    if (with_sums) {
-      emulated_launch(blocks, [&] { step_kernel<true>(view); });
-      emulated_launch(tensors_count, [&] { tensor_sums_kernel(view); });
-    } else {
-      emulated_launch(blocks, [&] { step_kernel<false>(view); });
-    }
+    for (const StepKernel kernel : step_kernels({options}, with_sums)) emulated_launch(blocks, [&] { kernel(view); });
+    if (with_sums) emulated_launch(tensors_count, [&] { tensor_sums_kernel(view); });
   }
 };
 
 template <class P>
-void check_steps(const GroupOptions& options, double tolerance) {
+void check_steps(const Setting& options, double tolerance) {
   Emulated<P> device(options);
   std::vector<Reference> references;
   double square = 0.0;
@@ -113,7 +109,7 @@ void check_steps(const GroupOptions& options, double tolerance) {
 }  // namespace
 
 TEST_CASE("Three steps of the kernels' source equal a double-precision reference") {
-  for (const GroupOptions& o : every_rule()) check_steps<double>(o, 1e-12);
+  for (const Setting& o : every_rule()) check_steps<double>(o, 1e-12);
   check_steps<float>(adamw(), 2e-6);
   check_steps<float>(nesterov(), 2e-6);
   // Each of the three stores rounds to 8 bits, of float16 to 11.
@@ -170,7 +166,7 @@ TEST_CASE("The kernels' clip norm does not depend on the order of tensors, and m
   CHECK(forward.status.clip_factor == backward.status.clip_factor);
   CHECK(forward.status.clip_factor < 1.0);
 
-  GroupOptions outside = adamw();
+  Setting outside = adamw();
   outside.clip = false;
   Emulated<float> none(outside);
   none.step(false);

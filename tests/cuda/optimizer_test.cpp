@@ -3,6 +3,7 @@
 #include <torch/types.h>
 #include <torch/utils.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <sstream>
@@ -27,13 +28,20 @@ std::vector<std::unique_ptr<MethodOptions>> elementwise_methods() {
     list.push_back(std::make_unique<decltype(options)>(options));
   };
   add(AdamWOptions(1e-2).weight_decay(0.1));
-  add(AdamOptions(1e-2).weight_decay(0.1));
   add(SGDOptions(1e-2));
   add(SGDOptions(1e-2).momentum(0.9).dampening(0.3).weight_decay(0.1));
   add(SGDOptions(1e-2).momentum(0.9).nesterov(true));
   add(SignumOptions(1e-2).weight_decay(0.1).decay_coupling(DecayCoupling::independent));
   add(LionOptions(1e-2).weight_decay(0.1).decay_coupling(DecayCoupling::lr2));
   add(AdEMAMixOptions(1e-2).weight_decay(0.1).alpha(5).alpha_warmup(3).beta3_warmup(4));
+  // And every other that the kernels have, with its default options.
+  for (const std::string& name : method_names()) {
+    auto options = make_method_options(name);
+    options->set_lr(1e-2);
+    const bool listed =
+        std::any_of(list.begin(), list.end(), [&](const auto& other) { return other->method() == name; });
+    if (!listed && cuda::known_method(*options)) list.push_back(std::move(options));
+  }
   return list;
 }
 

@@ -18,7 +18,6 @@ namespace scalevec::cuda_test {
 using cuda::Bf16;
 using cuda::F16;
 using cuda::GroupOptions;
-using cuda::RuleKind;
 using kernels::Dtype;
 
 // Below, at and above a pass of a block and a chunk.
@@ -51,11 +50,38 @@ std::vector<P> normal(std::size_t n, std::uint64_t seed) {
   return values;
 }
 
+enum class RuleKind { adamw, sgd, signum, lion };
+
+// A method and its options.
+struct Setting {
+  RuleKind rule = RuleKind::adamw;
+  DecayCoupling coupling = DecayCoupling::lr;
+  bool nesterov = false, clip = true;
+  double lr = 1e-2, weight_decay = 0.1, decay_target = 0.0;
+  double beta1 = 0.9, beta2 = 0.95, eps = 1e-8, momentum = 0.0, dampening = 0.0;
+};
+
+// The same for the kernels.
+inline GroupOptions group_of(const Setting& s) {
+  GroupOptions o;
+  o.coupling = s.coupling;
+  o.clip = s.clip;
+  o.lr = s.lr;
+  o.initial_lr = 1e-2;
+  o.weight_decay = s.weight_decay;
+  o.decay_target = s.decay_target;
+  if (s.rule == RuleKind::adamw) cuda::set_values<methods::AdamW>(o, {s.beta1, s.beta2, s.eps});
+  if (s.rule == RuleKind::sgd) cuda::set_values<methods::SGD>(o, {s.momentum, s.dampening, s.nesterov});
+  if (s.rule == RuleKind::signum) cuda::set_values<methods::Signum>(o, {s.momentum});
+  if (s.rule == RuleKind::lion) cuda::set_values<methods::Lion>(o, {s.beta1, s.beta2});
+  return o;
+}
+
 struct Reference {
   std::vector<double> p, m, v;
 
   // Textbook forms, without the arithmetic of the rules under test.
-  void step(const GroupOptions& o, const std::vector<double>& grads, double factor, int t) {
+  void step(const Setting& o, const std::vector<double>& grads, double factor, int t) {
     for (std::size_t i = 0; i < p.size(); ++i) {
       const double old = p[i];
       double g = factor * grads[i];
@@ -82,33 +108,24 @@ struct Reference {
   }
 };
 
-inline GroupOptions adamw() {
-  GroupOptions o;
-  o.rule = RuleKind::adamw;
-  o.lr = o.initial_lr = 1e-2;
-  o.weight_decay = 0.1;
-  o.beta1 = 0.9;
-  o.beta2 = 0.95;
-  o.eps = 1e-8;
-  return o;
-}
+inline Setting adamw() { return {}; }
 
-inline GroupOptions momentum(RuleKind rule, double mu) {
-  GroupOptions o = adamw();
+inline Setting momentum(RuleKind rule, double mu) {
+  Setting o;
   o.rule = rule;
   o.momentum = mu;
   return o;
 }
 
-inline GroupOptions nesterov() {
-  GroupOptions o = momentum(RuleKind::sgd, 0.9);
+inline Setting nesterov() {
+  Setting o = momentum(RuleKind::sgd, 0.9);
   o.nesterov = true;
   o.coupling = DecayCoupling::l2;
   o.decay_target = 1.0;
   return o;
 }
 
-inline std::vector<GroupOptions> every_rule() {
+inline std::vector<Setting> every_rule() {
   return {adamw(),    momentum(RuleKind::sgd, 0.0),    momentum(RuleKind::sgd, 0.9),
           nesterov(), momentum(RuleKind::signum, 0.9), momentum(RuleKind::lion, 0.0)};
 }

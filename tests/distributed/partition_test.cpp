@@ -33,13 +33,9 @@ TEST_CASE("every item has one owner, and no rank is above the bound of the longe
   CHECK(partition_by_cost({}, 4).empty());
 }
 
-TEST_CASE("what an update costs follows method and shape") {
-  CHECK(update_cost("adamw", {10, 20}, 1, 0) == 28.0 * 200);
-  CHECK(update_cost("adamw", {200}, 1, 0) == update_cost("adamw", {10, 20}, 1, 0));
-  // Five steps on the smaller side: 3m²n + m³ each.
-  CHECK(update_cost("muon", {10, 20}, 1, 5) == 28.0 * 200 + 5 * (3.0 * 100 * 20 + 1000) / kFlopsPerByte);
-  CHECK(update_cost("muon", {20, 10}, 1, 5) == update_cost("muon", {10, 20}, 1, 5));
-  // Three blocks of ten rows are three small matrices.
-  CHECK(update_cost("muon", {30, 20}, 3, 5) == 28.0 * 600 + 3 * 5 * (3.0 * 100 * 20 + 1000) / kFlopsPerByte);
-  CHECK(update_cost("muon", {0, 20}, 1, 5) == 0.0);
+TEST_CASE("what an update costs follows shape and products") {
+  CHECK(update_cost({10, 20}, 0.0) == 28.0 * 200);
+  CHECK(update_cost({200}, 0.0) == update_cost({10, 20}, 0.0));
+  CHECK(update_cost({10, 20}, 1000.0) == 28.0 * 200 + 1000.0 / kFlopsPerByte);
+  CHECK(update_cost({0, 20}, 1000.0) == 0.0);
 }

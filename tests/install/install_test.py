@@ -209,6 +209,9 @@ def main():
             losses = re.search(r"AdamW alone (\S+), by role (\S+)", said)
             # Guessing among 29 classes costs ln 29 = 3.37 nats.
             check(losses and all(0 <= float(loss) < 1.0 for loss in losses.groups()), f"libtorch_app said:\n{said}")
+            said, _ = build_example("own_method", prefix, scratch)
+            # Every element moves by lr, and no program of the suite fails.
+            check(said == "w 1.50, |update| 1.732\n", f"own_method said:\n{said}")
             check_page(prefix, scratch)
         check_subproject(scratch)
         print(f"{len(headers)} headers installed; the examples build and run against them")

@@ -8,6 +8,7 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
+#include "scalevec/optim/method.hpp"
 #include "scalevec/optim/optim.hpp"
 #include "scalevec/tests/support/catch.hpp"
 #include "scalevec/tests/support/message.hpp"
@@ -233,4 +234,17 @@ TEST_CASE("what is not a matrix, or not of equal row blocks, is refused by name"
   CHECK(message_of([&] {
           Muon({matrix}, MuonOptions().coefficients("cubic"));
         }).find("coefficients: got cubic; allowed: quintic, polar_express") != std::string::npos);
+}
+
+TEST_CASE("the products of an update follow method and shape") {
+  const auto flops = [](const MethodOptions& options, std::vector<std::int64_t> shape, std::int64_t row_blocks = 1) {
+    return options.implementation().flops(options, shape, row_blocks);
+  };
+  const double small = 5 * (3.0 * 100 * 20 + 1000);  // five steps on the smaller side: 3m²n + m³ each
+  CHECK(flops(MuonOptions(), {10, 20}) == small);
+  CHECK(flops(NorMuonOptions(), {20, 10}) == small);
+  CHECK(flops(MuonOptions().ns_steps(6), {10, 20}) == small / 5 * 6);
+  CHECK(flops(MuonOptions(), {30, 20}, 3) == 3 * small);  // three blocks of ten rows are three small matrices
+  CHECK(flops(SOAPOptions(), {10, 20}) == 8.0 * (10 * 10 * 20 + 10 * 20 * 20));
+  CHECK(flops(AdamWOptions(), {10, 20}) == 0.0);
 }

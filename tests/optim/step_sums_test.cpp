@@ -6,7 +6,7 @@
 
 #include "scalevec/optim/core/random.hpp"
 #include "scalevec/optim/core/traces.hpp"
-#include "scalevec/optim/kernels/elementwise.hpp"
+#include "scalevec/optim/kernels/library_rules.hpp"
 #include "scalevec/tests/support/catch.hpp"
 
 using namespace scalevec;
@@ -53,7 +53,7 @@ void check(kernels::Dtype dtype, std::int64_t size, double shrink, double lr, do
   rules::Decay<double> decay;
   decay.shrink = shrink;
   kernels::Job job;
-  job.rule = rules::Sgd<double>{decay, lr, 0.0, 1.0, false};
+  job.rule = kernels::make_rule<methods::SGD>(kernels::library_loops<methods::SGD>(0), decay, {lr, 0.0, 1.0, 0.0});
   job.dtype = dtype;
   job.param = p.data();
   job.grad = g.data();

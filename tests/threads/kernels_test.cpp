@@ -1,8 +1,10 @@
 #include <cstring>
 #include <memory>
+#include <string>
+#include <type_traits>
 
 #include "scalevec/optim/core/random.hpp"
-#include "scalevec/optim/kernels/elementwise.hpp"
+#include "scalevec/optim/kernels/library_rules.hpp"
 #include "scalevec/tests/support/catch.hpp"
 #include "scalevec/tests/threads/threads.hpp"
 
@@ -13,14 +15,27 @@ namespace {
 
 const rules::Decay<double> kDecay{0.5, 0.0, 0.001, 0.0};
 
-std::vector<std::pair<const char*, kernels::Rule>> all_rules() {
-  return {{"adamw", rules::AdamW<double>::at_step(kDecay, 1e-2, 0.9, 0.95, 1e-8, 3)},
-          {"sgd", rules::Sgd<double>{kDecay, 1e-2, 0.9, 1.0, true}},
-          {"signum", rules::Signum<double>{kDecay, 1e-2, 0.1}},
-          {"lion", rules::Lion<double>{kDecay, 1e-2, 0.1, 0.01}},
-          {"ademamix", rules::AdEMAMix<double>::at_step(kDecay, 1e-2, 0.9, 0.95, 0.999, 5, 100, 100, 1e-8, 3)},
-          {"momentum", rules::Momentum<double>{kDecay, 0.1, 0.9}},
-          {"apply", rules::ApplyUpdate<double>{kDecay, 1e-2}}};
+struct NamedRule {
+  std::string name;
+  kernels::Rule rule;
+};
+
+// The third step of every method with its default options, with each set of buffers that it may hold, and the passes of
+// matrix methods.
+std::vector<NamedRule> all_rules() {
+  std::vector<NamedRule> rules;
+  for_each_type(ElementwiseMethods(), [&]<class M>(std::type_identity<M>) {
+    const typename M::Values values;
+    const auto constants = M::constants(values, step_at<M>(values, 1e-2, 3.0, false));
+    for (size_t subset = 0; subset < kSubsets<M>; ++subset) {
+      const unsigned held = held_by<M>(subset);
+      rules.push_back({M::kName + std::string(" ") + std::to_string(held),
+                       kernels::make_rule<M>(kernels::library_loops<M>(held), kDecay, constants)});
+    }
+  });
+  rules.push_back({"momentum", kernels::pass_rule<kernels::MomentumPass>(kDecay, {0.1, 0.9})});
+  rules.push_back({"apply", kernels::pass_rule<kernels::ApplyPass>(kDecay, {1e-2})});
+  return rules;
 }
 
 size_t element_size(Dtype dtype) { return dtype == Dtype::float64 ? 8 : dtype == Dtype::float32 ? 4 : 2; }
@@ -36,7 +51,7 @@ std::uint16_t short_bits(Dtype dtype, float x) {
 
 // Tensors of sizes around the unit of work, all in memory of their own.
 struct Tensors {
-  std::vector<std::vector<std::vector<unsigned char>>> buffers;  // per tensor: param, grad, three states
+  std::vector<std::vector<std::vector<unsigned char>>> buffers;  // per tensor: param, grad, states
   std::vector<std::vector<std::int16_t>> lows;                   // of each tensor
   std::vector<std::shared_ptr<kernels::Store>> stores;           // likewise
   std::vector<kernels::Job> jobs;
@@ -44,7 +59,7 @@ struct Tensors {
   Tensors(const kernels::Rule& rule, Dtype dtype, kernels::Rounding rounding = kernels::Rounding::nearest) {
     std::uint64_t stream = 0;
     for (const std::int64_t size : {std::int64_t{1}, kernels::kChunk - 1, kernels::kChunk, 2 * kernels::kChunk + 77}) {
-      auto& tensor = buffers.emplace_back(5);
+      auto& tensor = buffers.emplace_back(2 + kMaxBuffers);
       for (size_t b = 0; b < tensor.size(); ++b) {
         const Dtype stored = b < 2 || dtype == Dtype::float64 ? dtype : Dtype::float32;
         tensor[b].resize(static_cast<size_t>(size) * element_size(stored));
@@ -68,7 +83,7 @@ struct Tensors {
                       dtype,
                       tensor[0].data(),
                       tensor[1].data(),
-                      {tensor[2].data(), tensor[3].data(), tensor[4].data()},
+                      {tensor[2].data(), tensor[3].data(), tensor[4].data(), tensor[5].data()},
                       size,
                       stores
                           .emplace_back(std::make_shared<kernels::Store>(
@@ -115,7 +130,7 @@ TEST_CASE("the elementwise step and the norms give the same bits on one thread a
 
 // Not part of a run without ThreadSanitizer, which must report it: two threads that each make the whole step.
 TEST_CASE("planted race in the elementwise step", "[.planted]") {
-  Tensors tensors(all_rules()[0].second, Dtype::float32);
+  Tensors tensors(all_rules()[0].rule, Dtype::float32);
   kernels::step(tensors.jobs, {}, [](std::int64_t n, const std::function<void(std::int64_t)>& body) {
     test::on_threads(2, 2, [&](std::int64_t) {
       for (std::int64_t i = 0; i < n; ++i) body(i);

@@ -5,9 +5,13 @@
 #include <new>
 #include <vector>
 
+#include "scalevec/optim/methods/elementwise.hpp"
+
 // The loops over replicas of the batched simulation, compiled per instruction set. Everything stands in rows of kLanes
 // doubles, one per replica: a replica's values are the same whichever lane it has and whatever stands beside it.
 namespace scalevec::simulate {
+
+using SimulatedRules = KernelsOf<ElementwiseMethods>;
 
 // Replicas side by side. A simulation pads its last block.
 inline constexpr std::size_t kLanes = 64;
@@ -29,27 +33,20 @@ using Rows = std::vector<double, CacheLineAllocator<double>>;
 
 constexpr std::size_t padded(std::size_t replicas) { return (replicas + kLanes - 1) / kLanes * kLanes; }
 
-// The hyperparameters of a replica's rule at a step, in the order of rule_rows.
-enum RuleRow : std::size_t {
-  kL2,
-  kShrink,
-  kTarget,
-  kLr,  // every method: decay terms, its target, η_t
-  kMomentum,
-  kKept,
-  kNesterov,  // sgd: 1 − dampening, 1 or 0; signum: kKept is 1 − momentum
-  kBeta1,
-  kOneMinusBeta1,
-  kBeta2,
-  kOneMinusBeta2,
-  kOneMinusBeta3,
-  kAlpha,
-  kEps,
-  kPower1,
-  kPower2,  // β₁ᵗ and β₂ᵗ of the steps done
-  kStepSize,
-  kInvSqrtBias2,  // what follows from them
-  kRuleRows
+// The rows that a block of replicas has for its rule: decay terms, its target and η_t of the step; then the method's
+// options, the powers of the steps done, and the constants of the step.
+enum RuleRow : std::size_t { kL2, kShrink, kTarget, kLr, kOptionRows };
+template <class M>
+inline constexpr std::size_t kPowerRows = kOptionRows + kOptions<M>;
+template <class M>
+inline constexpr std::size_t kConstantRows = kPowerRows<M> + kPowers<M>;
+template <class M>
+inline constexpr std::size_t kRuleRows = kConstantRows<M> + kConstants<M>;
+
+// Whether the constants change from step to step at a constant lr. Where they do not, constants() gets a SteadyStep.
+template <class M>
+inline constexpr bool kTimed = kPowers<M> != 0 || requires {
+  requires M::kTimed;
 };
 
 // A step of kLanes replicas.
@@ -57,8 +54,10 @@ struct StepJob {
   std::size_t rows;  // parameters of a replica
   double* param;
   const double* grad;
-  double* state[3];  // as many as the method has
-  double* rule;      // kRuleRows rows
+  double* state[kMaxBuffers];  // those that are held
+  double* rule;                // kRuleRows rows
+  double t;                    // ≥ 1
+  bool anew;                   // the constants are not those of the last step
 };
 
 // loss = Σ ½h(u_i W_ij v_bj − R_ij)² and its gradients with noise σn on each ∂L/∂θ_ij. `v` holds branches ×
@@ -79,9 +78,10 @@ struct FormJob {
   double *grad_magnitude, *grad_alpha;  // out of backward
 };
 
-// One table per instruction set; step[] in the order of SimulatedMethod.
+// One table per instruction set.
 struct Table {
-  void (*step[5])(const StepJob&);
+  // The step of the rule at this place of SimulatedRules, with a subset of its buffers (subset_of()).
+  void (*(*step)(std::size_t rule, std::size_t subset))(const StepJob&);
   // random_normal_of_pair(seed, streams[l], 2·block) into `even`, the next into `odd`, for every lane.
   void (*normals)(std::uint64_t seed, const std::uint64_t* streams, std::uint64_t block, double* even, double* odd);
   void (*map)(const MapJob&);

@@ -8,7 +8,7 @@
 #include <immintrin.h>
 #endif
 
-#include "scalevec/optim/core/update_rules.hpp"
+#include "scalevec/optim/methods/elementwise.hpp"
 
 namespace scalevec::simulate {
 namespace {
@@ -16,111 +16,130 @@ namespace {
 // Every loop over lanes has this constant count and no remainder, so that all lanes run the same instructions.
 #define SCALEVEC_LANES _Pragma("omp simd") for (std::size_t l = 0; l < kLanes; ++l)
 
-struct Constants {
-  const double* row;
-  const double* operator[](RuleRow r) const { return row + r * kLanes; }
+// A step whose powers go on by products, which keeps 1 − βᵗ to 1e-13. η/(1 − β₁ᵗ) and 1/√(1 − β₂ᵗ) take one division.
+template <std::size_t kPowers>
+struct LaneStep {
+  double lr, t;
+  bool first;
+  double power[kPowers];
+  double bias, root, both;  // 1 − β₁ᵗ, √(1 − β₂ᵗ), the inverse of their product
+
+  double over_bias(double x, std::size_t k) const {
+    return kPowers == 2 && k == 0 ? x * root * both : x / (1.0 - power[k]);
+  }
+  double inverse_root_bias(std::size_t k) const {
+    return kPowers == 2 && k == 1 ? bias * both : 1.0 / std::sqrt(1.0 - power[k]);
+  }
 };
 
-void step_sgd(const StepJob& job) {
-  const Constants k{job.rule};
-  const double *l2 = k[kL2], *shrink = k[kShrink], *target = k[kTarget], *lr = k[kLr], *momentum = k[kMomentum],
-               *kept = k[kKept], *nesterov = k[kNesterov];
-  for (std::size_t r = 0; r < job.rows; ++r) {
-    double* __restrict p = job.param + r * kLanes;
-    double* __restrict b = job.state[0] + r * kLanes;
-    const double* __restrict g = job.grad + r * kLanes;
-    SCALEVEC_LANES {
-      const rules::Sgd<double> rule{{1.0, l2[l], shrink[l], target[l]}, lr[l], momentum[l], kept[l], nesterov[l]};
-      p[l] = rule(p[l], g[l], b[l]);
+template <class M, std::size_t... I>
+inline __attribute__((always_inline)) typename M::Values lane_values(const double* rule, std::size_t l,
+                                                                     std::index_sequence<I...>) {
+  constexpr auto table = M::Values::table();
+  typename M::Values values;
+  (detail::set_value(std::get<I>(table).member, values, rule[(kOptionRows + I) * kLanes + l]), ...);
+  return values;
+}
+
+template <class M, std::size_t... I>
+inline __attribute__((always_inline)) typename M::template Constants<double> stored_constants(
+    const double* rule, std::size_t l, std::index_sequence<I...>) {
+  return {rule[(kConstantRows<M> + I) * kLanes + l]...};
+}
+
+// The constants of the step that the powers of one lane then have done.
+template <class M>
+inline __attribute__((always_inline)) typename M::template Constants<double> next_constants(double* __restrict rule,
+                                                                                            double t, std::size_t l) {
+  const auto values = lane_values<M>(rule, l, std::make_index_sequence<kOptions<M>>());
+  const double lr = rule[kLr * kLanes + l];
+  if constexpr (!kTimed<M>) {
+    return M::constants(values, SteadyStep{lr, t == 1.0});
+  } else if constexpr (kPowers<M> == 0) {
+    return M::constants(values, StepAt<0>{lr, t, t == 1.0, {}});
+  } else {
+    LaneStep<kPowers<M>> step{lr, t, t == 1.0, {}, 0.0, 0.0, 0.0};
+    const auto bases = M::powers(values);
+    for (std::size_t k = 0; k < kPowers<M>; ++k) {
+      step.power[k] = rule[(kPowerRows<M> + k) * kLanes + l] * bases[k];
+      rule[(kPowerRows<M> + k) * kLanes + l] = step.power[k];
     }
+    if constexpr (kPowers<M> == 2) {
+      step.bias = 1.0 - step.power[0];
+      step.root = std::sqrt(1.0 - step.power[1]);
+      step.both = 1.0 / (step.bias * step.root);
+    }
+    return M::constants(values, step);
   }
 }
 
-void step_signum(const StepJob& job) {
-  const Constants k{job.rule};
-  const double *l2 = k[kL2], *shrink = k[kShrink], *target = k[kTarget], *lr = k[kLr], *kept = k[kKept];
-  for (std::size_t r = 0; r < job.rows; ++r) {
-    double* __restrict p = job.param + r * kLanes;
-    double* __restrict b = job.state[0] + r * kLanes;
-    const double* __restrict g = job.grad + r * kLanes;
-    SCALEVEC_LANES {
-      const rules::Signum<double> rule{{1.0, l2[l], shrink[l], target[l]}, lr[l], kept[l]};
-      p[l] = rule(p[l], g[l], b[l]);
-    }
+// One parameter of one lane; kNew: with constants made here, which are stored if other rows follow. A function of its
+// own, so that no struct stands in the loop over lanes, which keeps compilers from vectorising it.
+template <class M, unsigned kHeldBuffers, bool kNew, bool kStore>
+inline __attribute__((always_inline)) void step_lane(double* __restrict p, double* __restrict s0, double* __restrict s1,
+                                                     double* __restrict s2, double* __restrict s3,
+                                                     const double* __restrict g, double* __restrict rule, double t,
+                                                     std::size_t l) {
+  typename M::template Constants<double> constants;
+  if constexpr (kNew)
+    constants = next_constants<M>(rule, t, l);
+  else
+    constants = stored_constants<M>(rule, l, std::make_index_sequence<kConstants<M>>());
+  if constexpr (kNew && kStore) {
+    const auto flat = numbers<M>(constants);
+    for (std::size_t k = 0; k < kConstants<M>; ++k) rule[(kConstantRows<M> + k) * kLanes + l] = flat[k];
   }
+  const rules::Decay<double> decay{1.0, rule[kL2 * kLanes + l], rule[kShrink * kLanes + l], rule[kTarget * kLanes + l]};
+  double a = kHeldBuffers & 1 ? s0[l] : 0.0;
+  double b = kHeldBuffers & 2 ? s1[l] : 0.0;
+  double c = kHeldBuffers & 4 ? s2[l] : 0.0;
+  double d = kHeldBuffers & 8 ? s3[l] : 0.0;
+  double inv_denom;
+  p[l] = step_element<M, kHeldBuffers>(constants, decay, p[l], g[l], a, b, c, d, inv_denom);
+  if constexpr (kHeldBuffers & 1) s0[l] = a;
+  if constexpr (kHeldBuffers & 2) s1[l] = b;
+  if constexpr (kHeldBuffers & 4) s2[l] = c;
+  if constexpr (kHeldBuffers & 8) s3[l] = d;
 }
 
-void step_lion(const StepJob& job) {
-  const Constants k{job.rule};
-  const double *l2 = k[kL2], *shrink = k[kShrink], *target = k[kTarget], *lr = k[kLr], *a = k[kOneMinusBeta1],
-               *b = k[kOneMinusBeta2];
-  for (std::size_t r = 0; r < job.rows; ++r) {
-    double* __restrict p = job.param + r * kLanes;
-    double* __restrict m = job.state[0] + r * kLanes;
-    const double* __restrict g = job.grad + r * kLanes;
-    SCALEVEC_LANES {
-      const rules::Lion<double> rule{{1.0, l2[l], shrink[l], target[l]}, lr[l], a[l], b[l]};
-      p[l] = rule(p[l], g[l], m[l]);
-    }
-  }
+template <class M, unsigned kHeldBuffers, bool kNew, bool kStore>
+inline __attribute__((always_inline)) void step_row(const StepJob& job, std::size_t r) {
+  double* __restrict p = job.param + r * kLanes;
+  double* __restrict s0 = kHeldBuffers & 1 ? job.state[0] + r * kLanes : nullptr;
+  double* __restrict s1 = kHeldBuffers & 2 ? job.state[1] + r * kLanes : nullptr;
+  double* __restrict s2 = kHeldBuffers & 4 ? job.state[2] + r * kLanes : nullptr;
+  double* __restrict s3 = kHeldBuffers & 8 ? job.state[3] + r * kLanes : nullptr;
+  const double* __restrict g = job.grad + r * kLanes;
+  double* __restrict rule = job.rule;
+  const double t = job.t;
+  SCALEVEC_LANES step_lane<M, kHeldBuffers, kNew, kStore>(p, s0, s1, s2, s3, g, rule, t, l);
 }
 
-// β₁ᵗ and β₂ᵗ go on by a product, which keeps 1 − βᵗ to 1e-13, and the step's constants follow.
-void advance(const StepJob& job) {
-  double* const k = job.rule;
-  double* __restrict p1 = k + kPower1 * kLanes;
-  double* __restrict p2 = k + kPower2 * kLanes;
-  double* __restrict size = k + kStepSize * kLanes;
-  double* __restrict inverse = k + kInvSqrtBias2 * kLanes;
-  const double *b1 = k + kBeta1 * kLanes, *b2 = k + kBeta2 * kLanes, *lr = k + kLr * kLanes;
-  SCALEVEC_LANES {
-    p1[l] *= b1[l];
-    p2[l] *= b2[l];
-    // η/(1 − β₁ᵗ) and 1/√(1 − β₂ᵗ) by one division.
-    const double first = 1.0 - p1[l], second = std::sqrt(1.0 - p2[l]), both = 1.0 / (first * second);
-    size[l] = lr[l] * second * both;
-    inverse[l] = first * both;
-  }
+template <class M, unsigned kHeldBuffers>
+void step(const StepJob& job) {
+  std::size_t r = 0;
+  if (job.anew && (kTimed<M> && job.rows == 1))
+    step_row<M, kHeldBuffers, true, false>(job, r++);
+  else if (job.anew)
+    step_row<M, kHeldBuffers, true, true>(job, r++);
+  for (; r < job.rows; ++r) step_row<M, kHeldBuffers, false, false>(job, r);
 }
 
-void step_adamw(const StepJob& job) {
-  advance(job);
-  const Constants k{job.rule};
-  const double *l2 = k[kL2], *shrink = k[kShrink], *target = k[kTarget], *a = k[kOneMinusBeta1], *b2 = k[kBeta2],
-               *b = k[kOneMinusBeta2], *size = k[kStepSize], *inverse = k[kInvSqrtBias2], *eps = k[kEps];
-  for (std::size_t r = 0; r < job.rows; ++r) {
-    double* __restrict p = job.param + r * kLanes;
-    double* __restrict m = job.state[0] + r * kLanes;
-    double* __restrict v = job.state[1] + r * kLanes;
-    const double* __restrict g = job.grad + r * kLanes;
-    SCALEVEC_LANES {
-      const rules::AdamW<double> rule{
-          {1.0, l2[l], shrink[l], target[l]}, a[l], b2[l], b[l], size[l], inverse[l], eps[l]};
-      double inv_denom;
-      p[l] = rule(p[l], g[l], m[l], v[l], inv_denom);
-    }
-  }
+using Step = void (*)(const StepJob&);
+template <class M, std::size_t... subset>
+Step step_of(std::size_t wanted, std::index_sequence<subset...>) {
+  Step found = nullptr;
+  ((subset == wanted ? void(found = &step<M, held_by<M>(subset)>) : void()), ...);
+  return found;
 }
 
-void step_ademamix(const StepJob& job) {
-  advance(job);
-  const Constants k{job.rule};
-  const double *l2 = k[kL2], *shrink = k[kShrink], *target = k[kTarget], *lr = k[kLr], *a = k[kOneMinusBeta1],
-               *b2 = k[kBeta2], *b = k[kOneMinusBeta2], *c = k[kOneMinusBeta3], *alpha = k[kAlpha],
-               *size = k[kStepSize], *inverse = k[kInvSqrtBias2], *eps = k[kEps];
-  for (std::size_t r = 0; r < job.rows; ++r) {
-    double* __restrict p = job.param + r * kLanes;
-    double* __restrict fast = job.state[0] + r * kLanes;
-    double* __restrict v = job.state[1] + r * kLanes;
-    double* __restrict slow = job.state[2] + r * kLanes;
-    const double* __restrict g = job.grad + r * kLanes;
-    SCALEVEC_LANES {
-      const rules::AdEMAMix<double> rule{
-          {1.0, l2[l], shrink[l], target[l]}, a[l], b2[l], b[l], c[l], size[l], lr[l] * alpha[l], inverse[l], eps[l]};
-      double inv_denom;
-      p[l] = rule(p[l], g[l], fast[l], slow[l], v[l], inv_denom);
-    }
-  }
+Step step_of(std::size_t rule, std::size_t subset) {
+  Step found = nullptr;
+  std::size_t at = 0;
+  for_each_type(SimulatedRules(), [&]<class M>(std::type_identity<M>) {
+    if (at++ == rule) found = step_of<M>(subset, std::make_index_sequence<kSubsets<M>>());
+  });
+  return found;
 }
 
 double from_bits(std::uint64_t bits) { return __builtin_bit_cast(double, bits); }
@@ -301,7 +320,7 @@ void form_backward(const FormJob& job) {
 }  // namespace
 
 extern const Table SCALEVEC_ISA_TABLE;
-const Table SCALEVEC_ISA_TABLE{
-    {&step_sgd, &step_signum, &step_adamw, &step_lion, &step_ademamix}, &normals, &map, &form_forward, &form_backward};
+const Table SCALEVEC_ISA_TABLE{static_cast<Step (*)(std::size_t, std::size_t)>(&step_of), &normals, &map, &form_forward,
+                               &form_backward};
 
 }  // namespace scalevec::simulate

@@ -16,21 +16,10 @@ bool same(const Schedule& a, const Schedule& b) {
          a.final_factor == b.final_factor && a.decay_steps == b.decay_steps && a.decay_shape == b.decay_shape;
 }
 
-int states_of(SimulatedMethod method) {
-  switch (method) {
-    case SimulatedMethod::adamw:
-      return 2;
-    case SimulatedMethod::ademamix:
-      return 3;
-    default:
-      return 1;
-  }
-}
-
 }  // namespace
 
 ReplicaOptimizer::ReplicaOptimizer(std::span<const SimulatedRule> rules, std::size_t params)
-    : rules_(rules.begin(), rules.end()), params_(params), constants_(kRuleRows * padded(rules.size())) {
+    : rules_(rules.begin(), rules.end()), params_(params) {
   if (rules.empty()) throw std::invalid_argument("replicas: at least one rule is needed");
   if (params == 0) throw std::invalid_argument("replicas: params must be at least 1");
   for (std::size_t i = 0; i < rules.size(); ++i) {
@@ -44,37 +33,39 @@ ReplicaOptimizer::ReplicaOptimizer(std::span<const SimulatedRule> rules, std::si
     schedule_of_.push_back(static_cast<std::size_t>(found - schedules_.begin()));
     if (found == schedules_.end()) schedules_.push_back(rules[i].schedule);
   }
-  for (int s = 0; s < states_of(rules_[0].method); ++s) state_[s].resize(size());
-  // Lanes behind the last replica run its rule.
-  for (std::size_t i = 0; i < padded(rules_.size()); ++i) {
-    const SimulatedRule& r = rules_[std::min(i, rules_.size() - 1)];
-    const auto set = [&](RuleRow row, double value) { constant(row, i) = value; };
-    set(kTarget, r.decay_target);
-    set(kMomentum, r.momentum);
-    set(kKept, r.method == SimulatedMethod::signum ? 1.0 - r.momentum : 1.0);  // PyTorch's first step sets the buffer
-    set(kNesterov, r.nesterov ? 1.0 : 0.0);
-    set(kBeta1, r.beta1);
-    set(kOneMinusBeta1, 1.0 - r.beta1);
-    set(kBeta2, r.beta2);
-    set(kOneMinusBeta2, 1.0 - r.beta2);
-    set(kOneMinusBeta3, 1.0 - r.beta3);
-    set(kAlpha, r.alpha);
-    set(kEps, r.eps);
-    set(kPower1, 1.0);
-    set(kPower2, 1.0);
-  }
+  with_method(rules_[0].method, [&]<class M>(std::type_identity<M>) {
+    using Rule = KernelOf<M>;
+    timed_ = kTimed<M>;
+    rows_ = kRuleRows<M>;
+    constants_.resize(rows_ * padded(rules_.size()));
+    unsigned held = 0;
+    // Lanes behind the last replica run its rule.
+    for (std::size_t i = 0; i < padded(rules_.size()); ++i) {
+      const SimulatedRule& r = rules_[std::min(i, rules_.size() - 1)];
+      const auto values = values_of<M>(r);
+      held |= held_buffers<M>(values);
+      double numbers[kMaxOptions];
+      values_to_numbers<M>(values, numbers);
+      constant(kTarget, i) = r.decay_target;
+      for (std::size_t k = 0; k < kOptions<M>; ++k) constant(kOptionRows + k, i) = numbers[k];
+      for (std::size_t k = 0; k < kPowers<M>; ++k) constant(kPowerRows<M> + k, i) = 1.0;
+    }
+    for (std::size_t k = 0; k < kMaxBuffers; ++k)
+      if (held >> k & 1) state_[k].resize(size());
+    run_ = kernels().step(index_in<Rule>(SimulatedRules()), subset_of<Rule>(held));
+  });
 }
 
-double& ReplicaOptimizer::constant(RuleRow row, std::size_t lane) {
-  return constants_[(lane / kLanes * kRuleRows + row) * kLanes + lane % kLanes];
+double& ReplicaOptimizer::constant(std::size_t row, std::size_t lane) {
+  return constants_[(lane / kLanes * rows_ + row) * kLanes + lane % kLanes];
 }
 
-// The scheduled lr and the decay that goes with it, where a factor moved.
-void ReplicaOptimizer::set_rates() {
+// The scheduled lr and the decay that goes with it, where a factor moved; whether one did.
+bool ReplicaOptimizer::set_rates() {
   const std::vector<double> before = factor_;
   factor_.clear();
   for (const Schedule& s : schedules_) factor_.push_back(s.factor(steps_));
-  if (factor_ == before) return;
+  if (factor_ == before) return false;
   for (std::size_t i = 0; i < padded(rules_.size()); ++i) {
     const std::size_t at = std::min(i, rules_.size() - 1), schedule = schedule_of_[at];
     if (!before.empty() && before[schedule] == factor_[schedule]) continue;
@@ -85,22 +76,19 @@ void ReplicaOptimizer::set_rates() {
     constant(kL2, i) = terms.l2;
     constant(kShrink, i) = terms.shrink;
   }
+  return true;
 }
 
 void ReplicaOptimizer::step(double* param, const double* grad) {
-  set_rates();
-  const SimulatedMethod method = rules_[0].method;
-  if (steps_ == 1 && method == SimulatedMethod::sgd)
-    for (std::size_t i = 0; i < padded(rules_.size()); ++i) {
-      const SimulatedRule& r = rules_[std::min(i, rules_.size() - 1)];
-      constant(kKept, i) = r.momentum == 0.0 ? 1.0 : 1.0 - r.dampening;
-    }
-  const auto run = kernels().step[static_cast<std::size_t>(method)];
+  const bool moved = set_rates();
+  const bool anew = timed_ || moved || steps_ <= 1;  // buffers begin at the first step
   for (std::size_t block = 0; block < padded(rules_.size()) / kLanes; ++block) {
     const std::size_t at = block * params_ * kLanes;
-    StepJob job{params_, param + at, grad + at, {}, constants_.data() + block * kRuleRows * kLanes};
-    for (int s = 0; s < states_of(method); ++s) job.state[s] = state_[s].data() + at;
-    run(job);
+    StepJob job{
+        params_, param + at, grad + at, {}, constants_.data() + block * rows_ * kLanes, static_cast<double>(steps_ + 1),
+        anew};
+    for (std::size_t k = 0; k < kMaxBuffers; ++k) job.state[k] = state_[k].empty() ? nullptr : state_[k].data() + at;
+    run_(job);
   }
   ++steps_;
 }

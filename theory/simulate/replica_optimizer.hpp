@@ -33,14 +33,17 @@ class ReplicaOptimizer {
   void step(double* param, const double* grad);
 
  private:
-  void set_rates();
-  double& constant(simulate::RuleRow row, std::size_t lane);
+  bool set_rates();
+  double& constant(std::size_t row, std::size_t lane);
 
   std::vector<SimulatedRule> rules_;
   std::size_t params_;
   std::int64_t steps_ = 0;
-  simulate::Rows constants_;  // simulate::kRuleRows rows per block
-  simulate::Rows state_[3];
+  std::size_t rows_ = 0;      // of a block's rules
+  simulate::Rows constants_;  // so many rows per block
+  void (*run_)(const simulate::StepJob&) = nullptr;
+  bool timed_ = false;
+  simulate::Rows state_[kMaxBuffers];     // those that one of the rules asks for
   std::vector<Schedule> schedules_;       // the distinct ones
   std::vector<std::size_t> schedule_of_;  // by replica
   std::vector<double> factor_;

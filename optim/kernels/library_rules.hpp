@@ -1,0 +1,31 @@
+#pragma once
+
+#include "scalevec/optim/kernels/elementwise.hpp"
+#include "scalevec/optim/kernels/matrix_passes.hpp"
+#include "scalevec/optim/methods/elementwise.hpp"
+
+// The rules that the library has compiled for every instruction set.
+namespace scalevec::kernels {
+
+template <class List>
+struct WithPasses;
+template <class... M>
+struct WithPasses<TypeList<M...>> {
+  using type = TypeList<M..., MomentumPass, ApplyPass>;
+};
+using LibraryRules = WithPasses<KernelsOf<ElementwiseMethods>>::type;
+
+template <class M>
+const RuleLoops& library_loops(unsigned held) {
+  constexpr std::size_t rule = index_in<KernelOf<M>>(LibraryRules());
+  static_assert(rule < LibraryRules::kSize);
+  return *chosen_table().loops_of(rule, subset_of<M>(held));
+}
+
+// The rule of a matrix method's pass.
+template <class Pass>
+Rule pass_rule(const rules::Decay<double>& decay, const typename Pass::template Constants<double>& constants) {
+  return make_rule<Pass>(library_loops<Pass>((1u << kBuffers<Pass>)-1), decay, constants);
+}
+
+}  // namespace scalevec::kernels

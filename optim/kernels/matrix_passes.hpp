@@ -1,0 +1,45 @@
+#pragma once
+
+#include "scalevec/optim/methods/method.hpp"
+
+// The two passes over its elements that a matrix method makes, in the form of elementwise methods (method_traits.hpp).
+namespace scalevec::kernels {
+
+// m ← μm + (1 − μ)g and the mean that the update is formed from, u = (1 − mix)g + mix·m (mix = μ is Nesterov's, 1 the
+// momentum, 0 the gradient). p stays.
+struct MomentumPass {
+  static constexpr std::array kState{"momentum", "mean"};
+  static constexpr bool kMoves = false;
+  struct Values {};
+
+  template <class T>
+  struct Constants {
+    T one_minus_momentum, mix;
+  };
+
+  template <class T>
+  SCALEVEC_HD static T update(const Constants<T>& c, T, T g, T& m, T& u) {
+    m += c.one_minus_momentum * (g - m);
+    // Exact at both ends.
+    u = c.mix < T(0.5) ? g + c.mix * (m - g) : m - (T(1) - c.mix) * (m - g);
+    return T(0);
+  }
+};
+
+// p ← p − shrink·(p − target) − scale·u. The gradient enters the sums only.
+struct ApplyPass {
+  static constexpr std::array kState{"update"};
+  struct Values {};
+
+  template <class T>
+  struct Constants {
+    T scale;
+  };
+
+  template <class T>
+  SCALEVEC_HD static T update(const Constants<T>& c, T, T, T& u) {
+    return c.scale * u;
+  }
+};
+
+}  // namespace scalevec::kernels

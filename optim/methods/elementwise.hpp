@@ -1,0 +1,29 @@
+#pragma once
+
+#include "scalevec/optim/core/method_traits.hpp"
+#include "scalevec/optim/methods/adam.hpp"
+#include "scalevec/optim/methods/adamw.hpp"
+#include "scalevec/optim/methods/ademamix.hpp"
+#include "scalevec/optim/methods/lion.hpp"
+#include "scalevec/optim/methods/sgd.hpp"
+#include "scalevec/optim/methods/signum.hpp"
+
+// The elementwise methods, each by its name in policies and its type: FIRST(name, type), NEXT(name, type) …. Kernels on
+// the CPU and on CUDA, options, optimizers, simulations and suites follow from this list. No LibTorch here.
+#define SCALEVEC_ELEMENTWISE_METHODS(FIRST, NEXT) \
+  FIRST(adamw, AdamW)                             \
+  NEXT(adam, Adam)                                \
+  NEXT(sgd, SGD)                                  \
+  NEXT(lion, Lion)                                \
+  NEXT(signum, Signum)                            \
+  NEXT(ademamix, AdEMAMix)
+
+namespace scalevec {
+
+#define SCALEVEC_TYPE(name, type) methods::type
+#define SCALEVEC_NEXT_TYPE(name, type) , methods::type
+using ElementwiseMethods = TypeList<SCALEVEC_ELEMENTWISE_METHODS(SCALEVEC_TYPE, SCALEVEC_NEXT_TYPE)>;
+#undef SCALEVEC_TYPE
+#undef SCALEVEC_NEXT_TYPE
+
+}  // namespace scalevec

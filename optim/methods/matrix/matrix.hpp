@@ -1,0 +1,21 @@
+#pragma once
+
+#include "scalevec/optim/methods/matrix/muon.hpp"
+#include "scalevec/optim/methods/matrix/normuon.hpp"
+#include "scalevec/optim/methods/matrix/soap.hpp"
+
+// The methods whose step looks at a matrix as a whole, as the list of elementwise.hpp.
+#define SCALEVEC_MATRIX_METHODS(FIRST, NEXT) \
+  FIRST(muon, Muon)                          \
+  NEXT(normuon, NorMuon)                     \
+  NEXT(soap, SOAP)
+
+namespace scalevec {
+
+#define SCALEVEC_TYPE(name, type) methods::type
+#define SCALEVEC_NEXT_TYPE(name, type) , methods::type
+using MatrixMethods = TypeList<SCALEVEC_MATRIX_METHODS(SCALEVEC_TYPE, SCALEVEC_NEXT_TYPE)>;
+#undef SCALEVEC_TYPE
+#undef SCALEVEC_NEXT_TYPE
+
+}  // namespace scalevec
