@@ -288,7 +288,7 @@ FigureResult draw_m1(const FigureValues& v) {
 Figure figure_m1() {
   return {"M1",
           "Muon: final loss with scales on both sides of a map, one side and none, over row-scale spread and noise",
-          {{"grid", 5, 9, Range::between(3, 100), "cells per axis", true},
+          {{"grid", 4, 9, Range::between(3, 100), "cells per axis", true},
            {"size", 8, 8, Range::between(2, 256), "rows and columns of the map", true},
            {"steps", 200, 200, Range::between(10, 1e6), "steps of a run", true},
            {"replicas", 1, 4, Range::between(1, 1024), "replicas", true},
