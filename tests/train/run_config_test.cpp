@@ -54,6 +54,9 @@ TEST_CASE("wrong configurations are refused in one line with path, value and wha
   CHECK(has(error_with(R"({"data": null})"), "data"));
   CHECK(has(error_with(R"({"device": "gpu"})"), "device: got \"gpu\"; allowed: auto, cpu, cuda"));
   CHECK(has(error_with(R"({"schedule": {"shape": "cosine", "warmup_steps": 9}})"), "schedule.warmup_steps"));
+  CHECK(has(error_with(R"({"schedule": {"warmup_steps": 6}})"),
+            "schedule.warmup_steps: got 6; allowed: at most total_steps, 5"));
+  CHECK(error_with(R"({"schedule": {"warmup_steps": 6, "total_steps": 6}})").empty());
   CHECK(has(error_with(R"({"schedule": {"shape": "linear", "total_steps": 4}})"),
             "schedule.total_steps: got 4; allowed: at least steps, 5"));
   CHECK(has(error_with(R"({"validation": {"batches": 2, "sequences": 8}})"),
