@@ -1,11 +1,11 @@
 #include "scalevec/experiments/compare/report.hpp"
-#include "scalevec/experiments/compare/prediction_figures.hpp"
 
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "scalevec/experiments/compare/prediction_figures.hpp"
 #include "scalevec/experiments/compare/record_files.hpp"
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/experiments/plot/html.hpp"
