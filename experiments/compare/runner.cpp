@@ -407,7 +407,8 @@ void refuse_foreign(const fs::path& dir, const json& manifest) {
   std::error_code error;
   if (fs::exists(dir / "compare.json", error)) return;
   std::set<std::string> known{kTrunk, "report.html", "report.json", "report_files"};
-  for (const json& cell : manifest.at("cells")) known.insert(fs::path(text_at(cell, "name")).begin()->string());
+  for (const json& cell : manifest.value("cells", json::array()))
+    known.insert(fs::path(text_at(cell, "name")).begin()->string());
   for (const auto& entry : fs::directory_iterator(dir, error)) {
     const fs::path name = entry.path().filename();
     if (!known.count(name.string()) && !is_side_file(name))

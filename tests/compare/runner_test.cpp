@@ -193,7 +193,7 @@ TEST_CASE("unfinished cells are those that a run would take, and naming them wri
   CHECK(!fs::exists(s.scratch / "out"));
   s.run(s.grid("1, 13, 15"));
   CHECK(names(s.grid("1, 13, 15, 2")) == std::vector<std::string>{"p/seed=13", "p/seed=2"});
-  CHECK(contains(message_of<UsageError>([&] { names(s.grid("1", R"({"bad": 1})")); }), "another configuration"));
+  CHECK(contains(message_of<UsageError>([&] { names(s.grid("1", R"({"steps": 5})")); }), "another configuration"));
   CHECK(contains(message_of<ConfigError>([&] { names(s.grid("7", R"({"bad": 1})")); }), "bad: unknown key"));
 }
 
