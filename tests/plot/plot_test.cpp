@@ -133,6 +133,16 @@ TEST_CASE("a phase diagram is cells, a colour bar and the line along which it is
   CHECK_THROWS_AS(write_plot(plot, folder.path), std::invalid_argument);
 }
 
+TEST_CASE("of more panels than a renderer takes the first are drawn, and the title says so", "[plot]") {
+  Folder folder;
+  Plot plot = line_plot({1.0, 2.0, 3.0});
+  plot.panels = std::vector<Panel>(250, plot.panels[0]);
+  const PlotFiles files = write_plot(plot, folder.path);
+  CHECK(contains(read(files.script), "(the first 21 of 250 panels; all are in the CSV)"));
+  CHECK(contains(read(files.csv), "250"));
+  if (have_gnuplot()) CHECK(fs::exists(files.png));
+}
+
 TEST_CASE("a NaN breaks a line", "[plot]") {
   const Folder folder;
   const size_t whole = strokes(read(write_plot(line_plot({1, 2, 3, 4, 5, 6, 7}), folder.path).svg));
