@@ -156,7 +156,8 @@ SafetensorsEntry read_entry(const std::filesystem::path& file, const std::string
 
 // Refuses deep nesting and a name given twice while parsing: the parsed object would show neither in time.
 json read_header(const std::filesystem::path& file, const std::string& text) {
-  if (text.empty() || text[0] != '{') refuse(file, "its header is not a JSON object");
+  // nlohmann takes a zero byte for the end of the text.
+  if (text.empty() || text[0] != '{' || text.find('\0') != text.npos) refuse(file, "its header is not a JSON object");
   std::set<std::string> names;
   const json header = json::parse(
       text,

@@ -85,6 +85,7 @@ TEST_CASE("unsound files are refused in one line that says why") {
   const std::map<std::string, std::pair<std::string, std::string>> cases = {
       {"empty", {"", "shorter than its header"}},
       {"half a length", {"\x08\0\0", "shorter than its header"}},
+      {"zero byte", {file_of(R"({"a":)" + good + "}" + std::string(1, '\0') + " ", eight), "not a JSON object"}},
       {"truncated header", {file_of(R"({"a":)" + good + "}", eight).substr(0, 20), "a header of"}},
       {"truncated data", {file_of(R"({"a":)" + good + "}", "1234567"), "outside the file"}},
       {"huge header", {std::string("\xff\xff\xff\xff\xff\xff\xff\x7f{}", 10), "a header of 9223372036854775807"}},

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -139,7 +140,8 @@ TEST_CASE("of more panels than a renderer takes the first are drawn, and the tit
   plot.panels = std::vector<Panel>(250, plot.panels[0]);
   const PlotFiles files = write_plot(plot, folder.path);
   CHECK(contains(read(files.script), "(the first 21 of 250 panels; all are in the CSV)"));
-  CHECK(contains(read(files.csv), "250"));
+  const std::string csv = read(files.csv);
+  CHECK(std::count(csv.begin(), csv.end(), '\n') == 1 + 3 * 250);
   if (have_gnuplot()) CHECK(fs::exists(files.png));
 }
 

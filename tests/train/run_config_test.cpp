@@ -126,3 +126,12 @@ TEST_CASE("what a run is validated on reads as a comparison takes it") {
     CHECK(validation_windows(json::parse(config.resolved.dump())).words() == windows.words());
   }
 }
+
+TEST_CASE("JSON with a zero byte is refused, where the parser would leave the rest unread") {
+  for (const std::string& text :
+       {std::string("{\"a\": 1}\0 more", 14), std::string("{\"a\"\0: 1}", 9), std::string(1, '\0')}) {
+    CHECK(parse_json_if_sound(text).is_discarded());
+    CHECK_THROWS_AS(parse_json(text, "file"), ConfigError);
+  }
+  CHECK(parse_json_if_sound("{\"a\": \"\\u0000\"}")["a"] == std::string(1, '\0'));
+}
