@@ -1,10 +1,12 @@
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <exception>
-#include <new>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "scalevec/experiments/build_info.hpp"
@@ -22,6 +24,22 @@
 
 namespace {
 
+// The program ends as the signal asks, but not without a word. `train` and `compare` have handlers of their own.
+void say_and_end(int number) {
+  constexpr std::string_view kInterrupt = "\nscalevec: stopped by SIGINT before it was done\n",
+                             kTerminate = "\nscalevec: stopped by SIGTERM before it was done\n";
+  std::string_view text = number == SIGINT ? kInterrupt : kTerminate;
+  if (!::isatty(STDERR_FILENO)) text.remove_prefix(1);  // a terminal shows ^C first
+  [[maybe_unused]] const auto written = ::write(STDERR_FILENO, text.data(), text.size());
+  std::signal(number, SIG_DFL);
+  std::raise(number);
+}
+
+void say_when_stopped() {
+  for (const int number : {SIGINT, SIGTERM})
+    if (std::signal(number, say_and_end) == SIG_IGN) std::signal(number, SIG_IGN);
+}
+
 int fail(int status, std::string message) {
   std::replace(message.begin(), message.end(), '\n', ' ');
   std::fprintf(stderr, "scalevec: %s\n", message.c_str());
@@ -34,6 +52,7 @@ int main(int argc, char** argv) {
   scalevec::wait_with_short_spins(argv);
   scalevec::keep_freed_memory();
 
+  say_when_stopped();
   // A write past a limit on file sizes is then an error like that of a full disk, not the program's end.
   std::signal(SIGXFSZ, SIG_IGN);
 
@@ -72,13 +91,9 @@ int main(int argc, char** argv) {
     return fail(2, e.what());
   } catch (const scalevec::ConfigError& e) {
     return fail(2, e.what());
-  } catch (const std::bad_alloc&) {
-    return fail(1, "out of memory");
   } catch (const std::exception& e) {
     // LibTorch's messages carry a backtrace after their first line.
     const std::string line = std::string(e.what()).substr(0, std::string(e.what()).find('\n'));
-    const auto tried = line.find("you tried to allocate");
-    const bool allocator = line.starts_with("[enforce fail") && tried != std::string::npos;
-    return fail(1, allocator ? "out of memory: " + line.substr(tried) : line);
+    return fail(1, scalevec::out_of_memory(e).value_or(line));
   }
 }

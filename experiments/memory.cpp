@@ -7,6 +7,8 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <new>
+#include <utility>
 
 namespace scalevec {
 namespace {
@@ -32,6 +34,17 @@ void keep_freed_memory() {
   const std::uintptr_t end = (reinterpret_cast<std::uintptr_t>(block) + reach) & ~(kHugePage - 1);
   madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);  // a kernel without them keeps small ones
   std::free(block);
+}
+
+std::optional<std::string> out_of_memory(const std::exception& e) {
+  if (dynamic_cast<const std::bad_alloc*>(&e)) return "out of memory";
+  // LibTorch's messages carry a backtrace after their first line.
+  const std::string what = e.what(), line = what.substr(0, what.find('\n'));
+  for (const auto& [start, amount] :
+       {std::pair{"[enforce fail", "you tried to allocate"}, std::pair{"CUDA out of memory", "Tried to allocate"}})
+    if (const auto at = line.find(amount); line.starts_with(start) && at != std::string::npos)
+      return "out of memory: " + line.substr(at);
+  return std::nullopt;
 }
 
 }  // namespace scalevec

@@ -6,11 +6,15 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <condition_variable>
 #include <cstring>
+#include <deque>
 #include <fstream>
 #include <map>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <thread>
 
 #include "scalevec/optim/config/checksum.hpp"
 
@@ -40,6 +44,50 @@ constexpr std::size_t kPiece = std::size_t{1} << 18;
 
 // How often the disk is told to begin while a file is written.
 constexpr std::uint64_t kBehind = std::uint64_t{4} << 20;
+
+// A file of less is hashed by the thread that reads it.
+constexpr std::uint64_t kWorthAThread = std::uint64_t{4} << 20;
+
+// Adds bytes to a checksum, in order, on a thread of its own while the caller reads the next ones. They must stay until
+// the end of this object, which is when the checksum is complete.
+class HashBehind {
+ public:
+  explicit HashBehind(Checksum& sum) : sum_(sum), thread_([this] { run(); }) {}
+  ~HashBehind() {
+    add({});
+    thread_.join();
+  }
+  HashBehind(const HashBehind&) = delete;
+  HashBehind& operator=(const HashBehind&) = delete;
+
+  // Nothing: there are no more.
+  void add(std::string_view bytes) {
+    {
+      const std::lock_guard lock(mutex_);
+      waiting_.push_back(bytes);
+    }
+    more_.notify_one();
+  }
+
+ private:
+  void run() {
+    while (true) {
+      std::unique_lock lock(mutex_);
+      more_.wait(lock, [this] { return !waiting_.empty(); });
+      const std::string_view bytes = waiting_.front();
+      waiting_.pop_front();
+      lock.unlock();
+      if (bytes.data() == nullptr) return;
+      sum_.add(bytes);
+    }
+  }
+
+  Checksum& sum_;
+  std::mutex mutex_;
+  std::condition_variable more_;
+  std::deque<std::string_view> waiting_;
+  std::thread thread_;  // last: it uses the others
+};
 
 void write_all(int fd, const char* data, size_t size, const std::filesystem::path& file) {
   while (size > 0) {
@@ -108,7 +156,8 @@ SafetensorsEntry read_entry(const std::filesystem::path& file, const std::string
 
 // Refuses deep nesting and a name given twice while parsing: the parsed object would show neither in time.
 json read_header(const std::filesystem::path& file, const std::string& text) {
-  if (text.empty() || text[0] != '{') refuse(file, "its header is not a JSON object");
+  // nlohmann takes a zero byte for the end of the text.
+  if (text.empty() || text[0] != '{' || text.find('\0') != text.npos) refuse(file, "its header is not a JSON object");
   std::set<std::string> names;
   const json header = json::parse(
       text,
@@ -263,7 +312,16 @@ NamedTensors SafetensorsFile::read_all(std::string_view expected) const {
   Checksum sum;
   sum.add(header_);
   NamedTensors out;
-  for (const SafetensorsEntry& e : entries_) out.emplace_back(e.name, read(e, checksum_.empty() ? nullptr : &sum));
+  const std::uint64_t size = entries_.empty() ? 0 : entries_.back().end;
+  if (checksum_.empty() || size < kWorthAThread) {
+    for (const SafetensorsEntry& e : entries_) out.emplace_back(e.name, read(e, checksum_.empty() ? nullptr : &sum));
+  } else {
+    HashBehind behind(sum);
+    for (const SafetensorsEntry& e : entries_) {
+      out.emplace_back(e.name, read(e, nullptr));
+      if (e.end > e.begin) behind.add({static_cast<const char*>(out.back().second.data_ptr()), e.end - e.begin});
+    }
+  }
   if (!checksum_.empty() && sum.text() != checksum_)
     throw std::runtime_error(file_.string() + ": its checksum is wrong: the file was damaged after it was written");
   return out;

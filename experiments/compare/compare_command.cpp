@@ -87,6 +87,7 @@ void compare(const CompareArguments& a) {
   note_dropped_cells(dir, grid);
   if (a.collect) {
     if (!fs::is_directory(dir)) throw UsageError(a.call.out + ": is not there, so there is nothing to collect");
+    refuse_foreign(dir, options.manifest);
     write_manifest(dir, options.manifest);
     return conclude(grid, a.call);
   }

@@ -76,6 +76,20 @@ GridAxis read_axis(const std::string& key, const json& values, bool is_lr) {
   return axis;
 }
 
+// An axis decides its key in every cell: what --set gave there would be lost.
+void check_sets(const Grid& grid, const std::vector<std::string>& sets, const json& before, const json& after) {
+  std::vector<std::string> keys{grid.seed_key};
+  for (const GridAxis& axis : grid.axes) keys.push_back(axis.key);
+  for (const std::string& key : keys) {
+    const json *old = find_at(before, key), *now = find_at(after, key);
+    bool lost = (old == nullptr) != (now == nullptr) || (old && *old != *now);
+    for (const std::string& set : sets) lost = lost || set.starts_with(key + "=");
+    if (lost)
+      throw ConfigError("--set: sets " + key + ", which is an axis of the grid; allowed: other keys, or the axis \"" +
+                        key + "\" changed in the grid's file");
+  }
+}
+
 // Every combination of the axes' values, the last axis fastest.
 std::vector<json> settings_of(const std::vector<GridAxis>& axes) {
   std::vector<json> settings{json::object()};
@@ -269,7 +283,9 @@ Grid read_grid(const std::filesystem::path& file, const std::vector<std::string>
   Grid grid;
   grid.name = reader.string("name", file.stem().string());
   json base = read_base(reader.value("base"), file);
+  const json unset = base;
   for (const std::string& set : sets) apply_set(base, set);
+  const json set_base = base;
   if (reader.has("trunk")) grid.trunk = read_trunk(reader, base);
   const json& variants = reader.value("variants");
   const json& axes = reader.value("grid");
@@ -294,6 +310,7 @@ Grid read_grid(const std::filesystem::path& file, const std::vector<std::string>
   }
   if (grid.seeds.empty())
     throw ConfigError("grid: the axis \"" + grid.seed_key + "\" is missing; allowed: an array of seeds");
+  check_sets(grid, sets, unset, set_base);
   for (const std::int64_t seed : grid.tuning_seeds)
     if (std::find(grid.seeds.begin(), grid.seeds.end(), seed) != grid.seeds.end())
       throw ConfigError("tuning_seeds: the seed " + std::to_string(seed) + " is also on the axis \"" + grid.seed_key +

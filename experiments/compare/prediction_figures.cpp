@@ -20,6 +20,9 @@ using nlohmann::json;
 // Tensors that a picture can show; more are shown evenly chosen, all of them in the table.
 constexpr std::size_t kMostTensors = 8;
 
+// Of so many runs each has its row of panels: more make a picture that no renderer takes.
+constexpr std::size_t kMostRuns = 12;
+
 constexpr double kNotThere = std::numeric_limits<double>::quiet_NaN();
 
 struct Followed {
@@ -159,6 +162,10 @@ void groups_over_run(const std::vector<TracedRun>& runs, PredictionBuilder& buil
       "(below). "
       "A group turns as one vector: the square of its angle is the mean of its tensors' squares, weighted by their "
       "squared norms, so that a long tensor that turns little hides short ones that turn much.");
+  if (runs.size() > kMostRuns)
+    plot.caption += " Of " + std::to_string(runs.size()) + " runs the first " + std::to_string(kMostRuns) +
+                    " are drawn; the table has all.";
+  std::size_t drawn = 0;
   for (const TracedRun& run : runs) {
     const std::vector<Followed> all = followed(run.traces, "groups");
     for (const Followed& f : all) {
@@ -166,7 +173,7 @@ void groups_over_run(const std::vector<TracedRun>& runs, PredictionBuilder& buil
                       f.predicted_rotation);
       builder.compare(run, "predicted_groups", f.name, "norm", kTurnFormula, f.step, f.norm, f.predicted_norm);
     }
-    if (!all.empty())
+    if (!all.empty() && drawn++ < kMostRuns)
       add_turns(plot, runs.size() > 1 ? run.label + ": " : "",
                 evenly_chosen(all, [](const Followed&) { return true; }));
   }

@@ -21,6 +21,7 @@
 #include "scalevec/experiments/compare/overrides.hpp"
 #include "scalevec/experiments/compare/record_files.hpp"
 #include "scalevec/experiments/compare/run_lock.hpp"
+#include "scalevec/experiments/compare/side_files.hpp"
 #include "scalevec/experiments/data/batch_source.hpp"
 #include "scalevec/experiments/data/file_io.hpp"
 #include "scalevec/experiments/errors.hpp"
@@ -39,7 +40,9 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 
 // "Why it ended" for a message: the log's last line, or how the process ended if it said nothing.
 std::string reason_of(const fs::path& log, const ChildEnd& end) {
-  const std::string line = last_line(log), said = line.empty() ? "" : "; last line: " + line;
+  std::string line = last_line(log);
+  if (constexpr std::string_view kOurs = "scalevec: "; line.starts_with(kOurs)) line.erase(0, kOurs.size());
+  const std::string said = line.empty() ? "" : "; last line: " + line;
   std::error_code error;
   // A child on a full disk has no room for its last words either.
   if (const fs::space_info disk = fs::space(log.parent_path(), error); !error && disk.available < (1 << 16))
@@ -189,6 +192,24 @@ void check_configurations(const Grid& grid, const fs::path& dir, const Plan& pla
       throw RunError("cell " + cell->name + ": the check of its configuration ended: " + reason_of(log, *end));
     if (end->status) throw ConfigError("cell " + cell->name + ": " + reason_of(log, *end));
   }
+}
+
+// plan_cells(), but a wrong value is the first thing to say: only then what the folder holds.
+Plan plan_checked_cells(const Grid& grid, const fs::path& dir, DataHashes& data, const RunnerOptions& options,
+                        const SignalGuard& signals) {
+  Plan plan;
+  try {
+    if (!options.manifest.is_null()) refuse_foreign(dir, options.manifest);
+    plan = plan_cells(grid, dir, data);
+  } catch (const UsageError&) {
+    Plan all;
+    if (grid.trunk) all.trunk = CellPlan{&*grid.trunk, false};
+    for (const Cell& cell : grid.cells) all.pending.push_back({&cell, false});
+    check_configurations(grid, dir, all, options, signals);
+    throw;
+  }
+  check_configurations(grid, dir, plan, options, signals);
+  return plan;
 }
 
 void make_folder(const fs::path& folder) {
@@ -382,11 +403,24 @@ bool train_trunk(const Grid& grid, const fs::path& dir, const RunnerOptions& opt
 
 }  // namespace
 
+void refuse_foreign(const fs::path& dir, const json& manifest) {
+  std::error_code error;
+  if (fs::exists(dir / "compare.json", error)) return;
+  std::set<std::string> known{kTrunk, "report.html", "report.json", "report_files"};
+  for (const json& cell : manifest.value("cells", json::array()))
+    known.insert(fs::path(text_at(cell, "name")).begin()->string());
+  for (const auto& entry : fs::directory_iterator(dir, error)) {
+    const fs::path name = entry.path().filename();
+    if (!known.count(name.string()) && !is_side_file(name))
+      throw UsageError(dir.string() + ": holds " + name.string() +
+                       ", which is not of this comparison; allowed: a new or empty folder, or that of a comparison");
+  }
+}
+
 std::vector<Cell> unfinished_cells(const Grid& grid, const fs::path& dir, const RunnerOptions& options) {
   DataHashes data;
-  const Plan plan = plan_cells(grid, dir, data);
   const SignalGuard signals;
-  check_configurations(grid, dir, plan, options, signals);
+  const Plan plan = plan_checked_cells(grid, dir, data, options, signals);
   std::vector<Cell> cells;
   if (plan.trunk && !plan.pending.empty()) cells.push_back(*plan.trunk->cell);
   for (const CellPlan& pending : plan.pending) cells.push_back(*pending.cell);
@@ -408,11 +442,10 @@ void write_manifest(const fs::path& dir, const json& manifest) {
 RunnerResult run_cells(const Grid& grid, const fs::path& dir, const RunnerOptions& options) {
   RunnerResult result;
   DataHashes data;
-  const Plan plan = plan_cells(grid, dir, data);
+  const SignalGuard signals;
+  const Plan plan = plan_checked_cells(grid, dir, data, options, signals);
   const std::vector<CellPlan>& pending = plan.pending;
   result.skipped = plan.skipped;
-  const SignalGuard signals;
-  check_configurations(grid, dir, plan, options, signals);
   if (!options.manifest.is_null() && !signals.first()) write_manifest(dir, options.manifest);
   if (plan.trunk && (!pending.empty() || grid.cells.empty()) && !signals.first() &&
       !train_trunk(grid, dir, options, data.of(grid.trunk->config), signals, result)) {

@@ -23,7 +23,8 @@ DataManifest::Split read_split(JsonReader reader) {
   split.blocks = reader.integer("blocks", Range::at_least(0));
   split.bytes = reader.integer("bytes", 0, Range::at_least(0));
   for (JsonReader& file : reader.objects("files")) {
-    split.shards.push_back({file.string("name"), file.integer("tokens", Range::at_least(0)), file.string("sha256")});
+    split.shards.push_back(
+        {file.string("name"), file.integer("tokens", Range::between(0, 2147483647)), file.string("sha256")});
     file.finish();
   }
   if (reader.integer("tokens", Range::at_least(0)) != split.tokens()) {

@@ -1,8 +1,14 @@
 #include "scalevec/experiments/distributed/process_group.hpp"
 
 #include <torch/types.h>
+#include <unistd.h>
 
+#include <chrono>
+#include <condition_variable>
+#include <cstdio>
 #include <cstdlib>
+#include <mutex>
+#include <thread>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
@@ -23,6 +29,41 @@ void silence_store() {
   if (!std::getenv("TORCH_CPP_LOG_LEVEL")) FLAGS_caffe2_log_level = c10::GLOG_FATAL;
 }
 
+std::string cannot_reach(const Rendezvous& r, double seconds, const std::string& why) {
+  return "rank " + std::to_string(r.rank) + " cannot reach rank 0 at " + r.address + " port " + std::to_string(r.port) +
+         " within " + std::to_string(static_cast<int>(seconds)) + " s (" + why + ")";
+}
+
+// Ends the process with a line where it lives longer than so many seconds. LibTorch's store waits for ever for an
+// answer of a rank 0 that is stopped, and begins its time-out anew where a connection breaks.
+class MeetingDeadline {
+ public:
+  MeetingDeadline(double seconds, std::string words)
+      : thread_([this, seconds, words = std::move(words)] {
+          std::unique_lock lock(mutex_);
+          if (over_now_.wait_for(lock, std::chrono::duration<double>(seconds), [this] { return over_; })) return;
+          std::fprintf(stderr, "scalevec: %s\n", words.c_str());
+          std::fflush(stderr);
+          ::_exit(1);
+        }) {}
+  ~MeetingDeadline() {
+    {
+      const std::lock_guard lock(mutex_);
+      over_ = true;
+    }
+    over_now_.notify_one();
+    thread_.join();
+  }
+  MeetingDeadline(const MeetingDeadline&) = delete;
+  MeetingDeadline& operator=(const MeetingDeadline&) = delete;
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable over_now_;
+  bool over_ = false;
+  std::thread thread_;  // last: it uses the others
+};
+
 std::string get(c10d::Store& store, const std::string& key) {
   const std::vector<uint8_t> value = store.get(key);
   return {value.begin(), value.end()};
@@ -42,8 +83,7 @@ c10::intrusive_ptr<c10d::Store> open_store(const Rendezvous& r, Milliseconds tim
     if (r.serves)
       throw RunError("rank 0 cannot serve the other ranks at " + where + " (" + first_line(e.what()) +
                      "); allowed: another MASTER_PORT");
-    throw RunError("rank " + std::to_string(r.rank) + " cannot reach rank 0 at " + where + " within " +
-                   std::to_string(timeout.count() / 1000) + " s (" + first_line(e.what()) + ")");
+    throw RunError(cannot_reach(r, static_cast<double>(timeout.count()) / 1000.0, first_line(e.what())));
   }
 }
 
@@ -61,7 +101,7 @@ std::string key_of(int rank) { return "here/" + std::to_string(rank); }
 
 // Connects to rank 0's watch and says that this rank is here.
 std::unique_ptr<RankWatch> meet_first(const Rendezvous& r, c10d::Store& store, const RankWatch::Options& options,
-                                      const std::string& identity) {
+                                      const std::string& identity, std::unique_ptr<MeetingDeadline> deadline) {
   const std::string where = r.address + " port " + std::to_string(r.port);
   const std::string gone = "rank 0 at " + where + " ended before all ranks had met";
   asked([&] { store.wait({"watch"}); },
@@ -81,16 +121,18 @@ std::unique_ptr<RankWatch> meet_first(const Rendezvous& r, c10d::Store& store, c
     throw UsageError(refusal);
   }
   auto watch = std::make_unique<RankWatch>(options, r.address, std::stoi(told("watch")));
+  deadline.reset();  // from here on the watch sees a rank 0 that is gone or stopped
   tell("1");
   asked([&] { store.wait({"all"}, Milliseconds(static_cast<std::int64_t>(2000 * options.timeout))); }, gone);
   return watch;
 }
 
 // Rank 0 opens its watch and waits for everyone's word; the others connect to it and give theirs.
-std::unique_ptr<RankWatch> meet(const Rendezvous& r, c10d::Store& store, double timeout, const std::string& identity) {
+std::unique_ptr<RankWatch> meet(const Rendezvous& r, c10d::Store& store, double timeout, const std::string& identity,
+                                std::unique_ptr<MeetingDeadline> deadline) {
   const RankWatch::Options options{r.rank, r.size, timeout};
   const std::string seconds = std::to_string(static_cast<int>(timeout)) + " s";
-  if (r.rank != 0) return meet_first(r, store, options, identity);
+  if (r.rank != 0) return meet_first(r, store, options, identity, std::move(deadline));
   auto watch = std::make_unique<RankWatch>(options);
   store.set("identity", bytes_of(identity));
   store.set("size", bytes_of(std::to_string(r.size)));
@@ -159,8 +201,13 @@ std::shared_ptr<ProcessGroup> ProcessGroup::join(const Rendezvous& r, torch::Dev
   impl->rank = r.rank;
   impl->size = r.size;
   silence_store();
+  // A moment longer than the store's own limit, whose reason says more.
+  constexpr double kMoment = 0.5;
+  auto deadline = r.rank == 0 ? nullptr
+                              : std::make_unique<MeetingDeadline>(timeout + kMoment,
+                                                                  cannot_reach(r, timeout, "it does not answer"));
   impl->store = open_store(r, limit);
-  impl->watch = meet(r, *impl->store, timeout, identity);
+  impl->watch = meet(r, *impl->store, timeout, identity, std::move(deadline));
   // The watch sees a rank that is gone; the backends' own limit is for what it cannot see.
   const Milliseconds backend_limit = 10 * limit;
   impl->host = impl->guarded([&] {

@@ -167,16 +167,24 @@ std::string gnuplot_quoted(const std::string& text) {
   return out + "'";
 }
 
+// Height of the SVG; the PNG has twice, and Cairo takes 32767 at most.
+constexpr int kMostPixels = 8000;
+
 std::string gnuplot_script(const Plot& plot) {
   std::ostringstream out;
   const int panels = std::max<int>(1, static_cast<int>(plot.panels.size()));
-  const int columns = std::clamp(plot.columns, 1, panels), rows = (panels + columns - 1) / columns;
-  const int title_height = plot.title.empty() ? 0 : 36;
+  const int columns = std::clamp(plot.columns, 1, panels);
+  const int rows = std::min((panels + columns - 1) / columns, std::max(1, kMostPixels / plot.panel_height));
+  const size_t shown = std::min(plot.panels.size(), static_cast<size_t>(rows * columns));
+  std::string title = plot.title;
+  if (shown < plot.panels.size())
+    title += " (the first " + std::to_string(shown) + " of " + std::to_string(panels) + " panels; all are in the CSV)";
+  const int title_height = title.empty() ? 0 : 36;
   const int width = columns * plot.panel_width, height = rows * plot.panel_height + title_height;
 
   out << "# Run in this folder to redraw " << plot.name << ".svg and " << plot.name << ".png: gnuplot " << plot.name
       << ".gp\n# The data are also in " << plot.name << ".csv.\nset encoding utf8\n\n";
-  for (size_t p = 0; p < plot.panels.size(); ++p)
+  for (size_t p = 0; p < shown; ++p)
     for (size_t s = 0; s < plot.panels[p].series.size(); ++s)
       write_data(out, plot.panels[p].series[s], block_name(p, s));
 
@@ -191,9 +199,9 @@ std::string gnuplot_script(const Plot& plot) {
       << "  set tics out nomirror scale 0.6 textcolor rgb '#202020'\n"
       << "  set grid back lt 1 lw 0.8 lc rgb '#e4e4e4'\n"
       << "  set multiplot layout " << rows << "," << columns;
-  if (!plot.title.empty()) out << " title " << gnuplot_quoted(plot.title) << " font ',16' noenhanced";
+  if (!title.empty()) out << " title " << gnuplot_quoted(title) << " font ',16' noenhanced";
   out << "\n";
-  for (size_t p = 0; p < plot.panels.size(); ++p) write_panel(out, plot, p);
+  for (size_t p = 0; p < shown; ++p) write_panel(out, plot, p);
   out << "  unset multiplot\n  unset output\n}\n";
   return out.str();
 }

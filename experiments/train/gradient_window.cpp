@@ -11,7 +11,11 @@ namespace scalevec {
 namespace {
 
 constexpr const char* kWindowPrefix = "gradient_window.";
-constexpr const char* kWindowSteps = "gradient_window.steps";
+
+std::string window_name(const char* part, const std::string& of = {}) {
+  std::string name = kWindowPrefix;
+  return name.append(part).append(of);
+}
 
 }  // namespace
 
@@ -74,10 +78,10 @@ void GradientWindow::report(std::vector<TraceRow>& params, std::vector<TraceRow>
 }
 
 NamedTensors GradientWindow::state() const {
-  NamedTensors out{{kWindowSteps, torch::full({1}, n_, torch::kInt64)}};
+  NamedTensors out{{window_name("steps"), torch::full({1}, n_, torch::kInt64)}};
   for (const Entry& e : entries_) {
-    out.emplace_back(kWindowPrefix + ("mean." + e.param.name), e.mean);
-    out.emplace_back(kWindowPrefix + ("squares." + e.param.name), e.squares);
+    out.emplace_back(window_name("mean.", e.param.name), e.mean);
+    out.emplace_back(window_name("squares.", e.param.name), e.squares);
   }
   return out;
 }
@@ -91,10 +95,10 @@ void GradientWindow::restore(const NamedTensors& state) {
       throw std::invalid_argument("checkpoint: " + name + " is missing or of another shape");
   const torch::NoGradGuard no_grad;
   for (Entry& e : entries_) {
-    e.mean.copy_(saved.at(kWindowPrefix + ("mean." + e.param.name)));
-    e.squares.copy_(saved.at(kWindowPrefix + ("squares." + e.param.name)));
+    e.mean.copy_(saved.at(window_name("mean.", e.param.name)));
+    e.squares.copy_(saved.at(window_name("squares.", e.param.name)));
   }
-  n_ = saved.at(kWindowSteps).item<std::int64_t>();
+  n_ = saved.at(window_name("steps")).item<std::int64_t>();
 }
 
 }  // namespace scalevec

@@ -139,6 +139,10 @@ void read_schedule(JsonReader in, RunConfig& config) {
                       std::to_string(config.steps) + ", as the decay ends there");
   const std::string error = s.error();
   if (!error.empty()) throw ConfigError("schedule." + error);
+  if (s.warmup_steps > s.total_steps)  // of any shape: the peak would not be reached
+    throw ConfigError("schedule.warmup_steps: got " + std::to_string(s.warmup_steps) +
+                      "; allowed: at most total_steps, " + std::to_string(s.total_steps) +
+                      ", which is steps unless it is given");
   config.resolved["schedule"] = {{"shape", to_string(s.shape)},  {"warmup_steps", s.warmup_steps},
                                  {"total_steps", s.total_steps}, {"final_factor", s.final_factor},
                                  {"decay_steps", s.decay_steps}, {"decay_shape", to_string(s.decay_shape)}};

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "scalevec/experiments/compare/record_files.hpp"
+#include "scalevec/experiments/compare/side_files.hpp"
 #include "scalevec/experiments/data/file_io.hpp"
 #include "scalevec/experiments/errors.hpp"
 
@@ -54,6 +55,8 @@ json as_resolved_now(const json& stored) {
 std::vector<ChangedKey> refuse_other(const RunConfig& config, const json& stored, const std::string& holder) {
   std::vector<ChangedKey> found, changed;
   differences(as_resolved_now(stored), json::parse(config.resolved.dump()), "", found);
+  // Other keys follow it where they are not given.
+  std::stable_partition(found.begin(), found.end(), [](const ChangedKey& d) { return d.key == "steps"; });
   for (ChangedKey& d : found) {
     if (!is_free(d.key))
       throw UsageError(holder + " of another configuration; it differs at " + d.key + " (" + d.before.dump() +
@@ -61,6 +64,13 @@ std::vector<ChangedKey> refuse_other(const RunConfig& config, const json& stored
     changed.push_back(std::move(d));
   }
   return changed;
+}
+
+// What the lock, a comparison and a killed start leave before a run's config.json is written, or a launcher.
+bool may_be_there_before(const fs::path& name) {
+  for (const char* ours : {"lock", "config.json.tmp", "checkpoints", "cell.json", "config-in.json"})
+    if (name == ours) return true;
+  return is_side_file(name);
 }
 
 }  // namespace
@@ -86,6 +96,10 @@ std::vector<ChangedKey> claim_folder(const RunConfig& config, const fs::path& ou
     throw UsageError(out.string() +
                      ": holds checkpoints that don't say of which configuration they are, and no config.json; allowed: "
                      "another --out");
+  for (const auto& entry : fs::directory_iterator(out, ec))
+    if (const fs::path name = entry.path().filename(); !may_be_there_before(name))
+      throw UsageError(out.string() + ": holds " + name.string() +
+                       ", which is of no run; allowed: a new or empty folder, or the folder of a run for --resume");
   return {};
 }
 

@@ -13,6 +13,7 @@
 #include <csignal>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -26,6 +27,7 @@
 #include "scalevec/experiments/data/file_io.hpp"
 #include "scalevec/experiments/distributed/process_group.hpp"
 #include "scalevec/experiments/errors.hpp"
+#include "scalevec/experiments/memory.hpp"
 #include "scalevec/experiments/model/stored_model.hpp"
 #include "scalevec/experiments/train/checkpoint.hpp"
 #include "scalevec/experiments/train/json_lines.hpp"
@@ -552,6 +554,21 @@ void install_signal_handlers() {
 
 int stop_signal() { return g_signal; }
 
+namespace {
+
+// Says which keys decide how much memory `work` takes, where there is none left.
+template <class Work>
+auto with_memory(const std::string& what, const Work& work) {
+  try {
+    return work();
+  } catch (const std::exception& e) {
+    if (const auto none = out_of_memory(e)) throw RunError(*none + ", " + what);
+    throw;
+  }
+}
+
+}  // namespace
+
 int train(const RunConfig& config, const fs::path& out, bool resume, std::int64_t profiled_steps,
           std::shared_ptr<ProcessGroup> group) {
   const bool first = !group || group->rank() == 0;
@@ -575,11 +592,20 @@ int train(const RunConfig& config, const fs::path& out, bool resume, std::int64_
     if (group) group->finish();
     return status;
   };
-  if (agree(first ? done_already() : kTrain) == kDone) return end(0);
+  try {
+    if (agree(first ? done_already() : kTrain) == kDone) return end(0);
+  } catch (const UsageError&) {
+    const Session session(config);  // a wrong value is the first thing to say
+    static_cast<void>(session);
+    throw;
+  }
   if (config.threads > 0) at::set_num_threads(config.threads);
   // Everything that can be wrong with the input is found here, before the folder exists.
   auto busy = busy_with(group.get());
-  Trainer trainer(config, out, profiled_steps, group, std::move(changed));
+  const auto trainer = with_memory(
+      "for the model and the optimizer's state; less is needed with fewer model.layers or a "
+      "smaller model.width or model.vocab_size",
+      [&] { return std::make_unique<Trainer>(config, out, profiled_steps, group, std::move(changed)); });
   std::optional<RunLock> lock;
   Word word = kTrain;
   if (first) {
@@ -599,7 +625,12 @@ int train(const RunConfig& config, const fs::path& out, bool resume, std::int64_
   word = agree(word);
   if (word != kTrain) return end(word == kBusy ? kBusyStatus : 0);
   install_signal_handlers();
-  return end(trainer.run(resume));
+  const std::int64_t rows = config.batch_size / config.accumulation;
+  return end(with_memory("with batch_size / accumulation = " + std::to_string(rows) + " sequences of " +
+                             std::to_string(config.sequence_length) +
+                             " at once; less is needed with a larger accumulation, or a smaller batch_size, "
+                             "sequence_length or model",
+                         [&] { return trainer->run(resume); }));
 }
 
 }  // namespace scalevec

@@ -77,6 +77,9 @@ json parse_json(std::string_view text, std::string_view what) {
       duplicate = parsed.get<std::string>();
     return true;
   };
+  // nlohmann takes a zero byte for the end and leaves what follows unread; JSON has none.
+  if (const size_t zero = text.find('\0'); zero != text.npos)
+    throw ConfigError(std::string(what) + ": not valid JSON: byte " + std::to_string(zero) + " is zero");
   json result;
   try {
     result = json::parse(text.begin(), text.end(), watch, true, true);
@@ -99,6 +102,7 @@ json parse_json(std::string_view text, std::string_view what) {
 }
 
 json parse_json_if_sound(std::string_view text) {
+  if (text.find('\0') != text.npos) return json(json::value_t::discarded);  // as in parse_json()
   bool deep = false;
   json value = json::parse(
       text.begin(), text.end(),

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <sstream>
+#include <string>
 
 namespace scalevec {
 
@@ -22,14 +24,22 @@ double Schedule::factor(std::int64_t step) const {
 }
 
 std::string Schedule::error() const {
-  if (warmup_steps < 0) return "warmup_steps must be 0 or more";
-  if (!(final_factor >= 0.0 && final_factor <= 1.0)) return "final_factor must be in [0, 1]";
+  const auto wrong = [](const char* key, auto value, const std::string& allowed) {
+    std::ostringstream text;
+    text << key << ": got " << value << "; allowed: " << allowed;
+    return text.str();
+  };
+  const std::string total = "total_steps, " + std::to_string(total_steps);
+  if (warmup_steps < 0) return wrong("warmup_steps", warmup_steps, "0 or more");
+  if (!(final_factor >= 0.0 && final_factor <= 1.0)) return wrong("final_factor", final_factor, "0 to 1");
   if (shape == Shape::constant) return {};
-  if (total_steps <= 0) return "total_steps must be positive";
-  if (warmup_steps > total_steps) return "warmup_steps must not exceed total_steps";
-  if (shape == Shape::wsd && decay_steps <= 0) return "decay_steps must be positive for wsd";
+  if (total_steps <= 0) return wrong("total_steps", total_steps, "1 or more");
+  if (warmup_steps > total_steps) return wrong("warmup_steps", warmup_steps, "at most " + total);
+  if (shape == Shape::wsd && decay_steps <= 0) return wrong("decay_steps", decay_steps, "1 or more where shape is wsd");
   if (shape == Shape::wsd && warmup_steps + decay_steps > total_steps)
-    return "warmup_steps + decay_steps must not exceed total_steps";
+    return wrong("decay_steps", decay_steps,
+                 "at most " + std::to_string(total_steps - warmup_steps) + ", which warmup_steps, " +
+                     std::to_string(warmup_steps) + ", leaves of " + total);
   return {};
 }
 

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "scalevec/experiments/compare/prediction_figures.hpp"
 #include "scalevec/experiments/compare/record_files.hpp"
 #include "scalevec/experiments/errors.hpp"
 #include "scalevec/experiments/plot/html.hpp"
@@ -264,6 +265,25 @@ TEST_CASE("a run's report draws theory over the run and says where they part") {
   CHECK(numbers[1]["parts_at_step"].is_null());
   CHECK(numbers[1]["within_10_percent"] == 10);
   if (have_gnuplot()) CHECK(fs::exists(scratch / "r_files/predicted_groups.png"));
+}
+
+TEST_CASE("of many runs theory is drawn over the first, and all are in the table") {
+  Scratch scratch;
+  const json row{{"name", "matrix"},  {"group", "matrix"},         {"count", 8},           {"rotation", 0.1},
+                 {"param_norm", 2.0}, {"predicted_rotation", 0.1}, {"predicted_norm", 2.0}};
+  std::vector<RunGroup> groups;
+  for (int i = 0; i < 250; ++i) {
+    const std::string name = "run" + std::to_string(i);
+    scratch.write(name + "/traces.jsonl",
+                  json{{"step", 10}, {"params", json::array()}, {"groups", {row}}}.dump() + "\n");
+    groups.push_back({name, {scratch / name}, {1}, i});
+  }
+  const PredictionReport report = prediction_report(groups, false);
+  REQUIRE(report.plots.size() == 1);
+  // Twice the size in the PNG, where Cairo takes 32767 pixels.
+  CHECK(report.plots[0].panels.size() / 2 * static_cast<size_t>(report.plots[0].panel_height) * 2 < 32767);
+  CHECK(contains(report.plots[0].caption, "Of 250 runs the first 12 are drawn"));
+  CHECK(report.rows.size() == 500);
 }
 
 // 2(1 + .9)/(1 − .9) over the mean steps: .3 of everything, (.3 + 1·.1)/2 of the pair at ‖w‖/γ = 1.

@@ -142,6 +142,27 @@ TEST_CASE("a folder that holds another configuration's cell is refused and left 
   CHECK(s.scratch.read("foreign/p/seed=1/thesis.tex") == "\\begin");
 }
 
+TEST_CASE("a comparison does not move into a folder that holds something else, and a wrong value is named first") {
+  Setup s;
+  s.scratch.write("out/summary.json", "{}");
+  const auto with_manifest = [&](const Grid& grid) {
+    s.options.manifest = grid_manifest(grid);
+    s.run(grid);
+  };
+  const Grid good = s.grid("1"), bad = s.grid("1", R"({"bad": 1})");
+  CHECK(
+      contains(message_of<UsageError>([&] { with_manifest(good); }), "out: holds summary.json, which is not of this"));
+  CHECK(message_of<ConfigError>([&] { with_manifest(bad); }) == "cell p/seed=1: bad: unknown key");
+  CHECK(!fs::exists(s.scratch / "out/compare.json"));
+  fs::remove(s.scratch / "out/summary.json");
+  // What a launcher and a killed start leave, and a cell from another machine.
+  s.scratch.write("out/job.out", "");
+  s.scratch.write("out/.starting-host-1-abc/cell/cell.json", "{}");
+  fs::create_directories(s.scratch / "out/p");
+  with_manifest(good);
+  CHECK(fs::exists(s.scratch / "out/compare.json"));
+}
+
 TEST_CASE("a configuration that the program refuses stops everything before it starts") {
   Setup s;
   const std::string message = message_of<ConfigError>([&] { s.run(s.grid("1, 2", R"({"bad": 1})")); });
@@ -172,7 +193,7 @@ TEST_CASE("unfinished cells are those that a run would take, and naming them wri
   CHECK(!fs::exists(s.scratch / "out"));
   s.run(s.grid("1, 13, 15"));
   CHECK(names(s.grid("1, 13, 15, 2")) == std::vector<std::string>{"p/seed=13", "p/seed=2"});
-  CHECK(contains(message_of<UsageError>([&] { names(s.grid("1", R"({"bad": 1})")); }), "another configuration"));
+  CHECK(contains(message_of<UsageError>([&] { names(s.grid("1", R"({"steps": 5})")); }), "another configuration"));
   CHECK(contains(message_of<ConfigError>([&] { names(s.grid("7", R"({"bad": 1})")); }), "bad: unknown key"));
 }
 

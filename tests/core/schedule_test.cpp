@@ -82,13 +82,18 @@ TEST_CASE("schedules that mean nothing are named") {
   CHECK(s.error().find("total_steps") != std::string::npos);
   s.total_steps = 10;
   s.warmup_steps = 11;
-  CHECK(s.error().find("warmup_steps") != std::string::npos);
+  CHECK(s.error() == "warmup_steps: got 11; allowed: at most total_steps, 10");
   s.warmup_steps = 0;
   s.final_factor = 1.5;
   CHECK(s.error().find("final_factor") != std::string::npos);
   s.final_factor = 0;
   s.shape = Schedule::Shape::wsd;
-  CHECK(s.error().find("decay_steps") != std::string::npos);
+  CHECK(s.error().find("decay_steps: got 0;") != std::string::npos);
+  s.warmup_steps = 4;
+  s.decay_steps = 7;
+  CHECK(s.error() == "decay_steps: got 7; allowed: at most 6, which warmup_steps, 4, leaves of total_steps, 10");
+  s.decay_steps = 6;
+  CHECK(s.error().empty());
 }
 
 TEST_CASE("couplings follow their definitions") {

@@ -168,6 +168,37 @@ TEST_CASE("killed or stopped, a rank ends the others within the timeout by a lin
   }
 }
 
+TEST_CASE("a rank 0 that is stopped before it answers ends the others within the timeout") {
+  const Folder folder("scalevec-silent-rank");
+  const fs::path config = write_config(folder.path), out = folder.path / "out";
+  // The kernel accepts connections for a process that is stopped.
+  const int silent = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof address;
+  REQUIRE(::bind(silent, reinterpret_cast<sockaddr*>(&address), length) == 0);
+  REQUIRE(::listen(silent, 8) == 0);
+  ::getsockname(silent, reinterpret_cast<sockaddr*>(&address), &length);
+  const pid_t other = start_program(folder.path / "other", train(config, out, {}, "3"),
+                                    {{"RANK", "1"},
+                                     {"WORLD_SIZE", "2"},
+                                     {"LOCAL_RANK", "1"},
+                                     {"LOCAL_WORLD_SIZE", "2"},
+                                     {"MASTER_ADDR", "127.0.0.1"},
+                                     {"MASTER_PORT", std::to_string(ntohs(address.sin_port))}});
+  int status = 0;
+  const bool ended = wait_until([&] { return ::waitpid(other, &status, WNOHANG) == other; });
+  if (!ended) ::kill(other, SIGKILL);
+  ::close(silent);
+  REQUIRE(ended);
+  CHECK(WEXITSTATUS(status) == 1);
+  const std::string errors = content(folder.path / "other.err");
+  INFO(errors);
+  CHECK(errors.find("scalevec: rank 1 cannot reach rank 0 at 127.0.0.1 port ") == 0);
+  CHECK(std::count(errors.begin(), errors.end(), '\n') == 1);
+}
+
 TEST_CASE("SIGTERM to one rank stops all of them after the same step, with a checkpoint") {
   const Folder folder("scalevec-stopped-ranks");
   const fs::path config = write_config(folder.path), out = folder.path / "out";

@@ -85,6 +85,7 @@ TEST_CASE("unsound files are refused in one line that says why") {
   const std::map<std::string, std::pair<std::string, std::string>> cases = {
       {"empty", {"", "shorter than its header"}},
       {"half a length", {"\x08\0\0", "shorter than its header"}},
+      {"zero byte", {file_of(R"({"a":)" + good + "}" + std::string(1, '\0') + " ", eight), "not a JSON object"}},
       {"truncated header", {file_of(R"({"a":)" + good + "}", eight).substr(0, 20), "a header of"}},
       {"truncated data", {file_of(R"({"a":)" + good + "}", "1234567"), "outside the file"}},
       {"huge header", {std::string("\xff\xff\xff\xff\xff\xff\xff\x7f{}", 10), "a header of 9223372036854775807"}},
@@ -249,4 +250,39 @@ TEST_CASE("no flipped bit of a written file gives other tensors") {
   CHECK(other != sum);
   CHECK_THROWS_AS(read_safetensors(folder / "other", sum), std::runtime_error);
   CHECK_NOTHROW(read_safetensors(folder / "other"));
+}
+
+TEST_CASE("a file that is hashed beside the reading reads as written, and a bit changed anywhere is found") {
+  const ScratchFolder folder;
+  torch::manual_seed(5);
+  // Beyond 4 MiB, where a thread of its own hashes; tensors without values between others end nothing early.
+  const NamedTensors tensors = {{"first", torch::randn({700, 1024})},
+                                {"none", torch::zeros({0, 3})},
+                                {"second", torch::randn({3})},
+                                {"none again", torch::zeros({0})},
+                                {"third", torch::randn({500, 1024})}};
+  write_safetensors(folder / "large", tensors);
+  const NamedTensors read = read_safetensors(folder / "large");
+  REQUIRE(read.size() == tensors.size());
+  for (size_t i = 0; i < read.size(); ++i) {
+    CHECK(read[i].first == tensors[i].first);
+    CHECK(torch::equal(read[i].second, tensors[i].second));
+  }
+  const auto size = static_cast<std::int64_t>(std::filesystem::file_size(folder / "large"));
+  const std::int64_t data = size - 4 * (1200 * 1024 + 3);
+  for (const std::int64_t at : {data, data + 4 * 700 * 1024 - 1, data + 4 * 700 * 1024, data + 4 * 700 * 1024 + 12,
+                                data + 4 * 900 * 1024, size - 1}) {
+    std::fstream file(folder / "large", std::ios::binary | std::ios::in | std::ios::out);
+    const auto flip = [&] {
+      file.seekg(at);
+      const char before = static_cast<char>(file.get());
+      file.seekp(at);
+      file.put(static_cast<char>(before ^ 1));
+      file.flush();
+    };
+    flip();
+    CHECK_THROWS_AS(read_safetensors(folder / "large"), std::runtime_error);
+    flip();
+    CHECK_NOTHROW(read_safetensors(folder / "large"));
+  }
 }

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -131,6 +132,17 @@ TEST_CASE("a phase diagram is cells, a colour bar and the line along which it is
   CHECK(contains(read(files.svg), ">log ratio<"));
   panel.series[0].value.pop_back();
   CHECK_THROWS_AS(write_plot(plot, folder.path), std::invalid_argument);
+}
+
+TEST_CASE("of more panels than a renderer takes the first are drawn, and the title says so", "[plot]") {
+  Folder folder;
+  Plot plot = line_plot({1.0, 2.0, 3.0});
+  plot.panels = std::vector<Panel>(250, plot.panels[0]);
+  const PlotFiles files = write_plot(plot, folder.path);
+  CHECK(contains(read(files.script), "(the first 21 of 250 panels; all are in the CSV)"));
+  const std::string csv = read(files.csv);
+  CHECK(std::count(csv.begin(), csv.end(), '\n') == 1 + 3 * 250);
+  if (have_gnuplot()) CHECK(fs::exists(files.png));
 }
 
 TEST_CASE("a NaN breaks a line", "[plot]") {

@@ -24,6 +24,7 @@ import time
 import runs
 
 PAGE = 4096
+HANG = 300  # seconds after which a program is taken to hang
 RUN = {**runs.BASE, "steps": 24, "checkpoint": {"every": 4, "keep": 3}, "validation": {"every": 8, "batches": 2}}
 GRID = {"base": {**runs.BASE, "steps": 6}, "variants": {"decay": {}, "none": {"optimizer.rules.0.weight_decay": 0}},
         "grid": {"optimizer.lr": [1e-2], "seed": [1, 2]}}
@@ -66,12 +67,27 @@ DAMAGES = {"bits": flip, "zero page": zero_page, "tail dropped": drop_tail, "tai
            "cut to pages": whole_pages, "another's": replaced}
 
 
+def stacks(pid):
+    """Where the threads of a process are: by gdb, or what the kernel says without it."""
+    if shutil.which("gdb"):
+        return subprocess.run(["gdb", "-p", str(pid), "-batch", "-ex", "thread apply all bt 12"], capture_output=True, text=True).stdout
+    return [(t / "wchan").read_text() + ": " + (t / "syscall").read_text() for t in pathlib.Path(f"/proc/{pid}/task").iterdir()]
+
+
 class Program:
     def __init__(self, program):
         self.program = str(pathlib.Path(program).resolve())
 
     def __call__(self, args, cwd):
-        return subprocess.run([self.program, *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=300)
+        with subprocess.Popen([self.program, *map(str, args)], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True) as process:
+            try:
+                out, errors = process.communicate(timeout=HANG)
+            except subprocess.TimeoutExpired:
+                where = stacks(process.pid)
+                process.kill()
+                raise Failure(f"{args[0]} still runs after {HANG} s: {where}") from None
+        return subprocess.CompletedProcess(args, process.returncode, out, errors)
 
     def good(self, args, cwd):
         done = self(args, cwd)
@@ -282,6 +298,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--program", required=True)
     parser.add_argument("--cases", type=int, default=100)
+    parser.add_argument("--from", type=int, default=0, dest="begin", metavar="NUMBER", help="number of the first case")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", type=int, metavar="N", help="one case of that seed, whose folder is kept")
     parser.add_argument("--folder", help="where the folders are made; default: the system's temporary folder")
@@ -291,7 +308,7 @@ def main():
     began = time.monotonic()
     print(f"seed {args.seed}", flush=True)
     made, counts, failed = {}, collections.Counter(), 0
-    for number in range(args.cases) if args.only is None else (args.only,):
+    for number in range(args.begin, args.begin + args.cases) if args.only is None else (args.only,):
         rng = random.Random(f"{args.seed}/{number}")
         kind = rng.choices(list(KINDS), [w for _, w in KINDS.values()])[0]
         if kind not in made:
@@ -310,7 +327,7 @@ def main():
         try:
             outcome = "nothing changed" if after == before else maker.check(folder, file, where)
             counts[kind, outcome] += 1
-        except (Failure, subprocess.TimeoutExpired, json.JSONDecodeError, OSError) as failure:
+        except (Failure, json.JSONDecodeError, OSError) as failure:
             failed += 1
             print(f"FAILED: {failure}\n  kept: {case}; again: --seed {args.seed} --only {number}", flush=True)
             continue

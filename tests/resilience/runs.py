@@ -1,6 +1,10 @@
 """What the tests of this folder run: small configurations, and comparisons of two folders that should hold the same."""
 import json
+import os
 import pathlib
+
+# The program sets this and starts itself again, which loads LibTorch twice: most of the time of a small run.
+os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 # Two runs that between them use an elementwise and a matrix method, clipping, traces, accumulation and both thread
 # counts. Checkpoints every third step, so that much of a run is spent writing.

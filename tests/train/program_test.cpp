@@ -19,6 +19,7 @@
 namespace {
 
 namespace fs = std::filesystem;
+using scalevec::content;
 
 struct Folder {
   fs::path path = fs::temp_directory_path() / ("scalevec-program-" + std::to_string(::getpid()));

@@ -10,6 +10,7 @@ import math
 import os
 import pathlib
 import pty
+import resource
 import shutil
 import signal
 import struct
@@ -113,6 +114,57 @@ def foreign_checkpoints():
     for how in ([], ["--resume"]):
         refused("train", config, "--out", logs, *how, parts=["metrics.jsonl", "config.json is missing"])
     check((logs / "metrics.jsonl").read_bytes() == before, "a foreign log was written over")
+
+
+def foreign_folders():
+    """Nothing moves into a folder that holds something else, and what is wrong with a value is said first."""
+    config, other = write("run.json"), ROOT / "notes"
+    other.mkdir()
+    (other / "thesis.tex").write_text("begin")
+    grid = ROOT / "grid.json"
+    grid.write_text(json.dumps({"base": {**BASE, "steps": 2}, "variants": {"a": {}}, "grid": {"seed": [1]}}))
+    refused("train", config, "--out", other, parts=["notes: holds thesis.tex, which is of no run"])
+    refused("train", config, "--out", other, "--resume", parts=["thesis.tex"])
+    refused("train", config, "--out", other, "--set", "optimizer.rules.0.weight_decay=-1", parts=["weight_decay: got -1"])
+    refused("compare", grid, "--out", other, parts=["notes: holds thesis.tex, which is not of this comparison"])
+    refused("compare", grid, "--out", other, "--collect", parts=["thesis.tex"])
+    check([f.name for f in other.iterdir()] == ["thesis.tex"], list(other.iterdir()))
+    out = ROOT / "one"
+    out.mkdir()
+    (out / "job.out").write_text("")  # what a launcher writes there
+    run("train", config, "--out", out)
+    refused("compare", grid, "--out", out, parts=["which is not of this comparison"])
+    refused("train", config, "--out", out, "--set", "optimizer.rules.0.weight_decay=-1", parts=["weight_decay: got -1"])
+    refused("train", config, "--out", out, parts=["holds a run already"])
+    refused("train", config, "--out", out, "--resume", "--set", "steps=13", parts=["it differs at steps (12 there, 13 here)"])
+    run("compare", grid, "--out", ROOT / "cells")
+    refused("train", config, "--out", ROOT / "cells", parts=["which is of no run"])
+    refused("compare", grid, "--out", ROOT / "cells", "--set", "seed=1", parts=["--set: sets seed, which is an axis"])
+
+
+def stopped_commands():
+    """A command without a checkpoint ends by the signal, with a line."""
+    config = write("stop.json", steps=10 ** 6)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with subprocess.Popen([PROGRAM, "probe", config, "--at", "1000000", "--out", ROOT / "never.json"],
+                              stderr=subprocess.PIPE, text=True) as child:
+            check("making the run again" in child.stderr.readline(), "no progress")
+            child.send_signal(number)
+            said = child.stderr.read()
+            check(child.wait(60) == -number, child.returncode)
+        check(said == f"scalevec: stopped by {number.name} before it was done\n", said)
+    check(not (ROOT / "never.json").exists(), "a result of half a probe")
+
+
+def little_memory():
+    """Where memory runs out, the line says which keys decide how much is needed."""
+    limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+    if subprocess.run([PROGRAM, "plan", write("little.json")], capture_output=True, preexec_fn=limit).returncode:
+        return print("little_memory: this build needs more address space than the limit leaves", flush=True)
+    model = {**BASE["model"], "vocab_size": 65536, "width": 65536, "heads": 2}
+    for name, changes, key in (("wide", {"model": model}, "model.width"), ("long", {"batch_size": 1 << 19}, "batch_size")):
+        errors = run("train", write(f"{name}.json", **changes), "--out", ROOT / name, expect=1, preexec_fn=limit)[1]
+        check(errors.startswith("scalevec: out of memory") and errors.count("\n") == 1 and key in errors, errors)
 
 
 def older_configurations():
@@ -270,7 +322,8 @@ def probe_progress():
     check(b"\n" not in text and text.endswith(b"\r\x1b[K"), text[-200:])
 
 
-CASES = [waiting, probe_progress, last_step_blows_up, foreign_checkpoints, older_configurations, signals, closed_pipe, checkpoints_by_time, long_steps,
+CASES = [waiting, probe_progress, last_step_blows_up, foreign_checkpoints, foreign_folders, stopped_commands, little_memory,
+         older_configurations, signals, closed_pipe, checkpoints_by_time, long_steps,
          data_and_schedule, rates_and_balance, results_and_records]
 
 

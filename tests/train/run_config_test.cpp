@@ -54,6 +54,9 @@ TEST_CASE("wrong configurations are refused in one line with path, value and wha
   CHECK(has(error_with(R"({"data": null})"), "data"));
   CHECK(has(error_with(R"({"device": "gpu"})"), "device: got \"gpu\"; allowed: auto, cpu, cuda"));
   CHECK(has(error_with(R"({"schedule": {"shape": "cosine", "warmup_steps": 9}})"), "schedule.warmup_steps"));
+  CHECK(has(error_with(R"({"schedule": {"warmup_steps": 6}})"),
+            "schedule.warmup_steps: got 6; allowed: at most total_steps, 5"));
+  CHECK(error_with(R"({"schedule": {"warmup_steps": 6, "total_steps": 6}})").empty());
   CHECK(has(error_with(R"({"schedule": {"shape": "linear", "total_steps": 4}})"),
             "schedule.total_steps: got 4; allowed: at least steps, 5"));
   CHECK(has(error_with(R"({"validation": {"batches": 2, "sequences": 8}})"),
@@ -122,4 +125,13 @@ TEST_CASE("what a run is validated on reads as a comparison takes it") {
     CHECK(windows.length == config.validation_length);
     CHECK(validation_windows(json::parse(config.resolved.dump())).words() == windows.words());
   }
+}
+
+TEST_CASE("JSON with a zero byte is refused, where the parser would leave the rest unread") {
+  for (const std::string& text :
+       {std::string("{\"a\": 1}\0 more", 14), std::string("{\"a\"\0: 1}", 9), std::string(1, '\0')}) {
+    CHECK(parse_json_if_sound(text).is_discarded());
+    CHECK_THROWS_AS(parse_json(text, "file"), ConfigError);
+  }
+  CHECK(parse_json_if_sound("{\"a\": \"\\u0000\"}")["a"] == std::string(1, '\0'));
 }
