@@ -16,6 +16,7 @@
 #include "scalevec/models/decoder.hpp"
 #include "scalevec/models/retrofit.hpp"
 #include "scalevec/models/toy/toy.hpp"
+#include "scalevec/optim/core/random.hpp"
 
 namespace scalevec {
 
@@ -23,7 +24,8 @@ namespace {
 
 std::unique_ptr<Decoder> started_model(const RunConfig& config, StartReport* report) {
   const StartFrom& from = *config.from;
-  const StoredModel stored = open_stored(from.path, from.ignore);
+  // A state goes on from the weights that it trained.
+  const StoredModel stored = open_stored(from.path, from.ignore, /*as_trained=*/from.optimizer_state);
   RetrofitResult fitted;
   try {
     fitted = retrofit(*stored.decoder, *config.decoder);
@@ -136,6 +138,9 @@ Session::Session(const RunConfig& config, std::shared_ptr<ProcessGroup> group)
       device_, phases_);
   if (device_.is_cuda() && source_ && !parallel_) use_device(make_step_graph(device_));
   if (config.snr) window_ = std::make_unique<GradientWindow>(params_);
+  if (optimizer_->hessian_every() > 0 && !source_)
+    throw UsageError(
+        "optimizer: a method that estimates curvature samples labels, which a toy has not; allowed: others");
   if (config.from) start_from(*config.from);
 }
 
@@ -262,6 +267,42 @@ void Session::measure_model() {
   model_traces_->measure();
 }
 
+// Where a method asks for it: the gradient of a loss on labels drawn from the model's predictions on the batch of the
+// step, which goes into its estimate of curvature.
+void Session::estimate_hessian() {
+  const std::int64_t every = optimizer_->hessian_every();
+  if (every == 0 || steps_done_ % every != 0) return;
+  const auto own = own_rows(config_, parallel_.get());
+  const std::int64_t length = config_.sequence_length, rows = config_.batch_size / config_.accumulation;
+  const std::uint64_t stream = stream_of("labels drawn for an estimate of curvature");
+  // What a forward pass with gradients keeps of a mixture's load counts once in a step.
+  std::vector<std::pair<torch::Tensor, torch::Tensor>> buffers;
+  for (const auto& b : model_->named_buffers()) buffers.emplace_back(b.value(), b.value().clone());
+  optimizer_->zero_grad(/*set_to_none=*/!on_device_);
+  for (std::int64_t part = 0; part < config_.accumulation; ++part) {
+    const std::int64_t first = part * rows + own.first;
+    torch::Tensor uniform = torch::empty({own.count, length}, torch::kFloat64);
+    const auto begin = static_cast<std::uint64_t>((steps_done_ * config_.batch_size + first) * length);
+    for (std::int64_t i = 0; i < uniform.numel(); ++i)
+      uniform.data_ptr<double>()[i] = random_uniform(config_.data_seed, stream, begin + static_cast<std::uint64_t>(i));
+    const torch::Tensor loss = train_step_->sampled_loss(batch(first, own.count), uniform.to(device_));
+    if (parallel_ && part + 1 == config_.accumulation) parallel_->gradients().arm();
+    loss.backward();
+  }
+  std::vector<double> with_them{0.0};
+  if (parallel_) parallel_->gradients().finish(with_them);
+  {
+    const torch::NoGradGuard no_grad;
+    for (auto& [buffer, before] : buffers) buffer.copy_(before);
+  }
+  try {
+    optimizer_->update_hessian(static_cast<double>(config_.batch_size * length));
+  } catch (const NonFiniteGradient& e) {
+    throw Divergence{steps_done_ + 1, e.parameter,
+                     "step " + std::to_string(steps_done_ + 1) + ", estimate of curvature: " + e.what()};
+  }
+}
+
 StepResult Session::step(bool trace, int stop_signal, bool wait) {
   StepResult result;
   const double factor = config_.schedule.factor(steps_done_);
@@ -269,6 +310,7 @@ StepResult Session::step(bool trace, int stop_signal, bool wait) {
   result.stop_signal = stop_signal;
   optimizer_->set_lr_factor(factor);
   const bool reports = trace && (!parallel_ || parallel_->group().rank() == 0);
+  estimate_hessian();
   if (on_device_)
     step_on_device(result, trace, reports, wait);
   else
@@ -294,6 +336,7 @@ StepResult Session::step(bool trace, int stop_signal, bool wait) {
 
 double Session::validate() {
   const torch::NoGradGuard no_grad;
+  const AverageWeights average(*optimizer_);
   if (!source_) return static_cast<const Toy&>(*model_).excess();
   const std::int64_t length = config_.validation_length;
   const std::int64_t windows = std::min(source_->validation_windows(length), config_.validation_sequences);
@@ -314,6 +357,14 @@ NamedTensors Session::weights() const {
   NamedTensors out;
   for (const NamedParam& p : params_) out.emplace_back(p.name, p.tensor.detach());
   for (const auto& b : model_->named_buffers()) out.emplace_back(b.key(), b.value());
+  return out;
+}
+
+NamedTensors Session::average_weights() {
+  if (!optimizer_->has_average_weights()) return {};
+  const AverageWeights average(*optimizer_);
+  NamedTensors out;
+  for (const auto& [name, tensor] : weights()) out.emplace_back(name, tensor.clone());
   return out;
 }
 
