@@ -1,6 +1,6 @@
 """Prints the table of paired ratios that a benchmark left in its JSON: medians with their 95 % intervals.
 
-    python3 bench/ratios.py optimizers|training RESULT.json
+    python3 bench/ratios.py optimizers|rounding|training RESULT.json
 """
 import json
 import sys
@@ -12,6 +12,10 @@ RATIOS = {
         ("usual_over_whole", "clip, copy, fused step, norms / ours, the whole job", "≥ 2.5"),
         ("torch_over_sums", "`torch::optim::AdamW` / ours with sums", "≥ 4.5 at 10M_in_1000"),
         ("bandwidth_share", "bandwidth of our step (28 bytes a parameter) / of a large x += y", "≥ 0.9"),
+    ],
+    "rounding": [
+        ("stochastic", "stochastic / nearest", ""),
+        ("compensated", "compensated / nearest", ""),
     ],
     "training": [
         ("traced_every_10", "traces every 10 steps / none", "≤ 1.02"),
