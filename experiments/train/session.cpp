@@ -238,6 +238,7 @@ void Session::step_on_host(StepResult& result, bool trace, bool reports) {
   if (trace) optimizer_->trace_next_step();
   if (reports) measure_model();
   if (before_update_) before_update_();
+  update_hessian();
   try {
     const auto timed = phases_.scope(Phase::optimizer);
     optimizer_->step();
@@ -248,6 +249,7 @@ void Session::step_on_host(StepResult& result, bool trace, bool reports) {
 
 void Session::step_on_device(StepResult& result, bool trace, bool reports, bool wait) {
   if (reports) measure_model();
+  update_hessian();
   train_step_->run(host_batch(), trace, graph_.get());
   result.known = wait || trace || !optimizer_->steps_on_device();
   if (!result.known) return;
@@ -268,9 +270,9 @@ void Session::measure_model() {
   model_traces_->measure();
 }
 
-// Where a method asks for it: the gradient of a loss on labels drawn from the model's predictions on the batch of the
-// step, which goes into its estimate of curvature.
-void Session::estimate_hessian() {
+// Where a method asks for it: the gradients of a loss on labels drawn from the model's predictions on the batch of the
+// step, for update_hessian().
+void Session::sample_gradients() {
   const std::int64_t every = optimizer_->hessian_every();
   if (every == 0 || steps_done_ % every != 0) return;
   const auto own = own_rows(config_, parallel_.get());
@@ -279,6 +281,7 @@ void Session::estimate_hessian() {
   // What a forward pass with gradients keeps of a mixture's load counts once in a step.
   std::vector<std::pair<torch::Tensor, torch::Tensor>> buffers;
   for (const auto& b : model_->named_buffers()) buffers.emplace_back(b.value(), b.value().clone());
+  sampled_.clear();
   optimizer_->zero_grad(/*set_to_none=*/!on_device_);
   for (std::int64_t part = 0; part < config_.accumulation; ++part) {
     const std::int64_t first = part * rows + own.first;
@@ -296,12 +299,30 @@ void Session::estimate_hessian() {
     const torch::NoGradGuard no_grad;
     for (auto& [buffer, before] : buffers) buffer.copy_(before);
   }
-  try {
-    optimizer_->update_hessian(static_cast<double>(config_.batch_size * length));
-  } catch (const NonFiniteGradient& e) {
-    throw Divergence{steps_done_ + 1, e.parameter,
-                     "step " + std::to_string(steps_done_ + 1) + ", estimate of curvature: " + e.what()};
+  for (const NamedParam& p : params_)
+    if (p.tensor.grad().defined()) sampled_.emplace_back(p.tensor, p.tensor.grad().clone());
+}
+
+// Apart from it, because the state is to stay that of steps_done() until every rank has its gradients.
+void Session::update_hessian() {
+  if (sampled_.empty()) return;
+  std::vector<torch::Tensor> grads;
+  for (auto& [param, sampled] : sampled_) {
+    grads.push_back(param.grad());
+    param.mutable_grad() = sampled;
   }
+  std::string refused;
+  try {
+    optimizer_->update_hessian(static_cast<double>(config_.batch_size * config_.sequence_length));
+  } catch (const NonFiniteGradient& e) {
+    refused = e.parameter;
+  }
+  for (std::size_t i = 0; i < grads.size(); ++i) sampled_[i].first.mutable_grad() = grads[i];
+  sampled_.clear();
+  if (!refused.empty())
+    throw Divergence{
+        steps_done_ + 1, refused,
+        "step " + std::to_string(steps_done_ + 1) + ": the gradient of " + refused + " on drawn labels is not finite"};
 }
 
 StepResult Session::step(bool trace, int stop_signal, bool wait) {
@@ -311,7 +332,7 @@ StepResult Session::step(bool trace, int stop_signal, bool wait) {
   result.stop_signal = stop_signal;
   optimizer_->set_lr_factor(factor);
   const bool reports = trace && (!parallel_ || parallel_->group().rank() == 0);
-  estimate_hessian();
+  sample_gradients();
   if (on_device_)
     step_on_device(result, trace, reports, wait);
   else

@@ -192,11 +192,11 @@ TEST_CASE("an estimate of curvature draws the same labels in micro-batches, and 
     CHECK(torch::allclose(a[i].second, b[i].second, 1e-9, 1e-14));
   }
   CHECK(estimates > 5);
-  const json toy = json::parse(R"({"model": {"type": "toy", "toy": "scaled_linear"}, "steps": 2,
+  const json toy = json::parse(R"({"model": {"type": "output_scale"}, "steps": 2,
     "optimizer": {"lr": 1e-2, "rules": [{"match": {}, "method": "sophia"}]}})");
   std::string said;
   try {
-    Session(read_run_config(toy));
+    const Session session(read_run_config(toy));
   } catch (const UsageError& e) {
     said = e.what();
   }
