@@ -205,4 +205,23 @@ Tensor Decoder::loss(const Tensor& tokens, std::int64_t) {
   return loss;
 }
 
+Tensor Decoder::sampled_loss(const Tensor& tokens, const Tensor& uniform) {
+  if (!tokens.defined() || tokens.dim() != 2 || tokens.size(1) < 2 ||
+      uniform.numel() != tokens.size(0) * (tokens.size(1) - 1))
+    throw std::invalid_argument("a decoder's loss needs tokens [B, T+1] with T at least 1, and B·T numbers");
+  Tensor logits = forward(tokens.narrow(1, 0, tokens.size(1) - 1));
+  balance_ = Tensor();
+  if (logits.scalar_type() != torch::kFloat64) logits = logits.to(torch::kFloat32);
+  logits = logits.view({-1, options_.vocab_size});
+  Tensor labels;
+  {
+    const torch::NoGradGuard no_grad;
+    const Tensor below = logits.to(torch::kFloat64).softmax(1).cumsum(1);
+    // Relative to the whole, which rounding leaves a little off 1.
+    const Tensor wanted = uniform.reshape({-1, 1}) * below.narrow(1, options_.vocab_size - 1, 1);
+    labels = (below <= wanted).sum(1).clamp_max(options_.vocab_size - 1);
+  }
+  return ops::cross_entropy(logits, labels);
+}
+
 }  // namespace scalevec

@@ -52,6 +52,9 @@ class Decoder : public Model {
   // balancing biases are updated. Throws std::invalid_argument for T < 1.
   torch::Tensor loss(const torch::Tensor& tokens, std::int64_t step) override;
 
+  // Without the balance loss of a mixture.
+  torch::Tensor sampled_loss(const torch::Tensor& tokens, const torch::Tensor& uniform) override;
+
   // The balance loss of a mixture, multiplied by its coefficient.
   torch::Tensor balance_part() const override { return balance_part_; }
 

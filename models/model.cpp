@@ -27,6 +27,10 @@ std::string class_reason(const ScaleLink& link) {
   return text;
 }
 
+torch::Tensor Model::sampled_loss(const torch::Tensor&, const torch::Tensor&) {
+  throw std::logic_error("sampled_loss() of a model without predictions");
+}
+
 const ParamRole& Model::role(const std::string& name) const {
   const auto it = roles_.find(name);
   if (it == roles_.end()) throw std::invalid_argument("no parameter named " + name);

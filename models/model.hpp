@@ -48,6 +48,12 @@ class Model : public torch::nn::Module {
   // of the parameters. A model that needs no tokens ignores it, and it may be undefined.
   virtual torch::Tensor loss(const torch::Tensor& tokens, std::int64_t step) = 0;
 
+  // The mean loss on labels drawn from the model's own predictions at `tokens` [B, T+1], whose targets are not read:
+  // the label of a position is the first whose cumulative probability exceeds its number in `uniform` [B, T], float64
+  // in (0, 1) on the same device. Nothing flows back through the draw. std::logic_error from a model without
+  // predictions.
+  virtual torch::Tensor sampled_loss(const torch::Tensor& tokens, const torch::Tensor& uniform);
+
   // The part of the last recorded loss() that is not a loss on the data: a scalar without gradient; undefined if there
   // is none.
   virtual torch::Tensor balance_part() const { return {}; }

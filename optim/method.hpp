@@ -2,8 +2,11 @@
 
 #include <torch/types.h>
 
+#include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,6 +28,13 @@ struct BufferSpec {
   std::vector<std::int64_t> shape;
   bool needed = true;     // under the options of the moment
   bool low_part = false;  // int16, the optimizer's and not the method's: see kernels::split()
+  bool numbers = false;   // float64 whatever the parameter, and not by its rows: a method's kScalars
+};
+
+// The weights to validate and to keep in place of p: p + weight times the buffer of this name.
+struct AverageSpec {
+  std::string buffer;
+  double weight = 0.0;
 };
 
 class Method {
@@ -51,15 +61,21 @@ class Method {
   // Products that the update of a tensor of these sizes and so many row blocks takes beside its passes over memory.
   virtual double flops(const MethodOptions&, c10::IntArrayRef, std::int64_t) const { return 0.0; }
 
+  // Where the weights to validate are others than those that train.
+  virtual std::optional<AverageSpec> average(const MethodOptions&) const { return std::nullopt; }
+
   // Whether a buffer as long as the parameter has a row for each of its rows, so that rows may be moved and dropped.
   virtual bool rows_may_move() const { return true; }
 
   // The constants of the pass over the elements in the parameter's step number `step` ≥ 1: all of an elementwise
   // method's step, and of a matrix method's the first pass, kernels::MomentumPass. `fresh`: buffers that may change
-  // begin at this step.
+  // begin at this step. `numbers`: an elementwise method's, as advance() left them.
   virtual kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t step,
-                             bool fresh) const = 0;
+                             bool fresh, const double* numbers = nullptr) const = 0;
 };
+
+// Two sums of a tensor's pass that comes before its step, or of a group's tensors.
+using PassSums = std::array<double, 2>;
 
 // A method whose whole step is one rule on each element. Its buffers are laid out like the parameter.
 class ElementwiseMethod : public Method {
@@ -69,12 +85,32 @@ class ElementwiseMethod : public Method {
 
   virtual std::vector<std::string> buffers(const MethodOptions& options) const = 0;
   virtual bool needs(const MethodOptions&, std::string_view) const { return true; }
+
+  // How many numbers it keeps of a parameter from step to step, kMaxScalars at most; they start at zero.
+  virtual std::size_t numbers() const { return 0; }
+  // From the last step's numbers this step's; `sums` are those that measure() is for, else null.
+  virtual void advance(const MethodOptions&, std::int64_t, bool, const PassSums*, double*) const {}
+  // Whether a pass comes before the step, whose sums it needs: of the tensor or, if sums_of_group(), of all those of
+  // its group that step. It may advance the buffers.
+  virtual bool measures() const { return false; }
+  virtual bool sums_of_group() const { return false; }
+  virtual kernels::Rule measure(const MethodOptions&, const rules::Decay<double>&, std::int64_t, bool,
+                                const double*) const {
+    throw std::logic_error("a method without a pass before its step");
+  }
+  // The pass by which its buffers learn curvature, and how often it is wanted: every so many steps, 0 never.
+  virtual std::int64_t hessian_every(const MethodOptions&) const { return 0; }
+  virtual kernels::Rule curvature(const MethodOptions&, double) const {
+    throw std::logic_error("a method that does not estimate curvature");
+  }
+
   std::vector<BufferSpec> state(const MethodOptions& options, c10::IntArrayRef sizes) const final {
     std::vector<BufferSpec> out;
     for (std::string& name : buffers(options)) {
       const bool needed = needs(options, name);
       out.push_back({std::move(name), sizes.vec(), needed});
     }
+    if (numbers() > 0) out.push_back({"numbers", {static_cast<std::int64_t>(numbers())}, true, false, true});
     return out;
   }
 };
@@ -84,6 +120,8 @@ template <class M>
 struct Compiled {
   const kernels::RuleLoops& (*loops)(unsigned held);
   void (*set_device_values)(cuda::GroupOptions& group, const typename M::Values& values) = nullptr;
+  const kernels::RuleLoops& (*measure)(unsigned held) = nullptr;    // of M::Measure
+  const kernels::RuleLoops& (*curvature)(unsigned held) = nullptr;  // of M::Curvature
 };
 
 // A method as core/method_traits.hpp describes it.
@@ -103,11 +141,52 @@ class ElementwiseMethodOf final : public ElementwiseMethod {
   bool same_buffers(const MethodOptions& a, const MethodOptions& b) const override {
     return held_buffers<M>(values(a)) == held_buffers<M>(values(b));
   }
-  kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t step,
-                     bool fresh) const override {
+  kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t step, bool fresh,
+                     const double* numbers) const override {
     const typename M::Values& own = values(options);
-    const auto at = step_at<M>(own, options.lr(), static_cast<double>(step), step == 1 || fresh);
-    return kernels::make_rule<M>(compiled_.loops(held_buffers<M>(own)), decay, M::constants(own, at));
+    return kernels::make_rule<M>(compiled_.loops(held_buffers<M>(own)), decay,
+                                 M::constants(own, at(options, step, fresh, numbers)));
+  }
+
+  std::size_t numbers() const override { return scalar_count<M>(); }
+  void advance(const MethodOptions& options, std::int64_t step, bool fresh, const PassSums* sums,
+               double* numbers) const override {
+    if constexpr (scalar_count<M>() > 0)
+      M::advance(values(options), at(options, step, fresh, nullptr), sums ? sums->data() : nullptr, numbers);
+  }
+  bool measures() const override { return kMeasures<M>; }
+  bool sums_of_group() const override {
+    return requires { requires M::kSumsOfGroup; };
+  }
+  kernels::Rule measure(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t step, bool fresh,
+                        const double* numbers) const override {
+    if constexpr (kMeasures<M>) {
+      using Pass = typename M::Measure;
+      const typename M::Values& own = values(options);
+      return kernels::make_rule<Pass>(compiled_.measure(held_buffers<M>(own)), decay,
+                                      Pass::constants(own, at(options, step, fresh, numbers)));
+    }
+    return ElementwiseMethod::measure(options, decay, step, fresh, numbers);
+  }
+  std::int64_t hessian_every(const MethodOptions& options) const override {
+    if constexpr (kHasCurvature<M>)
+      return values(options).hessian_every;
+    else
+      return 0;
+  }
+  kernels::Rule curvature(const MethodOptions& options, double samples) const override {
+    if constexpr (kHasCurvature<M>) {
+      using Pass = typename M::Curvature;
+      const typename M::Values& own = values(options);
+      return kernels::make_rule<Pass>(compiled_.curvature(held_buffers<M>(own)), {}, Pass::constants(own, samples));
+    }
+    return ElementwiseMethod::curvature(options, samples);
+  }
+  std::optional<AverageSpec> average(const MethodOptions& options) const override {
+    if constexpr (requires { M::kAverage; })
+      return AverageSpec{M::kAverage, M::average_weight(values(options))};
+    else
+      return std::nullopt;
   }
 
   const char* torch_name() const override {
@@ -125,6 +204,11 @@ class ElementwiseMethodOf final : public ElementwiseMethod {
  private:
   static const typename M::Values& values(const MethodOptions& options) {
     return static_cast<const OptionsOf<M>&>(options).values();
+  }
+  static auto at(const MethodOptions& options, std::int64_t step, bool fresh, const double* numbers) {
+    auto out = step_at<M>(values(options), options.lr(), static_cast<double>(step), step == 1 || fresh);
+    out.scalars = numbers;
+    return out;
   }
 
   Compiled<M> compiled_;
@@ -190,12 +274,12 @@ class MatrixMethodOf final : public MatrixMethod {
     else
       return 0.0;
   }
-  kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t step,
-                     bool) const override {
+  kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t step, bool,
+                     const double*) const override {
     return momentum_rule(decay, M::momentum(values(options), step));
   }
   void form_update(MatrixJob& job) const override {
-    momentum_pass(job, rule(*job.options, job.decay, job.step, false));
+    momentum_pass(job, rule(*job.options, job.decay, job.step, false, nullptr));
     M::form_update(values(*job.options), job);
   }
 

@@ -10,14 +10,25 @@
 #include "scalevec/optim/kernels/library_rules.hpp"
 
 namespace scalevec {
+namespace {
 
-#define SCALEVEC_METHOD(name, type)                                                  \
-  template <>                                                                        \
-  const Method& implementation_of<methods::type>() {                                 \
-    static const ElementwiseMethodOf<methods::type> method(                          \
-        {&kernels::library_loops<methods::type>, &cuda::set_values<methods::type>}); \
-    return method;                                                                   \
-  }                                                                                  \
+template <class M>
+Compiled<M> compiled() {
+  Compiled<M> out{&kernels::library_loops<M>};
+  if constexpr (kPlain<M>) out.set_device_values = &cuda::set_values<M>;
+  if constexpr (kMeasures<M>) out.measure = &kernels::library_loops<typename M::Measure>;
+  if constexpr (kHasCurvature<M>) out.curvature = &kernels::library_loops<typename M::Curvature>;
+  return out;
+}
+
+}  // namespace
+
+#define SCALEVEC_METHOD(name, type)                                                    \
+  template <>                                                                          \
+  const Method& implementation_of<methods::type>() {                                   \
+    static const ElementwiseMethodOf<methods::type> method(compiled<methods::type>()); \
+    return method;                                                                     \
+  }                                                                                    \
   template class OptionsOf<methods::type>;
 SCALEVEC_ELEMENTWISE_METHODS(SCALEVEC_METHOD, SCALEVEC_METHOD)
 #undef SCALEVEC_METHOD

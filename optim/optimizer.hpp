@@ -89,6 +89,23 @@ class Optimizer : public torch::optim::Optimizer {
   // in the update does not.
   torch::Tensor step(LossClosure closure = nullptr) override;
 
+  // For methods that learn curvature from sampled labels (Sophia), every hessian_every() steps before step(): runs the
+  // closure, if any, which leaves the gradients of the mean loss over `samples` labels drawn from the model's own
+  // predictions; from them the estimates of all parameters of such methods that have a gradient go on. Parameters and
+  // step counts stay, other methods' parameters are left alone, and there is no clipping. Throws as step() does, with
+  // nothing changed.
+  void update_hessian(double samples, const LossClosure& closure = nullptr);
+  // The least that a group's method asks for; 0: none does.
+  std::int64_t hessian_every() const;
+
+  // Where a method trains at other weights than those to validate, to keep and to export (schedule-free), puts the
+  // latter in the parameters' place and, with `on` false, back what trains, to the bit. In between step() throws
+  // std::logic_error. Costs a copy of these parameters while it is on.
+  void use_average_weights(bool on);
+  bool average_weights() const { return !averaged_.empty(); }
+  // Whether a group's method has such weights.
+  bool has_average_weights() const;
+
   // The global norm over members that gradients are clipped to: factor min(1, max_norm/(‖g‖ + 1e-6)). 0: no clipping.
   void set_max_norm(double max_norm);
   double max_norm() const { return max_norm_; }
@@ -197,6 +214,7 @@ class Optimizer : public torch::optim::Optimizer {
   struct Slot;
   struct NewStates;
   struct Matrices;
+  struct Measures;
 
   void check_layout(bool anew = false);
   void check_options();
@@ -210,8 +228,12 @@ class Optimizer : public torch::optim::Optimizer {
   void find_states(std::vector<Slot>& slots, NewStates& made);
   std::unique_ptr<ParamState> fitted_state(const Entry& entry, const torch::Tensor& work, bool on_device,
                                            const ParamState* held, bool& fresh);
-  void add_elementwise(const std::vector<Slot>& slots, double clip_factor, std::vector<kernels::Job>& jobs,
+  void add_elementwise(std::vector<Slot>& slots, double clip_factor, std::vector<kernels::Job>& jobs,
                        std::vector<size_t>& members) const;
+  void plan_measures(const std::vector<Slot>& slots, double clip_factor, const std::vector<kernels::Job>& jobs,
+                     const std::vector<size_t>& members, Measures& measures) const;
+  void run_measures(std::vector<Slot>& slots, double clip_factor, Measures& measures,
+                    std::vector<kernels::Job>& jobs) const;
   void form_updates(const std::vector<Slot>& slots, double clip_factor, Matrices& matrices) const;
   std::vector<cuda::CudaEntry> device_entries(const std::vector<Slot>& slots) const;
   bool owned(const std::string& name) const { return !shard_ || shard_->owns(name); }
@@ -246,6 +268,24 @@ class Optimizer : public torch::optim::Optimizer {
   std::vector<TraceInput> trace_inputs_;
   std::vector<TraceRow> next_traces_;
   GroupTraces next_group_traces_;
+  std::vector<std::pair<torch::Tensor, torch::Tensor>> averaged_;  // parameters and what trains, while it is not there
+};
+
+// The average weights of an optimizer, while this lives.
+class AverageWeights {
+ public:
+  explicit AverageWeights(Optimizer& optimizer) : optimizer_(optimizer), ours_(!optimizer.average_weights()) {
+    optimizer_.use_average_weights(true);
+  }
+  AverageWeights(const AverageWeights&) = delete;
+  AverageWeights& operator=(const AverageWeights&) = delete;
+  ~AverageWeights() {
+    if (ours_) optimizer_.use_average_weights(false);
+  }
+
+ private:
+  Optimizer& optimizer_;
+  bool ours_;
 };
 
 }  // namespace scalevec

@@ -20,6 +20,9 @@ namespace scalevec {
 // The buffer behind the method's own, of a parameter of 16 bits under rounding "compensated".
 inline constexpr const char* kLowPart = "low_part";
 
+// The buffer of an elementwise method's numbers.
+inline constexpr const char* kNumbers = "numbers";
+
 // What a method keeps of one parameter: the buffers that it holds, in the order of Method::state. A device that steps
 // the parameter counts its steps itself, in the int64 scalar `device_step`, and `step` is not used.
 struct ParamState : torch::optim::OptimizerParamState {

@@ -47,13 +47,13 @@ bool laid_out_like(const Tensor& param, const Method& method) {
 }
 
 torch::Dtype buffer_dtype(const Tensor& param, const BufferSpec& spec) {
-  return spec.low_part ? torch::kInt16 : state_dtype(param);
+  return spec.low_part ? torch::kInt16 : spec.numbers ? torch::kFloat64 : state_dtype(param);
 }
 
 // Whether a kernel that steps `work` can use the buffer as it is.
 bool fits(const Tensor& buffer, const Tensor& work, const Method& method, const BufferSpec& spec) {
   return buffer.scalar_type() == buffer_dtype(work, spec) &&
-         (laid_out_like(work, method) ? buffer.strides() == work.strides() : buffer.is_contiguous());
+         (!spec.numbers && laid_out_like(work, method) ? buffer.strides() == work.strides() : buffer.is_contiguous());
 }
 
 }  // namespace
@@ -66,8 +66,8 @@ std::vector<BufferSpec> state_of(const Tensor& param, const MethodOptions& optio
 
 Tensor new_buffer(const Tensor& param, const Method& method, const BufferSpec& spec, StateMemory& memory) {
   const auto dtype = buffer_dtype(param, spec);
-  return laid_out_like(param, method) ? memory.zeros(spec.shape, param.strides(), dtype)
-                                      : memory.zeros(spec.shape, dtype);
+  return !spec.numbers && laid_out_like(param, method) ? memory.zeros(spec.shape, param.strides(), dtype)
+                                                       : memory.zeros(spec.shape, dtype);
 }
 
 std::int64_t steps_of(const ParamState& state) {
@@ -307,8 +307,8 @@ void Optimizer::replace_param(const Tensor& old, const Tensor& replacement, cons
       if (moves && !held.buffers.empty() && options && !options->implementation().rows_may_move())
         throw std::invalid_argument(name + ": the state of " + held.method +
                                     " is not by row; reset_state() before it drops the state");
-      if (moves)
-        for (Tensor& buffer : state->buffers) buffer = moved_rows(buffer, from);
+      for (size_t b = 0; moves && b < state->buffers.size(); ++b)
+        if (state->names[b] != kNumbers) state->buffers[b] = moved_rows(state->buffers[b], from);
     }
     moved = std::move(state);
   }

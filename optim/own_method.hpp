@@ -15,8 +15,15 @@ namespace scalevec {
 template <class M>
 const Method& implementation_of() {
   if constexpr (requires { M::kState; }) {
-    static const ElementwiseMethodOf<M> method(
-        {[](unsigned held) -> const kernels::RuleLoops& { return kernels::kLoops<M>[subset_of<M>(held)]; }});
+    static const ElementwiseMethodOf<M> method([] {
+      Compiled<M> out{
+          [](unsigned held) -> const kernels::RuleLoops& { return kernels::kLoops<M>[subset_of<M>(held)]; }};
+      if constexpr (kMeasures<M>)
+        out.measure = [](unsigned) -> const kernels::RuleLoops& { return kernels::kLoops<typename M::Measure>[0]; };
+      if constexpr (kHasCurvature<M>)
+        out.curvature = [](unsigned) -> const kernels::RuleLoops& { return kernels::kLoops<typename M::Curvature>[0]; };
+      return out;
+    }());
     return method;
   } else {
     static const MatrixMethodOf<M> method;

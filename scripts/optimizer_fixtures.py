@@ -390,7 +390,6 @@ def prodigy():
         one({"lr": 1.0}, {"lr": 1.0}, pull=1.0),
         one({**other, **betas(0.8, 0.99)}, {**other, "betas": (0.8, 0.99)}, pull=0.5, warmup=20),
         one({**third, **betas(0.9, 0.99)}, {**third, "betas": (0.9, 0.99)}, pull=2.0),
-        one({"lr": 1.0}, {"lr": 1.0}),
     ]
 
 
@@ -442,12 +441,6 @@ def laprop():
 def adam_mini():
     """"blocks" names how a parameter is split: "whole", or "rows" with so many equal row blocks ("row_blocks")."""
     from pytorch_optimizer.optimizer.adam_mini import AdamMini
-
-    class Model(torch.nn.Module):
-        def __init__(self, params, name):
-            super().__init__()
-            for n, p in params.items():
-                self.register_parameter(n + name, p)
 
     def one(ours, theirs, name, **extra):
         def make(p):

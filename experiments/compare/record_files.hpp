@@ -49,6 +49,9 @@ std::string damage_of_run(const std::filesystem::path& run, const nlohmann::json
 // compare.json, config.json, metrics.jsonl and their like, in any folder.
 void check_output_file(const std::filesystem::path& file, std::string_view option);
 
+// In a checkpoint, the weights to validate and to keep where a run trains at others.
+inline constexpr const char* kAverageWeights = "average.safetensors";
+
 // The checkpoint folders of a run, by their steps: step-NNNNNNNN, oldest first.
 std::vector<std::filesystem::path> checkpoint_folders(const std::filesystem::path& run);
 

@@ -65,10 +65,11 @@ DecoderOptions run_options(const fs::path& run) {
   return options;
 }
 
-StoredModel open_run(const fs::path& run, const std::string& step) {
+StoredModel open_run(const fs::path& run, const std::string& step, bool as_trained) {
   StoredModel out;
   out.decoder = std::make_shared<Decoder>(run_options(run), 0);
-  const fs::path weights = checkpoint_of(run, step) / "weights.safetensors";
+  const fs::path checkpoint = checkpoint_of(run, step), average = checkpoint / kAverageWeights;
+  const fs::path weights = !as_trained && fs::exists(average) ? average : checkpoint / "weights.safetensors";
   out.dtype = load_weights(*out.decoder, read_safetensors(weights), weights.string());
   if (fs::is_directory(run / kHuggingFaceFolder)) out.hugging_face = run / kHuggingFaceFolder;
   return out;
@@ -118,11 +119,11 @@ std::string hash_of(const fs::path& file) {
 
 }  // namespace
 
-StoredModel open_stored(const fs::path& path, const std::vector<std::string>& ignore) {
+StoredModel open_stored(const fs::path& path, const std::vector<std::string>& ignore, bool as_trained) {
   const Place place = place_of(path);
   if (place.kind == Kind::hugging_face) return open_hugging_face(place.folder, ignore);
   return reading(place.folder, [&] {
-    if (place.kind == Kind::run) return open_run(place.folder, place.step);
+    if (place.kind == Kind::run) return open_run(place.folder, place.step, as_trained);
     StoredModel out;
     out.decoder = read_model_folder(place.folder, &out.dtype);
     if (fs::is_directory(place.folder / kHuggingFaceFolder)) out.hugging_face = place.folder / kHuggingFaceFolder;

@@ -21,9 +21,11 @@ struct StoredModel {
 };
 
 // Opens a folder with model.json and model.safetensors; a run of `scalevec train`, with the weights of its latest
-// checkpoint, or of step N as RUN@N; or a Hugging Face folder, of whose config.json `ignore` passes over keys.
-// UsageError or ConfigError name the file and what is wrong with it.
-StoredModel open_stored(const std::filesystem::path& folder, const std::vector<std::string>& ignore = {});
+// checkpoint, or of step N as RUN@N; or a Hugging Face folder, of whose config.json `ignore` passes over keys. Of a run
+// that trains at other weights than those that are validated, the latter, unless `as_trained`. UsageError or
+// ConfigError name the file and what is wrong with it.
+StoredModel open_stored(const std::filesystem::path& folder, const std::vector<std::string>& ignore = {},
+                        bool as_trained = false);
 std::shared_ptr<Decoder> open_model(const std::filesystem::path& folder);
 
 // The same for a Hugging Face folder alone.

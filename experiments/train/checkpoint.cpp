@@ -28,8 +28,9 @@ std::string folder_name(std::int64_t step) {
 
 }  // namespace
 
-void write_checkpoint(const fs::path& run, const Session& session, const NamedTensors& optimizer_state,
-                      const nlohmann::json& config, const nlohmann::json& progress, std::int64_t keep) {
+void write_checkpoint(const fs::path& run, const Session& session, const NamedTensors& average,
+                      const NamedTensors& optimizer_state, const nlohmann::json& config, const nlohmann::json& progress,
+                      std::int64_t keep) {
   const fs::path folder = run / "checkpoints";
   const fs::path final_place = folder / folder_name(session.steps_done());
   const fs::path beside = folder / (".writing-" + folder_name(session.steps_done()));
@@ -43,6 +44,7 @@ void write_checkpoint(const fs::path& run, const Session& session, const NamedTe
       // So that a file of another checkpoint is not taken for this one's.
       state["files"][kWeights] = write_safetensors(beside / kWeights, session.weights());
       state["files"][kOptimizer] = write_safetensors(beside / kOptimizer, optimizer_state);
+      if (!average.empty()) state["files"][kAverageWeights] = write_safetensors(beside / kAverageWeights, average);
       write_record(beside / kState, state.dump(1) + "\n");
       sync_folder(beside);
       fs::rename(beside, final_place);

@@ -16,6 +16,7 @@
 #include "scalevec/models/decoder.hpp"
 #include "scalevec/models/retrofit.hpp"
 #include "scalevec/models/toy/toy.hpp"
+#include "scalevec/optim/core/random.hpp"
 
 namespace scalevec {
 
@@ -23,7 +24,8 @@ namespace {
 
 std::unique_ptr<Decoder> started_model(const RunConfig& config, StartReport* report) {
   const StartFrom& from = *config.from;
-  const StoredModel stored = open_stored(from.path, from.ignore);
+  // A state goes on from the weights that it trained.
+  const StoredModel stored = open_stored(from.path, from.ignore, /*as_trained=*/from.optimizer_state);
   RetrofitResult fitted;
   try {
     fitted = retrofit(*stored.decoder, *config.decoder);
@@ -137,6 +139,9 @@ Session::Session(const RunConfig& config, std::shared_ptr<ProcessGroup> group)
       device_, phases_);
   if (device_.is_cuda() && source_ && !parallel_) use_device(make_step_graph(device_));
   if (config.snr) window_ = std::make_unique<GradientWindow>(params_);
+  if (optimizer_->hessian_every() > 0 && !source_)
+    throw UsageError(
+        "optimizer: a method that estimates curvature samples labels, which a toy has not; allowed: others");
   if (config.from) start_from(*config.from);
 }
 
@@ -233,6 +238,7 @@ void Session::step_on_host(StepResult& result, bool trace, bool reports) {
   if (trace) optimizer_->trace_next_step();
   if (reports) measure_model();
   if (before_update_) before_update_();
+  update_hessian();
   try {
     const auto timed = phases_.scope(Phase::optimizer);
     optimizer_->step();
@@ -243,6 +249,7 @@ void Session::step_on_host(StepResult& result, bool trace, bool reports) {
 
 void Session::step_on_device(StepResult& result, bool trace, bool reports, bool wait) {
   if (reports) measure_model();
+  update_hessian();
   train_step_->run(host_batch(), trace, graph_.get());
   result.known = wait || trace || !optimizer_->steps_on_device();
   if (!result.known) return;
@@ -263,6 +270,61 @@ void Session::measure_model() {
   model_traces_->measure();
 }
 
+// Where a method asks for it: the gradients of a loss on labels drawn from the model's predictions on the batch of the
+// step, for update_hessian().
+void Session::sample_gradients() {
+  const std::int64_t every = optimizer_->hessian_every();
+  if (every == 0 || steps_done_ % every != 0) return;
+  const auto own = own_rows(config_, parallel_.get());
+  const std::int64_t length = config_.sequence_length, rows = config_.batch_size / config_.accumulation;
+  const std::uint64_t stream = stream_of("labels drawn for an estimate of curvature");
+  // What a forward pass with gradients keeps of a mixture's load counts once in a step.
+  std::vector<std::pair<torch::Tensor, torch::Tensor>> buffers;
+  for (const auto& b : model_->named_buffers()) buffers.emplace_back(b.value(), b.value().clone());
+  sampled_.clear();
+  optimizer_->zero_grad(/*set_to_none=*/!on_device_);
+  for (std::int64_t part = 0; part < config_.accumulation; ++part) {
+    const std::int64_t first = part * rows + own.first;
+    torch::Tensor uniform = torch::empty({own.count, length}, torch::kFloat64);
+    const auto begin = static_cast<std::uint64_t>((steps_done_ * config_.batch_size + first) * length);
+    for (std::int64_t i = 0; i < uniform.numel(); ++i)
+      uniform.data_ptr<double>()[i] = random_uniform(config_.data_seed, stream, begin + static_cast<std::uint64_t>(i));
+    const torch::Tensor loss = train_step_->sampled_loss(batch(first, own.count), uniform.to(device_));
+    if (parallel_ && part + 1 == config_.accumulation) parallel_->gradients().arm();
+    loss.backward();
+  }
+  std::vector<double> with_them{0.0};
+  if (parallel_) parallel_->gradients().finish(with_them);
+  {
+    const torch::NoGradGuard no_grad;
+    for (auto& [buffer, before] : buffers) buffer.copy_(before);
+  }
+  for (const NamedParam& p : params_)
+    if (p.tensor.grad().defined()) sampled_.emplace_back(p.tensor, p.tensor.grad().clone());
+}
+
+// Apart from it, because the state is to stay that of steps_done() until every rank has its gradients.
+void Session::update_hessian() {
+  if (sampled_.empty()) return;
+  std::vector<torch::Tensor> grads;
+  for (auto& [param, sampled] : sampled_) {
+    grads.push_back(param.grad());
+    param.mutable_grad() = sampled;
+  }
+  std::string refused;
+  try {
+    optimizer_->update_hessian(static_cast<double>(config_.batch_size * config_.sequence_length));
+  } catch (const NonFiniteGradient& e) {
+    refused = e.parameter;
+  }
+  for (std::size_t i = 0; i < grads.size(); ++i) sampled_[i].first.mutable_grad() = grads[i];
+  sampled_.clear();
+  if (!refused.empty())
+    throw Divergence{
+        steps_done_ + 1, refused,
+        "step " + std::to_string(steps_done_ + 1) + ": the gradient of " + refused + " on drawn labels is not finite"};
+}
+
 StepResult Session::step(bool trace, int stop_signal, bool wait) {
   StepResult result;
   const double factor = config_.schedule.factor(steps_done_);
@@ -270,6 +332,7 @@ StepResult Session::step(bool trace, int stop_signal, bool wait) {
   result.stop_signal = stop_signal;
   optimizer_->set_lr_factor(factor);
   const bool reports = trace && (!parallel_ || parallel_->group().rank() == 0);
+  sample_gradients();
   if (on_device_)
     step_on_device(result, trace, reports, wait);
   else
@@ -295,6 +358,7 @@ StepResult Session::step(bool trace, int stop_signal, bool wait) {
 
 double Session::validate() {
   const torch::NoGradGuard no_grad;
+  const AverageWeights average(*optimizer_);
   if (!source_) return static_cast<const Toy&>(*model_).excess();
   const std::int64_t length = config_.validation_length;
   const std::int64_t windows = std::min(source_->validation_windows(length), config_.validation_sequences);
@@ -315,6 +379,14 @@ NamedTensors Session::weights() const {
   NamedTensors out;
   for (const NamedParam& p : params_) out.emplace_back(p.name, p.tensor.detach());
   for (const auto& b : model_->named_buffers()) out.emplace_back(b.key(), b.value());
+  return out;
+}
+
+NamedTensors Session::average_weights() {
+  if (!optimizer_->has_average_weights()) return {};
+  const AverageWeights average(*optimizer_);
+  NamedTensors out;
+  for (const auto& [name, tensor] : weights()) out.emplace_back(name, tensor.clone());
   return out;
 }
 

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "scalevec/experiments/data/batch_source.hpp"
@@ -108,6 +109,8 @@ class Session {
 
   // Parameters, and optimizer state, by name.
   NamedTensors weights() const;
+  // The weights that validate() is of, where the optimizer trains at others; else empty. Every rank must call it.
+  NamedTensors average_weights();
   // With a group, rank 0 gets the whole state and the other ranks nothing; every rank must call it.
   NamedTensors optimizer_state() const;
   // Sets the state. Throws std::invalid_argument with the name of what does not fit.
@@ -122,6 +125,8 @@ class Session {
   void step_on_host(StepResult& result, bool trace, bool reports);
   void step_on_device(StepResult& result, bool trace, bool reports, bool wait);
   void refuse_if_not_finite(double loss) const;
+  void sample_gradients();
+  void update_hessian();
   void measure_model();
   torch::Tensor backward();  // returns the step's loss; with a group, this rank's part of it
   double backward_on_every_rank(StepResult& result);
@@ -144,7 +149,8 @@ class Session {
   std::unique_ptr<TrainStep> train_step_;
   std::unique_ptr<StepGraph> graph_;  // null: steps are not recorded
   bool on_device_ = false;
-  std::int64_t refused_ = 0;  // steps that the device refused, as last read
+  std::vector<std::pair<torch::Tensor, torch::Tensor>> sampled_;  // parameters and gradients on drawn labels
+  std::int64_t refused_ = 0;                                      // steps that the device refused, as last read
 };
 
 }  // namespace scalevec

@@ -12,6 +12,11 @@ torch::Tensor TrainStep::loss_of(const torch::Tensor& tokens, std::int64_t step)
   return model_.loss(tokens, step);
 }
 
+torch::Tensor TrainStep::sampled_loss(const torch::Tensor& tokens, const torch::Tensor& uniform) {
+  const Autocast guard(device_.type(), torch::kBFloat16, shape_.autocast);
+  return model_.sampled_loss(tokens, uniform) / shape_.divisor;
+}
+
 torch::Tensor TrainStep::backward(std::int64_t step, const std::function<torch::Tensor(std::int64_t)>& tokens,
                                   const std::function<void()>& before_last) {
   torch::Tensor total = torch::zeros({}, torch::dtype(torch::kFloat64).device(device_));

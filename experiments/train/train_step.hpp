@@ -31,6 +31,9 @@ class TrainStep {
   // The loss of tokens [rows, length], with the autocast of the step.
   torch::Tensor loss_of(const torch::Tensor& tokens, std::int64_t step);
 
+  // The same on labels drawn from the model's predictions (Model::sampled_loss), divided as backward() divides it.
+  torch::Tensor sampled_loss(const torch::Tensor& tokens, const torch::Tensor& uniform);
+
   // Adds the gradients of every micro-batch of step `step` and returns the loss of the step, a float64 scalar on the
   // device. `tokens(part)` returns the tokens of each micro-batch in turn. `before_last`, if given, is called before
   // the last backward.

@@ -423,7 +423,7 @@ class Trainer {
 
   void checkpoint() {
     const auto timed = session_.phases().scope(Phase::checkpoint);
-    const NamedTensors state = session_.optimizer_state();
+    const NamedTensors average = session_.average_weights(), state = session_.optimizer_state();
     last_checkpoint_ = Clock::now();
     checkpointed_ = session_.steps_done();
     if (!writes()) return;
@@ -435,7 +435,7 @@ class Trainer {
     progress["logs"] = log_ends();
     if (session_.source()) progress["data_hash"] = session_.source()->data_hash();
     if (!changes_.empty()) progress["changed_on_resume"] = changes_;
-    write_checkpoint(out_, session_, state, config_.resolved, progress, config_.checkpoint_keep);
+    write_checkpoint(out_, session_, average, state, config_.resolved, progress, config_.checkpoint_keep);
   }
 
   // A run that ends before the steps to profile are made leaves a profile of those it made.

@@ -29,6 +29,18 @@
 //    a template on such a buffer's type, which is Absent where the buffer is (see kHeld). In simulations a buffer may
 //    be there that these values do not ask for: the constants must say so;
 //  - after(constants, p, buffers…), which sees the new value before it is stored, for an average of it;
+//  - kOwnDecay = true, if update() takes after g the decay shrink·(p − target) too and what it returns has it in;
+//  - kScalars, a std::array of the names of numbers that it keeps of each parameter, zero at first, and
+//    advance(values, step, sums, scalars), which makes those of this step from those of the last. constants() sees them
+//    as step.scalars;
+//  - Measure, a pass over the same buffers that comes before: a struct with Values, kState, Constants, constants(),
+//    update() as here, with kMoves = false. Of each tensor two sums are taken, of what update() returns and, if the
+//    pass is kAdaptive, of what it sets inv_denom to, and given to advance() as sums[0] and sums[1]: added over the
+//    tensor, or with kSumsOfGroup = true over those parameters of its group that step. A method with one has kScalars;
+//  - Curvature, a pass of the same form, whose constants(values, samples) come without a step: what the buffers learn
+//    from the gradient of a loss on `samples` sampled labels (Optimizer::update_hessian);
+//  - kAverage, the name of a buffer d, and average_weight(values) = w: the weights to validate and to keep are p + wd
+//    (Optimizer::use_average_weights);
 //  - conflict(values), what two options say together that the method has not, or an empty string;
 //  - kTorch, whose archives of torch::optim have the same options and buffers ("Adam or AdamW", "SGD", "RMSprop" …);
 //  - Kernel, another method that has the same constants and update.
@@ -37,6 +49,7 @@ namespace scalevec {
 
 inline constexpr std::size_t kMaxBuffers = 4;
 inline constexpr std::size_t kMaxConstants = 16;
+inline constexpr std::size_t kMaxScalars = 4;
 
 // The lr and the decay of options that were given none.
 struct MethodDefaults {
@@ -52,6 +65,7 @@ struct StepAt {
   double t;    // ≥ 1
   bool first;  // t is 1, or optional buffers begin at this step
   double power[kPowers > 0 ? kPowers : 1];
+  const double* scalars = nullptr;  // the method's kScalars
 
   // x/(1 − βᵗ) and 1/√(1 − βᵗ) for the k-th of the method's powers.
   SCALEVEC_HD constexpr double over_bias(double x, std::size_t k) const { return x / (1.0 - power[k]); }
@@ -77,11 +91,38 @@ inline constexpr bool kAdaptive = requires {
   requires M::kAdaptive;
 };
 
-// Whether the method writes the parameter: a matrix method's first pass does not.
+template <class M>
+inline constexpr bool kOwnDecay = requires {
+  requires M::kOwnDecay;
+};
+
+// Whether the method writes the parameter: a first pass does not.
 template <class M>
 inline constexpr bool kMoves = !requires {
   requires !M::kMoves;
 };
+
+// How many numbers the method keeps of a parameter.
+template <class M>
+constexpr std::size_t scalar_count() {
+  if constexpr (requires { M::kScalars; })
+    return M::kScalars.size();
+  else
+    return 0;
+}
+
+template <class M>
+inline constexpr bool kMeasures = requires {
+  typename M::Measure;
+};
+template <class M>
+inline constexpr bool kHasCurvature = requires {
+  typename M::Curvature;
+};
+
+// Whether a step of the method is a function of lr, t and the element alone: what simulations and CUDA kernels have.
+template <class M>
+inline constexpr bool kPlain = scalar_count<M>() == 0 && !kMeasures<M>;
 
 template <class M>
 constexpr unsigned optional_buffers() {
@@ -142,8 +183,13 @@ SCALEVEC_HD constexpr typename M::template Constants<T> constants_as(const doubl
   return {T(from[I])...};
 }
 template <class M, class T, class... Buffers>
-SCALEVEC_HD T call_update(const typename M::template Constants<T>& c, T p, T g, T& inv_denom, Buffers&... buffers) {
-  if constexpr (kAdaptive<M>)
+SCALEVEC_HD T call_update(const typename M::template Constants<T>& c, T p, T g, T decay, T& inv_denom,
+                          Buffers&... buffers) {
+  if constexpr (kOwnDecay<M> && kAdaptive<M>)
+    return M::update(c, p, g, decay, buffers..., inv_denom);
+  else if constexpr (kOwnDecay<M>)
+    return M::update(c, p, g, decay, buffers...);
+  else if constexpr (kAdaptive<M>)
     return M::update(c, p, g, buffers..., inv_denom);
   else
     return M::update(c, p, g, buffers...);
@@ -224,9 +270,11 @@ namespace detail {
 template <class M, class T, class... Buffers>
 SCALEVEC_HD rules::Moved<T> step_with(const typename M::template Constants<T>& c, const rules::Decay<T>& decay, T p,
                                       T g, T& inv_denom, Buffers&... buffers) {
-  const T step = call_update<M>(c, p, rules::effective_grad(decay, p, g), inv_denom, buffers...);
-  if constexpr (!kMoves<M>) return {p, T(0)};
-  const rules::Moved<T> moved = rules::moved(decay, p, step);
+  const T shrink = decay.shrink * (p - decay.target);
+  const T step = call_update<M>(c, p, rules::effective_grad(decay, p, g), shrink, inv_denom, buffers...);
+  if constexpr (!kMoves<M>) return {p, step};
+  rules::Moved<T> moved = rules::moved(decay, p, step);
+  if constexpr (kOwnDecay<M>) moved = {p - step, step};
   if constexpr (requires { M::after(c, p, buffers...); }) M::after(c, moved.value, buffers...);
   return moved;
 }
@@ -303,6 +351,59 @@ struct KernelsOf<TypeList<M...>> {
   using type = typename Distinct<TypeList<>, typename KernelOf<M>::type...>::type;
 };
 }  // namespace detail
+
+namespace detail {
+template <class Done, class... Rest>
+struct PlainOnes {
+  using type = Done;
+};
+template <class... Done, class M, class... Rest>
+struct PlainOnes<TypeList<Done...>, M, Rest...> {
+  using type =
+      typename PlainOnes<std::conditional_t<kPlain<M>, TypeList<Done..., M>, TypeList<Done...>>, Rest...>::type;
+};
+template <class List>
+struct PlainOf;
+template <class... M>
+struct PlainOf<TypeList<M...>> {
+  using type = typename PlainOnes<TypeList<>, M...>::type;
+};
+// The passes that M has beside its update.
+template <class M>
+struct PassesOf {
+  using type = TypeList<>;
+};
+template <class M>
+requires(kMeasures<M> && !kHasCurvature<M>) struct PassesOf<M> {
+  using type = TypeList<typename M::Measure>;
+};
+template <class M>
+requires(!kMeasures<M> && kHasCurvature<M>) struct PassesOf<M> {
+  using type = TypeList<typename M::Curvature>;
+};
+template <class Done, class... Lists>
+struct Joined {
+  using type = Done;
+};
+template <class... Done, class... Next, class... Lists>
+struct Joined<TypeList<Done...>, TypeList<Next...>, Lists...> {
+  using type = typename Joined<TypeList<Done..., Next...>, Lists...>::type;
+};
+template <class List>
+struct AllPassesOf;
+template <class... M>
+struct AllPassesOf<TypeList<M...>> {
+  using type = typename Joined<TypeList<>, typename PassesOf<M>::type...>::type;
+};
+}  // namespace detail
+
+// The methods of a list that are kPlain; the passes that its methods have beside their updates.
+template <class List>
+using PlainOf = typename detail::PlainOf<List>::type;
+template <class List>
+using PassesOf = typename detail::AllPassesOf<List>::type;
+template <class... Lists>
+using Joined = typename detail::Joined<TypeList<>, Lists...>::type;
 
 // The method whose constants and update M has, and the distinct ones of a list.
 template <class M>

@@ -11,7 +11,7 @@
 namespace scalevec::cuda {
 
 // The rules that the library's kernels have, by their place in this list.
-using DeviceRules = KernelsOf<ElementwiseMethods>;
+using DeviceRules = KernelsOf<PlainOf<ElementwiseMethods>>;
 
 // What a group's tensors share; meanings and defaults are those of the method's options.
 struct GroupOptions {

@@ -98,7 +98,7 @@ void step_in_float(const Job& job, std::int64_t begin, std::int64_t end, StepSum
   const RuleLoops& loops = *job.rule.loops;
   Part part;
   Job floats{job.rule, Dtype::float32, part.value, part.grad, {}, 0, {}};
-  StepSums total;
+  StepSums total, of_floats;
   for (std::int64_t from = begin; from < end; from += kPart) {
     const std::int64_t n = from + kPart < end ? kPart : end - from;
 #pragma omp simd
@@ -113,12 +113,10 @@ void step_in_float(const Job& job, std::int64_t begin, std::int64_t end, StepSum
     }
     for (std::size_t k = 0; k < kMaxBuffers; ++k)
       floats.state[k] = job.state[k] ? static_cast<float*>(job.state[k]) + from : nullptr;
-    StepSums of_floats;
     if (sums)
       loops.float32_part(floats, 0, n, &of_floats, part.by);
     else
       loops.float32(floats, 0, n, nullptr, nullptr);
-    total.inv_denom += of_floats.inv_denom;
     if (!loops.moves) continue;
     StepSums* const own = sums ? &total : nullptr;
     switch (how.rounding) {
@@ -135,6 +133,8 @@ void step_in_float(const Job& job, std::int64_t begin, std::int64_t end, StepSum
     }
   }
   if (!sums) return;
+  total.inv_denom = of_floats.inv_denom;
+  if (!loops.moves) total.grad_update = of_floats.grad_update;
   total.count = end - begin;
   total.rounding_sq = rounding_sq(kSpacing<P>, total.param_sq);
   total.stalled_of = static_cast<double>(end - begin);

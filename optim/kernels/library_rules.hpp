@@ -7,13 +7,8 @@
 // The rules that the library has compiled for every instruction set.
 namespace scalevec::kernels {
 
-template <class List>
-struct WithPasses;
-template <class... M>
-struct WithPasses<TypeList<M...>> {
-  using type = TypeList<M..., MomentumPass, ApplyPass>;
-};
-using LibraryRules = WithPasses<KernelsOf<ElementwiseMethods>>::type;
+using LibraryRules =
+    Joined<KernelsOf<ElementwiseMethods>, PassesOf<ElementwiseMethods>, TypeList<MomentumPass, ApplyPass>>;
 
 template <class M>
 const RuleLoops& library_loops(unsigned held) {

@@ -79,14 +79,15 @@ __attribute__((noinline)) BlockSums sums_in_double(const Old* old, const P* para
 }
 
 // What apply() sums: nothing, all, or, of a part of a tensor whose type its caller stores, what only it knows: the
-// denominators, and by how much each element was to move, in `by`.
+// denominators, and by how much each element was to move, in `by`. Of a pass that does not move the parameter there are
+// two sums: inv_denom, and as grad_update what the pass returns.
 enum class Sums { none, all, part };
 
 // The rule of `M` on the elements [begin, end), with the buffers that kHeldBuffers says.
 template <class M, unsigned kHeldBuffers, class P, Sums kSums>
 void apply(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums, float* __restrict__ by) {
   using T = Compute<P>;
-  constexpr bool kKeeps = kSums == Sums::all && !std::is_same_v<P, double>;
+  constexpr bool kKeeps = kSums == Sums::all && kMoves<M> && !std::is_same_v<P, double>;
   P* __restrict__ p = static_cast<P*>(job.param);
   const P* __restrict__ g = static_cast<const P*>(job.grad);
   T* __restrict__ s0 = static_cast<T*>(job.state[0]);
@@ -96,6 +97,8 @@ void apply(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums,
   const rules::Decay<T> decay = job.rule.decay.template as<T>();
   const auto constants = constants_as<M, T>(job.rule.constants.data());
   double total[6] = {};
+  // Part after part goes on with the same sum, so that its additions are those of a tensor in float.
+  if constexpr (kSums == Sums::part) total[4] = sums->grad_update, total[5] = sums->inv_denom;
   P old[kKeeps ? kBlock : 1];  // of the block, for sums_in_double()
   for (std::int64_t from = begin; from < end; from += kBlock) {
     const std::int64_t to = from + kBlock < end ? from + kBlock : end;
@@ -113,14 +116,15 @@ void apply(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums,
       T d = kHeldBuffers & 8 ? s3[i] : T(0);
       T inv_denom = 0;
       const rules::Moved<T> moved = step_element<M, kHeldBuffers>(constants, decay, old_p, grad, a, b, c, d, inv_denom);
-      store(p[i], moved.value);
+      if constexpr (kMoves<M>) store(p[i], moved.value);
       if constexpr (kHeldBuffers & 1) s0[i] = a;
       if constexpr (kHeldBuffers & 2) s1[i] = b;
       if constexpr (kHeldBuffers & 4) s2[i] = c;
       if constexpr (kHeldBuffers & 8) s3[i] = d;
       if constexpr (kSums != Sums::none) inv += inv_denom;
-      if constexpr (kSums == Sums::part) by[i] = moved.by;
-      if constexpr (kSums == Sums::all) {
+      if constexpr (kSums != Sums::none && !kMoves<M>) gd += moved.by;
+      if constexpr (kSums == Sums::part && kMoves<M>) by[i] = moved.by;
+      if constexpr (kSums == Sums::all && kMoves<M>) {
         const T delta = load(p[i]) - old_p;
         gg += grad * grad;
         pp += old_p * old_p;

@@ -5,8 +5,14 @@
 #include "scalevec/optim/methods/adamw.hpp"
 #include "scalevec/optim/methods/ademamix.hpp"
 #include "scalevec/optim/methods/lion.hpp"
+#include "scalevec/optim/methods/mars_adamw.hpp"
+#include "scalevec/optim/methods/mars_lion.hpp"
+#include "scalevec/optim/methods/prodigy.hpp"
+#include "scalevec/optim/methods/schedulefree_adamw.hpp"
+#include "scalevec/optim/methods/schedulefree_sgd.hpp"
 #include "scalevec/optim/methods/sgd.hpp"
 #include "scalevec/optim/methods/signum.hpp"
+#include "scalevec/optim/methods/sophia.hpp"
 
 // The elementwise methods, each by its name in policies and its type: FIRST(name, type), NEXT(name, type) …. Kernels on
 // the CPU and on CUDA, options, optimizers, simulations and suites follow from this list. No LibTorch here.
@@ -16,7 +22,13 @@
   NEXT(sgd, SGD)                                  \
   NEXT(lion, Lion)                                \
   NEXT(signum, Signum)                            \
-  NEXT(ademamix, AdEMAMix)
+  NEXT(ademamix, AdEMAMix)                        \
+  NEXT(mars_adamw, MarsAdamW)                     \
+  NEXT(mars_lion, MarsLion)                       \
+  NEXT(sophia, Sophia)                            \
+  NEXT(prodigy, Prodigy)                          \
+  NEXT(schedulefree_adamw, ScheduleFreeAdamW)     \
+  NEXT(schedulefree_sgd, ScheduleFreeSGD)
 
 namespace scalevec {
 

@@ -126,6 +126,31 @@ TEST_CASE("a mixture of experts counts its load over every process's part of the
   CHECK(loss_difference(folder.path / "one", folder.path / "two") < 1e-5);
 }
 
+TEST_CASE("sums over a group, estimates of curvature and average weights are those of one process") {
+  const Folder folder("scalevec-ranks-sums");
+  const fs::path config = write_config(folder.path);
+  const std::vector<std::string> rules{
+      "--set", "steps=24",       "--set", "checkpoint.every=12",     "--set", "validation.every=12",
+      "--set", "accumulation=2", "--set", "schedule.shape=constant", "--set", R"(optimizer.rules=[
+        {"match": {"kind": ["embedding", "unembedding"]}, "method": "sophia", "hessian_every": 4, "weight_decay": 0.1},
+        {"match": {"kind": "matrix"}, "method": "prodigy", "lr_mult": 500, "d0": 1e-4, "safeguard_warmup": true},
+        {"match": {"kind": "matrix", "site": "ffn.*"}, "method": "mars_adamw"},
+        {"match": {"kind": "scale"}, "method": "schedulefree_adamw"}])"};
+  const fs::path one = folder.path / "one", two = folder.path / "two";
+  REQUIRE(finish(start_program(folder.path / "one-process", train(config, one, rules), {})) == 0);
+  Ranks ranks(folder.path, 2, train(config, two, rules));
+  REQUIRE(ranks.finish() == std::vector<int>{0, 0});
+  CHECK(loss_difference(one, two) < 1e-5);
+  // And on from the other's checkpoint.
+  fs::remove_all(two / "checkpoints/step-00000024");
+  fs::remove(two / "summary.json");
+  std::vector<std::string> resume = rules;
+  resume.push_back("--resume");
+  REQUIRE(finish(start_program(folder.path / "resumed", train(config, two, resume), {})) == 0);
+  CHECK(loss_difference(one, two) < 1e-5);
+  CHECK(fs::exists(two / "checkpoints/step-00000024/average.safetensors"));
+}
+
 TEST_CASE("killed or stopped, a rank ends the others within the timeout by a line that names it, and the run resumes") {
   const Folder folder("scalevec-lost-rank");
   const fs::path config = write_config(folder.path), whole = folder.path / "whole";

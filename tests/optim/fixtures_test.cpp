@@ -70,6 +70,9 @@ std::unique_ptr<MethodOptions> options_of(const std::string& method, const json&
   return options;
 }
 
+// The larger of two, NaN if one is.
+double larger(double a, double b) { return std::isnan(a) || a > b ? a : b; }
+
 // |ours − theirs| at its largest, relative to what is larger of 1 and |theirs|.
 double gap(const Tensor& ours, const json& theirs) {
   const Tensor flat = ours.detach().to(torch::kFloat64).contiguous().view({-1});
@@ -77,9 +80,7 @@ double gap(const Tensor& ours, const json& theirs) {
   double worst = 0.0;
   for (std::int64_t i = 0; i < flat.numel(); ++i) {
     const double wanted = theirs[static_cast<std::size_t>(i)].get<double>();
-    const double distance = std::abs(flat.data_ptr<double>()[i] - wanted) / std::max(1.0, std::abs(wanted));
-    worst = std::isnan(distance) ? distance : std::max(worst, distance);
-    if (std::isnan(worst)) return worst;
+    worst = larger(worst, std::abs(flat.data_ptr<double>()[i] - wanted) / std::max(1.0, std::abs(wanted)));
   }
   return worst;
 }
@@ -101,21 +102,33 @@ double worst_gap(const std::string& method, const json& of, torch::Dtype dtype) 
   for (const NamedParam& p : params) tensors.push_back(p.tensor);
   const double pull = of.value("pull", 0.0);
   const auto warmup = of.value("warmup", std::int64_t{0});
+  const auto hessian_every = of.value("hessian_every", std::int64_t{0});
   const std::vector<std::int64_t> after = of["after"];
   Optimizer optimizer({torch::optim::OptimizerParamGroup(tensors)}, options_of(method, of["options"]), params);
   double worst = 0.0;
   for (std::int64_t t = 1; t <= after.back(); ++t) {
     for (std::size_t k = 0; k < params.size(); ++k)
       tensors[k].mutable_grad() = fixture_gradient(params[k].name, k, t, tensors[k], pull);
+    if (hessian_every > 0 && (t - 1) % hessian_every == 0) {
+      std::vector<Tensor> grads;
+      for (std::size_t k = 0; k < params.size(); ++k) {
+        grads.push_back(tensors[k].grad());
+        tensors[k].mutable_grad() =
+            filled(tensors[k].sizes(), dtype, [&](std::int64_t i) { return noise(t, k + 24, i); });
+      }
+      optimizer.update_hessian(of["samples"].get<double>());
+      for (std::size_t k = 0; k < params.size(); ++k) tensors[k].mutable_grad() = grads[k];
+    }
     if (warmup > 0) optimizer.set_lr_factor(std::min(1.0, static_cast<double>(t) / static_cast<double>(warmup)));
     optimizer.step();
     const auto at = std::find(after.begin(), after.end(), t);
     if (at == after.end()) continue;
-    for (const NamedParam& p : params) {
-      const double found = gap(p.tensor, of["ends"][p.name][static_cast<std::size_t>(at - after.begin())]);
-      worst = std::isnan(found) ? found : std::max(worst, found);
-      if (std::isnan(worst)) return worst;
-    }
+    for (const NamedParam& p : params)
+      worst = larger(worst, gap(p.tensor, of["ends"][p.name][static_cast<std::size_t>(at - after.begin())]));
+  }
+  if (of.contains("averages")) {
+    const AverageWeights average(optimizer);
+    for (const NamedParam& p : params) worst = larger(worst, gap(p.tensor, of["averages"][p.name]));
   }
   return worst;
 }

@@ -83,7 +83,7 @@ TEST_CASE("replace_param grows, shrinks and permutes rows with their moments") {
       for (const auto& [name, old] : before) {
         INFO(name);
         const Tensor& moved = after.at(name);
-        if (name == "w/step" || name == "w/method") {
+        if (name == "w/step" || name == "w/method" || name == "w/numbers") {
           CHECK(torch::equal(moved, old));
           continue;
         }
@@ -100,7 +100,7 @@ TEST_CASE("replace_param grows, shrinks and permutes rows with their moments") {
       const auto grown = held_by(*optimizer);
       optimizer->replace_param(next, fewer);
       for (const auto& [name, old] : grown)
-        if (name != "w/step" && name != "w/method")
+        if (name != "w/step" && name != "w/method" && name != "w/numbers")
           CHECK(torch::equal(held_by(*optimizer).at(name), old.slice(0, 0, 2)));
       set_grad(fewer, 2);
       optimizer->step();

@@ -145,7 +145,11 @@ constexpr SimulatedMethod kWithReference[] = {SimulatedMethod::sgd,  SimulatedMe
 
 std::vector<SimulatedMethod> every_method() {
   std::vector<SimulatedMethod> methods;
-  for (std::size_t k = 0; k < ElementwiseMethods::kSize; ++k) methods.push_back(static_cast<SimulatedMethod>(k));
+  std::size_t at = 0;
+  for_each_type(ElementwiseMethods(), [&]<class M>(std::type_identity<M>) {
+    const auto method = static_cast<SimulatedMethod>(at++);
+    if (kPlain<M>) methods.push_back(method);
+  });
   return methods;
 }
 

@@ -26,7 +26,10 @@ std::vector<NamedRule> all_rules() {
   std::vector<NamedRule> rules;
   for_each_type(ElementwiseMethods(), [&]<class M>(std::type_identity<M>) {
     const typename M::Values values;
-    const auto constants = M::constants(values, step_at<M>(values, 1e-2, 3.0, false));
+    const double scalars[kMaxScalars] = {1.0, 1.0, 1.0, 1.0};
+    auto step = step_at<M>(values, 1e-2, 3.0, false);
+    step.scalars = scalars;
+    const auto constants = M::constants(values, step);
     for (size_t subset = 0; subset < kSubsets<M>; ++subset) {
       const unsigned held = held_by<M>(subset);
       rules.push_back({M::kName + std::string(" ") + std::to_string(held),

@@ -128,6 +128,81 @@ TEST_CASE("traces follow the scale vector in effect, whatever it is stored as") 
   }
 }
 
+TEST_CASE("methods with sums, averages or estimates of curvature go on bit for bit from what a checkpoint holds") {
+  for (const std::string method :
+       {"schedulefree_adamw", "schedulefree_sgd", "sophia", "prodigy", "mars_adamw", "mars_lion"}) {
+    INFO(method);
+    json config = tiny();
+    config["accumulation"] = 2;
+    config["optimizer"]["rules"][0]["method"] = method;
+    if (method == "sophia") config["optimizer"]["rules"][0]["hessian_every"] = 2;
+    Session whole(read_run_config(config)), first(read_run_config(config)), second(read_run_config(config));
+    for (int step = 1; step <= 6; ++step) {
+      whole.step(false);
+      if (step > 3) {
+        second.step(false);
+        continue;
+      }
+      first.step(false);
+      if (step < 3) continue;
+      // Between two steps these change nothing.
+      first.validate();
+      first.average_weights();
+      second.restore(3, first.weights(), first.optimizer_state());
+    }
+    const NamedTensors a = whole.weights(), b = second.weights();
+    for (std::size_t i = 0; i < a.size(); ++i) CHECK(torch::equal(a[i].second, b[i].second));
+    CHECK(whole.validate() == second.validate());
+  }
+}
+
+TEST_CASE("what is validated and kept is the average, where a method has one") {
+  json config = tiny();
+  Session plain(read_run_config(config));
+  CHECK(plain.average_weights().empty());
+  config["optimizer"]["rules"][0]["method"] = "schedulefree_adamw";
+  Session session(read_run_config(config));
+  for (int step = 0; step < 6; ++step) session.step(false);
+  const NamedTensors average = session.average_weights(), trained = session.weights();
+  double gap = 0.0;
+  for (std::size_t i = 0; i < average.size(); ++i)
+    gap = std::max(gap, (average[i].second - trained[i].second).abs().max().item<double>());
+  CHECK(gap > 1e-4);
+  plain.restore(6, average, {});
+  CHECK(session.validate() == plain.validate());
+  plain.restore(6, trained, {});
+  CHECK(session.validate() != plain.validate());
+}
+
+TEST_CASE("an estimate of curvature draws the same labels in micro-batches, and a toy has none to draw") {
+  json config = tiny();
+  config["optimizer"]["rules"][0]["method"] = "sophia";
+  json parts = config;
+  parts["accumulation"] = 4;
+  Session whole(read_run_config(config)), split(read_run_config(parts));
+  whole.step(false);
+  split.step(false);
+  const NamedTensors a = whole.optimizer_state(), b = split.optimizer_state();
+  REQUIRE(a.size() == b.size());
+  int estimates = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (!a[i].first.ends_with("/hessian")) continue;
+    ++estimates;
+    CHECK(a[i].second.max().item<double>() > 0.0);
+    CHECK(torch::allclose(a[i].second, b[i].second, 1e-9, 1e-14));
+  }
+  CHECK(estimates > 5);
+  const json toy = json::parse(R"({"model": {"type": "output_scale"}, "steps": 2,
+    "optimizer": {"lr": 1e-2, "rules": [{"match": {}, "method": "sophia"}]}})");
+  std::string said;
+  try {
+    const Session session(read_run_config(toy));
+  } catch (const UsageError& e) {
+    said = e.what();
+  }
+  CHECK(said.find("samples labels, which a toy has not") != std::string::npos);
+}
+
 TEST_CASE("traces give the gradients' signal-to-noise ratio since the last trace, also across a restart") {
   json config = tiny();
   config["log"] = {{"traces_every", 5}, {"snr", true}};

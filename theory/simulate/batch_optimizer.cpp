@@ -17,6 +17,7 @@ bool has_denominator(SimulatedMethod method) {
 // Where the values of M's options mean nothing.
 template <class M>
 std::string own_error(const SimulatedRule& rule) {
+  if (!kPlain<M>) return std::string(M::kName) + " keeps numbers from step to step that a simulation does not";
   const auto values = values_of<M>(rule);
   std::string why;
   const auto check = [&](const char* name, double x, const OptionRange& range) {
@@ -110,6 +111,7 @@ void BatchOptimizer::update(double* param, const double* grad) {
   const DecayTerms terms = decay_terms(rule_.coupling, rule_.weight_decay, lr, rule_.lr);
   const rules::Decay<double> decay{1.0, terms.l2, terms.shrink, rule_.decay_target};
   with_method(rule_.method, [&]<class M>(std::type_identity<M>) {
+    if constexpr (!kPlain<M>) return;
     using Rule = KernelOf<M>;
     const auto values = values_of<M>(rule_);
     const auto constants = M::constants(values, step_at<M>(values, lr, static_cast<double>(steps_ + 1), steps_ == 0));

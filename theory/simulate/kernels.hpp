@@ -11,7 +11,7 @@
 // doubles, one per replica: a replica's values are the same whichever lane it has and whatever stands beside it.
 namespace scalevec::simulate {
 
-using SimulatedRules = KernelsOf<ElementwiseMethods>;
+using SimulatedRules = KernelsOf<PlainOf<ElementwiseMethods>>;
 
 // Replicas side by side. A simulation pads its last block.
 inline constexpr std::size_t kLanes = 64;
