@@ -47,7 +47,7 @@ bool laid_out_like(const Tensor& param, const Method& method) {
 }
 
 torch::Dtype buffer_dtype(const Tensor& param, const BufferSpec& spec) {
-  return spec.low_part ? torch::kInt16 : state_dtype(param);
+  return spec.low_part ? torch::kInt16 : spec.codes ? torch::kUInt8 : state_dtype(param);
 }
 
 // Whether a kernel that steps `work` can use the buffer as it is.
