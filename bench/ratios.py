@@ -1,6 +1,6 @@
 """Prints the table of paired ratios that a benchmark left in its JSON: medians with their 95 % intervals.
 
-    python3 bench/ratios.py optimizers|training RESULT.json
+    python3 bench/ratios.py optimizers|rounding|training RESULT.json
 """
 import json
 import sys
@@ -15,6 +15,10 @@ RATIOS = {
         ("lion8bit_over_lion", "Lion step with states of 8 bits / of float32", ""),
         ("gram_over_matrix", "Muon step on the Gram matrix / on the matrix", ""),
         ("bandwidth_share", "bandwidth of our step (28 bytes a parameter) / of a large x += y", "≥ 0.9"),
+    ],
+    "rounding": [
+        ("stochastic", "stochastic / nearest", ""),
+        ("compensated", "compensated / nearest", ""),
     ],
     "training": [
         ("traced_every_10", "traces every 10 steps / none", "≤ 1.02"),

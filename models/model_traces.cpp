@@ -54,7 +54,9 @@ void add_relation(const std::vector<double>& gamma, const std::vector<double>& c
     yy += dy * dy;
     xy += dx * dy;
   }
-  if (xx > 0.0 && yy > 0.0) correlation = xy / std::sqrt(xx * yy);
+  // Equal values have deviations of the mean's rounding.
+  constexpr double kLeastSpread = 1e-24;  // variance over squared mean
+  if (xx > kLeastSpread * n * x * x && yy > kLeastSpread * n * y * y) correlation = xy / std::sqrt(xx * yy);
 }
 
 void add_step(const std::vector<double>& before, const ScaleVector& form, TraceRow& row) {

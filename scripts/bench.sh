@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Builds the benchmarks and prints the ratios of one interleaved run:
-#   scripts/bench.sh optimizers|training|designs|ops|simulator [OPTIONS]
+#   scripts/bench.sh optimizers|rounding|training|designs|ops|simulator [OPTIONS]
 # Options go to Google Benchmark (--benchmark_filter=…); of designs and ops, --rounds N and what their usage says; of simulator,
 # the number of turns (9), which needs a Python with torch and NumPy ($PYTHON, default python3). Run it on a quiet machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what=${1:-}
-case $what in optimizers | training | designs | ops | simulator) ;; *) echo "usage: scripts/bench.sh optimizers|training|designs|ops|simulator [options]" >&2; exit 2 ;; esac
+case $what in optimizers | rounding | training | designs | ops | simulator) ;; *) echo "usage: scripts/bench.sh optimizers|rounding|training|designs|ops|simulator [options]" >&2; exit 2 ;; esac
 if [[ $what == simulator ]] && ! "${PYTHON:-python3}" -c 'import numpy, torch' 2>/dev/null; then
   echo "bench.sh simulator: ${PYTHON:-python3} lacks numpy or torch; name one that has them: PYTHON=…" >&2
   exit 1

@@ -4,7 +4,8 @@ model against theirs, in float32; and the mean loss of `model eval`.
 
     pip install torch transformers
     scripts/check_hf.py DIR [--program build/cpu/bin/scalevec] [--length 32] [--rows 2]
-    scripts/check_hf.py --random    # small models with random gains: every architecture, tied and untied, in shards, bfloat16
+    scripts/check_hf.py --random [NAME…]    # small models with random gains: every architecture, or Qwen3, Gemma2 …;
+                                            # tied and untied, in shards, bfloat16
 
 Exit status 0 if each lies within 2e-5 of the logits' scale, and the loss within 1e-5.
 """
@@ -95,12 +96,14 @@ OWN = {
 }
 
 
-def random_models(folder):
+def random_models(folder, names):
     seed = 0
     for name, variants in OWN.items():
         for own in variants:
             for tied, dtype, sharded in ((True, torch.float32, False), (False, torch.bfloat16, True)):
                 seed += 1
+                if names and name not in names:
+                    continue
                 config = getattr(transformers, name + "Config")(**SIZES, **own, tie_word_embeddings=tied)
                 model = transformers.AutoModelForCausalLM.from_config(config)
                 generator = torch.Generator().manual_seed(seed)
@@ -116,16 +119,16 @@ def random_models(folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?")
-    parser.add_argument("--random", action="store_true")
+    parser.add_argument("--random", nargs="*", choices=OWN, metavar="NAME")
     parser.add_argument("--program", default="build/cpu/bin/scalevec")
     parser.add_argument("--length", type=int, default=32)
     parser.add_argument("--rows", type=int, default=2)
     args = parser.parse_args()
-    if (args.folder is None) != args.random:
+    if (args.folder is None) == (args.random is None):
         parser.error("a folder or --random")
     bad = []
     with tempfile.TemporaryDirectory() as temporary:
-        models = random_models(pathlib.Path(temporary) / "model") if args.random else [(args.folder, args.folder)]
+        models = random_models(pathlib.Path(temporary) / "model", args.random) if args.folder is None else [(args.folder, args.folder)]
         for name, folder in models:
             print(name)
             logits, loss = check(folder, args.program, args.length, args.rows)

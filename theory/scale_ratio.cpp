@@ -62,7 +62,8 @@ void check(const RatioNormalised& p) {
   positive("lr_w", p.lr_w);
   positive("lr_gamma", p.lr_gamma);
   positive("noise_w", p.noise_w);
-  positive("noise_gamma", p.noise_gamma);
+  not_negative("noise_gamma", p.noise_gamma);
+  not_negative("scatter_gamma", p.scatter_gamma);
   positive("response_w", p.response_w);
   positive("response_gamma", p.response_gamma);
   not_negative("decay_w", p.decay_w);
@@ -93,13 +94,36 @@ RatioNormalised adamw_pair(double rows, double target, double lr_w, double lr_ga
 
 RatioNormalised lion_pair(double rows, double target, double lr_w, double lr_gamma, double beta1, double beta2) {
   RatioNormalised out = adamw_pair(rows, target, lr_w, lr_gamma, beta1);
-  out.noise_gamma = 0.5 * lion_update_noise(2.0, beta1, beta2).long_run();
-  out.noise_w *= out.noise_gamma;
+  out.scatter_gamma = 0.5 * lion_update_noise(2.0, beta1, beta2).long_run();
+  out.noise_gamma = lion_shared_noise(beta1, beta2);
+  out.noise_w = (rows - 1.0) * out.scatter_gamma + out.noise_gamma;
   const double root_2_over_pi = 0.79788456080286535588;
   out.response_w = out.response_gamma =
       root_2_over_pi / std::sqrt(beta1 * beta1 * (1.0 - beta2) / (1.0 + beta2) + (1.0 - beta1) * (1.0 - beta1));
   out.memory = 1.0 / (1.0 - beta2);
   return out;
+}
+
+double lion_shared_noise(double beta1, double beta2) {
+  fraction("beta1", beta1);
+  fraction("beta2", beta2);
+  const double now = (1.0 - beta1) * (1.0 - beta1), past = beta1 * beta1 * (1.0 - beta2) / (1.0 + beta2),
+               all = now + past;
+  // ρ_m = first β₂^(m−1); Σ_{k<m} f_k² = all − past β₂^(2(m−1)).
+  const double first = beta1 * (beta1 * beta2 * (1.0 - beta2) / (1.0 + beta2) + (1.0 - beta2) * (1.0 - beta1)) / all;
+  // A term per odd power of ρ in ρ/√(1 − ρ²), its sum over m.
+  double sum = 0.0, coefficient = 1.0, power = first;
+  for (int i = 0; i < 100000; ++i) {
+    const double p = 2.0 * i + 1.0;
+    const double term =
+        coefficient * power *
+        (1.0 / -std::expm1(p * std::log(beta2)) - past / all / -std::expm1((p + 2.0) * std::log(beta2)));
+    sum += term;
+    if (term <= 1e-14 * sum) break;
+    coefficient *= p / (p + 1.0);
+    power *= first * first;
+  }
+  return 4.0 / 3.14159265358979323846 * sum;
 }
 
 RatioNormalised muon_pair(double size, double momentum, const Orthogonalised& by, double target, double lr_w,
@@ -112,7 +136,14 @@ RatioNormalised muon_pair(double size, double momentum, const Orthogonalised& by
   return out;
 }
 
-Holds normalised_ratio_holds(const RatioNormalised& p, double h, double sigma, double ratio) {
+namespace {
+
+// What first order in the learning rates neglects, at the ratio q.
+struct Neglected {
+  double column, scale, memory, mean_w, mean_gamma, target;
+};
+
+Neglected neglected(const RatioNormalised& p, double h, double sigma, double ratio) {
   check(p);
   positive("h", h);
   positive("sigma", sigma);
@@ -121,17 +152,30 @@ Holds normalised_ratio_holds(const RatioNormalised& p, double h, double sigma, d
   // What brings θ back, per step.
   const double rate_w = p.lr_w * p.response_w * h * gamma / sigma,
                rate_gamma = p.lr_gamma * p.response_gamma * h * w / sigma;
+  return {p.lr_w * p.noise_w * p.lr_w / (2.0 * rate_w * w * w),
+          p.lr_gamma * p.scatter_gamma * p.lr_gamma / (2.0 * rate_gamma * gamma * gamma),
+          (rate_w + rate_gamma) * p.memory,
+          p.decay_w * w / p.lr_w,
+          p.decay_gamma * gamma / p.lr_gamma,
+          p.decay_w / rate_w};
+}
+
+}  // namespace
+
+double normalised_ratio_error(const RatioNormalised& p, double h, double sigma, double ratio) {
+  const Neglected n = neglected(p, h, sigma, ratio);
+  return n.column + n.scale + 0.5 * n.memory + n.mean_w * n.mean_w + n.mean_gamma * n.mean_gamma + n.target;
+}
+
+Holds normalised_ratio_holds(const RatioNormalised& p, double h, double sigma, double ratio) {
+  const Neglected n = neglected(p, h, sigma, ratio);
   Holds holds;
-  at_most(holds, "the column's variance beside its square, n_w/(2 rate |w|^2)",
-          p.lr_w * p.noise_w * p.lr_w / (2.0 * rate_w * w * w), 0.03);
-  at_most(holds, "the scale's variance beside its square, n_gamma/(2 rate gamma^2)",
-          p.lr_gamma * p.noise_gamma * p.lr_gamma / (2.0 * rate_gamma * gamma * gamma), 0.03);
-  at_most(holds, "what the updates' memory leaves of the error, rate times memory", (rate_w + rate_gamma) * p.memory,
-          0.2);
-  at_most(holds, "the mean gradient that decay asks for over its noise, w", p.decay_w * w / p.lr_w, 0.25);
-  at_most(holds, "the mean gradient that decay asks for over its noise, gamma", p.decay_gamma * gamma / p.lr_gamma,
-          0.25);
-  at_most(holds, "the target's share that decay takes", p.decay_w / rate_w, 0.2);
+  at_most(holds, "the column's variance beside its square, n_w/(2 rate |w|^2)", n.column, 0.03);
+  at_most(holds, "the scale's variance beside its square, n_gamma/(2 rate gamma^2)", n.scale, 0.03);
+  at_most(holds, "what the updates' memory leaves of the error, rate times memory", n.memory, 0.2);
+  at_most(holds, "the mean gradient that decay asks for over its noise, w", n.mean_w, 0.25);
+  at_most(holds, "the mean gradient that decay asks for over its noise, gamma", n.mean_gamma, 0.25);
+  at_most(holds, "the target's share that decay takes", n.target, 0.2);
   return holds;
 }
 

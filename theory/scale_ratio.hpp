@@ -34,7 +34,8 @@ Holds sgd_ratio_holds(const RatioSgd& problem, double h, double target, double r
 struct RatioNormalised {
   double target = 1.0;                            // R > 0
   double lr_w = 0.0, lr_gamma = 0.0;              // > 0
-  double noise_w = 1.0, noise_gamma = 1.0;        // > 0
+  double noise_w = 1.0, noise_gamma = 1.0;        // > 0, noise_gamma ≥ 0
+  double scatter_gamma = 1.0;                     // E u² of γ over many steps: noise_gamma, but for Lion
   double response_w = 1.0, response_gamma = 1.0;  // > 0
   double memory = 1.0;                            // steps for which updates are correlated, ≥ 1
   double decay_w = 0.0, decay_gamma = 0.0;        // per step, ≥ 0
@@ -46,14 +47,27 @@ struct RatioNormalised {
 // noise_w and n_γ likewise: d ln q/dn = [n_w/R + 2K x_γ − q(K n_γ/R + 2x_w)]/(K + q). What the loss alone keeps is ‖w‖
 // − Kγ, in place of the flow's γ² − ‖w‖².
 RatioFlow normalised_ratio(const RatioNormalised& problem);
-// AdamW on both: noise_w = c. Without decay q → c η_w/η_γ · (η_w/η_γ)/K = c η_w/η_γ: at equal lrs ‖w‖² = c²γ², some
-// R/η² steps away.
+// AdamW on both, second moments held while a fluctuation of the scale lasts: noise_w = c. With 2 or 3 rows, where a
+// fluctuation may last longer than 1/(1 − β₂) steps, q ends further out than this (3 of 8 cases simulated). Without
+// decay q → c η_w/η_γ · (η_w/η_γ)/K = c η_w/η_γ: at equal lrs ‖w‖² = c²γ², some R/η² steps away.
 RatioNormalised adamw_pair(double rows, double target, double lr_w, double lr_gamma, double beta1 = 0.9);
-// Lion on both: the long run of its signs, and √(2/π) over the standard deviation of what it takes the sign of.
+// Lion on both, whose signs of w's row along the target and of γ are one: both take it of (nearly) the same mean of e =
+// ∂L/∂θ along ŵ. Response √(2/π) over the standard deviation of what the sign is taken of; noise_w = (c − 1) n + n_s, n
+// the long run of the signs (orthogonal rows), noise_gamma = n_s = lion_shared_noise(). Without decay q → 1 + (c − 1)
+// n/n_s > c at equal lrs. β₁ > 0, or a decay on w: at β₁ = 0 nothing holds the ratio.
 RatioNormalised lion_pair(double rows, double target, double lr_w, double lr_gamma, double beta1, double beta2);
+// What of the signs' noise the two share moves them apart. A sign sees the product δe of a fluctuation δ and e where
+// its argument x = Σ f_k e_{t−k} is near 0 only, f Lion's weights: η n_s/(2 response) = E[Σ f_k δ_{t−k}e_{t−k} | x =
+// 0], to lowest order n_s = (4/π) Σ_{m≥1} ρ_m/√(1 − ρ_m²) Σ_{k<m} f_k²/Σf², ρ the autocorrelation of x. Below n, and 0
+// at β₁ = 0, where signs of δe and e are one. β₁, β₂ ∈ [0, 1). Source: T13, ours.
+double lion_shared_noise(double beta1, double beta2);
 // Muon on an n × n matrix, whose column has noise nV and response a/τ, AdamW on the scales of its columns.
 RatioNormalised muon_pair(double size, double momentum, const Orthogonalised& by, double target, double lr_w,
                           double lr_gamma);
+// What first order leaves out of ln q at the ratio q, an estimate: the variances of column and scale beside their
+// squares, half of what the updates' memory leaves of the error, the squares of the mean gradients over their noise
+// that decay asks for, and the target's share that decay takes.
+double normalised_ratio_error(const RatioNormalised& problem, double h, double sigma, double ratio);
 // Whether, at the ratio q, θ's noise is small beside R and what holds it slow against the updates' memory; σ the
 // gradient noise, h the curvature.
 Holds normalised_ratio_holds(const RatioNormalised& problem, double h, double sigma, double ratio);

@@ -188,7 +188,7 @@ std::string misfit(const std::filesystem::path& folder, const Cell& cell) {
   if (hash.empty()) return "its cell.json, which says of which configuration its run is, is missing or has no hash";
   if (hash != cell.hash)
     return "its run is of another configuration (hash " + hash + ", and the comparison's is " + cell.hash + ")";
-  return damage_of_logs(folder, summary);
+  return damage_of_run(folder, summary);
 }
 
 // Runs of other data than most runs have are no part of the comparison.

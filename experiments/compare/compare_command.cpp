@@ -59,13 +59,15 @@ void conclude(const Grid& grid, const CompareCall& call) {
 
 void list_cells(const CompareArguments& a, const Grid& grid, const RunnerOptions& options) {
   const std::vector<Cell> cells = unfinished_cells(grid, a.call.out, options);
-  size_t running = 0;
+  size_t running = 0, trunk = 0;
   for (const Cell& cell : cells) {
+    trunk += cell.name == kTrunk;
     std::cout << cell_command(a.call, fs::current_path(), fs::read_symlink(options.program), cell) << '\n';
     running += !lock_holder(fs::path(a.call.out) / cell.name).empty();
   }
   std::cout << std::flush;
-  std::cerr << grid.cells.size() - cells.size() << " of " << grid.cells.size() << " cells are finished";
+  if (trunk) std::cerr << "the trunk, which the cells wait for, is not finished; ";
+  std::cerr << grid.cells.size() + trunk - cells.size() << " of " << grid.cells.size() << " cells are finished";
   if (running) std::cerr << ", " << running << " of the others are running now";
   std::cerr << '\n';
 }

@@ -4,6 +4,7 @@
 #include <cctype>
 #include <cstdio>
 #include <map>
+#include <numeric>
 #include <set>
 #include <sstream>
 
@@ -130,8 +131,8 @@ void check_size(const Grid& grid) {
 // A variant's folder must not stand where the comparison's own files go.
 void check_names(const Grid& grid) {
   for (const std::string& variant : grid.variants)
-    for (const char* own : {"compare.json", "report.html", "report.json", "report_files"})
-      if (file_name(variant) == own)
+    for (const char* own : {"compare.json", "report.html", "report.json", "report_files", kTrunk})
+      if (file_name(variant) == own && (own != kTrunk || grid.trunk))
         throw ConfigError("variants." + variant + ": the comparison writes a file of this name; allowed: another name");
 }
 
@@ -158,6 +159,70 @@ void check_validation(const Grid& grid) {
   }
 }
 
+// What the trunk trains; "model" and "trunk" of `base` become what its branches start from.
+Cell read_trunk(JsonReader& reader, json& base) {
+  JsonReader in = reader.object("trunk");
+  const json& overrides = in.value("set");
+  if (!overrides.is_object())
+    throw ConfigError("trunk.set: got " + overrides.dump() + "; allowed: an object of overrides of the base");
+  Cell trunk{kTrunk, "", json::object(), 0, false, base, ""};
+  for (const auto& [path, value] : overrides.items()) set_at(trunk.config, path, value, "trunk.set");
+  const json* steps = find_at(trunk.config, "steps");
+  if (!steps || !steps->is_number_integer() || steps->get<std::int64_t>() < 1)
+    throw ConfigError("trunk.set: says no \"steps\"; allowed: the trunk's number of steps, at least 1");
+  const std::int64_t at =
+      in.integer("at", steps->get<std::int64_t>(), Range::between(1, static_cast<double>(steps->get<std::int64_t>())));
+  const bool state = in.boolean("optimizer_state", true), go_on = in.boolean("go_on", true);
+  in.finish();
+  base["trunk"] = {{"at", at}};
+  base["model"] = {{"from", kTrunk}, {"optimizer_state", state}, {"go_on", go_on}};
+  return trunk;
+}
+
+// Takes "trunk.at" out of a cell's configuration and puts it into "model.from".
+void branch_off(Cell& cell, const Grid& grid) {
+  const std::int64_t last = grid.trunk->config.at("steps").get<std::int64_t>();
+  const json* given = find_at(cell.config, "trunk.at");
+  if (!given || cell.config.at("trunk").size() != 1 || !given->is_number_integer() || given->get<std::int64_t>() < 1 ||
+      given->get<std::int64_t>() > last)
+    throw ConfigError("cell " + cell.name + ": trunk: got " + cell.config.value("trunk", json()).dump() +
+                      "; allowed: {\"at\": a step from 1 to " + std::to_string(last) + "}");
+  const std::int64_t at = given->get<std::int64_t>();
+  cell.config.erase("trunk");
+  const json* from = find_at(cell.config, "model.from");
+  if (!from || *from != kTrunk) return;  // a variant that starts elsewhere
+  cell.trunk_step = at;
+  cell.config["model"]["from"] = std::string(kTrunk) + "@" + std::to_string(at);
+  const auto is_true = [&](const char* key) {
+    const json* value = find_at(cell.config, key);
+    return value && *value == true;
+  };
+  if (is_true("model.optimizer_state") && find_at(cell.config, "model.scales"))
+    throw ConfigError(
+        "cell " + cell.name +
+        ": model.scales: the optimizer's state of the trunk does not fit other scales; allowed: with \"trunk\": "
+        "{\"optimizer_state\": false}, for all variants alike");
+  const json* steps = find_at(cell.config, "steps");
+  if (is_true("model.go_on") && steps && steps->is_number_integer() && steps->get<std::int64_t>() <= at)
+    throw ConfigError("cell " + cell.name + ": steps: got " + steps->dump() + "; allowed: more than " +
+                      std::to_string(at) + ", the trunk's step that it goes on from");
+}
+
+// The trunk keeps a checkpoint of every step that a cell goes on from. That of its last step is written anyway.
+void keep_checkpoints(Grid& grid) {
+  const std::int64_t last = grid.trunk->config.at("steps").get<std::int64_t>();
+  std::int64_t every = 0;
+  for (const Cell& cell : grid.cells)
+    if (cell.trunk_step > 0 && cell.trunk_step < last) every = std::gcd(every, cell.trunk_step);
+  if (every > 0) {
+    set_at(grid.trunk->config, "checkpoint.every", every, "trunk");
+    set_at(grid.trunk->config, "checkpoint.keep", last, "trunk");
+  }
+  grid.trunk->hash = hash_text(grid.trunk->config);
+  for (Cell& cell : grid.cells)
+    if (cell.trunk_step > 0) cell.hash = hash_text({cell.config, grid.trunk->config});
+}
+
 void expand(Grid& grid, const std::map<std::string, json>& configs) {
   check_size(grid);
   check_names(grid);
@@ -177,12 +242,14 @@ void expand(Grid& grid, const std::map<std::string, json>& configs) {
         cell.name = file_name(variant) + "/" + file_name(values);
         if (!names.insert(cell.name).second)
           throw ConfigError("variants." + variant + ": its cells and another's would share the folder " + cell.name);
+        if (grid.trunk) branch_off(cell, grid);
         cell.hash = hash_text(cell.config);
         grid.cells.push_back(std::move(cell));
       }
   };
   for (const std::int64_t seed : grid.tuning_seeds) add_seed(seed, true);
   for (const std::int64_t seed : grid.seeds) add_seed(seed, false);
+  if (grid.trunk) keep_checkpoints(grid);
   check_validation(grid);
 }
 
@@ -192,7 +259,7 @@ Grid read_grid(const std::filesystem::path& file, const std::vector<std::string>
   const json root = read_json_file(file.string());
   JsonReader reader(root, "");
   const auto expect = [&] {
-    reader.expect({"name", "base", "variants", "grid", "lr_key", "seed_key", "tuning_seeds", "baseline"});
+    reader.expect({"name", "base", "variants", "grid", "lr_key", "seed_key", "tuning_seeds", "baseline", "trunk"});
   };
   if (reader.has("variants") || reader.has("grid")) expect();
   if (!reader.has("base"))
@@ -203,6 +270,7 @@ Grid read_grid(const std::filesystem::path& file, const std::vector<std::string>
   grid.name = reader.string("name", file.stem().string());
   json base = read_base(reader.value("base"), file);
   for (const std::string& set : sets) apply_set(base, set);
+  if (reader.has("trunk")) grid.trunk = read_trunk(reader, base);
   const json& variants = reader.value("variants");
   const json& axes = reader.value("grid");
   if (!variants.is_object() || variants.empty())
@@ -266,6 +334,7 @@ json grid_manifest(const Grid& grid) {
   json out{{"name", grid.name},     {"variants", grid.variants}, {"baseline", grid.baseline},
            {"lr_key", grid.lr_key}, {"seed_key", grid.seed_key}, {"seeds", grid.seeds},
            {"axes", json::array()}, {"cells", json::array()},    {"tuning_seeds", grid.tuning_seeds}};
+  if (grid.trunk) out["trunk"] = {{"steps", grid.trunk->config.at("steps")}, {"hash", grid.trunk->hash}};
   for (const GridAxis& axis : grid.axes) out["axes"].push_back({{"key", axis.key}, {"values", axis.values}});
   for (const Cell& cell : grid.cells)
     out["cells"].push_back({{"name", cell.name},
@@ -286,6 +355,11 @@ Grid grid_from_manifest(const json& manifest) {
     grid.variants = manifest.at("variants").get<std::vector<std::string>>();
     grid.seeds = manifest.at("seeds").get<std::vector<std::int64_t>>();
     grid.tuning_seeds = manifest.at("tuning_seeds").get<std::vector<std::int64_t>>();
+    if (manifest.contains("trunk")) {
+      const json& trunk = manifest.at("trunk");
+      const json config = {{"steps", trunk.at("steps").get<std::int64_t>()}};
+      grid.trunk = Cell{kTrunk, "", json::object(), 0, false, config, trunk.at("hash").get<std::string>()};
+    }
     for (const json& axis : manifest.at("axes"))
       grid.axes.push_back({axis.at("key").get<std::string>(), axis.at("values").get<std::vector<json>>()});
     for (const json& cell : manifest.at("cells"))

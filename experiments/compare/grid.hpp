@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,10 +20,15 @@ struct Cell {
   std::string variant;
   nlohmann::json setting;  // value of every axis except the seed's, by key
   std::int64_t seed = 0;
-  bool tuning = false;    // true: its seed is used only to choose the setting
-  nlohmann::json config;  // the run configuration as the grid states it
-  std::string hash;       // of `config`
+  bool tuning = false;           // true: its seed is used only to choose the setting
+  nlohmann::json config;         // the run configuration as the grid states it
+  std::string hash;              // of `config`, and of the trunk's if it goes on from it
+  std::int64_t trunk_step = -1;  // the step of the trunk that it goes on from; -1: none. Not in the manifest
 };
+
+// The folder of the trunk inside the folder of the comparison. A cell's configuration says "model.from": "trunk@STEP",
+// which becomes the path of the folder where the cell is written.
+inline constexpr const char* kTrunk = "trunk";
 
 struct Grid {
   std::string name;
@@ -31,12 +37,16 @@ struct Grid {
   std::string lr_key, seed_key;
   std::vector<GridAxis> axes;  // without the axis of seeds
   std::vector<std::int64_t> seeds, tuning_seeds;
-  std::vector<Cell> cells;  // tuning seeds first, then seed by seed, so that an incomplete comparison is balanced
+  std::optional<Cell> trunk;  // the run that cells go on from, trained before them
+  std::vector<Cell> cells;    // tuning seeds first, then seed by seed, so that an incomplete comparison is balanced
 };
 
 // Reads {"name", "base": {…} or "file.json" beside the grid, "variants": {name: {overrides}}, "baseline",
-// "grid": {axis: […], …, the seed axis: […]}, "lr_key" ("optimizer.lr"), "seed_key" ("seed"), "tuning_seeds"}.
-// Overrides are applied in the order base, `sets` ("key=value"), variant, axes. Throws ConfigError.
+// "grid": {axis: […], …, the seed axis: […]}, "lr_key" ("optimizer.lr"), "seed_key" ("seed"), "tuning_seeds",
+// "trunk": {"set": {overrides}, "at": step (the trunk's last), "optimizer_state" (true), "go_on" (true)}}.
+// Overrides are applied in the order base, `sets` ("key=value"), variant, axes. With "trunk", the trunk is the base
+// with its overrides, and the "model" of every cell is {"from": the trunk, "optimizer_state", "go_on"} before the
+// variant's overrides; variants and axes may set "trunk.at". Throws ConfigError.
 Grid read_grid(const std::filesystem::path& file, const std::vector<std::string>& sets = {});
 
 // The grid as stored in the folder of the comparison (compare.json): everything except the configurations, which are in

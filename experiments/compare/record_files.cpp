@@ -107,7 +107,7 @@ std::vector<json> read_json_lines(const std::filesystem::path& file) {
   return lines;
 }
 
-std::string damage_of_logs(const std::filesystem::path& run, const json& summary) {
+std::string damage_of_run(const std::filesystem::path& run, const json& summary) {
   const json ends = summary.is_object() ? summary.value("logs", json::object()) : json::object();
   for (const char* name : {"metrics.jsonl", "traces.jsonl"}) {
     try {
@@ -120,6 +120,12 @@ std::string damage_of_logs(const std::filesystem::path& run, const json& summary
       return std::string(e.what()).substr((run / "").string().size());
     }
   }
+  std::error_code error;
+  const std::string policy = text_at(summary, "policy");
+  if (policy.empty()) return {};
+  if (!std::filesystem::exists(run / "policy.json", error)) return "policy.json: is missing";
+  if (checksum(read_whole(run / "policy.json")) != policy)
+    return "policy.json: is not the one that summary.json says: one of the two was damaged, or is another run's";
   return {};
 }
 

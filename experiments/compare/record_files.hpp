@@ -41,8 +41,9 @@ LogLines read_log(const std::filesystem::path& file, std::string_view until = {}
 // The lines of read_log() as objects without their checksums.
 std::vector<nlohmann::json> read_json_lines(const std::filesystem::path& file);
 
-// What is wrong with a run's logs, by themselves and by what its summary says of their ends; empty if nothing is.
-std::string damage_of_logs(const std::filesystem::path& run, const nlohmann::json& summary);
+// What is wrong with a run's logs, by themselves and by what its summary says of their ends, or with its policy.json by
+// the checksum that the summary has of it; empty if nothing is.
+std::string damage_of_run(const std::filesystem::path& run, const nlohmann::json& summary);
 
 // Refuses, by UsageError led by `option`, to write a result over a folder or over a file that this program reads:
 // compare.json, config.json, metrics.jsonl and their like, in any folder.

@@ -181,8 +181,11 @@ Report comparison_report(const fs::path& dir, const fs::path& files, const std::
                 " variants, " + std::to_string(analysis.settings.size()) +
                 (analysis.settings.size() == 1 ? " setting, " : " settings each, ") +
                 std::to_string(grid.seeds.size()) + (grid.seeds.size() == 1 ? " seed" : " seeds") +
-                ". Baseline: " + escape(grid.baseline) + ".</p>\n" + forest_figure(analysis) +
-                "<ul class=\"findings\">\n";
+                ". Baseline: " + escape(grid.baseline) + "." +
+                (grid.trunk ? " The runs go on from one trunk of " + grid.trunk->config.at("steps").dump() +
+                                  " steps, so that their intervals say nothing of another trunk."
+                            : "") +
+                "</p>\n" + forest_figure(analysis) + "<ul class=\"findings\">\n";
   for (const std::string& sentence : findings(grid, analysis))
     report.body += "<li>" + html::number(sentence) + "</li>\n";
   report.body +=
@@ -228,7 +231,7 @@ Report run_report(const std::vector<fs::path>& dirs, const fs::path& files, cons
     groups.push_back({label, {dir}, {}, static_cast<int>(groups.size())});
     const json s = read_record(dir / "summary.json").value_or(json::object());
     if (text_at(s, "status") == "done" || text_at(s, "status") == "diverged")
-      if (const std::string damage = damage_of_logs(dir, s); !damage.empty()) throw RunError((dir / damage).string());
+      if (const std::string damage = damage_of_run(dir, s); !damage.empty()) throw RunError((dir / damage).string());
     summaries.push_back(s);
     std::string status = escape(text_at(s, "status", "unfinished"));
     if (const std::string reason = text_at(s, "reason"); !reason.empty())

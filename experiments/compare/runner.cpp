@@ -85,32 +85,63 @@ class DataHashes {
   std::map<std::string, Lazy> hashes_;
 };
 
-// The unfinished cells. Throws UsageError for a folder that holds something else.
-std::vector<CellPlan> plan_cells(const Grid& grid, const fs::path& dir, size_t& skipped, DataHashes& data) {
+// A cell, if it is unfinished. Throws UsageError for a folder that holds something else.
+std::optional<CellPlan> plan_cell(const Cell& cell, const fs::path& dir, DataHashes& data) {
+  const fs::path folder = dir / cell.name;
+  const auto identity = read_record(folder / "cell.json");
+  if (identity && text_at(*identity, "hash") != cell.hash)
+    throw UsageError(folder.string() + ": holds a run of another configuration; use another --out, or remove it");
+  if (!identity && fs::exists(folder) && !fs::is_empty(folder))
+    throw UsageError(folder.string() + ": holds files that are not this comparison's; use another --out");
+  // Of an older version it does not say.
+  if (const std::string before = identity ? text_at(*identity, "data_hash") : "";
+      !before.empty() && !data.of(cell.config).empty() && before != data.of(cell.config))
+    throw UsageError(folder.string() + ": holds a run of other data (SHA-256 " + before.substr(0, 12) +
+                     "…, and data.dir holds " + data.of(cell.config).substr(0, 12) +
+                     "… now); use another --out, or bring the data back");
+  if (const std::string sum = identity ? text_at(*identity, "config_checksum") : "";
+      !sum.empty() && checksum(read_whole(folder / "config-in.json")) != sum)
+    throw RunError((folder / "config-in.json").string() +
+                   ": was damaged or changed after it was written; remove the cell's folder to run it anew");
+  if (identity && finished(folder)) return std::nullopt;
+  return CellPlan{&cell, identity.has_value()};
+}
+
+struct Plan {
+  std::optional<CellPlan> trunk;
   std::vector<CellPlan> pending;
+  size_t skipped = 0;
+};
+
+Plan plan_cells(const Grid& grid, const fs::path& dir, DataHashes& data) {
+  Plan plan;
+  if (grid.trunk) plan.trunk = plan_cell(*grid.trunk, dir, data);
+  if (grid.trunk && read_outcome(dir / kTrunk).state == CellOutcome::State::diverged)
+    throw RunError((dir / kTrunk).string() + ": the trunk diverged, so that no cell can go on from it");
   for (const Cell& cell : grid.cells) {
-    const fs::path folder = dir / cell.name;
-    const auto identity = read_record(folder / "cell.json");
-    if (identity && text_at(*identity, "hash") != cell.hash)
-      throw UsageError(folder.string() + ": holds a run of another configuration; use another --out, or remove it");
-    if (!identity && fs::exists(folder) && !fs::is_empty(folder))
-      throw UsageError(folder.string() + ": holds files that are not this comparison's; use another --out");
-    // Of an older version it does not say.
-    if (const std::string before = identity ? text_at(*identity, "data_hash") : "";
-        !before.empty() && !data.of(cell.config).empty() && before != data.of(cell.config))
-      throw UsageError(folder.string() + ": holds a run of other data (SHA-256 " + before.substr(0, 12) +
-                       "…, and data.dir holds " + data.of(cell.config).substr(0, 12) +
-                       "… now); use another --out, or bring the data back");
-    if (const std::string sum = identity ? text_at(*identity, "config_checksum") : "";
-        !sum.empty() && checksum(read_whole(folder / "config-in.json")) != sum)
-      throw RunError((folder / "config-in.json").string() +
-                     ": was damaged or changed after it was written; remove the cell's folder to run it anew");
-    if (identity && finished(folder))
-      ++skipped;
+    if (const auto one = plan_cell(cell, dir, data))
+      plan.pending.push_back(*one);
     else
-      pending.push_back({&cell, identity.has_value()});
+      ++plan.skipped;
   }
-  return pending;
+  return plan;
+}
+
+// What a cell trains. Where it goes on from the trunk, `in` is the comparison's folder; without it a stand-in to be
+// checked before the trunk is trained: the trunk's own model under the cell's scales.
+json runnable(const Grid& grid, const Cell& cell, const std::optional<fs::path>& in) {
+  json config = cell.config;
+  if (cell.trunk_step < 0) return config;
+  json& model = config.at("model");
+  if (in) {
+    model["from"] = fs::absolute(*in / model.at("from").get<std::string>()).lexically_normal().string();
+    return config;
+  }
+  for (const char* key : {"from", "from_sha256", "optimizer_state", "go_on", "exact", "ignore"}) model.erase(key);
+  json stand_in = grid.trunk->config.value("model", json::object());
+  stand_in.merge_patch(model);
+  model = std::move(stand_in);
+  return config;
 }
 
 // Made from a pattern that ends in XXXXXX; removed with what is left in it.
@@ -134,15 +165,18 @@ class ScratchFolder {
 };
 
 // Has the program check one configuration per variant and setting of the cells that were never started.
-void check_configurations(const std::vector<CellPlan>& pending, const RunnerOptions& options,
+void check_configurations(const Grid& grid, const fs::path& dir, const Plan& plan, const RunnerOptions& options,
                           const SignalGuard& signals) {
+  std::vector<CellPlan> pending = plan.pending;
+  if (plan.trunk) pending.insert(pending.begin(), *plan.trunk);
+  const std::optional<fs::path> in = plan.trunk ? std::nullopt : std::optional(dir);
   const ScratchFolder scratch(fs::temp_directory_path() / "scalevec-check-XXXXXX");
   std::set<std::pair<std::string, std::string>> checked;
   for (const auto& [cell, started] : pending) {
     if (started || !checked.emplace(cell->variant, cell->setting.dump()).second) continue;
     const fs::path config = scratch.path() / "config.json",
                    log = scratch.path() / ("log" + std::to_string(checked.size()));
-    write_file(config, cell->config.dump(2));
+    write_file(config, runnable(grid, *cell, in).dump(2));
     const pid_t child = start_child({options.program.string(), "train", config.string(), "--check"}, log);
     std::optional<ChildEnd> end;
     for (bool told = false; !(end = poll_child(child)); std::this_thread::sleep_for(std::chrono::milliseconds(5)))
@@ -197,8 +231,9 @@ std::int64_t threads_of(const json& config) {
 
 // Everything in it appears at once, since another process may be starting the same cell: who comes second finds a
 // folder with its cell.json and takes that.
-void write_cell(const Cell& cell, const fs::path& dir, const RunnerOptions& options, const std::string& data_hash) {
-  json config = cell.config;
+void write_cell(const Grid& grid, const Cell& cell, const fs::path& dir, const RunnerOptions& options,
+                const std::string& data_hash) {
+  json config = runnable(grid, cell, dir);
   if (threads_of(config) == 0) config["threads"] = std::max(1, options.cores / options.jobs);
   json identity{{"variant", cell.variant},
                 {"setting", cell.setting},
@@ -300,16 +335,61 @@ struct RunningCells : std::vector<Running> {
   }
 };
 
+// Trains the trunk, which the cells wait for, in one process with all cores; or waits while another process does. False
+// if it is not finished, with the reason in `result` unless a signal is it.
+bool train_trunk(const Grid& grid, const fs::path& dir, const RunnerOptions& options, const std::string& data_hash,
+                 const SignalGuard& signals, RunnerResult& result) {
+  const fs::path folder = dir / kTrunk;
+  RunnerOptions alone = options;
+  alone.jobs = 1;
+  const auto say = [&](const std::string& how) {
+    if (options.progress) *options.progress << kTrunk << ": " << how << std::endl;
+  };
+  const auto start = Clock::now();
+  bool waiting = false;
+  while (!finished(folder)) {
+    if (!fs::exists(folder / "cell.json")) write_cell(grid, *grid.trunk, dir, alone, data_hash);
+    RunningCells running;
+    running.push_back({start_child({options.program.string(), "train", (folder / "config-in.json").string(), "--out",
+                                    folder.string(), "--resume"},
+                                   folder / "log.txt"),
+                       &*grid.trunk, 0, Clock::now()});
+    std::optional<ChildEnd> end;
+    for (int passed_on = 0; !(end = poll_child(running.front().child));
+         std::this_thread::sleep_for(std::chrono::milliseconds(20)))
+      if (signals.count() > passed_on) {
+        kill(running.front().child, passed_on ? SIGKILL : SIGTERM);
+        passed_on = signals.count();
+      }
+    running.clear();
+    if (signals.first()) return false;
+    if (finished(folder)) break;
+    if (end->status != kBusyStatus) {
+      result.failed.emplace_back(kTrunk, reason_of(folder / "log.txt", *end));
+      say("FAILED: " + result.failed.back().second);
+      return false;
+    }
+    if (!waiting) say("waiting for " + busy_with(folder));
+    waiting = true;
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+  }
+  const std::string how = result_text(folder, seconds_since(start));
+  say(how);
+  if (read_outcome(folder).state != CellOutcome::State::diverged) return true;
+  result.failed.emplace_back(kTrunk, how);
+  return false;
+}
+
 }  // namespace
 
 std::vector<Cell> unfinished_cells(const Grid& grid, const fs::path& dir, const RunnerOptions& options) {
-  size_t skipped = 0;
   DataHashes data;
-  const std::vector<CellPlan> pending = plan_cells(grid, dir, skipped, data);
+  const Plan plan = plan_cells(grid, dir, data);
   const SignalGuard signals;
-  check_configurations(pending, options, signals);
+  check_configurations(grid, dir, plan, options, signals);
   std::vector<Cell> cells;
-  for (const CellPlan& plan : pending) cells.push_back(*plan.cell);
+  if (plan.trunk && !plan.pending.empty()) cells.push_back(*plan.trunk->cell);
+  for (const CellPlan& pending : plan.pending) cells.push_back(*pending.cell);
   return cells;
 }
 
@@ -328,10 +408,17 @@ void write_manifest(const fs::path& dir, const json& manifest) {
 RunnerResult run_cells(const Grid& grid, const fs::path& dir, const RunnerOptions& options) {
   RunnerResult result;
   DataHashes data;
-  const std::vector<CellPlan> pending = plan_cells(grid, dir, result.skipped, data);
+  const Plan plan = plan_cells(grid, dir, data);
+  const std::vector<CellPlan>& pending = plan.pending;
+  result.skipped = plan.skipped;
   const SignalGuard signals;
-  check_configurations(pending, options, signals);
+  check_configurations(grid, dir, plan, options, signals);
   if (!options.manifest.is_null() && !signals.first()) write_manifest(dir, options.manifest);
+  if (plan.trunk && (!pending.empty() || grid.cells.empty()) && !signals.first() &&
+      !train_trunk(grid, dir, options, data.of(grid.trunk->config), signals, result)) {
+    result.signal = signals.first();
+    return result;
+  }
 
   Progress progress(options, grid.cells.size(), result.skipped);
   RunningCells running;
@@ -345,7 +432,7 @@ RunnerResult run_cells(const Grid& grid, const fs::path& dir, const RunnerOption
     while (!signals.first() && next < pending.size() && running.size() < static_cast<size_t>(options.jobs)) {
       const auto& [cell, started] = pending[next];
       const fs::path folder = dir / cell->name;
-      if (!started && !fs::exists(folder / "cell.json")) write_cell(*cell, dir, options, data.of(cell->config));
+      if (!started && !fs::exists(folder / "cell.json")) write_cell(grid, *cell, dir, options, data.of(cell->config));
       const std::int64_t threads = threads_of(read_json_if_whole(folder / "config-in.json").value_or(json::object()));
       // Cells that ask for more threads together than there are cores wait for each other.
       std::int64_t busy = threads;

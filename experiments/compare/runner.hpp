@@ -38,11 +38,13 @@ struct RunnerResult {
 // Before anything is written, throws UsageError if the folder of a cell contains something else or a run on other data,
 // and ConfigError if `program train CONFIG --check` refuses a configuration. The check is made once per variant and
 // setting, since it does not depend on the seed.
+// A grid with a trunk: it is trained first, unless all cells are finished; other processes wait for the one that trains
+// it. The configurations of all cells are checked before. A trunk that fails or diverges is in `failed`, as "trunk".
 // On SIGINT, SIGTERM, SIGHUP or a closed pipe the children get SIGTERM, write their checkpoints, and are waited for; a
 // second signal kills them. If this process dies, they get SIGTERM too.
 RunnerResult run_cells(const Grid& grid, const std::filesystem::path& dir, const RunnerOptions& options);
 
-// The cells that run_cells() would run, after the same checks with the same errors. Writes nothing.
+// The cells that run_cells() would run, the trunk first, after the same checks with the same errors. Writes nothing.
 std::vector<Cell> unfinished_cells(const Grid& grid, const std::filesystem::path& dir, const RunnerOptions& options);
 
 // Writes DIR/compare.json, unless it has this content already. Throws RunError.

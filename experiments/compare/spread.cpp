@@ -46,6 +46,7 @@ Grid shard_of(const Grid& grid, const Shard& shard) {
 }
 
 Grid only_cell(const Grid& grid, const std::string& name) {
+  if (grid.trunk && name == kTrunk) return with_cells(grid, {});
   std::vector<std::string> names;
   for (const Cell& cell : grid.cells) {
     if (cell.name == name) return with_cells(grid, {cell});

@@ -22,7 +22,8 @@ Shard parse_shard(const std::string& text);
 // assignment does not depend on which cells are finished.
 Grid shard_of(const Grid& grid, const Shard& shard);
 
-// The grid with one cell only. Throws UsageError naming the nearest if there is none of this name.
+// The grid with one cell only, or for "trunk" with the trunk and no cell. Throws UsageError naming the nearest if there
+// is none of this name.
 Grid only_cell(const Grid& grid, const std::string& name);
 
 // `word` quoted such that a POSIX shell reads the same word.

@@ -31,8 +31,7 @@ std::int64_t total_tokens(const std::vector<TokenFile>& split) {
 void copy_window(const std::vector<TokenFile>& split, std::int64_t window, std::int64_t seq_len, std::int64_t* out) {
   auto shard = split.begin();
   for (; window >= windows_of(*shard, seq_len); ++shard) window -= windows_of(*shard, seq_len);
-  const auto tokens = shard->tokens().subspan(window * seq_len, seq_len + 1);
-  std::copy(tokens.begin(), tokens.end(), out);
+  shard->copy(window * seq_len, seq_len + 1, out);
 }
 
 std::vector<TokenFile> open_all(const std::vector<fs::path>& files) {
@@ -89,7 +88,7 @@ TokenFolderSource::TokenFolderSource(const fs::path& folder, std::uint64_t data_
 
 std::int64_t TokenFolderSource::vocab_size() const {
   if (recorded_vocab_size_ > 0) return recorded_vocab_size_;
-  int high = -1;
+  std::int64_t high = -1;
   for (const auto* split : {&train_, &val_}) {
     for (const TokenFile& shard : *split) {
       if (const auto range = shard.id_range()) high = std::max(high, range->high);
@@ -103,10 +102,10 @@ void TokenFolderSource::check_vocabulary(std::int64_t vocab_size) const {
     for (const TokenFile& shard : *split) {
       const auto range = shard.id_range();
       if (!range || range->high < vocab_size) continue;
-      const auto tokens = shard.tokens();
-      const auto bad = std::find_if(tokens.begin(), tokens.end(), [&](std::uint16_t t) { return t >= vocab_size; });
-      throw UsageError(shard.path().string() + ": token " + std::to_string(bad - tokens.begin()) + " has id " +
-                       std::to_string(*bad) + "; allowed: 0 to " + std::to_string(vocab_size - 1) +
+      std::int64_t bad = 0;
+      while (shard[bad] < vocab_size) ++bad;
+      throw UsageError(shard.path().string() + ": token " + std::to_string(bad) + " has id " +
+                       std::to_string(shard[bad]) + "; allowed: 0 to " + std::to_string(vocab_size - 1) +
                        " (the vocabulary has " + std::to_string(vocab_size) + ", the file needs " +
                        std::to_string(range->high + 1) + ")");
     }

@@ -78,7 +78,8 @@ void add_prepare(CLI::App& data) {
       ->required()
       ->type_name("DIR");
   command
-      ->add_option("--tokenizer", options->tokenizer, "How text becomes token ids; allowed: bytes, sentencepiece:MODEL")
+      ->add_option("--tokenizer", options->tokenizer,
+                   "How text becomes token ids; allowed: bytes, sentencepiece:MODEL, a folder with tokenizer.json")
       ->capture_default_str()
       ->type_name("NAME");
   command->add_option("--val-fraction", options->val_fraction, "Share of the text's blocks held out, evenly spread")

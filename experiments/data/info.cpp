@@ -53,8 +53,8 @@ void compare_to_manifest(DataInfo& info, const fs::path& folder, const std::vect
 }  // namespace
 
 std::int64_t DataInfo::vocab_size_needed() const {
-  int high = -1;
-  for (const Split& split : splits) high = std::max(high, split.ids ? split.ids->high : -1);
+  std::int64_t high = -1;
+  for (const Split& split : splits) high = std::max(high, split.ids ? split.ids->high : std::int64_t{-1});
   return high + 1;
 }
 

@@ -71,7 +71,7 @@ std::optional<DataManifest> read_manifest(const std::filesystem::path& folder) {
   JsonReader reader(json, file.string());
   DataManifest m;
   m.tokenizer = reader.string("tokenizer");
-  m.vocab_size = reader.integer("vocab_size", Range::between(1, 65536));
+  m.vocab_size = reader.integer("vocab_size", Range::between(1, 2147483647));
   m.block_bytes = reader.integer("block_bytes", Range::at_least(1));
   m.val_fraction = reader.number("val_fraction", Range{0.0, 0.5, true, false});
   m.val_every = reader.integer("val_every", Range::at_least(2));

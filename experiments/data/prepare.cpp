@@ -41,6 +41,7 @@ void check_options(const PrepareOptions& o) {
 }
 
 struct Source {
+  fs::path file;
   MappedFile map;
   std::vector<std::size_t> block_ends;
 };
@@ -48,10 +49,10 @@ struct Source {
 // One split's shards, filled in order.
 class SplitWriter {
  public:
-  SplitWriter(fs::path folder, std::string name, std::int64_t shard_tokens)
-      : folder_(std::move(folder)), name_(std::move(name)), shard_tokens_(shard_tokens) {}
+  SplitWriter(fs::path folder, std::string name, std::int64_t shard_tokens, bool wide)
+      : folder_(std::move(folder)), name_(std::move(name)), shard_tokens_(shard_tokens), wide_(wide) {}
 
-  void append_block(std::span<const std::uint16_t> tokens, std::size_t bytes) {
+  void append_block(std::span<const std::uint32_t> tokens, std::size_t bytes) {
     ++split_.blocks;
     split_.bytes += static_cast<std::int64_t>(bytes);
     while (!tokens.empty()) {
@@ -74,7 +75,7 @@ class SplitWriter {
     std::ostringstream name;
     name << name_ << '_' << std::setw(6) << std::setfill('0') << split_.shards.size() << ".bin";
     split_.shards.push_back({name.str(), 0, {}});
-    writer_ = std::make_unique<TokenFileWriter>(folder_ / name.str());
+    writer_ = std::make_unique<TokenFileWriter>(folder_ / name.str(), wide_);
   }
 
   void close_shard() {
@@ -88,6 +89,7 @@ class SplitWriter {
   fs::path folder_;
   std::string name_;
   std::int64_t shard_tokens_;
+  bool wide_;
   DataManifest::Split split_;
   std::unique_ptr<TokenFileWriter> writer_;
 };
@@ -171,7 +173,7 @@ PrepareResult prepare_data(const PrepareOptions& options) {
   std::vector<Source> sources;
   std::int64_t blocks = 0;
   for (const fs::path& file : options.texts) {
-    Source source{MappedFile(file), {}};
+    Source source{file, MappedFile(file), {}};
     const std::string_view text = source.map.bytes();
     const std::string hash = sha256(text);
     for (const auto& other : m.sources) {
@@ -195,16 +197,22 @@ PrepareResult prepare_data(const PrepareOptions& options) {
   if (const auto found = up_to_date(out, m)) return {*found, false};
 
   StagingFolder staging(out);
-  SplitWriter train(staging.path(), "train", options.shard_tokens), val(staging.path(), "val", options.shard_tokens);
+  const bool wide = m.vocab_size > kNarrowVocabulary;
+  SplitWriter train(staging.path(), "train", options.shard_tokens, wide),
+      val(staging.path(), "val", options.shard_tokens, wide);
   std::int64_t block = 0;
-  std::vector<std::uint16_t> tokens;
+  std::vector<std::uint32_t> tokens;
   for (const Source& source : sources) {
     const std::string_view text = source.map.bytes();
     std::size_t begin = 0;
     for (const std::size_t end : source.block_ends) {
       const auto piece = text.substr(begin, end - begin);
       tokens.clear();
-      tokenizer->encode(piece, tokens);
+      try {
+        tokenizer->encode(piece, tokens);
+      } catch (const UsageError& e) {
+        throw UsageError(source.file.string() + ", block from byte " + std::to_string(begin) + " on: " + e.what());
+      }
       (block % m.val_every == first_val ? val : train).append_block(tokens, piece.size());
       ++block;
       begin = end;

@@ -13,7 +13,7 @@ namespace scalevec {
 struct PrepareOptions {
   std::vector<std::filesystem::path> texts;  // at least one, no two with the same content
   std::filesystem::path out;                 // does not exist, is empty, or was written by the same call before
-  std::string tokenizer = "bytes";           // or "sentencepiece:MODEL", see make_tokenizer()
+  std::string tokenizer = "bytes";           // or "sentencepiece:MODEL", or a folder, see make_tokenizer()
   double val_fraction = 0.05;                // in (0, 0.5]; every k-th block is validation, k = round(1/val_fraction)
   std::int64_t block_bytes = 4096;           // bytes of text, in [1, 2³⁰]; see text_block_ends()
   std::int64_t shard_tokens = 100'000'000;   // largest number of tokens in one file, in [1, 2³¹ − 1]

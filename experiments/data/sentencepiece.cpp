@@ -35,7 +35,7 @@ class SentencePieceTokenizer : public Tokenizer {
   std::int64_t vocab_size() const override { return processor_.GetPieceSize(); }
   std::string name() const override { return name_; }
 
-  void encode(std::string_view text, std::vector<std::uint16_t>& ids) const override {
+  void encode(std::string_view text, std::vector<std::uint32_t>& ids) const override {
     std::vector<int> pieces;
     const auto status = processor_.Encode({text.data(), text.size()}, &pieces);
     if (!status.ok()) throw UsageError(name_ + ": cannot encode the text: " + reason(status));
@@ -43,7 +43,7 @@ class SentencePieceTokenizer : public Tokenizer {
       if (id < 0 || id >= vocab_size())
         throw UsageError(name_ + ": gave token id " + std::to_string(id) + "; allowed: 0 to " +
                          std::to_string(vocab_size() - 1));
-      ids.push_back(static_cast<std::uint16_t>(id));
+      ids.push_back(static_cast<std::uint32_t>(id));
     }
   }
 

@@ -8,46 +8,58 @@
 
 #include "scalevec/experiments/data/file_io.hpp"
 
-// The token shards of llm.c and modded-nanogpt: 256 int32 (magic, version, token count, zeros), then `count` uint16
-// token ids, all little-endian.
+// The token shards of llm.c and modded-nanogpt: 256 int32 (magic, version, token count, zeros), then `count` token ids,
+// all little-endian: uint16 under GPT-2's magic and version, uint32 under Llama 3's.
 namespace scalevec {
 
 inline constexpr std::int32_t kTokenFileMagic = 20240520;
 inline constexpr std::int32_t kTokenFileVersion = 1;
+inline constexpr std::int32_t kWideTokenFileMagic = 20240801;
+inline constexpr std::int32_t kWideTokenFileVersion = 7;
 inline constexpr std::int64_t kTokenFileHeaderBytes = 1024;
+// Vocabularies up to this are written with 16 bits an id, others with 32.
+inline constexpr std::int64_t kNarrowVocabulary = 65536;
 
 struct IdRange {
-  int low = 0, high = 0;  // inclusive
+  std::int64_t low = 0, high = 0;  // inclusive
 };
 
 // A shard, memory-mapped read-only.
 class TokenFile {
  public:
   // Throws UsageError with the file, what was found and what is allowed, unless magic, version and the exact size of
-  // 1024 + 2·count bytes are right.
+  // 1024 + 2·count or 1024 + 4·count bytes are right.
   explicit TokenFile(std::filesystem::path file);
 
-  std::span<const std::uint16_t> tokens() const { return tokens_; }
-  std::int64_t size() const { return static_cast<std::int64_t>(tokens_.size()); }
+  std::uint32_t operator[](std::int64_t i) const {
+    const auto at = static_cast<std::size_t>(i);
+    return wide_.empty() ? narrow_[at] : wide_[at];
+  }
+  std::int64_t size() const { return static_cast<std::int64_t>(narrow_.size() + wide_.size()); }
+  // Ids [first, first + count) at `out`.
+  void copy(std::int64_t first, std::int64_t count, std::int64_t* out) const;
   const std::filesystem::path& path() const { return path_; }
   std::optional<IdRange> id_range() const;  // reads every token; empty for a shard without tokens
 
  private:
   std::filesystem::path path_;
   MappedFile map_;
-  std::span<const std::uint16_t> tokens_;
+  std::span<const std::uint16_t> narrow_;  // one of these is empty
+  std::span<const std::uint32_t> wide_;
 };
 
 // Writes tokens to a temporary file beside `file`. finish() completes the header, syncs the file and renames it to
 // `file`. Without finish() the temporary file is removed. Throws RunError if writing fails.
 class TokenFileWriter {
  public:
-  explicit TokenFileWriter(std::filesystem::path file);
+  // `wide`: 32 bits an id, else 16.
+  explicit TokenFileWriter(std::filesystem::path file, bool wide = false);
   ~TokenFileWriter();
   TokenFileWriter(const TokenFileWriter&) = delete;
   TokenFileWriter& operator=(const TokenFileWriter&) = delete;
 
-  void append(std::span<const std::uint16_t> tokens);  // throws UsageError beyond 2³¹ − 1 tokens in total
+  // Throws UsageError beyond 2³¹ − 1 tokens in total, std::invalid_argument for an id that the width does not hold.
+  void append(std::span<const std::uint32_t> tokens);
   void finish();
   std::int64_t size() const { return size_; }
 
@@ -57,6 +69,7 @@ class TokenFileWriter {
   std::filesystem::path path_, temporary_;
   std::FILE* out_ = nullptr;
   std::int64_t size_ = 0;
+  bool wide_ = false;
 };
 
 }  // namespace scalevec

@@ -10,7 +10,7 @@ class ByteTokenizer : public Tokenizer {
  public:
   std::int64_t vocab_size() const override { return 256; }
   std::string name() const override { return "bytes"; }
-  void encode(std::string_view text, std::vector<std::uint16_t>& ids) const override {
+  void encode(std::string_view text, std::vector<std::uint32_t>& ids) const override {
     for (const char c : text) ids.push_back(static_cast<unsigned char>(c));
   }
 };
@@ -22,7 +22,11 @@ std::unique_ptr<Tokenizer> make_tokenizer(const std::string& description) {
   if (description == "bytes") return std::make_unique<ByteTokenizer>();
   if (description.starts_with(kSentencePiece) && description.size() > kSentencePiece.size())
     return make_sentencepiece_tokenizer(description.substr(kSentencePiece.size()));
-  throw UsageError("--tokenizer: got " + description + "; allowed: bytes, sentencepiece:MODEL (a model file)");
+  // A Hugging Face folder.
+  if (std::filesystem::is_regular_file(std::filesystem::path(description) / "tokenizer.json"))
+    return make_byte_bpe_tokenizer(description);
+  throw UsageError("--tokenizer: got " + description +
+                   "; allowed: bytes, sentencepiece:MODEL (a model file), a folder with tokenizer.json");
 }
 
 void train_tokenizer(const TrainTokenizerOptions& options) {

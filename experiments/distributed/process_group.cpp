@@ -2,6 +2,7 @@
 
 #include <torch/types.h>
 
+#include <cstdlib>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
@@ -16,6 +17,11 @@ using Milliseconds = std::chrono::milliseconds;
 std::string first_line(const char* text) { return std::string(text).substr(0, std::string(text).find('\n')); }
 
 std::vector<uint8_t> bytes_of(const std::string& text) { return {text.begin(), text.end()}; }
+
+// LibTorch logs a lost connection with stack traces; what the user needs of it is in the line of our own error.
+void silence_store() {
+  if (!std::getenv("TORCH_CPP_LOG_LEVEL")) FLAGS_caffe2_log_level = c10::GLOG_FATAL;
+}
 
 std::string get(c10d::Store& store, const std::string& key) {
   const std::vector<uint8_t> value = store.get(key);
@@ -41,51 +47,63 @@ c10::intrusive_ptr<c10d::Store> open_store(const Rendezvous& r, Milliseconds tim
   }
 }
 
+// Calls the store. RunError of these words if it does not answer, or not in time.
+template <class Call>
+auto asked(const Call& call, const std::string& otherwise) {
+  try {
+    return call();
+  } catch (const std::exception&) {
+    throw RunError(otherwise);
+  }
+}
+
+std::string key_of(int rank) { return "here/" + std::to_string(rank); }
+
+// Connects to rank 0's watch and says that this rank is here.
+std::unique_ptr<RankWatch> meet_first(const Rendezvous& r, c10d::Store& store, const RankWatch::Options& options,
+                                      const std::string& identity) {
+  const std::string where = r.address + " port " + std::to_string(r.port);
+  const std::string gone = "rank 0 at " + where + " ended before all ranks had met";
+  asked([&] { store.wait({"watch"}); },
+        "rank 0 did not come to " + where + " within " + std::to_string(static_cast<int>(options.timeout)) + " s");
+  const auto told = [&](const char* key) { return asked([&] { return get(store, key); }, gone); };
+  const auto tell = [&](const std::string& word) { asked([&] { store.set(key_of(r.rank), bytes_of(word)); }, gone); };
+  const std::string size = told("size");
+  std::string refusal;
+  if (size != std::to_string(r.size))
+    refusal = "rank " + std::to_string(r.rank) + " was told of " + std::to_string(r.size) +
+              " processes and rank 0 of " + size + "; allowed: one size";
+  else if (told("identity") != identity)
+    refusal = "rank " + std::to_string(r.rank) +
+              " was given another configuration or other data than rank 0; allowed: the same";
+  if (!refusal.empty()) {
+    tell(refusal);
+    throw UsageError(refusal);
+  }
+  auto watch = std::make_unique<RankWatch>(options, r.address, std::stoi(told("watch")));
+  tell("1");
+  asked([&] { store.wait({"all"}, Milliseconds(static_cast<std::int64_t>(2000 * options.timeout))); }, gone);
+  return watch;
+}
+
 // Rank 0 opens its watch and waits for everyone's word; the others connect to it and give theirs.
 std::unique_ptr<RankWatch> meet(const Rendezvous& r, c10d::Store& store, double timeout, const std::string& identity) {
   const RankWatch::Options options{r.rank, r.size, timeout};
-  const auto key = [](int rank) { return "here/" + std::to_string(rank); };
   const std::string seconds = std::to_string(static_cast<int>(timeout)) + " s";
-  if (r.rank != 0) {
-    try {
-      store.wait({"watch"});
-    } catch (const std::exception&) {
-      throw RunError("rank 0 did not come to " + r.address + " port " + std::to_string(r.port) + " within " + seconds);
-    }
-    const std::string size = get(store, "size");
-    std::string refusal;
-    if (size != std::to_string(r.size))
-      refusal = "rank " + std::to_string(r.rank) + " was told of " + std::to_string(r.size) +
-                " processes and rank 0 of " + size + "; allowed: one size";
-    else if (get(store, "identity") != identity)
-      refusal = "rank " + std::to_string(r.rank) +
-                " was given another configuration or other data than rank 0; allowed: the same";
-    if (!refusal.empty()) {
-      store.set(key(r.rank), bytes_of(refusal));
-      throw UsageError(refusal);
-    }
-    auto watch = std::make_unique<RankWatch>(options, r.address, std::stoi(get(store, "watch")));
-    store.set(key(r.rank), bytes_of("1"));
-    try {
-      store.wait({"all"}, Milliseconds(static_cast<std::int64_t>(2000 * timeout)));
-    } catch (const std::exception&) {
-      throw RunError("rank 0 ended before all ranks had met");
-    }
-    return watch;
-  }
+  if (r.rank != 0) return meet_first(r, store, options, identity);
   auto watch = std::make_unique<RankWatch>(options);
   store.set("identity", bytes_of(identity));
   store.set("size", bytes_of(std::to_string(r.size)));
   store.set("watch", bytes_of(std::to_string(watch->port())));
   std::vector<std::string> others;
-  for (int rank = 1; rank < r.size; ++rank) others.push_back(key(rank));
+  for (int rank = 1; rank < r.size; ++rank) others.push_back(key_of(rank));
   try {
     store.wait(others, Milliseconds(static_cast<std::int64_t>(1000 * timeout)));
   } catch (const std::exception&) {
     std::string names;
     int missing = 0;
     for (int rank = 1; rank < r.size; ++rank)
-      if (!store.check({key(rank)}) && ++missing <= 8) names += (names.empty() ? "" : ", ") + std::to_string(rank);
+      if (!store.check({key_of(rank)}) && ++missing <= 8) names += (names.empty() ? "" : ", ") + std::to_string(rank);
     if (missing > 8) names += " and " + std::to_string(missing - 8) + " more";
     throw RunError("of " + std::to_string(r.size) + " ranks, " + names + " did not come to " + r.address + " port " +
                    std::to_string(r.port) + " within " + seconds);
@@ -140,6 +158,7 @@ std::shared_ptr<ProcessGroup> ProcessGroup::join(const Rendezvous& r, torch::Dev
   auto impl = std::make_unique<Impl>();
   impl->rank = r.rank;
   impl->size = r.size;
+  silence_store();
   impl->store = open_store(r, limit);
   impl->watch = meet(r, *impl->store, timeout, identity);
   // The watch sees a rank that is gone; the backends' own limit is for what it cannot see.

@@ -171,7 +171,7 @@ RankWatch::Message RankWatch::message(int kind, const std::string& text) const {
 }
 
 void RankWatch::stop(const Finding& finding) {
-  if (options_.rank == (finding.rank == 0 ? 1 : 0))
+  if (options_.rank == 0 || finding.rank == 0)
     std::fprintf(stderr, "%sscalevec: %s; the other ranks stop, and --resume continues from the last checkpoint\n",
                  ::isatty(STDERR_FILENO) ? "\n" : "", finding.text.c_str());
   std::fflush(stderr);

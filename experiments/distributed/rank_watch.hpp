@@ -16,8 +16,9 @@ namespace scalevec {
 // - No beat for 0.8·timeout: the rank hangs (it was stopped, or its machine is gone).
 // - Beats, but for 0.8·timeout its main thread has not reached a collective operation that others have reached: it
 // hangs.
-// One rank prints the line: rank 0, or rank 1 if rank 0 is the missing one. Each rank exits with status 1 by _exit; the
-// files that they write survive a kill at any moment. Needs no LibTorch.
+// Rank 0 prints the line, or every other rank if rank 0 is the missing one, since none of them knows which others are
+// left. Each rank exits with status 1 by _exit; the files that they write survive a kill at any moment. Needs no
+// LibTorch.
 class RankWatch {
  public:
   struct Options {

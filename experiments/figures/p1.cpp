@@ -10,18 +10,46 @@
 namespace scalevec {
 namespace {
 
-// Steps by `rule` on ½(γw − R)² from γ = 1, w = 0 (or without γ) until the loss is below `relative` of its start for
-// `hold` steps, at each learning rate; infinite where never within `most`.
-std::vector<double> steps_to(const SimulatedRule& rule, double target, const std::vector<double>& rates, bool scale,
-                             double relative, std::int64_t hold, std::int64_t most) {
-  MapReplica r;
-  r.h = {1.0};
-  r.target = {target};
-  r.weights = r.scales = rule;
-  r.goal = relative * 0.5 * target * target;
+// A run on ½(γw − R)² from γ = 1, w = 0 (or without γ).
+struct Run {
+  double target, lr;
+};
+
+// Steps by `rule` until the loss is below `relative` of its start for `hold` steps; infinite where never within `most`.
+std::vector<double> steps_to(const SimulatedRule& rule, const std::vector<Run>& runs, bool scale, double relative,
+                             std::int64_t hold, std::int64_t most) {
+  std::vector<MapReplica> replicas;
+  std::vector<double> pace;
+  for (const Run& run : runs) {
+    MapReplica r;
+    r.h = {1.0};
+    r.target = {run.target};
+    r.weights = r.scales = rule;
+    r.weights.lr = r.scales.lr = run.lr;
+    r.goal = relative * 0.5 * run.target * run.target;
+    replicas.push_back(r);
+    // Adam without γ depends on this ratio alone, gradient descent on lr.
+    pace.push_back(rule.method == SimulatedMethod::adamw ? run.lr / run.target : run.lr);
+  }
   SimulatedMap map;
   map.input = scale ? SimulatedMap::Input::shared : SimulatedMap::Input::none;
-  return arrivals(map, r, rates, hold, most);
+  return arrivals(map, replicas, pace, hold, most);
+}
+
+std::vector<Run> product_of(const std::vector<double>& targets, const std::vector<double>& rates) {
+  std::vector<Run> runs;
+  for (const double target : targets)
+    for (const double lr : rates) runs.push_back({target, lr});
+  return runs;
+}
+
+// The least of each run of `count` values.
+std::vector<double> least_of_each(const std::vector<double>& values, std::size_t count) {
+  std::vector<double> out;
+  for (std::size_t at = 0; at < values.size(); at += count)
+    out.push_back(*std::min_element(values.begin() + static_cast<std::ptrdiff_t>(at),
+                                    values.begin() + static_cast<std::ptrdiff_t>(at + count)));
+  return out;
 }
 
 // Means over squares of 2·reach + 1 cells; NaN where the middle is.
@@ -55,14 +83,14 @@ FigureResult draw_p1(const FigureValues& v) {
   // The last step may cross the goal by chance: arrived is below it twice.
   SimulatedRule descent;
   descent.method = SimulatedMethod::sgd;
-  const auto descent_steps = [&](double target, const std::vector<double>& lrs, bool scale) {
-    return steps_to(descent, target, lrs, scale, relative, 2, most);
+  const auto descent_steps = [&](const std::vector<double>& lrs, bool scale) {
+    return steps_to(descent, product_of(targets, lrs), scale, relative, 2, most);
   };
+  const std::vector<double> with = descent_steps(rates, true), without = descent_steps(rates, false);
   for (std::size_t i = 0; i < targets.size(); ++i) {
-    const std::vector<double> with = descent_steps(targets[i], rates, true),
-                              without = descent_steps(targets[i], rates, false);
     for (std::size_t j = 0; j < rates.size(); ++j) {
-      const double ratio = std::isinf(with[j]) && std::isinf(without[j]) ? NAN : std::log(without[j] / with[j]);
+      const std::size_t at = i * rates.size() + j;
+      const double ratio = std::isinf(with[at]) && std::isinf(without[at]) ? NAN : std::log(without[at] / with[at]);
       value[j * targets.size() + i] = std::clamp(ratio, -cap, cap);
       // Away from the edge of stability by a third, the scale vector must win below it and diverge or oscillate above.
       const double edge = 2.0 / std::sqrt(1.0 + 4.0 * targets[i] * targets[i]), share = rates[j] / edge;
@@ -87,8 +115,9 @@ FigureResult draw_p1(const FigureValues& v) {
 
   std::vector<double> ratio;
   const std::vector<double> descent_rates = log_grid(1e-3, 1.99, 192);
-  for (const double r : targets)
-    ratio.push_back(least(descent_steps(r, descent_rates, false)) / least(descent_steps(r, descent_rates, true)));
+  const std::vector<double> descent_with = least_of_each(descent_steps(descent_rates, true), descent_rates.size()),
+                            descent_without = least_of_each(descent_steps(descent_rates, false), descent_rates.size());
+  for (std::size_t i = 0; i < targets.size(); ++i) ratio.push_back(descent_without[i] / descent_with[i]);
   best.title = "Each at its best learning rate";
   best.x_label = "target R";
   best.y_label = "steps without / with scale vector";
@@ -99,42 +128,46 @@ FigureResult draw_p1(const FigureValues& v) {
   const double beta2 = v["beta2"], adam_relative = v["adam_relative"];
   SimulatedRule adam_rule;
   adam_rule.beta2 = beta2;
-  const auto adam_steps = [&](double target, const std::vector<double>& lrs, bool scale, std::int64_t within) {
-    return steps_to(adam_rule, target, lrs, scale, adam_relative, 30, within);  // it passes the target and comes back
+  const auto adam_steps = [&](const std::vector<Run>& runs, bool scale, std::int64_t within) {
+    return steps_to(adam_rule, runs, scale, adam_relative, 30, within);  // it passes the target and comes back
   };
   const std::vector<double> adam_rates = log_grid(1e-3, 10.0, grid);
   const std::vector<double> fine_rates = log_grid(1e-3, 10.0, 192);
   std::vector<double> adam_value(targets.size() * grid), adam_ratio, memory;
   const auto samples = v.whole("samples");
   double off = 0.0;
-  for (std::size_t i = 0; i < targets.size(); ++i) {
-    const double r = targets[i], predicted = std::log(sign_descent_speedup(r));
-    // The learning rate at which sign descent takes as many steps as Adam remembers gradients.
-    memory.push_back(sign_descent_time(r) * (1.0 - 0.9));
-    // Near the target Adam's path scatters from one learning rate to the next: a cell is a mean over its surroundings.
-    std::vector<double> sum(adam_rates.size(), 0.0), arrived(adam_rates.size(), 0.0);
-    for (std::int64_t sample = 0; sample < samples; ++sample) {
-      const double up = (static_cast<double>(sample) + 0.5) / static_cast<double>(samples) - 0.5;
-      std::vector<double> near = adam_rates;
-      for (double& lr : near) lr *= std::pow(adam_rates[1] / adam_rates[0], up);
-      const double at = r * std::pow(targets[1] / targets[0], 0.618 * up);
-      const std::vector<double> with = adam_steps(at, near, true, 2 * most);
-      const std::vector<double> without = adam_steps(at, near, false, 2 * most);
-      for (std::size_t j = 0; j < near.size(); ++j) {
-        if (std::isinf(with[j]) && std::isinf(without[j])) continue;
-        sum[j] += std::clamp(std::log(without[j] / with[j]), -cap, cap);
-        arrived[j] += 1.0;
+  // Near the target Adam's path scatters from one learning rate to the next: a cell is a mean over its surroundings.
+  std::vector<Run> cells;
+  for (std::size_t i = 0; i < targets.size(); ++i)
+    for (std::size_t j = 0; j < adam_rates.size(); ++j)
+      for (std::int64_t sample = 0; sample < samples; ++sample) {
+        const double up = (static_cast<double>(sample) + 0.5) / static_cast<double>(samples) - 0.5;
+        cells.push_back({targets[i] * std::pow(targets[1] / targets[0], 0.618 * up),
+                         adam_rates[j] * std::pow(adam_rates[1] / adam_rates[0], up)});
       }
-    }
+  const std::vector<double> adam_with = adam_steps(cells, true, 2 * most),
+                            adam_without = adam_steps(cells, false, 2 * most);
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    const double predicted = std::log(sign_descent_speedup(targets[i]));
+    // The learning rate at which sign descent takes as many steps as Adam remembers gradients.
+    memory.push_back(sign_descent_time(targets[i]) * (1.0 - 0.9));
     for (std::size_t j = 0; j < adam_rates.size(); ++j) {
-      const double ratio = arrived[j] > 0.0 ? sum[j] / arrived[j] : NAN;
+      double sum = 0.0, arrived = 0.0;
+      const std::size_t first = (i * adam_rates.size() + j) * static_cast<std::size_t>(samples);
+      for (std::size_t at = first; at < first + static_cast<std::size_t>(samples); ++at) {
+        if (std::isinf(adam_with[at]) && std::isinf(adam_without[at])) continue;
+        sum += std::clamp(std::log(adam_without[at] / adam_with[at]), -cap, cap);
+        arrived += 1.0;
+      }
+      const double ratio = arrived > 0.0 ? sum / arrived : NAN;
       adam_value[j * targets.size() + i] = ratio;
       if (adam_rates[j] < memory[i] / 50.0) off = worse(off, std::abs(ratio - predicted));
     }
-    const std::vector<double> best_with = adam_steps(r, fine_rates, true, most);
-    const std::vector<double> best_without = adam_steps(r, fine_rates, false, most);
-    adam_ratio.push_back(least(best_without) / least(best_with));
   }
+  const std::vector<Run> fine = product_of(targets, fine_rates);
+  const std::vector<double> best_with = least_of_each(adam_steps(fine, true, most), fine_rates.size()),
+                            best_without = least_of_each(adam_steps(fine, false, most), fine_rates.size());
+  for (std::size_t i = 0; i < targets.size(); ++i) adam_ratio.push_back(best_without[i] / best_with[i]);
   Panel adam = equal;
   adam.title = "Adam, equal learning rate";
   adam.y_label = "learning rate";
@@ -150,11 +183,12 @@ FigureResult draw_p1(const FigureValues& v) {
   along.y_label = "steps without / with scale vector";
   along.log_x = true;
   std::vector<double> slow, speedup;
+  std::vector<Run> slow_runs;
+  for (std::size_t i = 0; i < targets.size(); ++i) slow_runs.push_back({targets[i], memory[i] / 60.0});
+  const std::vector<double> slow_with = adam_steps(slow_runs, true, 10 * most),
+                            slow_without = adam_steps(slow_runs, false, 10 * most);
   for (std::size_t i = 0; i < targets.size(); ++i) {
-    const double lr = memory[i] / 60.0;
-    const double with = adam_steps(targets[i], {lr}, true, 10 * most)[0];
-    const double without = adam_steps(targets[i], {lr}, false, 10 * most)[0];
-    slow.push_back(without / with);
+    slow.push_back(slow_without[i] / slow_with[i]);
     speedup.push_back(sign_descent_speedup(targets[i]));
     off = worse(off, std::abs(std::log(slow.back() / speedup.back())));
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -34,8 +35,26 @@ std::vector<double> mean_log_losses(const SimulatedMap& map, const std::vector<d
   return means;
 }
 
-// Steps until `hold` losses in a row are at or below r's goal, at each learning rate in place of r's; infinite where
-// never within `most`.
+// Steps until `hold` losses in a row are at or below each replica's goal; infinite where never within `most`. Replicas
+// of like `pace` (how fast each is, in any unit) share a block, which runs until its last one arrives.
+inline std::vector<double> arrivals(const SimulatedMap& map, const std::vector<MapReplica>& replicas,
+                                    const std::vector<double>& pace, std::int64_t hold, std::int64_t most) {
+  std::vector<std::size_t> order(replicas.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return pace[a] < pace[b]; });
+  std::vector<MapReplica> sorted;
+  for (const std::size_t i : order) sorted.push_back(replicas[i]);
+  MapOptions options;
+  options.steps = most;
+  options.until_arrival = true;
+  options.hold = std::min(hold, most);
+  const std::vector<MapResult> results = simulate_scaled_map(map, sorted, options);
+  std::vector<double> steps(replicas.size());
+  for (std::size_t k = 0; k < order.size(); ++k) steps[order[k]] = results[k].arrival;
+  return steps;
+}
+
+// The same of one problem at each learning rate in place of r's.
 inline std::vector<double> arrivals(const SimulatedMap& map, MapReplica r, const std::vector<double>& rates,
                                     std::int64_t hold, std::int64_t most) {
   std::vector<MapReplica> replicas;
@@ -43,13 +62,7 @@ inline std::vector<double> arrivals(const SimulatedMap& map, MapReplica r, const
     r.weights.lr = r.scales.lr = lr;
     replicas.push_back(r);
   }
-  MapOptions options;
-  options.steps = most;
-  options.until_arrival = true;
-  options.hold = std::min(hold, most);
-  std::vector<double> steps;
-  for (const MapResult& result : simulate_scaled_map(map, replicas, options)) steps.push_back(result.arrival);
-  return steps;
+  return arrivals(map, replicas, rates, hold, most);
 }
 
 inline double least(const std::vector<double>& values) { return *std::min_element(values.begin(), values.end()); }

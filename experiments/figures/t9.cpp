@@ -70,6 +70,7 @@ FigureResult draw_t9(const FigureValues& v) {
   for (Panel* p : {&norm, &angle}) {
     p->x_label = "learning rate × weight decay";
     p->log_x = p->log_y = true;
+    p->key_position = "outside bottom center horizontal";
   }
   const char* labels[] = {"SGD, decoupled decay", "SGD, coupled decay", "AdamW"};
   const std::vector<double> fine = log_grid(v["least"], v["most"], 41),

@@ -184,8 +184,10 @@ void run(const Request& request) {
       chosen.size(), request.jobs, [&](size_t i) { return draw_figure(*chosen[i], values[i], out, request.run); },
       [&](size_t i, const DrawnFigure& drawn) {
         const std::string line = chosen[i]->id + ": " + drawn.line;
-        std::cout << line << (drawn.agrees ? ", ok" : ", out") << std::endl;
-        if (!drawn.agrees) fail(line);
+        // Over a run, where it parts from the prediction is the result, and not a failure.
+        const bool over_run = !request.run.empty();
+        std::cout << line << (drawn.agrees ? ", ok" : over_run ? ", the run parts from it" : ", out") << std::endl;
+        if (!drawn.agrees && !over_run) fail(line);
         pictures.push_back(drawn);
       });
   if (request.all) {

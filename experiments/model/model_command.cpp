@@ -173,6 +173,7 @@ void add_eval(CLI::App& model) {
   command->callback([=] {
     const TokenFolderSource source(o->data, 0);
     const StoredModel stored = open_stored(o->paths.in, o->paths.ignore);
+    check_tokenizer(stored.hugging_face, o->data);
     const auto manifest = read_manifest(o->data);
     const double bytes = manifest && manifest->val.tokens() > 0
                              ? static_cast<double>(manifest->val.bytes) / static_cast<double>(manifest->val.tokens())

@@ -92,7 +92,8 @@ void add_trace(const Site& site, std::vector<Finding>& out) {
       middle(rows), m, trace.front(), trace.back(), examples.empty() ? "" : "; before the division ", examples.c_str());
   if (m > 0.8 && m < 1.25)
     says +=
-        "That is the state of least trace, ‖w‖² = cγ², to which isotropic gradient noise drives a scale and its maps. ";
+        "That is near the state of least trace, ‖w‖² = cγ², to which isotropic gradient noise drives a scale and its "
+        "maps. ";
   else if (m < 0.8)
     says += "γ is larger against its maps than at the state of least trace, ‖w‖² = cγ²: the preconditioner γ²I leads. ";
   else

@@ -1,5 +1,6 @@
 #include "scalevec/experiments/model/scale_names.hpp"
 
+#include <algorithm>
 #include <cctype>
 
 #include "scalevec/optim/config/json_reader.hpp"
@@ -10,11 +11,21 @@ extern const char* const kBuiltInScaleNames;
 
 namespace {
 
+// Words of a pattern multiply.
+constexpr int kMaxCommas = 12;
+
+// A pattern, refused where it stands for more names than a layer has.
+std::string pattern_of(const std::string& pattern, const std::string& path) {
+  if (std::count(pattern.begin(), pattern.end(), ',') > kMaxCommas)
+    throw ConfigError(path + ": has more than " + std::to_string(kMaxCommas) + " commas; allowed: fewer words in {…}");
+  return pattern;
+}
+
 ReaderName reader_of(const nlohmann::json& value, const std::string& path) {
-  if (value.is_string()) return {value.get<std::string>(), -1};
+  if (value.is_string()) return {pattern_of(value.get<std::string>(), path), -1};
   JsonReader in(value, path);
   ReaderName reader;
-  reader.name = in.string("name");
+  reader.name = pattern_of(in.string("name"), in.path("name"));
   reader.axis = static_cast<int>(in.integer("axis", -1, Range::between(-1, 7)));
   in.finish();
   return reader;
@@ -35,9 +46,9 @@ std::vector<Architecture> read_architectures(const std::string& text, const std:
     const double offset = in.number("offset", 0.0);
     for (JsonReader& scale : in.objects("scales")) {
       ScaleName s;
-      s.site = scale.string("site");
-      s.scale = scale.string("scale");
-      s.tied = scale.string("tied", "");
+      s.site = pattern_of(scale.string("site"), scale.path("site"));
+      s.scale = pattern_of(scale.string("scale"), scale.path("scale"));
+      s.tied = pattern_of(scale.string("tied", ""), scale.path("tied"));
       s.offset = scale.number("offset", offset);
       if (scale.has("readers")) {
         const nlohmann::json& readers = scale.value("readers");

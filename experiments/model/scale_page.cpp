@@ -107,7 +107,7 @@ std::string site_table(const ModelScales& m) {
         ++n;
         input = r.input;
       }
-    rows.push_back({escape(site), input ? "input" : "output", std::to_string(n),
+    rows.push_back({escape(site + (input ? "" : " (output class)")), std::to_string(n),
                     cell(median_of(mapped(&ReaderStatistics::rows)), "%.6g"),
                     cell(median_of([](const ScaleRecord& r) { return r.gamma.mean; })),
                     cell(median_of([](const ScaleRecord& r) { return r.gamma.rms; })),
@@ -120,9 +120,9 @@ std::string site_table(const ModelScales& m) {
                     cell(median_of(mapped(&ReaderStatistics::spread))),
                     cell(median_of(mapped(&ReaderStatistics::folded_spread)))});
   }
-  return html::table({"Site", "Class", "Vectors", "c", "Mean", "RMS", "Negative, %", "Participation", "√(Σ‖w‖²/Σγ²)/√c",
+  return html::table({"Site", "Vectors", "c", "Mean", "RMS", "Negative, %", "Participation", "√(Σ‖w‖²/Σγ²)/√c",
                       "‖w‖²/(cγ²)", "corr(γ², ‖w‖²)", "Spread", "Folded"},
-                     rows, 2);
+                     rows, 1);
 }
 
 std::string vector_table(const ModelScales& m) {
@@ -131,12 +131,11 @@ std::string vector_table(const ModelScales& m) {
     const auto of_maps = [&](const Value& value) { return r.maps ? cell(value(r)) : std::string(); };
     rows.push_back({"<div class=\"wide\">" + escape(r.name) + "</div>", cell(r.gamma.mean), cell(r.gamma.rms),
                     cell(r.gamma.least), cell(r.gamma.greatest), cell(100.0 * r.gamma.negative),
-                    std::to_string(r.gamma.outliers.size()), of_maps(mapped(&ReaderStatistics::ratio)),
-                    of_maps(mapped(&ReaderStatistics::trace_ratio)), of_maps(mapped(&ReaderStatistics::imbalance)),
+                    std::to_string(r.gamma.outliers.size()), of_maps(mapped(&ReaderStatistics::trace_ratio)),
                     of_maps(mapped(&ReaderStatistics::precond_min)), of_maps(mapped(&ReaderStatistics::precond_max))});
   }
-  return html::table({"Scale vector", "Mean", "RMS", "Least", "Greatest", "Negative, %", "Outliers", "√(Σ‖w‖²/Σγ²)",
-                      "over √c", "Imbalance", "min γ²", "max(γ² + ‖w‖²)"},
+  return html::table({"Scale vector", "Mean", "RMS", "Least", "Greatest", "Negative, %", "Outliers", "√(Σ‖w‖²/Σγ²)/√c",
+                      "min γ²", "max(γ² + ‖w‖²)"},
                      rows, 1);
 }
 

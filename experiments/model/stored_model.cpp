@@ -9,6 +9,7 @@
 #include <string>
 
 #include "scalevec/experiments/compare/record_files.hpp"
+#include "scalevec/experiments/data/manifest.hpp"
 #include "scalevec/experiments/data/sha256.hpp"
 #include "scalevec/experiments/data/staging_folder.hpp"
 #include "scalevec/experiments/errors.hpp"
@@ -170,6 +171,22 @@ StoredModel open_hugging_face(const fs::path& folder, const std::vector<std::str
     HuggingFaceModel read = read_hugging_face(folder, ignore);
     return StoredModel{read.model, read.stored, folder, read.notes};
   });
+}
+
+void check_tokenizer(const fs::path& hugging_face, const fs::path& data) {
+  const auto manifest = read_manifest(data);
+  if (!manifest || hugging_face.empty()) return;
+  std::string own;
+  for (const char* name : {"tokenizer.json", "tokenizer.model"}) {
+    const fs::path file = hugging_face / name;
+    if (!fs::is_regular_file(file)) continue;
+    if (manifest->tokenizer.ends_with(hash_of(file))) return;
+    if (own.empty()) own = file.string();
+  }
+  if (!own.empty())
+    throw UsageError(data.string() + ": its tokens are of another tokenizer (" + manifest->tokenizer +
+                     ") than the model's, " + own + "; allowed: tokens of `scalevec data prepare --tokenizer " +
+                     hugging_face.string() + "`");
 }
 
 void copy_companions(const fs::path& from, const fs::path& to, bool config) {

@@ -29,6 +29,10 @@ std::shared_ptr<Decoder> open_model(const std::filesystem::path& folder);
 // The same for a Hugging Face folder alone.
 StoredModel open_hugging_face(const std::filesystem::path& folder, const std::vector<std::string>& ignore = {});
 
+// Throws UsageError if the tokens in `data` were made with another tokenizer than that of the model, as far as both are
+// known: data.json has the SHA-256 of the one, `hugging_face` (a folder or empty) the file of the other.
+void check_tokenizer(const std::filesystem::path& hugging_face, const std::filesystem::path& data);
+
 // Copies config.json, generation_config.json and the tokenizer's files, as far as there are any, from the folder of a
 // Hugging Face model into the existing folder `to`, with config.json if `config`. RunError if the disk refuses.
 void copy_companions(const std::filesystem::path& from, const std::filesystem::path& to, bool config);

@@ -60,7 +60,7 @@ json plan_advice(const json& config, const json& policy) {
       if (2.0 * sum < 0.5)
         warnings.push_back(
             printed("%s (rule %lld): decay %.4g cannot act before the run ends: it takes %.2g %% of a weight "
-                    "in all, and 1/(2ηλ) is %.3g times the run",
+                    "in all, and 1/(2ηλ) at the schedule's mean rate is %.3g times the run",
                     group.c_str(), static_cast<long long>(rule), decay, 100.0 * (1.0 - left), 0.5 / sum));
       if (group.starts_with("scale") && number_at(row, "decay_target") == 0.0 && left < 0.1)
         warnings.push_back(
@@ -112,7 +112,7 @@ std::string advice_text(const json& advice) {
     const double relaxation = number_at(g, "relaxation_steps"), steps = number_at(g, "steps");
     out += text_at(g, "group") + printed(" (rule %lld): ", static_cast<long long>(g["rule"].get<std::int64_t>()));
     out += std::isfinite(relaxation)
-               ? printed("1/(2ηλ) %.4g steps, %.3g times the run; ", relaxation, relaxation / steps)
+               ? printed("1/(2ηλ) at the highest rate %.4g steps, %.3g times the run; ", relaxation, relaxation / steps)
                : std::string("no decay; ");
     out += printed("rotation %.3g at the start, %.3g in the middle, %.3g at the end (radians a step); ",
                    number_at(turn, "start"), number_at(turn, "middle"), number_at(turn, "end"));

@@ -120,6 +120,7 @@ Session::Session(const RunConfig& config, std::shared_ptr<ProcessGroup> group)
       policy_(read_policy(config)),
       optimizer_(make_optimizer(params_, policy_)),
       source_(open_source(config)) {
+  if (config.from && !config.data_dir.empty()) check_tokenizer(start_.hugging_face, config.data_dir);
   if (group) {
     parallel_ = std::make_shared<DataParallel>(group, params_, policy_, *optimizer_);
     model_->set_batch_sum([group](torch::Tensor& counts) {

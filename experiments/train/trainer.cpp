@@ -36,6 +36,7 @@
 #include "scalevec/experiments/train/run_folder.hpp"
 #include "scalevec/experiments/train/session.hpp"
 #include "scalevec/experiments/train/trace_line.hpp"
+#include "scalevec/optim/config/checksum.hpp"
 #include "scalevec/optim/core/instruction_set.hpp"
 
 namespace scalevec {
@@ -169,6 +170,7 @@ class Trainer {
 
   int run(bool resume) {
     const bool begun = fs::exists(out_ / "config.json");
+    auto busy = busy_with(group_.get());  // the folder may be slow
     if (writes() && !begun) write_config();
     if (writes()) write_policy();
     const bool resumed = resume && restore();
@@ -180,6 +182,7 @@ class Trainer {
     if (writes()) open_logs(logged);
     profiler_ =
         std::make_unique<StepProfiler>(profiled_steps_, config_.steps - from, session_.phases(), out_ / "profile.json");
+    busy.reset();
     Progress progress(from, config_.steps, !writes());
     if (from > 0 && resumed) progress.note("resumed after step " + std::to_string(from));
     std::optional<LongStepWatch> watch;
@@ -298,6 +301,7 @@ class Trainer {
       }
     }
     write_record(out_ / "policy.json", policy.dump(2) + "\n");
+    policy_checksum_ = checksum(read_whole(out_ / "policy.json"));
   }
 
   // Before anything else in a new folder: a folder without it is not taken for this run's.
@@ -363,6 +367,7 @@ class Trainer {
   }
 
   void record(std::int64_t number, bool log, bool trace, StepResult& result) {
+    const auto busy = busy_with(group_.get());
     const auto timed = session_.phases().scope(Phase::log);
     if (log) {
       // Of all steps since the line before.
@@ -405,6 +410,7 @@ class Trainer {
     counters_.val_step = session_.steps_done();
     counters_.val_loss = loss;
     if (!writes()) return loss;
+    const auto busy = busy_with(group_.get());
     metrics_->append({{"kind", "val"},
                       {"step", session_.steps_done()},
                       {"tokens", session_.steps_done() * session_.tokens_per_step()},
@@ -490,6 +496,7 @@ class Trainer {
     if (tokens > 0 && counters_.training_seconds > 0)
       out["tokens_per_second"] = static_cast<double>(tokens) / counters_.training_seconds;
     out["logs"] = log_ends();
+    out["policy"] = policy_checksum_;
     if (!changes_.empty()) out["changed_on_resume"] = changes_;
     if (std::isfinite(counters_.best_val_loss)) out["best_val_loss"] = counters_.best_val_loss;
     if (session_.source()) {
@@ -506,6 +513,7 @@ class Trainer {
   const RunConfig& config_;
   const fs::path out_;
   const std::vector<ChangedKey> changed_;  // on this resume
+  std::string policy_checksum_;            // of policy.json
   json log_ends_ = json::object();         // at the checkpoint that was restored
   json changes_ = json::array();           // on all resumes, for the record
   const std::shared_ptr<ProcessGroup> group_;

@@ -141,7 +141,7 @@ Tensor like(const Tensor& y, const Tensor& x) { return y.to(x.scalar_type()); }
 Tensor swiglu(const Tensor& gate, const Tensor& up) {
   RECORD_FUNCTION("scalevec::swiglu", std::vector<c10::IValue>{});
   if (!takes_kernels(gate)) return composed::swiglu(gate, up);
-  return like(SwiGlu::apply(unrounded(gate), unrounded(up), Maybe(), false, 0.0), gate);
+  return like(SwiGlu::apply(unrounded(gate), unrounded(up), maybe({}), false, 0.0), gate);
 }
 
 Tensor normed_swiglu(const Tensor& gate, const Tensor& up, const Tensor& gamma, double eps) {

@@ -53,7 +53,7 @@ struct TraceRow {
   double precond_max = kNoTrace;          // max_j (γ_j² + ‖w_j‖²)
   double imbalance = kNoTrace;            // mean_j (γ_j² − ‖w_j‖²)
   double w_gamma_ratio = kNoTrace;        // √(Σ_j ‖w_j‖² / Σ_j γ_j²)
-  double gamma_w_correlation = kNoTrace;  // over j, of γ_j² with ‖w_j‖²; NaN where either has no spread
+  double gamma_w_correlation = kNoTrace;  // over j, of γ_j² with ‖w_j‖²; NaN where either is constant to 1e-12
   double snr = kNoTrace;                  // |mean|/std of an element of g over the steps since the last trace
   double gamma_update_norm = kNoTrace;    // ‖Δγ‖ of the γ in effect
   double gamma_update_along = kNoTrace;   // γ·Δγ/‖γ‖, how far its magnitude moved

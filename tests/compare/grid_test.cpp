@@ -276,3 +276,65 @@ TEST_CASE("variants are judged on the same windows of the same data, or not at a
   CHECK(contains(error(synthetic, {{"data.synthetic.seed", 3}}), "their losses are not comparable"));
   CHECK(error({{"model", {{"type", "output_scale"}}}}, {{"batch_size", 8}}) == none);
 }
+
+TEST_CASE("the cells of a grid with a trunk go on from it") {
+  Scratch scratch;
+  const auto text = [](const std::string& trunk, const std::string& variants = R"({"a": {}})",
+                       const std::string& axes = R"({"seed": [1, 2]})") {
+    return R"({"base": {"model": {"width": 8}, "steps": 100, "schedule": {"shape": "wsd"}}, "trunk": )" + trunk +
+           R"(, "variants": )" + variants + R"(, "grid": )" + axes + "}";
+  };
+  const Grid grid = read_grid(
+      scratch.write("g.json", text(R"({"set": {"steps": 60, "schedule:": {"shape": "constant"}}})",
+                                   R"({"a": {}, "early": {"trunk.at": 45}, "dp": {"model.optimizer_state": false,
+                        "model.scales": "dp"}, "anew": {"model:": {"width": 9}}})")));
+  REQUIRE(grid.trunk);
+  CHECK(grid.trunk->config == json::parse(R"({"model": {"width": 8}, "steps": 60, "schedule": {"shape": "constant"},
+                                              "checkpoint": {"every": 45, "keep": 60}})"));
+  const Cell* by_name[4] = {};
+  for (const Cell& cell : grid.cells)
+    if (cell.seed == 1)
+      by_name[std::find(grid.variants.begin(), grid.variants.end(), cell.variant) - grid.variants.begin()] = &cell;
+  const auto& [a, early, dp, anew] = by_name;
+  CHECK(a->config == json::parse(R"({"model": {"from": "trunk@60", "optimizer_state": true, "go_on": true}, "seed": 1,
+                                     "steps": 100, "schedule": {"shape": "wsd"}})"));
+  CHECK(a->trunk_step == 60);
+  CHECK(early->config["model"]["from"] == "trunk@45");
+  CHECK(early->trunk_step == 45);
+  CHECK(dp->config["model"] ==
+        json{{"from", "trunk@60"}, {"optimizer_state", false}, {"go_on", true}, {"scales", "dp"}});
+  CHECK(anew->config["model"] == json{{"width", 9}});
+  CHECK(anew->trunk_step == -1);
+  // No checkpoint is asked for where all go on from the last step; an axis may say where.
+  CHECK(!read_grid(scratch.write("g.json", text(R"({"set": {"steps": 60}})"))).trunk->config.contains("checkpoint"));
+  const Grid axis =
+      read_grid(scratch.write("g.json", text(R"({"set": {"steps": 60}, "optimizer_state": false, "go_on": false})",
+                                             R"({"a": {}})", R"({"seed": [1], "trunk.at": [20, 30]})")));
+  CHECK(axis.cells[0].name == "a/at=20,seed=1");
+  CHECK(axis.cells[1].config["model"] == json{{"from", "trunk@30"}, {"optimizer_state", false}, {"go_on", false}});
+  CHECK(axis.trunk->config["checkpoint"]["every"] == 10);
+  // The identity of a cell includes the trunk; that of one which starts elsewhere does not.
+  const Grid other = read_grid(
+      scratch.write("g.json", text(R"({"set": {"steps": 60, "schedule:": {"shape": "constant", "warmup_steps": 1}}})",
+                                   R"({"a": {}, "anew": {"model:": {"width": 9}}})")));
+  CHECK(other.cells[0].config == a->config);
+  CHECK(other.cells[0].hash != a->hash);
+  CHECK(other.cells[1].hash == anew->hash);
+  CHECK(other.trunk->hash != grid.trunk->hash);
+  // What the folder stores.
+  const json manifest = grid_manifest(grid);
+  CHECK(grid_manifest(grid_from_manifest(manifest)) == manifest);
+
+  const auto refusal = [&](const auto&... arguments) {
+    return message_of<ConfigError>([&] { read_grid(scratch.write("bad.json", text(arguments...))); });
+  };
+  CHECK(contains(refusal(R"({"set": {"steps": 0}})"), "trunk.set"));
+  CHECK(contains(refusal(R"({"set": 3})"), "trunk.set"));
+  CHECK(contains(refusal(R"({"set": {}, "at": 101})"), "trunk.at"));
+  CHECK(contains(refusal(R"({"set": {"steps": 60}, "until": 7})"), "trunk.until"));
+  CHECK(contains(refusal(R"({"set": {"steps": 100}})"), "steps: got 100"));
+  CHECK(contains(refusal(R"({"set": {"steps": 60}})", R"({"a": {"trunk.at": 61}})"), "a step from 1 to 60"));
+  CHECK(contains(refusal(R"({"set": {"steps": 60}})", R"({"a": {"trunk.seed": 1}})"), "a step from 1 to 60"));
+  CHECK(contains(refusal(R"({"set": {"steps": 60}})", R"({"a": {"model.scales": "dp"}})"), "optimizer_state"));
+  CHECK(contains(refusal(R"({"set": {"steps": 60}})", R"({"trunk": {}})"), "another name"));
+}

@@ -275,3 +275,51 @@ TEST_CASE("the data's hash belongs to the cell") {
   }
   CHECK(s.run(s.grid("1, 13", base)).skipped == 1);
 }
+
+TEST_CASE("a trunk is trained before its cells, once, and the cells wait for it") {
+  Setup s;
+  const auto grid = [&](const std::string& trunk_seed, const std::string& variant = "{}") {
+    return read_grid(s.scratch.write("grid.json", R"({"base": {"steps": 9, "model": {"width": 8}}, "trunk": {"set":
+        {"steps": 5, "seed": )" + trunk_seed + R"(}}, "variants": {"p": )" +
+                                                      variant + R"(}, "grid": {"seed": [1, 2]}})"));
+  };
+  // A variant's mistake is found before the trunk is trained: it is checked with the trunk's model in its place.
+  CHECK(contains(message_of<ConfigError>([&] { s.run(grid("3", R"({"model.bad": 1})")); }), "bad"));
+  CHECK(!fs::exists(s.scratch / "out"));
+  const Grid good = grid("3");
+  const auto names = [&] {
+    std::vector<std::string> out;
+    for (const Cell& cell : unfinished_cells(good, s.scratch / "out", s.options)) out.push_back(cell.name);
+    return out;
+  };
+  CHECK(names() == std::vector<std::string>{"trunk", "p/seed=1", "p/seed=2"});
+  CHECK(s.run(good).finished == 2);
+  CHECK(s.scratch.read("out/trunk/calls") == "call\n");
+  CHECK(contains(s.progress.str(), "trunk: val loss 1.2500"));
+  CHECK(nlohmann::json::parse(s.scratch.read("out/trunk/config-in.json")) ==
+        nlohmann::json{{"steps", 5}, {"seed", 3}, {"threads", 8}, {"model", {{"width", 8}}}});
+  CHECK(nlohmann::json::parse(s.cell(1, "config-in.json"))["model"]["from"] ==
+        fs::absolute(s.scratch / "out/trunk@5").string());
+  CHECK(names().empty());
+  CHECK(s.run(good).skipped == 2);
+  CHECK(s.scratch.read("out/trunk/calls") == "call\n");
+  // Another trunk is another comparison.
+  CHECK(contains(message_of<UsageError>([&] { s.run(grid("4")); }), "out/trunk: holds a run of another configuration"));
+
+  // One that fails is tried again; its cells are not begun.
+  Setup failing;
+  const Grid bad = read_grid(failing.scratch.write("grid.json", R"({"base": {"steps": 9, "model": {}}, "trunk": {"set":
+      {"steps": 5, "seed": 13}}, "variants": {"p": {}}, "grid": {"seed": [1]}})"));
+  const RunnerResult result = failing.run(bad);
+  REQUIRE(result.failed.size() == 1);
+  CHECK(result.failed[0] == std::pair<std::string, std::string>{"trunk", "error: out of luck"});
+  CHECK(!fs::exists(failing.scratch / "out/p"));
+  failing.run(bad);
+  CHECK(failing.scratch.read("out/trunk/calls") == "call\ncall\n");
+
+  Setup diverging;
+  const Grid diverges = read_grid(diverging.scratch.write("grid.json", R"({"base": {"steps": 9}, "trunk": {"set":
+      {"steps": 5, "seed": 15}}, "variants": {"p": {}}, "grid": {"seed": [1]}})"));
+  CHECK(diverging.run(diverges).failed.at(0).second == "diverged: loss at step 2");
+  CHECK(contains(message_of<RunError>([&] { diverging.run(diverges); }), "the trunk diverged"));
+}

@@ -13,13 +13,42 @@ TEST_CASE("A token file made by hand is read as it is") {
   write_bytes(folder / "a.bin", token_bytes({0, 258, 65535, 7}));
   const TokenFile file(folder / "a.bin");
   REQUIRE(file.size() == 4);
-  CHECK(file.tokens()[0] == 0);
-  CHECK(file.tokens()[1] == 258);
-  CHECK(file.tokens()[2] == 65535);
-  CHECK(file.tokens()[3] == 7);
+  CHECK(file[0] == 0);
+  CHECK(file[1] == 258);
+  CHECK(file[2] == 65535);
+  CHECK(file[3] == 7);
   REQUIRE(file.id_range().has_value());
   CHECK(file.id_range()->low == 0);
   CHECK(file.id_range()->high == 65535);
+}
+
+TEST_CASE("A token file with 32 bits an id, as llm.c has it for Llama 3, is read and written byte by byte") {
+  const TemporaryFolder folder;
+  std::string bytes = little_endian(20240801, 4) + little_endian(7, 4) + little_endian(3, 4);
+  bytes.resize(1024, '\0');
+  bytes += little_endian(128255, 4) + little_endian(0, 4) + little_endian(2147483647, 4);
+  write_bytes(folder / "wide.bin", bytes);
+  const TokenFile file(folder / "wide.bin");
+  REQUIRE(file.size() == 3);
+  CHECK(file[0] == 128255);
+  CHECK(file[2] == 2147483647);
+  std::int64_t copied[2];
+  file.copy(1, 2, copied);
+  CHECK(copied[0] == 0);
+  CHECK(copied[1] == 2147483647);
+  CHECK(file.id_range()->high == 2147483647);
+  TokenFileWriter writer(folder / "w.bin", true);
+  writer.append(std::vector<std::uint32_t>{128255, 0});
+  writer.append(std::vector<std::uint32_t>{2147483647});
+  writer.finish();
+  CHECK(read_bytes(folder / "w.bin") == bytes);
+
+  write_bytes(folder / "version.bin", std::string(bytes).replace(4, 1, "\1"));
+  CHECK(contains(message_of([&] { TokenFile bad(folder / "version.bin"); }), "version 1; allowed: 7"));
+  write_bytes(folder / "cut.bin", bytes.substr(0, bytes.size() - 4));
+  CHECK(contains(message_of([&] { TokenFile bad(folder / "cut.bin"); }), "truncated: 1032 bytes; allowed: 1036"));
+  TokenFileWriter narrow(folder / "narrow.bin");
+  CHECK_THROWS_AS(narrow.append(std::vector<std::uint32_t>{65536}), std::invalid_argument);
 }
 
 TEST_CASE("A token file may hold no tokens") {
@@ -78,8 +107,8 @@ TEST_CASE("An unreadable file is refused") {
 TEST_CASE("The writer makes the format byte by byte") {
   const TemporaryFolder folder;
   TokenFileWriter writer(folder / "w.bin");
-  writer.append(std::vector<std::uint16_t>{1, 2, 300});
-  writer.append(std::vector<std::uint16_t>{65535});
+  writer.append(std::vector<std::uint32_t>{1, 2, 300});
+  writer.append(std::vector<std::uint32_t>{65535});
   CHECK(!fs::exists(folder / "w.bin"));
   writer.finish();
   CHECK(read_bytes(folder / "w.bin") == token_bytes({1, 2, 300, 65535}));
@@ -91,7 +120,7 @@ TEST_CASE("A writer that is given up leaves nothing and spares an older file") {
   write_bytes(folder / "w.bin", "older");
   {
     TokenFileWriter writer(folder / "w.bin");
-    writer.append(std::vector<std::uint16_t>{1, 2, 3});
+    writer.append(std::vector<std::uint32_t>{1, 2, 3});
   }
   CHECK(read_bytes(folder / "w.bin") == "older");
   CHECK(std::distance(fs::directory_iterator(folder.path()), {}) == 1);

@@ -5,6 +5,7 @@
 #endif
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "scalevec/experiments/data/batch_source.hpp"
 #include "scalevec/experiments/data/prepare.hpp"
@@ -15,9 +16,91 @@ using namespace scalevec;
 using namespace scalevec::test;
 
 TEST_CASE("Bytes are their own token ids") {
-  std::vector<std::uint16_t> ids;
+  std::vector<std::uint32_t> ids;
   make_tokenizer("bytes")->encode(std::string("A\0\xff\n", 4), ids);
-  CHECK(ids == std::vector<std::uint16_t>{65, 0, 255, 10});
+  CHECK(ids == std::vector<std::uint32_t>{65, 0, 255, 10});
+}
+
+TEST_CASE("Byte-level BPE gives the ids of Hugging Face's tokenizers") {
+  const fs::path fixtures = SCALEVEC_FIXTURES "/tokenizers";
+  const nlohmann::json expected = nlohmann::json::parse(read_bytes(fixtures / "expected.json"));
+  const auto texts = expected["texts"].get<std::vector<std::string>>();
+  for (const auto& [name, all] : expected["ids"].items()) {
+    const auto tokenizer = make_tokenizer((fixtures / name).string());
+    CHECK(tokenizer->vocab_size() == 421);
+    CHECK(contains(tokenizer->name(), "tokenizer.json:" + name + " sha256 "));
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      INFO(name << ": " << texts[i]);
+      std::vector<std::uint32_t> ids;
+      tokenizer->encode(texts[i], ids);
+      CHECK(ids == all[i].get<std::vector<std::uint32_t>>());
+    }
+  }
+}
+
+TEST_CASE("What a tokenizer.json asks for and is not done is refused by name") {
+  const fs::path fixtures = SCALEVEC_FIXTURES "/tokenizers";
+  const TemporaryFolder folder;
+  const auto refusal = [&](const std::string& from, auto change) {
+    nlohmann::json json = nlohmann::json::parse(read_bytes(fixtures / from / "tokenizer.json"));
+    change(json);
+    write_bytes(folder / "tokenizer.json", json.dump());
+    const std::string message = message_of([&] { make_tokenizer(folder.path().string()); });
+    CHECK(!contains(message, "\n"));
+    return message;
+  };
+  CHECK(contains(refusal("gpt2", [](auto& j) { j["model"]["type"] = "Unigram"; }), "model.type: got \"Unigram\""));
+  CHECK(contains(refusal("gpt2", [](auto& j) { j["model"]["byte_fallback"] = true; }), "model.byte_fallback"));
+  CHECK(contains(refusal("gpt2", [](auto& j) { j["model"]["dropout"] = 0.1; }), "model.dropout"));
+  CHECK(
+      contains(refusal("gpt2", [](auto& j) { j["model"]["vocab"] = nlohmann::json::object(); }), "for a single byte"));
+  CHECK(contains(refusal("gpt2", [](auto& j) { j["model"]["vocab"]["A"] = -1; }), "model.vocab.A"));
+  CHECK(contains(refusal("gpt2", [](auto& j) { j["model"]["unk_token"] = "none such"; }), "model.unk_token"));
+  CHECK(contains(refusal("gpt2", [](auto& j) { j["model"]["merges"].push_back("A zzz"); }), "model.merges"));
+  CHECK(contains(refusal("gpt2", [](auto& j) { j["normalizer"] = {{"type", "Lowercase"}}; }), "normalizer"));
+  CHECK(contains(refusal("gpt2", [](auto& j) { j["added_tokens"][0]["lstrip"] = true; }), "lstrip"));
+  CHECK(contains(refusal("gpt2", [](auto& j) { j["added_tokens"][0]["id"] = 7000; }), "as in the vocab"));
+  CHECK(contains(refusal("gpt2", [](auto& j) { j["pre_tokenizer"] = nullptr; }), "pre_tokenizer"));
+  CHECK(contains(refusal("gpt2", [](auto& j) { j["pre_tokenizer"] = {{"type", "Whitespace"}}; }), "pre_tokenizer"));
+  CHECK(
+      contains(refusal("llama3", [](auto& j) { j["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "\\w+"; }),
+               "pre_tokenizer"));
+  write_bytes(folder / "tokenizer.json", "[]");
+  CHECK(contains(message_of([&] { make_tokenizer(folder.path().string()); }), "is no JSON object"));
+  std::vector<std::uint32_t> ids;
+  CHECK(contains(message_of([&] { make_tokenizer((fixtures / "gpt2").string())->encode("a\xff", ids); }), "not UTF-8"));
+}
+
+TEST_CASE("A vocabulary beyond 16 bits is written with 32 bits an id and trained from") {
+  nlohmann::json json =
+      nlohmann::json::parse(read_bytes(fs::path(SCALEVEC_FIXTURES "/tokenizers/gpt2/tokenizer.json")));
+  const TemporaryFolder folder;
+  fs::create_directory(folder / "wide");
+  json["added_tokens"].push_back({{"id", 128255}, {"content", "<|far|>"}, {"special", true}});
+  write_bytes(folder / "wide/tokenizer.json", json.dump());
+  std::string text;
+  for (int i = 0; i < 400; ++i) text += "A line of text, and then a token far away <|far|>\n";
+  write_bytes(folder / "text", text);
+  PrepareOptions options;
+  options.texts = {folder / "text"};
+  options.out = folder / "out";
+  options.tokenizer = (folder / "wide").string();
+  options.val_fraction = 0.25;
+  const PrepareResult result = prepare_data(options);
+  CHECK(result.manifest.vocab_size == 128256);
+  CHECK(result.manifest.train.bytes + result.manifest.val.bytes == static_cast<std::int64_t>(text.size()));
+  CHECK(read_bytes(folder / "out/train_000000.bin").substr(0, 8) == little_endian(20240801, 4) + little_endian(7, 4));
+  const TokenFolderSource source(folder / "out", 1);
+  CHECK(source.vocab_size() == 128256);
+  CHECK_NOTHROW(source.check_vocabulary(128256));
+  CHECK(contains(message_of([&] { source.check_vocabulary(128255); }), "has id 128255"));
+  std::vector<std::int64_t> row(33);
+  bool far = false;
+  for (std::int64_t step = 0; step < 8; ++step) {
+    source.train_batch(step, 1, 0, 1, 32, row.data());
+    for (const std::int64_t id : row) far = far || id == 128255;
+  }
+  CHECK(far);
 }
 
 TEST_CASE("An unknown tokenizer is refused with what is allowed") {

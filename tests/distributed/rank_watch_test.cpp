@@ -111,3 +111,29 @@ TEST_CASE("a rank that fails by itself has the others end too") {
   CHECK(run.errors().find("scalevec: rank 1 (process") == 0);
   CHECK(run.errors().find("failed") != std::string::npos);
 }
+
+TEST_CASE("where rank 0 and another rank die together, each rank that is left says so") {
+  const Watched run([](RankWatch& watch, int) {
+    watch.set_step(3);
+    sleep(0.5);
+    std::printf("ready\n");
+    std::fflush(stdout);
+    sleep(4 * kTimeout);
+    return 0;
+  });
+  for (int rank = 0; rank < 3; ++rank)
+    while (content(run.folder.path / (std::to_string(rank) + ".out")).empty()) sleep(0.01);
+  // Stopped first, so that neither sees the other's end.
+  for (int rank = 0; rank < 2; ++rank) {
+    const pid_t pid = run.pids[static_cast<size_t>(rank)];
+    REQUIRE(::kill(pid, SIGSTOP) == 0);
+    REQUIRE(::waitpid(pid, nullptr, WUNTRACED) == pid);
+  }
+  for (int rank = 0; rank < 2; ++rank) ::kill(run.pids[static_cast<size_t>(rank)], SIGKILL);
+  CHECK(run.finish() == std::vector<int>{256 + SIGKILL, 256 + SIGKILL, 1});
+  const std::string errors = run.errors();
+  INFO(errors);
+  CHECK(errors.find("scalevec: rank 0 (process " + std::to_string(run.pids[0]) + " on ") == 0);
+  CHECK(errors.find("died after step 3") != std::string::npos);
+  CHECK(std::count(errors.begin(), errors.end(), '\n') == 1);
+}

@@ -67,8 +67,8 @@ def manifest(grid):
             "axes": [{"key": "optimizer.lr", "values": [1e-3, 2e-3]}], "cells": cells(grid)}
 
 
-def tokens(count, ids, magic=20240520, version=1):
-    return struct.pack("<256i", magic, version, count, *[0] * 253) + struct.pack(f"<{len(ids)}H", *ids)
+def tokens(count, ids, magic=20240520, version=1, code="H"):
+    return struct.pack("<256i", magic, version, count, *[0] * 253) + struct.pack(f"<{len(ids)}{code}", *ids)
 
 
 def safetensors(header, data):
@@ -94,6 +94,35 @@ put("grid", "twice.json", b'{"base": {}, "base": {}}')
 put("token_file", "three.bin", tokens(3, [1, 2, 65535]))
 put("token_file", "empty.bin", tokens(0, []))
 put("token_file", "truncated.bin", tokens(4, [1, 2, 3]))
+put("token_file", "wide.bin", tokens(3, [1, 128255, 2**32 - 1], 20240801, 7, "I"))
+put("token_file", "wide-truncated.bin", tokens(3, [1, 2], 20240801, 7, "I"))
+put("token_file", "wide-version.bin", tokens(1, [1], 20240801, 1, "I"))
+SPECIAL = {"id": 300, "content": "<|e\u0301|>", "single_word": False, "lstrip": False, "rstrip": False, "normalized": True, "special": True}
+VOCAB = {chr(c): c for c in range(33, 127)} | {"\u0120": 1, "it": 2, "\u0120it": 3}
+LEVEL = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
+TOKENIZER = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": [SPECIAL], "normalizer": {"type": "NFC"},
+             "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+                 {"type": "Digits", "individual_digits": True},
+                 {"type": "Split", "pattern": {"Regex": r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"},
+                  "behavior": "Isolated", "invert": False}, LEVEL]},
+             "post_processor": None, "decoder": LEVEL,
+             "model": {"type": "BPE", "dropout": None, "unk_token": "?", "continuing_subword_prefix": None, "end_of_word_suffix": None,
+                       "fuse_unk": True, "byte_fallback": False, "ignore_merges": True, "vocab": VOCAB, "merges": [["i", "t"], "\u0120 it"]}}
+put("tokenizer", "all", json.dumps(TOKENIZER).encode() + b"\0it's <|\xc3\xa9|> 12")
+put("tokenizer", "plain", json.dumps(TOKENIZER | {"normalizer": None, "added_tokens": [], "pre_tokenizer": LEVEL}).encode() + b"\0a\xff")
+put("tokenizer", "other-model", {"model": {"type": "Unigram", "vocab": []}})
+INDEX = {"metadata": {"total_size": 24}, "weight_map": {"x": "a.safetensors", "y": "b.safetensors"}}
+put("shard_index", "two.json", INDEX)
+put("shard_index", "lacking.json", INDEX | {"weight_map": {"w": "a.safetensors"}})
+put("shard_index", "outside.json", INDEX | {"weight_map": {"x": "../a.safetensors"}})
+put("shard_index", "no-map.json", {"weight_map": []})
+TABLE = [{"model_types": ["mine"], "prefix": "model.", "offset": 1, "scales": [
+    {"site": "attn.{q,k}_norm", "scale": "layers.{L}.{q,k}_norm.weight", "readers": []},
+    {"site": "attn", "scale": "layers.{L}.ln_1.weight", "offset": 0, "tied": "wte.weight",
+     "readers": ["layers.{L}.{q,k,v}.weight", {"name": "layers.{L}.experts.{E}.in", "axis": 0}]}]}]
+put("name_table", "all.json", TABLE)
+put("name_table", "many.json", [{"model_types": ["mine"], "scales": [{"site": "a", "scale": "{a,b}" * 30}]}])
+put("name_table", "nested.json", [{"model_types": ["mine"], "scales": [{"site": "a", "scale": "{{}{L}}"}]}])
 put("safetensors", "two.safetensors", safetensors(
     {"__metadata__": {"format": "pt"}, "a": {"dtype": "F32", "shape": [2, 1], "data_offsets": [0, 8]},
      "b": {"dtype": "BF16", "shape": [3], "data_offsets": [8, 14]}}, bytes(range(14))))

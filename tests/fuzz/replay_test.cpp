@@ -10,7 +10,8 @@ TEST_CASE("the readers take or refuse every input of the fuzzers' corpora") {
   const std::pair<const char*, void (*)(std::string_view)> targets[] = {
       {"run_config", run_config}, {"policy", policy},           {"grid", grid},
       {"token_file", token_file}, {"safetensors", safetensors}, {"json_lines", json_lines},
-      {"record", record},         {"run_record", run_record},   {"hugging_face", hugging_face}};
+      {"record", record},         {"run_record", run_record},   {"hugging_face", hugging_face},
+      {"tokenizer", tokenizer},   {"shard_index", shard_index}, {"name_table", name_table}};
   for (const auto& [name, target] : targets) {
     size_t inputs = 0;
     for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::path(SCALEVEC_CORPUS) / name)) {

@@ -17,6 +17,9 @@ void record(std::string_view bytes);
 void json_lines(std::string_view bytes);
 void run_record(std::string_view bytes);
 void hugging_face(std::string_view bytes);
+void tokenizer(std::string_view bytes);
+void shard_index(std::string_view bytes);
+void name_table(std::string_view bytes);
 
 // A file that holds `bytes` while the object lives, in memory where the system has a file system there.
 class InputFile {
@@ -25,6 +28,19 @@ class InputFile {
   ~InputFile();
   InputFile(const InputFile&) = delete;
   InputFile& operator=(const InputFile&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+// A folder with one file that holds `bytes`; removed with all that is in it.
+class InputFolder {
+ public:
+  InputFolder(const char* name, std::string_view bytes);
+  ~InputFolder();
+  InputFolder(const InputFolder&) = delete;
+  InputFolder& operator=(const InputFolder&) = delete;
   const std::filesystem::path& path() const { return path_; }
 
  private:

@@ -140,6 +140,13 @@ class ModelCommand(unittest.TestCase):
         loss = total / (16 * len(windows))
         self.assertAlmostEqual(found["loss"], loss, delta=1e-6 * loss)
         self.assertAlmostEqual(found["perplexity"], math.exp(loss), delta=1e-5 * math.exp(loss))
+        message = self.run_program("model", "eval", FIXTURES / "llama-tied", "--data", self.wide(tokens), status=2)
+        self.assertIn("has id 41", message)
+
+    def wide(self, folder):
+        ids = [1, 2, 41] + [3] * 400
+        (folder / "val_000000.bin").write_bytes(struct.pack("<256i", 20240801, 7, len(ids), *[0] * 253) + struct.pack(f"<{len(ids)}I", *ids))
+        return folder
 
     def started(self, name, model, steps=3, status=0, **more):
         config = CONFIG | {"model": model, "data": {"dir": str(self.here / "tokens")}, "steps": steps, "validation": {"every": steps},
@@ -192,6 +199,8 @@ class ModelCommand(unittest.TestCase):
         self.started("last", {"from": str(source), "scales": "dp"})
         plan = self.run_program("plan", self.here / "config.json")
         self.assertIn("as the same function", plan)
+        self.wide(self.here / "tokens")
+        self.assertIn("has id 41", self.started("refused", {"from": str(source)}, status=2))
 
     def test_branches_of_a_trunk(self):
         self.data(41)
@@ -214,6 +223,36 @@ class ModelCommand(unittest.TestCase):
         message = self.started("refused", {"from": f"{self.here / 'whole'}@4", "scales": "or", "optimizer_state": True}, status=2)
         self.assertIn("optimizer_state", message)
         self.run_program("model", "info", f"{self.here / 'whole'}@4")
+
+    def test_comparison_of_branches_of_a_trunk(self):
+        self.data(41)
+        constant = {"shape": "constant"}
+        base = CONFIG | {"model": {"vocab_size": 41, "width": 16, "layers": 2, "heads": 2}, "data": {"dir": str(self.here / "tokens")}, "steps": 8,
+                         "validation": {"every": 8}, "schedule": constant, "optimizer": {"lr": 1e-3, "rules": [{"match": {}}]}, "threads": 1, "seed": 1}
+        grid = {"base": base, "trunk": {"set": {"steps": 6}, "at": 4}, "variants": {"same": {}, "cooled": {"schedule:": {"shape": "wsd", "decay_steps": 4}},
+                "late": {"trunk.at": 6}, "hg": {"model": {"scales": "hg", "optimizer_state": False}}}, "grid": {"seed": [1, 2]}}
+        (self.here / "grid.json").write_text(json.dumps(grid))
+        compare = ("compare", self.here / "grid.json", "--out", self.here / "out")
+        weights = lambda run: (max((run / "checkpoints").iterdir()) / "weights.safetensors").read_bytes()
+        # The trunk alone; then a part of the grid, which takes it as it is; then the rest.
+        self.run_program(*compare, "--cell", "trunk")
+        trunk = weights(self.here / "out" / "trunk")
+        self.assertFalse((self.here / "out" / "same").exists())
+        self.run_program(*compare, "--shard", "1/2")
+        output = self.run_program(*compare)
+        self.assertNotIn("missing", output)
+        self.assertEqual(weights(self.here / "out" / "trunk"), trunk)
+        self.assertEqual(self.run_program(*compare, "--list-cells"), "")
+        self.assertIn("go on from one trunk of 6 steps", (self.here / "out" / "report.html").read_text())
+        self.run_program(*compare, "--collect")
+        # A branch that changes nothing is the run that was never split, wherever it was; others are not.
+        (self.here / "config.json").write_text(json.dumps(base))
+        self.run_program("train", self.here / "config.json", "--out", self.here / "whole")
+        cell = lambda variant, seed=1: weights(self.here / "out" / variant / f"seed={seed}")
+        self.assertEqual(cell("same"), weights(self.here / "whole"))
+        self.assertEqual(cell("late"), weights(self.here / "whole"))
+        self.assertNotEqual(cell("cooled"), cell("same"))
+        self.assertNotEqual(cell("same", 2), cell("same"))
 
     def test_wrong_input(self):
         model = self.here / "ours"

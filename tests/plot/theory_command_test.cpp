@@ -96,7 +96,7 @@ TEST_CASE("theory lists its figures", "[figures]") {
   for (const char* id : {"T1  ", "T10  ", "P1  ", "P2  ", "P3  ", "P4  ", "P5  ", "P6  ", "P7  "})
     CHECK(contains(list.output, id));
   CHECK(contains(list.output, "    sigma=1.5  "));
-  CHECK(contains(list.output, "    replicas=2048 (paper: 8192)  "));
+  CHECK(contains(list.output, "    replicas=512 (paper: 8192)  "));
 }
 
 TEST_CASE("theory refuses what it does not know", "[figures]") {

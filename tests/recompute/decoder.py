@@ -54,13 +54,15 @@ class Tape:
         return self.node(f(self.value[a]), [(a, df(self.value[a]))])
 
     def gradient(self, of):
-        grad = [0.0] * len(self.value)
+        """Of every scalar the derivative, and the sum of the absolute values of the terms that it is a sum of."""
+        grad, size = [0.0] * len(self.value), [0.0] * len(self.value)
         grad[of] = 1.0
         for n in range(of, -1, -1):
             if grad[n] != 0.0:
                 for parent, d in self.parents[n]:
                     grad[parent] += grad[n] * d
-        return grad
+                    size[parent] += abs(grad[n] * d)
+        return grad, size
 
 
 class Decoder:
@@ -70,7 +72,7 @@ class Decoder:
         self.model, self.tensors = model, tensors
 
     def loss_and_gradient(self, sequences):
-        """Mean cross-entropy over all positions, and {name: flat gradient}."""
+        """Mean cross-entropy over all positions, and {name: flat gradient}; leaves the terms' sizes in `term_sizes`."""
         self.t = Tape()
         self.leaves = {name: [self.t.leaf(x) for x in values] for name, (_, values) in self.tensors.items()}
         terms = []
@@ -79,7 +81,8 @@ class Decoder:
             for row, target in zip(logits, tokens[1:]):
                 terms.append(self.cross_entropy(row, target))
         loss = self.t.scaled(self.t.sum(terms), 1.0 / len(terms))
-        grad = self.t.gradient(loss)
+        grad, size = self.t.gradient(loss)
+        self.term_sizes = {name: [size[i] for i in leaves] for name, leaves in self.leaves.items()}
         return self.t.value[loss], {name: [grad[i] for i in leaves] for name, leaves in self.leaves.items()}
 
     def rows(self, name):

@@ -9,8 +9,9 @@ whole run's length, the other half follow a file event of the run (a checkpoint 
 a picture begun) by less than the time such a write takes. Whether a kill fell inside a write is read from what it left. A
 chain depends on the seed and its number only, as far as the machine's timing lets it: --only KIND:NUMBER runs one again.
 
---sweep STRIDE:OFFSET is exact in place of random: strace kills a short run in front of its n-th call that changes a file
-(write, fsync, rename, mkdir, rmdir, unlinkat), for every n with n % STRIDE == OFFSET.
+--sweep STRIDE:OFFSET is exact in place of random: strace kills a short run, a comparison and the preparation of tokens in
+front of the n-th call that changes a file (write, fsync, rename, mkdir, rmdir, unlinkat), for every n with n % STRIDE ==
+OFFSET. With --first N only in front of the first N calls that make a file or folder appear.
 """
 import argparse
 import collections
@@ -187,7 +188,7 @@ class Train:
             if not self.program.kill(args, self.root, instant, lambda pid: [pid]):
                 break
             kills.append({k for k, _, _ in leftovers(out) - before})
-            self.check_killed(out, reference)
+            self.check_killed(out, reference / "every")
         if not (out / "summary.json").exists() or json.loads((out / "summary.json").read_text())["status"] != "done":
             self.program.finish(args, self.root)
         found = runs.folder_difference(out, reference / "whole")
@@ -197,61 +198,103 @@ class Train:
         return kills
 
     @staticmethod
-    def check_killed(out, reference):
-        """What a kill may leave: checkpoints under their final names are whole, and the logs a part of the whole ones."""
+    def check_killed(out, every):
+        """What a kill may leave: checkpoints under their final names are whole, and the logs a part of the whole ones, by
+        the folder of an undisturbed run that keeps every checkpoint."""
         for checkpoint in (out / "checkpoints").glob("step-*"):
-            found = runs.folder_difference(checkpoint, reference / "every" / "checkpoints" / checkpoint.name)
+            found = runs.folder_difference(checkpoint, every / "checkpoints" / checkpoint.name)
             if found:
                 raise Failure("after a kill: " + found)
         for log in ("metrics.jsonl", "traces.jsonl"):
-            lines, whole = (runs.log_lines(f / log)[0] for f in (out, reference / "every"))
+            lines, whole = (runs.log_lines(f / log)[0] for f in (out, every))
             if lines != whole[:len(lines)]:
                 raise Failure(f"after a kill: {out / log} is not a part of the undisturbed run's")
 
 
 class Sweep:
-    """Kills a run of a few steps in front of each system call that changes a file, told by strace."""
+    """Kills a program in front of each of its system calls that change a file, told by strace, and runs it again."""
     calls = ("write", "fsync", "rename", "mkdir", "rmdir", "unlinkat")
+    follow = ["-f"]  # threads and children, too
 
     def __init__(self, program, root):
         self.program, self.root = program, root
-        for name in ("whole", "every"):
-            (root / name).mkdir(parents=True)
-        config = json.dumps({**runs.BASE, "steps": 7})
-        (root / "config.json").write_text(config)
-        keep = ["--set", "checkpoint.keep=100000"]
-        program.finish(["train", "config.json", "--out", "every", *keep], root)
+        (root / "whole").mkdir(parents=True)
+        self.prepare()
         log = root / "calls"
         self.strace(["-o", str(log), "-e", "trace=" + ",".join(self.calls)], root / "whole")
-        self.counts = collections.Counter(re.findall(r"^\d+ +(\w+)\(", log.read_text(), re.MULTILINE))
+        self.counts = collections.Counter(re.findall(r"^(?:\d+ +)?(\w+)\(", log.read_text(), re.MULTILINE))
+
+    def prepare(self):
+        """Writes what the program reads."""
+
+    def check_killed(self, out):
+        """What a kill may leave."""
 
     def strace(self, options, out):
-        return subprocess.run(["strace", "-f", "-qq", *options, self.program.program, "train", "config.json", "--out",
-                               str(out), "--resume"], cwd=self.root, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL, timeout=HANG).returncode
+        return subprocess.run(["strace", *self.follow, "-qq", *options, self.program.program, *self.arguments], cwd=out,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=HANG).returncode
 
-    def run(self, stride, offset):
+    def run(self, stride, offset, first):
         kills = collections.Counter()
-        for call in self.calls:
-            for n in range(1, self.counts[call] + 1):
+        for call in ("rename", "mkdir") if first else self.calls:
+            for n in range(1, min(self.counts[call], first or self.counts[call]) + 1):
                 if n % stride != offset:
                     continue
                 out = self.root / f"{call}-{n}"
+                out.mkdir()
                 status = self.strace(["-o", "/dev/null", "-e", f"inject={call}:signal=KILL:when={n}"], out)
                 if status not in (-signal.SIGKILL, 128 + signal.SIGKILL):
-                    raise Failure(f"the run was not killed in front of {call} number {n}: status {status}")
-                where = f"killed in front of {call} number {n}: "
+                    raise Failure(f"{self.arguments} was not killed in front of {call} number {n}: status {status}")
+                where = f"{self.kind} killed in front of {call} number {n}: "
                 try:
-                    Train.check_killed(out, self.root)
-                    self.program.finish(["train", "config.json", "--out", str(out), "--resume"], self.root)
+                    self.check_killed(out)
+                    self.program.finish(self.arguments, out)
                 except Failure as failure:
                     raise Failure(where + str(failure)) from None
-                found = runs.folder_difference(out, self.root / "whole")
+                found = self.difference(out, self.root / "whole")
                 if found:
                     raise Failure(where + found)
                 shutil.rmtree(out)
                 kills[call] += 1
         return kills
+
+
+class SweepTrain(Sweep):
+    kind = "train"
+    arguments = ["train", "../config.json", "--out", "run", "--resume"]
+    difference = staticmethod(runs.folder_difference)
+
+    def prepare(self):
+        (self.root / "config.json").write_text(json.dumps({**runs.BASE, "steps": 7}))
+        (self.root / "every").mkdir()
+        self.program.finish([*self.arguments, "--set", "checkpoint.keep=100000"], self.root / "every")
+
+    def check_killed(self, out):
+        Train.check_killed(out / "run", self.root / "every" / "run")
+
+
+class SweepCompare(Sweep):
+    """The comparison itself: cells that run go on without it."""
+    kind = "compare"
+    arguments = ["compare", "../grid.json", "--out", "grid", "--jobs", "2"]
+    follow = []
+
+    def prepare(self):
+        grid = {"base": {**runs.BASE, "steps": 6}, "variants": {"decay": {}}, "grid": {"optimizer.lr": [1e-2], "seed": [1, 2]}}
+        (self.root / "grid.json").write_text(json.dumps(grid))
+
+    @staticmethod
+    def difference(a, b):
+        return comparison_difference(a / "grid", b / "grid")
+
+
+class SweepPrepare(Sweep):
+    kind = "data prepare"
+    arguments = ["data", "prepare", "--text", "../text.txt", "--block", "1024", "--val-fraction", "0.2", "--out", "data"]
+    difference = staticmethod(runs.folder_difference)
+
+    def prepare(self):
+        (self.root / "text.txt").write_text("\n".join(f"line {i} of a text" for i in range(2000)))
 
 
 REPORT_TIME = re.compile(rb"<dt>Computing time</dt><dd>[^<]*</dd>")
@@ -344,6 +387,9 @@ class Report(Compare):
                         rng.uniform(0, self.length / self.pictures))
 
 
+SWEEPS = (SweepTrain, SweepCompare, SweepPrepare)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--program", required=True)
@@ -352,6 +398,8 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", metavar="KIND:NUMBER", help="one chain of that seed")
     parser.add_argument("--sweep", metavar="STRIDE:OFFSET")
+    parser.add_argument("--first", type=int, metavar="N", help="of a sweep: only the first N calls of rename and of mkdir")
+    parser.add_argument("--of", choices=sorted(s.kind for s in SWEEPS), action="append", help="of a sweep: only these")
     parser.add_argument("--folder", help="where the runs are made; default: the system's temporary folder")
     args = parser.parse_args()
     wanted = {k: getattr(args, k) for k in ("train", "compare", "report")}
@@ -392,17 +440,22 @@ def main():
     if args.sweep and not shutil.which("strace"):
         print("sweep: skipped, there is no strace here")
     elif args.sweep:
-        sweep = Sweep(program, root / "sweep")
-        try:
-            kills = sweep.run(*map(int, args.sweep.split(":")))
-        except Failure as failure:
-            print(f"FAILED: {failure}\n  its folder is kept in {root}")
-            return 1
-        words = ", ".join(f"{kills[c]} of {sweep.counts[c]} {c}" for c in Sweep.calls)
-        print(f"sweep {args.sweep}: {sum(kills.values())} kills, all ended as undisturbed; in front of: {words}")
+        for kind in SWEEPS:
+            if args.of and kind.kind not in args.of:
+                continue
+            sweep = kind(program, root / f"sweep-{kind.kind.replace(' ', '-')}")
+            try:
+                kills = sweep.run(*map(int, args.sweep.split(":")), args.first)
+            except Failure as failure:
+                print(f"FAILED: {failure}\n  its folder is kept in {root}")
+                return 1
+            words = ", ".join(f"{kills[c]} of {sweep.counts[c]} {c}" for c in Sweep.calls if kills[c])
+            print(f"sweep {args.sweep} of {kind.kind}: {sum(kills.values())} kills, all ended as undisturbed; in front of: {words}",
+                  flush=True)
     shutil.rmtree(root)
     print(f"{time.monotonic() - began:.0f} s")
     return 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <random>
+#include <sstream>
 #include <stdexcept>
 #include <vector>
 
@@ -30,6 +31,16 @@ struct PairRun {
 
 struct PairSquares {
   double w = 0.0, gamma = 0.0;
+  std::vector<double> q;  // ‖w‖/γ of each replica
+
+  // Of ln q's mean over replicas.
+  double standard_error() const {
+    double mean = 0.0, squares = 0.0;
+    const auto n = static_cast<double>(q.size());
+    for (const double x : q) mean += std::log(x) / n;
+    for (const double x : q) squares += (std::log(x) - mean) * (std::log(x) - mean);
+    return std::sqrt(squares / (n - 1.0) / n);
+  }
 };
 
 // E‖w‖² and E γ² after each of `at` (ascending), from γ‖w‖ = R at the ratio ‖w‖/γ = q.
@@ -68,7 +79,10 @@ std::vector<PairSquares> simulate_pair(const PairRun& p, double q, const std::ve
       }
       target *= 1.0 + p.growth;
       while (next < at.size() && at[next] == t) {
-        for (std::size_t i = 0; i < c; ++i) out[next].w += w[i] * w[i] / static_cast<double>(p.replicas);
+        double length = 0.0;
+        for (std::size_t i = 0; i < c; ++i) length += w[i] * w[i];
+        out[next].w += length / static_cast<double>(p.replicas);
+        out[next].q.push_back(std::sqrt(length) / std::abs(w[c]));
         out[next++].gamma += w[c] * w[c] / static_cast<double>(p.replicas);
       }
     }
@@ -131,53 +145,140 @@ TEST_CASE("T13: SGD's ratio follows its path, with decay, anisotropic noise and 
   CHECK(held == 24);
 }
 
-// The same for updates that do not see the gradient's size.
-TEST_CASE("T12, T13: AdamW's and Lion's ratio ‖w‖/γ follows its path, not conserved without decay") {
+namespace {
+
+// Updates that do not see the gradient's size: Lion's where i is odd, AdamW's where it is even.
+struct NormalisedCase {
+  bool lion;
+  PairRun run;
+  RatioNormalised problem;
+  RatioFlow flow;
+  double end, from;
+  long steps;
+
+  NormalisedCase(Arguments& draw, int i, double most_noise) : lion(i % 2 != 0) {
+    run.method = lion ? PairMethod::lion : PairMethod::adamw;
+    run.rows = static_cast<std::size_t>(draw.size(2.0, 33.0));
+    run.h = draw.size(0.5, 30.0);
+    run.target = draw.size(0.3, 3.0);
+    run.sigma = run.h * draw.size(0.05, most_noise);
+    run.lr_w = draw.size(3e-4, 3e-2);
+    run.lr_gamma = i % 5 ? run.lr_w : run.lr_w * draw.size(0.3, 3.0);
+    run.decay_w = i % 4 ? run.lr_w * run.lr_w / run.target * draw.size(0.1, 5.0) : 0.0;
+    run.decay_gamma = i % 5 < 2 ? run.lr_w * run.lr_w / run.target * draw.size(0.1, 10.0) : 0.0;
+    if (lion) run.beta2 = i % 3 ? 0.9 : 0.97;
+    run.replicas = 24;
+    const auto c = static_cast<double>(run.rows);
+    problem = lion ? lion_pair(c, run.target, run.lr_w, run.lr_gamma, run.beta1, run.beta2)
+                   : adamw_pair(c, run.target, run.lr_w, run.lr_gamma);
+    problem.decay_w = run.decay_w;
+    problem.decay_gamma = run.decay_gamma;
+    flow = normalised_ratio(problem);
+    end = settled_ratio(flow);
+    from = end * (lion ? 2.0 : 0.5);
+    steps = static_cast<long>(2.0 / ratio_relaxation(flow));
+  }
+
+  bool holds() const {
+    return normalised_ratio_holds(problem, run.h, run.sigma, from) &&
+           normalised_ratio_holds(problem, run.h, run.sigma, end);
+  }
+  // Of the ratio's logarithm.
+  double error(const PairSquares& got, long at) const {
+    return std::abs(std::log(std::sqrt(got.w / got.gamma) / ratio_after(flow, from, static_cast<double>(at))));
+  }
+  std::string text() const {
+    std::ostringstream out;
+    out << (lion ? "Lion" : "AdamW") << " c " << run.rows << " h " << run.h << " R " << run.target << " sigma "
+        << run.sigma << " lrs " << run.lr_w << " " << run.lr_gamma << " betas " << run.beta1 << " " << run.beta2
+        << " decays " << run.decay_w << " " << run.decay_gamma << " from " << from << " to " << end << " steps "
+        << steps;
+    return out.str();
+  }
+};
+
+}  // namespace
+
+// Lion's rule below was tried on AdamW too: 3 of 8 new cases, with 2 or 3 rows, were beyond it, by up to 1.7 times. √v̂
+// follows the scale's own fluctuation where that lasts longer than 1/(1 − β₂) steps, which the formula leaves out, so
+// that AdamW is held to the 25 % that the header states.
+TEST_CASE("T12, T13: AdamW's ratio ‖w‖/γ follows its path, not conserved without decay") {
   Arguments draw(14);
-  int held[2] = {0, 0};
-  for (int i = 0; i < 60000 && (held[0] < 8 || held[1] < 8); ++i) {
-    PairRun p;
-    const int kind = i % 2;
-    p.method = kind ? PairMethod::lion : PairMethod::adamw;
-    p.rows = static_cast<std::size_t>(draw.size(2.0, 33.0));
-    p.h = draw.size(0.5, 30.0);
-    p.target = draw.size(0.3, 3.0);
-    p.sigma = p.h * draw.size(0.05, 2.0);
-    p.lr_w = draw.size(3e-4, 3e-2);
-    p.lr_gamma = i % 5 ? p.lr_w : p.lr_w * draw.size(0.3, 3.0);
-    p.decay_w = i % 4 ? p.lr_w * p.lr_w / p.target * draw.size(0.1, 5.0) : 0.0;
-    p.decay_gamma = i % 5 < 2 ? p.lr_w * p.lr_w / p.target * draw.size(0.1, 10.0) : 0.0;
-    if (kind) p.beta2 = i % 3 ? 0.9 : 0.97;
-    const double c = static_cast<double>(p.rows);
-    p.replicas = 24;
-    RatioNormalised problem = kind ? lion_pair(c, p.target, p.lr_w, p.lr_gamma, p.beta1, p.beta2)
-                                   : adamw_pair(c, p.target, p.lr_w, p.lr_gamma);
-    problem.decay_w = p.decay_w;
-    problem.decay_gamma = p.decay_gamma;
-    const RatioFlow flow = normalised_ratio(problem);
-    const double end = settled_ratio(flow), from = end * (i % 2 ? 2.0 : 0.5);
-    const auto steps = static_cast<long>(2.0 / ratio_relaxation(flow));
-    if (held[kind] == 8 || steps > 30000 || !normalised_ratio_holds(problem, p.h, p.sigma, from) ||
-        !normalised_ratio_holds(problem, p.h, p.sigma, end))
-      continue;
-    ++held[kind];
-    const std::vector<long> at = twelve_times(steps);
-    const std::vector<PairSquares> got = simulate_pair(p, from, at, static_cast<std::uint64_t>(i));
+  int held = 0;
+  for (int i = 0; i < 60000 && held < 8; ++i) {
+    const NormalisedCase c(draw, i, 2.0);
+    if (c.lion || c.steps > 30000 || !c.holds()) continue;
+    ++held;
+    const std::vector<long> at = twelve_times(c.steps);
+    const std::vector<PairSquares> got = simulate_pair(c.run, c.from, at, static_cast<std::uint64_t>(i));
     int off = 0;
     double worst = 0.0;
     for (std::size_t k = 0; k < at.size(); ++k) {
-      const double error =
-          std::abs(std::log(std::sqrt(got[k].w / got[k].gamma) / ratio_after(flow, from, static_cast<double>(at[k]))));
+      const double error = c.error(got[k], at[k]);
       off += error > 0.25;
       worst = std::max(worst, error);
     }
-    INFO((kind ? "Lion" : "AdamW") << " c " << c << " h " << p.h << " R " << p.target << " sigma " << p.sigma << " lrs "
-                                   << p.lr_w << " " << p.lr_gamma << " decays " << p.decay_w << " " << p.decay_gamma
-                                   << " from " << from << " to " << end << " steps " << steps << " worst " << worst);
+    INFO(c.text() << " worst " << worst);
     CHECK(off < 2);
   }
-  CHECK(held[0] == 8);
-  CHECK(held[1] == 8);
+  CHECK(held == 8);
+}
+
+// A point may be off by what first order neglects, as normalised_ratio_error() estimates it at the path's two ends, and
+// five standard errors of its 24 replicas: Student's t with 23 degrees of freedom is beyond them in 5 of 100,000 draws,
+// one of the 96 points of a right formula in 1 of 200 runs of new seeds. The rule was fixed before the points were
+// drawn.
+TEST_CASE("T13: Lion's ratio ‖w‖/γ follows its path within its stated error") {
+  Arguments draw(1729);
+  int held = 0;
+  for (int i = 0; i < 200000 && held < 8; ++i) {
+    const NormalisedCase c(draw, i, 5.0);
+    if (!c.lion || c.steps > 40000 || !c.holds()) continue;
+    ++held;
+    const double stated = std::max(normalised_ratio_error(c.problem, c.run.h, c.run.sigma, c.from),
+                                   normalised_ratio_error(c.problem, c.run.h, c.run.sigma, c.end));
+    const std::vector<long> at = twelve_times(c.steps);
+    const std::vector<PairSquares> got = simulate_pair(c.run, c.from, at, 7000 + static_cast<std::uint64_t>(i));
+    double worst = 0.0, allowed = 0.0;
+    for (std::size_t k = 0; k < at.size(); ++k) {
+      const double may = stated + 5.0 * got[k].standard_error(), error = c.error(got[k], at[k]);
+      if (error / may > worst) {
+        worst = error / may;
+        allowed = may;
+      }
+    }
+    INFO(c.text() << " stated " << stated << " allowed " << allowed);
+    CHECK(worst <= 1.0);
+  }
+  CHECK(held == 8);
+}
+
+// n_s against the sums over steps that its docstring gives, formed directly; its limits.
+TEST_CASE("T13: the noise that Lion's shared signs leave is its double sum, below the signs' own") {
+  for (const double beta1 : {0.05, 0.5, 0.9, 0.98})
+    for (const double beta2 : {0.0, 0.3, 0.9, 0.99}) {
+      const std::size_t n = 200 + static_cast<std::size_t>(20.0 / (1.0 - beta2));
+      std::vector<double> f{1.0 - beta1};
+      for (std::size_t k = 1; k < n; ++k)
+        f.push_back(beta1 * (1.0 - beta2) * std::pow(beta2, static_cast<double>(k) - 1.0));
+      double all = 0.0, seen = 0.0, sum = 0.0;
+      for (const double x : f) all += x * x;
+      for (std::size_t m = 1; m < n; ++m) {
+        seen += f[m - 1] * f[m - 1];
+        double rho = 0.0;
+        for (std::size_t j = 0; j + m < n; ++j) rho += f[j] * f[j + m] / all;
+        sum += rho / std::sqrt(1.0 - rho * rho) * seen / all;
+      }
+      INFO("betas " << beta1 << " " << beta2);
+      const double shared = lion_shared_noise(beta1, beta2);
+      CHECK(std::abs(shared / (4.0 / std::acos(-1.0) * sum) - 1.0) <= 1e-6);
+      CHECK(shared < 0.5 * lion_update_noise(2.0, beta1, beta2).long_run());
+    }
+  CHECK(lion_shared_noise(0.0, 0.9) == 0.0);
+  CHECK_THROWS_AS(lion_shared_noise(1.0, 0.9), std::domain_error);
+  CHECK_THROWS_AS(lion_shared_noise(0.9, -0.1), std::domain_error);
+  // Nothing brings the ratio down.
+  CHECK_THROWS_AS(settled_ratio(normalised_ratio(lion_pair(4.0, 1.0, 0.1, 0.1, 0.0, 0.9))), std::domain_error);
 }
 
 // The signal's growth of R at a steady share per step, beside SGD's noise. 16 replicas.

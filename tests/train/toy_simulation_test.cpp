@@ -51,7 +51,7 @@ struct Trained {
 };
 
 // Momentum, decays of every coupling and several targets, every elementwise method that the simulation has.
-std::vector<Trained> methods() {
+std::vector<Trained> trained_methods() {
   std::vector<Trained> all;
   const auto add = [&](SimulatedMethod method, double decay, double target, DecayCoupling coupling) -> Trained& {
     Trained t;
@@ -115,7 +115,7 @@ TEST_CASE(
     "every toy as LibTorch trains it and as the batched simulation does agree at every step, in values and in traces") {
   constexpr std::int64_t steps = 300;
   for (const std::string& text : models())
-    for (const Trained& method : methods()) {
+    for (const Trained& method : trained_methods()) {
       INFO(text << " by " << method.rule["method"]);
       const RunConfig config =
           read_run_config(config_of(json::parse(text), json::array({method.rule}), method.simulated.lr, steps));
@@ -182,7 +182,7 @@ TEST_CASE("toys of a scaled map as LibTorch trains them and as its simulation ov
           SimulatedMap{3, 1, 3, SimulatedMap::Input::own})};
   constexpr std::int64_t steps = 40;
   for (const auto& [text, map] : models)
-    for (const Trained& method : methods()) {
+    for (const Trained& method : trained_methods()) {
       INFO(text << " by " << method.rule["method"]);
       const RunConfig config =
           read_run_config(config_of(json::parse(text), json::array({method.rule}), method.simulated.lr, steps));
