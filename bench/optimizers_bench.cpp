@@ -11,6 +11,7 @@
 
 #include "scalevec/bench/paired.hpp"
 #include "scalevec/optim.hpp"
+#include "scalevec/optim/method.hpp"
 
 namespace {
 
@@ -80,6 +81,60 @@ void usual_whole_job(const Data& data, Fused& fused, std::vector<Tensor>& before
   benchmark::DoNotOptimize(at::_foreach_norm(before));
 }
 
+// Jobs run in turns, in an order that changes from round to round: the seconds of each.
+std::vector<std::vector<double>> in_turns(benchmark::State& state, const std::vector<std::function<void()>>& jobs) {
+  for (const auto& warm : jobs) warm(), warm();
+  std::vector<std::vector<double>> seconds(jobs.size());
+  size_t round = 0;
+  for (auto _ : state) {
+    for (size_t i = 0; i < jobs.size(); ++i) {
+      const size_t which = (i + round) % jobs.size();
+      const auto start = std::chrono::steady_clock::now();
+      jobs[which]();
+      seconds[which].push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    }
+    ++round;
+  }
+  return seconds;
+}
+
+void report(benchmark::State& state, const char* name, const std::vector<double>& top,
+            const std::vector<double>& bottom) {
+  std::vector<double> ratios;
+  for (size_t i = 0; i < top.size(); ++i) ratios.push_back(top[i] / bottom[i]);
+  scalevec::bench::report_ratio(state, name, std::move(ratios));
+}
+
+// States of 8 bits against those of float32, without sums.
+void run_coded(benchmark::State& state, int threads, const Shapes& shapes) {
+  at::set_num_threads(threads);
+  const Data data(shapes);
+  scalevec::AdamW adamw(data.params, scalevec::AdamWOptions(1e-6));
+  scalevec::AdamW8bit adamw8bit(data.params, scalevec::AdamW8bitOptions(1e-6));
+  scalevec::Lion lion(data.params, scalevec::LionOptions(1e-6));
+  scalevec::Lion8bit lion8bit(data.params, scalevec::Lion8bitOptions(1e-6));
+  for (scalevec::Optimizer* optimizer :
+       std::initializer_list<scalevec::Optimizer*>{&adamw, &adamw8bit, &lion, &lion8bit})
+    optimizer->set_check_finite(false);
+  const auto seconds = in_turns(
+      state, {[&] { adamw.step(); }, [&] { adamw8bit.step(); }, [&] { lion.step(); }, [&] { lion8bit.step(); }});
+  report(state, "adamw8bit_over_adamw", seconds[1], seconds[0]);
+  report(state, "lion8bit_over_lion", seconds[3], seconds[2]);
+  state.counters["adamw_ms"] = 1e3 * median_interval(seconds[0]).middle;
+}
+
+// Muon's Newton-Schulz steps on the Gram matrix against those on the matrix, both in float32.
+void run_gram(benchmark::State& state, int threads, const std::vector<std::int64_t>& shape) {
+  at::set_num_threads(threads);
+  const Data data({shape});
+  const auto options = scalevec::MuonOptions(1e-6).precision("float32");
+  scalevec::Muon plain(data.params, options), gram(data.params, scalevec::MuonOptions(options).gram(true));
+  const auto seconds = in_turns(state, {[&] { plain.step(); }, [&] { gram.step(); }});
+  report(state, "gram_over_matrix", seconds[1], seconds[0]);
+  const auto flops = [&](const scalevec::MuonOptions& o) { return o.implementation().flops(o, shape, 1); };
+  state.counters["flops_ratio"] = flops(scalevec::MuonOptions(options).gram(true)) / flops(options);
+}
+
 void run(benchmark::State& state, int threads, const Shapes& shapes) {
   at::set_num_threads(threads);
   const Data data(shapes);
@@ -145,5 +200,21 @@ int main(int argc, char** argv) {
           ->Iterations(rounds)
           ->Unit(benchmark::kMillisecond)
           ->UseRealTime();
+  for (const int threads : {1, 2}) {
+    benchmark::RegisterBenchmark(
+        ("coded_100M_in_100/threads:" + std::to_string(threads)).c_str(),
+        [threads](benchmark::State& state) { run_coded(state, threads, equal_tensors(100, 1'000'000)); })
+        ->Iterations(31)
+        ->Unit(benchmark::kMillisecond)
+        ->UseRealTime();
+    for (const auto& shape : Shapes{{512, 512}, {512, 2048}, {1024, 4096}})
+      benchmark::RegisterBenchmark(
+          ("gram_" + std::to_string(shape[0]) + "x" + std::to_string(shape[1]) + "/threads:" + std::to_string(threads))
+              .c_str(),
+          [threads, shape](benchmark::State& state) { run_gram(state, threads, shape); })
+          ->Iterations(15)
+          ->Unit(benchmark::kMillisecond)
+          ->UseRealTime();
+  }
   benchmark::RunSpecifiedBenchmarks();
 }

@@ -85,7 +85,9 @@ ScaledMap Decoder::add_map(const std::string& name, const std::string& site, con
       into_residual && o.init_depth_scaling ? o.init_std / std::sqrt(2.0 * static_cast<double>(o.layers)) : o.init_std;
   ScaledMap map;
   const std::string weight = name + ".weight";
-  map.weight = add_matrix(weight, rows, columns, role_at(ParamKind::matrix, site, layer), std);
+  ParamRole role = role_at(ParamKind::matrix, site, layer);
+  if (kind == "attn.q" || kind == "attn.k") role.head_dim = o.head_dim;
+  map.weight = add_matrix(weight, rows, columns, std::move(role), std);
   const bool qkv = kind == "attn.q" || kind == "attn.k" || kind == "attn.v";
   if ((qkv && o.qkv_bias) || (kind == "attn.o" && o.o_bias))
     map.bias = add_parameter(name + ".bias", torch::zeros({rows}), role_at(ParamKind::bias, site, layer));

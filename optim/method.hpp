@@ -11,9 +11,11 @@
 #include <string_view>
 #include <vector>
 
+#include "scalevec/optim/core/param_role.hpp"
 #include "scalevec/optim/kernels/elementwise.hpp"
 #include "scalevec/optim/kernels/matrix_passes.hpp"
 #include "scalevec/optim/method_options.hpp"
+#include "scalevec/optim/methods/block_method.hpp"
 
 // What the optimizer asks of a method.
 namespace scalevec {
@@ -29,6 +31,7 @@ struct BufferSpec {
   bool needed = true;     // under the options of the moment
   bool low_part = false;  // int16, the optimizer's and not the method's: see kernels::split()
   bool numbers = false;   // float64 whatever the parameter, and not by its rows: a method's kScalars
+  bool codes = false;     // uint8: see kernels/block_states.hpp
 };
 
 // The weights to validate and to keep in place of p: p + weight times the buffer of this name.
@@ -66,6 +69,9 @@ class Method {
 
   // Whether a buffer as long as the parameter has a row for each of its rows, so that rows may be moved and dropped.
   virtual bool rows_may_move() const { return true; }
+
+  // Whether a step takes elements by their index, in row-major order, and not as they lie in memory.
+  virtual bool by_index() const { return false; }
 
   // The constants of the pass over the elements in the parameter's step number `step` ≥ 1: all of an elementwise
   // method's step, and of a matrix method's the first pass, kernels::MomentumPass. `fresh`: buffers that may change
@@ -214,11 +220,45 @@ class ElementwiseMethodOf final : public ElementwiseMethod {
   Compiled<M> compiled_;
 };
 
+// A method with states of 8 bits, as methods/block_method.hpp describes it.
+template <class M>
+class CodedMethodOf final : public Method {
+ public:
+  using Rule = typename M::Rule;
+  static_assert(2 * kBuffers<Rule> <= kMaxBuffers && optional_buffers<Rule>() == 0);
+
+  explicit CodedMethodOf(const kernels::RuleLoops& (*loops)()) : loops_(loops) {}
+
+  bool adaptive() const override { return kAdaptive<Rule>; }
+  bool rows_may_move() const override { return false; }
+  bool by_index() const override { return true; }
+  std::vector<BufferSpec> state(const MethodOptions&, c10::IntArrayRef sizes) const override {
+    std::vector<BufferSpec> out;
+    const std::int64_t size = c10::multiply_integers(sizes);
+    for (const char* name : Rule::kState) out.push_back({name, {size}, true, false, false, true});
+    for (const char* name : Rule::kState)
+      out.push_back({std::string(name) + "_scale", {(size + kStateBlock - 1) / kStateBlock}});
+    return out;
+  }
+  kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t step, bool,
+                     const double* = nullptr) const override {
+    const auto& own = static_cast<const OptionsOf<M>&>(options).values();
+    const auto at = step_at<Rule>(own, options.lr(), static_cast<double>(step), step == 1);
+    kernels::Rule rule = kernels::make_rule<Rule>(loops_(), decay, Rule::constants(own, at));
+    rule.step = static_cast<std::uint32_t>(step);
+    return rule;
+  }
+
+ private:
+  const kernels::RuleLoops& (*loops_)();
+};
+
 // One matrix's step. `param`, `grad` and every buffer, the method's own, are contiguous, on the CPU and not empty.
 struct MatrixJob {
   const MethodOptions* options = nullptr;
   std::int64_t step = 0;        // ≥ 1
   std::int64_t row_blocks = 1;  // divides the rows
+  const ParamRole* role = nullptr;
   kernels::Dtype dtype = kernels::Dtype::float32;
   torch::Tensor param, grad;
   std::vector<std::string> names;  // of the buffers
@@ -240,6 +280,9 @@ class MatrixMethod : public Method {
 
   // True if form_update calls LAPACK, which MKL runs differently inside a parallel region: never called there.
   virtual bool factorises() const { return false; }
+
+  // True if the method trains tensors of any shape, whose state may depend on the shape.
+  virtual bool any_shape() const { return false; }
 };
 
 // The rule of kernels::MomentumPass, and the pass: advances the job's first buffer and fills `update` with the mean.
@@ -247,18 +290,37 @@ kernels::Rule momentum_rule(const rules::Decay<double>& decay,
                             const kernels::MomentumPass::Constants<double>& constants);
 void momentum_pass(MatrixJob& job, const kernels::Rule& rule);
 
+// The rule of kernels::ReadPass that gives the gradient, with clip factor and l2 decay, and the pass that fills
+// `update` with it; and the parameter's values in the state's type, with the low part of compensated rounding.
+kernels::Rule gradient_rule(const rules::Decay<double>& decay);
+void gradient_pass(MatrixJob& job, const kernels::Rule& rule);
+torch::Tensor param_values(const MatrixJob& job);
+
 // A matrix method: a struct M, all of whose members are static, with
 //  - kName, kSource, kDefaults, SCALEVEC_OPTIONS(…) as an elementwise method has them (core/method_traits.hpp);
 //  - state(values, rows, cols), its BufferSpecs; the first is a momentum of the matrix's shape;
-//  - momentum(values, step), the constants of the pass kernels::MomentumPass that advances it;
+//  - momentum(values, step), the constants of the pass kernels::MomentumPass that advances it; without it there is no
+//    such buffer, and job.update comes as the gradient;
 //  - form_update(values, job): job.update comes as the mean that this pass gives, in the state's type, and goes as what
 //    job.scale times is subtracted; job.row_blocks are matrices of their own where that means anything;
-// and where it applies kFactorises, kRowsStay (state is not by row) and flops(values, rows, cols) of one row block.
+// and where it applies kFactorises, kRowsStay (state is not by row), flops(values, rows, cols) of one row block, and
+// kAnyShape, whose state(values, sizes) is of a tensor of any shape.
+template <class M>
+inline constexpr bool kAnyShape = requires {
+  requires M::kAnyShape;
+};
+template <class M>
+inline constexpr bool kHasMomentum = requires(typename M::Values v) {
+  M::momentum(v, std::int64_t{1});
+};
 template <class M>
 class MatrixMethodOf final : public MatrixMethod {
  public:
   std::vector<BufferSpec> state(const MethodOptions& options, c10::IntArrayRef sizes) const override {
-    return M::state(values(options), sizes[0], sizes[1]);
+    if constexpr (kAnyShape<M>)
+      return M::state(values(options), sizes);
+    else
+      return M::state(values(options), sizes[0], sizes[1]);
   }
   bool same_buffers(const MethodOptions& a, const MethodOptions& b) const override { return values(a) == values(b); }
   bool rows_may_move() const override {
@@ -267,7 +329,9 @@ class MatrixMethodOf final : public MatrixMethod {
   bool factorises() const override {
     return requires { requires M::kFactorises; };
   }
+  bool any_shape() const override { return kAnyShape<M>; }
   double flops(const MethodOptions& options, c10::IntArrayRef sizes, std::int64_t row_blocks) const override {
+    if (sizes.size() < 2) return 0.0;
     const double blocks = static_cast<double>(row_blocks);
     if constexpr (requires(typename M::Values v) { M::flops(v, 1.0, 1.0); })
       return blocks * M::flops(values(options), static_cast<double>(sizes[0]) / blocks, static_cast<double>(sizes[1]));
@@ -276,10 +340,16 @@ class MatrixMethodOf final : public MatrixMethod {
   }
   kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t step, bool,
                      const double*) const override {
-    return momentum_rule(decay, M::momentum(values(options), step));
+    if constexpr (kHasMomentum<M>)
+      return momentum_rule(decay, M::momentum(values(options), step));
+    else
+      return gradient_rule(decay);
   }
   void form_update(MatrixJob& job) const override {
-    momentum_pass(job, rule(*job.options, job.decay, job.step, false, nullptr));
+    if constexpr (kHasMomentum<M>)
+      momentum_pass(job, rule(*job.options, job.decay, job.step, false, nullptr));
+    else
+      gradient_pass(job, rule(*job.options, job.decay, job.step, false, nullptr));
     M::form_update(values(*job.options), job);
   }
 

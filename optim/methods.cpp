@@ -1,5 +1,6 @@
 #include "scalevec/optim/methods.hpp"
 
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 
 #include <algorithm>
@@ -10,6 +11,9 @@
 #include "scalevec/optim/kernels/library_rules.hpp"
 
 namespace scalevec {
+
+using torch::Tensor;
+
 namespace {
 
 template <class M>
@@ -31,6 +35,16 @@ Compiled<M> compiled() {
   }                                                                                    \
   template class OptionsOf<methods::type>;
 SCALEVEC_ELEMENTWISE_METHODS(SCALEVEC_METHOD, SCALEVEC_METHOD)
+#undef SCALEVEC_METHOD
+
+#define SCALEVEC_METHOD(name, type)                                                                \
+  template <>                                                                                      \
+  const Method& implementation_of<methods::type>() {                                               \
+    static const CodedMethodOf<methods::type> method(&kernels::library_code_loops<methods::type>); \
+    return method;                                                                                 \
+  }                                                                                                \
+  template class OptionsOf<methods::type>;
+SCALEVEC_BLOCK_METHODS(SCALEVEC_METHOD, SCALEVEC_METHOD)
 #undef SCALEVEC_METHOD
 
 #define SCALEVEC_METHOD(name, type)                    \
@@ -65,6 +79,31 @@ void momentum_pass(MatrixJob& job, const kernels::Rule& rule) {
   kernels::step({&pass, 1}, {}, kernels::parallel_for);
 }
 
+kernels::Rule gradient_rule(const rules::Decay<double>& decay) {
+  return kernels::pass_rule<kernels::ReadPass>(decay, {1.0, 0.0});
+}
+
+namespace {
+
+Tensor run_read_pass(const MatrixJob& job, const kernels::Rule& rule) {
+  Tensor out =
+      at::empty(job.param.sizes(),
+                job.param.options().dtype(job.dtype == kernels::Dtype::float64 ? torch::kFloat64 : torch::kFloat32));
+  const kernels::Job pass{
+      rule,      job.dtype, job.param.data_ptr(), job.grad.const_data_ptr(), {out.data_ptr()}, job.param.numel(),
+      &job.store};
+  kernels::step({&pass, 1}, {}, kernels::parallel_for);
+  return out;
+}
+
+}  // namespace
+
+void gradient_pass(MatrixJob& job, const kernels::Rule& rule) { job.update = run_read_pass(job, rule); }
+
+Tensor param_values(const MatrixJob& job) {
+  return run_read_pass(job, kernels::pass_rule<kernels::ReadPass>({}, {0.0, 1.0}));
+}
+
 namespace {
 
 struct Known {
@@ -82,6 +121,7 @@ std::vector<Known>& known_methods() {
           {M::kName, &typeid(M), []() -> std::unique_ptr<MethodOptions> { return std::make_unique<OptionsOf<M>>(); }});
     };
     for_each_type(ElementwiseMethods(), add);
+    for_each_type(BlockMethods(), add);
     for_each_type(MatrixMethods(), add);
     return list;
   }();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "scalevec/optim/method_options.hpp"
+#include "scalevec/optim/methods/blockwise.hpp"
 #include "scalevec/optim/methods/elementwise.hpp"
 #include "scalevec/optim/methods/matrix/matrix.hpp"
 #include "scalevec/optim/optimizer.hpp"
@@ -30,6 +31,7 @@ class SingleMethodOptimizer : public Optimizer {
   using type##Options = OptionsOf<methods::type>;   \
   using type = SingleMethodOptimizer<type##Options>;
 SCALEVEC_ELEMENTWISE_METHODS(SCALEVEC_METHOD, SCALEVEC_METHOD)
+SCALEVEC_BLOCK_METHODS(SCALEVEC_METHOD, SCALEVEC_METHOD)
 SCALEVEC_MATRIX_METHODS(SCALEVEC_METHOD, SCALEVEC_METHOD)
 #undef SCALEVEC_METHOD
 

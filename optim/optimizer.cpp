@@ -77,8 +77,8 @@ struct Optimizer::Slot {
   void keep_numbers() const {
     if (kept_numbers) std::copy_n(numbers.begin(), elementwise().numbers(), kept_numbers);
   }
-  const ElementwiseMethod& elementwise() const { return static_cast<const ElementwiseMethod&>(*entry->method); }
-  bool measures() const { return !entry->matrix && elementwise().measures(); }
+  const ElementwiseMethod& elementwise() const { return *entry->elementwise; }
+  bool measures() const { return entry->elementwise && elementwise().measures(); }
   // What autograd compares with the version it saw, so that a graph from before the step is refused.
   void bump_version() const {
     if (entry->has_version) entry->param.unsafeGetTensorImpl()->bump_version();
@@ -247,7 +247,7 @@ void Optimizer::add_elementwise(std::vector<Slot>& slots, double clip_factor, st
   for (size_t k = 0; k < slots.size(); ++k) {
     Slot& s = slots[k];
     if (!s.state || s.on_device || s.entry->matrix) continue;
-    const bool has_numbers = s.elementwise().numbers() > 0;
+    const bool has_numbers = s.entry->elementwise && s.elementwise().numbers() > 0;
     if (has_numbers) {
       s.read_numbers();
       if (!s.measures()) s.elementwise().advance(s.options(), s.step(), s.fresh, nullptr, s.numbers.data());
@@ -330,6 +330,7 @@ void Optimizer::form_updates(const std::vector<Slot>& slots, double clip_factor,
     matrices.jobs.push_back({s.entry->options,
                              s.step(),
                              s.entry->row_blocks,
+                             &s.entry->role,
                              s.dtype,
                              s.work().detach(),
                              *s.grad,
@@ -506,7 +507,7 @@ void Optimizer::update_hessian(double samples, const LossClosure& closure) {
   std::vector<Slot> all = slots_with_gradients();
   slots.reserve(all.size());
   for (Slot& s : all) {
-    if (s.entry->matrix || s.elementwise().hessian_every(s.options()) == 0) continue;
+    if (!s.entry->elementwise || s.elementwise().hessian_every(s.options()) == 0) continue;
     const bool copied = s.grad == &s.grad_copy;
     slots.push_back(std::move(s));
     if (copied) slots.back().grad = &slots.back().grad_copy;

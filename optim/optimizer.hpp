@@ -21,6 +21,7 @@
 
 namespace scalevec {
 
+class ElementwiseMethod;
 class Method;
 struct ParamState;
 struct SavedOptimizer;
@@ -172,6 +173,7 @@ class Optimizer : public torch::optim::Optimizer {
     std::string group;
     std::int64_t row_blocks;
     c10::weak_intrusive_ptr<c10::TensorImpl> tensor;  // watched, so that its address is no other tensor's
+    ParamRole role;
   };
   // One parameter as the last check found it, so that a step makes no names, looks nothing up that stays, and sees what
   // has changed.
@@ -179,6 +181,7 @@ class Optimizer : public torch::optim::Optimizer {
     torch::Tensor param;
     MethodOptions* options = nullptr;
     const Method* method = nullptr;
+    const ElementwiseMethod* elementwise = nullptr;  // `method`, if it is one
     bool matrix = false;
     bool fitted = false;  // its state is known to be what the options ask for, laid out as a step needs it
     kernels::Dtype dtype{};
@@ -186,6 +189,7 @@ class Optimizer : public torch::optim::Optimizer {
     std::uint64_t stream = 0;  // of stochastic rounding: a function of the name
     std::string name, group = "params";
     std::int64_t row_blocks = 1;
+    ParamRole role;
     c10::DimVector sizes, strides;
     torch::Dtype scalar_type{};
     torch::Device device{torch::kCPU};

@@ -91,10 +91,12 @@ kernels::Rounding rounding_of(const Tensor& param, const MethodOptions& options)
 }
 
 std::string shape_error(const MethodOptions& options, c10::IntArrayRef sizes, std::int64_t row_blocks) {
-  if (!dynamic_cast<const MatrixMethod*>(&options.implementation())) return {};
+  const auto* matrix_method = dynamic_cast<const MatrixMethod*>(&options.implementation());
+  if (!matrix_method) return {};
   const std::string method(options.method()), shape = shape_text(sizes);
-  if (sizes.size() != 2) return "shape " + shape + ": " + method + " trains matrices only";
-  if (row_blocks < 1 || sizes[0] % row_blocks != 0)
+  if (sizes.size() != 2 && !matrix_method->any_shape())
+    return "shape " + shape + ": " + method + " trains matrices only";
+  if (row_blocks < 1 || (sizes.empty() ? 1 : sizes[0]) % row_blocks != 0)
     return "shape " + shape + ": its rows are not " + std::to_string(row_blocks) + " equal blocks";
   return {};
 }
@@ -109,7 +111,8 @@ bool Optimizer::Entry::as_noted() const {
 // The chance of an element is a function of its index, which a matrix method's elements are taken by too.
 void Optimizer::Entry::follow_options() {
   rounding = rounding_of(param, *options);
-  as_it_lies = dense && ((!matrix && rounding != kernels::Rounding::stochastic) || param.is_contiguous());
+  const bool by_index = matrix || method->by_index() || rounding == kernels::Rounding::stochastic;
+  as_it_lies = dense && (!by_index || param.is_contiguous());
   on_host = device.is_cpu() && as_it_lies;
 }
 
@@ -152,7 +155,7 @@ std::unordered_map<const void*, Optimizer::Identity> Optimizer::with_names(
   for (const NamedParam& p : params)
     identities.insert_or_assign(p.tensor.unsafeGetTensorImpl(),
                                 Identity{p.name, trace_group(p.role), p.role.row_blocks,
-                                         c10::weak_intrusive_ptr<c10::TensorImpl>(p.tensor.getIntrusivePtr())});
+                                         c10::weak_intrusive_ptr<c10::TensorImpl>(p.tensor.getIntrusivePtr()), p.role});
   std::erase_if(identities, [](const auto& entry) { return entry.second.tensor.expired(); });
   std::set<std::string_view> taken;
   for (const auto& [key, known] : identities)
@@ -251,11 +254,13 @@ void Optimizer::check_parameters() {
       entry.param = param;
       entry.options = &options;
       entry.method = &method;
+      entry.elementwise = dynamic_cast<const ElementwiseMethod*>(&method);
       entry.matrix = dynamic_cast<const MatrixMethod*>(&method) != nullptr;
       entry.dtype = kernel_dtype(param, name);
       entry.name = std::move(name);
       entry.stream = stream_of("rounding of " + entry.name);
       if (known) entry.group = known->group;
+      if (known) entry.role = known->role;
       entry.row_blocks = row_blocks;
       entry.sizes.assign(param.sizes().begin(), param.sizes().end());
       entry.strides.assign(param.strides().begin(), param.strides().end());

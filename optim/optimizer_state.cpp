@@ -47,7 +47,10 @@ bool laid_out_like(const Tensor& param, const Method& method) {
 }
 
 torch::Dtype buffer_dtype(const Tensor& param, const BufferSpec& spec) {
-  return spec.low_part ? torch::kInt16 : spec.numbers ? torch::kFloat64 : state_dtype(param);
+  return spec.low_part  ? torch::kInt16
+         : spec.codes   ? torch::kUInt8
+         : spec.numbers ? torch::kFloat64
+                        : state_dtype(param);
 }
 
 // Whether a kernel that steps `work` can use the buffer as it is.

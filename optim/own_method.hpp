@@ -3,6 +3,7 @@
 #include <memory>
 #include <typeinfo>
 
+#include "scalevec/optim/kernels/block_states.hpp"
 #include "scalevec/optim/kernels/rule_loops.hpp"
 #include "scalevec/optim/method.hpp"
 #include "scalevec/optim/methods.hpp"
@@ -14,7 +15,10 @@ namespace scalevec {
 // The one instance of a method that is not the library's.
 template <class M>
 const Method& implementation_of() {
-  if constexpr (requires { M::kState; }) {
+  if constexpr (kHasCodes<M>) {
+    static const CodedMethodOf<M> method([]() -> const kernels::RuleLoops& { return kernels::kCodeLoops<M>; });
+    return method;
+  } else if constexpr (requires { M::kState; }) {
     static const ElementwiseMethodOf<M> method([] {
       Compiled<M> out{
           [](unsigned held) -> const kernels::RuleLoops& { return kernels::kLoops<M>[subset_of<M>(held)]; }};

@@ -60,6 +60,13 @@ std::int64_t row_blocks_by_type(const nn::Module& m, const std::string& name) {
   return 1;
 }
 
+// Of a matrix that makes queries or keys, or both and values: the rows of a head.
+std::int64_t head_dim_by_type(const nn::Module& m, const std::string& name) {
+  const auto* attention = dynamic_cast<const nn::MultiheadAttentionImpl*>(&m);
+  const bool heads = name == "in_proj_weight" || name == "q_proj_weight" || name == "k_proj_weight";
+  return attention && heads ? attention->head_dim : 0;
+}
+
 class Walk {
  public:
   explicit Walk(const ModuleRoleOptions& options)
@@ -128,7 +135,10 @@ class Walk {
       role.side = norm_class == NormClass::input ? ScaleSide::before : ScaleSide::after;
       role.part = ScalePart::value;
     }
-    if (*kind == ParamKind::matrix) role.row_blocks = row_blocks_by_type(module, name);
+    if (*kind == ParamKind::matrix) {
+      role.row_blocks = row_blocks_by_type(module, name);
+      role.head_dim = head_dim_by_type(module, name);
+    }
     return role;
   }
 

@@ -439,7 +439,7 @@ def laprop():
 
 @method
 def adam_mini():
-    """"blocks" names how a parameter is split: "whole", or "rows" with so many equal row blocks ("row_blocks")."""
+    """A vector is one block; "head_dim" are the rows of a head of queries or keys."""
     from pytorch_optimizer.optimizer.adam_mini import AdamMini
 
     def one(ours, theirs, name, **extra):
@@ -458,8 +458,8 @@ def adam_mini():
     heads = {"lr": 5e-3, "weight_decay": 0.1, "num_embeds": 6, "num_heads": 6, "betas": (0.8, 0.99), "eps": 1e-4}
     ours = {"lr": 5e-3, "weight_decay": 0.1, **betas(0.8, 0.99), "eps": 1e-4}
     return [
-        one(plain, plain, ""),
-        one(ours, heads, "q_proj", shapes={"w": [8, 3]}, row_blocks=4),
+        one(plain, plain, "", shapes={"gain": [5], "one": [1]}),
+        one(ours, heads, "q_proj", shapes={"w": [8, 3]}, head_dim=2),
     ]
 
 
@@ -481,18 +481,20 @@ def scion():
         return paper(step)
 
     common = {"lr": 1e-2, "momentum": 0.1}
+    kept = {**common, "momentum": 0.9}  # what theirs gives to the new gradient, ours keeps of the old ones
+    exact = {"coefficients": "polar_express", "ns_steps": 30, "precision": "auto"}
     return [
-        one("sign", common, {**common, "norm_type": LMONorm.SIGN, "scale": 1.0}, shapes=MATRICES),
-        one("col", common, {**common, "norm_type": LMONorm.COL}, shapes=MATRICES),
-        one("row", common, {**common, "norm_type": LMONorm.ROW}, shapes=MATRICES),
-        one("bias", common, {**common, "norm_type": LMONorm.BIAS}, shapes={"gain": [5], "one": [1]}),
-        case("paper", {**common, "norm": "spectral"}, spectral(common), shapes=MATRICES),
+        one("sign", kept, {**common, "norm_type": LMONorm.SIGN, "scale": 1.0}, shapes=MATRICES),
+        one("col", kept, {**common, "norm_type": LMONorm.COL}, shapes=MATRICES),
+        one("row", kept, {**common, "norm_type": LMONorm.ROW}, shapes=MATRICES),
+        one("bias", kept, {**common, "norm_type": LMONorm.BIAS}, shapes={"gain": [5], "one": [1]}),
+        case("paper", {**kept, **exact, "norm": "spectral"}, spectral(common), shapes=MATRICES),
     ]
 
 
 @method
 def kron():
-    """Its probes V of step t are random_normal(t, stream_of("kron of " + name), element); nothing is balanced."""
+    """Its probes V of step t are random_normal(t, stream_of("kron"), element); nothing is balanced."""
     from pytorch_optimizer.optimizer import psgd
 
     def one(ours, theirs, **extra):
@@ -501,7 +503,7 @@ def kron():
         class Kron(psgd.Kron):
             def step(self, closure=None):
                 self.t = getattr(self, "t", 0) + 1
-                drawn[:] = [torch.tensor(normals(self.t, stream_of("kron of " + n), p.shape)) for n, p in self.named.items()]
+                drawn[:] = [torch.tensor(normals(self.t, stream_of("kron"), p.shape)) for n, p in self.named.items()]
                 return super().step(closure)
 
         def make(p):
@@ -522,7 +524,7 @@ def kron():
 
 @method
 def dion():
-    """arXiv 2504.05295, algorithm 1 on one device: Q starts as random_normal(0, stream_of("dion of " + name), i·rank + j)."""
+    """arXiv 2504.05295, algorithm 1 on one device: Q starts as random_normal(0, stream_of("dion"), i·rank + j)."""
 
     def of(o):
         def step(t, factor, p, g, s):
@@ -530,7 +532,7 @@ def dion():
             rank = max(1, math.ceil(o["rank_fraction"] * min(rows, cols)))
             q = s.get("q")
             if q is None:
-                q = normals(0, stream_of("dion of " + s["name"]), (cols, rank))
+                q = normals(0, stream_of("dion"), (cols, rank))
             b = s.get("m", np.zeros_like(p)) + g
             left, _ = np.linalg.qr(b @ q)
             r = b.T @ left
@@ -543,8 +545,8 @@ def dion():
     full = {"lr": 1e-2, "mu": 0.95, "rank_fraction": 1.0}
     half = {"lr": 1e-2, "mu": 0.9, "rank_fraction": 0.5, "weight_decay": 0.1}
     return [
-        case("paper", full, of(full), shapes=MATRICES),
-        case("paper", {**half, "decay_coupling": "lr"}, of(half), shapes=MATRICES),
+        case("paper", {**full, "eps": 0.0}, of(full), shapes=MATRICES),
+        case("paper", {**half, "eps": 0.0, "decay_coupling": "lr"}, of(half), shapes=MATRICES),
     ]
 
 

@@ -10,9 +10,12 @@ import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-LISTS = {"optim/methods/elementwise.hpp": "anything", "optim/methods/matrix/matrix.hpp": "matrices"}
+LISTS = {"optim/methods/elementwise.hpp": "anything", "optim/methods/blockwise.hpp": "anything",
+         "optim/methods/matrix/matrix.hpp": "matrices"}
 # Matrix methods state their buffers as code.
-MATRIX_STATE = {"muon": "4", "normuon": "4, and 4 per row", "soap": "8, and 8·rows² + 8·cols² per matrix"}
+MATRIX_STATE = {"muon": "4", "normuon": "4, and 4 per row", "soap": "8, and 8·rows² + 8·cols² per matrix",
+                "dion": "4, and 4·cols·rank per matrix", "scion": "4", "kron": "4, and 4·rows² + 4·cols² per matrix",
+                "adafactor": "4 per row and per column", "adam_mini": "4, and 4 per row"}
 
 
 def text_of(path):
@@ -47,18 +50,24 @@ class Method:
                           if f"struct {base.group(1)} " in text_of(header))
             self.base = text_of(header)
         self.source = strings(re.search(r"kSource =([^;]*);", own).group(1))[0]
-        self.lr = re.search(r"kDefaults\{([^,]+),", own).group(1)
-        self.decay = re.search(r"kDefaults\{[^,]+, ([^,]+), DecayCoupling::(\w+)", own).groups()
+        defaults = own if "kDefaults" in own else self.base
+        self.lr = re.search(r"kDefaults\{([^,]+),", defaults).group(1)
+        self.decay = re.search(r"kDefaults\{[^,]+, ([^,]+), DecayCoupling::(\w+)", defaults).groups()
         self.options = rows_of(own) if "SCALEVEC_OPTIONS" in own else rows_of(self.base)
         if "SCALEVEC_MUON_OPTIONS" in own:
             self.options = rows_of(text_of("optim/methods/matrix/muon.hpp")) + (rows_of(own) if name != "muon" else [])
         if trains == "matrices":
             self.state = MATRIX_STATE[name]
+            if "kAnyShape = true" in own:
+                self.trains = "anything"
             return
         state = re.search(r"kState(?:\{([^}]*)\}|<[^>]*>)", own if "kState" in own else self.base)
         buffers = strings(state.group(1) or "")
         optional = re.search(r"kOptional = 0b([01]+)", own if "kState" in own else self.base)
         maybe = optional.group(1).count("1") if optional else 0
+        if "kSigned" in own:
+            self.state = f"{len(buffers)}, and {4 * len(buffers)} per 256 elements"
+            return
         self.state = str(4 * (len(buffers) - maybe)) + (f", with options up to {4 * len(buffers)}" if maybe else "")
 
     def source_text(self):

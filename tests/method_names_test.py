@@ -10,7 +10,7 @@ import re
 import sys
 
 ROOT = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
-LISTS = ("optim/methods/elementwise.hpp", "optim/methods/matrix/matrix.hpp")
+LISTS = ("optim/methods/elementwise.hpp", "optim/methods/blockwise.hpp", "optim/methods/matrix/matrix.hpp")
 USES = {
     # The method of a rule that names none.
     "optim/role_policy.cpp": {"adamw"},

@@ -28,6 +28,7 @@ struct ParamRole {
   ScaleSide side = ScaleSide::none;
   ScalePart part = ScalePart::none;
   std::int64_t row_blocks = 1;  // equal blocks of rows that are maps of their own: 3 for stacked Q, K, V
+  std::int64_t head_dim = 0;    // of a map to queries or keys: the rows of a head; of stacked Q, K, V of the first two
 
   bool operator==(const ParamRole&) const = default;
 };

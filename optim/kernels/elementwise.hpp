@@ -26,8 +26,9 @@ struct Job;
 struct RuleLoops {
   using Run = void (*)(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums, float* by);
   Run float32, float32_sums, float32_part, float64, float64_sums, bfloat16;
-  bool moves;     // whether the rule writes the parameter
-  unsigned held;  // the bits of the buffers
+  bool moves;          // whether the rule writes the parameter
+  unsigned held;       // the bits of the buffers
+  bool codes = false;  // the buffers are those of block_states.hpp, and not an element for each of the parameter
 };
 
 // A rule with its constants of a step.
@@ -35,6 +36,7 @@ struct Rule {
   const RuleLoops* loops = nullptr;
   rules::Decay<double> decay;
   std::array<double, kMaxConstants> constants{};
+  std::uint32_t step = 0;  // of a rule whose states are codes
 };
 
 template <class M>
@@ -63,6 +65,7 @@ struct Job {
   void* state[kMaxBuffers] = {};  // those that the rule has and the options ask for, each in its place
   std::int64_t size = 0;
   const Store* store = nullptr;  // none: to nearest
+  std::int64_t first = 0;        // the element of the tensor that `param` begins at; states that are codes do not
 };
 
 // Calls body(i) for every i in [0, count), on any threads.

@@ -1,5 +1,6 @@
 // Compiled once per instruction set with SCALEVEC_ISA_TABLE set. Everything but the table has
 // internal linkage: code for a newer instruction set must not be picked by the linker for an older machine.
+#include "scalevec/optim/kernels/block_states.hpp"
 #include "scalevec/optim/kernels/library_rules.hpp"
 #include "scalevec/optim/kernels/rule_loops.hpp"
 
@@ -112,7 +113,8 @@ void step_in_float(const Job& job, std::int64_t begin, std::int64_t end, StepSum
       for (std::int64_t i = 0; i < n; ++i) part.value[i] = load(p[from + i]);
     }
     for (std::size_t k = 0; k < kMaxBuffers; ++k)
-      floats.state[k] = job.state[k] ? static_cast<float*>(job.state[k]) + from : nullptr;
+      floats.state[k] = job.state[k] && !loops.codes ? static_cast<float*>(job.state[k]) + from : job.state[k];
+    floats.first = from;
     if (sums)
       loops.float32_part(floats, 0, n, &of_floats, part.by);
     else
@@ -200,7 +202,11 @@ const RuleLoops* loops_of(std::size_t rule, std::size_t subset) {
   const RuleLoops* found = nullptr;
   std::size_t at = 0;
   for_each_type(LibraryRules(), [&]<class M>(std::type_identity<M>) {
-    if (at++ == rule) found = &kLoops<M>[subset];
+    if (at++ != rule) return;
+    if constexpr (kHasCodes<M>)
+      found = &kCodeLoops<M>;
+    else
+      found = &kLoops<M>[subset];
   });
   return found;
 }

@@ -2,19 +2,25 @@
 
 #include "scalevec/optim/kernels/elementwise.hpp"
 #include "scalevec/optim/kernels/matrix_passes.hpp"
+#include "scalevec/optim/methods/blockwise.hpp"
 #include "scalevec/optim/methods/elementwise.hpp"
 
 // The rules that the library has compiled for every instruction set.
 namespace scalevec::kernels {
 
-using LibraryRules =
-    Joined<KernelsOf<ElementwiseMethods>, PassesOf<ElementwiseMethods>, TypeList<MomentumPass, ApplyPass>>;
+using LibraryRules = Joined<KernelsOf<ElementwiseMethods>, PassesOf<ElementwiseMethods>, BlockMethods,
+                            TypeList<MomentumPass, ReadPass, ApplyPass>>;
 
 template <class M>
 const RuleLoops& library_loops(unsigned held) {
   constexpr std::size_t rule = index_in<KernelOf<M>>(LibraryRules());
   static_assert(rule < LibraryRules::kSize);
   return *chosen_table().loops_of(rule, subset_of<M>(held));
+}
+
+template <class M>
+const RuleLoops& library_code_loops() {
+  return *chosen_table().loops_of(index_in<M>(LibraryRules()), 0);
 }
 
 // The rule of a matrix method's pass.

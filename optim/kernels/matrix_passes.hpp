@@ -26,6 +26,24 @@ struct MomentumPass {
   }
 };
 
+// u = a·g + b·p: the gradient (a = 1, b = 0) or the parameter (0, 1) in the state's type. p stays.
+struct ReadPass {
+  static constexpr std::array kState{"read"};
+  static constexpr bool kMoves = false;
+  struct Values {};
+
+  template <class T>
+  struct Constants {
+    T gradient, param;
+  };
+
+  template <class T>
+  SCALEVEC_HD static T update(const Constants<T>& c, T p, T g, T& u) {
+    u = c.gradient * g + c.param * p;
+    return T(0);
+  }
+};
+
 // p ← p − shrink·(p − target) − scale·u. The gradient enters the sums only.
 struct ApplyPass {
   static constexpr std::array kState{"update"};

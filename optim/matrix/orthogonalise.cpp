@@ -36,6 +36,40 @@ double frobenius_norm(const Tensor& x) {
   return std::sqrt(squared_norms({&view, 1}, parallel_for)[0]);
 }
 
+// What is left of the steps on a Gram matrix G: X ← PX and G ← PGP for P = aI + bG + cG². All are polynomials of G, so
+// that they commute and products of them are symmetric. After some five steps G is formed from X anew: its rounding, up
+// to 1e-7 and of either sign, grows with the square of a small singular value.
+void orthogonalise_by_gram(Tensor& x, const std::vector<NewtonSchulz>& steps) {
+  constexpr size_t kBetween = 5;
+  const bool tall = x.size(0) > x.size(1);
+  const std::int64_t m = std::min(x.size(0), x.size(1));
+  Tensor gram = at::empty({m, m}, x.options()), polynomial = at::empty_like(gram), total = at::empty_like(gram),
+         spare = at::empty_like(gram), next = at::empty_like(x);
+  for (size_t first = 0; first < steps.size(); first += kBetween) {
+    const size_t end = std::min(steps.size(), first + kBetween);
+    symmetric_product(gram, tall ? x.t() : x);
+    for (size_t k = first; k < end; ++k) {
+      symmetric_product(polynomial, gram, steps[k].c, gram, steps[k].b);
+      polynomial.diagonal().add_(steps[k].a);
+      if (k + 1 < end) {
+        commuting_product(spare, polynomial, gram);
+        commuting_product(gram, spare, polynomial);
+      }
+      if (k == first) {
+        std::swap(total, polynomial);
+      } else {
+        commuting_product(spare, polynomial, total);
+        std::swap(total, spare);
+      }
+    }
+    if (tall)
+      product(next, x, total);
+    else
+      product(next, total, x);
+    std::swap(x, next);
+  }
+}
+
 }  // namespace
 
 OrthogonaliseOptions orthogonalise_options(std::string_view coefficients, std::int64_t steps) {
@@ -62,8 +96,11 @@ void orthogonalise(Tensor& matrix, const OrthogonaliseOptions& options) {
   // is bounded, so that the scale itself is a number of the type.
   const int most = matrix.scalar_type() == torch::kFloat64 ? 1022 : 126;
   const int exponent = std::isfinite(given) ? std::clamp(std::ilogb(given), -most, most) : 0;
-  const bool converted = options.dtype != matrix.scalar_type();
-  Tensor x = converted ? at::empty_like(matrix, matrix.options().dtype(options.dtype)) : matrix;
+  const torch::Dtype dtype = !options.gram                      ? options.dtype
+                             : options.dtype == torch::kFloat64 ? torch::kFloat64
+                                                                : torch::kFloat32;
+  const bool converted = dtype != matrix.scalar_type();
+  Tensor x = converted ? at::empty_like(matrix, matrix.options().dtype(dtype)) : matrix;
   const auto strips = [&](auto body) {
     for_row_strips(matrix.size(0), [&](std::int64_t begin, std::int64_t rows) {
       Tensor to = x.narrow(0, begin, rows), from = matrix.narrow(0, begin, rows);
@@ -78,8 +115,13 @@ void orthogonalise(Tensor& matrix, const OrthogonaliseOptions& options) {
   // The norm in the iteration's type and of the converted matrix, as PyTorch takes it: bfloat16's quintic steps move
   // small singular values enough for another rounding to show.
   double norm = frobenius_norm(x) * options.norm_factor;
-  if (options.dtype == torch::kBFloat16) norm = static_cast<double>(c10::BFloat16(static_cast<float>(norm)));
+  if (dtype == torch::kBFloat16) norm = static_cast<double>(c10::BFloat16(static_cast<float>(norm)));
   strips([norm = std::max(norm, options.eps)](Tensor& to, Tensor&) { to.div_(norm); });
+  if (options.gram) {
+    orthogonalise_by_gram(x, options.steps);
+    if (!x.is_same(matrix)) strips([](Tensor& to, Tensor& from) { from.copy_(to); });
+    return;
+  }
   const std::int64_t m = std::min(matrix.size(0), matrix.size(1));
   Tensor gram = at::empty({m, m}, x.options()), polynomial = at::empty_like(gram), next = at::empty_like(x);
   const bool tall = matrix.size(0) > matrix.size(1);

@@ -24,7 +24,10 @@ void for_row_strips(std::int64_t rows, const std::function<void(std::int64_t, st
   run_tasks((rows + kTile - 1) / kTile, [&](std::int64_t k) { body(k * kTile, std::min(kTile, rows - k * kTile)); });
 }
 
-void symmetric_product(Tensor& out, const Tensor& a, double alpha, const Tensor& base, double beta) {
+namespace {
+
+// out = beta·base + alpha·A·B, which is symmetric.
+void symmetric_tiles(Tensor& out, const Tensor& a, const Tensor& b, double alpha, const Tensor& base, double beta) {
   const std::int64_t m = a.size(0), strips = (m + kTile - 1) / kTile;
   std::vector<std::pair<std::int64_t, std::int64_t>> tiles;
   for (std::int64_t i = 0; i < strips; ++i)
@@ -32,7 +35,7 @@ void symmetric_product(Tensor& out, const Tensor& a, double alpha, const Tensor&
   run_tasks(static_cast<std::int64_t>(tiles.size()), [&](std::int64_t k) {
     const auto [i, j] = tiles[static_cast<size_t>(k)];
     const std::int64_t rows = std::min(kTile, m - i), columns = std::min(kTile, m - j);
-    const Tensor left = a.narrow(0, i, rows), right = a.narrow(0, j, columns).t();
+    const Tensor left = a.narrow(0, i, rows), right = b.narrow(1, j, columns);
     Tensor tile = at::empty({rows, columns}, a.options());
     if (base.defined())
       at::addmm_out(tile, base.narrow(0, i, rows).narrow(1, j, columns), left, right, beta, alpha);
@@ -43,6 +46,14 @@ void symmetric_product(Tensor& out, const Tensor& a, double alpha, const Tensor&
     if (i != j) out.narrow(0, j, columns).narrow(1, i, rows).copy_(tile.t());
   });
 }
+
+}  // namespace
+
+void symmetric_product(Tensor& out, const Tensor& a, double alpha, const Tensor& base, double beta) {
+  symmetric_tiles(out, a, a.t(), alpha, base, beta);
+}
+
+void commuting_product(Tensor& out, const Tensor& a, const Tensor& b) { symmetric_tiles(out, a, b, 1.0, {}, 0.0); }
 
 void product(Tensor& out, const Tensor& a, const Tensor& b, const Tensor& base, double beta) {
   if (!out.is_contiguous()) {

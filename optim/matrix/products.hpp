@@ -17,6 +17,9 @@ void for_row_strips(std::int64_t rows, const std::function<void(std::int64_t, st
 void symmetric_product(torch::Tensor& out, const torch::Tensor& a, double alpha = 1.0, const torch::Tensor& base = {},
                        double beta = 0.0);
 
+// out = A·B of symmetric matrices that commute, so that it is symmetric too: half of the tiles as well.
+void commuting_product(torch::Tensor& out, const torch::Tensor& a, const torch::Tensor& b);
+
 // out = A·B + beta·base (undefined: none). The three of `out`'s shape are stripped along its contiguous rows.
 void product(torch::Tensor& out, const torch::Tensor& a, const torch::Tensor& b, const torch::Tensor& base = {},
              double beta = 0.0);

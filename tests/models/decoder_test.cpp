@@ -77,6 +77,18 @@ TEST_CASE("the same seed gives the same matrices whatever scale vectors exist") 
   CHECK(!torch::equal(Decoder(without, 6).named_parameters()["embed.weight"], expected["embed.weight"]));
 }
 
+TEST_CASE("maps to queries and keys state the rows of a head, others none") {
+  Decoder model(small(), 5);
+  int heads = 0;
+  for (const auto& p : model.named_parameters()) {
+    const ParamRole& role = model.role(p.key());
+    const bool map = role.kind == ParamKind::matrix && (role.site == "attn.q" || role.site == "attn.k");
+    CHECK(role.head_dim == (map ? model.options().head_dim : 0));
+    heads += map;
+  }
+  CHECK(heads == 2 * small().layers);
+}
+
 TEST_CASE("initial standard deviations") {
   // 512·128 draws or more: the sample deviation is within 1.5 % of std with false-alarm rate below 1e-7.
   DecoderOptions o = small();

@@ -92,6 +92,7 @@ double worst_gap(const std::string& method, const json& of, torch::Dtype dtype) 
     const std::size_t k = params.size();
     ParamRole role;
     role.row_blocks = of.value("row_blocks", std::int64_t{1});
+    role.head_dim = of.value("head_dim", std::int64_t{0});
     params.push_back(
         {name,
          filled(shape.get<std::vector<std::int64_t>>(), dtype, [&](std::int64_t i) { return noise(0, k, i); })

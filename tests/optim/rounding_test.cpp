@@ -250,7 +250,9 @@ TEST_CASE("weights of 1 in steps of 1e-3 stay under nearest rounding, which the 
     for (const auto dtype : kShortTypes) {
       if (method == "prodigy") continue;  // Its lr is its own.
       // Below 1 the numbers of bfloat16 lie 2⁻⁸ apart, those of float16 2⁻¹¹.
-      const double lr = (dtype == torch::kBFloat16 ? 1e-3 : 1e-4) * (method == "soap" ? 0.125 : 1.0);
+      // Of some methods an element may move by more than lr.
+      const bool more = method == "soap" || method == "adafactor" || method == "adam_mini" || method == "kron";
+      const double lr = (dtype == torch::kBFloat16 ? 1e-3 : 1e-4) * (more ? 0.125 : 1.0);
       for (const std::string rounding : kRoundings) {
         INFO(method << " " << c10::toString(dtype) << " " << rounding);
         const Tensor p = torch::ones({64, 64}, dtype).requires_grad_(true),

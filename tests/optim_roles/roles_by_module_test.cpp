@@ -130,6 +130,11 @@ TEST_CASE("stacked maps say how many they are") {
   CHECK(roles.at("lstm.weight_hr_l0").row_blocks == 1);
   CHECK(roles.at("gru.weight_ih").row_blocks == 3);
   CHECK(roles.at("linear.weight").row_blocks == 1);
+  CHECK(roles.at("attention.in_proj_weight").head_dim == 2);
+  CHECK(roles.at("attention.out_proj.weight").head_dim == 0);
+  CHECK(roles.at("cross.q_proj_weight").head_dim == 2);
+  CHECK(roles.at("cross.v_proj_weight").head_dim == 0);
+  CHECK(roles.at("linear.weight").head_dim == 0);
 }
 
 TEST_CASE("every parameter is classed or listed, once and in torch's order") {

@@ -1,14 +1,24 @@
 #pragma once
 
+#include "scalevec/optim/methods/matrix/adafactor.hpp"
+#include "scalevec/optim/methods/matrix/adam_mini.hpp"
+#include "scalevec/optim/methods/matrix/dion.hpp"
+#include "scalevec/optim/methods/matrix/kron.hpp"
 #include "scalevec/optim/methods/matrix/muon.hpp"
 #include "scalevec/optim/methods/matrix/normuon.hpp"
+#include "scalevec/optim/methods/matrix/scion.hpp"
 #include "scalevec/optim/methods/matrix/soap.hpp"
 
-// The methods whose step looks at a matrix as a whole, as the list of elementwise.hpp.
+// The methods whose step looks at a tensor as a whole, as the list of elementwise.hpp.
 #define SCALEVEC_MATRIX_METHODS(FIRST, NEXT) \
   FIRST(muon, Muon)                          \
   NEXT(normuon, NorMuon)                     \
-  NEXT(soap, SOAP)
+  NEXT(soap, SOAP)                           \
+  NEXT(dion, Dion)                           \
+  NEXT(scion, Scion)                         \
+  NEXT(kron, Kron)                           \
+  NEXT(adafactor, Adafactor)                 \
+  NEXT(adam_mini, AdamMini)
 
 namespace scalevec {
 

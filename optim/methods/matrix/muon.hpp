@@ -20,7 +20,9 @@ namespace scalevec::methods {
       (std::string, lr_scaling, "original", one_of("original, match_rms_adamw, spectral"),                          \
        "by what the lr is multiplied; torch.optim.Muon"),                                                           \
       (std::string, precision, "bfloat16", one_of("bfloat16, float32, auto"),                                       \
-       "of the Newton-Schulz steps, auto is the parameter's; torch.optim.Muon")
+       "of the Newton-Schulz steps, auto is the parameter's; torch.optim.Muon"),                                    \
+      (bool, gram, false, later(kSwitch),                                                                           \
+       "takes the steps on the Gram matrix of the smaller side, in float32 at least; ours")
 
 // The momentum's approximate polar factor UVᵀ by Newton-Schulz steps. A role's row blocks are orthogonalised one by
 // one. State: 4 bytes per float parameter.
@@ -39,9 +41,14 @@ struct Muon {
     return {1.0 - o.momentum, o.nesterov ? o.momentum : 1.0};
   }
 
-  // A step: half of XXᵀ and of its square, and one full product.
+  // A step: half of XXᵀ and of its square, and one full product. On the Gram matrix: four halves of products of its
+  // size, and for every five steps XXᵀ and one full product.
   static double flops(const auto& o, double rows, double cols) {
     const double small = std::min(rows, cols), large = std::max(rows, cols);
+    if (o.gram) {
+      const double steps = static_cast<double>(o.ns_steps), groups = std::ceil(steps / 5.0);
+      return 3.0 * groups * small * small * large + (4.0 * steps - 3.0 * groups) * small * small * small;
+    }
     return static_cast<double>(o.ns_steps) * (3.0 * small * small * large + small * small * small);
   }
 
@@ -55,6 +62,7 @@ struct Muon {
   static void orthogonalise(const auto& o, MatrixJob& job) {
     auto steps = kernels::orthogonalise_options(o.coefficients, o.ns_steps);
     steps.eps = o.eps;
+    steps.gram = o.gram;
     steps.dtype = o.precision == "bfloat16"  ? torch::kBFloat16
                   : o.precision == "float32" ? torch::kFloat32
                                              : job.param.scalar_type();

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "scalevec/optim/core/method_traits.hpp"
+#include "scalevec/optim/core/option_table.hpp"
+
+// What a method with states of 8 bits is: a struct M, all of whose members are static, with
+//  - kName, kSource, kDefaults and SCALEVEC_OPTIONS(…) as every method has them (core/method_traits.hpp);
+//  - Rule, an elementwise method of at most two buffers, none of them optional, and of the same Values: its constants
+//  and
+//    update are computed in the state's type;
+//  - kSigned, a std::array of bools: which of Rule's buffers have a sign. One without is never negative, and above zero
+//    stays above it.
+// For every buffer of Rule, M keeps codes of 8 bits and, under the name with "_scale" behind it, a number for each
+// block of kStateBlock consecutive elements, in row-major order.
+namespace scalevec {
+
+inline constexpr std::int64_t kStateBlock = 256;
+
+template <class M>
+inline constexpr bool kHasCodes = requires {
+  M::kSigned;
+};
+
+}  // namespace scalevec

@@ -1,0 +1,188 @@
+#include <torch/types.h>
+#include <torch/utils.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "scalevec/optim/optim.hpp"
+#include "scalevec/tests/support/catch.hpp"
+
+// States of 8 bits: what a code means, how it is chosen, and that training does not see it.
+namespace {
+
+using namespace scalevec;
+using torch::Tensor;
+
+constexpr std::int64_t kBlock = 256;
+
+// The map as docs/optimizers/adamw8bit.md has it: a code counts the numbers 2^e·(1 + i/16) from the offset on, less it.
+double offset_of(bool with_sign) { return std::ldexp(1.0, with_sign ? -7 : -15); }
+double value_of(int code, bool with_sign) {
+  const int magnitude = with_sign ? code % 128 : code;
+  const double y = std::ldexp(1.0 + magnitude % 16 / 16.0, magnitude / 16) * offset_of(with_sign);
+  return (with_sign && code >= 128 ? -1.0 : 1.0) * (y - offset_of(with_sign));
+}
+
+Tensor held(const Optimizer& optimizer, const std::string& name) {
+  for (const auto& [key, tensor] : optimizer.named_state())
+    if (key == "w/" + name) return tensor;
+  return {};
+}
+
+std::vector<double> decoded(const Optimizer& optimizer, const std::string& name, bool with_sign) {
+  const Tensor codes = held(optimizer, name), scales = held(optimizer, name + "_scale").to(torch::kFloat64);
+  std::vector<double> out;
+  for (std::int64_t i = 0; i < codes.numel(); ++i)
+    out.push_back(value_of(codes.data_ptr<std::uint8_t>()[i], with_sign) * scales.data_ptr<double>()[i / kBlock]);
+  return out;
+}
+
+template <class Options>
+std::unique_ptr<Optimizer> make(const Tensor& p, Options options) {
+  return std::make_unique<Optimizer>(std::vector<torch::optim::OptimizerParamGroup>{std::vector<Tensor>{p}},
+                                     std::make_unique<Options>(std::move(options)),
+                                     std::vector<NamedParam>{{"w", p, {}}});
+}
+
+// Gradients over some thirty powers of two from block to block and ten within one, with zeros and a block of zeros.
+Tensor spread_gradient(std::int64_t size, torch::Dtype dtype) {
+  Tensor g = torch::randn({size}, torch::kFloat64) * torch::pow(2.0, -10 * torch::rand({size}, torch::kFloat64));
+  for (std::int64_t b = 0; b * kBlock < size; ++b) {
+    Tensor block = g.narrow(0, b * kBlock, std::min(kBlock, size - b * kBlock));
+    block.mul_(b % 5 == 4 ? 0.0 : std::ldexp(1.0, static_cast<int>(b * 7 % 31) - 20));
+  }
+  g.masked_fill_(torch::rand({size}, torch::kFloat64) < 0.05, 0.0);
+  return g.to(dtype);
+}
+
+}  // namespace
+
+TEST_CASE("a code is one of the two neighbours of its value, by chance, and a positive one stays positive",
+          "[elementwise]") {
+  for (const auto dtype : {torch::kFloat32, torch::kFloat64}) {
+    torch::manual_seed(2);
+    const std::int64_t size = 40 * 1024 + 77;
+    const Tensor p = torch::zeros({size}, dtype).requires_grad_(true);
+    // One step's moments are (1 − β)g and (1 − β)g²: exact with these.
+    const auto optimizer = make(p, AdamW8bitOptions(1e-3).beta1(0.5).beta2(0.75).weight_decay(0.0));
+    const Tensor g = spread_gradient(size, dtype), wide = g.to(torch::kFloat64);
+    p.mutable_grad() = g;
+    optimizer->step();
+    for (const bool with_sign : {true, false}) {
+      const auto got = decoded(*optimizer, with_sign ? "exp_avg" : "exp_avg_sq", with_sign);
+      const Tensor scales = held(*optimizer, with_sign ? "exp_avg_scale" : "exp_avg_sq_scale").to(torch::kFloat64);
+      int wrong = 0, lost = 0, chosen = 0;
+      double deviations = 0;
+      for (std::int64_t i = 0; i < size; ++i) {
+        const double x = wide.data_ptr<double>()[i], value = with_sign ? 0.5 * x : 0.25 * x * x;
+        const double scale = scales.data_ptr<double>()[i / kBlock], normal = std::abs(value) / scale;
+        // The spacing of the codes around it.
+        const double spacing = scale * std::ldexp(1.0, std::ilogb(normal + offset_of(with_sign))) / 16.0,
+                     off = got[i] - value;
+        wrong += std::abs(off) > spacing * (1 + 1e-5) || (value == 0.0 && got[i] != 0.0);
+        lost += !with_sign && value > 0.0 && got[i] <= 0.0;
+        if (normal > 0x1p-12) {
+          deviations += off / spacing;
+          ++chosen;
+        }
+      }
+      CHECK(wrong == 0);
+      CHECK(lost == 0);
+      // Of independent choices the mean would have a standard deviation of at most ½/√n; six of them fail by chance
+      // once in 5e8.
+      CHECK(chosen > 10000);
+      CHECK(std::abs(deviations / chosen) <= 3.0 / std::sqrt(chosen));
+    }
+  }
+}
+
+TEST_CASE("a block's scale is a power of two that puts its largest into (7/8, 7/4]", "[elementwise]") {
+  torch::manual_seed(3);
+  const std::int64_t size = 64 * kBlock;
+  const Tensor p = torch::zeros({size}).requires_grad_(true);
+  const auto optimizer = make(p, Lion8bitOptions(1e-3).beta2(0.5));
+  const Tensor g = spread_gradient(size, torch::kFloat32);
+  p.mutable_grad() = g;
+  optimizer->step();
+  const Tensor scales = held(*optimizer, "exp_avg_scale");
+  for (std::int64_t b = 0; b < 64; ++b) {
+    const double most = 0.5 * g.narrow(0, b * kBlock, kBlock).abs().max().item<double>();
+    const double scale = scales[b].item<double>();
+    CHECK(std::exp2(std::round(std::log2(scale))) == scale);
+    if (most > 0.0) CHECK((most / scale > 0.875 && most / scale <= 1.75));
+  }
+}
+
+TEST_CASE("a momentum that its codes hold stays as it is under a gradient equal to it", "[elementwise]") {
+  torch::manual_seed(4);
+  const std::int64_t size = 3 * 1024 + 5;
+  const Tensor p = torch::zeros({size}).requires_grad_(true);
+  const auto optimizer = make(p, Lion8bitOptions(1e-3));
+  p.mutable_grad() = spread_gradient(size, torch::kFloat32);
+  optimizer->step();
+  const Tensor before = held(*optimizer, "exp_avg").clone(), scales = held(*optimizer, "exp_avg_scale").clone();
+  const auto values = decoded(*optimizer, "exp_avg", true);
+  p.mutable_grad() = torch::tensor(values, torch::kFloat64).to(torch::kFloat32);
+  for (int step = 0; step < 5; ++step) optimizer->step();
+  // Of a block whose largest has become the least of its scale's range the scale is the next one.
+  const Tensor same = (held(*optimizer, "exp_avg_scale") == scales).repeat_interleave(kBlock).narrow(0, 0, size);
+  CHECK(same.to(torch::kFloat64).mean().item<double>() > 0.5);
+  CHECK(torch::equal(held(*optimizer, "exp_avg").masked_select(same), before.masked_select(same)));
+}
+
+TEST_CASE("traces of 8-bit states are within a hundredth of those of float32 over 600 steps", "[elementwise]") {
+  const auto compare = [](auto coded_options, auto plain_options, bool drift) {
+    torch::manual_seed(5);
+    const Tensor start = torch::randn({96, 512}), size = torch::pow(10.0, -1.5 * torch::rand({96, 512}));
+    const Tensor p = start.clone().requires_grad_(true), q = start.clone().requires_grad_(true);
+    const auto coded = make(p, coded_options), plain = make(q, plain_options);
+    const Tensor mean = torch::randn({96, 512});
+    double worst = 0;
+    std::string which;
+    for (int step = 1; step <= 600; ++step) {
+      // Noise with a mean that turns, and after half of the steps a tenth as large: v has to fall.
+      const double scale = step < 300 ? 1.0 : 0.1;
+      const Tensor g = scale * size * (torch::randn({96, 512}) + (drift ? 0.5 * mean : torch::zeros({96, 512})));
+      p.mutable_grad() = g;
+      q.mutable_grad() = g;
+      const bool traced = step % 50 == 0 || step == 5 || step == 20;
+      if (traced) {
+        coded->trace_next_step();
+        plain->trace_next_step();
+      }
+      coded->step();
+      plain->step();
+      if (!traced) continue;
+      const TraceRow &a = coded->traces()[0], &b = plain->traces()[0];
+      for (const TraceField& field : trace_fields()) {
+        const double x = a.*field.member, y = b.*field.member;
+        if (std::isnan(y)) continue;
+        // −g·Δ is a difference of large sums where the momentum is not the gradient's: relative to its terms.
+        const bool product = field.member == &TraceRow::predicted_decrease;
+        const double off = std::abs(x - y) / (product ? b.grad_norm * b.update_norm : std::abs(y));
+        if (off > worst) {
+          worst = off;
+          which = std::string(field.name) + " at step " + std::to_string(step);
+        }
+      }
+    }
+    INFO(which << ": " << worst);
+    CHECK(worst <= 0.01);
+  };
+  for (const bool drift : {false, true}) {
+    compare(AdamW8bitOptions(1e-3), AdamWOptions(1e-3), drift);
+    compare(Lion8bitOptions(1e-4), LionOptions(1e-4), drift);
+  }
+}
+
+TEST_CASE("8-bit states take a byte an element and a number a block") {
+  const Tensor p = torch::ones({100, 77}).requires_grad_(true);
+  const auto optimizer = make(p, AdamW8bitOptions());
+  p.mutable_grad() = torch::ones({100, 77});
+  optimizer->step();
+  for (const char* name : {"exp_avg", "exp_avg_sq"}) {
+    CHECK(held(*optimizer, name).scalar_type() == torch::kUInt8);
+    CHECK(held(*optimizer, name).numel() == 7700);
+    CHECK(held(*optimizer, std::string(name) + "_scale").numel() == 31);
+  }
+}
