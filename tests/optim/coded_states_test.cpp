@@ -23,14 +23,14 @@ double value_of(int code, bool with_sign) {
   return (with_sign && code >= 128 ? -1.0 : 1.0) * (y - offset_of(with_sign));
 }
 
-Tensor held(const Optimizer& optimizer, const std::string& name) {
+Tensor state_of(const Optimizer& optimizer, const std::string& name) {
   for (const auto& [key, tensor] : optimizer.named_state())
     if (key == "w/" + name) return tensor;
   return {};
 }
 
 std::vector<double> decoded(const Optimizer& optimizer, const std::string& name, bool with_sign) {
-  const Tensor codes = held(optimizer, name), scales = held(optimizer, name + "_scale").to(torch::kFloat64);
+  const Tensor codes = state_of(optimizer, name), scales = state_of(optimizer, name + "_scale").to(torch::kFloat64);
   std::vector<double> out;
   for (std::int64_t i = 0; i < codes.numel(); ++i)
     out.push_back(value_of(codes.data_ptr<std::uint8_t>()[i], with_sign) * scales.data_ptr<double>()[i / kBlock]);
@@ -70,7 +70,7 @@ TEST_CASE("a code is one of the two neighbours of its value, by chance, and a po
     optimizer->step();
     for (const bool with_sign : {true, false}) {
       const auto got = decoded(*optimizer, with_sign ? "exp_avg" : "exp_avg_sq", with_sign);
-      const Tensor scales = held(*optimizer, with_sign ? "exp_avg_scale" : "exp_avg_sq_scale").to(torch::kFloat64);
+      const Tensor scales = state_of(*optimizer, with_sign ? "exp_avg_scale" : "exp_avg_sq_scale").to(torch::kFloat64);
       int wrong = 0, lost = 0, chosen = 0;
       double deviations = 0;
       for (std::int64_t i = 0; i < size; ++i) {
@@ -104,7 +104,7 @@ TEST_CASE("a block's scale is a power of two that puts its largest into (7/8, 7/
   const Tensor g = spread_gradient(size, torch::kFloat32);
   p.mutable_grad() = g;
   optimizer->step();
-  const Tensor scales = held(*optimizer, "exp_avg_scale");
+  const Tensor scales = state_of(*optimizer, "exp_avg_scale");
   for (std::int64_t b = 0; b < 64; ++b) {
     const double most = 0.5 * g.narrow(0, b * kBlock, kBlock).abs().max().item<double>();
     const double scale = scales[b].item<double>();
@@ -120,14 +120,14 @@ TEST_CASE("a momentum that its codes hold stays as it is under a gradient equal 
   const auto optimizer = make(p, Lion8bitOptions(1e-3));
   p.mutable_grad() = spread_gradient(size, torch::kFloat32);
   optimizer->step();
-  const Tensor before = held(*optimizer, "exp_avg").clone(), scales = held(*optimizer, "exp_avg_scale").clone();
+  const Tensor before = state_of(*optimizer, "exp_avg").clone(), scales = state_of(*optimizer, "exp_avg_scale").clone();
   const auto values = decoded(*optimizer, "exp_avg", true);
   p.mutable_grad() = torch::tensor(values, torch::kFloat64).to(torch::kFloat32);
   for (int step = 0; step < 5; ++step) optimizer->step();
   // Of a block whose largest has become the least of its scale's range the scale is the next one.
-  const Tensor same = (held(*optimizer, "exp_avg_scale") == scales).repeat_interleave(kBlock).narrow(0, 0, size);
+  const Tensor same = (state_of(*optimizer, "exp_avg_scale") == scales).repeat_interleave(kBlock).narrow(0, 0, size);
   CHECK(same.to(torch::kFloat64).mean().item<double>() > 0.5);
-  CHECK(torch::equal(held(*optimizer, "exp_avg").masked_select(same), before.masked_select(same)));
+  CHECK(torch::equal(state_of(*optimizer, "exp_avg").masked_select(same), before.masked_select(same)));
 }
 
 TEST_CASE("traces of 8-bit states are within a hundredth of those of float32 over 600 steps", "[elementwise]") {
@@ -181,8 +181,8 @@ TEST_CASE("8-bit states take a byte an element and a number a block") {
   p.mutable_grad() = torch::ones({100, 77});
   optimizer->step();
   for (const char* name : {"exp_avg", "exp_avg_sq"}) {
-    CHECK(held(*optimizer, name).scalar_type() == torch::kUInt8);
-    CHECK(held(*optimizer, name).numel() == 7700);
-    CHECK(held(*optimizer, std::string(name) + "_scale").numel() == 31);
+    CHECK(state_of(*optimizer, name).scalar_type() == torch::kUInt8);
+    CHECK(state_of(*optimizer, name).numel() == 7700);
+    CHECK(state_of(*optimizer, std::string(name) + "_scale").numel() == 31);
   }
 }
