@@ -23,8 +23,10 @@ struct GroupOptions;
 struct BufferSpec {
   std::string name;
   std::vector<std::int64_t> shape;
-  bool needed = true;     // under the options of the moment
-  bool low_part = false;  // int16, the optimizer's and not the method's: see kernels::split()
+  bool needed = true;  // under the options of the moment
+  // What else than a method's it may be, the optimizer's own: int16 parts, see kernels::split(), or a norm for each row
+  // block, see kernels::Modifier.
+  enum class Kind : std::uint8_t { of_method, low_part, held_norm } kind = Kind::of_method;
 };
 
 class Method {
@@ -43,6 +45,9 @@ class Method {
 
   // Whether both options need the same buffers.
   virtual bool same_buffers(const MethodOptions&, const MethodOptions&) const { return true; }
+
+  // Whether the options that modify a step (MethodOptions::modified()) mean something for it.
+  virtual bool takes_modifiers() const { return true; }
 
   // What torch_method() in optimizer_archive.cpp calls the optimizer of torch::optim whose archives have the same
   // options and buffers; null: none.
@@ -93,6 +98,9 @@ class ElementwiseMethodOf final : public ElementwiseMethod {
   explicit ElementwiseMethodOf(const Compiled<M>& compiled) : compiled_(compiled) {}
 
   bool adaptive() const override { return kAdaptive<M>; }
+  bool takes_modifiers() const override {
+    return !requires { requires M::kUnmodified; };
+  }
   std::vector<std::string> buffers(const MethodOptions&) const override { return {M::kState.begin(), M::kState.end()}; }
   bool needs(const MethodOptions& options, std::string_view buffer) const override {
     for (std::size_t k = 0; k < kBuffers<M>; ++k)
