@@ -49,11 +49,12 @@ struct RMSprop {
       square = rules::larger(v - c.centered * m * m, T(0));
     }
     inv_denom = rules::inverse_or_zero(std::sqrt(square) + c.eps);
+    const T step = g * inv_denom;
     if constexpr (kHeld<Momentum>) {
-      b = c.momentum * b + g * inv_denom;
+      b = c.momentum * b + step;
       return c.lr * b;
     } else {
-      return c.lr * g * inv_denom;
+      return c.lr * step;
     }
   }
 };
