@@ -28,10 +28,11 @@ struct GroupOptions;
 struct BufferSpec {
   std::string name;
   std::vector<std::int64_t> shape;
-  bool needed = true;     // under the options of the moment
-  bool low_part = false;  // int16, the optimizer's and not the method's: see kernels::split()
-  bool numbers = false;   // float64 whatever the parameter, and not by its rows: a method's kScalars
-  bool codes = false;     // uint8: see kernels/block_states.hpp
+  bool needed = true;  // under the options of the moment
+  // A method's own of the state's type; its kScalars, float64 and not by its rows; its codes, uint8 (see
+  // kernels/block_states.hpp). Or the optimizer's own: int16 parts, see kernels::split(), or a norm for each row block,
+  // see kernels::Modifier.
+  enum class Kind : std::uint8_t { values, numbers, codes, low_part, held_norm } kind = Kind::values;
 };
 
 // The weights to validate and to keep in place of p: p + weight times the buffer of this name.
@@ -56,6 +57,9 @@ class Method {
 
   // Whether both options need the same buffers.
   virtual bool same_buffers(const MethodOptions&, const MethodOptions&) const { return true; }
+
+  // Whether the options that modify a step (MethodOptions::modified()) mean something for it.
+  virtual bool takes_modifiers() const { return true; }
 
   // What torch_method() in optimizer_archive.cpp calls the optimizer of torch::optim whose archives have the same
   // options and buffers; null: none.
@@ -116,7 +120,8 @@ class ElementwiseMethod : public Method {
       const bool needed = needs(options, name);
       out.push_back({std::move(name), sizes.vec(), needed});
     }
-    if (numbers() > 0) out.push_back({"numbers", {static_cast<std::int64_t>(numbers())}, true, false, true});
+    if (numbers() > 0)
+      out.push_back({"numbers", {static_cast<std::int64_t>(numbers())}, true, BufferSpec::Kind::numbers});
     return out;
   }
 };
@@ -137,6 +142,11 @@ class ElementwiseMethodOf final : public ElementwiseMethod {
   explicit ElementwiseMethodOf(const Compiled<M>& compiled) : compiled_(compiled) {}
 
   bool adaptive() const override { return kAdaptive<M>; }
+  bool takes_modifiers() const override {
+    // What a step leaves in place of the average is not what a modifier is to shape.
+    return !requires { requires M::kUnmodified; }
+    &&!requires { M::kAverage; };
+  }
   std::vector<std::string> buffers(const MethodOptions&) const override { return {M::kState.begin(), M::kState.end()}; }
   bool needs(const MethodOptions& options, std::string_view buffer) const override {
     for (std::size_t k = 0; k < kBuffers<M>; ++k)
@@ -213,7 +223,7 @@ class ElementwiseMethodOf final : public ElementwiseMethod {
   }
   static auto at(const MethodOptions& options, std::int64_t step, bool fresh, const double* numbers) {
     auto out = step_at<M>(values(options), options.lr(), static_cast<double>(step), step == 1 || fresh);
-    out.scalars = numbers;
+    if constexpr (requires { out.scalars; }) out.scalars = numbers;
     return out;
   }
 
@@ -225,19 +235,22 @@ template <class M>
 class CodedMethodOf final : public Method {
  public:
   using Rule = typename M::Rule;
-  static_assert(2 * kBuffers<Rule> <= kMaxBuffers && optional_buffers<Rule>() == 0);
+  static constexpr std::size_t kCoded = M::kSigned.size();
+  static_assert(2 * kCoded <= kMaxBuffers && optional_buffers<Rule>() == (1u << kBuffers<Rule>)-(1u << kCoded));
 
   explicit CodedMethodOf(const kernels::RuleLoops& (*loops)()) : loops_(loops) {}
 
   bool adaptive() const override { return kAdaptive<Rule>; }
   bool rows_may_move() const override { return false; }
   bool by_index() const override { return true; }
+  // Its states advance as they are read: a pass before the step would advance them twice.
+  bool takes_modifiers() const override { return false; }
   std::vector<BufferSpec> state(const MethodOptions&, c10::IntArrayRef sizes) const override {
     std::vector<BufferSpec> out;
     const std::int64_t size = c10::multiply_integers(sizes);
-    for (const char* name : Rule::kState) out.push_back({name, {size}, true, false, false, true});
-    for (const char* name : Rule::kState)
-      out.push_back({std::string(name) + "_scale", {(size + kStateBlock - 1) / kStateBlock}});
+    for (std::size_t k = 0; k < kCoded; ++k) out.push_back({Rule::kState[k], {size}, true, BufferSpec::Kind::codes});
+    for (std::size_t k = 0; k < kCoded; ++k)
+      out.push_back({std::string(Rule::kState[k]) + "_scale", {(size + kStateBlock - 1) / kStateBlock}});
     return out;
   }
   kernels::Rule rule(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t step, bool,

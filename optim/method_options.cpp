@@ -7,6 +7,8 @@
 #include <limits>
 #include <sstream>
 
+#include "scalevec/optim/method.hpp"
+
 namespace scalevec {
 namespace {
 
@@ -64,7 +66,12 @@ std::vector<OptionField> MethodOptions::fields() {
           {"decay_target", &decay_target_, 0.0, 1.0, false, {}},
           {"decay_coupling", &decay_coupling_, 0, 0, false, {}},
           {"clip", &clip_, 0, 0, false, {}},
-          {"rounding", &rounding_, 0, 0, false, {"nearest", "stochastic", "compensated"}, true}};
+          {"rounding", &rounding_, 0, 0, false, {"nearest", "stochastic", "compensated"}, true},
+          {"cautious", &cautious_, 0, 0, false, {}, true},
+          {"cautious_decay", &cautious_decay_, 0, 0, false, {}, true},
+          {"hold_norm", &hold_norm_, 0, 0, false, {}, true},
+          {"trust_ratio", &trust_ratio_, 0, 0, false, {}, true},
+          {"update_rms", &update_rms_, 0.0, kInf, false, {}, true}};
 }
 
 std::string MethodOptions::error() const {
@@ -90,13 +97,36 @@ std::string MethodOptions::error() const {
   }
   if (decay_target_ != 0.0 && decay_target_ != 1.0)
     return "decay_target: got " + bound(decay_target_) + "; allowed: 0, 1";
-  return conflict();
+  const std::string why = modifier_conflict();
+  return why.empty() ? conflict() : why;
+}
+
+std::string MethodOptions::modifier_conflict() const {
+  if (!modified()) return {};
+  const char* first = cautious_         ? "cautious"
+                      : cautious_decay_ ? "cautious_decay"
+                      : hold_norm_      ? "hold_norm"
+                      : trust_ratio_    ? "trust_ratio"
+                                        : "update_rms";
+  if (!implementation().takes_modifiers())
+    return std::string(first) + ": the step of " + std::string(method()) + " cannot be modified; allowed: " +
+           (update_rms_ != 0.0 && std::string_view(first) == "update_rms" ? "0" : "false");
+  if (hold_norm_ + trust_ratio_ + (update_rms_ != 0.0) > 1)
+    return std::string(hold_norm_ ? "hold_norm: got true with " : "trust_ratio: got true with ") +
+           (hold_norm_ && trust_ratio_ ? "trust_ratio" : "update_rms") +
+           "; allowed: one of hold_norm, trust_ratio, update_rms";
+  if (hold_norm_ && weight_decay_ != 0.0)
+    return "weight_decay: got " + bound(weight_decay_) + " with hold_norm; allowed: 0";
+  if (cautious_decay_ && weight_decay_ != 0.0 && decay_coupling_ == DecayCoupling::l2)
+    return "cautious_decay: got true with decay_coupling l2; allowed: with lr, independent, lr2";
+  return {};
 }
 
 bool MethodOptions::shares(const MethodOptions& other) const {
   return lr_ == other.lr_ && initial_lr_ == other.initial_lr_ && weight_decay_ == other.weight_decay_ &&
          decay_target_ == other.decay_target_ && decay_coupling_ == other.decay_coupling_ && clip_ == other.clip_ &&
-         rounding_ == other.rounding_;
+         rounding_ == other.rounding_ && cautious_ == other.cautious_ && cautious_decay_ == other.cautious_decay_ &&
+         hold_norm_ == other.hold_norm_ && trust_ratio_ == other.trust_ratio_ && update_rms_ == other.update_rms_;
 }
 
 void MethodOptions::serialize(torch::serialize::OutputArchive& archive) const {

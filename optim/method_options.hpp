@@ -78,6 +78,13 @@ class MethodOptions : public torch::optim::OptimizerOptions {
   DecayCoupling decay_coupling() const { return decay_coupling_; }
   bool clip() const { return clip_; }
   const std::string& rounding() const { return rounding_; }
+  bool cautious() const { return cautious_; }
+  bool cautious_decay() const { return cautious_decay_; }
+  bool hold_norm() const { return hold_norm_; }
+  bool trust_ratio() const { return trust_ratio_; }
+  double update_rms() const { return update_rms_; }
+  // Whether one of these five changes the method's step.
+  bool modified() const { return cautious_ || cautious_decay_ || hold_norm_ || trust_ratio_ || update_rms_ != 0.0; }
   void set_initial_lr(double lr) { initial_lr_ = lr; }
   void note_initial_lr() {
     if (noted_.value < 0.0) noted_.value = lr_;
@@ -92,6 +99,7 @@ class MethodOptions : public torch::optim::OptimizerOptions {
 
   // What two fields say together that the method has not, as error() puts it; empty if nothing.
   virtual std::string conflict() const { return {}; }
+  std::string modifier_conflict() const;
   bool shares(const MethodOptions& other) const;  // equal in what every method has
 
   double lr_;                  // η_t ≥ 0
@@ -104,6 +112,12 @@ class MethodOptions : public torch::optim::OptimizerOptions {
   // the two neighbours by chance, without bias) or "compensated" (to nearest, what is left kept in 2 bytes an element).
   // Parameters of float32 and float64 are rounded to nearest whatever it says.
   std::string rounding_ = "nearest";
+  // What is done to the step of any method: docs/optimizers/README.md has the formulas. At most one of the last three.
+  bool cautious_ = false;        // elements whose update has not the gradient's sign stay; arXiv 2411.16085
+  bool cautious_decay_ = false;  // decay only where the update leads toward the target too; arXiv 2510.12402
+  bool hold_norm_ = false;       // the parameter keeps its norm, lr is the rotation per step
+  bool trust_ratio_ = false;     // lr times the parameter's norm is the length of the step; arXiv 1904.00962
+  double update_rms_ = 0.0;      // lr times this is the root mean square of the update; 0: the method's own
   NotedLr noted_;
 };
 
@@ -112,12 +126,17 @@ class MethodOptions : public torch::optim::OptimizerOptions {
 template <class Derived>
 class MethodOptionsOf : public MethodOptions {
  public:
+  using MethodOptions::cautious;
+  using MethodOptions::cautious_decay;
   using MethodOptions::clip;
   using MethodOptions::decay_coupling;
   using MethodOptions::decay_target;
+  using MethodOptions::hold_norm;
   using MethodOptions::initial_lr;
   using MethodOptions::lr;
   using MethodOptions::rounding;
+  using MethodOptions::trust_ratio;
+  using MethodOptions::update_rms;
   using MethodOptions::weight_decay;
 
   // As torch::optim's options have them: `options.lr() = 1e-3`.
@@ -131,6 +150,11 @@ class MethodOptionsOf : public MethodOptions {
   Derived& decay_coupling(DecayCoupling value) { return set(decay_coupling_, value); }
   Derived& clip(bool value) { return set(clip_, value); }
   Derived& rounding(std::string value) { return set(rounding_, std::move(value)); }
+  Derived& cautious(bool value) { return set(cautious_, value); }
+  Derived& cautious_decay(bool value) { return set(cautious_decay_, value); }
+  Derived& hold_norm(bool value) { return set(hold_norm_, value); }
+  Derived& trust_ratio(bool value) { return set(trust_ratio_, value); }
+  Derived& update_rms(double value) { return set(update_rms_, value); }
 
   std::unique_ptr<torch::optim::OptimizerOptions> clone() const override {
     return std::make_unique<Derived>(static_cast<const Derived&>(*this));

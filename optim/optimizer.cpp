@@ -50,6 +50,21 @@ kernels::Store Optimizer::Entry::store(const ParamState& state) const {
   return out;
 }
 
+kernels::Modifier Optimizer::Entry::modifier(const ParamState& state) const {
+  kernels::Modifier out;
+  out.cautious = options->cautious();
+  out.cautious_decay = options->cautious_decay();
+  out.size = options->hold_norm()          ? kernels::StepSize::hold_norm
+             : options->trust_ratio()      ? kernels::StepSize::trust_ratio
+             : options->update_rms() > 0.0 ? kernels::StepSize::update_rms
+                                           : kernels::StepSize::own;
+  out.lr = options->lr();
+  out.rms = options->update_rms();
+  out.blocks = row_blocks > 0 && !sizes.empty() && sizes[0] % row_blocks == 0 ? row_blocks : 1;
+  if (const Tensor norm = state.buffer(kHeldNorm); norm.defined()) out.held_norm = norm.data_ptr();
+  return out;
+}
+
 struct Optimizer::Slot {
   Entry* entry;
   Tensor work_copy;    // where the kernel cannot write the parameter itself; undefined elsewhere
@@ -68,8 +83,16 @@ struct Optimizer::Slot {
   const Tensor& work() const { return work_copy.defined() ? work_copy : entry->param; }
   void* data() const { return work_copy.defined() ? work_copy.data_ptr() : entry->data; }
   std::int64_t step() const { return state->step + 1; }
-  // The method's: behind them lies the low part, if any.
-  size_t own_buffers() const { return state->buffers.size() - (entry->rounding == kernels::Rounding::compensated); }
+  // The method's: behind them lie the held norms and the low part, if any.
+  size_t own_buffers() const {
+    return state->buffers.size() - (entry->rounding == kernels::Rounding::compensated) - entry->options->hold_norm();
+  }
+  // Has the state say what the optimizer does beside the method.
+  void note_step() const {
+    if (entry->rounding != kernels::Rounding::nearest) state->store = entry->store(*state);
+    if (entry->modified) state->modifier = entry->modifier(*state);
+  }
+  const kernels::Modifier* modifier() const { return entry->modified ? &state->modifier : nullptr; }
   void read_numbers() {
     kept_numbers = state->buffer(kNumbers).data_ptr<double>();
     std::copy_n(kept_numbers, elementwise().numbers(), numbers.begin());
@@ -225,7 +248,7 @@ void Optimizer::find_states(std::vector<Slot>& slots, NewStates& made) {
     if (held && s.entry->fitted) {
       s.state = static_cast<ParamState*>(held);
       if (s.state->device_step.defined() == s.on_device) {
-        if (s.entry->rounding != kernels::Rounding::nearest) s.state->store = s.entry->store(*s.state);
+        s.note_step();
         continue;
       }
     }
@@ -233,7 +256,7 @@ void Optimizer::find_states(std::vector<Slot>& slots, NewStates& made) {
     if (held && !known) throw std::invalid_argument(s.entry->name + ": its state was not made by scalevec");
     auto fitted = fitted_state(*s.entry, s.work(), s.on_device, known, s.fresh);
     s.state = fitted ? made.add(key, std::move(fitted)) : known;
-    if (s.entry->rounding != kernels::Rounding::nearest) s.state->store = s.entry->store(*s.state);
+    s.note_step();
   }
 }
 
@@ -262,6 +285,7 @@ void Optimizer::add_elementwise(std::vector<Slot>& slots, double clip_factor, st
     }
     kernels::Job& job = jobs.emplace_back(kernels::Job{rule, s.dtype, s.data(), s.grad_data, {}, s.work().numel()});
     if (s.entry->rounding != kernels::Rounding::nearest) job.store = &s.state->store;
+    job.modifier = s.modifier();
     size_t next = 0;
     for (size_t k = 0; k < kMaxBuffers; ++k)
       if (rule.loops->held >> k & 1) job.state[k] = s.state->buffers[next++].data_ptr();
@@ -276,6 +300,7 @@ void Optimizer::plan_measures(const std::vector<Slot>& slots, double clip_factor
     const Slot& s = slots[members[j]];
     if (!s.measures()) continue;
     measures.jobs.push_back(jobs[j]);
+    measures.jobs.back().modifier = nullptr;
     measures.jobs.back().rule =
         s.elementwise().measure(s.options(), decay_of(s.options(), clip_factor), s.step(), s.fresh, s.numbers.data());
     measures.members.push_back(members[j]);
@@ -433,7 +458,8 @@ Tensor Optimizer::step(LossClosure closure) {
                     m.grad.const_data_ptr(),
                     {m.update.data_ptr()},
                     m.param.numel(),
-                    &m.store});
+                    &m.store,
+                    slots[matrices.members[i]].modifier()});
     members.push_back(matrices.members[i]);
   }
   kernels::StepPlan plan(jobs, trace_);

@@ -31,6 +31,7 @@ namespace kernels {
 enum class Dtype : std::uint8_t;
 enum class Rounding : std::uint8_t;
 struct Job;
+struct Modifier;
 struct Store;
 }  // namespace kernels
 
@@ -160,10 +161,10 @@ class Optimizer : public torch::optim::Optimizer {
   void load_named_state(const std::vector<std::pair<std::string, torch::Tensor>>& state);
 
   // Options and state of every group, each tagged with its method, max_norm and whether gradients are checked. load()
-  // also reads archives of version 0.1 and those of torch::optim's Adam, AdamW and SGD into the same method. Where all
-  // parameters have names on both sides, state and options go by name, else by position and shape. Options are assigned
-  // to the groups' own objects. Throws std::invalid_argument, one line with what was found and expected, with nothing
-  // changed.
+  // also reads archives of version 0.1 and those of torch::optim's Adam, AdamW, SGD, RMSprop and Adagrad into their
+  // method. Where all parameters have names on both sides, state and options go by name, else by position and shape.
+  // Options are assigned to the groups' own objects. Throws std::invalid_argument, one line with what was found and
+  // expected, with nothing changed.
   void save(torch::serialize::OutputArchive& archive) const override;
   void load(torch::serialize::InputArchive& archive) override;
 
@@ -197,6 +198,7 @@ class Optimizer : public torch::optim::Optimizer {
     const void* storage = nullptr;  // and where the storage begins that it lies in, so many elements before
     std::int64_t offset = 0;
     bool dense = false;       // its elements neither overlap nor have gaps
+    bool modified = false;    // the options change the method's step
     bool as_it_lies = false;  // a step's elements are those in memory in their order
     bool on_host = false;     // on the CPU, and a kernel there can write it as it is
     bool has_version = true;  // not so for a tensor made in inference mode
@@ -204,6 +206,7 @@ class Optimizer : public torch::optim::Optimizer {
     bool as_noted() const;
     void follow_options();  // sets what depends on the options' values
     kernels::Store store(const ParamState& state) const;
+    kernels::Modifier modifier(const ParamState& state) const;
   };
   struct CheckedGroup {
     const void* options;

@@ -108,10 +108,12 @@ bool Optimizer::Entry::as_noted() const {
          now.storage_offset() == offset;
 }
 
-// The chance of an element is a function of its index, which a matrix method's elements are taken by too.
+// The chance of an element is a function of its index, which a matrix method's elements are taken by too, and a sum
+// over them depends on their order.
 void Optimizer::Entry::follow_options() {
   rounding = rounding_of(param, *options);
-  const bool by_index = matrix || method->by_index() || rounding == kernels::Rounding::stochastic;
+  modified = options->modified();
+  const bool by_index = matrix || method->by_index() || rounding == kernels::Rounding::stochastic || modified;
   as_it_lies = dense && (!by_index || param.is_contiguous());
   on_host = device.is_cpu() && as_it_lies;
 }
@@ -202,8 +204,10 @@ void Optimizer::check_options() {
     if (!(options == *groups_[g].checked)) {
       const std::string error = options.error();
       if (!error.empty()) throw std::invalid_argument("parameter group " + std::to_string(g) + ": " + error);
-      const bool same = options.rounding() == groups_[g].checked->rounding() &&
-                        options.implementation().same_buffers(options, *groups_[g].checked);
+      const MethodOptions& before = *groups_[g].checked;
+      const bool same = options.rounding() == before.rounding() && options.modified() == before.modified() &&
+                        options.hold_norm() == before.hold_norm() &&
+                        options.implementation().same_buffers(options, before);
       for (size_t i = first; !same && i < first + groups_[g].size; ++i) {
         entries_[i].fitted = false;
         entries_[i].follow_options();

@@ -22,6 +22,8 @@ inline constexpr const char* kLowPart = "low_part";
 
 // The buffer of an elementwise method's numbers.
 inline constexpr const char* kNumbers = "numbers";
+// The buffer before that, of a parameter that keeps its norm: the norm of each row block, 0 until it is noted.
+inline constexpr const char* kHeldNorm = "held_norm";
 
 // What a method keeps of one parameter: the buffers that it holds, in the order of Method::state. A device that steps
 // the parameter counts its steps itself, in the int64 scalar `device_step`, and `step` is not used.
@@ -37,7 +39,8 @@ struct ParamState : torch::optim::OptimizerParamState {
   torch::Tensor device_step;
   std::vector<std::string> names;
   std::vector<torch::Tensor> buffers;
-  kernels::Store store{};  // of the step being made, where it is not to nearest
+  kernels::Store store{};        // of the step being made, where it is not to nearest
+  kernels::Modifier modifier{};  // of the step being made, where the options have one
 
   torch::Tensor buffer(std::string_view name) const;  // undefined if it is not held
 
@@ -70,8 +73,8 @@ struct SavedOptimizer {
   std::vector<Group> groups;
 };
 
-// Every buffer that the parameter's state may hold: the method's, then the low part.
-std::vector<BufferSpec> state_of(const torch::Tensor& param, const MethodOptions& options);
+// Every buffer that the parameter's state may hold: the method's, then the held norms and the low part.
+std::vector<BufferSpec> state_of(const torch::Tensor& param, std::int64_t row_blocks, const MethodOptions& options);
 
 // How the options have the parameter rounded: to nearest where it is not of 16 bits.
 kernels::Rounding rounding_of(const torch::Tensor& param, const MethodOptions& options);

@@ -42,35 +42,46 @@ torch::Dtype state_dtype(const Tensor& param) {
   return param.scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
 }
 
-bool laid_out_like(const Tensor& param, const Method& method) {
-  return dynamic_cast<const ElementwiseMethod*>(&method) && param.is_non_overlapping_and_dense();
+bool laid_out_like(const Tensor& param, const Method& method, const BufferSpec& spec) {
+  return spec.kind != BufferSpec::Kind::held_norm && spec.kind != BufferSpec::Kind::numbers &&
+         dynamic_cast<const ElementwiseMethod*>(&method) && param.is_non_overlapping_and_dense();
 }
 
+bool of_method(const BufferSpec& spec) { return spec.kind < BufferSpec::Kind::low_part; }
+
 torch::Dtype buffer_dtype(const Tensor& param, const BufferSpec& spec) {
-  return spec.low_part  ? torch::kInt16
-         : spec.codes   ? torch::kUInt8
-         : spec.numbers ? torch::kFloat64
-                        : state_dtype(param);
+  switch (spec.kind) {
+    case BufferSpec::Kind::low_part:
+      return torch::kInt16;
+    case BufferSpec::Kind::codes:
+      return torch::kUInt8;
+    case BufferSpec::Kind::numbers:
+      return torch::kFloat64;
+    default:
+      return state_dtype(param);
+  }
 }
 
 // Whether a kernel that steps `work` can use the buffer as it is.
 bool fits(const Tensor& buffer, const Tensor& work, const Method& method, const BufferSpec& spec) {
   return buffer.scalar_type() == buffer_dtype(work, spec) &&
-         (!spec.numbers && laid_out_like(work, method) ? buffer.strides() == work.strides() : buffer.is_contiguous());
+         (laid_out_like(work, method, spec) ? buffer.strides() == work.strides() : buffer.is_contiguous());
 }
 
 }  // namespace
 
-std::vector<BufferSpec> state_of(const Tensor& param, const MethodOptions& options) {
+std::vector<BufferSpec> state_of(const Tensor& param, std::int64_t row_blocks, const MethodOptions& options) {
   std::vector<BufferSpec> specs = options.implementation().state(options, param.sizes());
-  specs.push_back({kLowPart, param.sizes().vec(), rounding_of(param, options) == kernels::Rounding::compensated, true});
+  specs.push_back({kHeldNorm, {row_blocks}, options.hold_norm(), BufferSpec::Kind::held_norm});
+  specs.push_back({kLowPart, param.sizes().vec(), rounding_of(param, options) == kernels::Rounding::compensated,
+                   BufferSpec::Kind::low_part});
   return specs;
 }
 
 Tensor new_buffer(const Tensor& param, const Method& method, const BufferSpec& spec, StateMemory& memory) {
   const auto dtype = buffer_dtype(param, spec);
-  return !spec.numbers && laid_out_like(param, method) ? memory.zeros(spec.shape, param.strides(), dtype)
-                                                       : memory.zeros(spec.shape, dtype);
+  return laid_out_like(param, method, spec) ? memory.zeros(spec.shape, param.strides(), dtype)
+                                            : memory.zeros(spec.shape, dtype);
 }
 
 std::int64_t steps_of(const ParamState& state) {
@@ -87,9 +98,9 @@ std::unique_ptr<ParamState> Optimizer::fitted_state(const Entry& e, const Tensor
                                 std::string(e.options->method()) + "; reset_state() drops the state");
   auto made = std::make_unique<ParamState>(e.param, e.options->method());
   bool changed = !held;
-  for (const BufferSpec& spec : state_of(e.param, *e.options)) {
+  for (const BufferSpec& spec : state_of(e.param, e.row_blocks, *e.options)) {
     Tensor buffer = held ? held->buffer(spec.name) : Tensor();
-    if (held && buffer.defined() != spec.needed && !spec.low_part && !method.buffers_may_change())
+    if (held && buffer.defined() != spec.needed && of_method(spec) && !method.buffers_may_change())
       throw std::invalid_argument(e.name + ": its options " + (spec.needed ? "now ask for" : "no longer ask for") +
                                   " the buffer " + spec.name + ", which its state " +
                                   (spec.needed ? "has not" : "has") + "; reset_state() starts the state anew");
@@ -97,7 +108,7 @@ std::unique_ptr<ParamState> Optimizer::fitted_state(const Entry& e, const Tensor
     if (!spec.needed) continue;
     if (!buffer.defined()) {
       buffer = new_buffer(work, method, spec, memory_);
-      fresh = fresh || (held && !spec.low_part);
+      fresh = fresh || (held && of_method(spec));
     } else if (!fits(buffer, work, method, spec)) {
       const Tensor before = buffer;
       buffer = new_buffer(work, method, spec, memory_);
@@ -129,13 +140,14 @@ std::unique_ptr<ParamState> Optimizer::read_state(const Tensor& param, const Met
   const Method& method = options.implementation();
   auto state = std::make_unique<ParamState>(param, options.method());
   state->step = saved.step;
-  const auto specs = state_of(param, options);
+  const Identity* const known = identity(param);
+  const auto specs = state_of(param, known ? known->row_blocks : 1, options);
   std::vector<std::string> names;
   if (saved.names)
     names = *saved.names;
   else
     for (const BufferSpec& spec : specs)
-      if (spec.needed && !spec.low_part) names.push_back(spec.name);
+      if (spec.needed && of_method(spec)) names.push_back(spec.name);
   if (names.size() != saved.buffers.size())
     throw std::invalid_argument(where + " has " + std::to_string(saved.buffers.size()) + " buffers; allowed: " +
                                 std::to_string(names.size()) + ", those of " + std::string(options.method()));
@@ -145,7 +157,7 @@ std::unique_ptr<ParamState> Optimizer::read_state(const Tensor& param, const Met
   for (const BufferSpec& spec : specs) {
     const auto at = static_cast<size_t>(std::find(names.begin(), names.end(), spec.name) - names.begin());
     if (at == names.size()) {
-      if (spec.needed && !spec.low_part && !method.buffers_may_change())
+      if (spec.needed && of_method(spec) && !method.buffers_may_change())
         throw std::invalid_argument(where + "/" + spec.name + " is missing");
       continue;
     }
@@ -212,7 +224,7 @@ void Optimizer::load_named_state(const std::vector<std::pair<std::string, Tensor
       left.erase(at);
     }
     saved.names.emplace();
-    for (const BufferSpec& spec : state_of(e.param, *e.options)) {
+    for (const BufferSpec& spec : state_of(e.param, e.row_blocks, *e.options)) {
       const auto at = left.find(e.name + "/" + spec.name);
       if (at == left.end()) continue;
       saved.names->push_back(spec.name);
@@ -310,6 +322,12 @@ void Optimizer::replace_param(const Tensor& old, const Tensor& replacement, cons
       if (moves && !held.buffers.empty() && options && !options->implementation().rows_may_move())
         throw std::invalid_argument(name + ": the state of " + held.method +
                                     " is not by row; reset_state() before it drops the state");
+      // Of other rows the norm is another: it is noted anew.
+      const auto norm = std::find(state->names.begin(), state->names.end(), kHeldNorm) - state->names.begin();
+      if (moves && norm < static_cast<std::ptrdiff_t>(state->names.size())) {
+        state->names.erase(state->names.begin() + norm);
+        state->buffers.erase(state->buffers.begin() + norm);
+      }
       for (size_t b = 0; moves && b < state->buffers.size(); ++b)
         if (state->names[b] != kNumbers) state->buffers[b] = moved_rows(state->buffers[b], from);
     }

@@ -174,6 +174,10 @@ RolePolicy RolePolicy::from_json(std::string_view text, const std::string& path)
     rule.finish();
     options->set_lr(policy.lr * out.lr_mult);
     options->set_initial_lr(policy.lr * out.lr_mult);
+    if (const std::string error = options->error(); !error.empty()) {
+      const size_t key = error.find(':');
+      throw ConfigError(rule.path(error.substr(0, key)) + error.substr(key));
+    }
     out.options = std::move(options);
     policy.rules.push_back(std::move(out));
   }
@@ -223,6 +227,11 @@ std::string describe(const RolePolicy& policy, const std::vector<PolicyRow>& row
       out += ", decay " + number(o.weight_decay()) + " toward " + number(o.decay_target()) + " (coupling " +
              std::string(to_string(o.decay_coupling())) + ")";
     if (o.rounding() != "nearest") out += ", " + o.rounding() + " rounding";
+    if (o.cautious()) out += ", cautious";
+    if (o.cautious_decay()) out += ", cautious decay";
+    if (o.hold_norm()) out += ", norm held";
+    if (o.trust_ratio()) out += ", trust ratio";
+    if (o.update_rms() != 0.0) out += ", updates of root mean square " + number(o.update_rms()) + " lr";
     if (policy.max_norm > 0.0 && !o.clip()) out += ", outside the clip norm";
     out += ".";
   }

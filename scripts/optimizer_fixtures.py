@@ -313,11 +313,16 @@ def adamw():
 
 @method
 def adopt():
+    # The paper's clip is t^¼ at the t-th step that moves, as in the authors' code; pytorch_optimizer counts the step that
+    # sets v too.
+    clip = {"clip_lambda": lambda step: (step - 1) ** 0.25}
     other = {"lr": 1e-2, "eps": 1e-4, "weight_decay": 0.1}
     return [
-        of_pytorch_optimizer("ADOPT", {"lr": 1e-3}, {"lr": 1e-3}),
-        of_pytorch_optimizer("ADOPT", {**other, **betas(0.8, 0.99)}, {**other, "betas": (0.8, 0.99), "weight_decouple": True}),
-        of_pytorch_optimizer("ADOPT", {**other, **betas(0.9, 0.999)}, {**other, "betas": (0.9, 0.999)}, decay="l2"),
+        of_pytorch_optimizer("ADOPT", {"lr": 1e-3}, {"lr": 1e-3, **clip}),
+        of_pytorch_optimizer("ADOPT", {**other, **betas(0.8, 0.99)},
+                             {**other, **clip, "betas": (0.8, 0.99), "weight_decouple": True}),
+        of_pytorch_optimizer("ADOPT", {**other, **betas(0.9, 0.999)}, {**other, **clip, "betas": (0.9, 0.999)},
+                             decay="l2"),
     ]
 
 

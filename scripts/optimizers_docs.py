@@ -49,7 +49,7 @@ class Method:
             header = next(header for header in re.findall(r'#include "scalevec/(optim/methods/[^"]+)"', text)
                           if f"struct {base.group(1)} " in text_of(header))
             self.base = text_of(header)
-        self.source = strings(re.search(r"kSource =([^;]*);", own).group(1))[0]
+        self.source = "".join(strings(re.search(r'kSource\s*=((?:\s*"[^"]*")+)', own).group(1)))
         defaults = own if "kDefaults" in own else self.base
         self.lr = re.search(r"kDefaults\{([^,]+),", defaults).group(1)
         self.decay = re.search(r"kDefaults\{[^,]+, ([^,]+), DecayCoupling::(\w+)", defaults).groups()

@@ -14,8 +14,8 @@ LISTS = ("optim/methods/elementwise.hpp", "optim/methods/blockwise.hpp", "optim/
 USES = {
     # The method of a rule that names none.
     "optim/role_policy.cpp": {"adamw"},
-    # What torch::optim's archives of Adam and SGD are called.
-    "optim/optimizer_archive.cpp": {"adam", "adamw", "sgd"},
+    # What torch::optim's archives are called.
+    "optim/optimizer_archive.cpp": {"adam", "adamw", "adagrad", "rmsprop", "sgd"},
     # Programs for torch's options beside ours.
     "optim/testing/testing.hpp": {"adamw"},
     # Results of the theory that hold for one method, their figures, and where runs are held against them.

@@ -33,8 +33,19 @@ StepRate rate_at(double lr, double weight_decay, DecayCoupling coupling, double 
   return {lr * factor, decay_terms(coupling, weight_decay, lr * factor, lr).shrink};
 }
 
-// Decay that the recursion knows: none, or toward 0 and beside the gradient, less than all of the weights.
+// Whether an option makes the step another than the method's.
+bool is_modified(const json& row) {
+  if (!row.contains("options")) return false;
+  const json& options = row["options"];
+  for (const char* option : {"amsgrad", "cautious", "cautious_decay", "hold_norm", "trust_ratio"})
+    if (options.value(option, false)) return true;
+  return options.value("update_rms", 0.0) != 0.0;
+}
+
+// Decay that the recursion knows: none, or toward 0 and beside the gradient, less than all of the weights; of a step
+// that no option modifies.
 bool decay_is_known(const json& row) {
+  if (is_modified(row)) return false;
   const double decay = number_at(row, "weight_decay");
   if (decay == 0.0) return true;
   const DecayCoupling coupling = coupling_of(row);

@@ -28,6 +28,9 @@
 //  - kOptional, the bits of the buffers that values may not ask for, and needs(values, buffer); update() is then also
 //    a template on such a buffer's type, which is Absent where the buffer is (see kHeld). In simulations a buffer may
 //    be there that these values do not ask for: the constants must say so;
+//  - kUnmodified = true, if the options that modify a step (cautious, hold_norm, …) mean nothing for it: it has
+//  after(),
+//    or keeps in a buffer what p is made of;
 //  - after(constants, p, buffers…), which sees the new value before it is stored, for an average of it;
 //  - kOwnDecay = true, if update() takes after g the decay shrink·(p − target) too and what it returns has it in;
 //  - kScalars, a std::array of the names of numbers that it keeps of each parameter, zero at first, and
@@ -242,14 +245,25 @@ SCALEVEC_HD constexpr typename M::Values values_from_numbers(const double* numbe
   return detail::from_numbers<typename M::Values>(numbers, std::make_index_sequence<kOptions<M>>());
 }
 
+// Whether the constants change from step to step at a constant lr.
 template <class M>
-SCALEVEC_HD StepAt<kPowers<M>> step_at(const typename M::Values& values, double lr, double t, bool first) {
-  StepAt<kPowers<M>> step{lr, t, first, {}};
-  if constexpr (kPowers < M >> 0) {
-    const auto bases = M::powers(values);
-    for (std::size_t k = 0; k < kPowers<M>; ++k) step.power[k] = std::pow(bases[k], t);
+inline constexpr bool kTimed = kPowers<M> != 0 || requires {
+  requires M::kTimed;
+}
+|| requires { M::kScalars; };
+
+template <class M>
+SCALEVEC_HD auto step_at(const typename M::Values& values, double lr, double t, bool first) {
+  if constexpr (!kTimed<M>) {
+    return SteadyStep{lr, first};
+  } else {
+    StepAt<kPowers<M>> step{lr, t, first, {}};
+    if constexpr (kPowers<M> != 0) {
+      const auto bases = M::powers(values);
+      for (std::size_t k = 0; k < kPowers<M>; ++k) step.power[k] = std::pow(bases[k], t);
+    }
+    return step;
   }
-  return step;
 }
 
 // The constants as numbers, and back as Ts.

@@ -42,8 +42,10 @@ kernels::Dtype dtype_of(const torch::Tensor& tensor) {
 GroupOptions group_options(const MethodOptions& options) {
   GroupOptions group;
   const auto* method = dynamic_cast<const ElementwiseMethod*>(&options.implementation());
-  if (!method || !method->set_device_values(options, group))
-    throw std::invalid_argument("method " + std::string(options.method()) + " has no CUDA kernel");
+  if (!method || options.modified() || !method->set_device_values(options, group))
+    throw std::invalid_argument("method " + std::string(options.method()) +
+                                (options.modified() ? " with options that modify its step" : "") +
+                                " has no CUDA kernel");
   group.coupling = options.decay_coupling();
   group.clip = options.clip();
   group.lr = options.lr();
@@ -56,7 +58,7 @@ GroupOptions group_options(const MethodOptions& options) {
 bool known_method(const MethodOptions& options) {
   GroupOptions group;
   const auto* method = dynamic_cast<const ElementwiseMethod*>(&options.implementation());
-  return method && method->set_device_values(options, group);
+  return method && !options.modified() && method->set_device_values(options, group);
 }
 
 std::vector<GroupOptions> groups_of(const std::vector<CudaEntry>& entries, std::vector<TensorJob>& jobs) {

@@ -46,7 +46,7 @@ class DeviceStep {
 // What the kernels know of a method. Throws std::invalid_argument for a method they do not have.
 GroupOptions group_options(const MethodOptions& options);
 
-// Whether the kernels have the options' method.
+// Whether the kernels have the options' method, and the options do not modify its step.
 bool known_method(const MethodOptions& options);
 
 // Whether CudaStep can train the parameter: on CUDA, of a dtype and by a method that the kernels have.

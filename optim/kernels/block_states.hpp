@@ -93,9 +93,10 @@ constexpr std::int64_t kStatePart = 1024;
 
 // The rule of M::Rule on the elements [begin, end), which begin a block.
 template <class M, class P, Sums kSums>
-void apply_to_codes(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums, float* by) {
+void apply_to_codes(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums, void* moved_by) {
   using T = Compute<P>;
-  constexpr std::size_t kCount = kBuffers<typename M::Rule>;
+  T* const by = static_cast<T*>(moved_by);
+  constexpr std::size_t kCount = M::kSigned.size();
   static_assert(kStatePart % kStateBlock == 0 && kStatePart % kBlock == 0 && kChunk % kStatePart == 0);
   alignas(64) T states[kCount][kStatePart];
   Job part{job.rule, job.dtype, nullptr, nullptr, {}, 0};
@@ -135,19 +136,18 @@ void apply_to_codes(const Job& job, std::int64_t begin, std::int64_t end, StepSu
       });
     });
   }
-  if constexpr (kSums != Sums::none) *sums = total;
+  if constexpr (kSums == Sums::part)
+    *sums += total;
+  else if constexpr (kSums == Sums::all)
+    *sums = total;
 }
 
 template <class M>
-constexpr RuleLoops kCodeLoops{&apply_to_codes<M, float, Sums::none>,
-                               &apply_to_codes<M, float, Sums::all>,
-                               &apply_to_codes<M, float, Sums::part>,
-                               &apply_to_codes<M, double, Sums::none>,
-                               &apply_to_codes<M, double, Sums::all>,
-                               &apply_to_codes<M, Bf16, Sums::none>,
-                               true,
-                               (1u << 2 * kBuffers<typename M::Rule>)-1,
-                               true};
+constexpr RuleLoops kCodeLoops{&apply_to_codes<M, float, Sums::none>, &apply_to_codes<M, float, Sums::all>,
+                               &apply_to_codes<M, float, Sums::part>, &apply_to_codes<M, double, Sums::none>,
+                               &apply_to_codes<M, double, Sums::all>, nullptr,
+                               &apply_to_codes<M, Bf16, Sums::none>,  true,
+                               (1u << 2 * M::kSigned.size()) - 1,     true};
 
 }  // namespace
 }  // namespace scalevec::kernels

@@ -11,6 +11,7 @@
 #include "scalevec/optim/core/traces.hpp"
 #include "scalevec/optim/core/update_rules.hpp"
 #include "scalevec/optim/kernels/element_types.hpp"
+#include "scalevec/optim/kernels/modifiers.hpp"
 
 // The CPU's elementwise optimizer step over many tensors at once. No LibTorch here: raw pointers and a parallel loop
 // that the caller gives. Compiled for several instruction sets, of which the machine's best is taken when it runs.
@@ -20,12 +21,12 @@ enum class Dtype : std::uint8_t { float32, float64, bfloat16, float16 };
 
 struct Job;
 
-// A rule's loops over the elements [begin, end) of a job's tensor, with some of its buffers. `float32_part` is of a
-// part of a tensor whose type its caller stores: its sums have only what the rule knows, and it says in `by` how far
-// each element was to move.
+// A rule's loops over the elements [begin, end) of a job's tensor, with some of its buffers. Those called `part` are of
+// a part of a tensor that its caller stores: their sums have only what the rule knows, and they say in `by`, of the
+// state's type, how far each element was to move.
 struct RuleLoops {
-  using Run = void (*)(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums, float* by);
-  Run float32, float32_sums, float32_part, float64, float64_sums, bfloat16;
+  using Run = void (*)(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums, void* by);
+  Run float32, float32_sums, float32_part, float64, float64_sums, float64_part, bfloat16;
   bool moves;          // whether the rule writes the parameter
   unsigned held;       // the bits of the buffers
   bool codes = false;  // the buffers are those of block_states.hpp, and not an element for each of the parameter
@@ -64,8 +65,9 @@ struct Job {
   const void* grad = nullptr;
   void* state[kMaxBuffers] = {};  // those that the rule has and the options ask for, each in its place
   std::int64_t size = 0;
-  const Store* store = nullptr;  // none: to nearest
-  std::int64_t first = 0;        // the element of the tensor that `param` begins at; states that are codes do not
+  const Store* store = nullptr;        // none: to nearest
+  const Modifier* modifier = nullptr;  // none: the rule's own step
+  std::int64_t first = 0;              // the element of the tensor that `param` begins at; states that are codes do not
 };
 
 // Calls body(i) for every i in [0, count), on any threads.
@@ -80,7 +82,8 @@ struct Unit {
   std::int64_t begin, end;
 };
 
-// A step in two parts: making it allocates and may throw, running it does neither. `jobs` outlives it.
+// A step in two parts: making it allocates and may throw, running it does neither. `jobs` outlives it. Where a modifier
+// needs sums, running it goes over the tensor twice.
 class StepPlan {
  public:
   StepPlan(std::span<const Job> jobs, bool with_sums);
@@ -88,9 +91,17 @@ class StepPlan {
   void run(std::span<StepSums> sums, const ParallelFor& parallel_for);
 
  private:
+  void divide_into_blocks();
+  void make_scales();
+
   std::span<const Job> jobs_;
   std::vector<Unit> units_;
   std::vector<StepSums> partial_;  // of each unit
+  // Of modifiers: which block of all a unit belongs to, the blocks' sums and scales.
+  std::vector<std::size_t> block_of_;
+  std::vector<std::size_t> measured_;   // units that are gone over twice
+  std::vector<ModifierSums> measures_;  // of those
+  std::vector<StepScales> scales_;
   const struct Table* table_;
 };
 
@@ -112,6 +123,10 @@ std::vector<double> squared_norms(std::span<const GradView> grads, const Paralle
 // The functions one instruction set provides.
 struct Table {
   void (*step_chunk)(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums);
+  // The same of a job with a modifier, and the sums that its scales come from, for which nothing is written.
+  void (*modified_chunk)(const Job& job, const StepScales& scales, std::int64_t begin, std::int64_t end,
+                         StepSums* sums);
+  ModifierSums (*measure_chunk)(const Job& job, std::int64_t begin, std::int64_t end);
   double (*square_sum)(const GradView& view, std::int64_t begin, std::int64_t end);
   const RuleLoops* (*loops_of)(std::size_t rule, std::size_t subset);
 };

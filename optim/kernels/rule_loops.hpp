@@ -85,8 +85,9 @@ enum class Sums { none, all, part };
 
 // The rule of `M` on the elements [begin, end), with the buffers that kHeldBuffers says.
 template <class M, unsigned kHeldBuffers, class P, Sums kSums>
-void apply(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums, float* __restrict__ by) {
+void apply(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums, void* moved_by) {
   using T = Compute<P>;
+  T* __restrict__ by = static_cast<T*>(moved_by);
   constexpr bool kKeeps = kSums == Sums::all && kMoves<M> && !std::is_same_v<P, double>;
   P* __restrict__ p = static_cast<P*>(job.param);
   const P* __restrict__ g = static_cast<const P*>(job.grad);
@@ -159,6 +160,7 @@ constexpr RuleLoops loops_of_subset() {
           &apply<M, held, float, Sums::part>,
           &apply<M, held, double, Sums::none>,
           &apply<M, held, double, Sums::all>,
+          &apply<M, held, double, Sums::part>,
           &apply<M, held, Bf16, Sums::none>,
           kMoves<M>,
           held};

@@ -5,7 +5,8 @@
 namespace scalevec::methods {
 
 // Adam with decoupled decay: m ← β₁m + (1 − β₁)g, v ← β₂v + (1 − β₂)g², p ← p − η m̂/(√v̂ + ε), m̂ and v̂ corrected
-// for their start at zero. State: 8 bytes per element, of float64 16.
+// for their start at zero; `amsgrad` divides by the largest v so far. State: 8 bytes per element and 4 for `amsgrad`,
+// of float64 twice that.
 struct AdamW {
   static constexpr const char* kName = "adamw";
   static constexpr const char* kSource = "Loshchilov & Hutter, arXiv 1711.05101";
@@ -14,9 +15,13 @@ struct AdamW {
 
   SCALEVEC_OPTIONS((double, beta1, 0.9, kFraction, "decay of the mean of g; torch.optim.AdamW"),
                    (double, beta2, 0.999, kFraction, "decay of the mean of g²; torch.optim.AdamW"),
-                   (double, eps, 1e-8, kNonnegative, "added to √v̂, 0/0 is no update; torch.optim.AdamW"))
+                   (double, eps, 1e-8, kNonnegative, "added to √v̂, 0/0 is no update; torch.optim.AdamW"),
+                   (bool, amsgrad, false, later(kSwitch),
+                    "divides by the largest v so far, arXiv 1904.09237; torch.optim.AdamW"))
 
-  static constexpr std::array kState{"exp_avg", "exp_avg_sq"};
+  static constexpr std::array kState{"exp_avg", "exp_avg_sq", "max_exp_avg_sq"};
+  static constexpr unsigned kOptional = 0b100;
+  static bool needs(const Values& o, std::size_t) { return o.amsgrad; }
   static constexpr bool kAdaptive = true;
 
   template <class T>
@@ -25,20 +30,27 @@ struct AdamW {
     T step_size;       // η/(1 − β₁ᵗ)
     T inv_sqrt_bias2;  // 1/√(1 − β₂ᵗ)
     T eps;
+    T amsgrad;  // 1 or 0
   };
 
   SCALEVEC_HD static constexpr std::array<double, 2> powers(const Values& o) { return {o.beta1, o.beta2}; }
 
   template <class Step>
   SCALEVEC_HD static Constants<double> constants(const Values& o, const Step& s) {
-    return {1.0 - o.beta1, o.beta2, 1.0 - o.beta2, s.over_bias(s.lr, 0), s.inverse_root_bias(1), o.eps};
+    return {1.0 - o.beta1,          o.beta2, 1.0 - o.beta2,        s.over_bias(s.lr, 0),
+            s.inverse_root_bias(1), o.eps,   o.amsgrad ? 1.0 : 0.0};
   }
 
-  template <class T>
-  SCALEVEC_HD static T update(const Constants<T>& c, T, T g, T& m, T& v, T& inv_denom) {
+  template <class T, class Largest>
+  SCALEVEC_HD static T update(const Constants<T>& c, T, T g, T& m, T& v, Largest& largest, T& inv_denom) {
     m += c.one_minus_beta1 * (g - m);
     v = c.beta2 * v + c.one_minus_beta2 * g * g;
-    inv_denom = rules::inverse_or_zero(std::sqrt(v) * c.inv_sqrt_bias2 + c.eps);
+    T square = v;
+    if constexpr (kHeld<Largest>) {
+      largest = rules::larger(largest, v);
+      square = c.amsgrad != T(0) ? largest : v;
+    }
+    inv_denom = rules::inverse_or_zero(std::sqrt(square) * c.inv_sqrt_bias2 + c.eps);
     return c.step_size * m * inv_denom;
   }
 };

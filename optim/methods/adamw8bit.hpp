@@ -11,6 +11,9 @@ struct AdamW8bit : AdamW {
   static constexpr const char* kName = "adamw8bit";
   static constexpr const char* kSource = "Dettmers et al., arXiv 2110.02861";
   static constexpr std::array kSigned{true, false};
+  static std::string conflict(const Values& o) {
+    return o.amsgrad ? "amsgrad: got true; allowed: false, since its largest v has no codes; adamw has it" : "";
+  }
 };
 
 }  // namespace scalevec::methods

@@ -10,12 +10,11 @@
 
 // What a method with states of 8 bits is: a struct M, all of whose members are static, with
 //  - kName, kSource, kDefaults and SCALEVEC_OPTIONS(…) as every method has them (core/method_traits.hpp);
-//  - Rule, an elementwise method of at most two buffers, none of them optional, and of the same Values: its constants
-//  and
-//    update are computed in the state's type;
-//  - kSigned, a std::array of bools: which of Rule's buffers have a sign. One without is never negative, and above zero
+//  - Rule, an elementwise method of the same Values: its constants and update are computed in the state's type. At most
+//    two of its buffers, the first, are not optional; the others are not held, and conflict() refuses what needs them;
+//  - kSigned, a std::array of bools: which of those buffers have a sign. One without is never negative, and above zero
 //    stays above it.
-// For every buffer of Rule, M keeps codes of 8 bits and, under the name with "_scale" behind it, a number for each
+// For every such buffer of Rule, M keeps codes of 8 bits and, under the name with "_scale" behind it, a number for each
 // block of kStateBlock consecutive elements, in row-major order.
 namespace scalevec {
 

@@ -480,7 +480,7 @@ class HostPrograms {
     const std::vector<Tensor> params{param(1)};
     auto options = options_();
     for (const auto& field : options->fields())
-      if (const std::string name = field.name; name == "eps" || name.ends_with("_eps"))
+      if (const std::string name = field.name; name == "eps" || name.ends_with("_eps") || name == "lambd")
         *std::get<double*>(field.value) = 0.0;
     options->set_weight_decay(0.0);
     Optimizer optimizer(Groups{{params}}, std::move(options));

@@ -8,6 +8,7 @@
 #include "scalevec/optim/cuda/cuda_step.hpp"
 #include "scalevec/optim/methods.hpp"
 #include "scalevec/tests/support/catch.hpp"
+#include "scalevec/tests/support/message.hpp"
 
 namespace {
 
@@ -58,14 +59,21 @@ void check_same_as_optimizer(OptionsOf<M> options) {
 }  // namespace
 
 TEST_CASE("The device's constants give the steps of the CPU's optimizer") {
-  check_same_as_optimizer(AdamWOptions(1e-2));
+  for_each_type(ElementwiseMethods(),
+                []<class M>(std::type_identity<M>) { check_same_as_optimizer(OptionsOf<M>(1e-2)); });
   check_same_as_optimizer(AdamOptions(1e-2).beta1(0.8).beta2(0.95).eps(1e-3));
-  check_same_as_optimizer(SGDOptions(1e-2));
   check_same_as_optimizer(SGDOptions(1e-2).momentum(0.9).dampening(0.3));
   check_same_as_optimizer(SGDOptions(1e-2).momentum(0.9).nesterov(true));
   check_same_as_optimizer(SignumOptions(1e-2).momentum(0.6));
-  check_same_as_optimizer(LionOptions(1e-2));
   check_same_as_optimizer(AdEMAMixOptions(1e-2).alpha(5).alpha_warmup(20).beta3_warmup(30));
+}
+
+TEST_CASE("The kernels have no modified steps, and say so") {
+  for (const auto& options : {AdamWOptions().cautious(true), AdamWOptions().update_rms(0.2)}) {
+    CHECK(!cuda::known_method(options));
+    CHECK(message_of([&] { cuda::group_options(options); }) ==
+          "method adamw with options that modify its step has no CUDA kernel");
+  }
 }
 
 TEST_CASE("The clip factor") {

@@ -5,7 +5,7 @@
 
 #include "scalevec/optim/core/random.hpp"
 #include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/reference_optimizers.hpp"
+#include "scalevec/tests/support/reference_methods.hpp"
 #include "scalevec/theory/simulate/batch_optimizer.hpp"
 #include "scalevec/theory/simulate/replica_optimizer.hpp"
 
@@ -36,6 +36,9 @@ SimulatedRule rule_of(SimulatedMethod method, std::size_t i) {
   r.beta2 = 0.95 + x / 4000.0;
   if (method == SimulatedMethod::ademamix) r.beta3 = 0.99 + x / 20000.0;
   if (method == SimulatedMethod::ademamix) r.alpha = 1.0 + x / 50.0;
+  if (method == SimulatedMethod::rmsprop) r.alpha = 0.9 + x / 2000.0;
+  if (method == SimulatedMethod::rmsprop) r.more = {{"centered", i % 2 == 1 ? 1.0 : 0.0}};
+  if (method == SimulatedMethod::adamw) r.more = {{"amsgrad", i % 3 == 1 ? 1.0 : 0.0}};
   r.eps = i % 6 == 0 ? 1e-2 : 1e-8;
   r.schedule.shape = shapes[i % 4];
   r.schedule.warmup_steps = static_cast<std::int64_t>(i % 3) * 10;
@@ -76,43 +79,19 @@ double noise_of(std::size_t i, std::size_t j, int t) {
 
 // Written from the formulas, one replica at a time.
 std::vector<double> reference_run(const SimulatedRule& r, std::size_t i) {
-  std::vector<double> p, m(kParams, 0.0), v(kParams, 0.0), slow(kParams, 0.0);
+  reference::Options options;
+  with_method(r.method, [&]<class M>(std::type_identity<M>) {
+    const auto values = values_of<M>(r);
+    std::apply([&](const auto&... row) { ((options[row.name] = static_cast<double>(values.*row.member)), ...); },
+               M::Values::table());
+  });
+  const auto method = reference::methods().at(std::string(to_string(r.method)))(options);
+  reference::Vector p, g(kParams);
   for (std::size_t j = 0; j < kParams; ++j) p.push_back(start_of(i, j));
   const char* couplings[] = {"l2", "lr", "independent", "lr2"};
   for (int t = 0; t < kSteps; ++t) {
-    reference::Decay d{couplings[static_cast<int>(r.coupling)], r.weight_decay, r.decay_target, lr_at(r, t), r.lr};
-    for (std::size_t j = 0; j < kParams; ++j) {
-      const double raw = 0.8 * (p[j] - 0.5) + 0.7 * noise_of(i, j, t), g = d.gradient(p[j], raw);
-      double step = 0.0;
-      switch (r.method) {
-        case SimulatedMethod::sgd:
-          m[j] = t == 0 || r.momentum == 0 ? g : r.momentum * m[j] + (1 - r.dampening) * g;
-          step = r.nesterov ? g + r.momentum * m[j] : m[j];
-          break;
-        case SimulatedMethod::signum:
-          m[j] = r.momentum * m[j] + (1 - r.momentum) * g;
-          step = reference::sign(m[j]);
-          break;
-        case SimulatedMethod::lion:
-          step = reference::sign(r.beta1 * m[j] + (1 - r.beta1) * g);
-          m[j] = r.beta2 * m[j] + (1 - r.beta2) * g;
-          break;
-        case SimulatedMethod::adam:
-        case SimulatedMethod::adamw:
-        case SimulatedMethod::ademamix: {
-          m[j] = r.beta1 * m[j] + (1 - r.beta1) * g;
-          v[j] = r.beta2 * v[j] + (1 - r.beta2) * g * g;
-          slow[j] = r.beta3 * slow[j] + (1 - r.beta3) * g;
-          const double fast = m[j] / (1 - std::pow(r.beta1, t + 1));
-          const double mean = r.method == SimulatedMethod::ademamix ? fast + r.alpha * slow[j] : fast;
-          step = mean / (std::sqrt(v[j] / (1 - std::pow(r.beta2, t + 1))) + r.eps);
-          break;
-        }
-        default:
-          throw std::logic_error("no reference");
-      }
-      p[j] = d.parameter(p[j]) - d.lr * step;
-    }
+    for (std::size_t j = 0; j < kParams; ++j) g[j] = 0.8 * (p[j] - 0.5) + 0.7 * noise_of(i, j, t);
+    method->step(p, g, {couplings[static_cast<int>(r.coupling)], r.weight_decay, r.decay_target, lr_at(r, t), r.lr});
   }
   return p;
 }
@@ -139,10 +118,6 @@ std::vector<double> simulated_run(SimulatedMethod method, std::size_t from, std:
   return out;
 }
 
-constexpr SimulatedMethod kWithReference[] = {SimulatedMethod::sgd,  SimulatedMethod::signum,
-                                              SimulatedMethod::adam, SimulatedMethod::adamw,
-                                              SimulatedMethod::lion, SimulatedMethod::ademamix};
-
 std::vector<SimulatedMethod> every_method() {
   std::vector<SimulatedMethod> methods;
   std::size_t at = 0;
@@ -156,7 +131,7 @@ std::vector<SimulatedMethod> every_method() {
 }  // namespace
 
 TEST_CASE("every replica runs its own rule", "[replicas]") {
-  for (const SimulatedMethod method : kWithReference) {
+  for (const SimulatedMethod method : every_method()) {
     const std::vector<double> got = simulated_run(method, 0, kReplicas);
     for (std::size_t i = 0; i < kReplicas; ++i) {
       const std::vector<double> expected = reference_run(rule_of(method, i), i);

@@ -43,12 +43,6 @@ inline constexpr std::size_t kConstantRows = kPowerRows<M> + kPowers<M>;
 template <class M>
 inline constexpr std::size_t kRuleRows = kConstantRows<M> + kConstants<M>;
 
-// Whether the constants change from step to step at a constant lr. Where they do not, constants() gets a SteadyStep.
-template <class M>
-inline constexpr bool kTimed = kPowers<M> != 0 || requires {
-  requires M::kTimed;
-};
-
 // A step of kLanes replicas.
 struct StepJob {
   std::size_t rows;  // parameters of a replica
