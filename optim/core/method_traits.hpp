@@ -28,7 +28,7 @@
 //  - kOptional, the bits of the buffers that values may not ask for, and needs(values, buffer); update() is then also
 //    a template on such a buffer's type, which is Absent where the buffer is (see kHeld). In simulations a buffer may
 //    be there that these values do not ask for: the constants must say so;
-//  - kUnmodified = true, if the options that modify a step (cautious, hold_norm, …) mean nothing for it, as where it has
+//  - kUnmodified = true, if the options that modify a step (cautious, hold_norm, …) mean nothing for it, as with
 //    after();
 //  - after(constants, p, buffers…), which sees the new value before it is stored, for an average of it;
 //  - conflict(values), what two options say together that the method has not, or an empty string;
