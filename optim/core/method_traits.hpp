@@ -28,9 +28,8 @@
 //  - kOptional, the bits of the buffers that values may not ask for, and needs(values, buffer); update() is then also
 //    a template on such a buffer's type, which is Absent where the buffer is (see kHeld). In simulations a buffer may
 //    be there that these values do not ask for: the constants must say so;
-//  - kUnmodified = true, if the options that modify a step (cautious, hold_norm, …) mean nothing for it: it has
-//  after(),
-//    or keeps in a buffer what p is made of;
+//  - kUnmodified = true, if the options that modify a step (cautious, hold_norm, …) mean nothing for it, as with
+//    after();
 //  - after(constants, p, buffers…), which sees the new value before it is stored, for an average of it;
 //  - kOwnDecay = true, if update() takes after g the decay shrink·(p − target) too and what it returns has it in;
 //  - kScalars, a std::array of the names of numbers that it keeps of each parameter, zero at first, and
