@@ -189,7 +189,7 @@ TEST_CASE("Sophia with the curvature of a quadratic makes Newton's step, clipped
       return Tensor();
     });
     CHECK(torch::equal(held_buffer(optimizer, "param.0.0/hessian").to(torch::kFloat64), h));
-    const Tensor before = p.detach().to(torch::kFloat64);
+    const Tensor before = p.detach().to(torch::kFloat64).clone();
     p.mutable_grad() = (h * (before - 1)).to(dtype);
     optimizer.step();
     CHECK(torch::allclose(p.detach().to(torch::kFloat64), before - (before - 1).clamp(-1.0, 1.0), 0,
