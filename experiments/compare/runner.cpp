@@ -411,7 +411,8 @@ void refuse_foreign(const fs::path& dir, const json& manifest) {
     known.insert(fs::path(text_at(cell, "name")).begin()->string());
   for (const auto& entry : fs::directory_iterator(dir, error)) {
     const fs::path name = entry.path().filename();
-    if (!known.count(name.string()) && !is_side_file(name))
+    // Another process may have begun since: the comparison's own file is its first.
+    if (!known.count(name.string()) && !is_side_file(name) && !fs::exists(dir / "compare.json", error))
       throw UsageError(dir.string() + ": holds " + name.string() +
                        ", which is not of this comparison; allowed: a new or empty folder, or that of a comparison");
   }

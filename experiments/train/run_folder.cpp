@@ -97,7 +97,9 @@ std::vector<ChangedKey> claim_folder(const RunConfig& config, const fs::path& ou
                      ": holds checkpoints that don't say of which configuration they are, and no config.json; allowed: "
                      "another --out");
   for (const auto& entry : fs::directory_iterator(out, ec))
-    if (const fs::path name = entry.path().filename(); !may_be_there_before(name))
+    // Another process may have begun since: config.json is its first file.
+    if (const fs::path name = entry.path().filename();
+        !may_be_there_before(name) && !fs::exists(out / "config.json", ec))
       throw UsageError(out.string() + ": holds " + name.string() +
                        ", which is of no run; allowed: a new or empty folder, or the folder of a run for --resume");
   return {};
