@@ -120,29 +120,36 @@ TEST_CASE("a momentum that its codes hold stays as it is under a gradient equal 
   const auto optimizer = make(p, Lion8bitOptions(1e-3));
   p.mutable_grad() = spread_gradient(size, torch::kFloat32);
   optimizer->step();
-  const Tensor before = state_of(*optimizer, "exp_avg").clone(), scales = state_of(*optimizer, "exp_avg_scale").clone();
-  const auto values = decoded(*optimizer, "exp_avg", true);
-  p.mutable_grad() = torch::tensor(values, torch::kFloat64).to(torch::kFloat32);
+  const Tensor scales = state_of(*optimizer, "exp_avg_scale").clone();
+  const auto before = decoded(*optimizer, "exp_avg", true);
+  p.mutable_grad() = torch::tensor(before, torch::kFloat64).to(torch::kFloat32);
   for (int step = 0; step < 5; ++step) optimizer->step();
   // Of a block whose largest has become the least of its scale's range the scale is the next one.
-  const Tensor same = (state_of(*optimizer, "exp_avg_scale") == scales).repeat_interleave(kBlock).narrow(0, 0, size);
-  CHECK(same.to(torch::kFloat64).mean().item<double>() > 0.5);
-  CHECK(torch::equal(state_of(*optimizer, "exp_avg").masked_select(same), before.masked_select(same)));
+  const Tensor after = state_of(*optimizer, "exp_avg_scale");
+  const auto values = decoded(*optimizer, "exp_avg", true);
+  std::int64_t same = 0, wrong = 0;
+  for (std::int64_t i = 0; i < size; ++i) {
+    if (after[i / kBlock].item<float>() != scales[i / kBlock].item<float>()) continue;
+    ++same;
+    wrong += values[static_cast<size_t>(i)] != before[static_cast<size_t>(i)];
+  }
+  CHECK(same > size / 2);
+  CHECK(wrong == 0);
 }
 
 TEST_CASE("traces of 8-bit states are within a hundredth of those of float32 over 600 steps", "[elementwise]") {
   const auto compare = [](auto coded_options, auto plain_options, bool drift) {
     torch::manual_seed(5);
-    const Tensor start = torch::randn({96, 512}), size = torch::pow(10.0, -1.5 * torch::rand({96, 512}));
+    const Tensor start = torch::randn({48, 256}), size = torch::pow(10.0, -1.5 * torch::rand({48, 256}));
     const Tensor p = start.clone().requires_grad_(true), q = start.clone().requires_grad_(true);
     const auto coded = make(p, coded_options), plain = make(q, plain_options);
-    const Tensor mean = torch::randn({96, 512});
+    const Tensor mean = torch::randn({48, 256});
     double worst = 0;
     std::string which;
     for (int step = 1; step <= 600; ++step) {
       // Noise with a mean that turns, and after half of the steps a tenth as large: v has to fall.
       const double scale = step < 300 ? 1.0 : 0.1;
-      const Tensor g = scale * size * (torch::randn({96, 512}) + (drift ? 0.5 * mean : torch::zeros({96, 512})));
+      const Tensor g = scale * size * (torch::randn({48, 256}) + (drift ? 0.5 * mean : torch::zeros({48, 256})));
       p.mutable_grad() = g;
       q.mutable_grad() = g;
       const bool traced = step % 50 == 0 || step == 5 || step == 20;

