@@ -106,10 +106,13 @@ bool Optimizer::Entry::as_noted() const {
          now.storage_offset() == offset;
 }
 
-// The chance of an element is a function of its index, which a matrix method's elements are taken by too.
+// The chance of an element is a function of its index, which a matrix method's elements are taken by too, and in whose
+// order a pass adds what a step needs.
 void Optimizer::Entry::follow_options() {
   rounding = rounding_of(param, *options);
-  as_it_lies = dense && ((!matrix && rounding != kernels::Rounding::stochastic) || param.is_contiguous());
+  const bool in_order =
+      matrix || rounding == kernels::Rounding::stochastic || static_cast<const ElementwiseMethod*>(method)->measures();
+  as_it_lies = dense && (!in_order || param.is_contiguous());
   on_host = device.is_cpu() && as_it_lies;
 }
 
