@@ -143,9 +143,8 @@ class ElementwiseMethodOf final : public ElementwiseMethod {
 
   bool adaptive() const override { return kAdaptive<M>; }
   bool takes_modifiers() const override {
-    // What a step leaves in place of the average is not what a modifier is to shape.
-    return !requires { requires M::kUnmodified; }
-    &&!requires { M::kAverage; };
+    return !kOwnDecay<M> && !requires { M::kAverage; }
+    &&!requires { requires M::kUnmodified; };
   }
   std::vector<std::string> buffers(const MethodOptions&) const override { return {M::kState.begin(), M::kState.end()}; }
   bool needs(const MethodOptions& options, std::string_view buffer) const override {

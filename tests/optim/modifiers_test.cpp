@@ -172,7 +172,7 @@ bool takes(const std::string& method) { return make_method_options(method)->impl
 TEST_CASE("modifiers follow their formulas with every elementwise method", "[elementwise]") {
   int methods = 0;
   for (const std::string& method : elementwise_methods()) {
-    if (!takes(method)) continue;
+    if (!takes(method) || reference::methods().count(method) == 0) continue;
     ++methods;
     Random random(5);
     torch::manual_seed(5);

@@ -132,6 +132,8 @@ std::vector<SimulatedMethod> every_method() {
 
 TEST_CASE("every replica runs its own rule", "[replicas]") {
   for (const SimulatedMethod method : every_method()) {
+    // Those that take sums or keep averages have references of their own.
+    if (reference::methods().count(std::string(to_string(method))) == 0) continue;
     const std::vector<double> got = simulated_run(method, 0, kReplicas);
     for (std::size_t i = 0; i < kReplicas; ++i) {
       const std::vector<double> expected = reference_run(rule_of(method, i), i);
