@@ -108,23 +108,14 @@ bool Optimizer::Entry::as_noted() const {
          now.storage_offset() == offset;
 }
 
-<<<<<<< HEAD
 // The chance of an element is a function of its index, which a matrix method's elements are taken by too, and a sum
 // over them depends on their order.
 void Optimizer::Entry::follow_options() {
   rounding = rounding_of(param, *options);
   modified = options->modified();
-  const bool by_index = matrix || method->by_index() || rounding == kernels::Rounding::stochastic || modified;
-  as_it_lies = dense && (!by_index || param.is_contiguous());
-=======
-// The chance of an element is a function of its index, which a matrix method's elements are taken by too, and in whose
-// order a pass adds what a step needs.
-void Optimizer::Entry::follow_options() {
-  rounding = rounding_of(param, *options);
-  const bool in_order =
-      matrix || rounding == kernels::Rounding::stochastic || static_cast<const ElementwiseMethod*>(method)->measures();
+  const bool in_order = matrix || method->by_index() || rounding == kernels::Rounding::stochastic || modified ||
+                        (elementwise && elementwise->measures());
   as_it_lies = dense && (!in_order || param.is_contiguous());
->>>>>>> methods2
   on_host = device.is_cpu() && as_it_lies;
 }
 
