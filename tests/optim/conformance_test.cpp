@@ -65,6 +65,13 @@ std::vector<Case> cases() {
     list.push_back(make_case("muon", MuonOptions(1e-2).decay_coupling(coupling).decay_target(1), true));
   list.push_back(make_case("muon float32", MuonOptions(1e-2).coefficients("polar_express").precision("float32"), true));
   list.push_back(make_case("soap", SOAPOptions(1e-2).precondition_frequency(2).max_precond_dim(200), true));
+  list.push_back(make_case("dion", DionOptions(1e-2).rank_fraction(0.25), true));
+  // Trained as a whole, of any shape: with triangular factors of small sides, and without bfloat16's slow products.
+  for (Case of_any_shape : {make_case("kron", KronOptions(1e-2).weight_decay(0.1).max_size_triangular(140)),
+                            make_case("scion", ScionOptions(1e-2).precision("float32"))}) {
+    of_any_shape.elementwise = false;
+    list.push_back(std::move(of_any_shape));
+  }
   std::set<std::string> covered;
   for (const Case& c : list) covered.insert(c.name);
   for (const std::string& method : method_names())
