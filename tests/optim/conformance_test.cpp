@@ -80,6 +80,13 @@ std::vector<Case> cases() {
   list.push_back(make_case("adamw hold_norm", AdamWOptions(1e-2).weight_decay(0).hold_norm(true)));
   list.push_back(make_case("sgd trust_ratio", SGDOptions(1e-2).momentum(0.9).trust_ratio(true)));
   list.push_back(make_case("muon update_rms", MuonOptions(1e-2).update_rms(0.2), true));
+  list.push_back(make_case("dion", DionOptions(1e-2).rank_fraction(0.25), true));
+  // Trained as a whole, of any shape: with triangular factors of small sides, and without bfloat16's slow products.
+  for (Case of_any_shape : {make_case("kron", KronOptions(1e-2).weight_decay(0.1).max_size_triangular(140)),
+                            make_case("scion", ScionOptions(1e-2).precision("float32"))}) {
+    of_any_shape.matrix_method = true;
+    list.push_back(std::move(of_any_shape));
+  }
   std::set<std::string> covered;
   for (const Case& c : list) covered.insert(c.name);
   for (const std::string& method : method_names())

@@ -52,7 +52,7 @@ Tensor fixture_gradient(const std::string& name, std::size_t k, std::int64_t t, 
 }
 
 // While methods are being written, a fixture whose method or option is not there yet is named and passed over.
-constexpr bool kComplete = false;
+constexpr bool kComplete = true;
 
 // Null for an option that the method has not.
 std::unique_ptr<MethodOptions> options_of(const std::string& method, const json& values) {

@@ -316,8 +316,10 @@ TEST_CASE("Muon on the Gram matrix gives what it gives on the matrix") {
           };
           const Tensor exact = moved(false, torch::kFloat64), got = moved(true, dtype);
           // A step multiplies what rounding leaves in directions that g has not by up to 8, with either way.
+          const double lr_scale =
+              std::sqrt(std::max(1.0, static_cast<double>(shape[0]) / static_cast<double>(shape[1])));
           if (low_rank && dtype == torch::kFloat32)
-            CHECK(torch::linalg_matrix_norm(got, 2).item<double>() <= 1.3);
+            CHECK(torch::linalg_matrix_norm(got, 2).item<double>() <= 1.3 * lr_scale);
           else
             CHECK(((got - exact).norm() / exact.norm()).item<double>() <= (dtype == torch::kFloat32 ? 1e-3
                                                                            : low_rank               ? 1e-8
