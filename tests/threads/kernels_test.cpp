@@ -28,7 +28,7 @@ std::vector<NamedRule> all_rules() {
     const typename M::Values values;
     const double scalars[kMaxScalars] = {1.0, 1.0, 1.0, 1.0};
     auto step = step_at<M>(values, 1e-2, 3.0, false);
-    step.scalars = scalars;
+    if constexpr (requires { step.scalars; }) step.scalars = scalars;
     const auto constants = M::constants(values, step);
     for (size_t subset = 0; subset < kSubsets<M>; ++subset) {
       const unsigned held = held_by<M>(subset);
