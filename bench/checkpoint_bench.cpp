@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/bench/paired.hpp"
-#include "scalevec/models/safetensors.hpp"
+#include "bench/paired.hpp"
+#include "models/safetensors.hpp"
 
 // What checksums cost a checkpoint: files with them against the same bytes without, written, synced and read in turns.
 // The files are made in the folder SCALEVEC_BENCH_FOLDER, or in the current one: the disk decides most of the time.
@@ -39,7 +39,7 @@ double seconds(const F& f) {
 }
 
 // What write_safetensors() does beside the checksum: the bytes of `header` and of the tensors, in one pass, synced.
-void write_plain(const fs::path& file, const std::string& header, const NamedTensors& tensors) {
+void write_plain(const fs::path& file, const std::string& header, const models::NamedTensors& tensors) {
   const int fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   check(fd >= 0, file);
   const auto put = [&](const char* data, std::size_t size) {
@@ -55,7 +55,7 @@ void write_plain(const fs::path& file, const std::string& header, const NamedTen
 }
 
 // The first bytes of a file up to its tensors, without a checksum.
-std::string header_without_checksum(const NamedTensors& tensors) {
+std::string header_without_checksum(const models::NamedTensors& tensors) {
   std::string text = "{";
   std::size_t at = 0;
   for (const auto& [name, t] : tensors) {
@@ -80,7 +80,7 @@ void forget(const fs::path& file) {
 // `megabytes` in matrices of 1024 × 1024, as a checkpoint's two files are together.
 void BM_checksums(benchmark::State& state) {
   at::set_num_threads(1);
-  NamedTensors tensors;
+  models::NamedTensors tensors;
   for (int i = 0; i < state.range(0) / 4; ++i)
     tensors.emplace_back("layers." + std::to_string(i) + ".weight", torch::randn({1024, 1024}));
   const std::string header = header_without_checksum(tensors);
@@ -93,7 +93,7 @@ void BM_checksums(benchmark::State& state) {
       const fs::path& file = sums ? with : without;
       w[sums] = seconds([&] {
         if (sums)
-          write_safetensors(file, tensors);
+          models::write_safetensors(file, tensors);
         else
           write_plain(file, header, tensors);
       });
@@ -101,8 +101,8 @@ void BM_checksums(benchmark::State& state) {
     for (const bool sums : {first, !first}) {
       const fs::path& file = sums ? with : without;
       forget(file);
-      cold[sums] = seconds([&] { read_safetensors(file); });
-      warm[sums] = seconds([&] { read_safetensors(file); });
+      cold[sums] = seconds([&] { models::read_safetensors(file); });
+      warm[sums] = seconds([&] { models::read_safetensors(file); });
     }
     write.push_back(w[1] / w[0]);
     read.push_back(cold[1] / cold[0]);

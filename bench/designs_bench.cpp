@@ -18,12 +18,12 @@
 #include <utility>
 #include <vector>
 
-#include "scalevec/bench/paired.hpp"
-#include "scalevec/bench/saved_tensors.hpp"
-#include "scalevec/models/autocast.hpp"
-#include "scalevec/models/decoder.hpp"
-#include "scalevec/models/options_json.hpp"
-#include "scalevec/optim/role_policy.hpp"
+#include "bench/paired.hpp"
+#include "bench/saved_tensors.hpp"
+#include "models/autocast.hpp"
+#include "models/decoder.hpp"
+#include "models/options_json.hpp"
+#include "optim/role_policy.hpp"
 
 namespace {
 
@@ -54,7 +54,7 @@ int usage() {
 }
 
 struct Trained {
-  std::unique_ptr<Decoder> model;
+  std::unique_ptr<models::Decoder> model;
   std::unique_ptr<Optimizer> optimizer;
   bool bf16;
 
@@ -62,7 +62,7 @@ struct Trained {
     const std::string text = R"({"vocab_size": 4096, "width": )" + std::to_string(width) + R"(, "layers": )" +
                              std::to_string(layers) + R"(, "heads": )" + std::to_string(std::max(1, width / 64)) +
                              R"(, "scales": ")" + c.scales + R"(", "execution": ")" + c.execution + "\"}";
-    model = std::make_unique<Decoder>(decoder_options_from_json(text), 1);
+    model = std::make_unique<models::Decoder>(models::decoder_options_from_json(text), 1);
     const auto params =
         named_params(*model, [&](const std::string& name, const torch::Tensor&) { return model->role(name); });
     optimizer = make_optimizer(params, RolePolicy::from_json(R"({"lr": 1e-4, "max_norm": 1.0, "rules": [
@@ -70,7 +70,7 @@ struct Trained {
   }
 
   torch::Tensor loss(const torch::Tensor& tokens) {
-    const Autocast autocast(torch::kCPU, torch::kBFloat16, bf16);
+    const models::Autocast autocast(torch::kCPU, torch::kBFloat16, bf16);
     return model->loss(tokens, 0);
   }
 

@@ -7,7 +7,7 @@
 #include <memory>
 #include <tuple>
 
-#include "scalevec/optim/optim.hpp"
+#include "optim/optim.hpp"
 
 // Our side of bench/muon_peer.py. Reads lines "ROWS COLS THREADS STEPS" and answers each with the seconds that a step
 // of Muon with its defaults takes, on a float32 matrix of its own for each ROWS and COLS.

@@ -17,12 +17,12 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/bench/paired.hpp"
-#include "scalevec/experiments/memory.hpp"
-#include "scalevec/models/decoder_options.hpp"
-#include "scalevec/models/ops/attention.hpp"
-#include "scalevec/models/ops/fused.hpp"
-#include "scalevec/models/rope.hpp"
+#include "bench/paired.hpp"
+#include "experiments/system/memory.hpp"
+#include "models/decoder_options.hpp"
+#include "models/ops/attention.hpp"
+#include "models/ops/fused.hpp"
+#include "models/rope.hpp"
 
 namespace {
 
@@ -54,12 +54,12 @@ struct Op {
 };
 
 // Q, K and V of one input, with a scale on either side of each.
-std::vector<ops::Scaled> maps_of(const Tensors& i) {
+std::vector<models::ops::Scaled> maps_of(const Tensors& i) {
   return {{i[1], i[2], i[3], {}}, {i[4], i[5], i[6], {}}, {i[7], i[8], i[9], {}}};
 }
 
 std::vector<Op> operators_of(const Case& c) {
-  DecoderOptions options;
+  models::DecoderOptions options;
   options.width = c.width;
   options.heads = c.heads;
   options = options.resolved();
@@ -67,76 +67,76 @@ std::vector<Op> operators_of(const Case& c) {
   const double eps = options.norm_eps, scale = 1.0 / std::sqrt(static_cast<double>(head));
   const std::vector<std::int64_t> x{c.batch, c.length, d}, hidden{c.batch, c.length, h},
       heads{c.batch, c.length, c.heads, head};
-  const auto rope = std::make_shared<Rope>(head, options.rope_theta);
+  const auto rope = std::make_shared<models::Rope>(head, options.rope_theta);
   const Tensor exponent = torch::arange(0, head, 2, torch::kFloat64) / -static_cast<double>(head);
   const Tensor angle = torch::outer(torch::arange(c.length, torch::kFloat64), torch::pow(options.rope_theta, exponent));
   const Tensor cos = angle.cos().to(torch::kFloat32), sin = angle.sin().to(torch::kFloat32);
   const Tensor target = torch::randint(0, c.vocab, {c.batch * c.length}, torch::kInt64);
   // Where ops::composed falls back on a fused norm, the reference takes its norm apart.
   return {{"norm without γ",
-           [=](const Tensors& i) -> Tensors { return {ops::composed::rms_norm(i[0], {}, eps)}; },
-           [=](const Tensors& i) -> Tensors { return {ops::rms_norm(i[0], {}, eps)}; },
+           [=](const Tensors& i) -> Tensors { return {models::ops::composed::rms_norm(i[0], {}, eps)}; },
+           [=](const Tensors& i) -> Tensors { return {models::ops::rms_norm(i[0], {}, eps)}; },
            {x}},
           {"norm",
-           [=](const Tensors& i) -> Tensors { return {ops::composed::rms_norm(i[0], i[1], eps)}; },
-           [=](const Tensors& i) -> Tensors { return {ops::rms_norm(i[0], i[1], eps)}; },
+           [=](const Tensors& i) -> Tensors { return {models::ops::composed::rms_norm(i[0], i[1], eps)}; },
+           [=](const Tensors& i) -> Tensors { return {models::ops::rms_norm(i[0], i[1], eps)}; },
            {x, {d}}},
           {"norm of a sum",
            [=](const Tensors& i) -> Tensors {
              const Tensor sum = i[0] + i[1];
-             return {sum, ops::composed::rms_norm(sum, i[2], eps)};
+             return {sum, models::ops::composed::rms_norm(sum, i[2], eps)};
            },
            [=](const Tensors& i) -> Tensors {
-             const ops::NormOfSum both = ops::rms_norm_of_sum(i[0], i[1], i[2], eps);
+             const models::ops::NormOfSum both = models::ops::rms_norm_of_sum(i[0], i[1], i[2], eps);
              return {both.sum, both.normed};
            },
            {x, x, {d}}},
           {"radial scale (OR)",
-           [](const Tensors& i) -> Tensors { return {ops::composed::radial(i[0], i[1], false)}; },
-           [](const Tensors& i) -> Tensors { return {ops::radial(i[0], i[1], false)}; },
+           [](const Tensors& i) -> Tensors { return {models::ops::composed::radial(i[0], i[1], false)}; },
+           [](const Tensors& i) -> Tensors { return {models::ops::radial(i[0], i[1], false)}; },
            {{d}, {1}}},
           {"SwiGLU",
-           [](const Tensors& i) -> Tensors { return {ops::composed::swiglu(i[0], i[1])}; },
-           [](const Tensors& i) -> Tensors { return {ops::swiglu(i[0], i[1])}; },
+           [](const Tensors& i) -> Tensors { return {models::ops::composed::swiglu(i[0], i[1])}; },
+           [](const Tensors& i) -> Tensors { return {models::ops::swiglu(i[0], i[1])}; },
            {hidden, hidden}},
           {"normed SwiGLU",
-           [=](const Tensors& i) -> Tensors { return {ops::composed::normed_swiglu(i[0], i[1], i[2], eps)}; },
-           [=](const Tensors& i) -> Tensors { return {ops::normed_swiglu(i[0], i[1], i[2], eps)}; },
+           [=](const Tensors& i) -> Tensors { return {models::ops::composed::normed_swiglu(i[0], i[1], i[2], eps)}; },
+           [=](const Tensors& i) -> Tensors { return {models::ops::normed_swiglu(i[0], i[1], i[2], eps)}; },
            {hidden, hidden, {h}}},
           {"RoPE",
-           [=](const Tensors& i) -> Tensors { return {ops::composed::rotate(i[0], cos, sin)}; },
+           [=](const Tensors& i) -> Tensors { return {models::ops::composed::rotate(i[0], cos, sin)}; },
            [=](const Tensors& i) -> Tensors { return {rope->rotate(i[0])}; },
            {heads}},
           {"QK-norm and RoPE",
            [=](const Tensors& i) -> Tensors {
-             return {ops::composed::rotate(ops::composed::rms_norm(i[0], i[1], eps), cos, sin)};
+             return {models::ops::composed::rotate(models::ops::composed::rms_norm(i[0], i[1], eps), cos, sin)};
            },
            [=](const Tensors& i) -> Tensors { return {rope->norm_rotate(i[0], i[1], true, eps)}; },
            {heads, {head}}},
           {"scaled linear, Q K V",
-           [](const Tensors& i) { return ops::composed::scaled_linear(i[0], maps_of(i)); },
-           [](const Tensors& i) { return ops::scaled_linear(i[0], maps_of(i)); },
+           [](const Tensors& i) { return models::ops::composed::scaled_linear(i[0], maps_of(i)); },
+           [](const Tensors& i) { return models::ops::scaled_linear(i[0], maps_of(i)); },
            {x, {d, d}, {d}, {d}, {d, d}, {d}, {d}, {d, d}, {d}, {d}}},
           {"scaled linear, Q K and normed V",
            [=](const Tensors& i) {
-             Tensors out = ops::composed::scaled_linear(i[0], maps_of(i));
-             out[2] = ops::composed::rms_norm(out[2], {}, eps);
+             Tensors out = models::ops::composed::scaled_linear(i[0], maps_of(i));
+             out[2] = models::ops::composed::rms_norm(out[2], {}, eps);
              return out;
            },
            [=](const Tensors& i) {
-             std::vector<ops::Scaled> maps = maps_of(i);
+             std::vector<models::ops::Scaled> maps = maps_of(i);
              maps[2].output_norm = eps;
-             return ops::scaled_linear(i[0], maps);
+             return models::ops::scaled_linear(i[0], maps);
            },
            {x, {d, d}, {d}, {d}, {d, d}, {d}, {d}, {d, d}, {d}, {d}}},
           // The reference is at::scaled_dot_product_attention, not a softmax of products.
           {"attention",
-           [=](const Tensors& i) -> Tensors { return {ops::composed::attention(i[0], i[1], i[2], scale, 0)}; },
-           [=](const Tensors& i) -> Tensors { return {ops::attention(i[0], i[1], i[2], scale, 0)}; },
+           [=](const Tensors& i) -> Tensors { return {models::ops::composed::attention(i[0], i[1], i[2], scale, 0)}; },
+           [=](const Tensors& i) -> Tensors { return {models::ops::attention(i[0], i[1], i[2], scale, 0)}; },
            {heads, heads, heads}},
           {"cross-entropy",
-           [=](const Tensors& i) -> Tensors { return {ops::composed::cross_entropy(i[0], target)}; },
-           [=](const Tensors& i) -> Tensors { return {ops::cross_entropy(i[0], target)}; },
+           [=](const Tensors& i) -> Tensors { return {models::ops::composed::cross_entropy(i[0], target)}; },
+           [=](const Tensors& i) -> Tensors { return {models::ops::cross_entropy(i[0], target)}; },
            {{c.batch * c.length, c.vocab}}}};
 }
 

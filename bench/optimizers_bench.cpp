@@ -9,9 +9,9 @@
 #include <chrono>
 #include <functional>
 
-#include "scalevec/bench/paired.hpp"
-#include "scalevec/optim.hpp"
-#include "scalevec/optim/method.hpp"
+#include "bench/paired.hpp"
+#include "optim/method.hpp"
+#include "optim/optim.hpp"
 
 namespace {
 

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/experiments/compare/record_files.hpp"
-#include "scalevec/experiments/compare/run_prediction.hpp"
+#include "experiments/record/record_files.hpp"
+#include "experiments/runs/run_prediction.hpp"
 
 // What predicted_rotation and predicted_norm add to a run: bench_prediction RUN, the folder of any run.
 using namespace scalevec;

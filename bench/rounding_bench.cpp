@@ -8,8 +8,8 @@
 #include <chrono>
 #include <memory>
 
-#include "scalevec/bench/paired.hpp"
-#include "scalevec/optim.hpp"
+#include "bench/paired.hpp"
+#include "optim/optim.hpp"
 
 namespace {
 

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/theory/simulate/replica_optimizer.hpp"
-#include "scalevec/theory/simulate/scaled_map.hpp"
+#include "theory/simulate/replica_optimizer.hpp"
+#include "theory/simulate/scaled_map.hpp"
 
 // Our side of bench/simulator_peer.py. Reads lines "JOB REPLICAS ROWS STEPS" and answers each with the seconds that
 // STEPS steps take on one thread: job `adamw`, the update alone of ROWS parameters per replica; job `toy`, a column of
@@ -14,8 +14,8 @@ namespace {
 
 using namespace scalevec;
 
-SimulatedRule rule_of(std::size_t i) {
-  SimulatedRule r;
+theory::SimulatedRule rule_of(std::size_t i) {
+  theory::SimulatedRule r;
   const double x = static_cast<double>(i % 97) / 97.0;
   r.lr = 1e-3 * (1.0 + x);
   r.weight_decay = 0.1 * x;
@@ -39,19 +39,19 @@ int main() {
   while (std::cin >> job >> replicas >> rows >> steps) {
     double took = 0.0;
     if (job == "adamw") {
-      std::vector<SimulatedRule> rules;
+      std::vector<theory::SimulatedRule> rules;
       for (std::size_t i = 0; i < replicas; ++i) rules.push_back(rule_of(i));
-      ReplicaOptimizer optimizer(rules, rows);
-      simulate::Rows p(optimizer.size(), 1.0), g(p);
+      theory::ReplicaOptimizer optimizer(rules, rows);
+      theory::simulate::Rows p(optimizer.size(), 1.0), g(p);
       for (std::size_t i = 0; i < g.size(); ++i) g[i] = std::sin(static_cast<double>(i));
       for (int i = 0; i < 3; ++i) optimizer.step(p.data(), g.data());
       took = seconds([&] {
         for (std::int64_t t = 0; t < steps; ++t) optimizer.step(p.data(), g.data());
       });
     } else {
-      SimulatedMap map;
+      theory::SimulatedMap map;
       map.rows = rows;
-      std::vector<MapReplica> toys(replicas);
+      std::vector<theory::MapReplica> toys(replicas);
       for (std::size_t i = 0; i < replicas; ++i) {
         toys[i].h = {1.0};
         toys[i].target.assign(rows, 0.0);
@@ -60,9 +60,9 @@ int main() {
         toys[i].weights = toys[i].scales = rule_of(i);
         toys[i].noise = i;
       }
-      MapOptions options;
+      theory::MapOptions options;
       options.steps = steps;
-      took = seconds([&] { simulate_scaled_map(map, toys, options); });
+      took = seconds([&] { theory::simulate_scaled_map(map, toys, options); });
     }
     std::cout << took << std::endl;
   }

@@ -8,8 +8,8 @@
 #include <sstream>
 #include <string>
 
-#include "scalevec/experiments/memory.hpp"
-#include "scalevec/experiments/train/session.hpp"
+#include "experiments/system/memory.hpp"
+#include "experiments/train/session.hpp"
 
 // Our side of bench/compare_with_pytorch.py: bench_step CONFIG.json THREADS. Reads lines and answers each with one:
 //   write FOLDER   weights.safetensors with the initial weights and batches.safetensors with the first 20 batches
@@ -20,16 +20,17 @@ namespace {
 
 constexpr std::int64_t kBatches = 20;
 
-void write(const scalevec::Session& session, const scalevec::RunConfig& config, const std::string& folder) {
-  scalevec::write_safetensors(folder + "/weights.safetensors", session.weights());
-  scalevec::NamedTensors batches;
+void write(const scalevec::experiments::Session& session, const scalevec::experiments::RunConfig& config,
+           const std::string& folder) {
+  scalevec::models::write_safetensors(folder + "/weights.safetensors", session.weights());
+  scalevec::models::NamedTensors batches;
   for (std::int64_t step = 0; step < kBatches; ++step) {
     torch::Tensor tokens = torch::empty({config.batch_size, config.sequence_length + 1}, torch::kInt64);
     session.source()->train_batch(step, config.batch_size, 0, config.batch_size, config.sequence_length,
                                   tokens.data_ptr<std::int64_t>());
     batches.emplace_back("batch." + std::to_string(step), tokens);
   }
-  scalevec::write_safetensors(folder + "/batches.safetensors", batches);
+  scalevec::models::write_safetensors(folder + "/batches.safetensors", batches);
 }
 
 double gemm_rate() {
@@ -60,11 +61,11 @@ int main(int argc, char** argv) {
     std::cerr << "usage: bench_step CONFIG.json THREADS\n";
     return 2;
   }
-  scalevec::keep_freed_memory();
+  scalevec::experiments::keep_freed_memory();
   at::set_num_threads(std::stoi(argv[2]));
   std::ifstream file(argv[1]);
-  const scalevec::RunConfig config = scalevec::read_run_config(nlohmann::json::parse(file));
-  scalevec::Session session(config);
+  const scalevec::experiments::RunConfig config = scalevec::experiments::read_run_config(nlohmann::json::parse(file));
+  scalevec::experiments::Session session(config);
   std::cout.precision(10);
   std::string line;
   while (std::getline(std::cin, line)) {

@@ -12,29 +12,29 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/bench/paired.hpp"
-#include "scalevec/experiments/memory.hpp"
-#include "scalevec/experiments/train/json_lines.hpp"
-#include "scalevec/experiments/train/session.hpp"
-#include "scalevec/experiments/train/trace_line.hpp"
+#include "bench/paired.hpp"
+#include "experiments/record/json_lines.hpp"
+#include "experiments/system/memory.hpp"
+#include "experiments/train/session.hpp"
+#include "experiments/train/trace_line.hpp"
 
 namespace {
 
 constexpr std::array<int, 3> kTraceEvery{0, 10, 1};  // 0: none
 
-double ten_steps(scalevec::Session& session, scalevec::JsonLines& log, int every) {
+double ten_steps(scalevec::experiments::Session& session, scalevec::experiments::JsonLines& log, int every) {
   const auto start = std::chrono::steady_clock::now();
   for (int step = 0; step < 10; ++step) {
     const bool trace = every > 0 && step % every == 0;
-    const scalevec::StepResult result = session.step(trace);
-    if (trace) log.append_line(scalevec::trace_line(session.steps_done(), result.params, result.groups));
+    const scalevec::experiments::StepResult result = session.step(trace);
+    if (trace) log.append_line(scalevec::experiments::trace_line(session.steps_done(), result.params, result.groups));
   }
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
 void traces(benchmark::State& state, int width, int layers) {
   at::set_num_threads(2);
-  scalevec::Session session(scalevec::read_run_config(
+  scalevec::experiments::Session session(scalevec::experiments::read_run_config(
       {{"model", {{"vocab_size", 256}, {"width", width}, {"layers", layers}, {"heads", width / 32}, {"qk_norm", true}}},
        {"data", {{"synthetic", nlohmann::json::object()}}},
        {"sequence_length", 128},
@@ -46,7 +46,7 @@ void traces(benchmark::State& state, int width, int layers) {
          {"rules", nlohmann::json::array({nlohmann::json{{"match", nlohmann::json::object()}}})}}}}));
   const auto file =
       std::filesystem::temp_directory_path() / ("scalevec-bench-" + std::to_string(::getpid()) + ".jsonl");
-  scalevec::JsonLines log(file, 0);
+  scalevec::experiments::JsonLines log(file, 0);
   for (const int every : kTraceEvery) ten_steps(session, log, every);
   std::vector<double> every_10, every_step;
   size_t round = 0;
@@ -68,7 +68,7 @@ void traces(benchmark::State& state, int width, int layers) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  scalevec::keep_freed_memory();  // as the program does
+  scalevec::experiments::keep_freed_memory();  // as the program does
   benchmark::Initialize(&argc, argv);
   for (const auto& [width, layers, rounds] : {std::tuple(64, 2, 90), std::tuple(128, 4, 45), std::tuple(256, 4, 24)})
     benchmark::RegisterBenchmark(("width_" + std::to_string(width) + "_layers_" + std::to_string(layers)).c_str(),

@@ -1,5 +1,5 @@
-# What a program outside this tree sees: <scalevec/optim.hpp> and its like, in the build tree too, and the installed
-# package with one component per library.
+# What a program outside this tree sees: <scalevec/optim.hpp> and its like, and the installed package with one component
+# per library.
 
 set(SCALEVEC_UMBRELLAS optim/core/core.hpp)
 set(SCALEVEC_LIBRARIES core)
@@ -16,10 +16,14 @@ if(SCALEVEC_MODELS)
   list(APPEND SCALEVEC_LIBRARIES models)
 endif()
 
-foreach(header ${SCALEVEC_UMBRELLAS})
-  get_filename_component(file ${header} NAME)
-  file(CREATE_LINK ${CMAKE_CURRENT_SOURCE_DIR}/${header} ${SCALEVEC_INCLUDE_ROOT}/scalevec/${file} SYMBOLIC)
-endforeach()
+# In the tree an include names a file from the root ("optim/core/decay.hpp"); outside it the same file is
+# <scalevec/optim/core/decay.hpp>, so that it never meets a folder of the user's.
+list(JOIN SCALEVEC_UMBRELLAS "," umbrellas)
+set(write_headers ${CMAKE_COMMAND} -DSOURCE=${CMAKE_CURRENT_SOURCE_DIR} -DOUT=${SCALEVEC_PUBLIC_HEADERS}/scalevec
+  -DUMBRELLAS=${umbrellas} -P ${CMAKE_CURRENT_SOURCE_DIR}/cmake/public_headers.cmake)
+if(NOT PROJECT_IS_TOP_LEVEL)
+  execute_process(COMMAND ${write_headers} COMMAND_ERROR_IS_FATAL ANY)
+endif()
 
 if(NOT SCALEVEC_INSTALL)
   return()
@@ -27,23 +31,11 @@ endif()
 
 include(CMakePackageConfigHelpers)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/scalevec)
-set(header_dir ${CMAKE_INSTALL_INCLUDEDIR}/scalevec)
-
-# Headers that only our own sources include.
-set(private PATTERN config EXCLUDE PATTERN cuda EXCLUDE PATTERN dispatch.hpp EXCLUDE PATTERN kernel_rows.hpp EXCLUDE
-            PATTERN library_rules.hpp EXCLUDE PATTERN optimizer_parts.hpp EXCLUDE PATTERN options_json.hpp EXCLUDE PATTERN root.hpp EXCLUDE)
-install(FILES ${SCALEVEC_UMBRELLAS} DESTINATION ${header_dir})
-if(SCALEVEC_THEORY)
-  install(DIRECTORY theory DESTINATION ${header_dir} FILES_MATCHING PATTERN *.hpp ${private})
-endif()
-if(SCALEVEC_MODELS)
-  install(DIRECTORY models DESTINATION ${header_dir} FILES_MATCHING PATTERN *.hpp PATTERN kernels EXCLUDE ${private})
-endif()
+list(JOIN write_headers "\" \"" write_headers)
+install(CODE "execute_process(COMMAND \"${write_headers}\" COMMAND_ERROR_IS_FATAL ANY)")
+install(DIRECTORY ${SCALEVEC_PUBLIC_HEADERS}/scalevec DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 if(SCALEVEC_WITH_TORCH)
-  install(DIRECTORY optim DESTINATION ${header_dir} FILES_MATCHING PATTERN *.hpp ${private})
   install(FILES cmake/FindLibTorch.cmake DESTINATION ${package_dir})
-else()
-  install(DIRECTORY optim/core optim/methods DESTINATION ${header_dir}/optim FILES_MATCHING PATTERN *.hpp PATTERN matrix EXCLUDE)
 endif()
 
 # A file of targets for each library, so that a user of theory is never asked for LibTorch.

@@ -1,4 +1,4 @@
-# Compiler set-up shared by every target, and the layout `#include "scalevec/..."` has in the tree and when installed.
+# Compiler set-up shared by every target. In the tree a file is included by its path from the root.
 
 find_program(SCALEVEC_CCACHE ccache)
 if(SCALEVEC_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
@@ -7,11 +7,8 @@ if(SCALEVEC_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
       ${SCALEVEC_CCACHE})
 endif()
 
-set(SCALEVEC_INCLUDE_ROOT ${CMAKE_CURRENT_BINARY_DIR}/include)
-file(MAKE_DIRECTORY ${SCALEVEC_INCLUDE_ROOT}/scalevec)
-foreach(folder optim models theory experiments tests bench)
-  file(CREATE_LINK ${CMAKE_CURRENT_SOURCE_DIR}/${folder} ${SCALEVEC_INCLUDE_ROOT}/scalevec/${folder} SYMBOLIC)
-endforeach()
+# What a program outside this tree includes (ScalevecInstall.cmake).
+set(SCALEVEC_PUBLIC_HEADERS ${CMAKE_CURRENT_BINARY_DIR}/include)
 
 set(SCALEVEC_WARNINGS -Wall -Wextra -Wno-unused-parameter)
 
@@ -21,8 +18,15 @@ function(scalevec_library name)
   add_library(scalevec_${name} STATIC ${ARGN})
   add_library(scalevec::${name} ALIAS scalevec_${name})
   set_target_properties(scalevec_${name} PROPERTIES EXPORT_NAME ${name})
-  target_include_directories(scalevec_${name} PUBLIC
-    $<BUILD_INTERFACE:${SCALEVEC_INCLUDE_ROOT}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  target_include_directories(scalevec_${name} INTERFACE
+    $<BUILD_INTERFACE:${SCALEVEC_PUBLIC_HEADERS}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  target_compile_features(scalevec_${name} PUBLIC cxx_std_20)
+  target_compile_options(scalevec_${name} PRIVATE ${SCALEVEC_WARNINGS})
+endfunction()
+
+# scalevec_room(NAME SOURCES...): a folder of experiments/ as a static library scalevec_NAME.
+function(scalevec_room name)
+  add_library(scalevec_${name} STATIC ${ARGN})
   target_compile_features(scalevec_${name} PUBLIC cxx_std_20)
   target_compile_options(scalevec_${name} PRIVATE ${SCALEVEC_WARNINGS})
 endfunction()
@@ -61,7 +65,6 @@ function(scalevec_isa_kernels name)
     set(kernel scalevec_${name}_kernel_${isa})
     add_library(${kernel} OBJECT ${ARGN})
     set_target_properties(${kernel} PROPERTIES UNITY_BUILD OFF)
-    target_include_directories(${kernel} PRIVATE ${SCALEVEC_INCLUDE_ROOT})
     target_compile_features(${kernel} PRIVATE cxx_std_20)
     target_compile_options(${kernel} PRIVATE ${SCALEVEC_WARNINGS} -O3 -fopenmp-simd -fno-math-errno -fno-trapping-math
       ${flags_${isa}})

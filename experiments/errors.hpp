@@ -2,10 +2,10 @@
 
 #include <stdexcept>
 
-#include "scalevec/optim/config/json_reader.hpp"
+#include "optim/config/json_reader.hpp"
 
 // Errors that end the program: main() prints what() as one line and exits with the status given here.
-namespace scalevec {
+namespace scalevec::experiments {
 
 // Wrong usage or input; exit status 2. ConfigError of the configuration readers ends the program in the same way.
 struct UsageError : std::runtime_error {
@@ -17,4 +17,4 @@ struct RunError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

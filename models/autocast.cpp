@@ -1,8 +1,8 @@
-#include "scalevec/models/autocast.hpp"
+#include "models/autocast.hpp"
 
 #include <ATen/autocast_mode.h>
 
-namespace scalevec {
+namespace scalevec::models {
 
 Autocast::Autocast(torch::DeviceType device, torch::ScalarType type, bool on)
     : device_(device),
@@ -23,4 +23,4 @@ Autocast::~Autocast() {
   at::autocast::set_autocast_dtype(device_, type_before_);
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::models

@@ -2,7 +2,7 @@
 
 #include <torch/types.h>
 
-namespace scalevec {
+namespace scalevec::models {
 
 // Turns LibTorch's autocast on for `device`, on this thread, from construction to destruction. Linear maps are computed
 // in `type` (bfloat16); attention reads and writes `type`. Parameters, residual stream, norms and loss stay in float32.
@@ -20,4 +20,4 @@ class Autocast {
   bool on_, on_before_;
 };
 
-}  // namespace scalevec
+}  // namespace scalevec::models

@@ -1,4 +1,4 @@
-#include "scalevec/models/decoder.hpp"
+#include "models/decoder.hpp"
 
 #include <torch/types.h>
 
@@ -6,11 +6,11 @@
 #include <cmath>
 #include <stdexcept>
 
-#include "scalevec/models/decoder_sites.hpp"
-#include "scalevec/models/ops/attention.hpp"
-#include "scalevec/models/ops/fused.hpp"
+#include "models/decoder_sites.hpp"
+#include "models/ops/attention.hpp"
+#include "models/ops/fused.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 namespace {
 
 using torch::Tensor;
@@ -224,4 +224,4 @@ Tensor Decoder::sampled_loss(const Tensor& tokens, const Tensor& uniform) {
   return ops::cross_entropy(logits, labels);
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::models

@@ -6,14 +6,14 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/models/decoder_options.hpp"
-#include "scalevec/models/model.hpp"
-#include "scalevec/models/moe.hpp"
-#include "scalevec/models/norm.hpp"
-#include "scalevec/models/rope.hpp"
-#include "scalevec/models/scaled_map.hpp"
+#include "models/decoder_options.hpp"
+#include "models/model.hpp"
+#include "models/moe.hpp"
+#include "models/norm.hpp"
+#include "models/rope.hpp"
+#include "models/scaled_map.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 
 // Decoder language model. Parameters (matrices are [out, in]; L a layer; γ is "gamma", or what its form has instead):
 //   embed.weight [vocab_size, width]                     embedding
@@ -137,4 +137,4 @@ class Decoder : public Model {
   torch::Tensor balance_part_;
 };
 
-}  // namespace scalevec
+}  // namespace scalevec::models

@@ -5,11 +5,11 @@
 #include <stdexcept>
 #include <utility>
 
-#include "scalevec/models/decoder.hpp"
-#include "scalevec/models/decoder_sites.hpp"
-#include "scalevec/models/initial_value.hpp"
+#include "models/decoder.hpp"
+#include "models/decoder_sites.hpp"
+#include "models/initial_value.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 namespace {
 
 using torch::Tensor;
@@ -254,4 +254,4 @@ Decoder::FeedForward Decoder::make_feed_forward(int layer) {
   return f;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::models

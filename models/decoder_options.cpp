@@ -1,12 +1,12 @@
-#include "scalevec/models/decoder_options.hpp"
+#include "models/decoder_options.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <sstream>
 
-#include "scalevec/models/decoder_sites.hpp"
+#include "models/decoder_sites.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 namespace {
 
 constexpr std::int64_t kMaxSize = std::int64_t{1} << 30;
@@ -276,4 +276,4 @@ std::string DecoderOptions::error() const {
 
 std::vector<std::string> DecoderOptions::warnings() const { return inert_magnitudes(resolved()); }
 
-}  // namespace scalevec
+}  // namespace scalevec::models

@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/models/scale_options.hpp"
+#include "models/scale_options.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 
 // rms: x/√(mean x² + eps), arXiv 1910.07467. layer: the same of x − mean x (LayerNorm, arXiv 1607.06450). Neither has a
 // bias.
@@ -141,4 +141,4 @@ struct DecoderOptions {
 // range, or a combination that has no meaning.
 DecoderOptions decoder_options_from_json(const std::string& text);
 
-}  // namespace scalevec
+}  // namespace scalevec::models

@@ -1,8 +1,8 @@
-#include "scalevec/models/decoder_sites.hpp"
+#include "models/decoder_sites.hpp"
 
 #include <algorithm>
 
-namespace scalevec {
+namespace scalevec::models {
 namespace {
 
 bool listed(const std::vector<std::string>& sites, const std::string& site) {
@@ -88,4 +88,4 @@ std::vector<std::string> inert_magnitudes(const DecoderOptions& o) {
   return lines;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::models

@@ -3,10 +3,10 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/models/decoder_options.hpp"
+#include "models/decoder_options.hpp"
 
 // What the options say about each linear map of a block, by site ("attn.q"). All options given here must be resolved().
-namespace scalevec {
+namespace scalevec::models {
 
 // The sites of the linear maps of a block: attn.q, attn.k, attn.v, attn.o, ffn.gate, ffn.up, ffn.down.
 const std::vector<std::string>& map_sites();
@@ -33,4 +33,4 @@ bool output_normalised(const DecoderOptions& options, const std::string& site);
 // (T7 in docs/theory.md).
 std::vector<std::string> inert_magnitudes(const DecoderOptions& options);
 
-}  // namespace scalevec
+}  // namespace scalevec::models

@@ -1,4 +1,4 @@
-#include "scalevec/models/fold.hpp"
+#include "models/fold.hpp"
 
 #include <torch/nn/module.h>
 #include <torch/types.h>
@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <map>
 
-#include "scalevec/models/decoder_sites.hpp"
+#include "models/decoder_sites.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 namespace {
 
 DecoderOptions folded_options(DecoderOptions options, bool untie) {
@@ -82,4 +82,4 @@ FoldResult fold(const Decoder& model, bool untie) {
   return result;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::models

@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/models/decoder.hpp"
+#include "models/decoder.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 
 // The result of fold().
 struct FoldResult {
@@ -25,4 +25,4 @@ struct FoldResult {
 // unembedding of its own. `model` is not changed.
 FoldResult fold(const Decoder& model, bool untie = false);
 
-}  // namespace scalevec
+}  // namespace scalevec::models

@@ -1,4 +1,4 @@
-#include "scalevec/models/hugging_face.hpp"
+#include "models/hugging_face.hpp"
 
 #include <torch/nn/module.h>
 #include <torch/types.h>
@@ -14,10 +14,10 @@
 #include <stdexcept>
 #include <utility>
 
-#include "scalevec/models/model_folder.hpp"
-#include "scalevec/models/safetensors.hpp"
+#include "models/model_folder.hpp"
+#include "models/safetensors.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 namespace {
 
 namespace fs = std::filesystem;
@@ -248,4 +248,4 @@ void export_hugging_face(const Decoder& model, const fs::path& folder, const std
   if (!out.flush()) throw std::runtime_error((folder / "config.json").string() + ": cannot be written");
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::models

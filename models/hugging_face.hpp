@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/models/decoder.hpp"
+#include "models/decoder.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 
 // Hugging Face's transformers folders: config.json and model.safetensors, or shards with an index. Model types:
 // "llama", "mistral", "qwen2", "qwen3", "qwen3_moe", "mixtral", "smollm3", "granite", "phi3", "olmo2", "olmo3",
@@ -58,4 +58,4 @@ std::shared_ptr<Decoder> import_hugging_face(const std::filesystem::path& folder
 void export_hugging_face(const Decoder& model, const std::filesystem::path& folder, const std::string& source = {},
                          std::optional<torch::Dtype> dtype = {});
 
-}  // namespace scalevec
+}  // namespace scalevec::models

@@ -5,10 +5,10 @@
 #include <stdexcept>
 #include <utility>
 
-#include "scalevec/models/hugging_face.hpp"
-#include "scalevec/optim/config/json_reader.hpp"
+#include "models/hugging_face.hpp"
+#include "optim/config/json_reader.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 namespace {
 
 using nlohmann::json;
@@ -433,4 +433,4 @@ DecoderOptions decoder_options_from_hugging_face(const std::string& text, const 
   return o;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::models

@@ -8,10 +8,10 @@
 #include <stdexcept>
 #include <utility>
 
-#include "scalevec/models/hugging_face.hpp"
-#include "scalevec/models/options_json.hpp"
+#include "models/hugging_face.hpp"
+#include "models/options_json.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 namespace {
 
 using nlohmann::json;
@@ -296,4 +296,4 @@ std::string hugging_face_config(const DecoderOptions& options, const std::string
   return config.dump(2) + "\n";
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::models

@@ -1,4 +1,4 @@
-#include "scalevec/models/initial_value.hpp"
+#include "models/initial_value.hpp"
 
 #include <torch/types.h>
 
@@ -6,10 +6,10 @@
 
 #include <algorithm>
 
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/optim/parallel/parallel.hpp"
+#include "optim/core/random.hpp"
+#include "optim/parallel/parallel.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 namespace {
 
 constexpr std::int64_t kBlock = 4096;
@@ -22,7 +22,7 @@ torch::Tensor normal_values(at::IntArrayRef shape, double std, std::uint64_t see
   const std::uint64_t stream = stream_of(name);
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, dtype, "normal_values", [&] {
     scalar_t* out = values.data_ptr<scalar_t>();
-    kernels::parallel_for((values.numel() + kBlock - 1) / kBlock, [&](std::int64_t block) {
+    parallel_for((values.numel() + kBlock - 1) / kBlock, [&](std::int64_t block) {
       const std::int64_t end = std::min(values.numel(), (block + 1) * kBlock);
       for (std::int64_t i = block * kBlock; i < end; ++i)
         out[i] = static_cast<scalar_t>(std * random_normal(seed, stream, static_cast<std::uint64_t>(i)));
@@ -31,4 +31,4 @@ torch::Tensor normal_values(at::IntArrayRef shape, double std, std::uint64_t see
   return values;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::models

@@ -1,4 +1,4 @@
-#include "scalevec/models/model.hpp"
+#include "models/model.hpp"
 
 #include <torch/nn/module.h>
 #include <torch/types.h>
@@ -8,7 +8,7 @@
 #include <stdexcept>
 #include <utility>
 
-namespace scalevec {
+namespace scalevec::models {
 
 torch::Tensor ScaleLink::spread(const torch::Tensor& value, std::int64_t size) const {
   if (block == 0 || value.size(0) == size) return value;
@@ -98,4 +98,4 @@ ScaleVector Model::add_scale_vector(const std::string& path, const GammaOptions&
   return link.gamma;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::models

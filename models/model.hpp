@@ -10,10 +10,10 @@
 #include <utility>
 #include <vector>
 
-#include "scalevec/models/scale_vector.hpp"
-#include "scalevec/optim/core/param_role.hpp"
+#include "models/scale_vector.hpp"
+#include "optim/core/param_role.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 
 // A scale vector γ and the matrices that it can be multiplied into, by full name: W ← W diag(γ) for all of `maps`, or W
 // ← diag(γ) W for all of `rows`. Both are empty for an output-class scale vector.
@@ -108,4 +108,4 @@ class Model : public torch::nn::Module {
   std::function<void(torch::Tensor&)> batch_sum_;
 };
 
-}  // namespace scalevec
+}  // namespace scalevec::models

@@ -1,4 +1,4 @@
-#include "scalevec/models/model_folder.hpp"
+#include "models/model_folder.hpp"
 
 #include <torch/nn/module.h>
 #include <torch/types.h>
@@ -11,10 +11,10 @@
 #include <stdexcept>
 #include <vector>
 
-#include "scalevec/models/options_json.hpp"
-#include "scalevec/optim/config/checksum.hpp"
+#include "models/options_json.hpp"
+#include "optim/config/checksum.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 namespace {
 
 namespace fs = std::filesystem;
@@ -136,4 +136,4 @@ std::shared_ptr<Decoder> read_model_folder(const fs::path& folder, torch::Dtype*
   return model;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::models

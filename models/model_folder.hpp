@@ -8,10 +8,10 @@
 #include <optional>
 #include <string>
 
-#include "scalevec/models/decoder.hpp"
-#include "scalevec/models/safetensors.hpp"
+#include "models/decoder.hpp"
+#include "models/safetensors.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 
 // The options as JSON text, from which decoder_options_from_json() reads the same options.
 std::string decoder_options_json(const DecoderOptions& options);
@@ -35,4 +35,4 @@ DecoderOptions model_folder_options(const std::filesystem::path& folder);
 // the dtype of the file.
 std::shared_ptr<Decoder> read_model_folder(const std::filesystem::path& folder, torch::Dtype* stored = nullptr);
 
-}  // namespace scalevec
+}  // namespace scalevec::models

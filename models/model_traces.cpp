@@ -1,4 +1,4 @@
-#include "scalevec/models/model_traces.hpp"
+#include "models/model_traces.hpp"
 
 #include <torch/nn/module.h>
 #include <torch/types.h>
@@ -7,10 +7,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include "scalevec/models/kernels/row_kernels.hpp"
-#include "scalevec/optim/parallel/parallel.hpp"
+#include "models/kernels/row_kernels.hpp"
+#include "optim/parallel/parallel.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 namespace {
 
 // Elements of a part: large enough for a thread to be worth starting, and at most 64 parts a matrix.
@@ -170,14 +170,13 @@ void ModelTraces::measure() {
     scale.before = scale.gamma;
   }
   // Only the kernels run on our threads; LibTorch has its own.
-  kernels::parallel_for(static_cast<std::int64_t>(parts_.size()), [&](std::int64_t i) {
+  parallel_for(static_cast<std::int64_t>(parts_.size()), [&](std::int64_t i) {
     Part& part = parts_[static_cast<std::size_t>(i)];
     if (plain(part.matrix)) sum_squares(part);
   });
   for (Part& part : parts_)
     if (!plain(part.matrix)) sum_squares(part);
-  kernels::parallel_for(static_cast<std::int64_t>(scales_.size()),
-                        [&](std::int64_t i) { finish(static_cast<std::size_t>(i)); });
+  parallel_for(static_cast<std::int64_t>(scales_.size()), [&](std::int64_t i) { finish(static_cast<std::size_t>(i)); });
 }
 
 void ModelTraces::merge_into(std::vector<TraceRow>& rows) const {
@@ -197,4 +196,4 @@ void ModelTraces::merge_into(std::vector<TraceRow>& rows) const {
   }
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::models

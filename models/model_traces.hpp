@@ -6,10 +6,10 @@
 #include <unordered_set>
 #include <vector>
 
-#include "scalevec/models/model.hpp"
-#include "scalevec/optim/core/traces.hpp"
+#include "models/model.hpp"
+#include "optim/core/traces.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 
 // The traces that depend on which maps read which scale vector (docs/traces.md). They are of the parameters before the
 // step: call measure() before it, and merge_into() afterwards with the rows that the optimizer made in it.
@@ -69,4 +69,4 @@ class ModelTraces {
   std::unordered_set<std::string> before_norm_;
 };
 
-}  // namespace scalevec
+}  // namespace scalevec::models

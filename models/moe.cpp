@@ -1,9 +1,9 @@
-#include "scalevec/models/moe.hpp"
+#include "models/moe.hpp"
 
 #include <torch/types.h>
 #include <torch/utils.h>
 
-namespace scalevec {
+namespace scalevec::models {
 
 Routing route(const torch::Tensor& logits, const torch::Tensor& bias, const MoeOptions& options,
               const std::function<void(torch::Tensor&)>& sum) {
@@ -25,4 +25,4 @@ void balance_bias(torch::Tensor& bias, const torch::Tensor& load, double rate) {
   bias.add_((load.mean() - load).sign(), rate);
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::models

@@ -4,9 +4,9 @@
 
 #include <functional>
 
-#include "scalevec/models/decoder_options.hpp"
+#include "models/decoder_options.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 
 // Which experts each of N tokens is sent to.
 struct Routing {
@@ -25,4 +25,4 @@ Routing route(const torch::Tensor& logits, const torch::Tensor& bias, const MoeO
 // bias_e += rate·sign(mean load − load_e), in place; bias and load [experts] (arXiv 2408.15664).
 void balance_bias(torch::Tensor& bias, const torch::Tensor& load, double rate);
 
-}  // namespace scalevec
+}  // namespace scalevec::models

@@ -1,12 +1,12 @@
-#include "scalevec/models/norm.hpp"
+#include "models/norm.hpp"
 
 #include <torch/types.h>
 
 #include <optional>
 
-#include "scalevec/models/ops/fused.hpp"
+#include "models/ops/fused.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 
 torch::Tensor Norm::operator()(const torch::Tensor& x, const torch::Tensor& gamma) const {
   const auto weight = gamma.defined() ? std::optional<torch::Tensor>(gamma) : std::nullopt;
@@ -24,4 +24,4 @@ std::pair<torch::Tensor, torch::Tensor> Norm::of_sum(const torch::Tensor& x, con
   return {sum, (*this)(sum, gamma)};
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::models

@@ -4,9 +4,9 @@
 
 #include <utility>
 
-#include "scalevec/models/decoder_options.hpp"
+#include "models/decoder_options.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 
 // A norm over the last dimension of a tensor: RMSNorm x/√(mean x² + eps) (arXiv 1910.07467), or LayerNorm, which is the
 // same of x − mean x (arXiv 1607.06450).
@@ -21,4 +21,4 @@ struct Norm {
                                                  const torch::Tensor& gamma = {}) const;
 };
 
-}  // namespace scalevec
+}  // namespace scalevec::models

@@ -1,13 +1,13 @@
-#include "scalevec/models/options_json.hpp"
+#include "models/options_json.hpp"
 
 #include <cmath>
 #include <limits>
 #include <sstream>
 #include <utility>
 
-#include "scalevec/models/decoder_sites.hpp"
+#include "models/decoder_sites.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 namespace {
 
 using nlohmann::json;
@@ -313,4 +313,4 @@ json json_of(const ToyOptions& options) {
   return out;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::models

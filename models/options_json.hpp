@@ -1,11 +1,11 @@
 #pragma once
 
-#include "scalevec/models/decoder_options.hpp"
-#include "scalevec/models/toy/toy_options.hpp"
-#include "scalevec/optim/config/json_reader.hpp"
+#include "models/decoder_options.hpp"
+#include "models/toy/toy_options.hpp"
+#include "optim/config/json_reader.hpp"
 
 // For programs whose configuration contains a model. Not installed.
-namespace scalevec {
+namespace scalevec::models {
 
 // Read and check the keys of the options; throw ConfigError. They do not call json.finish(), since the caller may read
 // other keys of the same object.
@@ -16,4 +16,4 @@ ToyOptions read_toy_options(std::string_view type, JsonReader& json);
 nlohmann::json json_of(const DecoderOptions& options);
 nlohmann::json json_of(const ToyOptions& options);  // includes "type"
 
-}  // namespace scalevec
+}  // namespace scalevec::models

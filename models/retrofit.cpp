@@ -1,4 +1,4 @@
-#include "scalevec/models/retrofit.hpp"
+#include "models/retrofit.hpp"
 
 #include <torch/nn/module.h>
 #include <torch/types.h>
@@ -10,10 +10,10 @@
 #include <set>
 #include <stdexcept>
 
-#include "scalevec/models/decoder_sites.hpp"
-#include "scalevec/optim/core/random.hpp"
+#include "models/decoder_sites.hpp"
+#include "optim/core/random.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 namespace {
 
 using torch::Tensor;
@@ -259,4 +259,4 @@ RetrofitResult retrofit(const Decoder& from, const DecoderOptions& options, std:
   return result;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::models

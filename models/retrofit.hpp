@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/models/decoder.hpp"
+#include "models/decoder.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 
 struct RetrofitResult {
   std::shared_ptr<Decoder> model;    // in the dtype of `from`
@@ -25,4 +25,4 @@ struct RetrofitResult {
 // shared by maps that have their own in `from`.
 RetrofitResult retrofit(const Decoder& from, const DecoderOptions& options, std::uint64_t seed = 0);
 
-}  // namespace scalevec
+}  // namespace scalevec::models

@@ -1,4 +1,4 @@
-#include "scalevec/models/rope.hpp"
+#include "models/rope.hpp"
 
 #include <torch/types.h>
 #include <torch/utils.h>
@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "scalevec/models/ops/fused.hpp"
+#include "models/ops/fused.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 
 using torch::Tensor;
 
@@ -70,4 +70,4 @@ Tensor Rope::norm_rotate(const Tensor& x, const Tensor& gamma, bool per_head, do
   return ops::norm_rotate(x, gamma, cos, sin, per_head, eps);
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::models

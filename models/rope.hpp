@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <utility>
 
-#include "scalevec/models/decoder_options.hpp"
+#include "models/decoder_options.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 
 // Rotary position embedding (Su et al., arXiv 2104.09864) in the half-split layout of Hugging Face's Llama: element i
 // is rotated with element i + head_dim/2 by the angle position·f_i, with f_i = theta^(−2i/head_dim) changed by
@@ -33,4 +33,4 @@ class Rope {
   torch::Tensor cos_, sin_;  // [T, head_dim/2]
 };
 
-}  // namespace scalevec
+}  // namespace scalevec::models

@@ -1,4 +1,4 @@
-#include "scalevec/models/safetensors.hpp"
+#include "models/safetensors.hpp"
 
 #include <fcntl.h>
 #include <torch/types.h>
@@ -16,9 +16,9 @@
 #include <set>
 #include <thread>
 
-#include "scalevec/optim/config/checksum.hpp"
+#include "optim/config/checksum.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 namespace {
 
 using nlohmann::json;
@@ -331,4 +331,4 @@ NamedTensors read_safetensors(const std::filesystem::path& file, std::string_vie
   return SafetensorsFile(file).read_all(expected);
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::models

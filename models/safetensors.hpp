@@ -12,9 +12,12 @@
 #include <vector>
 
 namespace scalevec {
+class Checksum;
+}
+
+namespace scalevec::models {
 
 // Tensors with their names, in order.
-class Checksum;
 using NamedTensors = std::vector<std::pair<std::string, torch::Tensor>>;
 
 // Writes a safetensors file (8-byte little-endian header length, JSON header, data) and syncs it to disk. Tensors are
@@ -88,4 +91,4 @@ NamedTensors read_safetensors(const std::filesystem::path& file, std::string_vie
 // Every tensor of a SafetensorsFolder; its notes are appended to `notes`.
 NamedTensors read_safetensors_folder(const std::filesystem::path& folder, std::vector<std::string>* notes = nullptr);
 
-}  // namespace scalevec
+}  // namespace scalevec::models

@@ -4,10 +4,10 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "scalevec/models/safetensors.hpp"
-#include "scalevec/optim/config/json_reader.hpp"
+#include "models/safetensors.hpp"
+#include "optim/config/json_reader.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 namespace {
 
 namespace fs = std::filesystem;
@@ -87,4 +87,4 @@ NamedTensors read_safetensors_folder(const fs::path& folder, std::vector<std::st
   return in.read_all();
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::models

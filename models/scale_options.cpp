@@ -1,8 +1,8 @@
-#include "scalevec/models/scale_options.hpp"
+#include "models/scale_options.hpp"
 
 #include <stdexcept>
 
-namespace scalevec {
+namespace scalevec::models {
 
 std::string_view to_string(ScaleForm form) {
   switch (form) {
@@ -72,4 +72,4 @@ ScaleOptions scale_preset(std::string_view name) {
   return s;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::models

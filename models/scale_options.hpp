@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-namespace scalevec {
+namespace scalevec::models {
 
 // How γ ∈ R^d is computed from its parameters (T8 in docs/theory.md); α, δ, a ∈ R^d, β and b scalars.
 //   plain                γ                    parameter "gamma"
@@ -102,4 +102,4 @@ const std::vector<std::string>& scale_presets();
 // the policy.
 ScaleOptions scale_preset(std::string_view name);
 
-}  // namespace scalevec
+}  // namespace scalevec::models

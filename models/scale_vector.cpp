@@ -1,4 +1,4 @@
-#include "scalevec/models/scale_vector.hpp"
+#include "models/scale_vector.hpp"
 
 #include <torch/types.h>
 
@@ -6,9 +6,9 @@
 #include <stdexcept>
 #include <utility>
 
-#include "scalevec/models/ops/fused.hpp"
+#include "models/ops/fused.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 
 ScaleVector::ScaleVector(ScaleForm form, torch::Tensor vector, torch::Tensor magnitude)
     : form_(form), vector_(std::move(vector)), magnitude_(std::move(magnitude)) {
@@ -74,4 +74,4 @@ std::string ScaleVector::magnitude_name(ScaleForm form) {
   return form == ScaleForm::exponential_radial || form == ScaleForm::exponential_sum ? "log_beta" : "beta";
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::models

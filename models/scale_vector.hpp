@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <string>
 
-#include "scalevec/models/scale_options.hpp"
+#include "models/scale_options.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 
 // γ [d] as a function of its parameters (ScaleForm; T8 in docs/theory.md). Holds handles to the parameters, no copies.
 // A default-constructed object stands for the absence of a scale vector.
@@ -39,4 +39,4 @@ class ScaleVector {
   torch::Tensor vector_, magnitude_;
 };
 
-}  // namespace scalevec
+}  // namespace scalevec::models

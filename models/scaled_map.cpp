@@ -1,12 +1,12 @@
-#include "scalevec/models/scaled_map.hpp"
+#include "models/scaled_map.hpp"
 
 #include <torch/types.h>
 
 #include <optional>
 
-#include "scalevec/models/ops/fused.hpp"
+#include "models/ops/fused.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 namespace {
 
 using torch::Tensor;
@@ -37,4 +37,4 @@ std::vector<Tensor> apply_folded(const std::vector<const ScaledMap*>& maps, cons
   return ops::scaled_linear(x, scaled);
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::models

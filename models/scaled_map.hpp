@@ -4,10 +4,10 @@
 
 #include <vector>
 
-#include "scalevec/models/norm.hpp"
-#include "scalevec/models/scale_vector.hpp"
+#include "models/norm.hpp"
+#include "models/scale_vector.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 
 // A linear map W with everything that scales it. With V = s·diag(r) W diag(c):
 //   y = γ_a ⊙ (V(γ_b ⊙ x)) + bias          if norm is false
@@ -35,4 +35,4 @@ std::vector<torch::Tensor> apply_folded(const std::vector<const ScaledMap*>& map
                                         const torch::Tensor& columns, const ScaledMap* normed = nullptr,
                                         double eps = 0.0);
 
-}  // namespace scalevec
+}  // namespace scalevec::models

@@ -11,11 +11,11 @@
 #include <string_view>
 #include <vector>
 
-#include "scalevec/optim/core/param_role.hpp"
-#include "scalevec/optim/kernels/elementwise.hpp"
-#include "scalevec/optim/kernels/matrix_passes.hpp"
-#include "scalevec/optim/method_options.hpp"
-#include "scalevec/optim/methods/block_method.hpp"
+#include "optim/core/param_role.hpp"
+#include "optim/kernels/elementwise.hpp"
+#include "optim/kernels/matrix_passes.hpp"
+#include "optim/method_options.hpp"
+#include "optim/methods/block_method.hpp"
 
 // What the optimizer asks of a method.
 namespace scalevec {

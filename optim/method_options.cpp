@@ -1,4 +1,4 @@
-#include "scalevec/optim/method_options.hpp"
+#include "optim/method_options.hpp"
 
 #include <torch/serialize/archive.h>
 
@@ -7,7 +7,7 @@
 #include <limits>
 #include <sstream>
 
-#include "scalevec/optim/method.hpp"
+#include "optim/method.hpp"
 
 namespace scalevec {
 namespace {

@@ -11,9 +11,9 @@
 #include <variant>
 #include <vector>
 
-#include "scalevec/optim/core/decay.hpp"
-#include "scalevec/optim/core/method_traits.hpp"
-#include "scalevec/optim/core/option_table.hpp"
+#include "optim/core/decay.hpp"
+#include "optim/core/method_traits.hpp"
+#include "optim/core/option_table.hpp"
 
 namespace scalevec {
 

@@ -1,4 +1,4 @@
-#include "scalevec/optim/methods.hpp"
+#include "optim/methods.hpp"
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -7,8 +7,8 @@
 #include <stdexcept>
 #include <typeinfo>
 
-#include "scalevec/optim/cuda/constants.hpp"
-#include "scalevec/optim/kernels/library_rules.hpp"
+#include "optim/cuda/constants.hpp"
+#include "optim/kernels/library_rules.hpp"
 
 namespace scalevec {
 
@@ -76,7 +76,7 @@ void momentum_pass(MatrixJob& job, const kernels::Rule& rule) {
                           {job.buffers[0].data_ptr(), job.update.data_ptr()},
                           job.param.numel(),
                           &job.store};
-  kernels::step({&pass, 1}, {}, kernels::parallel_for);
+  kernels::step({&pass, 1}, {}, parallel_for);
 }
 
 kernels::Rule gradient_rule(const rules::Decay<double>& decay) {
@@ -92,7 +92,7 @@ Tensor run_read_pass(const MatrixJob& job, const kernels::Rule& rule) {
   const kernels::Job pass{
       rule,      job.dtype, job.param.data_ptr(), job.grad.const_data_ptr(), {out.data_ptr()}, job.param.numel(),
       &job.store};
-  kernels::step({&pass, 1}, {}, kernels::parallel_for);
+  kernels::step({&pass, 1}, {}, parallel_for);
   return out;
 }
 

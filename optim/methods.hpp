@@ -1,10 +1,10 @@
 #pragma once
 
-#include "scalevec/optim/method_options.hpp"
-#include "scalevec/optim/methods/blockwise.hpp"
-#include "scalevec/optim/methods/elementwise.hpp"
-#include "scalevec/optim/methods/matrix/matrix.hpp"
-#include "scalevec/optim/optimizer.hpp"
+#include "optim/method_options.hpp"
+#include "optim/methods/blockwise.hpp"
+#include "optim/methods/elementwise.hpp"
+#include "optim/methods/matrix/matrix.hpp"
+#include "optim/optimizer.hpp"
 
 // The methods: an options class and an optimizer class of each, AdamWOptions and AdamW of methods::AdamW, whose file
 // says what its options mean. Every constructor takes lr; other defaults are PyTorch's where PyTorch has the method.

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/optim/core/param_role.hpp"
+#include "optim/core/param_role.hpp"
 
 namespace scalevec {
 

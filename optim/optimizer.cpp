@@ -1,4 +1,4 @@
-#include "scalevec/optim/optimizer.hpp"
+#include "optim/optimizer.hpp"
 
 #include <torch/types.h>
 #include <torch/utils.h>
@@ -11,10 +11,10 @@
 
 #include <c10/core/DeviceGuard.h>
 
-#include "scalevec/optim/cuda/cuda_step.hpp"
-#include "scalevec/optim/kernels/library_rules.hpp"
-#include "scalevec/optim/optimizer_parts.hpp"
-#include "scalevec/optim/parallel/parallel.hpp"
+#include "optim/cuda/cuda_step.hpp"
+#include "optim/kernels/library_rules.hpp"
+#include "optim/optimizer_parts.hpp"
+#include "optim/parallel/parallel.hpp"
 
 namespace scalevec {
 namespace {
@@ -210,7 +210,7 @@ Optimizer::Norm Optimizer::clip_and_check(const std::vector<Slot>& slots) const 
   views.reserve(slots.size());
   for (const Slot& s : slots)
     views.push_back({s.dtype, s.grad_data, s.on_device || !owned(s.entry->name) ? 0 : s.grad->numel()});
-  std::vector<double> norms = kernels::squared_norms(views, kernels::parallel_for);
+  std::vector<double> norms = kernels::squared_norms(views, parallel_for);
   // The one norm of a mixture is known here, so that here the device is waited for.
   for (size_t k = 0; k < slots.size(); ++k)
     if (slots[k].on_device && owned(slots[k].entry->name))
@@ -317,7 +317,7 @@ void Optimizer::plan_measures(const std::vector<Slot>& slots, double clip_factor
 void Optimizer::run_measures(std::vector<Slot>& slots, double clip_factor, Measures& measures,
                              std::vector<kernels::Job>& jobs) const {
   if (!measures.plan) return;
-  measures.plan->run(measures.sums, kernels::parallel_for);
+  measures.plan->run(measures.sums, parallel_for);
   for (size_t j = 0; j < measures.jobs.size(); ++j) {
     measures.values[2 * measures.members[j]] = measures.sums[j].grad_update;
     measures.values[2 * measures.members[j] + 1] = measures.sums[j].inv_denom;
@@ -395,8 +395,7 @@ void Optimizer::form_updates(const std::vector<Slot>& slots, double clip_factor,
     const MatrixJob& job = matrices.jobs[i];
     (job.param.numel() < kSmallMatrix && !method_of(job).factorises() ? small : large).push_back(i);
   }
-  kernels::run_tasks(static_cast<std::int64_t>(small.size()),
-                     [&](std::int64_t i) { form(small[static_cast<size_t>(i)]); });
+  run_tasks(static_cast<std::int64_t>(small.size()), [&](std::int64_t i) { form(small[static_cast<size_t>(i)]); });
   for (const size_t i : large) form(i);
 }
 
@@ -473,7 +472,7 @@ Tensor Optimizer::step(LossClosure closure) {
         trace_);
   // From here on only a device or a network can fail.
   run_measures(slots, norm.factor, measures, jobs);
-  plan.run(own, kernels::parallel_for);
+  plan.run(own, parallel_for);
   for (const Slot& s : slots) s.keep_numbers();
   matrices.committed = true;
   made.commit();
@@ -565,7 +564,7 @@ void Optimizer::update_hessian(double samples, const LossClosure& closure) {
       job.state[k] = s.on_device ? brought_back.back().second.data_ptr() : buffer.data_ptr();
     }
   }
-  kernels::StepPlan(jobs, false).run({}, kernels::parallel_for);
+  kernels::StepPlan(jobs, false).run({}, parallel_for);
   for (auto& [device, host] : brought_back) device.copy_(host);
   made.commit();
   for (const Slot& s : slots)

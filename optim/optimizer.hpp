@@ -12,12 +12,12 @@
 #include <utility>
 #include <vector>
 
-#include "scalevec/optim/core/traces.hpp"
-#include "scalevec/optim/core/update_rules.hpp"
-#include "scalevec/optim/method_options.hpp"
-#include "scalevec/optim/named_param.hpp"
-#include "scalevec/optim/state_memory.hpp"
-#include "scalevec/optim/step_shard.hpp"
+#include "optim/core/traces.hpp"
+#include "optim/core/update_rules.hpp"
+#include "optim/method_options.hpp"
+#include "optim/named_param.hpp"
+#include "optim/state_memory.hpp"
+#include "optim/step_shard.hpp"
 
 namespace scalevec {
 

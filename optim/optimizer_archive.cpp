@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <map>
 
-#include "scalevec/optim/optimizer.hpp"
-#include "scalevec/optim/optimizer_parts.hpp"
+#include "optim/optimizer.hpp"
+#include "optim/optimizer_parts.hpp"
 
 // The optimizer's archives: its own, those of version 0.1, and those of torch::optim.
 namespace scalevec {

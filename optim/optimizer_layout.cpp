@@ -8,9 +8,9 @@
 #include <cmath>
 #include <set>
 
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/optim/optimizer.hpp"
-#include "scalevec/optim/optimizer_parts.hpp"
+#include "optim/core/random.hpp"
+#include "optim/optimizer.hpp"
+#include "optim/optimizer_parts.hpp"
 
 // Which parameters an optimizer has, by which names, and whether their methods can train them.
 namespace scalevec {

@@ -10,9 +10,9 @@
 #include <string_view>
 #include <vector>
 
-#include "scalevec/optim/kernels/elementwise.hpp"
-#include "scalevec/optim/method.hpp"
-#include "scalevec/optim/state_memory.hpp"
+#include "optim/kernels/elementwise.hpp"
+#include "optim/method.hpp"
+#include "optim/state_memory.hpp"
 
 // What the sources of the optimizer share. Not installed.
 namespace scalevec {

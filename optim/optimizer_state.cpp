@@ -7,8 +7,8 @@
 #include <map>
 #include <numeric>
 
-#include "scalevec/optim/optimizer.hpp"
-#include "scalevec/optim/optimizer_parts.hpp"
+#include "optim/optimizer.hpp"
+#include "optim/optimizer_parts.hpp"
 
 // The optimizer's state: making it, fitting it to a parameter that has changed, naming it, taking it in.
 namespace scalevec {

@@ -3,10 +3,10 @@
 #include <memory>
 #include <typeinfo>
 
-#include "scalevec/optim/kernels/block_states.hpp"
-#include "scalevec/optim/kernels/rule_loops.hpp"
-#include "scalevec/optim/method.hpp"
-#include "scalevec/optim/methods.hpp"
+#include "optim/kernels/block_states.hpp"
+#include "optim/kernels/rule_loops.hpp"
+#include "optim/method.hpp"
+#include "optim/methods.hpp"
 
 // Methods of a program's own, compiled with the program's flags: -O3 -fopenmp-simd -fno-math-errno let the compiler
 // vectorise them.

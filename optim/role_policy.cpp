@@ -1,12 +1,12 @@
-#include "scalevec/optim/role_policy.hpp"
+#include "optim/role_policy.hpp"
 
 #include <algorithm>
 #include <limits>
 #include <map>
 #include <sstream>
 
-#include "scalevec/optim/config/json_reader.hpp"
-#include "scalevec/optim/optimizer_parts.hpp"
+#include "optim/config/json_reader.hpp"
+#include "optim/optimizer_parts.hpp"
 
 namespace scalevec {
 namespace {

@@ -5,9 +5,9 @@
 #include <string_view>
 #include <vector>
 
-#include "scalevec/optim/method_options.hpp"
-#include "scalevec/optim/named_param.hpp"
-#include "scalevec/optim/optimizer.hpp"
+#include "optim/method_options.hpp"
+#include "optim/named_param.hpp"
+#include "optim/optimizer.hpp"
 
 namespace scalevec {
 

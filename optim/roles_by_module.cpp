@@ -1,4 +1,4 @@
-#include "scalevec/optim/roles_by_module.hpp"
+#include "optim/roles_by_module.hpp"
 
 #include <torch/nn/modules.h>
 
@@ -6,7 +6,7 @@
 #include <optional>
 #include <stdexcept>
 
-#include "scalevec/optim/role_policy.hpp"
+#include "optim/role_policy.hpp"
 
 namespace scalevec {
 namespace {

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "scalevec/optim/named_param.hpp"
+#include "optim/named_param.hpp"
 
 namespace scalevec {
 

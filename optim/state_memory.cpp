@@ -1,4 +1,4 @@
-#include "scalevec/optim/state_memory.hpp"
+#include "optim/state_memory.hpp"
 
 #include <sys/mman.h>
 #include <torch/types.h>

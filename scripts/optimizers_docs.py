@@ -46,7 +46,7 @@ class Method:
         self.base = None
         own = text[text.index(f"struct {kind}"):]
         if base:
-            header = next(header for header in re.findall(r'#include "scalevec/(optim/methods/[^"]+)"', text)
+            header = next(header for header in re.findall(r'#include "(optim/methods/[^"]+)"', text)
                           if f"struct {base.group(1)} " in text_of(header))
             self.base = text_of(header)
         self.source = "".join(strings(re.search(r'kSource\s*=((?:\s*"[^"]*")+)', own).group(1)))

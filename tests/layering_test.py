@@ -18,8 +18,33 @@ RULES = {
     "optim": (["optim"], re.compile(r"^(CLI|Eigen|boost)/")),
     "models": (["models", "optim/core", "optim/config", "optim/parallel"], re.compile(r"^(CLI|Eigen|boost)/")),
     "theory": (["theory", "optim/core", "optim/methods"], re.compile(r"^(torch|ATen|c10|nlohmann|CLI)/")),
-    "experiments": (["experiments", "optim", "models", "theory"], re.compile(r"^Eigen/")),
 }
+# The rooms of experiments/: each may include itself, what it names here, and experiments/errors.hpp.
+NO_TORCH = re.compile(r"^(torch|ATen|c10|Eigen|CLI)/")
+WITH_TORCH = re.compile(r"^(Eigen|CLI)/")
+ROOMS = {
+    "system": ("optim/config", NO_TORCH),
+    "statistics": ("optim/core", NO_TORCH),
+    "plot": ("optim/config", NO_TORCH),
+    "data": ("system optim/core optim/config", NO_TORCH),
+    "record": ("system optim/core optim/config", NO_TORCH),
+    "runs": ("record statistics plot theory optim/core optim/config", NO_TORCH),
+    "distributed": ("optim", WITH_TORCH),
+    "stored": ("system data record models optim", WITH_TORCH),
+    "scales": ("system plot stored models optim", WITH_TORCH),
+    "train": ("system data record runs distributed stored models optim", WITH_TORCH),
+    "compare": ("system data record runs statistics plot distributed/child_process.hpp optim/core optim/config", NO_TORCH),
+    "figures": ("record runs statistics plot theory optim/core optim/config", NO_TORCH),
+    "claims": ("system record runs statistics plot compare figures distributed/child_process.hpp theory optim/core optim/config", NO_TORCH),
+    "probe": ("system record train models optim theory", WITH_TORCH),
+    "toys": ("claims figures train models optim", WITH_TORCH),
+    "commands": ("system record runs statistics plot data distributed stored scales train compare figures claims probe toys optim models",
+                 re.compile(r"^Eigen/")),
+}
+TOP = ("optim", "models", "theory")
+for room, (uses, foreign) in ROOMS.items():
+    RULES[f"experiments/{room}"] = ([f"experiments/{room}", "experiments/errors.hpp"] +
+                                    [use if use.split("/")[0] in TOP else f"experiments/{use}" for use in uses.split()], foreign)
 # What a user of the installed package includes must not ask for nlohmann_json.
 PRIVATE_HEADERS = {"optim/config/json_reader.hpp", "models/options_json.hpp"}
 
@@ -47,10 +72,11 @@ def main():
             header = found.group(1)
             where = f"{path}:{number}: {folder} must not include {header}"
             if header.startswith("scalevec/"):
-                target = header[len("scalevec/"):]
-                if not any(target.startswith(a + "/") for a in allowed):
+                errors.append(f"{path}:{number}: name {header} by its path from the root")
+            elif header.split("/")[0] in ("optim", "models", "theory", "experiments"):
+                if not any(header == a or header.startswith(a + "/") for a in allowed):
                     errors.append(where)
-                if not (ROOT / target).exists():
+                if not (ROOT / header).exists():
                     errors.append(f"{path}:{number}: {header} does not exist")
             elif foreign.match(header):
                 errors.append(where)

@@ -25,8 +25,8 @@ USES = {
     "theory/theory.hpp": {"muon"},
     "experiments/claims/metrics.cpp": {"adamw"},
     "experiments/compare/figures.cpp": {"adam"},
-    "experiments/compare/prediction_figures.cpp": {"adam", "adamw", "lion", "muon"},
-    "experiments/compare/run_prediction.cpp": {"adam", "adamw", "lion", "muon"},
+    "experiments/runs/prediction_figures.cpp": {"adam", "adamw", "lion", "muon"},
+    "experiments/runs/run_prediction.cpp": {"adam", "adamw", "lion", "muon"},
     "experiments/figures": {"adam", "adamw", "lion", "muon", "sgd", "signum"},
 }
 COMMENT = re.compile(r'//[^\n]*|/\*.*?\*/|("(?:\\.|[^"\\\n])*")', re.S)

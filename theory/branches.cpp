@@ -1,4 +1,4 @@
-#include "scalevec/theory/branches.hpp"
+#include "theory/branches.hpp"
 
 #include <algorithm>
 #include <boost/math/quadrature/gauss_kronrod.hpp>
@@ -6,15 +6,15 @@
 #include <cmath>
 #include <cstdint>
 
-#include "scalevec/theory/domain.hpp"
-#include "scalevec/theory/flow.hpp"
-#include "scalevec/theory/input_scale_decay.hpp"
-#include "scalevec/theory/root.hpp"
+#include "theory/domain.hpp"
+#include "theory/flow.hpp"
+#include "theory/input_scale_decay.hpp"
+#include "theory/root.hpp"
 
-namespace scalevec {
+namespace scalevec::theory {
 namespace {
 
-using namespace theory_domain;
+using namespace domain;
 
 void check(const Branches& b) {
   require(!b.h.empty(), "h", 0.0, "one curvature per branch");
@@ -270,4 +270,4 @@ std::vector<double> own_decay_equilibrium(const Branches& b, double weight_decay
   return theta;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

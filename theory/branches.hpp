@@ -2,11 +2,11 @@
 
 #include <vector>
 
-#include "scalevec/theory/holds.hpp"
+#include "theory/holds.hpp"
 
 // T6: C branches read one normalised input, each a mode with curvature h_c and target R_c: one scale γ for all of them,
 // or one each (HG).
-namespace scalevec {
+namespace scalevec::theory {
 
 struct Branches {
   std::vector<double> h;       // > 0
@@ -63,4 +63,4 @@ double own_rate(const std::vector<double>& gamma, const std::vector<double>& w, 
 std::vector<double> shared_decay_equilibrium(const Branches& branches, double weight_decay);
 std::vector<double> own_decay_equilibrium(const Branches& branches, double weight_decay);
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

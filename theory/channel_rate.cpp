@@ -1,12 +1,12 @@
-#include "scalevec/theory/channel_rate.hpp"
+#include "theory/channel_rate.hpp"
 
 #include <cmath>
 
-#include "scalevec/theory/domain.hpp"
+#include "theory/domain.hpp"
 
-namespace scalevec {
+namespace scalevec::theory {
 
-using namespace theory_domain;
+using namespace domain;
 
 double channel_rate(double imbalance, double r) {
   finite("imbalance", imbalance);
@@ -71,4 +71,4 @@ double mirror_potential(double theta, double imbalance) {
 
 double mirror_slope(double theta, double imbalance) { return 0.5 * std::asinh(relative(theta, imbalance)); }
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

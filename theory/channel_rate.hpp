@@ -1,13 +1,13 @@
 #pragma once
 
-#include "scalevec/theory/flow.hpp"
-#include "scalevec/theory/holds.hpp"
+#include "theory/flow.hpp"
+#include "theory/holds.hpp"
 
 // T15: a trained scale vector as a per-channel learning rate. Training W with the rate a_j on column j is training it
 // behind a scale γ_j = √a_j that does not learn. Trained beside W the rate is γ² orthogonally to w and √(k² + 4r²)
 // along it: the same while θ ≪ |k|, to first order in θ/k, and faster from second order on. All throw std::domain_error
 // naming the argument outside its domain. Source: ours.
-namespace scalevec {
+namespace scalevec::theory {
 
 // √(k² + 4r²), the rate along w of a column at signed length r with imbalance k = γ² − ‖w‖²; |k| at r = 0. It grows
 // while r moves away from 0: dγ²/dt = −2r ∂L/∂r.
@@ -31,4 +31,4 @@ double sign_descent_length(double gamma0, double t);
 double mirror_potential(double theta, double imbalance);
 double mirror_slope(double theta, double imbalance);
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

@@ -1,11 +1,11 @@
-#include "scalevec/theory/dense.hpp"
+#include "theory/dense.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <stdexcept>
 
-namespace scalevec {
+namespace scalevec::theory {
 namespace {
 
 // Four partial sums: a single one would wait for itself.
@@ -145,4 +145,4 @@ std::vector<double> singular_values(std::vector<double> a, std::size_t n) {
   return out;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/theory/holds.hpp"
+#include "theory/holds.hpp"
 
-namespace scalevec::theory_domain {
+namespace scalevec::theory::domain {
 
 // Throws std::domain_error "NAME: got VALUE; allowed: …".
 inline void require(bool sound, const char* name, double value, const char* allowed) {
@@ -43,4 +43,4 @@ inline double length_of(const std::vector<double>& v) {
   return length;
 }
 
-}  // namespace scalevec::theory_domain
+}  // namespace scalevec::theory::domain

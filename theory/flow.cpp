@@ -1,14 +1,14 @@
-#include "scalevec/theory/flow.hpp"
+#include "theory/flow.hpp"
 
 #include <algorithm>
 #include <cmath>
 
-#include "scalevec/theory/domain.hpp"
+#include "theory/domain.hpp"
 
-namespace scalevec {
+namespace scalevec::theory {
 namespace {
 
-using namespace theory_domain;
+using namespace domain;
 
 void check(const Flow& f) {
   positive("h", f.h);
@@ -202,4 +202,4 @@ double sign_descent_speedup(double target) {
   return 0.5 + 0.5 * std::hypot(1.0, 2.0 * std::sqrt(target));
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

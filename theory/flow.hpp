@@ -2,7 +2,7 @@
 
 // T2 and T3: gradient flow of one effective column θ = γw along a fixed direction. r is θ's signed length there, the
 // loss ½h(r − R)², k = γ² − ‖w‖² the conserved imbalance; t is flow time, lr × steps.
-namespace scalevec {
+namespace scalevec::theory {
 
 struct Flow {
   double h = 1.0;          // curvature, > 0
@@ -52,4 +52,4 @@ double imbalance_after_step(double k, double lr, double gamma, double grad_norm_
 double sign_descent_time(double target);
 double sign_descent_speedup(double target);
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

@@ -2,7 +2,7 @@
 
 #include <string>
 
-namespace scalevec {
+namespace scalevec::theory {
 
 // Whether the conditions under which a result was derived are met, and if not, which one is missing and by how much. A
 // formula evaluates outside them all the same.
@@ -13,4 +13,4 @@ struct Holds {
   explicit operator bool() const { return yes; }
 };
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

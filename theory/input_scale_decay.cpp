@@ -1,16 +1,16 @@
-#include "scalevec/theory/input_scale_decay.hpp"
+#include "theory/input_scale_decay.hpp"
 
 #include <algorithm>
 #include <cmath>
 
-#include "scalevec/theory/dense.hpp"
-#include "scalevec/theory/domain.hpp"
-#include "scalevec/theory/root.hpp"
+#include "theory/dense.hpp"
+#include "theory/domain.hpp"
+#include "theory/root.hpp"
 
-namespace scalevec {
+namespace scalevec::theory {
 namespace {
 
-using namespace theory_domain;
+using namespace domain;
 
 void check(const InputScaleDecay& p) {
   positive("h", p.h);
@@ -175,4 +175,4 @@ std::vector<double> curvature_spectrum(const std::vector<double>& h, const std::
   return symmetric_eigenvalues(std::move(a), n);
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

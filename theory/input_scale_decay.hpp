@@ -2,11 +2,11 @@
 
 #include <vector>
 
-#include "scalevec/theory/holds.hpp"
+#include "theory/holds.hpp"
 
 // T4: weight decay on an input-norm scale γ and on the column w that reads it, θ = γw, loss ½h(‖θ‖ − R)², decays λ_γ
 // and λ_w.
-namespace scalevec {
+namespace scalevec::theory {
 
 struct InputScaleDecay {
   double h = 1.0;            // curvature, > 0
@@ -69,4 +69,4 @@ std::vector<double> curvature_spectrum(const std::vector<double>& h, const std::
 // ours. Relative error ≤ 1e-15.
 InputScaleEquilibrium split_length(double length, double imbalance);
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

@@ -1,4 +1,4 @@
-#include "scalevec/theory/integrate.hpp"
+#include "theory/integrate.hpp"
 
 #include <algorithm>
 #include <boost/numeric/odeint/stepper/controlled_runge_kutta.hpp>
@@ -9,16 +9,16 @@
 #include <cmath>
 #include <stdexcept>
 
-#include "scalevec/theory/domain.hpp"
+#include "theory/domain.hpp"
 
-namespace scalevec {
+namespace scalevec::theory {
 
 void integrate_flow(const FlowSlope& slope, std::vector<double>& x, double time, double tolerance) {
   namespace odeint = boost::numeric::odeint;
   using State = std::vector<double>;
-  theory_domain::not_negative("time", time);
-  theory_domain::require(tolerance >= 1e-15 && tolerance <= 1.0, "tolerance", tolerance, "[1e-15, 1]");
-  for (const double v : x) theory_domain::finite("x", v);
+  domain::not_negative("time", time);
+  domain::require(tolerance >= 1e-15 && tolerance <= 1.0, "tolerance", tolerance, "[1e-15, 1]");
+  for (const double v : x) domain::finite("x", v);
   const auto finite = [](const State& s) {
     return std::all_of(s.begin(), s.end(), [](double v) { return std::isfinite(v); });
   };
@@ -53,4 +53,4 @@ void integrate_flow(const FlowSlope& slope, std::vector<double>& x, double time,
   }
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

@@ -3,7 +3,7 @@
 #include <functional>
 #include <vector>
 
-namespace scalevec {
+namespace scalevec::theory {
 
 // dx/dt into `slope`, which has x's size and is written whole.
 using FlowSlope = std::function<void(const std::vector<double>& x, std::vector<double>& slope)>;
@@ -16,4 +16,4 @@ using FlowSlope = std::function<void(const std::vector<double>& x, std::vector<d
 // got to.
 void integrate_flow(const FlowSlope& slope, std::vector<double>& x, double time, double tolerance = 1e-13);
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

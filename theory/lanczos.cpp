@@ -1,13 +1,13 @@
-#include "scalevec/theory/lanczos.hpp"
+#include "theory/lanczos.hpp"
 
 #include <Eigen/Dense>
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
 
-#include "scalevec/optim/core/random.hpp"
+#include "optim/core/random.hpp"
 
-namespace scalevec {
+namespace scalevec::theory {
 
 LanczosResult lanczos(std::size_t n, const std::function<void(std::span<const double>, std::span<double>)>& product,
                       std::int64_t most_products, double tolerance, std::uint64_t seed) {
@@ -56,4 +56,4 @@ LanczosResult lanczos(std::size_t n, const std::function<void(std::span<const do
   return out;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

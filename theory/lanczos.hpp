@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-namespace scalevec {
+namespace scalevec::theory {
 
 struct LanczosResult {
   double largest = 0.0;       // Ritz value at the upper end, at most the largest eigenvalue
@@ -23,4 +23,4 @@ struct LanczosResult {
 LanczosResult lanczos(std::size_t n, const std::function<void(std::span<const double>, std::span<double>)>& product,
                       std::int64_t most_products = 40, double tolerance = 1e-3, std::uint64_t seed = 1);
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

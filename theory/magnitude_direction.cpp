@@ -1,14 +1,14 @@
-#include "scalevec/theory/magnitude_direction.hpp"
+#include "theory/magnitude_direction.hpp"
 
 #include <algorithm>
 #include <cmath>
 
-#include "scalevec/theory/domain.hpp"
-#include "scalevec/theory/root.hpp"
+#include "theory/domain.hpp"
+#include "theory/root.hpp"
 
-namespace scalevec {
+namespace scalevec::theory {
 
-using namespace theory_domain;
+using namespace domain;
 
 namespace {
 void dimension(double d) { require(std::isfinite(d) && d >= 1.0, "d", d, "at least 1"); }
@@ -173,4 +173,4 @@ double er_rms_flow_equilibrium(double h, double d, double rms_target, double wei
   return std::exp(falling_root(outward, 0.0, 1.0) * end);
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

@@ -2,10 +2,10 @@
 
 #include <span>
 
-#include "scalevec/theory/holds.hpp"
+#include "theory/holds.hpp"
 
 // T8: γ as a function of a magnitude and a direction, and what that does to its learning rate. d is γ's dimension.
-namespace scalevec {
+namespace scalevec::theory {
 
 // Amplification of a step of γ against the plain parametrisation at equal lr: along γ and orthogonally to it. With β =
 // 1 and ‖α‖² = d, where the forms start: the eigenvalues of JJᵀ, J = ∂γ/∂(parameters).
@@ -64,4 +64,4 @@ double or_beta_flow_equilibrium(double h, double d, double beta_target, double w
 // e^b. R, the RMS without decay, in (0, 4e^{3/2}]: above there can be several. Source: T8, ours.
 double er_rms_flow_equilibrium(double h, double d, double rms_target, double weight_decay);
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

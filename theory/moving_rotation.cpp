@@ -1,15 +1,15 @@
-#include "scalevec/theory/moving_rotation.hpp"
+#include "theory/moving_rotation.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
 
-#include "scalevec/theory/domain.hpp"
+#include "theory/domain.hpp"
 
-namespace scalevec {
+namespace scalevec::theory {
 
-using namespace theory_domain;
+using namespace domain;
 
 double UpdateNoise::long_run() const {
   double sum = mean_square;
@@ -252,4 +252,4 @@ RotationPlan rotation_plan(const UpdateNoise& noise, double norm_sq, std::span<c
   return out;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

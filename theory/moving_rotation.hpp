@@ -4,14 +4,14 @@
 #include <span>
 #include <vector>
 
-#include "scalevec/optim/core/decay.hpp"
-#include "scalevec/optim/core/schedule.hpp"
-#include "scalevec/theory/holds.hpp"
-#include "scalevec/theory/muon.hpp"
+#include "optim/core/decay.hpp"
+#include "optim/core/schedule.hpp"
+#include "theory/holds.hpp"
+#include "theory/muon.hpp"
 
 // T11 and T12: length and rotation of weights before a norm out of equilibrium, w ← (1 − x_t)w − η_t u_t under any
 // schedule of η_t and x_t. All throw std::domain_error naming the argument outside its domain. Source: ours.
-namespace scalevec {
+namespace scalevec::theory {
 
 // Second moments of the updates u_t of a block while its gradients are noise, orthogonal to w and independent from step
 // to step: E u_t·u_t, and E u_t·u_{t+k} = Σ amplitude · ratio^k for k ≥ 1.
@@ -116,4 +116,4 @@ struct RotationPlan {
 };
 RotationPlan rotation_plan(const UpdateNoise& noise, double norm_sq, std::span<const StepRate> rates);
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

@@ -1,16 +1,16 @@
-#include "scalevec/theory/muon.hpp"
+#include "theory/muon.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/theory/dense.hpp"
-#include "scalevec/theory/domain.hpp"
+#include "optim/core/random.hpp"
+#include "theory/dense.hpp"
+#include "theory/domain.hpp"
 
-namespace scalevec {
+namespace scalevec::theory {
 
-using namespace theory_domain;
+using namespace domain;
 
 Orthogonalised polar_factor(double size) {
   require(std::isfinite(size) && size >= 1.0, "size", size, "at least 1");
@@ -176,4 +176,4 @@ Holds muon_rotation_holds(double size, double momentum, double lr, double weight
   return holds;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

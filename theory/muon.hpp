@@ -1,11 +1,11 @@
 #pragma once
 
-#include "scalevec/theory/scale_invariance.hpp"
+#include "theory/scale_invariance.hpp"
 
 // Muon on an n × n matrix whose gradient is mostly noise of independent entries with standard deviation σ: its polar
 // factor, to first order in the signal. Exact orthogonalisation and Gaussian noise; n → ∞ for the mean singular value.
 // All throw std::domain_error naming the argument outside its domain. Source: ours.
-namespace scalevec {
+namespace scalevec::theory {
 
 // With N the matrix that is orthogonalised, (1 − μ)g + μm for Nesterov's momentum m ← μm + (1 − μ)g, of standard
 // deviation τσ:
@@ -61,4 +61,4 @@ Rotation muon_rotation(double size, double momentum, double lr, double weight_de
 // simulations.
 Holds muon_rotation_holds(double size, double momentum, double lr, double weight_decay);
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

@@ -1,16 +1,16 @@
-#include "scalevec/theory/output_scale_decay.hpp"
+#include "theory/output_scale_decay.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
-#include "scalevec/theory/domain.hpp"
-#include "scalevec/theory/root.hpp"
+#include "theory/domain.hpp"
+#include "theory/root.hpp"
 
-namespace scalevec {
+namespace scalevec::theory {
 namespace {
 
-using namespace theory_domain;
+using namespace domain;
 
 void check(const OutputScaleDecay& p) {
   positive("h", p.h);
@@ -118,4 +118,4 @@ double flow_gamma(const OutputScaleDecay& p, double gamma0, double t) {
   return settled + (gamma0 - settled) * std::exp(-(p.h + p.weight_decay) * t);
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

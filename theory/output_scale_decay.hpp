@@ -1,10 +1,10 @@
 #pragma once
 
-#include "scalevec/theory/holds.hpp"
+#include "theory/holds.hpp"
 
 // T5: where weight decay holds an output-norm scale. A scale that no later weight can compensate sees the loss
 // ½h(γ − γ*)² through a gradient with noise of standard deviation σ, and decay λ toward p̂.
-namespace scalevec {
+namespace scalevec::theory {
 
 struct OutputScaleDecay {
   double h = 1.0;       // curvature, > 0
@@ -47,4 +47,4 @@ double sign_sgd_relaxation_rate(const OutputScaleDecay& problem);
 // γ(t) of the flow from γ(0) = gamma0: γ∞ + (gamma0 − γ∞)e^{−(h+λ)t}, t ≥ 0. Source: T5, ours.
 double flow_gamma(const OutputScaleDecay& problem, double gamma0, double t);
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

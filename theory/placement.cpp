@@ -1,15 +1,15 @@
-#include "scalevec/theory/placement.hpp"
+#include "theory/placement.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <utility>
 
-#include "scalevec/theory/domain.hpp"
+#include "theory/domain.hpp"
 
-namespace scalevec {
+namespace scalevec::theory {
 namespace {
 
-using theory_domain::require;
+using domain::require;
 
 void check(const TwoSided& m) {
   require(m.rows >= 1, "rows", static_cast<double>(m.rows), "at least 1");
@@ -20,7 +20,7 @@ void check(const TwoSided& m) {
   require(m.g.size() == m.rows * m.columns, "g", static_cast<double>(m.g.size()), "rows times columns elements");
   for (const auto& [name, values] :
        {std::pair("u", &m.u), std::pair("v", &m.v), std::pair("w", &m.w), std::pair("g", &m.g)})
-    for (const double x : *values) theory_domain::finite(name, x);
+    for (const double x : *values) domain::finite(name, x);
 }
 
 template <class Size>
@@ -58,7 +58,7 @@ Holds both_sides_faster_holds(const TwoSided& map) {
   Holds holds;
   double farthest = 0.0;
   for (const double u : map.u) farthest = std::max(farthest, std::abs(u - 1.0));
-  theory_domain::at_most(holds, "the largest |u - 1|", farthest, 0.0);
+  domain::at_most(holds, "the largest |u - 1|", farthest, 0.0);
   return holds;
 }
 
@@ -84,4 +84,4 @@ std::vector<double> column_imbalances(const TwoSided& m) {
   return out;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

@@ -3,10 +3,10 @@
 #include <cstddef>
 #include <vector>
 
-#include "scalevec/theory/holds.hpp"
+#include "theory/holds.hpp"
 
 // T7: scales on both sides of a map, θ = diag(u) W diag(v) (DP), against the input side alone (u = 1 and fixed).
-namespace scalevec {
+namespace scalevec::theory {
 
 // A c × d map, row-major, with its scales and a gradient G = ∂L/∂θ.
 struct TwoSided {
@@ -37,4 +37,4 @@ Holds both_sides_faster_holds(const TwoSided& map);
 std::vector<double> row_imbalances(const TwoSided& map);
 std::vector<double> column_imbalances(const TwoSided& map);
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

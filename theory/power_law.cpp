@@ -1,4 +1,4 @@
-#include "scalevec/theory/power_law.hpp"
+#include "theory/power_law.hpp"
 
 #include <Eigen/Dense>
 #include <algorithm>
@@ -8,9 +8,9 @@
 #include <unsupported/Eigen/LevenbergMarquardt>
 #include <vector>
 
-#include "scalevec/theory/domain.hpp"
+#include "theory/domain.hpp"
 
-namespace scalevec {
+namespace scalevec::theory {
 namespace {
 
 // Unknowns: ln E, ln of the removable loss at the middle compute, ln α.
@@ -59,7 +59,7 @@ struct Residuals : Eigen::DenseFunctor<double> {
 }  // namespace
 
 double PowerLaw::loss(double compute) const {
-  theory_domain::positive("compute", compute);
+  domain::positive("compute", compute);
   return floor + std::exp(log_factor - exponent * std::log(compute));
 }
 
@@ -116,4 +116,4 @@ std::optional<PowerLaw> fit_power_law(std::span<const double> compute, std::span
   return best;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

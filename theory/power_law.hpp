@@ -3,7 +3,7 @@
 #include <optional>
 #include <span>
 
-namespace scalevec {
+namespace scalevec::theory {
 
 // L(C) = E + A·C^{−α}: loss against compute, with what no compute removes (Hoffmann et al., arXiv 2203.15556, form and
 // robust fit).
@@ -23,4 +23,4 @@ struct PowerLaw {
 std::optional<PowerLaw> fit_power_law(std::span<const double> compute, std::span<const double> loss,
                                       double huber = 1e-3, const PowerLaw* near = nullptr);
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

@@ -1,14 +1,14 @@
-#include "scalevec/theory/reparameterisation.hpp"
+#include "theory/reparameterisation.hpp"
 
 #include <cmath>
 #include <stdexcept>
 
-#include "scalevec/theory/domain.hpp"
+#include "theory/domain.hpp"
 
-namespace scalevec {
+namespace scalevec::theory {
 namespace {
 
-using namespace theory_domain;
+using namespace domain;
 using Form = Reparameterisation;
 
 void check(Form form, double magnitude, const std::vector<double>& direction) {
@@ -101,4 +101,4 @@ double conserved_quantity(Form form, double m, const std::vector<double>& a) {
   throw std::domain_error("form: got plain, which conserves nothing; allowed: one with a magnitude");
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

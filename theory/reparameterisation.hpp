@@ -4,7 +4,7 @@
 
 // T8: γ as a function of a magnitude m and a direction a of d elements; its Jacobian J = ∂γ/∂(m, a) decides how a step
 // of the flow or of SGD moves γ: dγ/dt = −JJᵀ ∂L/∂γ.
-namespace scalevec {
+namespace scalevec::theory {
 
 enum class Reparameterisation {
   plain,        // γ = a, m unused
@@ -29,4 +29,4 @@ std::vector<double> jacobian_gram(Reparameterisation form, double magnitude, con
 // ours.
 double conserved_quantity(Reparameterisation form, double magnitude, const std::vector<double>& direction);
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <limits>
 
-namespace scalevec::theory_domain {
+namespace scalevec::theory::domain {
 
 // Where a function that falls over [low, high] crosses 0, to the last two bits: Boost.Math's bisection, which minds no
 // pole at an end. `high` where it is still positive there, `low` where it is nowhere.
@@ -24,4 +24,4 @@ double falling_root(const F& f, double low, double high) {
   return a + 0.5 * (b - a);
 }
 
-}  // namespace scalevec::theory_domain
+}  // namespace scalevec::theory::domain

@@ -1,13 +1,13 @@
-#include "scalevec/theory/scale_invariance.hpp"
+#include "theory/scale_invariance.hpp"
 
 #include <cmath>
 
-#include "scalevec/theory/domain.hpp"
+#include "theory/domain.hpp"
 
-namespace scalevec {
+namespace scalevec::theory {
 namespace {
 
-using namespace theory_domain;
+using namespace domain;
 
 // x = ηλ, below 1: beyond it a step takes the weights past 0.
 double check(double lr, double weight_decay, double momentum, const char* name) {
@@ -94,4 +94,4 @@ double adam_update_rms(double snr, double beta1) {
   return std::sqrt((snr * snr + noise) / (snr * snr + 1.0));
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

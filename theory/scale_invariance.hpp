@@ -1,10 +1,10 @@
 #pragma once
 
-#include "scalevec/theory/holds.hpp"
+#include "theory/holds.hpp"
 
 // T9: weights that a norm follows. The gradient is orthogonal to the weights and shrinks with their length; decay λ and
 // the learning rate η set a length at which the direction turns by a constant angle per step.
-namespace scalevec {
+namespace scalevec::theory {
 
 struct Rotation {
   double norm = 0.0;   // ‖w‖ at equilibrium
@@ -38,4 +38,4 @@ Holds adam_l2_rotation_holds(double lr, double weight_decay, double beta1, doubl
 // independent from step to step): √((s² + (1 − β₁)/(1 + β₁))/(s² + 1)), for β₂ → 1. Source: ours.
 double adam_update_rms(double snr, double beta1);
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

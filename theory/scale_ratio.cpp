@@ -1,15 +1,15 @@
-#include "scalevec/theory/scale_ratio.hpp"
+#include "theory/scale_ratio.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
-#include "scalevec/theory/domain.hpp"
-#include "scalevec/theory/root.hpp"
+#include "theory/domain.hpp"
+#include "theory/root.hpp"
 
-namespace scalevec {
+namespace scalevec::theory {
 
-using namespace theory_domain;
+using namespace domain;
 
 namespace {
 
@@ -92,22 +92,22 @@ RatioNormalised adamw_pair(double rows, double target, double lr_w, double lr_ga
   return out;
 }
 
-RatioNormalised with_second_moments(const RatioNormalised& adamw, double rows, double h, double sigma, double beta2) {
+RatioNormalised with_second_moments(const RatioNormalised& pair, double rows, double h, double sigma, double beta2) {
   check_rows(rows);
-  check(adamw);
+  check(pair);
   positive("h", h);
   positive("sigma", sigma);
   fraction("beta2", beta2);
   const auto with_share = [&](double share) {
-    RatioNormalised out = adamw;
+    RatioNormalised out = pair;
     out.noise_gamma = share;
     out.noise_w = rows - 1.0 + share;
     return out;
   };
   // A larger share ends at a ratio nearer to lr_w/lr_gamma, where the rate is least: one root.
   const auto missing = [&](double share) {
-    const double q = settled_ratio(normalised_ratio(with_share(share))), gamma = std::sqrt(adamw.target / q);
-    const double rate = h * gamma / sigma * (adamw.lr_w * adamw.response_w + adamw.lr_gamma * adamw.response_gamma * q);
+    const double q = settled_ratio(normalised_ratio(with_share(share))), gamma = std::sqrt(pair.target / q);
+    const double rate = h * gamma / sigma * (pair.lr_w * pair.response_w + pair.lr_gamma * pair.response_gamma * q);
     return rate / (rate + 1.0 - beta2) - share;
   };
   return with_share(falling_root(missing, 1e-200, 1.0));
@@ -264,4 +264,4 @@ double noise_as_decay(double rows, double target, double lr) {
   return rows * lr / (2.0 * target);
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

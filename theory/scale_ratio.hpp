@@ -1,14 +1,14 @@
 #pragma once
 
-#include "scalevec/theory/holds.hpp"
-#include "scalevec/theory/moving_rotation.hpp"
+#include "theory/holds.hpp"
+#include "theory/moving_rotation.hpp"
 
 // T12 and T13: what gradient noise, decay and growth of θ = γw do to the ratio of a column's length to its scale while
 // the loss holds γ‖w‖ = R: each alone moves ‖w‖² and γ², the loss pulls both back along its own flow. All throw
 // std::domain_error naming the argument outside its domain. To first order in the learning rates; where `holds` at the
 // path's start and end, ln q of AdamW (with_second_moments) and Lion is within normalised_ratio_error() of simulations,
 // ρ of SGD within 25 %. Source: T13, ours.
-namespace scalevec {
+namespace scalevec::theory {
 
 // A ratio y that moves by d ln y/dn = (rise − fall y)/(1 + weight y) per step, of a column with c rows.
 struct RatioFlow {
@@ -56,7 +56,7 @@ RatioNormalised adamw_pair(double rows, double target, double lr_w, double lr_ga
 // β₂) steps, so that the two updates differ by δ − δ̃ alone, and E[(δ − δ̃)e] = r/(r + 1 − β₂) E[δe]. noise_gamma is this
 // share, at the ratio where the path ends, and noise_w c − 1 + it: without decay q → 1 + (c − 1)(1 + (1 − β₂)/r) at
 // equal lrs, beyond c. For β₂ → 1 (share 1) as above. h > 0 the curvature, σ > 0 the noise. Source: T13, ours.
-RatioNormalised with_second_moments(const RatioNormalised& adamw, double rows, double h, double sigma, double beta2);
+RatioNormalised with_second_moments(const RatioNormalised& pair, double rows, double h, double sigma, double beta2);
 // Lion on both, whose signs of w's row along the target and of γ are one: both take it of (nearly) the same mean of e =
 // ∂L/∂θ along ŵ. Response √(2/π) over the standard deviation of what the sign is taken of; noise_w = (c − 1) n + n_s, n
 // the long run of the signs (orthogonal rows), noise_gamma = n_s = lion_shared_noise(). Without decay q → 1 + (c − 1)
@@ -97,4 +97,4 @@ double growth_of_ratio(const RatioFlow& flow, double ratio);
 // ratio above which decay rules is cη/(2‖w‖).
 double noise_as_decay(double rows, double target, double lr);
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

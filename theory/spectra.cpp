@@ -1,4 +1,4 @@
-#include "scalevec/theory/spectra.hpp"
+#include "theory/spectra.hpp"
 
 #include <algorithm>
 #include <boost/math/quadrature/exp_sinh.hpp>
@@ -8,13 +8,13 @@
 #include <boost/math/special_functions/gamma.hpp>
 #include <cmath>
 
-#include "scalevec/theory/domain.hpp"
-#include "scalevec/theory/flow.hpp"
+#include "theory/domain.hpp"
+#include "theory/flow.hpp"
 
-namespace scalevec {
+namespace scalevec::theory {
 namespace {
 
-using namespace theory_domain;
+using namespace domain;
 
 void check(const PowerLawModes& m) {
   positive("a", m.a);
@@ -201,4 +201,4 @@ double spectrum_loss_without(const PowerLawModes& m, double t) {
   });
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

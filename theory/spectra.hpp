@@ -1,9 +1,9 @@
 #pragma once
 
-#include "scalevec/theory/holds.hpp"
+#include "theory/holds.hpp"
 
 // T10: loss curves of many independent modes with power-law curvatures h_j = j^−a and targets R_j = j^−b, from r = 0.
-namespace scalevec {
+namespace scalevec::theory {
 
 struct PowerLawModes {
   double a = 2.0;       // of the curvatures, > 0
@@ -45,4 +45,4 @@ Holds flat_target_holds(const PowerLawModes& modes, double t);
 double spectrum_loss_with_scales(const PowerLawModes& modes, double imbalance, double t);
 double spectrum_loss_without(const PowerLawModes& modes, double t);
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

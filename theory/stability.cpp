@@ -1,15 +1,15 @@
-#include "scalevec/theory/stability.hpp"
+#include "theory/stability.hpp"
 
 #include <cmath>
 #include <limits>
 
-#include "scalevec/theory/domain.hpp"
-#include "scalevec/theory/input_scale_decay.hpp"
-#include "scalevec/theory/root.hpp"
+#include "theory/domain.hpp"
+#include "theory/input_scale_decay.hpp"
+#include "theory/root.hpp"
 
-namespace scalevec {
+namespace scalevec::theory {
 
-using namespace theory_domain;
+using namespace domain;
 
 double momentum_edge(double top_curvature, double momentum) {
   positive("top_curvature", top_curvature);
@@ -92,4 +92,4 @@ double decay_lr_gain(double h, double target, double imbalance, double decay_gam
   return now / (h * (at.gamma_sq + at.w_sq));
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

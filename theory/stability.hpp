@@ -1,10 +1,10 @@
 #pragma once
 
-#include "scalevec/theory/holds.hpp"
+#include "theory/holds.hpp"
 
 // T14: the largest learning rate at which a scale and its column stay at their minimum. All throw std::domain_error
 // naming the argument outside its domain. Source: ours unless said otherwise.
-namespace scalevec {
+namespace scalevec::theory {
 
 // 2(1 + β)/λ_max: gradient descent with momentum β ∈ [0, 1), m ← βm + g, p ← p − ηm, on a quadratic.
 double momentum_edge(double top_curvature, double momentum);
@@ -40,4 +40,4 @@ double largest_stable_imbalance(double h, double target, double lr);
 // T4's balance γ²/‖w‖² = λ_w/λ_γ at r = R − √(λ_γλ_w)/h > 0: √(k² + 4R²)/(r(√(λ_w/λ_γ) + √(λ_γ/λ_w))).
 double decay_lr_gain(double h, double target, double imbalance, double decay_gamma, double decay_w);
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

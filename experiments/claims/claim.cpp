@@ -1,16 +1,16 @@
-#include "scalevec/experiments/claims/claim.hpp"
+#include "experiments/claims/claim.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <set>
 
-#include "scalevec/experiments/claims/metrics.hpp"
-#include "scalevec/experiments/compare/overrides.hpp"
-#include "scalevec/experiments/compare/record_files.hpp"
-#include "scalevec/experiments/data/sha256.hpp"
-#include "scalevec/experiments/errors.hpp"
+#include "experiments/claims/metrics.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/record/overrides.hpp"
+#include "experiments/record/record_files.hpp"
+#include "experiments/system/sha256.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 using nlohmann::json;
@@ -291,4 +291,4 @@ LedgerFiles ledger_files(const std::filesystem::path& folder) {
   return files;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -11,7 +11,7 @@
 
 // The ledger as its files state it (docs/claim-files.md): what each claim says, and which runs decide it. It is fixed
 // before the runs.
-namespace scalevec {
+namespace scalevec::experiments {
 
 // A configuration that is trained: changes of the tier's base configuration by dotted key. Plan chooses the lr.
 struct Arm {
@@ -106,4 +106,4 @@ LedgerFiles ledger_files(const std::filesystem::path& folder);  // UsageError
 // Reads and checks the files. Throws ConfigError with the file, the path, the value and what is allowed.
 Ledger read_ledger(const LedgerFiles& files);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

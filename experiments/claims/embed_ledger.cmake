@@ -1,6 +1,6 @@
 # Writes OUT, which defines built_in_ledger() with every JSON file of FOLDER.
 file(GLOB files ${FOLDER}/*.json)
-set(text "#include \"scalevec/experiments/claims/claim.hpp\"\n\nscalevec::LedgerFiles scalevec::built_in_ledger() {\n  return {\n")
+set(text "#include \"experiments/claims/claim.hpp\"\n\nscalevec::experiments::LedgerFiles scalevec::experiments::built_in_ledger() {\n  return {\n")
 foreach(file ${files})
   get_filename_component(name ${file} NAME)
   file(READ ${file} content)

@@ -1,15 +1,15 @@
-#include "scalevec/experiments/claims/evidence.hpp"
+#include "experiments/claims/evidence.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
-#include "scalevec/experiments/claims/ladder.hpp"
-#include "scalevec/experiments/claims/metrics.hpp"
-#include "scalevec/experiments/compare/record_files.hpp"
-#include "scalevec/experiments/compare/statistics.hpp"
+#include "experiments/claims/ladder.hpp"
+#include "experiments/claims/metrics.hpp"
+#include "experiments/record/record_files.hpp"
+#include "experiments/statistics/statistics.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 namespace fs = std::filesystem;
@@ -293,4 +293,4 @@ std::vector<ClaimResult> gather(const Plan& plan, const Outcomes& outcomes, cons
   return results;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -5,11 +5,11 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/experiments/claims/plan.hpp"
-#include "scalevec/experiments/claims/verdict.hpp"
+#include "experiments/claims/plan.hpp"
+#include "experiments/claims/verdict.hpp"
 
 // From runs to gains: the result of each contrast of a claim.
-namespace scalevec {
+namespace scalevec::experiments {
 
 struct ArmResult {
   std::string name;
@@ -65,4 +65,4 @@ double best_log2_lr(std::span<const double> lrs, std::span<const double> losses)
 // measured range.
 double tokens_at_loss(std::span<const double> tokens, std::span<const double> losses, double loss);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,4 +1,4 @@
-#include "scalevec/experiments/claims/ladder.hpp"
+#include "experiments/claims/ladder.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -7,12 +7,12 @@
 #include <numeric>
 #include <optional>
 
-#include "scalevec/experiments/claims/evidence.hpp"
-#include "scalevec/experiments/compare/record_files.hpp"
-#include "scalevec/experiments/compare/statistics.hpp"
-#include "scalevec/theory/power_law.hpp"
+#include "experiments/claims/evidence.hpp"
+#include "experiments/record/record_files.hpp"
+#include "experiments/statistics/statistics.hpp"
+#include "theory/power_law.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 std::vector<double> compute_of(const std::vector<ArmResult>& sizes) {
@@ -24,11 +24,11 @@ std::vector<double> compute_of(const std::vector<ArmResult>& sizes) {
   return out;
 }
 
-std::optional<PowerLaw> fit(const std::vector<ArmResult>& sizes, const std::vector<double>& compute,
-                            std::span<const size_t> chosen, const PowerLaw* near = nullptr) {
+std::optional<theory::PowerLaw> fit(const std::vector<ArmResult>& sizes, const std::vector<double>& compute,
+                                    std::span<const size_t> chosen, const theory::PowerLaw* near = nullptr) {
   std::vector<double> losses;
   for (const ArmResult& size : sizes) losses.push_back(mean_over(size.values, chosen));
-  return fit_power_law(compute, losses, 1e-3, near);
+  return theory::fit_power_law(compute, losses, 1e-3, near);
 }
 
 std::vector<size_t> all_of(std::int64_t seeds) {
@@ -38,7 +38,7 @@ std::vector<size_t> all_of(std::int64_t seeds) {
 }
 
 // How many times the baseline's compute the variant's is worth, from one to the other within the measured budgets.
-double compute_ratio(const PowerLaw& variant, const PowerLaw& baseline, double least, double most) {
+double compute_ratio(const theory::PowerLaw& variant, const theory::PowerLaw& baseline, double least, double most) {
   const double a = variant.loss(most), b = baseline.loss(most);
   const auto at = a <= b ? variant.compute(b) : baseline.compute(a);
   if (!at || *at < least) return kNaN;
@@ -123,4 +123,4 @@ void fit_ladder(ContrastResult& r, std::int64_t seeds) {
   r.extrapolation = text;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -4,7 +4,7 @@
 #include <span>
 #include <vector>
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 struct ContrastResult;
 
@@ -17,4 +17,4 @@ double mean_over(const std::vector<double>& values, std::span<const size_t> chos
 // measured budgets is used. Intervals are by bootstrap over seeds.
 void fit_ladder(ContrastResult& r, std::int64_t seeds);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

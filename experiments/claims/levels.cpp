@@ -1,15 +1,15 @@
-#include "scalevec/experiments/claims/levels.hpp"
+#include "experiments/claims/levels.hpp"
 
 #include <algorithm>
 #include <cmath>
 
-#include "scalevec/experiments/compare/record_files.hpp"
-#include "scalevec/experiments/data/file_io.hpp"
-#include "scalevec/experiments/data/sha256.hpp"
-#include "scalevec/experiments/figures/figure.hpp"
-#include "scalevec/experiments/plot/picture.hpp"
+#include "experiments/figures/figure.hpp"
+#include "experiments/plot/picture.hpp"
+#include "experiments/record/record_files.hpp"
+#include "experiments/system/file_io.hpp"
+#include "experiments/system/sha256.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 namespace fs = std::filesystem;
@@ -111,4 +111,4 @@ std::string Levels::headline() const {
   return text;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

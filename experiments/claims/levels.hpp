@@ -5,13 +5,13 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/experiments/claims/claim.hpp"
-#include "scalevec/experiments/claims/toy_runner.hpp"
-#include "scalevec/experiments/claims/verdict.hpp"
+#include "experiments/claims/claim.hpp"
+#include "experiments/claims/toy_runner.hpp"
+#include "experiments/claims/verdict.hpp"
 
 // The first two levels of evidence: the figures of the theory, and a toy model trained by the library's optimizers.
 // Both are stored in the folder of the ledger and not computed again.
-namespace scalevec {
+namespace scalevec::experiments {
 
 struct FigureEvidence {
   std::string id, caption;
@@ -48,4 +48,4 @@ struct Levels {
   std::string headline() const;
 };
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,4 +1,4 @@
-#include "scalevec/experiments/claims/mechanism.hpp"
+#include "experiments/claims/mechanism.hpp"
 
 #include <chrono>
 #include <cmath>
@@ -7,13 +7,13 @@
 #include <set>
 #include <thread>
 
-#include "scalevec/experiments/claims/metrics.hpp"
-#include "scalevec/experiments/compare/child_process.hpp"
-#include "scalevec/experiments/compare/overrides.hpp"
-#include "scalevec/experiments/compare/record_files.hpp"
-#include "scalevec/theory/magnitude_direction.hpp"
+#include "experiments/claims/metrics.hpp"
+#include "experiments/distributed/child_process.hpp"
+#include "experiments/record/overrides.hpp"
+#include "experiments/record/record_files.hpp"
+#include "theory/magnitude_direction.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 namespace fs = std::filesystem;
@@ -61,7 +61,7 @@ json of_traces(const fs::path& run, double width) {
   for (auto& [group, values] : snr)
     out["snr"][group] = std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
   if (const double s = number_at(out.value("snr", json::object()), "scale.input"); s >= 0.0)
-    out["amplification"] = or_adam_amplification(width, s);
+    out["amplification"] = theory::or_adam_amplification(width, s);
   out["magnitude_step"] = {{"size", finite(std::sqrt(along_sq / along))}, {"lengths", lengths}};
   const DecayBalance balance = decay_balance(run);
   out["w_gamma"] = {{"measured", finite(balance.measured)}, {"predicted", finite(balance.predicted)}};
@@ -118,4 +118,4 @@ json mechanism(const Plan& plan, const ClaimResult& result, const RunStore& stor
   return out.empty() ? json() : out;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -5,11 +5,11 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/experiments/claims/evidence.hpp"
-#include "scalevec/experiments/claims/store.hpp"
+#include "experiments/claims/evidence.hpp"
+#include "experiments/claims/store.hpp"
 
 // The third level's own traces against the theory.
-namespace scalevec {
+namespace scalevec::experiments {
 
 // Per arm of the claim, of its first comparison seed at its own best lr: from the run's traces
 //   steps, imbalance, w_gamma_ratio, precond_min, gamma_w_correlation (means over the scales that maps read);
@@ -25,4 +25,4 @@ namespace scalevec {
 nlohmann::json mechanism(const Plan& plan, const ClaimResult& result, const RunStore& store,
                          const std::filesystem::path& probes, const std::string& program);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

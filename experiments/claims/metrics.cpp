@@ -1,15 +1,15 @@
-#include "scalevec/experiments/claims/metrics.hpp"
+#include "experiments/claims/metrics.hpp"
 
 #include <cmath>
 #include <limits>
 #include <map>
 
-#include "scalevec/experiments/compare/overrides.hpp"
-#include "scalevec/experiments/compare/record_files.hpp"
-#include "scalevec/experiments/compare/run_prediction.hpp"
-#include "scalevec/experiments/compare/statistics.hpp"
+#include "experiments/record/overrides.hpp"
+#include "experiments/record/record_files.hpp"
+#include "experiments/runs/run_prediction.hpp"
+#include "experiments/statistics/statistics.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 namespace fs = std::filesystem;
@@ -183,4 +183,4 @@ double run_metric(const fs::path& run, const std::string& name) {
   return number_at(summary, name);
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

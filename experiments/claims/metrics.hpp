@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 // One number from the files of a finished run; NaN if they do not contain it. T2 to T9 are sections of docs/theory.md.
 //   val_loss             final validation loss
@@ -36,4 +36,4 @@ struct DecayBalance {
 };
 DecayBalance decay_balance(const std::filesystem::path& run);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

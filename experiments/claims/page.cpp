@@ -3,15 +3,15 @@
 #include <cstdio>
 #include <set>
 
-#include "scalevec/experiments/claims/pictures.hpp"
-#include "scalevec/experiments/claims/results.hpp"
-#include "scalevec/experiments/compare/record_files.hpp"
-#include "scalevec/experiments/compare/tables.hpp"
-#include "scalevec/experiments/errors.hpp"
-#include "scalevec/experiments/plot/html.hpp"
-#include "scalevec/experiments/plot/picture.hpp"
+#include "experiments/claims/pictures.hpp"
+#include "experiments/claims/results.hpp"
+#include "experiments/compare/tables.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/plot/html.hpp"
+#include "experiments/plot/picture.hpp"
+#include "experiments/record/record_files.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 namespace fs = std::filesystem;
@@ -261,4 +261,4 @@ std::string ledger_page(const LedgerResult& ledger, const fs::path& files) {
   return html::page("Which claims hold", body + "</dl>\n");
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

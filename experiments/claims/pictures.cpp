@@ -1,13 +1,13 @@
-#include "scalevec/experiments/claims/pictures.hpp"
+#include "experiments/claims/pictures.hpp"
 
 #include <algorithm>
 #include <cmath>
 
-#include "scalevec/experiments/compare/curves.hpp"
-#include "scalevec/experiments/compare/record_files.hpp"
-#include "scalevec/experiments/plot/html.hpp"
+#include "experiments/plot/html.hpp"
+#include "experiments/record/record_files.hpp"
+#include "experiments/runs/curves.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 using nlohmann::json;
@@ -245,4 +245,4 @@ Plot ladder_plot(const ClaimResult& result) {
   return plot;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -2,11 +2,11 @@
 
 #include <vector>
 
-#include "scalevec/experiments/claims/results.hpp"
-#include "scalevec/experiments/plot/forest.hpp"
-#include "scalevec/experiments/plot/plot.hpp"
+#include "experiments/claims/results.hpp"
+#include "experiments/plot/forest.hpp"
+#include "experiments/plot/plot.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 // The interval of every contrast, with gain 0, the smallest effect of interest and a dot for each seed. Contrasts may
 // have different units, so each has its own scale.
@@ -20,4 +20,4 @@ Plot toy_plot(const Claim& claim, const ToyEvidence& toy);
 // For a ladder: points and fitted laws; empty panels if there is no ladder.
 Plot ladder_plot(const ClaimResult& result);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

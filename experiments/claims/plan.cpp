@@ -1,4 +1,4 @@
-#include "scalevec/experiments/claims/plan.hpp"
+#include "experiments/claims/plan.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -7,11 +7,11 @@
 #include <numeric>
 #include <set>
 
-#include "scalevec/experiments/compare/overrides.hpp"
-#include "scalevec/experiments/errors.hpp"
-#include "scalevec/optim/core/random.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/record/overrides.hpp"
+#include "optim/core/random.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 using nlohmann::json;
@@ -208,4 +208,4 @@ std::vector<Cell> Plan::wanted(const Outcomes& outcomes) const {
   return tuning_cells;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

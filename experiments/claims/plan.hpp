@@ -7,12 +7,12 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/experiments/claims/claim.hpp"
-#include "scalevec/experiments/compare/analysis.hpp"
+#include "experiments/claims/claim.hpp"
+#include "experiments/compare/analysis.hpp"
 
 // Which runs a ledger needs, given the runs that exist. A run is named by what it trains, so that claims share it;
 // above all the runs of the baseline, which every paired difference uses.
-namespace scalevec {
+namespace scalevec::experiments {
 
 // An arm of a claim at a tier, with its configuration.
 struct PlannedArm {
@@ -75,4 +75,4 @@ class Plan {
   std::map<std::pair<std::string, std::string>, PlannedArm> arms_;  // by claim and arm
 };
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

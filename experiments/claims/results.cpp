@@ -1,12 +1,12 @@
-#include "scalevec/experiments/claims/results.hpp"
+#include "experiments/claims/results.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 
-#include "scalevec/experiments/compare/tables.hpp"
+#include "experiments/compare/tables.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 using nlohmann::json;
@@ -183,4 +183,4 @@ std::string ledger_text(const LedgerResult& ledger) {
   return out;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -5,11 +5,11 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/experiments/claims/evidence.hpp"
-#include "scalevec/experiments/claims/levels.hpp"
+#include "experiments/claims/evidence.hpp"
+#include "experiments/claims/levels.hpp"
 
 // A judged ledger as numbers, as text, and as a page.
-namespace scalevec {
+namespace scalevec::experiments {
 
 struct LedgerResult {
   std::string tier, purpose, command;
@@ -38,4 +38,4 @@ std::string gain_text(const ContrastResult& contrast);
 // The result as one self-contained HTML page. Draws its pictures into the folder `files`.
 std::string ledger_page(const LedgerResult& ledger, const std::filesystem::path& files);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,8 +1,8 @@
-#include "scalevec/experiments/claims/store.hpp"
+#include "experiments/claims/store.hpp"
 
 #include <limits>
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 std::optional<CellOutcome> RunStore::outcome(const std::string& run) const {
   if (const auto it = finished_.find(run); it != finished_.end()) return it->second;
@@ -15,4 +15,4 @@ std::optional<CellOutcome> RunStore::outcome(const std::string& run) const {
   return CellOutcome{CellOutcome::State::missing, std::numeric_limits<double>::quiet_NaN(), it->second, {}};
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

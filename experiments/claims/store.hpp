@@ -4,9 +4,9 @@
 #include <map>
 #include <string>
 
-#include "scalevec/experiments/claims/plan.hpp"
+#include "experiments/claims/plan.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 // The runs in the folder of a ledger; each is read once. A run that this process tried and that did not finish is
 // `missing`, with the reason; one that nothing has tried is unknown (an empty outcome).
@@ -27,4 +27,4 @@ class RunStore {
   mutable std::map<std::string, CellOutcome> finished_;
 };
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -2,7 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 struct ToyClaim;
 
@@ -12,7 +12,4 @@ struct ToyClaim;
 // no LibTorch.
 using ToyRunner = nlohmann::json (*)(const ToyClaim& toy);
 
-// The only implementation, in claims/torch. Throws ConfigError if the problem cannot be read.
-nlohmann::json run_claim_toy(const ToyClaim& toy);
-
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,12 +1,12 @@
-#include "scalevec/experiments/claims/verdict.hpp"
+#include "experiments/claims/verdict.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
 
-#include "scalevec/experiments/compare/holm.hpp"
+#include "experiments/statistics/holm.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 const char* to_string(Verdict verdict) {
   switch (verdict) {
@@ -102,4 +102,4 @@ Verdict combined(std::span<const Verdict> verdicts) {
   return verdicts.empty() || any(Verdict::inconclusive) ? Verdict::inconclusive : Verdict::confirmed;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

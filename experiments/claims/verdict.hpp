@@ -8,11 +8,11 @@
 #include <utility>
 #include <vector>
 
-#include "scalevec/experiments/compare/bootstrap.hpp"
-#include "scalevec/experiments/compare/statistics.hpp"
+#include "experiments/statistics/bootstrap.hpp"
+#include "experiments/statistics/statistics.hpp"
 
 // From measured gains to verdicts.
-namespace scalevec {
+namespace scalevec::experiments {
 
 enum class Verdict { confirmed, contradicted, not_confirmed, inconclusive };
 
@@ -61,4 +61,4 @@ std::vector<Judgement> judge(std::span<const Hypothesis> hypotheses, double alph
 // confirmed if one is; else inconclusive. Without hypotheses it is inconclusive.
 Verdict combined(std::span<const Verdict> verdicts);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,4 +1,4 @@
-#include "scalevec/experiments/compare/analysis.hpp"
+#include "experiments/compare/analysis.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -7,11 +7,11 @@
 #include <tuple>
 #include <utility>
 
-#include "scalevec/experiments/compare/record_files.hpp"
-#include "scalevec/experiments/compare/run_lock.hpp"
-#include "scalevec/experiments/errors.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/record/record_files.hpp"
+#include "experiments/record/run_lock.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 using nlohmann::json;
@@ -284,4 +284,4 @@ Analysis analyse(const Comparison& comparison) {
   return out;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

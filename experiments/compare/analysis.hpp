@@ -5,13 +5,13 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/experiments/compare/grid.hpp"
-#include "scalevec/experiments/compare/statistics.hpp"
+#include "experiments/compare/grid.hpp"
+#include "experiments/statistics/statistics.hpp"
 
 // The results of a comparison: each variant at its own best setting and at the baseline's, paired over seeds. A
 // *setting* is one combination of the values of every axis except the seed's: the lr, and what is tuned with it. Losses
 // are validation losses, in nats per token for a language model.
-namespace scalevec {
+namespace scalevec::experiments {
 
 // What one cell contributes.
 struct CellOutcome {
@@ -95,4 +95,4 @@ struct Analysis {
 // equal settings, the earlier one of the grid is chosen. A setting that diverged on the choosing seeds is at no edge.
 Analysis analyse(const Comparison& comparison);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,14 +1,14 @@
-#include "scalevec/experiments/compare/figures.hpp"
+#include "experiments/compare/figures.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <map>
 
-#include "scalevec/experiments/compare/curves.hpp"
-#include "scalevec/experiments/compare/record_files.hpp"
-#include "scalevec/optim/core/traces.hpp"
+#include "experiments/record/record_files.hpp"
+#include "experiments/runs/curves.hpp"
+#include "optim/core/traces.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 using nlohmann::json;
@@ -307,4 +307,4 @@ std::vector<Plot> comparison_figures(const Comparison& comparison, const Analysi
   return plots;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

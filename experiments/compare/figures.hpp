@@ -4,12 +4,12 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/experiments/compare/analysis.hpp"
-#include "scalevec/experiments/compare/run_group.hpp"
-#include "scalevec/experiments/plot/plot.hpp"
+#include "experiments/compare/analysis.hpp"
+#include "experiments/plot/plot.hpp"
+#include "experiments/runs/run_group.hpp"
 
 // The pictures of a report as plots, from the folders of runs. A picture without data is left out.
-namespace scalevec {
+namespace scalevec::experiments {
 
 // One group per variant that has a finished run at its best setting.
 std::vector<RunGroup> run_groups(const Comparison& comparison, const Analysis& analysis);
@@ -21,4 +21,4 @@ std::vector<Plot> run_figures(const std::vector<RunGroup>& groups);
 std::vector<Plot> comparison_figures(const Comparison& comparison, const Analysis& analysis,
                                      const std::vector<RunGroup>& groups);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,4 +1,4 @@
-#include "scalevec/experiments/compare/grid.hpp"
+#include "experiments/compare/grid.hpp"
 
 #include <algorithm>
 #include <cctype>
@@ -8,13 +8,13 @@
 #include <set>
 #include <sstream>
 
-#include "scalevec/experiments/compare/overrides.hpp"
-#include "scalevec/experiments/compare/record_files.hpp"
-#include "scalevec/experiments/data/validation_windows.hpp"
-#include "scalevec/experiments/errors.hpp"
-#include "scalevec/optim/core/random.hpp"
+#include "experiments/data/validation_windows.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/record/overrides.hpp"
+#include "experiments/record/record_files.hpp"
+#include "optim/core/random.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 using nlohmann::json;
@@ -405,4 +405,4 @@ std::string describe_setting(const Grid& grid, const json& setting) {
   return text;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

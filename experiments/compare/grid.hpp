@@ -8,7 +8,7 @@
 #include <vector>
 
 // The grid of a comparison: variants × axes, expanded to one run configuration per cell.
-namespace scalevec {
+namespace scalevec::experiments {
 
 struct GridAxis {
   std::string key;                     // dotted path into the run configuration
@@ -60,4 +60,4 @@ std::string describe_setting(const Grid& grid, const nlohmann::json& setting);
 // The last word of the key of an axis, or the whole key if two axes have the same last word.
 std::string short_key(const Grid& grid, const std::string& key);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

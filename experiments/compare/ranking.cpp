@@ -1,13 +1,14 @@
-#include "scalevec/experiments/compare/ranking.hpp"
+#include "experiments/compare/ranking.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <tuple>
 
-#include "scalevec/experiments/compare/holm.hpp"
-#include "scalevec/experiments/compare/tables.hpp"
+#include "experiments/compare/tables.hpp"
+#include "experiments/statistics/holm.hpp"
+#include "experiments/system/terminal_text.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 constexpr size_t kLongestName = 36;
@@ -20,33 +21,6 @@ std::pair<int, double> place(const Analysis& analysis, const VariantResult& v) {
   return v.own.loss.n > 0 ? std::pair{1, v.own.loss.mean} : std::pair{2, 0.0};
 }
 
-// One code point at `at`, which moves past it; a byte that is not UTF-8 counts as one character.
-char32_t next_code_point(const std::string& text, size_t& at) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char first = byte(at);
-  const size_t length = first < 0x80 ? 1 : first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : first >= 0xC0 ? 2 : 1;
-  char32_t code = length == 1 ? first : first & (0x7Fu >> length);
-  for (size_t k = 1; k < length; ++k) {
-    if (at + k >= text.size() || (byte(at + k) & 0xC0) != 0x80) {
-      ++at;
-      return first;
-    }
-    code = (code << 6) | (byte(at + k) & 0x3Fu);
-  }
-  at += length;
-  return code;
-}
-
-size_t width_of(char32_t c) {
-  const auto in = [c](char32_t low, char32_t high) { return c >= low && c <= high; };
-  if (in(0x300, 0x36F) || in(0x1AB0, 0x1AFF) || in(0x20D0, 0x20FF) || in(0x200B, 0x200F) || in(0xFE00, 0xFE0F))
-    return 0;
-  const bool wide = in(0x1100, 0x115F) || in(0x2E80, 0xA4CF) || in(0xAC00, 0xD7A3) || in(0xF900, 0xFAFF) ||
-                    in(0xFE30, 0xFE6F) || in(0xFF00, 0xFF60) || in(0xFFE0, 0xFFE6) || in(0x1F300, 0x1F64F) ||
-                    in(0x1F680, 0x1F6FF) || in(0x1F900, 0x1F9FF) || in(0x20000, 0x3FFFD);
-  return wide ? 2 : 1;
-}
-
 // Without control characters, and no wider than a table can bear.
 std::string terminal_name(const std::string& name) {
   std::string out;
@@ -55,7 +29,7 @@ std::string terminal_name(const std::string& name) {
   std::string shortened;
   for (size_t at = 0, width = 0; at < out.size();) {
     const size_t from = at;
-    width += width_of(next_code_point(out, at));
+    width += next_character_width(out, at);
     if (width > kLongestName - 1) break;
     shortened += out.substr(from, at - from);
   }
@@ -80,12 +54,6 @@ std::string resolution_text(const Analysis& analysis, const Ranked& r) {
 }
 
 }  // namespace
-
-size_t display_width(const std::string& text) {
-  size_t width = 0;
-  for (size_t at = 0; at < text.size();) width += width_of(next_code_point(text, at));
-  return width;
-}
 
 std::vector<Ranked> ranking(const Analysis& analysis) {
   std::vector<Ranked> out;
@@ -142,4 +110,4 @@ std::string ranking_text(const Analysis& analysis) {
   return out;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -4,10 +4,10 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/experiments/compare/analysis.hpp"
+#include "experiments/compare/analysis.hpp"
 
 // The variants of a comparison in order of loss, and which of their differences to the baseline are resolved.
-namespace scalevec {
+namespace scalevec::experiments {
 
 // Whether the interval of a difference excludes zero.
 enum class Resolution {
@@ -34,7 +34,4 @@ std::vector<Ranked> ranking(const Analysis& analysis);
 // interval, and what the interval says.
 std::string ranking_text(const Analysis& analysis);
 
-// The number of columns that a terminal needs for UTF-8 text: none for combining marks, two for wide characters.
-size_t display_width(const std::string& text);
-
-}  // namespace scalevec
+}  // namespace scalevec::experiments

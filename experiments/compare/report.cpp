@@ -1,22 +1,22 @@
-#include "scalevec/experiments/compare/report.hpp"
+#include "experiments/compare/report.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <set>
 
-#include "scalevec/experiments/compare/figures.hpp"
-#include "scalevec/experiments/compare/prediction_figures.hpp"
-#include "scalevec/experiments/compare/ranking.hpp"
-#include "scalevec/experiments/compare/record_files.hpp"
-#include "scalevec/experiments/compare/report_forest.hpp"
-#include "scalevec/experiments/compare/report_json.hpp"
-#include "scalevec/experiments/compare/tables.hpp"
-#include "scalevec/experiments/data/file_io.hpp"
-#include "scalevec/experiments/errors.hpp"
-#include "scalevec/experiments/plot/html.hpp"
-#include "scalevec/experiments/plot/picture.hpp"
+#include "experiments/compare/figures.hpp"
+#include "experiments/compare/ranking.hpp"
+#include "experiments/compare/report_forest.hpp"
+#include "experiments/compare/report_json.hpp"
+#include "experiments/compare/tables.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/plot/html.hpp"
+#include "experiments/plot/picture.hpp"
+#include "experiments/record/record_files.hpp"
+#include "experiments/runs/prediction_figures.hpp"
+#include "experiments/system/file_io.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 namespace fs = std::filesystem;
@@ -283,4 +283,4 @@ void write_report(const std::vector<fs::path>& dirs, const fs::path& out, std::s
   write_file(out, html::page(report.title, report.body));
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 // Writes one self-contained HTML page about a comparison (one folder with a compare.json) or about one or more runs
 // (folders with a summary.json or metrics.jsonl): findings, table, policies in words, pictures, and how to reproduce
@@ -13,4 +13,4 @@ namespace scalevec {
 // the name of the comparison. Throws UsageError for other folders.
 void write_report(const std::vector<std::filesystem::path>& dirs, const std::filesystem::path& out, std::string title);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,14 +1,14 @@
-#include "scalevec/experiments/compare/report_forest.hpp"
+#include "experiments/compare/report_forest.hpp"
 
 #include <algorithm>
 #include <cmath>
 
-#include "scalevec/experiments/compare/ranking.hpp"
-#include "scalevec/experiments/compare/tables.hpp"
-#include "scalevec/experiments/plot/forest.hpp"
-#include "scalevec/experiments/plot/html.hpp"
+#include "experiments/compare/ranking.hpp"
+#include "experiments/compare/tables.hpp"
+#include "experiments/plot/forest.hpp"
+#include "experiments/plot/html.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 using html::escape;
@@ -94,4 +94,4 @@ std::string forest_figure(const Analysis& analysis) {
          drawn + forest_legend(compared, drawn.find("class=\"beyond\"") != std::string::npos) + "</figure>\n";
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,11 +1,11 @@
-#include "scalevec/experiments/compare/report_json.hpp"
+#include "experiments/compare/report_json.hpp"
 
 #include <cmath>
 
-#include "scalevec/experiments/compare/ranking.hpp"
-#include "scalevec/experiments/compare/tables.hpp"
+#include "experiments/compare/ranking.hpp"
+#include "experiments/compare/tables.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 using nlohmann::json;
@@ -108,4 +108,4 @@ json report_json(const Comparison& comparison, const Analysis& analysis) {
   return out;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -2,11 +2,11 @@
 
 #include <nlohmann/json.hpp>
 
-#include "scalevec/experiments/compare/analysis.hpp"
+#include "experiments/compare/analysis.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 // All numbers in the report of a comparison. A number that is not finite is null.
 nlohmann::json report_json(const Comparison& comparison, const Analysis& analysis);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,4 +1,4 @@
-#include "scalevec/experiments/compare/runner.hpp"
+#include "experiments/compare/runner.hpp"
 
 #include <signal.h>
 #include <unistd.h>
@@ -16,18 +16,18 @@
 #include <set>
 #include <thread>
 
-#include "scalevec/experiments/compare/analysis.hpp"
-#include "scalevec/experiments/compare/child_process.hpp"
-#include "scalevec/experiments/compare/overrides.hpp"
-#include "scalevec/experiments/compare/record_files.hpp"
-#include "scalevec/experiments/compare/run_lock.hpp"
-#include "scalevec/experiments/compare/side_files.hpp"
-#include "scalevec/experiments/data/batch_source.hpp"
-#include "scalevec/experiments/data/file_io.hpp"
-#include "scalevec/experiments/errors.hpp"
-#include "scalevec/optim/config/checksum.hpp"
+#include "experiments/compare/analysis.hpp"
+#include "experiments/data/batch_source.hpp"
+#include "experiments/distributed/child_process.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/record/overrides.hpp"
+#include "experiments/record/record_files.hpp"
+#include "experiments/record/run_lock.hpp"
+#include "experiments/record/side_files.hpp"
+#include "experiments/system/file_io.hpp"
+#include "optim/config/checksum.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 namespace fs = std::filesystem;
@@ -507,4 +507,4 @@ RunnerResult run_cells(const Grid& grid, const fs::path& dir, const RunnerOption
   return result;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

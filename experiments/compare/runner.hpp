@@ -6,10 +6,10 @@
 #include <utility>
 #include <vector>
 
-#include "scalevec/experiments/compare/grid.hpp"
+#include "experiments/compare/grid.hpp"
 
 // Runs the cells of a grid as separate processes, so that one that dies does not affect the others.
-namespace scalevec {
+namespace scalevec::experiments {
 
 struct RunnerOptions {
   std::filesystem::path program = "/proc/self/exe";  // is called `program train CONFIG --out CELL --resume`
@@ -54,4 +54,4 @@ void refuse_foreign(const std::filesystem::path& dir, const nlohmann::json& mani
 // Writes DIR/compare.json, unless it has this content already. Throws RunError.
 void write_manifest(const std::filesystem::path& dir, const nlohmann::json& manifest);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

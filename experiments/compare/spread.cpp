@@ -1,12 +1,12 @@
-#include "scalevec/experiments/compare/spread.hpp"
+#include "experiments/compare/spread.hpp"
 
 #include <charconv>
 #include <optional>
 #include <set>
 
-#include "scalevec/experiments/errors.hpp"
+#include "experiments/errors.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 std::optional<size_t> whole_number(std::string_view text) {
@@ -80,4 +80,4 @@ std::string cell_command(const CompareCall& call, const std::filesystem::path& f
          " --cell " + shell_quoted(cell.name);
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

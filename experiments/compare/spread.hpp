@@ -4,11 +4,11 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/experiments/compare/grid.hpp"
+#include "experiments/compare/grid.hpp"
 
 // Runs of a grid's cells on several machines, started by any scheduler. No cell depends on another: every seed is run
 // at every setting, and the learning rate is chosen when the report is made.
-namespace scalevec {
+namespace scalevec::experiments {
 
 struct Shard {
   size_t index = 1, count = 1;  // index from 1 on
@@ -43,4 +43,4 @@ std::string call_text(const CompareCall& call);
 std::string cell_command(const CompareCall& call, const std::filesystem::path& folder,
                          const std::filesystem::path& program, const Cell& cell);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,4 +1,4 @@
-#include "scalevec/experiments/compare/tables.hpp"
+#include "experiments/compare/tables.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -6,9 +6,9 @@
 #include <functional>
 #include <map>
 
-#include "scalevec/experiments/compare/ranking.hpp"
+#include "experiments/compare/ranking.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 std::string signed_text(double x) {
@@ -224,4 +224,4 @@ std::string warnings_text(const Grid& grid, const Analysis& analysis) {
   return text;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -3,10 +3,10 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/experiments/compare/analysis.hpp"
+#include "experiments/compare/analysis.hpp"
 
 // A comparison as text: the rows of its table, and sentences that say what the numbers allow to conclude.
-namespace scalevec {
+namespace scalevec::experiments {
 
 // x with `decimals` digits after the point; "n/a" if it is not finite.
 std::string fixed_text(double x, int decimals = 4);
@@ -39,4 +39,4 @@ std::vector<std::string> warnings(const Grid& grid, const Analysis& analysis);
 // The same as lines for a terminal, and the first ten missing cells with the reason of each.
 std::string warnings_text(const Grid& grid, const Analysis& analysis);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,16 +1,16 @@
-#include "scalevec/experiments/data/batch_source.hpp"
+#include "experiments/data/batch_source.hpp"
 
 #include <algorithm>
 #include <stdexcept>
 #include <utility>
 
-#include "scalevec/experiments/data/manifest.hpp"
-#include "scalevec/experiments/data/permutation.hpp"
-#include "scalevec/experiments/data/sha256.hpp"
-#include "scalevec/experiments/data/token_folder.hpp"
-#include "scalevec/experiments/errors.hpp"
+#include "experiments/data/manifest.hpp"
+#include "experiments/data/permutation.hpp"
+#include "experiments/data/token_folder.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/system/sha256.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 namespace fs = std::filesystem;
@@ -82,7 +82,8 @@ TokenFolderSource::TokenFolderSource(const fs::path& folder, std::uint64_t data_
   if (manifest) {
     recorded_vocab_size_ = manifest->vocab_size;
     tokenizer_ = manifest->tokenizer;
-    hash_ = scalevec::data_hash(checked_hashes(train_, manifest->train), checked_hashes(val_, manifest->val));
+    hash_ =
+        scalevec::experiments::data_hash(checked_hashes(train_, manifest->train), checked_hashes(val_, manifest->val));
   }
 }
 
@@ -163,7 +164,7 @@ void TokenFolderSource::validation_rows(std::int64_t first, std::int64_t count, 
 }
 
 std::string TokenFolderSource::data_hash() const {
-  if (hash_.empty()) hash_ = scalevec::data_hash(hash_all(train_), hash_all(val_));
+  if (hash_.empty()) hash_ = scalevec::experiments::data_hash(hash_all(train_), hash_all(val_));
   return hash_;
 }
 
@@ -173,4 +174,4 @@ std::string TokenFolderSource::describe() const {
          std::to_string(val_.size()) + " files" + (tokenizer_.empty() ? "" : ", tokenizer " + tokenizer_);
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/experiments/data/token_file.hpp"
+#include "experiments/data/token_file.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 // A source of training and validation sequences. A sequence of length T is a window of T + 1 token ids: the first T are
 // inputs, the last T are targets. The result of every call depends only on its arguments and on what the source was
@@ -77,4 +77,4 @@ class TokenFolderSource : public BatchSource {
   mutable std::string hash_;  // empty until it is asked for
 };
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -6,14 +6,14 @@
 #include <queue>
 #include <unordered_map>
 
-#include "scalevec/experiments/data/file_io.hpp"
-#include "scalevec/experiments/data/sha256.hpp"
-#include "scalevec/experiments/data/tokenizer.hpp"
-#include "scalevec/experiments/data/unicode_text.hpp"
-#include "scalevec/experiments/errors.hpp"
-#include "scalevec/optim/config/json_reader.hpp"
+#include "experiments/data/tokenizer.hpp"
+#include "experiments/data/unicode_text.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/system/file_io.hpp"
+#include "experiments/system/sha256.hpp"
+#include "optim/config/json_reader.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 namespace fs = std::filesystem;
@@ -431,4 +431,4 @@ std::unique_ptr<Tokenizer> make_byte_bpe_tokenizer(const fs::path& folder) {
   return std::make_unique<ByteBpeTokenizer>(folder);
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

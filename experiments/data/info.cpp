@@ -1,12 +1,12 @@
-#include "scalevec/experiments/data/info.hpp"
+#include "experiments/data/info.hpp"
 
 #include <algorithm>
 
-#include "scalevec/experiments/data/sha256.hpp"
-#include "scalevec/experiments/data/token_folder.hpp"
-#include "scalevec/experiments/errors.hpp"
+#include "experiments/data/token_folder.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/system/sha256.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 namespace fs = std::filesystem;
@@ -85,4 +85,4 @@ DataInfo inspect_data(const fs::path& path) {
   return info;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

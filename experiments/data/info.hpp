@@ -6,10 +6,10 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/experiments/data/manifest.hpp"
-#include "scalevec/experiments/data/token_file.hpp"
+#include "experiments/data/manifest.hpp"
+#include "experiments/data/token_file.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 struct DataInfo {
   struct Split {
@@ -30,4 +30,4 @@ struct DataInfo {
 // Throws UsageError if there is nothing to describe.
 DataInfo inspect_data(const std::filesystem::path& folder_or_file);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,13 +1,13 @@
-#include "scalevec/experiments/data/manifest.hpp"
+#include "experiments/data/manifest.hpp"
 
 #include <nlohmann/json.hpp>
 
-#include "scalevec/experiments/data/file_io.hpp"
-#include "scalevec/experiments/errors.hpp"
-#include "scalevec/optim/config/checksum.hpp"
-#include "scalevec/optim/config/json_reader.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/system/file_io.hpp"
+#include "optim/config/checksum.hpp"
+#include "optim/config/json_reader.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 using nlohmann::ordered_json;
@@ -88,4 +88,4 @@ std::optional<DataManifest> read_manifest(const std::filesystem::path& folder) {
   return m;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

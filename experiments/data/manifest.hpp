@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 // What `scalevec data prepare` writes to data.json: how the tokens were made and what they are.
 struct DataManifest {
@@ -47,4 +47,4 @@ std::string manifest_json(const DataManifest& manifest);
 // naming the file and the key if it holds something else.
 std::optional<DataManifest> read_manifest(const std::filesystem::path& folder);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -3,9 +3,9 @@
 #include <bit>
 #include <cstdint>
 
-#include "scalevec/optim/core/random.hpp"
+#include "optim/core/random.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 // A pseudo-random permutation of [0, size) that depends on a key, evaluated at any index without a table: a balanced
 // Feistel network on the next even number of bits, applied again until the result is below size (Black and Rogaway,
@@ -45,4 +45,4 @@ class Permutation {
   std::uint64_t mask_;
 };
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,4 +1,4 @@
-#include "scalevec/experiments/data/prepare.hpp"
+#include "experiments/data/prepare.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -9,15 +9,15 @@
 #include <sstream>
 #include <utility>
 
-#include "scalevec/experiments/data/file_io.hpp"
-#include "scalevec/experiments/data/sha256.hpp"
-#include "scalevec/experiments/data/staging_folder.hpp"
-#include "scalevec/experiments/data/token_file.hpp"
-#include "scalevec/experiments/data/token_folder.hpp"
-#include "scalevec/experiments/data/tokenizer.hpp"
-#include "scalevec/experiments/errors.hpp"
+#include "experiments/data/token_file.hpp"
+#include "experiments/data/token_folder.hpp"
+#include "experiments/data/tokenizer.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/system/file_io.hpp"
+#include "experiments/system/sha256.hpp"
+#include "experiments/system/staging_folder.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 namespace fs = std::filesystem;
@@ -230,4 +230,4 @@ PrepareResult prepare_data(const PrepareOptions& options) {
   return result;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

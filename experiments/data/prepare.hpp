@@ -6,9 +6,9 @@
 #include <string_view>
 #include <vector>
 
-#include "scalevec/experiments/data/manifest.hpp"
+#include "experiments/data/manifest.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 struct PrepareOptions {
   std::vector<std::filesystem::path> texts;  // at least one, no two with the same content
@@ -38,4 +38,4 @@ PrepareResult prepare_data(const PrepareOptions& options);
 // last block is the rest.
 std::vector<std::size_t> text_block_ends(std::string_view text, std::int64_t block_bytes);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -4,12 +4,12 @@
 #include <algorithm>
 #include <unordered_map>
 
-#include "scalevec/experiments/data/file_io.hpp"
-#include "scalevec/experiments/data/sha256.hpp"
-#include "scalevec/experiments/data/tokenizer.hpp"
-#include "scalevec/experiments/errors.hpp"
+#include "experiments/data/tokenizer.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/system/file_io.hpp"
+#include "experiments/system/sha256.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 namespace fs = std::filesystem;
@@ -119,4 +119,4 @@ std::string train_sentencepiece(const TrainTokenizerOptions& options) {
   return model;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

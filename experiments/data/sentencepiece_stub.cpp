@@ -1,7 +1,7 @@
-#include "scalevec/experiments/data/tokenizer.hpp"
-#include "scalevec/experiments/errors.hpp"
+#include "experiments/data/tokenizer.hpp"
+#include "experiments/errors.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 [[noreturn]] void refuse() {
@@ -13,4 +13,4 @@ namespace {
 std::unique_ptr<Tokenizer> make_sentencepiece_tokenizer(const std::filesystem::path&) { refuse(); }
 std::string train_sentencepiece(const TrainTokenizerOptions&) { refuse(); }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,4 +1,4 @@
-#include "scalevec/experiments/data/synthetic_source.hpp"
+#include "experiments/data/synthetic_source.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -7,11 +7,11 @@
 #include <sstream>
 #include <stdexcept>
 
-#include "scalevec/experiments/data/permutation.hpp"
-#include "scalevec/experiments/data/sha256.hpp"
-#include "scalevec/experiments/errors.hpp"
+#include "experiments/data/permutation.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/system/sha256.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 constexpr std::uint64_t kSuccessorStream = stream_of("synthetic.successors");
@@ -170,4 +170,4 @@ std::string SyntheticSource::describe() const {
   return text.str();
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/experiments/data/batch_source.hpp"
+#include "experiments/data/batch_source.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 // A language of Zipf-distributed bigrams (ours). The probability of token t after token c is
 //   P(t|c) = (1 − mixing)·zipf_branching(rank of t among c's successors) + mixing·zipf_vocab(t),
@@ -62,4 +62,4 @@ class SyntheticSource : public BatchSource {
   double entropy_floor_ = 0.0;
 };
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,4 +1,4 @@
-#include "scalevec/experiments/data/token_file.hpp"
+#include "experiments/data/token_file.hpp"
 
 #include <unistd.h>
 
@@ -13,9 +13,9 @@
 #include <utility>
 #include <vector>
 
-#include "scalevec/experiments/errors.hpp"
+#include "experiments/errors.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 static_assert(std::endian::native == std::endian::little, "token files are mapped as they are: little-endian only");
 
@@ -133,4 +133,4 @@ void TokenFileWriter::finish() {
 
 void TokenFileWriter::fail() const { throw RunError(path_.string() + ": cannot write: " + std::strerror(errno)); }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

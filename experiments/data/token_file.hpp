@@ -6,11 +6,11 @@
 #include <optional>
 #include <span>
 
-#include "scalevec/experiments/data/file_io.hpp"
+#include "experiments/system/file_io.hpp"
 
 // The token shards of llm.c and modded-nanogpt: 256 int32 (magic, version, token count, zeros), then `count` token ids,
 // all little-endian: uint16 under GPT-2's magic and version, uint32 under Llama 3's.
-namespace scalevec {
+namespace scalevec::experiments {
 
 inline constexpr std::int32_t kTokenFileMagic = 20240520;
 inline constexpr std::int32_t kTokenFileVersion = 1;
@@ -72,4 +72,4 @@ class TokenFileWriter {
   bool wide_ = false;
 };
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

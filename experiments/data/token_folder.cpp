@@ -1,14 +1,14 @@
-#include "scalevec/experiments/data/token_folder.hpp"
+#include "experiments/data/token_folder.hpp"
 
 #include <algorithm>
 #include <cctype>
 #include <initializer_list>
 #include <string_view>
 
-#include "scalevec/experiments/data/sha256.hpp"
-#include "scalevec/experiments/errors.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/system/sha256.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 namespace fs = std::filesystem;
 
@@ -56,4 +56,4 @@ std::string data_hash(std::span<const std::string> train_hashes, std::span<const
   return sha256(text);
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 // The shards of a folder, each list sorted by name: train_000000.bin, fineweb_val_000000.bin, …
 struct ShardPaths {
@@ -21,4 +21,4 @@ ShardPaths find_shards(const std::filesystem::path& folder);
 // shards.
 std::string data_hash(std::span<const std::string> train_hashes, std::span<const std::string> val_hashes);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

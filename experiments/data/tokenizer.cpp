@@ -1,9 +1,9 @@
-#include "scalevec/experiments/data/tokenizer.hpp"
+#include "experiments/data/tokenizer.hpp"
 
-#include "scalevec/experiments/data/file_io.hpp"
-#include "scalevec/experiments/errors.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/system/file_io.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 class ByteTokenizer : public Tokenizer {
@@ -39,4 +39,4 @@ void train_tokenizer(const TrainTokenizerOptions& options) {
   write_file(options.out, train_sentencepiece(options));
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 // Converts text to token ids.
 class Tokenizer {
@@ -50,4 +50,4 @@ std::unique_ptr<Tokenizer> make_byte_bpe_tokenizer(const std::filesystem::path& 
 std::unique_ptr<Tokenizer> make_sentencepiece_tokenizer(const std::filesystem::path& model);
 std::string train_sentencepiece(const TrainTokenizerOptions& options);  // the model file's bytes
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,7 +1,7 @@
 #pragma once
 
 // Written by scripts/unicode_ranges.py as tokenizers 0.23.3 has them. Ascending; ranges inclusive.
-namespace scalevec::unicode {
+namespace scalevec::experiments::unicode {
 
 struct Range {
   char32_t low, high;
@@ -911,4 +911,4 @@ inline constexpr Decomposition kDecompositions[] = {
   {0x2fa1b, 0x9f16, 0x0, false}, {0x2fa1c, 0x9f3b, 0x0, false}, {0x2fa1d, 0x2a600, 0x0, false},};
 // clang-format on
 
-}  // namespace scalevec::unicode
+}  // namespace scalevec::experiments::unicode

@@ -1,13 +1,13 @@
-#include "scalevec/experiments/data/unicode_text.hpp"
+#include "experiments/data/unicode_text.hpp"
 
 #include <algorithm>
 #include <cstdint>
 #include <span>
 #include <unordered_map>
 
-#include "scalevec/experiments/data/unicode_ranges.hpp"
+#include "experiments/data/unicode_ranges.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 template <class Range>
@@ -142,4 +142,4 @@ std::u32string normal_form_c(const std::u32string& text) {
   return out;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

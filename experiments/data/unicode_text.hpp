@@ -5,7 +5,7 @@
 #include <string_view>
 
 // Unicode text as the tokenizers of Hugging Face see it; the classes of characters are theirs (unicode_ranges.hpp).
-namespace scalevec {
+namespace scalevec::experiments {
 
 // The code points of UTF-8 text; empty if it is not UTF-8.
 std::optional<std::u32string> code_points(std::string_view text);
@@ -19,4 +19,4 @@ bool is_space(char32_t c);    // \s: the White_Space property
 // Normalization Form C: UAX #15.
 std::u32string normal_form_c(const std::u32string& text);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,8 +1,8 @@
-#include "scalevec/experiments/data/validation_windows.hpp"
+#include "experiments/data/validation_windows.hpp"
 
 #include <limits>
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 using nlohmann::json;
@@ -44,4 +44,4 @@ ValidationWindows validation_windows(const json& config) {
   return out;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

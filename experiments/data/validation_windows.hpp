@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 // Defaults of the keys that determine the validation data of a run (docs/configuration.md).
 inline constexpr std::int64_t kDefaultBatchSize = 16;
@@ -25,4 +25,4 @@ struct ValidationWindows {
 // left out. For a toy, which has none, `sequences` is 0.
 ValidationWindows validation_windows(const nlohmann::json& config);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -6,7 +6,7 @@
 #include <torch/csrc/distributed/c10d/Store.hpp>
 
 // The backends of c10d. Each is in its own source file, beside a stub for builds without it.
-namespace scalevec {
+namespace scalevec::experiments {
 
 // Why this build does not have the backend, in one line; empty if it has.
 std::string gloo_missing();
@@ -19,4 +19,4 @@ c10::intrusive_ptr<c10d::Backend> make_gloo(const c10::intrusive_ptr<c10d::Store
 c10::intrusive_ptr<c10d::Backend> make_nccl(const c10::intrusive_ptr<c10d::Store>& store, int rank, int size,
                                             std::chrono::milliseconds timeout);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,4 +1,4 @@
-#include "scalevec/experiments/distributed/data_parallel.hpp"
+#include "experiments/distributed/data_parallel.hpp"
 
 #include <torch/types.h>
 #include <torch/utils.h>
@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <map>
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 std::string parameter_of(const std::string& entry) { return entry.substr(0, entry.rfind('/')); }
@@ -68,4 +68,4 @@ void DataParallel::share_start(std::int64_t& steps_done, StateEntries weights, c
   }
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -4,13 +4,13 @@
 #include <memory>
 #include <vector>
 
-#include "scalevec/experiments/distributed/gradient_buckets.hpp"
-#include "scalevec/experiments/distributed/process_group.hpp"
-#include "scalevec/experiments/distributed/sharded_step.hpp"
-#include "scalevec/experiments/distributed/state_exchange.hpp"
-#include "scalevec/optim/optimizer.hpp"
+#include "experiments/distributed/gradient_buckets.hpp"
+#include "experiments/distributed/process_group.hpp"
+#include "experiments/distributed/sharded_step.hpp"
+#include "experiments/distributed/state_exchange.hpp"
+#include "optim/optimizer.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 // One rank's part in training a model that every rank holds: its rows of each batch, the sums of gradients over the
 // ranks, and its part of the optimizer's step and state. The loss of a rank is multiplied by its share of the batch, so
@@ -43,4 +43,4 @@ class DataParallel {
   std::shared_ptr<ShardedStep> shard_;
 };
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

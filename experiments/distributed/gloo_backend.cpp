@@ -9,10 +9,10 @@
 #include <cstdlib>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 
-#include "scalevec/experiments/distributed/backends.hpp"
-#include "scalevec/experiments/errors.hpp"
+#include "experiments/distributed/backends.hpp"
+#include "experiments/errors.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 // Our own address on the way to `host`, as the kernel would choose it; nothing is sent.
@@ -53,4 +53,4 @@ c10::intrusive_ptr<c10d::Backend> make_gloo(const c10::intrusive_ptr<c10d::Store
   return c10::make_intrusive<c10d::ProcessGroupGloo>(store, rank, size, options);
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,8 +1,8 @@
 #include <torch/types.h>
 
-#include "scalevec/experiments/distributed/backends.hpp"
+#include "experiments/distributed/backends.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 std::string gloo_missing() {
   return "this build has no Gloo; allowed: one process, or install libgloo-dev (scripts/bootstrap.sh does) and build "
@@ -14,4 +14,4 @@ c10::intrusive_ptr<c10d::Backend> make_gloo(const c10::intrusive_ptr<c10d::Store
   return {};
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,4 +1,4 @@
-#include "scalevec/experiments/distributed/gradient_buckets.hpp"
+#include "experiments/distributed/gradient_buckets.hpp"
 
 #include <torch/types.h>
 #include <torch/utils.h>
@@ -6,7 +6,7 @@
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 struct GradientBuckets::Bucket {
   torch::Tensor flat;
@@ -117,4 +117,4 @@ void GradientBuckets::finish(std::vector<double>& values) {
   values.resize(own);
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -6,10 +6,10 @@
 #include <memory>
 #include <vector>
 
-#include "scalevec/experiments/distributed/process_group.hpp"
-#include "scalevec/optim/named_param.hpp"
+#include "experiments/distributed/process_group.hpp"
+#include "optim/named_param.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 // Sums gradients over the ranks while the backward pass still runs. Parameters are packed into buckets in the reverse
 // of their order, which is about the order in which their gradients are computed. The sum of a bucket starts when its
@@ -51,4 +51,4 @@ class GradientBuckets {
   size_t started_ = 0;  // buckets
 };
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

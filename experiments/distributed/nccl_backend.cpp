@@ -3,9 +3,9 @@
 #define USE_C10D_NCCL
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 
-#include "scalevec/experiments/distributed/backends.hpp"
+#include "experiments/distributed/backends.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 std::string nccl_missing() { return {}; }
 
@@ -16,4 +16,4 @@ c10::intrusive_ptr<c10d::Backend> make_nccl(const c10::intrusive_ptr<c10d::Store
   return c10::make_intrusive<c10d::ProcessGroupNCCL>(store, rank, size, options);
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,8 +1,8 @@
 #include <torch/types.h>
 
-#include "scalevec/experiments/distributed/backends.hpp"
+#include "experiments/distributed/backends.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 std::string nccl_missing() {
   return "this build has no NCCL; allowed: device cpu, or a build with -DSCALEVEC_CUDA=ON where nccl.h is";
@@ -13,4 +13,4 @@ c10::intrusive_ptr<c10d::Backend> make_nccl(const c10::intrusive_ptr<c10d::Store
   return {};
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

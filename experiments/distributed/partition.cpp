@@ -1,9 +1,9 @@
-#include "scalevec/experiments/distributed/partition.hpp"
+#include "experiments/distributed/partition.hpp"
 
 #include <algorithm>
 #include <numeric>
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 double update_cost(const std::vector<std::int64_t>& shape, double flops) {
   double elements = 1.0;
@@ -25,4 +25,4 @@ std::vector<int> partition_by_cost(const std::vector<double>& costs, int ranks) 
   return owner;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

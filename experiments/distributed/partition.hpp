@@ -4,7 +4,7 @@
 #include <vector>
 
 // Which process updates which parameter.
-namespace scalevec {
+namespace scalevec::experiments {
 
 // The cost of a parameter's update, in units of the time that memory needs for one byte: 28 bytes per element for the
 // pass of an elementwise method (the reads and writes of AdamW), and the products that a matrix method takes beside it
@@ -17,4 +17,4 @@ double update_cost(const std::vector<std::int64_t>& shape, double flops);
 // process computes the same result.
 std::vector<int> partition_by_cost(const std::vector<double>& costs, int ranks);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,4 +1,4 @@
-#include "scalevec/experiments/distributed/process_group.hpp"
+#include "experiments/distributed/process_group.hpp"
 
 #include <torch/types.h>
 #include <unistd.h>
@@ -12,10 +12,10 @@
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
-#include "scalevec/experiments/distributed/backends.hpp"
-#include "scalevec/experiments/errors.hpp"
+#include "experiments/distributed/backends.hpp"
+#include "experiments/errors.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 using Milliseconds = std::chrono::milliseconds;
@@ -256,4 +256,4 @@ void ProcessGroup::finish() {
   impl_->watch->finish();
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/experiments/distributed/rank_watch.hpp"
-#include "scalevec/experiments/distributed/rendezvous.hpp"
+#include "experiments/distributed/rank_watch.hpp"
+#include "experiments/distributed/rendezvous.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 // The processes that train one model together, over Gloo between CPUs and NCCL between GPUs. All ranks must make the
 // same calls in the same order. If a collective operation fails because a rank is gone, the process ends with the line
@@ -53,4 +53,4 @@ class ProcessGroup {
   std::unique_ptr<Impl> impl_;
 };
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

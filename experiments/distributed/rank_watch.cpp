@@ -1,4 +1,4 @@
-#include "scalevec/experiments/distributed/rank_watch.hpp"
+#include "experiments/distributed/rank_watch.hpp"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -15,9 +15,9 @@
 #include <cstring>
 #include <vector>
 
-#include "scalevec/experiments/errors.hpp"
+#include "experiments/errors.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -287,4 +287,4 @@ void RankWatch::say_goodbye(std::vector<Peer>& peers) const {
     if (p.fd >= 0) ::close(p.fd);
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

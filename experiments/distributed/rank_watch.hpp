@@ -7,7 +7,7 @@
 #include <thread>
 #include <vector>
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 // Detects that a rank has died or hangs, and then stops this process. Every rank has a separate connection to rank 0
 // and regularly sends a sign of life (a beat) over it, from a thread that the training does not block. Rank 0 sends
@@ -94,4 +94,4 @@ class RankWatch {
   std::thread thread_;
 };
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

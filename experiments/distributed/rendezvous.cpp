@@ -1,4 +1,4 @@
-#include "scalevec/experiments/distributed/rendezvous.hpp"
+#include "experiments/distributed/rendezvous.hpp"
 
 #include <unistd.h>
 
@@ -7,9 +7,9 @@
 #include <optional>
 #include <string_view>
 
-#include "scalevec/experiments/errors.hpp"
+#include "experiments/errors.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 constexpr int kMaxProcesses = 1 << 20;
@@ -172,4 +172,4 @@ Environment process_environment() {
   return out;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

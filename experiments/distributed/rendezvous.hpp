@@ -6,7 +6,7 @@
 
 // The rank of this process among those that a launcher started, read from the launcher's environment variables
 // (docs/distributed.md).
-namespace scalevec {
+namespace scalevec::experiments {
 
 using Environment = std::map<std::string, std::string>;
 
@@ -43,4 +43,4 @@ Environment process_environment();
 // The first host of a Slurm node list: "gpu[03-05,9],login1" gives "gpu03". Throws UsageError if it is malformed.
 std::string first_host(const std::string& node_list);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

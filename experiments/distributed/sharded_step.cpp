@@ -1,15 +1,15 @@
-#include "scalevec/experiments/distributed/sharded_step.hpp"
+#include "experiments/distributed/sharded_step.hpp"
 
 #include <torch/types.h>
 #include <torch/utils.h>
 
 #include <algorithm>
 
-#include "scalevec/experiments/distributed/gradient_buckets.hpp"
-#include "scalevec/experiments/distributed/partition.hpp"
-#include "scalevec/optim/method.hpp"
+#include "experiments/distributed/gradient_buckets.hpp"
+#include "experiments/distributed/partition.hpp"
+#include "optim/method.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 // Parameters of one owner that travel together.
@@ -84,4 +84,4 @@ void ShardedStep::share(const std::vector<std::string>& names, const std::vector
   }
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

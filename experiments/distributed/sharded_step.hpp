@@ -6,11 +6,11 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/experiments/distributed/process_group.hpp"
-#include "scalevec/optim/role_policy.hpp"
-#include "scalevec/optim/step_shard.hpp"
+#include "experiments/distributed/process_group.hpp"
+#include "optim/role_policy.hpp"
+#include "optim/step_shard.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 // Divides the optimizer's step over the ranks by the cost of each parameter's update, above all Muon's
 // orthogonalisations, and sends the new values to all ranks in packed broadcasts, all at the same time (ZeRO-1, arXiv
@@ -31,4 +31,4 @@ class ShardedStep : public StepShard {
   std::map<std::string, int> owners_;
 };
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,10 +1,10 @@
-#include "scalevec/experiments/distributed/state_exchange.hpp"
+#include "experiments/distributed/state_exchange.hpp"
 
 #include <torch/types.h>
 
 #include <nlohmann/json.hpp>
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 using nlohmann::json;
 
@@ -34,4 +34,4 @@ StateEntries receive_entries(ProcessGroup& group, int from) {
   return out;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -6,13 +6,13 @@
 #include <utility>
 #include <vector>
 
-#include "scalevec/experiments/distributed/process_group.hpp"
+#include "experiments/distributed/process_group.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 // Named tensors, sent from one rank to another with their names, shapes and dtypes. The receiver gets them on the CPU.
 using StateEntries = std::vector<std::pair<std::string, torch::Tensor>>;
 void send_entries(ProcessGroup& group, const StateEntries& entries, int to);
 StateEntries receive_entries(ProcessGroup& group, int from);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -6,12 +6,12 @@
 #include <utility>
 #include <vector>
 
-#include "scalevec/experiments/errors.hpp"
-#include "scalevec/experiments/plot/plot.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/plot/plot.hpp"
 
 // A figure of the theory: prediction and simulation, and whether they agree. Each figure is one file; registry.cpp
 // lists them.
-namespace scalevec {
+namespace scalevec::experiments {
 
 // A set of defaults for a figure: quick has fewer replicas and coarser grids, paper has more and finer ones.
 enum class FigureQuality { quick, paper };
@@ -59,4 +59,4 @@ struct Figure {
 // All figures, in the order of their ids.
 const std::vector<Figure>& figures();
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -6,15 +6,15 @@
 #include <string>
 #include <thread>
 
-#include "scalevec/experiments/figures/figure.hpp"
-#include "scalevec/experiments/figures/phase.hpp"
-#include "scalevec/experiments/figures/series.hpp"
-#include "scalevec/experiments/figures/toy_run.hpp"
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/theory/muon.hpp"
+#include "experiments/figures/figure.hpp"
+#include "experiments/figures/phase.hpp"
+#include "experiments/figures/series.hpp"
+#include "experiments/figures/trained_runs.hpp"
+#include "optim/core/random.hpp"
+#include "theory/muon.hpp"
 
 // M1: scales around a map that Muon trains, over the spread of the target's rows and the gradient noise.
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 constexpr double kMomentum = 0.95;  // Muon's default
@@ -33,7 +33,7 @@ struct Rates {
 };
 
 double final_loss(const Problem& p, const std::string& scales, const Rates& at) {
-  return toy_excess_with_torch(
+  return trained_runs().toy_excess(
       {{"model",
         {{"type", "placement"},
          {"rows", p.size},
@@ -126,8 +126,8 @@ struct Predicted {
 Predicted predict(const Problem& p, const TargetSize& target) {
   const auto n = static_cast<double>(p.size), steps = static_cast<double>(p.steps);
   const double lr = 2.0 * target.largest / steps;
-  return {muon_linear_schedule_loss(n, kMomentum, p.sigma, 1.0, lr, steps),
-          muon_error_to_noise(n, kMomentum, p.sigma, 1.0, lr, steps) < 1.0};
+  return {theory::muon_linear_schedule_loss(n, kMomentum, p.sigma, 1.0, lr, steps),
+          theory::muon_error_to_noise(n, kMomentum, p.sigma, 1.0, lr, steps) < 1.0};
 }
 
 FigureResult draw_m1(const FigureValues& v) {
@@ -297,4 +297,4 @@ Figure figure_m1() {
           draw_m1};
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,13 +1,13 @@
 #include <cmath>
 #include <cstdio>
 
-#include "scalevec/experiments/figures/figure.hpp"
-#include "scalevec/experiments/figures/series.hpp"
-#include "scalevec/experiments/figures/toy_run.hpp"
-#include "scalevec/theory/muon.hpp"
+#include "experiments/figures/figure.hpp"
+#include "experiments/figures/series.hpp"
+#include "experiments/figures/trained_runs.hpp"
+#include "theory/muon.hpp"
 
 // M2: T9 under Muon: the length at which a matrix before a norm settles, and how far it turns per step.
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 FigureResult draw_m2(const FigureValues& v) {
@@ -30,8 +30,8 @@ FigureResult draw_m2(const FigureValues& v) {
   double worst_angle = 0.0, worst_length = 0.0;
   for (int k = 0; k < 2; ++k) {
     const auto n = static_cast<double>(sizes[k]);
-    const Orthogonalised quintic = quintic_steps(static_cast<int>(sizes[k]));
-    const auto predict = [&](double product) { return muon_rotation(n, momentum, lr, product / lr, quintic); };
+    const theory::Orthogonalised quintic = theory::quintic_steps(static_cast<int>(sizes[k]));
+    const auto predict = [&](double product) { return theory::muon_rotation(n, momentum, lr, product / lr, quintic); };
     mean_square[k] = quintic.mean_square;
     std::vector<double> lengths, turns, dots, turned, dot_bars, turned_bars;
     for (const double x : fine) {
@@ -39,10 +39,10 @@ FigureResult draw_m2(const FigureValues& v) {
       turns.push_back(predict(x).angle);
     }
     for (const double product : coarse) {
-      const Rotation expected = predict(product);
+      const theory::Rotation expected = predict(product);
       const auto settle = static_cast<std::int64_t>(1.5 / product);
       const auto steps = settle + static_cast<std::int64_t>(v["relaxations"] / product);
-      const std::vector<TraceRow> rows = toy_traces_with_torch(
+      const std::vector<TraceRow> rows = trained_runs().toy_traces(
           {{"model",
             {{"type", "scale_invariant"}, {"rows", sizes[k]}, {"columns", sizes[k]}, {"init_std", expected.norm / n}}},
            {"seed", static_cast<std::uint64_t>(v["seed"])},
@@ -97,8 +97,8 @@ FigureResult draw_m2(const FigureValues& v) {
                 "matrices settle shorter (a tenth at n = 8). Squared length off by at most %.3f, angle by %.3f "
                 "(allowed 0.1); the "
                 "verdict's number is the larger share. η = %g.",
-                muon_noise(1e6, momentum).long_run * 1e6, momentum, mean_square[0], mean_square[1], worst_length,
-                worst_angle, lr);
+                theory::muon_noise(1e6, momentum).long_run * 1e6, momentum, mean_square[0], mean_square[1],
+                worst_length, worst_angle, lr);
   result.caption = text;
   return result;
 }
@@ -119,4 +119,4 @@ Figure figure_m2() {
           draw_m2};
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

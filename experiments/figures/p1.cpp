@@ -2,12 +2,12 @@
 #include <cmath>
 #include <cstdio>
 
-#include "scalevec/experiments/figures/figure.hpp"
-#include "scalevec/experiments/figures/phase.hpp"
-#include "scalevec/theory/flow.hpp"
+#include "experiments/figures/figure.hpp"
+#include "experiments/figures/phase.hpp"
+#include "theory/flow.hpp"
 
 // P1: what removing the scale vector costs gradient descent and Adam, over target and learning rate.
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 // A run on ½(γw − R)² from γ = 1, w = 0 (or without γ).
@@ -16,12 +16,12 @@ struct Run {
 };
 
 // Steps by `rule` until the loss is below `relative` of its start for `hold` steps; infinite where never within `most`.
-std::vector<double> steps_to(const SimulatedRule& rule, const std::vector<Run>& runs, bool scale, double relative,
-                             std::int64_t hold, std::int64_t most) {
-  std::vector<MapReplica> replicas;
+std::vector<double> steps_to(const theory::SimulatedRule& rule, const std::vector<Run>& runs, bool scale,
+                             double relative, std::int64_t hold, std::int64_t most) {
+  std::vector<theory::MapReplica> replicas;
   std::vector<double> pace;
   for (const Run& run : runs) {
-    MapReplica r;
+    theory::MapReplica r;
     r.h = {1.0};
     r.target = {run.target};
     r.weights = r.scales = rule;
@@ -29,10 +29,10 @@ std::vector<double> steps_to(const SimulatedRule& rule, const std::vector<Run>& 
     r.goal = relative * 0.5 * run.target * run.target;
     replicas.push_back(r);
     // Adam without γ depends on this ratio alone, gradient descent on lr.
-    pace.push_back(rule.method == SimulatedMethod::adamw ? run.lr / run.target : run.lr);
+    pace.push_back(rule.method == theory::SimulatedMethod::adamw ? run.lr / run.target : run.lr);
   }
-  SimulatedMap map;
-  map.input = scale ? SimulatedMap::Input::shared : SimulatedMap::Input::none;
+  theory::SimulatedMap map;
+  map.input = scale ? theory::SimulatedMap::Input::shared : theory::SimulatedMap::Input::none;
   return arrivals(map, replicas, pace, hold, most);
 }
 
@@ -81,8 +81,8 @@ FigureResult draw_p1(const FigureValues& v) {
   std::vector<double> value(targets.size() * rates.size());
   std::int64_t wrong = 0, counted = 0;
   // The last step may cross the goal by chance: arrived is below it twice.
-  SimulatedRule descent;
-  descent.method = SimulatedMethod::sgd;
+  theory::SimulatedRule descent;
+  descent.method = theory::SimulatedMethod::sgd;
   const auto descent_steps = [&](const std::vector<double>& lrs, bool scale) {
     return steps_to(descent, product_of(targets, lrs), scale, relative, 2, most);
   };
@@ -126,7 +126,7 @@ FigureResult draw_p1(const FigureValues& v) {
 
   // Adam: signs move both parameters while the target is far, and its memory sets the pace near it.
   const double beta2 = v["beta2"], adam_relative = v["adam_relative"];
-  SimulatedRule adam_rule;
+  theory::SimulatedRule adam_rule;
   adam_rule.beta2 = beta2;
   const auto adam_steps = [&](const std::vector<Run>& runs, bool scale, std::int64_t within) {
     return steps_to(adam_rule, runs, scale, adam_relative, 30, within);  // it passes the target and comes back
@@ -148,9 +148,9 @@ FigureResult draw_p1(const FigureValues& v) {
   const std::vector<double> adam_with = adam_steps(cells, true, 2 * most),
                             adam_without = adam_steps(cells, false, 2 * most);
   for (std::size_t i = 0; i < targets.size(); ++i) {
-    const double predicted = std::log(sign_descent_speedup(targets[i]));
+    const double predicted = std::log(theory::sign_descent_speedup(targets[i]));
     // The learning rate at which sign descent takes as many steps as Adam remembers gradients.
-    memory.push_back(sign_descent_time(targets[i]) * (1.0 - 0.9));
+    memory.push_back(theory::sign_descent_time(targets[i]) * (1.0 - 0.9));
     for (std::size_t j = 0; j < adam_rates.size(); ++j) {
       double sum = 0.0, arrived = 0.0;
       const std::size_t first = (i * adam_rates.size() + j) * static_cast<std::size_t>(samples);
@@ -189,7 +189,7 @@ FigureResult draw_p1(const FigureValues& v) {
                             slow_without = adam_steps(slow_runs, false, 10 * most);
   for (std::size_t i = 0; i < targets.size(); ++i) {
     slow.push_back(slow_without[i] / slow_with[i]);
-    speedup.push_back(sign_descent_speedup(targets[i]));
+    speedup.push_back(theory::sign_descent_speedup(targets[i]));
     off = worse(off, std::abs(std::log(slow.back() / speedup.back())));
   }
   along.series = {line("derived: (1 + √(1 + 4R))/2", targets, speedup, 2),
@@ -240,4 +240,4 @@ Figure figure_p1() {
           draw_p1};
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

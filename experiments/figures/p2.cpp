@@ -2,12 +2,12 @@
 #include <cmath>
 #include <cstdio>
 
-#include "scalevec/experiments/figures/figure.hpp"
-#include "scalevec/experiments/figures/series.hpp"
-#include "scalevec/theory/integrate.hpp"
+#include "experiments/figures/figure.hpp"
+#include "experiments/figures/series.hpp"
+#include "theory/integrate.hpp"
 
 // P2: where the preconditioner ends above 1, over the initial weights and the target.
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 // γ² at the end of the flow from γ = 1 and w orthogonal to the target.
@@ -20,7 +20,7 @@ double final_gamma_sq(double w_sq, double target) {
     d[1] = -at[0] * g1;
     d[2] = -at[0] * g2;
   };
-  integrate_flow(slope, s, time, 1e-10);
+  theory::integrate_flow(slope, s, time, 1e-10);
   return s[0] * s[0];
 }
 
@@ -85,4 +85,4 @@ Figure figure_p2() {
           draw_p2};
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

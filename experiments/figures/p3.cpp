@@ -2,13 +2,13 @@
 #include <cmath>
 #include <cstdio>
 
-#include "scalevec/experiments/figures/figure.hpp"
-#include "scalevec/experiments/figures/phase.hpp"
-#include "scalevec/theory/input_scale_decay.hpp"
+#include "experiments/figures/figure.hpp"
+#include "experiments/figures/phase.hpp"
+#include "theory/input_scale_decay.hpp"
 
 // P3: where weight decay on an input-norm scale pays, over both decays, in loss and in curvature, at constant lr and
 // under a cosine.
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 struct DecayPlane {
@@ -25,10 +25,10 @@ struct PlaneOutcome {
 // One outcome per decay on γ, the first being none.
 std::vector<PlaneOutcome> simulate(const DecayPlane& s, const std::vector<double>& decays_gamma, double decay_w,
                                    bool cosine) {
-  std::vector<MapReplica> replicas;
+  std::vector<theory::MapReplica> replicas;
   for (const double decay : decays_gamma)
     for (std::int64_t k = 0; k < s.replicas; ++k) {
-      MapReplica r;
+      theory::MapReplica r;
       r.h = {1.0};
       r.target.assign(s.rows, 0.0);
       r.target[0] = s.target;
@@ -45,13 +45,13 @@ std::vector<PlaneOutcome> simulate(const DecayPlane& s, const std::vector<double
       r.noise = static_cast<std::uint64_t>(k);
       replicas.push_back(r);
     }
-  SimulatedMap map;
+  theory::SimulatedMap map;
   map.rows = s.rows;
-  MapOptions options;
+  theory::MapOptions options;
   options.steps = s.steps;
   options.average_steps = cosine ? 1 : s.steps / 3;
   options.seed = s.seed;
-  const std::vector<MapResult> results = simulate_scaled_map(map, replicas, options);
+  const std::vector<theory::MapResult> results = theory::simulate_scaled_map(map, replicas, options);
   std::vector<PlaneOutcome> out(decays_gamma.size());
   for (std::size_t i = 0; i < results.size(); ++i) {
     PlaneOutcome& o = out[i / static_cast<std::size_t>(s.replicas)];
@@ -63,8 +63,8 @@ std::vector<PlaneOutcome> simulate(const DecayPlane& s, const std::vector<double
 
 // What the closed form says at constant lr.
 PlaneOutcome predicted(const DecayPlane& s, double decay_gamma, double decay_w) {
-  const AdamWInputScale at =
-      adamw_input_scale({1.0, s.target, decay_gamma, decay_w}, s.sigma, s.lr, static_cast<double>(s.rows));
+  const theory::AdamWInputScale at =
+      theory::adamw_input_scale({1.0, s.target, decay_gamma, decay_w}, s.sigma, s.lr, static_cast<double>(s.rows));
   return {at.bias + at.noise_loss, at.at.gamma_sq + at.at.w_sq};
 }
 
@@ -169,4 +169,4 @@ Figure figure_p3() {
           draw_p3};
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

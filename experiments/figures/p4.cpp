@@ -2,16 +2,16 @@
 #include <cmath>
 #include <cstdio>
 
-#include "scalevec/experiments/figures/branch_race.hpp"
-#include "scalevec/experiments/figures/figure.hpp"
-#include "scalevec/experiments/figures/phase.hpp"
-#include "scalevec/theory/branches.hpp"
+#include "experiments/figures/branch_race.hpp"
+#include "experiments/figures/figure.hpp"
+#include "experiments/figures/phase.hpp"
+#include "theory/branches.hpp"
 
 // P4: own scales per branch (HG) against one, over the branches' curvatures and targets.
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
-Branches branches_of(double h_ratio, double r_ratio) {
+theory::Branches branches_of(double h_ratio, double r_ratio) {
   return {{std::sqrt(h_ratio), 1.0 / std::sqrt(h_ratio)}, {std::sqrt(r_ratio), 1.0 / std::sqrt(r_ratio)}};
 }
 
@@ -31,12 +31,12 @@ FigureResult draw_p4(const FigureValues& v) {
         measured[at] = measured[mirrored];
         expected[at] = expected[mirrored];
       } else {
-        const Branches b = branches_of(h_ratios[i], r_ratios[j]);
+        const theory::Branches b = branches_of(h_ratios[i], r_ratios[j]);
         const double shared = best_descent_steps(b, false, race, rates);
         const double own = best_descent_steps(b, true, race, rates);
         measured[at] = std::isinf(shared) && std::isinf(own) ? NAN : std::log(shared / own);
-        expected[at] =
-            std::log(shared_curvatures(b, 1.0).condition_number() / own_curvatures(b, 1.0).condition_number());
+        expected[at] = std::log(theory::shared_curvatures(b, 1.0).condition_number() /
+                                theory::own_curvatures(b, 1.0).condition_number());
       }
       count.add(measured[at], expected[at], 0.2);
       if (!std::isfinite(measured[at])) continue;
@@ -96,4 +96,4 @@ Figure figure_p4() {
           draw_p4};
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -2,13 +2,13 @@
 #include <cmath>
 #include <cstdio>
 
-#include "scalevec/experiments/figures/figure.hpp"
-#include "scalevec/experiments/figures/phase.hpp"
-#include "scalevec/optim/core/random.hpp"
+#include "experiments/figures/figure.hpp"
+#include "experiments/figures/phase.hpp"
+#include "optim/core/random.hpp"
 
 // P5: scales on both sides of a map (DP) against the input side alone under noisy Adam, over how much the target's rows
 // differ in size and the signal-to-noise ratio.
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 FigureResult draw_p5(const FigureValues& v) {
@@ -20,10 +20,10 @@ FigureResult draw_p5(const FigureValues& v) {
   const std::vector<double> rates = log_grid(2e-3, 0.3, v.whole("rates"));
   const std::size_t fixed = rates.size() / 2 - 1, n = spreads.size();
   std::vector<double> equal(n * n), best(n * n);
-  MapOptions options;
+  theory::MapOptions options;
   options.steps = steps;
   options.seed = seed;
-  SimulatedMap input, both;
+  theory::SimulatedMap input, both;
   input.rows = input.columns = both.rows = both.columns = d;
   both.output = true;
   for (std::size_t i = 0; i < n; ++i) {
@@ -44,7 +44,7 @@ FigureResult draw_p5(const FigureValues& v) {
     }
     for (std::size_t j = 0; j < ratios.size(); ++j) {
       const auto make = [&](double lr, std::int64_t k) {
-        MapReplica r;
+        theory::MapReplica r;
         r.h = {1.0};
         r.target = targets[static_cast<std::size_t>(k)];
         r.sigma = 1.0 / ratios[j];
@@ -138,4 +138,4 @@ Figure figure_p5() {
           draw_p5};
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -2,14 +2,14 @@
 #include <cmath>
 #include <cstdio>
 
-#include "scalevec/experiments/figures/figure.hpp"
-#include "scalevec/experiments/figures/phase.hpp"
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/theory/magnitude_direction.hpp"
-#include "scalevec/theory/simulate/replica_optimizer.hpp"
+#include "experiments/figures/figure.hpp"
+#include "experiments/figures/phase.hpp"
+#include "optim/core/random.hpp"
+#include "theory/magnitude_direction.hpp"
+#include "theory/simulate/replica_optimizer.hpp"
 
 // P6: magnitude and direction apart (OR, ER) against plain γ, each at its best learning rate.
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 // Loss ½h_mag m² + ½h_dir‖o‖² of γ − γ*'s parts along and orthogonal to γ*, γ(0) = 1 and γ* = `length` times as long at
@@ -30,17 +30,17 @@ struct PlaneProblem {
 // minimum.
 double best_steps(const PlaneProblem& p, bool apart, double relative, std::int64_t most,
                   const std::vector<double>& rates) {
-  const Amplification end = apart ? or_amplification(p.d, p.length, p.d) : Amplification{};
+  const theory::Amplification end = apart ? theory::or_amplification(p.d, p.length, p.d) : theory::Amplification{};
   const double edge = 2.0 / std::max(p.h_mag * end.magnitude, p.h_dir * end.orthogonal);
-  std::vector<SimulatedRule> rules;
+  std::vector<theory::SimulatedRule> rules;
   for (const double share : rates) {
-    SimulatedRule r;
-    r.method = SimulatedMethod::sgd;
+    theory::SimulatedRule r;
+    r.method = theory::SimulatedMethod::sgd;
     r.lr = edge * share;
     rules.push_back(r);
   }
   const std::size_t n = rules.size(), params = apart ? 3 : 2;
-  ReplicaOptimizer optimizer(rules, params);
+  theory::ReplicaOptimizer optimizer(rules, params);
   std::vector<double> state(optimizer.size(), 1.0), grad(optimizer.size(), 0.0);
   const double root = std::sqrt(p.d);
   for (std::size_t i = 0; i < n; ++i) {
@@ -109,14 +109,14 @@ FigureResult draw_p6(const FigureValues& v) {
   std::vector<double> adam[2];
   for (auto& a : adam) a.resize(ratios.size() * sizes.size());
   SignCount adam_count;
-  MapOptions options;
+  theory::MapOptions options;
   options.steps = steps;
   options.seed = seed;
   for (std::size_t j = 0; j < sizes.size(); ++j)
     for (std::size_t i = 0; i < ratios.size(); ++i) {
       const auto d = static_cast<std::size_t>(sizes[j]);
       const auto make = [&](double lr, std::int64_t k) {
-        MapReplica r;
+        theory::MapReplica r;
         r.h = {1.0};
         r.initial_w = {1.0};
         for (std::size_t c = 0; c < d; ++c)
@@ -130,19 +130,20 @@ FigureResult draw_p6(const FigureValues& v) {
         r.noise = static_cast<std::uint64_t>(k);
         return r;
       };
-      SimulatedMap map;
+      theory::SimulatedMap map;
       map.columns = d;
       map.frozen = true;
       const double plain = least(mean_log_losses(map, rates, replicas, options, make));
-      map.form = SimulatedMap::Form::unit;
+      map.form = theory::SimulatedMap::Form::unit;
       const double unit = least(mean_log_losses(map, rates, replicas, options, make));
-      map.form = SimulatedMap::Form::exponential;
+      map.form = theory::SimulatedMap::Form::exponential;
       const double exponential = least(mean_log_losses(map, rates, replicas, options, make));
       const std::size_t at = j * ratios.size() + i;
       adam[0][at] = plain - unit;
       adam[1][at] = plain - exponential;
       if (d >= 16)
-        adam_count.add(adam[0][at], std::log(or_adam_amplification(sizes[j], ratios[i]) / std::sqrt(2.0)), 0.25);
+        adam_count.add(adam[0][at], std::log(theory::or_adam_amplification(sizes[j], ratios[i]) / std::sqrt(2.0)),
+                       0.25);
     }
   result.agreement = worse(count.share() / 0.05, adam_count.share() / 0.15);
 
@@ -225,4 +226,4 @@ Figure figure_p6() {
           draw_p6};
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

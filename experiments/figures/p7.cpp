@@ -2,13 +2,13 @@
 #include <cmath>
 #include <cstdio>
 
-#include "scalevec/experiments/figures/figure.hpp"
-#include "scalevec/experiments/figures/phase.hpp"
-#include "scalevec/optim/core/random.hpp"
+#include "experiments/figures/figure.hpp"
+#include "experiments/figures/phase.hpp"
+#include "optim/core/random.hpp"
 
 // P7: all designs together (own scales per branch, both sides, magnitude apart) over the run's length in decay times
 // and the noise.
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 FigureResult draw_p7(const FigureValues& v) {
@@ -33,24 +33,24 @@ FigureResult draw_p7(const FigureValues& v) {
     for (double& x : r) x *= static_cast<double>(d) / std::sqrt(squares);
     targets.push_back(r);
   }
-  MapOptions options;
+  theory::MapOptions options;
   options.steps = steps;
   options.seed = seed;
-  SimulatedMap none, plain, all;
+  theory::SimulatedMap none, plain, all;
   none.rows = none.columns = plain.rows = plain.columns = all.rows = all.columns = d;
-  none.input = SimulatedMap::Input::none;
-  all.input = SimulatedMap::Input::own;
+  none.input = theory::SimulatedMap::Input::none;
+  all.input = theory::SimulatedMap::Input::own;
   all.branches = 2;
-  all.form = SimulatedMap::Form::unit;
+  all.form = theory::SimulatedMap::Form::unit;
   all.output = true;
 
   const std::size_t n = horizons.size();
   std::vector<double> removed(n * n), undecayed(n * n), decayed(n * n);
   for (std::size_t j = 0; j < n; ++j)
     for (std::size_t i = 0; i < n; ++i) {
-      const auto best = [&](const SimulatedMap& map, bool decay_scales) {
+      const auto best = [&](const theory::SimulatedMap& map, bool decay_scales) {
         return least(mean_log_losses(map, rates, replicas, options, [&](double lr, std::int64_t k) {
-          MapReplica r;
+          theory::MapReplica r;
           r.h = {1.0};
           r.target = targets[static_cast<std::size_t>(k)];
           r.sigma = noises[j];
@@ -158,4 +158,4 @@ Figure figure_p7() {
           draw_p7};
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

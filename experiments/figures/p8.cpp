@@ -2,13 +2,13 @@
 #include <cmath>
 #include <cstdio>
 
-#include "scalevec/experiments/figures/figure.hpp"
-#include "scalevec/experiments/figures/phase.hpp"
-#include "scalevec/experiments/figures/rotation_run.hpp"
+#include "experiments/figures/figure.hpp"
+#include "experiments/figures/phase.hpp"
+#include "experiments/figures/rotation_run.hpp"
 
 // P8: how much of a run weights before a norm are out of equilibrium, over its length in relaxation times, where they
 // start and how long it warms up.
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 constexpr double kOffSettled = 0.2;  // a rotation this far from its settled value is out of equilibrium
@@ -27,7 +27,7 @@ double share_off(const std::vector<double>& rotation, const std::vector<double>&
 // ln of the share over a half, in the recursion and in a simulation.
 std::pair<double, double> off_shares(const HorizonCell& c, std::size_t d, std::int64_t steps, double lr, double beta,
                                      double beta2, std::uint64_t seed, std::uint64_t stream) {
-  SimulatedRule rule;
+  theory::SimulatedRule rule;
   rule.lr = lr;
   rule.weight_decay = c.horizon / (lr * static_cast<double>(steps));
   rule.beta1 = beta;
@@ -35,12 +35,13 @@ std::pair<double, double> off_shares(const HorizonCell& c, std::size_t d, std::i
   rule.schedule.shape = Schedule::Shape::cosine;
   rule.schedule.total_steps = steps;
   rule.schedule.warmup_steps = static_cast<std::int64_t>(c.warmup * static_cast<double>(steps));
-  const std::vector<StepRate> rates = step_rates(rule.schedule, lr, rule.weight_decay, DecayCoupling::lr, steps);
-  const UpdateNoise noise = adamw_update_noise(static_cast<double>(d), beta);
-  const double start = c.start * settled_rotation(noise, {lr, lr * rule.weight_decay}).norm_sq;
+  const std::vector<theory::StepRate> rates =
+      theory::step_rates(rule.schedule, lr, rule.weight_decay, DecayCoupling::lr, steps);
+  const theory::UpdateNoise noise = theory::adamw_update_noise(static_cast<double>(d), beta);
+  const double start = c.start * theory::settled_rotation(noise, {lr, lr * rule.weight_decay}).norm_sq;
   // Windows, so that one step's scatter does not count as off.
   const std::size_t window = static_cast<std::size_t>(steps) / 40;
-  const auto windows = [&](const std::vector<Turn>& turns) {
+  const auto windows = [&](const std::vector<theory::Turn>& turns) {
     std::vector<double> means;
     for (std::size_t from = 0; from + window <= turns.size(); from += window) {
       double sum = 0.0;
@@ -49,11 +50,12 @@ std::pair<double, double> off_shares(const HorizonCell& c, std::size_t d, std::i
     }
     return means;
   };
-  std::vector<Turn> still;
+  std::vector<theory::Turn> still;
   // The schedule's last step has an lr of 0, which turns nothing.
-  for (const StepRate& rate : rates) still.push_back(rate.lr > 0.0 ? settled_rotation(noise, rate) : Turn{});
+  for (const theory::StepRate& rate : rates)
+    still.push_back(rate.lr > 0.0 ? theory::settled_rotation(noise, rate) : theory::Turn{});
   const std::vector<double> settled = windows(still);
-  const double predicted = share_off(windows(moving_rotation(noise, start, rates)), settled);
+  const double predicted = share_off(windows(theory::moving_rotation(noise, start, rates)), settled);
   const double got = share_off(windows(simulated_rotation(rule, d, start, steps, seed, stream)), settled);
   return {std::log(std::max(kLeastShare, predicted) / 0.5), std::log(std::max(kLeastShare, got) / 0.5)};
 }
@@ -135,4 +137,4 @@ Figure figure_p8() {
           draw_p8};
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

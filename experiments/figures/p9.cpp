@@ -2,12 +2,12 @@
 #include <cmath>
 #include <cstdio>
 
-#include "scalevec/experiments/figures/figure.hpp"
-#include "scalevec/experiments/figures/phase.hpp"
-#include "scalevec/experiments/figures/rotation_run.hpp"
+#include "experiments/figures/figure.hpp"
+#include "experiments/figures/phase.hpp"
+#include "experiments/figures/rotation_run.hpp"
 
 // P9: which coupling of the decay wins, over horizon and noise, on weights before a norm that learn a direction.
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 struct CouplingSetting {
@@ -17,8 +17,8 @@ struct CouplingSetting {
   std::uint64_t seed;
 };
 
-SimulatedRule coupled_rule(const CouplingSetting& s, double lr, double horizon, DecayCoupling coupling) {
-  SimulatedRule rule;
+theory::SimulatedRule coupled_rule(const CouplingSetting& s, double lr, double horizon, DecayCoupling coupling) {
+  theory::SimulatedRule rule;
   rule.lr = lr;
   rule.weight_decay = horizon / (lr * static_cast<double>(s.steps));
   rule.coupling = coupling;
@@ -32,9 +32,9 @@ SimulatedRule coupled_rule(const CouplingSetting& s, double lr, double horizon, 
 
 // The final loss 1 − ŵ·t for a unit t, noise of standard deviation σ on each coordinate of ŵ's gradient, from ‖w‖ = 1
 // and a random direction: mean over replicas.
-double direction_loss(const CouplingSetting& s, const SimulatedRule& rule, double sigma, std::uint64_t stream) {
+double direction_loss(const CouplingSetting& s, const theory::SimulatedRule& rule, double sigma, std::uint64_t stream) {
   const std::size_t d = s.d, n = s.replicas;
-  BatchOptimizer optimizer(rule, d * n);
+  theory::BatchOptimizer optimizer(rule, d * n);
   std::vector<double> w(d * n), g(d * n);
   for (std::size_t r = 0; r < n; ++r) {
     double ww = 0.0;
@@ -76,10 +76,11 @@ double direction_loss(const CouplingSetting& s, const SimulatedRule& rule, doubl
 
 // T11's length, and the direction in it: with e = η/‖w‖ the cosine c to t moves by e(1 − c²)/√(σ² + 1/d) for the signal
 // and by −½e²dc for the noise in the long run.
-double predicted_direction_loss(const CouplingSetting& s, const SimulatedRule& rule, double sigma) {
+double predicted_direction_loss(const CouplingSetting& s, const theory::SimulatedRule& rule, double sigma) {
   const double d = static_cast<double>(s.d);
-  const std::vector<StepRate> rates = step_rates(rule.schedule, rule.lr, rule.weight_decay, rule.coupling, s.steps);
-  const std::vector<Turn> path = moving_rotation(adamw_update_noise(d, s.beta1), 1.0, rates);
+  const std::vector<theory::StepRate> rates =
+      theory::step_rates(rule.schedule, rule.lr, rule.weight_decay, rule.coupling, s.steps);
+  const std::vector<theory::Turn> path = theory::moving_rotation(theory::adamw_update_noise(d, s.beta1), 1.0, rates);
   double cosine = 0.0;
   for (std::size_t t = 0; t < rates.size(); ++t) {
     const double e = rates[t].lr / std::sqrt(path[t].norm_sq);
@@ -111,7 +112,7 @@ FigureResult draw_p9(const FigureValues& v) {
         for (const bool square : {false, true})
           for (const double each : rates) {
             const double lr = (best ? each : v["lr"]) / std::sqrt(static_cast<double>(s.d));
-            const SimulatedRule rule =
+            const theory::SimulatedRule rule =
                 coupled_rule(s, lr, horizons[i], square ? DecayCoupling::lr2 : DecayCoupling::lr);
             if (rule.weight_decay * lr >= 0.5) continue;
             const std::uint64_t stream = 4 * (j * horizons.size() + i);
@@ -177,4 +178,4 @@ Figure figure_p9() {
           draw_p9};
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -4,20 +4,20 @@
 #include <cstdint>
 #include <vector>
 
-#include "scalevec/experiments/compare/statistics.hpp"
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/theory/simulate/batch_optimizer.hpp"
+#include "experiments/statistics/statistics.hpp"
+#include "optim/core/random.hpp"
+#include "theory/simulate/batch_optimizer.hpp"
 
 // What T12 and T13 simulate: a scale γ and the column w of c rows that reads it, loss ½h‖γw − Re₁‖² with gradient
 // noise, with the library's update rules.
-namespace scalevec {
+namespace scalevec::experiments {
 
 struct PairRun {
   std::size_t rows = 16, replicas = 8;
   double h = 1.0, target = 1.0, sigma = 1.0;
   double first_row = 1.0;  // the noise's variance on the target's row over the others'
   double growth = 0.0;     // of the target per step
-  SimulatedRule w, gamma;
+  theory::SimulatedRule w, gamma;
 };
 
 // ‖w‖²/γ² over steps, of the means over replicas, with half the width of its 95 % interval.
@@ -28,7 +28,7 @@ struct RatioPath {
 inline RatioPath simulated_ratio(const PairRun& run, double ratio, std::int64_t steps, std::int64_t dots,
                                  std::uint64_t seed, std::uint64_t stream) {
   const std::size_t c = run.rows, n = run.replicas;
-  BatchOptimizer w_step(run.w, n * c), gamma_step(run.gamma, n);
+  theory::BatchOptimizer w_step(run.w, n * c), gamma_step(run.gamma, n);
   std::vector<double> w(n * c, 0.0), gamma(n), w_grad(n * c), gamma_grad(n);
   for (std::size_t i = 0; i < n; ++i) {
     gamma[i] = std::sqrt(run.target / std::sqrt(ratio));
@@ -69,4 +69,4 @@ inline RatioPath simulated_ratio(const PairRun& run, double ratio, std::int64_t 
   return out;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

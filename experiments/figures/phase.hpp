@@ -7,12 +7,12 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/experiments/figures/series.hpp"
-#include "scalevec/theory/simulate/scaled_map.hpp"
+#include "experiments/figures/series.hpp"
+#include "theory/simulate/scaled_map.hpp"
 
 // What the phase diagrams share: the measure of a design over a grid of learning rates, and how far a boundary is
 // right.
-namespace scalevec {
+namespace scalevec::experiments {
 
 // Below the panel: cells fill the panel itself.
 inline constexpr const char* kPhaseKey = "outside bottom center horizontal";
@@ -20,12 +20,12 @@ inline constexpr const char* kPhaseKey = "outside bottom center horizontal";
 // Mean logarithm of the final loss by learning rate, over replicas that differ in noise and, as `make(lr, replica)`
 // says, in their problem. A design that diverges in one replica has an infinite one.
 template <class Make>
-std::vector<double> mean_log_losses(const SimulatedMap& map, const std::vector<double>& rates, std::int64_t replicas,
-                                    const MapOptions& options, const Make& make) {
-  std::vector<MapReplica> all;
+std::vector<double> mean_log_losses(const theory::SimulatedMap& map, const std::vector<double>& rates,
+                                    std::int64_t replicas, const theory::MapOptions& options, const Make& make) {
+  std::vector<theory::MapReplica> all;
   for (const double lr : rates)
     for (std::int64_t k = 0; k < replicas; ++k) all.push_back(make(lr, k));
-  const std::vector<MapResult> results = simulate_scaled_map(map, all, options);
+  const std::vector<theory::MapResult> results = theory::simulate_scaled_map(map, all, options);
   std::vector<double> means;
   for (std::size_t at = 0; at < results.size(); at += static_cast<std::size_t>(replicas)) {
     double sum = 0.0;
@@ -37,27 +37,27 @@ std::vector<double> mean_log_losses(const SimulatedMap& map, const std::vector<d
 
 // Steps until `hold` losses in a row are at or below each replica's goal; infinite where never within `most`. Replicas
 // of like `pace` (how fast each is, in any unit) share a block, which runs until its last one arrives.
-inline std::vector<double> arrivals(const SimulatedMap& map, const std::vector<MapReplica>& replicas,
+inline std::vector<double> arrivals(const theory::SimulatedMap& map, const std::vector<theory::MapReplica>& replicas,
                                     const std::vector<double>& pace, std::int64_t hold, std::int64_t most) {
   std::vector<std::size_t> order(replicas.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return pace[a] < pace[b]; });
-  std::vector<MapReplica> sorted;
+  std::vector<theory::MapReplica> sorted;
   for (const std::size_t i : order) sorted.push_back(replicas[i]);
-  MapOptions options;
+  theory::MapOptions options;
   options.steps = most;
   options.until_arrival = true;
   options.hold = std::min(hold, most);
-  const std::vector<MapResult> results = simulate_scaled_map(map, sorted, options);
+  const std::vector<theory::MapResult> results = theory::simulate_scaled_map(map, sorted, options);
   std::vector<double> steps(replicas.size());
   for (std::size_t k = 0; k < order.size(); ++k) steps[order[k]] = results[k].arrival;
   return steps;
 }
 
 // The same of one problem at each learning rate in place of r's.
-inline std::vector<double> arrivals(const SimulatedMap& map, MapReplica r, const std::vector<double>& rates,
-                                    std::int64_t hold, std::int64_t most) {
-  std::vector<MapReplica> replicas;
+inline std::vector<double> arrivals(const theory::SimulatedMap& map, theory::MapReplica r,
+                                    const std::vector<double>& rates, std::int64_t hold, std::int64_t most) {
+  std::vector<theory::MapReplica> replicas;
   for (const double lr : rates) {
     r.weights.lr = r.scales.lr = lr;
     replicas.push_back(r);
@@ -93,4 +93,4 @@ inline Series predicted_zero(const std::vector<double>& xs, const std::vector<do
   return line;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -3,9 +3,9 @@
 #include <cmath>
 #include <stdexcept>
 
-#include "scalevec/experiments/figures/figure.hpp"
+#include "experiments/figures/figure.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 Figure figure_t1();
 Figure figure_t2();
@@ -66,4 +66,4 @@ double FigureValues::operator[](const std::string& name) const {
   return it->second;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

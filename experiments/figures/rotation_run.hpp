@@ -5,18 +5,18 @@
 #include <cstdint>
 #include <vector>
 
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/theory/moving_rotation.hpp"
-#include "scalevec/theory/simulate/batch_optimizer.hpp"
+#include "optim/core/random.hpp"
+#include "theory/moving_rotation.hpp"
+#include "theory/simulate/batch_optimizer.hpp"
 
 // What T11, P8 and P9 simulate: a block of d weights before a norm, with the library's update rules.
-namespace scalevec {
+namespace scalevec::experiments {
 
 // ‖w‖² before and rotation of each step under gradients of random directions orthogonal to w, of root mean square
 // length 1/‖w‖, from ‖w₀‖² = norm_sq.
-inline std::vector<Turn> simulated_rotation(const SimulatedRule& rule, std::size_t d, double norm_sq,
-                                            std::int64_t steps, std::uint64_t seed, std::uint64_t stream) {
-  BatchOptimizer optimizer(rule, d);
+inline std::vector<theory::Turn> simulated_rotation(const theory::SimulatedRule& rule, std::size_t d, double norm_sq,
+                                                    std::int64_t steps, std::uint64_t seed, std::uint64_t stream) {
+  theory::BatchOptimizer optimizer(rule, d);
   std::vector<double> w(d), g(d), before;
   double ww = 0.0;
   for (std::size_t i = 0; i < d; ++i) {
@@ -24,7 +24,7 @@ inline std::vector<Turn> simulated_rotation(const SimulatedRule& rule, std::size
     ww += w[i] * w[i];
   }
   for (double& x : w) x *= std::sqrt(norm_sq / ww);
-  std::vector<Turn> out;
+  std::vector<theory::Turn> out;
   for (std::int64_t t = 0; t < steps; ++t) {
     double wg = 0.0;
     ww = 0.0;
@@ -45,4 +45,4 @@ inline std::vector<Turn> simulated_rotation(const SimulatedRule& rule, std::size
   return out;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

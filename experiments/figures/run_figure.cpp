@@ -1,15 +1,15 @@
-#include "scalevec/experiments/figures/run_figure.hpp"
+#include "experiments/figures/run_figure.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <vector>
 
-#include "scalevec/experiments/compare/prediction_figures.hpp"
-#include "scalevec/experiments/compare/record_files.hpp"
-#include "scalevec/experiments/errors.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/record/record_files.hpp"
+#include "experiments/runs/prediction_figures.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 using nlohmann::json;
 
@@ -94,4 +94,4 @@ FigureResult draw_over_run(const std::string& figure, const std::filesystem::pat
                           "whose step follows the gradient's size)"));
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

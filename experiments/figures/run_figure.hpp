@@ -3,9 +3,9 @@
 #include <filesystem>
 #include <string>
 
-#include "scalevec/experiments/figures/figure.hpp"
+#include "experiments/figures/figure.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 // The figure with the traces of a run in place of its simulation: T11 and T12 (matrices before a norm, or the groups
 // where there are none), T13, T5, and T14 where the run has a probe.json. The agreement is the largest factor
@@ -17,4 +17,4 @@ FigureResult draw_over_run(const std::string& figure, const std::filesystem::pat
 // How far the run is: "run: runs/one, interrupted after step 120 of 400". Throws UsageError where it has no traces.
 std::string steps_of_run(const std::filesystem::path& run);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

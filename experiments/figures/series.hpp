@@ -6,11 +6,11 @@
 #include <utility>
 #include <vector>
 
-#include "scalevec/experiments/compare/statistics.hpp"
-#include "scalevec/experiments/plot/plot.hpp"
+#include "experiments/plot/plot.hpp"
+#include "experiments/statistics/statistics.hpp"
 
 // What most figures are made of: grids, lines for predictions, points for simulations.
-namespace scalevec {
+namespace scalevec::experiments {
 
 inline std::vector<double> log_grid(double low, double high, std::int64_t points) {
   std::vector<double> grid;
@@ -120,4 +120,4 @@ inline std::vector<Series> phase_diagram(const std::vector<double>& xs, const st
   return {cells, zero};
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

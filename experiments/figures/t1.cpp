@@ -1,12 +1,12 @@
 #include <cmath>
 #include <cstdio>
 
-#include "scalevec/experiments/figures/figure.hpp"
-#include "scalevec/experiments/figures/fold_gap.hpp"
-#include "scalevec/experiments/figures/series.hpp"
+#include "experiments/figures/figure.hpp"
+#include "experiments/figures/series.hpp"
+#include "experiments/figures/trained_runs.hpp"
 
 // T1: a trained model without its input-side scales is the same function.
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 FigureResult draw_t1(const FigureValues& v) {
@@ -25,8 +25,8 @@ FigureResult draw_t1(const FigureValues& v) {
     for (std::int64_t layers = 1; layers <= v.whole("layers"); layers *= 2) {
       double most = 0.0;
       for (std::int64_t seed = 1; seed <= v.whole("models"); ++seed) {
-        const double gap = fold_gap(layers, v.whole("width"), v["least_gain"], v["largest_gain"], d == 1,
-                                    static_cast<std::uint64_t>(seed));
+        const double gap = trained_runs().fold_gap(layers, v.whole("width"), v["least_gain"], v["largest_gain"], d == 1,
+                                                   static_cast<std::uint64_t>(seed));
         most = worse(most, gap);
       }
       depths.push_back(static_cast<double>(layers));
@@ -68,4 +68,4 @@ Figure figure_t1() {
           draw_t1};
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

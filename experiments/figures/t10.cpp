@@ -2,12 +2,12 @@
 #include <cstdio>
 #include <string>
 
-#include "scalevec/experiments/figures/figure.hpp"
-#include "scalevec/experiments/figures/series.hpp"
-#include "scalevec/theory/spectra.hpp"
+#include "experiments/figures/figure.hpp"
+#include "experiments/figures/series.hpp"
+#include "theory/spectra.hpp"
 
 // T10: what scale vectors do to the exponent of a loss curve.
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 template <class Loss>
@@ -26,7 +26,7 @@ FigureResult draw_t10(const FigureValues& v) {
                      ", so that 1 ≪ t ≪ N^a leaves times to compare at");
   FigureResult result;
   result.required = 1.0;
-  const PowerLawModes m{a, b, modes, target};
+  const theory::PowerLawModes m{a, b, modes, target};
   const double end = 1e-3 * std::pow(modes, a);
   const std::vector<double> fine = log_grid(10.0, end, 61), coarse = log_grid(10.0, end, v.whole("points"));
   Panel exponent, gain;
@@ -41,39 +41,41 @@ FigureResult draw_t10(const FigureValues& v) {
   }
   double worst_exponent = 0.0, worst_gain = 0.0;
   std::vector<double> y, dots;
-  for (const double t : fine) y.push_back(local_exponent([&](double s) { return plain_spectrum_loss(m, s); }, t));
+  for (const double t : fine)
+    y.push_back(local_exponent([&](double s) { return theory::plain_spectrum_loss(m, s); }, t));
   for (const double t : coarse) {
-    dots.push_back(local_exponent([&](double s) { return spectrum_loss_without(m, s); }, t));
-    const double off = std::abs(dots.back() - local_exponent([&](double s) { return plain_spectrum_loss(m, s); }, t));
+    dots.push_back(local_exponent([&](double s) { return theory::spectrum_loss_without(m, s); }, t));
+    const double off =
+        std::abs(dots.back() - local_exponent([&](double s) { return theory::plain_spectrum_loss(m, s); }, t));
     if (t >= 100.0) worst_exponent = worse(worst_exponent, off);
   }
   exponent.series.push_back(line("no scale vector", fine, y, 0));
   exponent.series.push_back(points("", coarse, dots, 0));
   int color = 1;
   for (const auto& [own_b, k] : {std::pair(b, 1.0), std::pair(b, 1e-6), std::pair(0.0, 1.0), std::pair(growing, 1.0)}) {
-    const PowerLawModes own{a, own_b, modes, target};
+    const theory::PowerLawModes own{a, own_b, modes, target};
     std::vector<double> measured;
     for (const double t : fine)
       // While single modes leave r = 0 one after the other, a balanced loss is a staircase without an exponent.
       measured.push_back(
           k < 1.0 && t < 5e3
               ? NAN
-              : local_exponent([&, k = k](double s) { return spectrum_loss_with_scales(own, k, s); }, t));
+              : local_exponent([&, k = k](double s) { return theory::spectrum_loss_with_scales(own, k, s); }, t));
     char label[64];
     std::snprintf(label, sizeof label, "scales, b = %g, k %s", own_b, k < 1.0 ? "→ 0" : "= 1");
     exponent.series.push_back(line(label, fine, measured, color));
-    const double limit = k < 1.0 || own_b < 0.0 ? balanced_exponent(own) : plain_exponent(own);
+    const double limit = k < 1.0 || own_b < 0.0 ? theory::balanced_exponent(own) : theory::plain_exponent(own);
     exponent.series.push_back(line("", {fine.front(), fine.back()}, {limit, limit}, color, Series::Style::dashed));
     ++color;
   }
   color = 0;
   for (const double own_b : {0.25, b, 1.0}) {
-    const PowerLawModes own{a, own_b, modes, target};
+    const theory::PowerLawModes own{a, own_b, modes, target};
     std::vector<double> predicted, saved;
-    for (const double t : fine) predicted.push_back(scale_gain(own, t));
+    for (const double t : fine) predicted.push_back(theory::scale_gain(own, t));
     for (const double t : coarse) {
-      saved.push_back(1.0 - spectrum_loss_with_scales(own, 1.0, t) / spectrum_loss_without(own, t));
-      const double off = std::abs(saved.back() / scale_gain(own, t) - 1.0);
+      saved.push_back(1.0 - theory::spectrum_loss_with_scales(own, 1.0, t) / theory::spectrum_loss_without(own, t));
+      const double off = std::abs(saved.back() / theory::scale_gain(own, t) - 1.0);
       if (own_b == b && t >= 1e3) worst_gain = worse(worst_gain, off);
     }
     char label[64];
@@ -116,4 +118,4 @@ Figure figure_t10() {
           draw_t10};
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

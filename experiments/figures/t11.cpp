@@ -1,17 +1,17 @@
 #include <cmath>
 #include <cstdio>
 
-#include "scalevec/experiments/figures/figure.hpp"
-#include "scalevec/experiments/figures/rotation_run.hpp"
-#include "scalevec/experiments/figures/series.hpp"
+#include "experiments/figures/figure.hpp"
+#include "experiments/figures/rotation_run.hpp"
+#include "experiments/figures/series.hpp"
 
 // T11: length and rotation of weights before a norm while the lr moves.
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 struct MovingCase {
   const char* label;
-  SimulatedMethod method;
+  theory::SimulatedMethod method;
   Schedule::Shape shape;
   DecayCoupling coupling;
 };
@@ -34,14 +34,14 @@ FigureResult draw_t11(const FigureValues& v) {
     p->log_y = true;
   }
   const MovingCase cases[] = {
-      {"AdamW, cosine", SimulatedMethod::adamw, Schedule::Shape::cosine, DecayCoupling::lr},
-      {"AdamW, cosine, decay lr2", SimulatedMethod::adamw, Schedule::Shape::cosine, DecayCoupling::lr2},
-      {"AdamW, WSD", SimulatedMethod::adamw, Schedule::Shape::wsd, DecayCoupling::lr},
-      {"Lion, cosine", SimulatedMethod::lion, Schedule::Shape::cosine, DecayCoupling::lr},
-      {"SGD, cosine", SimulatedMethod::sgd, Schedule::Shape::cosine, DecayCoupling::lr}};
+      {"AdamW, cosine", theory::SimulatedMethod::adamw, Schedule::Shape::cosine, DecayCoupling::lr},
+      {"AdamW, cosine, decay lr2", theory::SimulatedMethod::adamw, Schedule::Shape::cosine, DecayCoupling::lr2},
+      {"AdamW, WSD", theory::SimulatedMethod::adamw, Schedule::Shape::wsd, DecayCoupling::lr},
+      {"Lion, cosine", theory::SimulatedMethod::lion, Schedule::Shape::cosine, DecayCoupling::lr},
+      {"SGD, cosine", theory::SimulatedMethod::sgd, Schedule::Shape::cosine, DecayCoupling::lr}};
   int color = 0;
   for (const MovingCase& c : cases) {
-    SimulatedRule rule;
+    theory::SimulatedRule rule;
     rule.method = c.method;
     rule.lr = lr;
     rule.weight_decay = decay;
@@ -52,17 +52,18 @@ FigureResult draw_t11(const FigureValues& v) {
     rule.schedule.total_steps = steps;
     rule.schedule.warmup_steps = static_cast<std::int64_t>(v["warmup"] * static_cast<double>(steps));
     rule.schedule.decay_steps = steps / 4;
-    const std::vector<StepRate> rates = step_rates(rule.schedule, lr, decay, c.coupling, steps);
-    const bool sgd = c.method == SimulatedMethod::sgd;
-    const UpdateNoise noise =
-        c.method == SimulatedMethod::lion ? lion_update_noise(dd, beta, rule.beta2) : adamw_update_noise(dd, beta);
+    const std::vector<theory::StepRate> rates = theory::step_rates(rule.schedule, lr, decay, c.coupling, steps);
+    const bool sgd = c.method == theory::SimulatedMethod::sgd;
+    const theory::UpdateNoise noise = c.method == theory::SimulatedMethod::lion
+                                          ? theory::lion_update_noise(dd, beta, rule.beta2)
+                                          : theory::adamw_update_noise(dd, beta);
     // SGD's settles at ‖w‖⁴ = ηg̃²/(2λ(1 − β)²).
     const double settled =
-        sgd ? std::sqrt(lr / (2.0 * decay)) / (1.0 - beta) : settled_rotation(noise, {lr, lr * decay}).norm_sq;
+        sgd ? std::sqrt(lr / (2.0 * decay)) / (1.0 - beta) : theory::settled_rotation(noise, {lr, lr * decay}).norm_sq;
     const double start = settled * v["start"];
-    const std::vector<Turn> predicted =
-        sgd ? moving_rotation_sgd(beta, 1.0, start, rates) : moving_rotation(noise, start, rates);
-    const std::vector<Turn> got =
+    const std::vector<theory::Turn> predicted =
+        sgd ? theory::moving_rotation_sgd(beta, 1.0, start, rates) : theory::moving_rotation(noise, start, rates);
+    const std::vector<theory::Turn> got =
         simulated_rotation(rule, d, start, steps, seed, 10 * static_cast<std::uint64_t>(color));
     std::vector<double> x, lengths, turns, dots_x, dots, turned;
     for (std::size_t t = 0; t < predicted.size(); t += std::max<std::size_t>(1, predicted.size() / 400)) {
@@ -94,7 +95,7 @@ FigureResult draw_t11(const FigureValues& v) {
     if (color == 0) {
       std::vector<double> still;
       for (std::size_t t = 0; t < predicted.size(); t += std::max<std::size_t>(1, predicted.size() / 400))
-        still.push_back(rates[t].lr > 0.0 ? settled_rotation(noise, rates[t]).rotation : NAN);
+        still.push_back(rates[t].lr > 0.0 ? theory::settled_rotation(noise, rates[t]).rotation : NAN);
       angle.series.push_back(line("AdamW, cosine: settled at the moment's lr", x, still, 6, Series::Style::dashed));
     }
     ++color;
@@ -143,4 +144,4 @@ Figure figure_t11() {
           draw_t11};
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -2,14 +2,14 @@
 #include <cmath>
 #include <cstdio>
 
-#include "scalevec/experiments/figures/figure.hpp"
-#include "scalevec/experiments/figures/series.hpp"
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/theory/scale_ratio.hpp"
-#include "scalevec/theory/simulate/batch_optimizer.hpp"
+#include "experiments/figures/figure.hpp"
+#include "experiments/figures/series.hpp"
+#include "optim/core/random.hpp"
+#include "theory/scale_ratio.hpp"
+#include "theory/simulate/batch_optimizer.hpp"
 
 // T12: Muon out of equilibrium, and beside scales that AdamW trains.
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 // An n × n matrix under Muon with Nesterov's momentum and its five quintic steps, by plain loops: the library's is held
@@ -59,7 +59,7 @@ FigureResult draw_t12(const FigureValues& v) {
   const auto steps = v.whole("steps");
   const double size = static_cast<double>(n), momentum = v["momentum"], lr = v["lr"];
   const auto seed = static_cast<std::uint64_t>(v["seed"]);
-  const Orthogonalised by = quintic_steps(static_cast<int>(n));
+  const theory::Orthogonalised by = theory::quintic_steps(static_cast<int>(n));
   FigureResult result;
   result.required = 1.0;
   Panel norm, angle, ratio;
@@ -72,7 +72,7 @@ FigureResult draw_t12(const FigureValues& v) {
     p->log_y = true;
   }
   double worst_norm = 0.0, worst_angle = 0.0, worst_ratio = 0.0;
-  const UpdateNoise noise = muon_update_noise(size, momentum, by);
+  const theory::UpdateNoise noise = theory::muon_update_noise(size, momentum, by);
   const double decay = v["horizon"] / (lr * static_cast<double>(steps));
   int color = 0;
   for (const DecayCoupling coupling : {DecayCoupling::lr, DecayCoupling::lr2}) {
@@ -80,9 +80,9 @@ FigureResult draw_t12(const FigureValues& v) {
     schedule.shape = Schedule::Shape::cosine;
     schedule.total_steps = steps;
     schedule.warmup_steps = steps / 10;
-    const std::vector<StepRate> rates = step_rates(schedule, lr, decay, coupling, steps);
-    const double start = 3.0 * settled_rotation(noise, {lr, lr * decay}).norm_sq;
-    const std::vector<Turn> expected = moving_rotation(noise, start, rates);
+    const std::vector<theory::StepRate> rates = theory::step_rates(schedule, lr, decay, coupling, steps);
+    const double start = 3.0 * theory::settled_rotation(noise, {lr, lr * decay}).norm_sq;
+    const std::vector<theory::Turn> expected = theory::moving_rotation(noise, start, rates);
     std::vector<double> lengths(rates.size(), 0.0), turns(rates.size(), 0.0);
     for (std::size_t r = 0; r < replicas; ++r) {
       MuonMatrix muon(n, momentum);
@@ -152,19 +152,19 @@ FigureResult draw_t12(const FigureValues& v) {
   const auto pair_steps = v.whole("pair_steps");
   color = 0;
   for (const double multiplier : {0.25, 1.0, 4.0}) {
-    RatioNormalised pair = muon_pair(size, momentum, by, 1.0, lr_w, multiplier * lr_w);
+    theory::RatioNormalised pair = theory::muon_pair(size, momentum, by, 1.0, lr_w, multiplier * lr_w);
     const double decays = v["pair_decay"];
     pair.decay_w = decays * lr_w;
     pair.decay_gamma = decays * multiplier * lr_w;
-    const RatioFlow flow = normalised_ratio(pair);
+    const theory::RatioFlow flow = theory::normalised_ratio(pair);
     std::vector<double> squares, scales, at;
     for (std::size_t r = 0; r < replicas; ++r) {
       MuonMatrix muon(n, momentum);
-      SimulatedRule rule;
+      theory::SimulatedRule rule;
       rule.lr = multiplier * lr_w;
       rule.weight_decay = decays;
       rule.beta2 = 0.99;
-      BatchOptimizer optimizer(rule, n);
+      theory::BatchOptimizer optimizer(rule, n);
       std::vector<double> w(n * n, 0.0), gamma(n, 1.0), g(n * n), along(n);
       for (std::size_t i = 0; i < n; ++i) w[i * n + i] = 1.0;
       std::size_t k = 0;
@@ -193,13 +193,13 @@ FigureResult draw_t12(const FigureValues& v) {
       }
     }
     std::vector<double> x = linear_grid(0.0, static_cast<double>(pair_steps), 81), y, dots;
-    for (const double t : x) y.push_back(ratio_after(flow, 1.0, t));
+    for (const double t : x) y.push_back(theory::ratio_after(flow, 1.0, t));
     for (std::size_t k = 0; k < at.size(); ++k) {
       dots.push_back(std::sqrt(squares[k] / scales[k]));
-      worst_ratio = worse(worst_ratio, std::abs(std::log(dots.back() / ratio_after(flow, 1.0, at[k]))));
+      worst_ratio = worse(worst_ratio, std::abs(std::log(dots.back() / theory::ratio_after(flow, 1.0, at[k]))));
     }
     char label[80];
-    std::snprintf(label, sizeof label, "γ's lr %g of Muon's: ends at %.3g", multiplier, settled_ratio(flow));
+    std::snprintf(label, sizeof label, "γ's lr %g of Muon's: ends at %.3g", multiplier, theory::settled_ratio(flow));
     ratio.series.push_back(line(label, x, y, color));
     ratio.series.push_back(points("", at, dots, color));
     ++color;
@@ -255,4 +255,4 @@ Figure figure_t12() {
           draw_t12};
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

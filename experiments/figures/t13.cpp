@@ -1,13 +1,13 @@
 #include <cmath>
 #include <cstdio>
 
-#include "scalevec/experiments/figures/figure.hpp"
-#include "scalevec/experiments/figures/pair_run.hpp"
-#include "scalevec/experiments/figures/series.hpp"
-#include "scalevec/theory/scale_ratio.hpp"
+#include "experiments/figures/figure.hpp"
+#include "experiments/figures/pair_run.hpp"
+#include "experiments/figures/series.hpp"
+#include "theory/scale_ratio.hpp"
 
 // T13: where gradient noise drives the ratio of a column's length to its scale, and what holds it back.
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 constexpr std::int64_t kRatioDots = 16;
@@ -38,18 +38,18 @@ struct PathError {
 };
 
 // Adds a path's line and dots.
-PathError add_ratio_path(Panel& panel, const std::string& label, const RatioFlow& flow, double from, bool root,
+PathError add_ratio_path(Panel& panel, const std::string& label, const theory::RatioFlow& flow, double from, bool root,
                          const RatioPath& got, int color) {
   std::vector<double> x, y, dots, bars;
   for (const double t : linear_grid(0.0, got.step.back(), 81)) {
     x.push_back(t);
-    y.push_back(ratio_after(flow, from, t));
+    y.push_back(theory::ratio_after(flow, from, t));
   }
   PathError error;
   for (std::size_t i = 0; i < got.step.size(); ++i) {
     dots.push_back(root ? std::sqrt(got.ratio[i]) : got.ratio[i]);
     bars.push_back(root ? got.bar[i] / (2.0 * dots.back()) : got.bar[i]);
-    error.add(std::log(dots.back() / ratio_after(flow, from, got.step[i])), bars.back() / dots.back());
+    error.add(std::log(dots.back() / theory::ratio_after(flow, from, got.step[i])), bars.back() / dots.back());
   }
   panel.series.push_back(line(label, x, y, color));
   panel.series.push_back(points_with_bars("", got.step, dots, bars, color));
@@ -75,7 +75,7 @@ FigureResult draw_t13(const FigureValues& v) {
   run.rows = rows;
   run.replicas = static_cast<std::size_t>(v.whole("replicas"));
   run.sigma = sigma;
-  run.w.method = SimulatedMethod::sgd;
+  run.w.method = theory::SimulatedMethod::sgd;
   run.w.lr = lr;
   const double unit = lr * sigma * sigma;  // ησ²: the decay per unit of lr that counts as the noise
   const RatioCase cases[] = {{"no decay: c", 0.0, 0.0, 1.0},
@@ -92,8 +92,8 @@ FigureResult draw_t13(const FigureValues& v) {
     run.gamma.weight_decay = k.decay_gamma * unit;
     run.first_row = k.first_row;
     const double trace = (c - 1.0 + k.first_row) / c;
-    const RatioFlow flow = sgd_ratio({c, sigma * std::sqrt(trace), k.first_row / trace, lr, lr, lr * run.w.weight_decay,
-                                      lr * run.gamma.weight_decay});
+    const theory::RatioFlow flow = theory::sgd_ratio({c, sigma * std::sqrt(trace), k.first_row / trace, lr, lr,
+                                                      lr * run.w.weight_decay, lr * run.gamma.weight_decay});
     const auto steps = static_cast<std::int64_t>(v["relaxations"] / (2.0 * unit * lr));
     const RatioPath got = simulated_ratio(run, 1.0, steps, kRatioDots, seed, 1000 * static_cast<std::uint64_t>(color));
     sgd_error.add(add_ratio_path(sgd, k.label, flow, 1.0, false, got, color));
@@ -108,27 +108,28 @@ FigureResult draw_t13(const FigureValues& v) {
       PairRun of = run;
       of.h = v["h_adam"];
       of.sigma = v["sigma_adam"];
-      of.w = SimulatedRule();
-      of.w.method = lion ? SimulatedMethod::lion : SimulatedMethod::adamw;
+      of.w = theory::SimulatedRule();
+      of.w.method = lion ? theory::SimulatedMethod::lion : theory::SimulatedMethod::adamw;
       of.w.lr = rate;
       of.w.beta2 = beta2;
-      RatioNormalised pair = lion ? lion_pair(c, 1.0, rate, rate, 0.9, beta2) : adamw_pair(c, 1.0, rate, rate);
+      theory::RatioNormalised pair =
+          lion ? theory::lion_pair(c, 1.0, rate, rate, 0.9, beta2) : theory::adamw_pair(c, 1.0, rate, rate);
       of.w.weight_decay = decays ? 2.0 * rate * pair.scatter_gamma : 0.0;
       of.gamma = of.w;
       of.gamma.weight_decay = decays ? 4.0 * rate * pair.scatter_gamma : 0.0;
       pair.decay_w = rate * of.w.weight_decay;
       pair.decay_gamma = rate * of.gamma.weight_decay;
-      if (!lion) pair = with_second_moments(pair, c, of.h, of.sigma, beta2);
-      const RatioFlow flow = normalised_ratio(pair);
+      if (!lion) pair = theory::with_second_moments(pair, c, of.h, of.sigma, beta2);
+      const theory::RatioFlow flow = theory::normalised_ratio(pair);
       const auto steps = static_cast<std::int64_t>(v["relaxations"] / (rate * rate * pair.scatter_gamma));
       const RatioPath got =
           simulated_ratio(of, 1.0, steps, kRatioDots, seed, 50000 + 1000 * static_cast<std::uint64_t>(color));
       const std::string label = std::string(lion ? "Lion" : "AdamW") + (decays ? ", decay on both" : ", no decay");
       (lion ? lion_error : adam_error).add(add_ratio_path(adam, label, flow, 1.0, true, got, color));
-      const double end = settled_ratio(flow);
+      const double end = theory::settled_ratio(flow);
       if (!decays) (lion ? lion_end : adam_end) = end;
       // At the path's end, where the rate is largest.
-      if (const Holds holds = normalised_ratio_holds(pair, of.h, of.sigma, end); !holds)
+      if (const theory::Holds holds = theory::normalised_ratio_holds(pair, of.h, of.sigma, end); !holds)
         outside += std::string(lion ? " Lion's" : " AdamW's") + " path ends outside its domain: " + holds.why + ".";
       ++color;
     }
@@ -141,8 +142,9 @@ FigureResult draw_t13(const FigureValues& v) {
   color = 0;
   for (const double of : {c, 960.0, 3072.0}) {
     std::vector<double> y;
-    const RatioFlow still = sgd_ratio({of, sigma, 1.0, lr, lr});
-    for (const double s : fine) y.push_back(std::sqrt(settled_ratio(with_growth(still, s * lr * unit))));
+    const theory::RatioFlow still = theory::sgd_ratio({of, sigma, 1.0, lr, lr});
+    for (const double s : fine)
+      y.push_back(std::sqrt(theory::settled_ratio(theory::with_growth(still, s * lr * unit))));
     char label[40];
     std::snprintf(label, sizeof label, "c = %g", of);
     growth.series.push_back(line(label, fine, y, color));
@@ -152,8 +154,9 @@ FigureResult draw_t13(const FigureValues& v) {
   run.gamma = run.w;
   std::vector<double> dots, bars;
   for (std::size_t i = 0; i < coarse.size(); ++i) {
-    const RatioFlow flow = with_growth(sgd_ratio({c, sigma, 1.0, lr, lr}), coarse[i] * lr * unit);
-    const double end = settled_ratio(flow);
+    const theory::RatioFlow flow =
+        theory::with_growth(theory::sgd_ratio({c, sigma, 1.0, lr, lr}), coarse[i] * lr * unit);
+    const double end = theory::settled_ratio(flow);
     run.growth = coarse[i] * lr * unit;
     // From its end, for as long as R grows e-fold.
     const RatioPath got = simulated_ratio(run, end, static_cast<std::int64_t>(1.0 / run.growth), 1, seed,
@@ -220,4 +223,4 @@ Figure figure_t13() {
           draw_t13};
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -2,25 +2,25 @@
 #include <cmath>
 #include <cstdio>
 
-#include "scalevec/experiments/figures/figure.hpp"
-#include "scalevec/experiments/figures/series.hpp"
-#include "scalevec/theory/input_scale_decay.hpp"
-#include "scalevec/theory/simulate/batch_optimizer.hpp"
-#include "scalevec/theory/stability.hpp"
+#include "experiments/figures/figure.hpp"
+#include "experiments/figures/series.hpp"
+#include "theory/input_scale_decay.hpp"
+#include "theory/simulate/batch_optimizer.hpp"
+#include "theory/stability.hpp"
 
 // T14: the largest learning rate at which a scale and its column stay at their minimum.
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 // Whether a small error of γw − R is larger after `steps` than at the start, from next to (γ, w). `second`: the held
 // second moments' roots of γ and w that Adam divides by; empty for gradient descent.
 bool pair_diverges(double gamma, double w, double lr, double beta, const std::vector<double>& second, int steps) {
-  SimulatedRule rule;
-  rule.method = SimulatedMethod::sgd;
+  theory::SimulatedRule rule;
+  rule.method = theory::SimulatedMethod::sgd;
   rule.lr = lr;
   rule.momentum = beta;
   if (!second.empty()) rule.dampening = beta;  // Adam's mean
-  BatchOptimizer optimizer(rule, 2);
+  theory::BatchOptimizer optimizer(rule, 2);
   const double target = gamma * w, start = 1e-7 * target;
   std::vector<double> x{gamma, w + start / gamma}, g(2);
   double largest = 0.0;
@@ -72,8 +72,8 @@ FigureResult draw_t14(const FigureValues& v) {
   int color = 0;
   for (const EdgeMethod& m : methods) {
     const auto formula = [&](double gamma, double w) {
-      return m.adam ? adam_edge(pair_adam_curvature(1.0, sigma, gamma, w), m.beta)
-                    : momentum_edge(pair_curvature(1.0, gamma, w), m.beta);
+      return m.adam ? theory::adam_edge(theory::pair_adam_curvature(1.0, sigma, gamma, w), m.beta)
+                    : theory::momentum_edge(theory::pair_curvature(1.0, gamma, w), m.beta);
     };
     std::vector<double> y, dots;
     for (const double q : fine) y.push_back(formula(std::sqrt(target / q), std::sqrt(target * q)));
@@ -97,13 +97,13 @@ FigureResult draw_t14(const FigureValues& v) {
   for (const double k0 : {3.0, 1.0}) {
     std::vector<double> bound, ends;
     for (const double x : rates)
-      bound.push_back(std::min(k0, largest_stable_imbalance(1.0, target, x / target) / target));
+      bound.push_back(std::min(k0, theory::largest_stable_imbalance(1.0, target, x / target) / target));
     for (const double x : tried) {
-      const InputScaleEquilibrium at = split_length(target, k0 * target);
-      SimulatedRule rule;
-      rule.method = SimulatedMethod::sgd;
+      const theory::InputScaleEquilibrium at = theory::split_length(target, k0 * target);
+      theory::SimulatedRule rule;
+      rule.method = theory::SimulatedMethod::sgd;
       rule.lr = x / target;
-      BatchOptimizer optimizer(rule, 2);
+      theory::BatchOptimizer optimizer(rule, 2);
       std::vector<double> s{std::sqrt(at.gamma_sq), std::sqrt(at.w_sq) * 1.001}, g(2);
       for (int t = 0; t < 20 * steps; ++t) {
         const double error = s[0] * s[1] - target;
@@ -114,7 +114,7 @@ FigureResult draw_t14(const FigureValues& v) {
       const bool rests = std::abs(s[0] * s[1] / target - 1.0) < 1e-3;
       const double end = std::abs(s[0] * s[0] - s[1] * s[1]) / target;
       ends.push_back(rests ? end : NAN);
-      const double most = largest_stable_imbalance(1.0, target, x / target) / target;
+      const double most = theory::largest_stable_imbalance(1.0, target, x / target) / target;
       // Within the edge nothing is drained; beyond it what rests is inside.
       const double off = most >= 1.03 * k0 ? std::abs(end / k0 - 1.0) : rests ? std::max(0.0, end / most - 1.0) : 0.0;
       worst_drained = worse(worst_drained, off);
@@ -134,16 +134,16 @@ FigureResult draw_t14(const FigureValues& v) {
     const auto decays = [&](double ratio) { return std::pair(decay * std::sqrt(ratio), decay / std::sqrt(ratio)); };
     std::vector<double> y, dots;
     for (const double r : ratios)
-      y.push_back(decay_lr_gain(1.0, target, k0 * target, decays(r).first, decays(r).second));
+      y.push_back(theory::decay_lr_gain(1.0, target, k0 * target, decays(r).first, decays(r).second));
     for (const double r : few) {
-      const InputScaleEquilibrium at = split_length(target, k0 * target);
-      SimulatedRule rule;
-      rule.method = SimulatedMethod::sgd;
+      const theory::InputScaleEquilibrium at = theory::split_length(target, k0 * target);
+      theory::SimulatedRule rule;
+      rule.method = theory::SimulatedMethod::sgd;
       rule.lr = 0.2 / (at.gamma_sq + at.w_sq);
-      SimulatedRule gamma_rule = rule;
+      theory::SimulatedRule gamma_rule = rule;
       rule.weight_decay = decays(r).second;
       gamma_rule.weight_decay = decays(r).first;
-      BatchOptimizer w_step(rule, 1), gamma_step(gamma_rule, 1);
+      theory::BatchOptimizer w_step(rule, 1), gamma_step(gamma_rule, 1);
       double gamma = std::sqrt(at.gamma_sq), w = std::sqrt(at.w_sq);
       const auto most = static_cast<int>(12.0 / (rule.lr * std::min(rule.weight_decay, gamma_rule.weight_decay)));
       for (int t = 0; t < most; ++t) {
@@ -152,9 +152,9 @@ FigureResult draw_t14(const FigureValues& v) {
         w_step.step(&w, &g_w);
       }
       dots.push_back((at.gamma_sq + at.w_sq) / (gamma * gamma + w * w));
-      worst_gain = worse(
-          worst_gain,
-          std::abs(dots.back() / decay_lr_gain(1.0, target, k0 * target, decays(r).first, decays(r).second) - 1.0));
+      worst_gain = worse(worst_gain, std::abs(dots.back() / theory::decay_lr_gain(1.0, target, k0 * target,
+                                                                                  decays(r).first, decays(r).second) -
+                                              1.0));
     }
     char label[40];
     std::snprintf(label, sizeof label, "from k = %g R", k0);
@@ -207,4 +207,4 @@ Figure figure_t14() {
           draw_t14};
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,19 +1,19 @@
 #include <cmath>
 #include <cstdio>
 
-#include "scalevec/experiments/figures/figure.hpp"
-#include "scalevec/experiments/figures/series.hpp"
-#include "scalevec/theory/channel_rate.hpp"
-#include "scalevec/theory/integrate.hpp"
+#include "experiments/figures/figure.hpp"
+#include "experiments/figures/series.hpp"
+#include "theory/channel_rate.hpp"
+#include "theory/integrate.hpp"
 
 // T15: a trained scale vector against a per-channel learning rate.
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 // (γ, w) of one mode after flow time t, by integration.
 double trained_position(double h, double target, double imbalance, double w0, double t) {
   std::vector<double> s{std::sqrt(imbalance + w0 * w0), w0};
-  integrate_flow(
+  theory::integrate_flow(
       [&](const std::vector<double>& x, std::vector<double>& dx) {
         const double g = h * (x[0] * x[1] - target);
         dx[0] = -g * x[1];
@@ -37,9 +37,9 @@ FigureResult draw_t15(const FigureValues& v) {
   const std::vector<double> fine = log_grid(0.01, 300.0, 121), coarse = log_grid(0.02, 30.0, v.whole("points"));
   int color = 0;
   for (const double target : {0.1, 0.5, 2.0, 10.0}) {
-    const Flow flow{1.0, target, 1.0, 0.0};
+    const theory::Flow flow{1.0, target, 1.0, 0.0};
     std::vector<double> y, dots;
-    for (const double t : fine) y.push_back(equivalent_rate(flow, t));
+    for (const double t : fine) y.push_back(theory::equivalent_rate(flow, t));
     for (const double t : coarse) {
       // Once nothing is left to learn, the digits of the difference are gone.
       const double left = target - trained_position(1.0, target, 1.0, 0.0, t);
@@ -49,13 +49,13 @@ FigureResult draw_t15(const FigureValues& v) {
       }
       dots.push_back(-std::log(left / target) / t);
       result.agreement =
-          worse(result.agreement, std::abs(dots.back() / equivalent_rate(flow, t) - 1.0) * left / target);
+          worse(result.agreement, std::abs(dots.back() / theory::equivalent_rate(flow, t) - 1.0) * left / target);
     }
     char label[40];
     std::snprintf(label, sizeof label, "R = %g|k|", target);
     rate.series.push_back(line(label, fine, y, color));
     rate.series.push_back(points("", coarse, dots, color));
-    const double end = channel_rate(1.0, target);
+    const double end = theory::channel_rate(1.0, target);
     rate.series.push_back(line(color == 0 ? "√(k² + 4R²)/|k|, the end" : "", {fine.front(), fine.back()}, {end, end},
                                color, Series::Style::dashed));
     ++color;
@@ -74,9 +74,9 @@ FigureResult draw_t15(const FigureValues& v) {
   };
   const auto fixed = [](double h, double target, double t) { return target * std::exp(-h * t); };
   const auto ends = [](double h, double target, double t) {
-    return target * std::exp(-h * channel_rate(1.0, target) * t);
+    return target * std::exp(-h * theory::channel_rate(1.0, target) * t);
   };
-  const auto trained = [](double h, double target, double t) { return flow_gap({h, target, 1.0, 0.0}, t); };
+  const auto trained = [](double h, double target, double t) { return theory::flow_gap({h, target, 1.0, 0.0}, t); };
   const std::vector<double> times = log_grid(0.1, v["time"], 61), some = log_grid(0.2, v["time"], v.whole("points"));
   std::vector<double> first, second, dots;
   for (const double t : times) {
@@ -129,4 +129,4 @@ Figure figure_t15() {
           draw_t15};
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

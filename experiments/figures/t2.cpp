@@ -2,16 +2,16 @@
 #include <cmath>
 #include <cstdio>
 
-#include "scalevec/experiments/figures/figure.hpp"
-#include "scalevec/experiments/figures/series.hpp"
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/theory/flow.hpp"
-#include "scalevec/theory/input_scale_decay.hpp"
-#include "scalevec/theory/integrate.hpp"
-#include "scalevec/theory/simulate/batch_optimizer.hpp"
+#include "experiments/figures/figure.hpp"
+#include "experiments/figures/series.hpp"
+#include "optim/core/random.hpp"
+#include "theory/flow.hpp"
+#include "theory/input_scale_decay.hpp"
+#include "theory/integrate.hpp"
+#include "theory/simulate/batch_optimizer.hpp"
 
 // T2: what becomes of the imbalance γ² − ‖w‖², and when γ² ≥ 1.
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 struct Course {
@@ -21,9 +21,9 @@ struct Course {
 };
 
 // Replicas of γ = 1 and w = ½R e₁ [c] at the start, with loss ½‖γw − R e₁‖², gradients of θ with noise σ.
-Course simulate(const SimulatedRule& rule, std::size_t c, double target, double sigma, std::size_t replicas,
+Course simulate(const theory::SimulatedRule& rule, std::size_t c, double target, double sigma, std::size_t replicas,
                 std::int64_t steps, const std::vector<std::int64_t>& checks, std::uint64_t seed) {
-  BatchOptimizer gamma_step(rule, replicas), w_step(rule, replicas * c);
+  theory::BatchOptimizer gamma_step(rule, replicas), w_step(rule, replicas * c);
   std::vector<double> gamma(replicas, 1.0), w(replicas * c, 0.0), gamma_grad(replicas), w_grad(replicas * c);
   for (std::size_t i = 0; i < replicas; ++i) w[i] = 0.5 * target;
   Course out;
@@ -96,14 +96,14 @@ FigureResult draw_t2(const FigureValues& v) {
   int color = 0;
   char label[64];
   for (const std::size_t c : {std::size_t{1}, std::size_t{4}, std::size_t{16}}) {
-    SimulatedRule sgd;
-    sgd.method = SimulatedMethod::sgd;
+    theory::SimulatedRule sgd;
+    sgd.method = theory::SimulatedMethod::sgd;
     sgd.lr = v["lr"];
     const Course course = simulate(sgd, c, target, sigma, replicas, steps, checks, seed);
     const double cc = static_cast<double>(c);
     const double off = std::abs(course.final_ratio / cc - 1.0);
     worst_ratio = worse(worst_ratio, off);
-    SimulatedRule adam;
+    theory::SimulatedRule adam;
     adam.lr = v["adam_lr"];
     const Course other = simulate(adam, c, target, sigma, replicas, steps, checks, seed);
     std::snprintf(label, sizeof label, "SGD, c = %zu: ends at %.2f", c, course.final_ratio);
@@ -129,7 +129,7 @@ FigureResult draw_t2(const FigureValues& v) {
   color = 0;
   for (const double length : {0.1, 0.5, 2.0}) {
     std::vector<double> y, dots;
-    for (const double w_sq : fine) y.push_back(split_length(length, 1.0 - w_sq).gamma_sq);
+    for (const double w_sq : fine) y.push_back(theory::split_length(length, 1.0 - w_sq).gamma_sq);
     for (const double w_sq : coarse) {
       // w starts orthogonal to the target.
       std::vector<double> s{1.0, 0.0, std::sqrt(w_sq)};
@@ -139,7 +139,7 @@ FigureResult draw_t2(const FigureValues& v) {
         d[1] = -at[0] * g1;
         d[2] = -at[0] * g2;
       };
-      integrate_flow(slope, s, 400.0);
+      theory::integrate_flow(slope, s, 400.0);
       dots.push_back(s[0] * s[0]);
       const double off = std::abs(s[0] * s[0] - s[1] * s[1] - s[2] * s[2] - (1.0 - w_sq));
       worst_flow = worse(worst_flow, off);
@@ -150,11 +150,11 @@ FigureResult draw_t2(const FigureValues& v) {
     ++color;
   }
   std::vector<double> bound;
-  for (const double w_sq : fine) bound.push_back(gamma_sq_floor(1.0, w_sq));
+  for (const double w_sq : fine) bound.push_back(theory::gamma_sq_floor(1.0, w_sq));
   floor.series.push_back(line("floor max(0, 1 − ‖w(0)‖²)", fine, bound, 6, Series::Style::dashed));
   for (const auto& [rows, marker] : {std::pair(768.0, 4), std::pair(3072.0, 5), std::pair(8192.0, 2)}) {
     std::snprintf(label, sizeof label, "initial std 0.02, c = %g", rows);
-    floor.series.push_back(points(label, {rows * 0.0004}, {gamma_sq_floor(1.0, rows * 0.0004)}, 5, marker));
+    floor.series.push_back(points(label, {rows * 0.0004}, {theory::gamma_sq_floor(1.0, rows * 0.0004)}, 5, marker));
   }
   result.agreement = worse(worst_ratio / 0.1, worst_flow / 1e-9);
   result.plot.title = "T2  The preconditioner γ²I + wwᵀ and its imbalance";
@@ -194,4 +194,4 @@ Figure figure_t2() {
       draw_t2};
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

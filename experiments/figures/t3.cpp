@@ -2,13 +2,13 @@
 #include <cmath>
 #include <cstdio>
 
-#include "scalevec/experiments/figures/figure.hpp"
-#include "scalevec/experiments/figures/series.hpp"
-#include "scalevec/theory/flow.hpp"
-#include "scalevec/theory/integrate.hpp"
+#include "experiments/figures/figure.hpp"
+#include "experiments/figures/series.hpp"
+#include "theory/flow.hpp"
+#include "theory/integrate.hpp"
 
 // T3: the flow's closed form, and how much sooner a scale vector gets to a loss.
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 FigureResult draw_t3(const FigureValues& v) {
@@ -23,19 +23,19 @@ FigureResult draw_t3(const FigureValues& v) {
   const std::vector<double> fine = linear_grid(0.0, end, 121), coarse = linear_grid(end / 10.0, end, 10);
   int color = 0;
   for (const double k : {2.0, 1.0, 0.5, 0.0, -0.5}) {
-    const Flow flow{h, target, k, start};
+    const theory::Flow flow{h, target, k, start};
     std::vector<double> y, dots;
-    for (const double t : fine) y.push_back(0.5 * h * std::pow(flow_gap(flow, t), 2));
+    for (const double t : fine) y.push_back(0.5 * h * std::pow(theory::flow_gap(flow, t), 2));
     for (const double t : coarse) {
       std::vector<double> r{start};
       const auto slope = [&](const std::vector<double>& x, std::vector<double>& dx) {
         // A balanced flow ends at 0, which rounding would carry it across.
         dx[0] = k == 0.0 && x[0] * start <= 0.0 ? 0.0 : std::hypot(k, 2.0 * x[0]) * h * (target - x[0]);
       };
-      integrate_flow(slope, r, t, v["tolerance"]);
+      theory::integrate_flow(slope, r, t, v["tolerance"]);
       dots.push_back(0.5 * h * std::pow(target - r[0], 2));
       const double size = std::max(std::abs(target), std::abs(start)),
-                   off = std::abs(flow_position(flow, t) - r[0]) / (size > 0.0 ? size : 1.0);
+                   off = std::abs(theory::flow_position(flow, t) - r[0]) / (size > 0.0 ? size : 1.0);
       result.agreement = worse(result.agreement, off);
     }
     char label[32];
@@ -57,7 +57,7 @@ FigureResult draw_t3(const FigureValues& v) {
   for (const double r : {0.5, 1.0, 3.0, 10.0}) {
     std::vector<double> ratio, limit;
     for (const double x : relative) {
-      ratio.push_back(plain_time_to_loss(1.0, x) / flow_time_to_loss({1.0, r, 1.0, 0.0}, x));
+      ratio.push_back(theory::plain_time_to_loss(1.0, x) / theory::flow_time_to_loss({1.0, r, 1.0, 0.0}, x));
       limit.push_back(std::sqrt(1.0 + 4.0 * r * r));
     }
     char label[32];
@@ -98,4 +98,4 @@ Figure figure_t3() {
           draw_t3};
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -2,15 +2,15 @@
 #include <cmath>
 #include <cstdio>
 
-#include "scalevec/experiments/figures/figure.hpp"
-#include "scalevec/experiments/figures/series.hpp"
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/theory/input_scale_decay.hpp"
-#include "scalevec/theory/integrate.hpp"
-#include "scalevec/theory/simulate/batch_optimizer.hpp"
+#include "experiments/figures/figure.hpp"
+#include "experiments/figures/series.hpp"
+#include "optim/core/random.hpp"
+#include "theory/input_scale_decay.hpp"
+#include "theory/integrate.hpp"
+#include "theory/simulate/batch_optimizer.hpp"
 
 // T4: weight decay on an input-norm scale: curvature and final loss against the ratio of the decays.
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 struct DecayOutcome {
@@ -26,16 +26,16 @@ struct DecaySetting {
 };
 
 DecayOutcome simulate(const DecaySetting& s, double decay_gamma, bool cosine) {
-  SimulatedRule w_rule;
+  theory::SimulatedRule w_rule;
   w_rule.lr = s.lr;
   w_rule.weight_decay = s.decay_w;
   if (cosine) {
     w_rule.schedule.shape = Schedule::Shape::cosine;
     w_rule.schedule.total_steps = s.steps;
   }
-  SimulatedRule gamma_rule = w_rule;
+  theory::SimulatedRule gamma_rule = w_rule;
   gamma_rule.weight_decay = decay_gamma;
-  BatchOptimizer gamma_step(gamma_rule, s.replicas), w_step(w_rule, s.replicas * s.c);
+  theory::BatchOptimizer gamma_step(gamma_rule, s.replicas), w_step(w_rule, s.replicas * s.c);
   std::vector<double> gamma(s.replicas, 1.0), w(s.replicas * s.c, 0.0), gamma_grad(s.replicas),
       w_grad(s.replicas * s.c);
   for (std::size_t i = 0; i < s.replicas; ++i) w[i] = s.target;
@@ -96,15 +96,18 @@ FigureResult draw_t4(const FigureValues& v) {
   }
   const std::vector<double> fine = log_grid(0.25, 4.0, 41), coarse = log_grid(0.25, 4.0, v.whole("points"));
   std::vector<double> top, bottom;
-  const auto problem = [&](double ratio) { return InputScaleDecay{1.0, s.target, ratio * s.decay_w, s.decay_w}; };
+  const auto problem = [&](double ratio) {
+    return theory::InputScaleDecay{1.0, s.target, ratio * s.decay_w, s.decay_w};
+  };
   for (const double ratio : fine) {
-    const AdamWInputScale at = adamw_input_scale(problem(ratio), s.sigma, s.lr, static_cast<double>(s.c));
+    const theory::AdamWInputScale at =
+        theory::adamw_input_scale(problem(ratio), s.sigma, s.lr, static_cast<double>(s.c));
     top.push_back(at.at.gamma_sq + at.at.w_sq);
     bottom.push_back(at.bias + at.noise_loss);
   }
   curvature.series.push_back(line("closed form, constant lr", fine, top, 0));
   loss.series.push_back(line("closed form, constant lr", fine, bottom, 0));
-  const AdamWInputScale none = adamw_input_scale(problem(0.0), s.sigma, s.lr, static_cast<double>(s.c));
+  const theory::AdamWInputScale none = theory::adamw_input_scale(problem(0.0), s.sigma, s.lr, static_cast<double>(s.c));
   const double none_top = none.at.gamma_sq + none.at.w_sq, none_loss = none.bias + none.noise_loss;
   curvature.series.push_back(
       line("the same, no decay on γ", {0.2, 4.0}, {none_top, none_top}, 0, Series::Style::dashed));
@@ -119,7 +122,8 @@ FigureResult draw_t4(const FigureValues& v) {
       losses.push_back(o.loss);
       top_bars.push_back(o.curvature_bar);
       loss_bars.push_back(o.loss_bar);
-      const AdamWInputScale at = adamw_input_scale(problem(ratio), s.sigma, s.lr, static_cast<double>(s.c));
+      const theory::AdamWInputScale at =
+          theory::adamw_input_scale(problem(ratio), s.sigma, s.lr, static_cast<double>(s.c));
       if (cosine == 0) {
         const double off = worse(std::abs(o.curvature / (at.at.gamma_sq + at.at.w_sq) - 1.0),
                                  std::abs(o.loss / (at.bias + at.noise_loss) - 1.0));
@@ -135,15 +139,15 @@ FigureResult draw_t4(const FigureValues& v) {
     loss.series.push_back(points_with_bars(label, {0.2}, {none.loss}, {none.loss_bar}, cosine, 4));
   }
   for (const double ratio : coarse) {
-    const InputScaleDecay p = problem(ratio);
+    const theory::InputScaleDecay p = problem(ratio);
     std::vector<double> state{1.0, s.target};
     const auto slope = [&](const std::vector<double>& at, std::vector<double>& d) {
       const double g = at[0] * at[1] - s.target;
       d[0] = -g * at[1] - p.decay_gamma * at[0];
       d[1] = -g * at[0] - p.decay_w * at[1];
     };
-    integrate_flow(slope, state, 1000.0);
-    const double off = std::abs(state[0] * state[1] - group_lasso_equilibrium(p).length);
+    theory::integrate_flow(slope, state, 1000.0);
+    const double off = std::abs(state[0] * state[1] - theory::group_lasso_equilibrium(p).length);
     worst_flow = worse(worst_flow, off);
   }
   loss.key_position = "off";
@@ -188,4 +192,4 @@ Figure figure_t4() {
           draw_t4};
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -2,26 +2,27 @@
 #include <cmath>
 #include <cstdio>
 
-#include "scalevec/experiments/figures/figure.hpp"
-#include "scalevec/experiments/figures/series.hpp"
-#include "scalevec/experiments/figures/toy_run.hpp"
-#include "scalevec/theory/output_scale_decay.hpp"
-#include "scalevec/theory/simulate/output_scale.hpp"
+#include "experiments/figures/figure.hpp"
+#include "experiments/figures/series.hpp"
+#include "experiments/figures/trained_runs.hpp"
+#include "theory/output_scale_decay.hpp"
+#include "theory/simulate/output_scale.hpp"
 
 // T5: where decay holds an output-norm scale, for three methods and two decay targets.
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 struct Method {
   const char* label;
-  SimulatedMethod rule;
-  DecayEquilibrium (*equilibrium)(const OutputScaleDecay&);
-  double (*rate)(const OutputScaleDecay&);
+  theory::SimulatedMethod rule;
+  theory::DecayEquilibrium (*equilibrium)(const theory::OutputScaleDecay&);
+  double (*rate)(const theory::OutputScaleDecay&);
 };
 
-constexpr Method kMethods[] = {{"flow (SGD)", SimulatedMethod::sgd, flow_equilibrium, flow_relaxation_rate},
-                               {"AdamW", SimulatedMethod::adamw, adamw_equilibrium, adamw_relaxation_rate},
-                               {"signSGD", SimulatedMethod::signum, sign_sgd_equilibrium, sign_sgd_relaxation_rate}};
+constexpr Method kMethods[] = {
+    {"flow (SGD)", theory::SimulatedMethod::sgd, theory::flow_equilibrium, theory::flow_relaxation_rate},
+    {"AdamW", theory::SimulatedMethod::adamw, theory::adamw_equilibrium, theory::adamw_relaxation_rate},
+    {"signSGD", theory::SimulatedMethod::signum, theory::sign_sgd_equilibrium, theory::sign_sgd_relaxation_rate}};
 constexpr int kAdamW = 1;
 constexpr int kGrey = 6;  // palette index of black
 constexpr double kDecayTargets[] = {0.0, 1.0};
@@ -30,7 +31,7 @@ constexpr double kDecayTargets[] = {0.0, 1.0};
 struct Point {
   int method = 0;
   double decay_target = 0.0, lambda = 0.0;
-  DecayEquilibrium predicted;
+  theory::DecayEquilibrium predicted;
   double mean = 0.0, standard_error = 0.0;
 };
 
@@ -44,7 +45,7 @@ struct Setting {
         beta2(v["beta2"]),
         seed(static_cast<std::uint64_t>(v["seed"])) {}
 
-  OutputScaleDecay problem(double lambda, double decay_target) const {
+  theory::OutputScaleDecay problem(double lambda, double decay_target) const {
     return {h, target, sigma, lambda, decay_target};
   }
 
@@ -74,9 +75,9 @@ std::vector<Point> grid_points(const Setting& s, const std::vector<double>& lamb
 }
 
 void simulate(std::vector<Point>& points, const Setting& s, std::int64_t replicas) {
-  std::vector<OutputScaleCell> cells;
+  std::vector<theory::OutputScaleCell> cells;
   for (const Point& p : points) {
-    SimulatedRule rule;
+    theory::SimulatedRule rule;
     rule.method = kMethods[p.method].rule;
     rule.lr = s.lr;
     rule.weight_decay = p.lambda;
@@ -84,12 +85,12 @@ void simulate(std::vector<Point>& points, const Setting& s, std::int64_t replica
     rule.beta2 = s.beta2;
     cells.push_back({{s.h, s.target, s.sigma, s.gamma0}, rule});
   }
-  SimulationOptions options;
+  theory::SimulationOptions options;
   options.steps = s.steps;
   options.replicas = replicas;
   options.average_steps = s.average_steps;
   options.seed = s.seed;
-  const std::vector<OutputScaleResult> results = simulate_output_scale(cells, options);
+  const std::vector<theory::OutputScaleResult> results = theory::simulate_output_scale(cells, options);
   for (size_t i = 0; i < points.size(); ++i) {
     points[i].mean = results[i].gamma_mean;
     points[i].standard_error = results[i].gamma_stderr;
@@ -117,7 +118,7 @@ std::vector<Point> torch_points(const std::vector<Point>& simulated, const Setti
     options.replicas = replicas;
     options.seed = s.seed;
     options.average_steps = s.average_steps;
-    const ToyRunResult result = run_toy_with_torch(options);
+    const ToyRunResult result = trained_runs().run_toy(options);
     p.mean = result.gamma_mean;
     p.standard_error = result.gamma_stderr;
     points.push_back(p);
@@ -252,4 +253,4 @@ Figure figure_t5() {
           draw_t5};
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

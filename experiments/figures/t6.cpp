@@ -2,14 +2,14 @@
 #include <cmath>
 #include <cstdio>
 
-#include "scalevec/experiments/figures/branch_race.hpp"
-#include "scalevec/experiments/figures/figure.hpp"
-#include "scalevec/experiments/figures/series.hpp"
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/theory/branches.hpp"
+#include "experiments/figures/branch_race.hpp"
+#include "experiments/figures/figure.hpp"
+#include "experiments/figures/series.hpp"
+#include "optim/core/random.hpp"
+#include "theory/branches.hpp"
 
 // T6: own scales per branch (HG) against one, each at its best learning rate.
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 // Steps of gradient descent from w = 0 at half the edge of stability against the flow's time from there, of branches
@@ -26,27 +26,27 @@ double add_starts(Plot& plot, std::int64_t draws, std::uint64_t seed, std::int64
   double worst = 0.0, low = INFINITY, high = 0.0;
   for (const bool own : {false, true}) {
     std::vector<double> x, y;
-    SimulatedMap map;
+    theory::SimulatedMap map;
     map.rows = map.branches = 2;
-    map.input = own ? SimulatedMap::Input::own : SimulatedMap::Input::shared;
+    map.input = own ? theory::SimulatedMap::Input::own : theory::SimulatedMap::Input::shared;
     for (std::int64_t n = 0; n < draws; ++n) {
       const auto normal = [&](std::uint64_t which) {
         return random_normal(seed, 20, 3 * static_cast<std::uint64_t>(n) + which);
       };
-      Branches b;
+      theory::Branches b;
       const double spread = std::sqrt(6.0) * std::exp(std::abs(normal(0)));
       b.h = {spread, 1.0 / spread};
       b.target = {std::exp(normal(1)), std::exp(normal(2))};
-      const CurvatureRange range = own ? own_curvatures(b, 1.0) : shared_curvatures(b, 1.0);
-      if (!shared_flow_time_holds(b) || range.condition_number() < 5.0) continue;
-      MapReplica r;
+      const theory::CurvatureRange range = own ? theory::own_curvatures(b, 1.0) : theory::shared_curvatures(b, 1.0);
+      if (!theory::shared_flow_time_holds(b) || range.condition_number() < 5.0) continue;
+      theory::MapReplica r;
       r.h = b.h;
       r.target = b.target;
-      r.weights.method = r.scales.method = SimulatedMethod::sgd;
+      r.weights.method = r.scales.method = theory::SimulatedMethod::sgd;
       for (std::size_t c = 0; c < 2; ++c) r.goal += relative * 0.5 * b.h[c] * b.target[c] * b.target[c];
       const double lr = 1.0 / range.largest;
-      const double time = own ? own_flow_time(b, 1.0, relative) : shared_flow_time(b, 1.0, relative);
-      x.push_back(descent_steps(time, range, lr));
+      const double time = own ? theory::own_flow_time(b, 1.0, relative) : theory::shared_flow_time(b, 1.0, relative);
+      x.push_back(theory::descent_steps(time, range, lr));
       y.push_back(arrivals(map, r, {lr}, 1, most)[0]);
       // Beside a whole step.
       worst = worse(worst, (std::abs(y.back() - x.back()) - 1.0) / x.back());
@@ -83,7 +83,7 @@ FigureResult draw_t6(const FigureValues& v) {
   for (const double correlation : {-1.0, 0.0, 1.0}) {
     std::vector<double> x, y, adam_logs;
     for (std::int64_t n = 0; n < draws; ++n) {
-      Branches b;
+      theory::Branches b;
       const auto at = static_cast<std::uint64_t>(n);
       const double first = random_normal(seed, 10 + static_cast<std::uint64_t>(color), 2 * at);
       const double second = random_normal(seed, 10 + static_cast<std::uint64_t>(color), 2 * at + 1);
@@ -95,7 +95,8 @@ FigureResult draw_t6(const FigureValues& v) {
       const double adam_ratio = best_steps(b, false, adam, adam_rates) / best_steps(b, true, adam, adam_rates);
       if (std::isfinite(adam_ratio)) adam_logs.push_back(std::log(adam_ratio));
       if (!std::isfinite(shared) || !std::isfinite(own)) continue;
-      x.push_back(shared_curvatures(b, 1.0).condition_number() / own_curvatures(b, 1.0).condition_number());
+      x.push_back(theory::shared_curvatures(b, 1.0).condition_number() /
+                  theory::own_curvatures(b, 1.0).condition_number());
       y.push_back(shared / own);
       predicted.push_back(std::log(x.back()));
       measured.push_back(std::log(y.back()));
@@ -173,4 +174,4 @@ Figure figure_t6() {
           draw_t6};
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,36 +1,36 @@
 #include <cmath>
 #include <cstdio>
 
-#include "scalevec/experiments/figures/figure.hpp"
-#include "scalevec/experiments/figures/series.hpp"
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/theory/input_scale_decay.hpp"
-#include "scalevec/theory/placement.hpp"
-#include "scalevec/theory/root.hpp"
+#include "experiments/figures/figure.hpp"
+#include "experiments/figures/series.hpp"
+#include "optim/core/random.hpp"
+#include "theory/input_scale_decay.hpp"
+#include "theory/placement.hpp"
+#include "theory/root.hpp"
 
 // T7: instantaneous rate with scales on both sides of a map against the input side alone.
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 // u₁, w, v with u₁² − w² = v² − w² = 1 and u₁wv = length.
 double balanced_w(double length) {
-  return theory_domain::falling_root([&](double w) { return length - (1.0 + w * w) * w; }, 0.0,
-                                     std::cbrt(length) + 1.0);
+  return theory::domain::falling_root([&](double w) { return length - (1.0 + w * w) * w; }, 0.0,
+                                      std::cbrt(length) + 1.0);
 }
 
-TwoSided both_sides(double length, double along) {
+theory::TwoSided both_sides(double length, double along) {
   const double w = balanced_w(length), side = std::sqrt(1.0 + w * w);
   return {2, 1, {side, 1.0}, {side}, {w, 0.0}, {along, std::sqrt(1.0 - along * along)}};
 }
 
-TwoSided input_side(double length, double along) {
-  const InputScaleEquilibrium at = split_length(length, 1.0);
+theory::TwoSided input_side(double length, double along) {
+  const theory::InputScaleEquilibrium at = theory::split_length(length, 1.0);
   return {
       2, 1, {1.0, 1.0}, {std::sqrt(at.gamma_sq)}, {std::sqrt(at.w_sq), 0.0}, {along, std::sqrt(1.0 - along * along)}};
 }
 
 // −dL/dt of the linear loss Σ g θ by a four-point difference along the flow's direction, exact for the cubic that θ is.
-double measured_rate(const TwoSided& m, bool with_u) {
+double measured_rate(const theory::TwoSided& m, bool with_u) {
   const auto loss = [&](double step) {
     double sum = 0.0;
     for (std::size_t i = 0; i < m.rows; ++i)
@@ -61,12 +61,13 @@ FigureResult draw_t7(const FigureValues& v) {
   for (const double along : {1.0, 0.7071067811865476, 0.0}) {
     std::vector<double> y, dots;
     for (const double x : fine)
-      y.push_back(both_sides_flow_rate(both_sides(x, along)) / input_side_flow_rate(input_side(x, along)));
+      y.push_back(theory::both_sides_flow_rate(both_sides(x, along)) /
+                  theory::input_side_flow_rate(input_side(x, along)));
     for (const double x : coarse) {
-      const TwoSided both = both_sides(x, along), input = input_side(x, along);
+      const theory::TwoSided both = both_sides(x, along), input = input_side(x, along);
       const double a = measured_rate(both, true), b = measured_rate(input, false);
-      note(both_sides_flow_rate(both), a);
-      note(input_side_flow_rate(input), b);
+      note(theory::both_sides_flow_rate(both), a);
+      note(theory::input_side_flow_rate(input), b);
       dots.push_back(a / b);
     }
     const char* labels[] = {"gradient along θ", "45° to θ", "orthogonal to θ"};
@@ -75,7 +76,8 @@ FigureResult draw_t7(const FigureValues& v) {
     ++color;
   }
   equal_theta.series.push_back(line("equal rates", {fine.front(), fine.back()}, {1.0, 1.0}, 6, Series::Style::dashed));
-  const double counter = both_sides_flow_rate(both_sides(10.0, 0.0)) / input_side_flow_rate(input_side(10.0, 0.0));
+  const double counter =
+      theory::both_sides_flow_rate(both_sides(10.0, 0.0)) / theory::input_side_flow_rate(input_side(10.0, 0.0));
   equal_theta.series.push_back(points("θ = (10, 0), g = (0, 1)", {10.0}, {counter}, 5, 4));
   equal_theta.title = "Equal θ, each on its own trajectory";
   equal_theta.x_label = "‖θ‖";
@@ -87,7 +89,7 @@ FigureResult draw_t7(const FigureValues& v) {
   const auto draws = v.whole("draws");
   const auto seed = static_cast<std::uint64_t>(v["seed"]);
   for (std::int64_t n = 0; n < draws; ++n) {
-    TwoSided m{4, 6, std::vector<double>(4, 1.0), {}, {}, {}};
+    theory::TwoSided m{4, 6, std::vector<double>(4, 1.0), {}, {}, {}};
     const double scale = std::pow(10.0, -2.0 + 3.0 * random_uniform(seed, 1, static_cast<std::uint64_t>(n)));
     for (std::uint64_t i = 0; i < 6; ++i)
       m.v.push_back(1.0 + 0.3 * random_normal(seed, 2, static_cast<std::uint64_t>(n) * 6 + i));
@@ -95,10 +97,10 @@ FigureResult draw_t7(const FigureValues& v) {
       m.w.push_back(scale * random_normal(seed, 3, static_cast<std::uint64_t>(n) * 24 + i));
       m.g.push_back(random_normal(seed, 4, static_cast<std::uint64_t>(n) * 24 + i));
     }
-    note(both_sides_flow_rate(m), measured_rate(m, true));
+    note(theory::both_sides_flow_rate(m), measured_rate(m, true));
     sizes.push_back(scale);
-    flow_ratio.push_back(both_sides_flow_rate(m) / input_side_flow_rate(m));
-    sign_ratio.push_back(both_sides_sign_rate(m) / input_side_sign_rate(m));
+    flow_ratio.push_back(theory::both_sides_flow_rate(m) / theory::input_side_flow_rate(m));
+    sign_ratio.push_back(theory::both_sides_sign_rate(m) / theory::input_side_sign_rate(m));
   }
   equal_state.title = "Equal (W, v), u = 1: random maps";
   equal_state.x_label = "standard deviation of W";
@@ -136,4 +138,4 @@ Figure figure_t7() {
           draw_t7};
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

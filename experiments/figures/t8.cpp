@@ -2,15 +2,15 @@
 #include <cmath>
 #include <cstdio>
 
-#include "scalevec/experiments/figures/figure.hpp"
-#include "scalevec/experiments/figures/series.hpp"
-#include "scalevec/theory/magnitude_direction.hpp"
-#include "scalevec/theory/simulate/replica_optimizer.hpp"
-#include "scalevec/theory/simulate/scaled_map.hpp"
+#include "experiments/figures/figure.hpp"
+#include "experiments/figures/series.hpp"
+#include "theory/magnitude_direction.hpp"
+#include "theory/simulate/replica_optimizer.hpp"
+#include "theory/simulate/scaled_map.hpp"
 
 // T8: how much further Adam moves γ's magnitude under OR than without it, and how long gradient descent takes to turn
 // γ's direction.
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 constexpr double kLr = 1e-3;
@@ -32,18 +32,18 @@ struct Speeds {
 
 // Movement of γ's length/√d (OR) or mean (plain) per step and lr: Adam on a scale of d elements whose coordinates'
 // gradients have mean −snr and standard deviation 1, from γ = 1. The signals share the simulation's blocks.
-Speeds adam_speeds(SimulatedMap::Form form, std::size_t d, const std::vector<double>& signals,
+Speeds adam_speeds(theory::SimulatedMap::Form form, std::size_t d, const std::vector<double>& signals,
                    const std::vector<std::size_t>& replicas, double beta2, std::int64_t settle, std::int64_t steps,
                    std::uint64_t seed, std::uint64_t stream) {
-  SimulatedMap map;
+  theory::SimulatedMap map;
   map.columns = d;
   map.form = form;
   map.frozen = true;
   // Gradient h(γ − γ*) ≈ −snr: a target so far away that the movement does not change it.
   constexpr double h = 1e-9;
-  std::vector<MapReplica> all;
+  std::vector<theory::MapReplica> all;
   for (std::size_t k = 0; k < signals.size(); ++k) {
-    MapReplica r;
+    theory::MapReplica r;
     r.h = {h};
     r.target = {1.0 + signals[k] / h};
     r.initial_w = {1.0};
@@ -55,14 +55,14 @@ Speeds adam_speeds(SimulatedMap::Form form, std::size_t d, const std::vector<dou
       all.push_back(r);
     }
   }
-  MapOptions options;
+  theory::MapOptions options;
   options.seed = seed;
   const auto at = [&](std::int64_t step) {
     options.steps = step;
     std::vector<double> where;
-    for (const MapResult& m : simulate_scaled_map(map, all, options))
-      where.push_back(form == SimulatedMap::Form::plain ? m.input_sum / static_cast<double>(d)
-                                                        : std::sqrt(m.input_sq / static_cast<double>(d)));
+    for (const theory::MapResult& m : theory::simulate_scaled_map(map, all, options))
+      where.push_back(form == theory::SimulatedMap::Form::plain ? m.input_sum / static_cast<double>(d)
+                                                                : std::sqrt(m.input_sq / static_cast<double>(d)));
     return where;
   };
   const std::vector<double> before = at(settle), after = at(settle + steps);
@@ -81,12 +81,12 @@ constexpr double kTurned = 0.01;  // share of tan φ at which a direction counts
 // Steps of gradient descent under OR, at half the edge along the way, from an angle φ to γ* (β* = 1, h_dir = 1) and β =
 // 1 until tan φ is kTurned of what it was; one for each h_mag. γ stays in the plane of γ(0) and γ*.
 std::vector<double> turn_steps(double d, const std::vector<double>& h_mag, double tangent, std::int64_t most) {
-  std::vector<SimulatedRule> rules(h_mag.size());
+  std::vector<theory::SimulatedRule> rules(h_mag.size());
   for (std::size_t i = 0; i < rules.size(); ++i) {
-    rules[i].method = SimulatedMethod::sgd;
-    rules[i].lr = 1.0 / (d * or_turn_curvature(h_mag[i], 1.0, tangent));
+    rules[i].method = theory::SimulatedMethod::sgd;
+    rules[i].lr = 1.0 / (d * theory::or_turn_curvature(h_mag[i], 1.0, tangent));
   }
-  ReplicaOptimizer optimizer(rules, 3);
+  theory::ReplicaOptimizer optimizer(rules, 3);
   std::vector<double> state(optimizer.size(), 1.0), grad(optimizer.size(), 0.0), steps(h_mag.size(), INFINITY);
   const double root = std::sqrt(d), cosine = 1.0 / std::hypot(1.0, tangent);
   for (std::size_t i = 0; i < rules.size(); ++i) {
@@ -126,9 +126,12 @@ double add_turns(Plot& plot, double d, std::int64_t points_on_axis) {
   for (const double angle : {0.1, 0.8, 1.3}) {
     const double tangent = std::tan(angle);
     const auto predicted = [&](double h) {
-      return or_turn_time(h, 1.0, 1.0, tangent, kTurned * tangent) * d * or_turn_curvature(h, 1.0, tangent);
+      return theory::or_turn_time(h, 1.0, 1.0, tangent, kTurned * tangent) * d *
+             theory::or_turn_curvature(h, 1.0, tangent);
     };
-    const auto holds = [&](double h) { return or_turn_time_holds(d, h, 1.0, 1.0, tangent, kTurned * tangent).yes; };
+    const auto holds = [&](double h) {
+      return theory::or_turn_time_holds(d, h, 1.0, 1.0, tangent, kTurned * tangent).yes;
+    };
     std::vector<double> x, y, coarse;
     for (const double h : log_grid(0.02, 5.0, 121))
       if (holds(h)) {
@@ -163,15 +166,16 @@ FigureResult draw_t8(const FigureValues& v) {
   int color = 0;
   for (const double d : {16.0, 256.0, 4096.0}) {
     std::vector<double> y, dots, bars;
-    for (const double s : fine) y.push_back(or_adam_amplification(d, s));
+    for (const double s : fine) y.push_back(theory::or_adam_amplification(d, s));
     std::vector<std::size_t> replicas;
     for (const double s : coarse) replicas.push_back(replicas_for(v["error"], d, s, steps));
-    const auto speeds = [&](SimulatedMap::Form form) {
+    const auto speeds = [&](theory::SimulatedMap::Form form) {
       return adam_speeds(form, static_cast<std::size_t>(d), coarse, replicas, v["beta2"], settle, steps, seed,
                          100 * static_cast<std::uint64_t>(color));
     };
     // Replicas of the two share their noise.
-    const Speeds unit = speeds(SimulatedMap::Form::unit), plain_form = speeds(SimulatedMap::Form::plain);
+    const Speeds unit = speeds(theory::SimulatedMap::Form::unit),
+                 plain_form = speeds(theory::SimulatedMap::Form::plain);
     for (std::size_t i = 0; i < coarse.size(); ++i) {
       std::vector<double> magnitude = unit.by_signal[i];
       const std::vector<double>& plain = plain_form.by_signal[i];
@@ -179,7 +183,7 @@ FigureResult draw_t8(const FigureValues& v) {
       dots.push_back(ratio);
       for (std::size_t n = 0; n < plain.size(); ++n) magnitude[n] -= ratio * plain[n];
       bars.push_back(mean_interval(magnitude).half_width / plain_mean);
-      const double off = std::abs(ratio / or_adam_amplification(d, coarse[i]) - 1.0);
+      const double off = std::abs(ratio / theory::or_adam_amplification(d, coarse[i]) - 1.0);
       if (coarse[i] >= kLeastChecked) result.agreement = worse(result.agreement, off);
     }
     char label[48];
@@ -235,4 +239,4 @@ Figure figure_t8() {
           draw_t8};
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

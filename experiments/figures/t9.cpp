@@ -1,14 +1,14 @@
 #include <cmath>
 #include <cstdio>
 
-#include "scalevec/experiments/figures/figure.hpp"
-#include "scalevec/experiments/figures/series.hpp"
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/theory/scale_invariance.hpp"
-#include "scalevec/theory/simulate/batch_optimizer.hpp"
+#include "experiments/figures/figure.hpp"
+#include "experiments/figures/series.hpp"
+#include "optim/core/random.hpp"
+#include "theory/scale_invariance.hpp"
+#include "theory/simulate/batch_optimizer.hpp"
 
 // T9: the length at which weights before a norm settle, and how far they turn per step.
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 struct Measured {
@@ -17,9 +17,9 @@ struct Measured {
 };
 
 // One block of d weights, gradients of random directions orthogonal to it with length ∝ 1/‖w‖.
-Measured simulate(const SimulatedRule& rule, std::size_t d, double start, std::int64_t settle, std::int64_t steps,
-                  std::uint64_t seed, std::uint64_t stream) {
-  BatchOptimizer optimizer(rule, d);
+Measured simulate(const theory::SimulatedRule& rule, std::size_t d, double start, std::int64_t settle,
+                  std::int64_t steps, std::uint64_t seed, std::uint64_t stream) {
+  theory::BatchOptimizer optimizer(rule, d);
   std::vector<double> w(d), g(d), before;
   double ww = 0.0;
   for (std::size_t i = 0; i < d; ++i) {
@@ -28,7 +28,7 @@ Measured simulate(const SimulatedRule& rule, std::size_t d, double start, std::i
   }
   for (double& x : w) x *= start / std::sqrt(ww);
   // SGD's formula is of the mean fourth power, AdamW's of the mean square.
-  const bool fourth = rule.method == SimulatedMethod::sgd;
+  const bool fourth = rule.method == theory::SimulatedMethod::sgd;
   std::vector<double> lengths, angles;
   for (std::int64_t t = 0; t < settle + steps; ++t) {
     double wg = 0.0;
@@ -78,10 +78,10 @@ FigureResult draw_t9(const FigureValues& v) {
   for (int m = 0; m < 3; ++m) {
     const auto predict = [&](double product) {
       const double lambda = product / lr;
-      if (m == 2) return adamw_rotation(lr, lambda, beta, dd);
+      if (m == 2) return theory::adamw_rotation(lr, lambda, beta, dd);
       // The mean square of the projected gradient is d − 1.
-      return m == 0 ? sgd_decoupled_rotation(lr, lambda, beta, std::sqrt(dd - 1.0))
-                    : sgd_coupled_rotation(lr, lambda, beta, std::sqrt(dd - 1.0));
+      return m == 0 ? theory::sgd_decoupled_rotation(lr, lambda, beta, std::sqrt(dd - 1.0))
+                    : theory::sgd_coupled_rotation(lr, lambda, beta, std::sqrt(dd - 1.0));
     };
     std::vector<double> lengths, turns, dots, turned, dot_bars, turned_bars;
     for (const double x : fine) {
@@ -89,15 +89,15 @@ FigureResult draw_t9(const FigureValues& v) {
       turns.push_back(predict(x).angle);
     }
     for (std::size_t i = 0; i < coarse.size(); ++i) {
-      SimulatedRule rule;
-      rule.method = m == 2 ? SimulatedMethod::adamw : SimulatedMethod::sgd;
+      theory::SimulatedRule rule;
+      rule.method = m == 2 ? theory::SimulatedMethod::adamw : theory::SimulatedMethod::sgd;
       rule.coupling = m == 1 ? DecayCoupling::l2 : DecayCoupling::lr;
       rule.lr = lr;
       rule.weight_decay = coarse[i] / lr;
       rule.momentum = m == 2 ? 0.0 : beta;
       rule.beta1 = beta;
       rule.beta2 = v["beta2"];
-      const Rotation p = predict(coarse[i]);
+      const theory::Rotation p = predict(coarse[i]);
       const auto settle = static_cast<std::int64_t>(2.0 / coarse[i]);
       const auto steps = static_cast<std::int64_t>(v["relaxations"] / coarse[i]);
       const Measured r = simulate(rule, d, p.norm, settle, steps, seed, 10 * (i + 100 * static_cast<std::uint64_t>(m)));
@@ -149,4 +149,4 @@ Figure figure_t9() {
           draw_t9};
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

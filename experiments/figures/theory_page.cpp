@@ -1,8 +1,8 @@
-#include "scalevec/experiments/figures/theory_page.hpp"
+#include "experiments/figures/theory_page.hpp"
 
-#include "scalevec/experiments/plot/html.hpp"
+#include "experiments/plot/html.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 std::string verdict_mark(const DrawnFigure& figure) {
@@ -35,4 +35,4 @@ std::string theory_page(const std::vector<DrawnFigure>& figures, const std::stri
                  sections);
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

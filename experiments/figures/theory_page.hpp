@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 // A figure as it was drawn, or why it was not.
 struct DrawnFigure {
@@ -18,4 +18,4 @@ struct DrawnFigure {
 // many were to be drawn; it says where some are missing.
 std::string theory_page(const std::vector<DrawnFigure>& figures, const std::string& quality, std::size_t chosen);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,9 +1,9 @@
-#include "scalevec/experiments/plot/axis.hpp"
+#include "experiments/plot/axis.hpp"
 
 #include <algorithm>
 #include <cmath>
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 void extend(AxisRange& range, double value, bool log) {
@@ -141,4 +141,4 @@ std::string key_words(const Panel& panel, int panel_width, int panel_height) {
   return below;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

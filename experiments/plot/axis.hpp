@@ -5,10 +5,10 @@
 #include <utility>
 #include <vector>
 
-#include "scalevec/experiments/plot/plot.hpp"
+#include "experiments/plot/plot.hpp"
 
 // What gnuplot does not choose well by itself: ranges and tick marks of log axes, and where a key hides no data.
-namespace scalevec {
+namespace scalevec::experiments {
 
 // Range of what a panel draws along one axis; log axes leave out values ≤ 0. `empty` if there is nothing to draw.
 struct AxisRange {
@@ -39,4 +39,4 @@ double along(double value, double low, double high, bool log);
 // gnuplot's words for the key of a panel of that many pixels: a corner that no data enter, else below the axes.
 std::string key_words(const Panel& panel, int width, int height);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

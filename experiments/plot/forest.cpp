@@ -1,12 +1,12 @@
-#include "scalevec/experiments/plot/forest.hpp"
+#include "experiments/plot/forest.hpp"
 
 #include <algorithm>
 #include <cmath>
 
-#include "scalevec/experiments/plot/axis.hpp"
-#include "scalevec/experiments/plot/html.hpp"
+#include "experiments/plot/axis.hpp"
+#include "experiments/plot/html.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 using html::escape;
@@ -130,4 +130,4 @@ std::string forest_html(const Forest& forest) {
   return out + "</div>\n";
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

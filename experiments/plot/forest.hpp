@@ -8,7 +8,7 @@
 
 // A forest plot as a part of a page (html.hpp): one row per quantity, with its estimate and intervals on an axis where
 // zero is marked. Names and values are text of the page, so nothing shrinks on a narrow screen.
-namespace scalevec {
+namespace scalevec::experiments {
 
 struct ForestRow {
   using Ends = std::pair<double, double>;
@@ -40,4 +40,4 @@ std::pair<double, double> forest_range(const std::vector<ForestRow>& rows);
 // The plot as HTML.
 std::string forest_html(const Forest& forest);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,4 +1,4 @@
-#include "scalevec/experiments/plot/gnuplot_program.hpp"
+#include "experiments/plot/gnuplot_program.hpp"
 
 #include <fcntl.h>
 #include <spawn.h>
@@ -13,7 +13,7 @@
 
 extern char** environ;
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 // The first line of what gnuplot wrote that says what is wrong: it first echoes the command and marks the place.
@@ -66,4 +66,4 @@ std::string run_gnuplot(const std::filesystem::path& program, const std::filesys
   return said.empty() ? "gnuplot exited with status " + std::to_string(WEXITSTATUS(status)) : said;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

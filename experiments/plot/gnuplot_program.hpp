@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 // The gnuplot program found on PATH.
 std::optional<std::filesystem::path> find_gnuplot();
@@ -13,4 +13,4 @@ std::optional<std::filesystem::path> find_gnuplot();
 // failure (gnuplot's first lines), or empty.
 std::string run_gnuplot(const std::filesystem::path& program, const std::filesystem::path& script);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

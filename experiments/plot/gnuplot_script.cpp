@@ -1,13 +1,13 @@
-#include "scalevec/experiments/plot/gnuplot_script.hpp"
+#include "experiments/plot/gnuplot_script.hpp"
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <sstream>
 
-#include "scalevec/experiments/plot/axis.hpp"
+#include "experiments/plot/axis.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 // Okabe and Ito's palette, distinct under every common colour blindness, without its yellow (too light for lines).
@@ -206,4 +206,4 @@ std::string gnuplot_script(const Plot& plot) {
   return out.str();
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

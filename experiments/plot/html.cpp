@@ -1,8 +1,8 @@
-#include "scalevec/experiments/plot/html.hpp"
+#include "experiments/plot/html.hpp"
 
 #include <cstdio>
 
-namespace scalevec::html {
+namespace scalevec::experiments::html {
 namespace {
 
 // A head's cell as the label of a restacked row: tags are white space there.
@@ -118,4 +118,4 @@ std::string page(std::string_view title, std::string_view body) {
   return out + "</script>\n</body>\n</html>\n";
 }
 
-}  // namespace scalevec::html
+}  // namespace scalevec::experiments::html

@@ -7,7 +7,7 @@
 // The frame of all HTML pages that the program writes: self-contained, with a light and a dark style, for screens from
 // the width of a phone upwards and for paper. Everything can be read without JavaScript; with it, curves can be hidden
 // and their values are shown at the pointer.
-namespace scalevec::html {
+namespace scalevec::experiments::html {
 
 // Escapes &, <, > and quotes, for text and for attribute values.
 std::string escape(std::string_view text);
@@ -34,4 +34,4 @@ std::string page(std::string_view title, std::string_view body);
 extern const char* const kStyle;
 extern const char* const kScript;
 
-}  // namespace scalevec::html
+}  // namespace scalevec::experiments::html

@@ -1,6 +1,6 @@
-#include "scalevec/experiments/plot/html.hpp"
+#include "experiments/plot/html.hpp"
 
-namespace scalevec::html {
+namespace scalevec::experiments::html {
 
 // Everything that comes from data is set as text or compared as a string, never parsed as HTML or as a selector.
 const char* const kScript = R"(
@@ -93,4 +93,4 @@ const char* const kScript = R"(
 })();
 )";
 
-}  // namespace scalevec::html
+}  // namespace scalevec::experiments::html

@@ -1,6 +1,6 @@
-#include "scalevec/experiments/plot/html.hpp"
+#include "experiments/plot/html.hpp"
 
-namespace scalevec::html {
+namespace scalevec::experiments::html {
 
 // --c0 … --c6 are Okabe and Ito's colours, as gnuplot draws them; on a dark page lighter ones of the same order.
 const char* const kStyle = R"(
@@ -182,4 +182,4 @@ dt { color: var(--soft); overflow-wrap: anywhere; } dd { margin: 0; max-width: 8
 }
 )";
 
-}  // namespace scalevec::html
+}  // namespace scalevec::experiments::html

@@ -1,4 +1,4 @@
-#include "scalevec/experiments/plot/picture.hpp"
+#include "experiments/plot/picture.hpp"
 
 #include <algorithm>
 #include <cctype>
@@ -7,11 +7,11 @@
 #include <set>
 #include <string_view>
 
-#include "scalevec/experiments/plot/axis.hpp"
-#include "scalevec/experiments/plot/html.hpp"
-#include "scalevec/experiments/plot/picture_panel.hpp"
+#include "experiments/plot/axis.hpp"
+#include "experiments/plot/html.hpp"
+#include "experiments/plot/picture_panel.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 using html::escape;
@@ -128,4 +128,4 @@ std::string file_links(const PlotFiles& files, const std::string& folder) {
   return "<span class=\"files\">" + out + "</span>";
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

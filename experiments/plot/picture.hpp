@@ -2,12 +2,12 @@
 
 #include <string>
 
-#include "scalevec/experiments/plot/plot.hpp"
+#include "experiments/plot/plot.hpp"
 
 // Plots as parts of a page (html.hpp): inline SVG whose text stays legible on narrow screens and which uses the colours
 // of the page. Curves differ in dash and marker as well as in colour. In a panel with points or dashed curves they do
 // not differ in dash, because there the dash shows the kind of a curve.
-namespace scalevec {
+namespace scalevec::experiments {
 
 // The HTML figure element with id "figure-NAME": title, key, panels, caption. `caption` is HTML; empty: the caption of
 // the plot. `links` (HTML) is added after it.
@@ -16,4 +16,4 @@ std::string picture(const Plot& plot, const std::string& links = "", const std::
 // HTML links to the files of a plot in `folder`, relative to the folder of the page; to SVG and PNG if they were drawn.
 std::string file_links(const PlotFiles& files, const std::string& folder);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

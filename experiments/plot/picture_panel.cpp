@@ -1,14 +1,14 @@
-#include "scalevec/experiments/plot/picture_panel.hpp"
+#include "experiments/plot/picture_panel.hpp"
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdio>
 
-#include "scalevec/experiments/plot/axis.hpp"
-#include "scalevec/experiments/plot/html.hpp"
+#include "experiments/plot/axis.hpp"
+#include "experiments/plot/html.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 using html::escape;
@@ -315,4 +315,4 @@ std::string panel_svg(const Panel& panel, int width, double ratio) {
   return out;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -2,10 +2,10 @@
 
 #include <string>
 
-#include "scalevec/experiments/plot/plot.hpp"
+#include "experiments/plot/plot.hpp"
 
 // One panel of a picture as an SVG element.
-namespace scalevec {
+namespace scalevec::experiments {
 
 // Class names of the page's style and ids of its markers; empty: not drawn.
 struct SeriesLook {
@@ -21,4 +21,4 @@ SeriesLook look_of(const Panel& panel, size_t series, bool lines_differ);
 // with data-key, the label whose key hides it.
 std::string panel_svg(const Panel& panel, int width, double ratio);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,4 +1,4 @@
-#include "scalevec/experiments/plot/plot.hpp"
+#include "experiments/plot/plot.hpp"
 
 #include <unistd.h>
 
@@ -9,11 +9,11 @@
 #include <sstream>
 #include <stdexcept>
 
-#include "scalevec/experiments/errors.hpp"
-#include "scalevec/experiments/plot/gnuplot_program.hpp"
-#include "scalevec/experiments/plot/gnuplot_script.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/plot/gnuplot_program.hpp"
+#include "experiments/plot/gnuplot_script.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 namespace fs = std::filesystem;
@@ -148,4 +148,4 @@ PlotFiles write_plot(const Plot& plot, const fs::path& dir) {
   return files;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -7,7 +7,7 @@
 #include <vector>
 
 // Line and point charts drawn by gnuplot. Data and script are written even if gnuplot is missing.
-namespace scalevec {
+namespace scalevec::experiments {
 
 struct Series {
   enum class Style { line, dashed, points, line_points, band, cells };
@@ -58,4 +58,4 @@ bool have_gnuplot();
 // for vectors of unequal length.
 PlotFiles write_plot(const Plot& plot, const std::filesystem::path& dir);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

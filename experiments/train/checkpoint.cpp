@@ -1,4 +1,4 @@
-#include "scalevec/experiments/train/checkpoint.hpp"
+#include "experiments/train/checkpoint.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -7,12 +7,12 @@
 #include <new>
 #include <vector>
 
-#include "scalevec/experiments/compare/record_files.hpp"
-#include "scalevec/experiments/data/file_io.hpp"
-#include "scalevec/experiments/errors.hpp"
-#include "scalevec/optim/config/checksum.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/record/record_files.hpp"
+#include "experiments/system/file_io.hpp"
+#include "optim/config/checksum.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 constexpr const char *kDamaged = ".damaged-", *kState = "state.json", *kWeights = "weights.safetensors",
@@ -28,9 +28,9 @@ std::string folder_name(std::int64_t step) {
 
 }  // namespace
 
-void write_checkpoint(const fs::path& run, const Session& session, const NamedTensors& average,
-                      const NamedTensors& optimizer_state, const nlohmann::json& config, const nlohmann::json& progress,
-                      std::int64_t keep) {
+void write_checkpoint(const fs::path& run, const Session& session, const models::NamedTensors& average,
+                      const models::NamedTensors& optimizer_state, const nlohmann::json& config,
+                      const nlohmann::json& progress, std::int64_t keep) {
   const fs::path folder = run / "checkpoints";
   const fs::path final_place = folder / folder_name(session.steps_done());
   const fs::path beside = folder / (".writing-" + folder_name(session.steps_done()));
@@ -42,9 +42,10 @@ void write_checkpoint(const fs::path& run, const Session& session, const NamedTe
       nlohmann::json state = {
           {"format", 2}, {"step", session.steps_done()}, {"config", config}, {"progress", progress}};
       // So that a file of another checkpoint is not taken for this one's.
-      state["files"][kWeights] = write_safetensors(beside / kWeights, session.weights());
-      state["files"][kOptimizer] = write_safetensors(beside / kOptimizer, optimizer_state);
-      if (!average.empty()) state["files"][kAverageWeights] = write_safetensors(beside / kAverageWeights, average);
+      state["files"][kWeights] = models::write_safetensors(beside / kWeights, session.weights());
+      state["files"][kOptimizer] = models::write_safetensors(beside / kOptimizer, optimizer_state);
+      if (!average.empty())
+        state["files"][kAverageWeights] = models::write_safetensors(beside / kAverageWeights, average);
       write_record(beside / kState, state.dump(1) + "\n");
       sync_folder(beside);
       fs::rename(beside, final_place);
@@ -100,8 +101,9 @@ nlohmann::json restore_latest(const fs::path& run, Session& session) {
     try {
       const nlohmann::json state = read_record(*it / kState).value();
       const nlohmann::json files = state.value("files", nlohmann::json::object());
-      session.restore(state.at("step").get<std::int64_t>(), read_safetensors(*it / kWeights, text_at(files, kWeights)),
-                      read_safetensors(*it / kOptimizer, text_at(files, kOptimizer)));
+      session.restore(state.at("step").get<std::int64_t>(),
+                      models::read_safetensors(*it / kWeights, text_at(files, kWeights)),
+                      models::read_safetensors(*it / kOptimizer, text_at(files, kOptimizer)));
       return state.at("progress");
     } catch (const std::bad_alloc&) {
       throw;
@@ -122,4 +124,4 @@ nlohmann::json restore_latest(const fs::path& run, Session& session) {
   return nullptr;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

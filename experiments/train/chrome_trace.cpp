@@ -1,10 +1,10 @@
-#include "scalevec/experiments/train/chrome_trace.hpp"
+#include "experiments/train/chrome_trace.hpp"
 
 #include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 using TimePoint = Phases::Clock::time_point;
@@ -65,4 +65,4 @@ std::string chrome_trace(const std::vector<StepEvent>& steps, const std::vector<
   return out.text();
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/experiments/train/phases.hpp"
+#include "experiments/train/phases.hpp"
 
 // Chrome's trace format ("complete" events), which chrome://tracing and ui.perfetto.dev open.
-namespace scalevec {
+namespace scalevec::experiments {
 
 struct OperatorEvent {
   std::string name;
@@ -26,4 +26,4 @@ struct StepEvent {
 std::string chrome_trace(const std::vector<StepEvent>& steps, const std::vector<Phases::Event>& phases,
                          const std::vector<OperatorEvent>& operators);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,13 +1,13 @@
-#include "scalevec/experiments/train/gradient_window.hpp"
+#include "experiments/train/gradient_window.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <map>
 #include <stdexcept>
 
-#include "scalevec/optim/core/param_role.hpp"
+#include "optim/core/param_role.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 constexpr const char* kWindowPrefix = "gradient_window.";
@@ -77,8 +77,8 @@ void GradientWindow::report(std::vector<TraceRow>& params, std::vector<TraceRow>
   n_ = 0;
 }
 
-NamedTensors GradientWindow::state() const {
-  NamedTensors out{{window_name("steps"), torch::full({1}, n_, torch::kInt64)}};
+models::NamedTensors GradientWindow::state() const {
+  models::NamedTensors out{{window_name("steps"), torch::full({1}, n_, torch::kInt64)}};
   for (const Entry& e : entries_) {
     out.emplace_back(window_name("mean.", e.param.name), e.mean);
     out.emplace_back(window_name("squares.", e.param.name), e.squares);
@@ -88,7 +88,7 @@ NamedTensors GradientWindow::state() const {
 
 bool GradientWindow::owns(const std::string& name) { return name.starts_with(kWindowPrefix); }
 
-void GradientWindow::restore(const NamedTensors& state) {
+void GradientWindow::restore(const models::NamedTensors& state) {
   const std::map<std::string, torch::Tensor> saved(state.begin(), state.end());
   for (const auto& [name, tensor] : this->state())
     if (!saved.contains(name) || saved.at(name).sizes() != tensor.sizes())
@@ -101,4 +101,4 @@ void GradientWindow::restore(const NamedTensors& state) {
   n_ = saved.at(window_name("steps")).item<std::int64_t>();
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

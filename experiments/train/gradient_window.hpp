@@ -5,11 +5,11 @@
 #include <cstdint>
 #include <vector>
 
-#include "scalevec/models/safetensors.hpp"
-#include "scalevec/optim/core/traces.hpp"
-#include "scalevec/optim/named_param.hpp"
+#include "models/safetensors.hpp"
+#include "optim/core/traces.hpp"
+#include "optim/named_param.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 // The sum over elements of mean²/variance of the gradient over n steps.
 struct SignalSums {
@@ -39,8 +39,8 @@ class GradientWindow {
 
   // State for a checkpoint, which may contain other tensors too; owns() tells which are ours. restore() throws
   // std::invalid_argument with the name of what is missing.
-  NamedTensors state() const;
-  void restore(const NamedTensors& state);
+  models::NamedTensors state() const;
+  void restore(const models::NamedTensors& state);
   static bool owns(const std::string& name);
 
  private:
@@ -52,4 +52,4 @@ class GradientWindow {
   std::int64_t n_ = 0;
 };
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

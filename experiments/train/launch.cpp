@@ -1,4 +1,4 @@
-#include "scalevec/experiments/train/launch.hpp"
+#include "experiments/train/launch.hpp"
 
 #include <ATen/Parallel.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
@@ -9,11 +9,11 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "scalevec/experiments/data/sha256.hpp"
-#include "scalevec/experiments/errors.hpp"
-#include "scalevec/experiments/train/session.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/system/sha256.hpp"
+#include "experiments/train/session.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 std::string parallel_error(const RunConfig& config, int processes) {
   const std::string count = std::to_string(processes) + " processes";
@@ -57,4 +57,4 @@ std::shared_ptr<ProcessGroup> join_launched(const RunConfig& config, double time
   return ProcessGroup::join(r, device, timeout, identity_of(config));
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -2,10 +2,10 @@
 
 #include <memory>
 
-#include "scalevec/experiments/distributed/process_group.hpp"
-#include "scalevec/experiments/train/run_config.hpp"
+#include "experiments/distributed/process_group.hpp"
+#include "experiments/train/run_config.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 // The group of the processes that a launcher started for this run, by read_rendezvous() of the environment; null for
 // one process. Settles what depends on the others: our GPU, by the local rank; where `threads` is 0 and the launcher
@@ -16,4 +16,4 @@ std::shared_ptr<ProcessGroup> join_launched(const RunConfig& config, double time
 // Why several processes cannot train the run, in one line; empty if they can.
 std::string parallel_error(const RunConfig& config, int processes);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,6 +1,6 @@
-#include "scalevec/experiments/train/phases.hpp"
+#include "experiments/train/phases.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 std::string_view to_string(Phase phase) {
   constexpr std::array<std::string_view, kPhases> names{"batch",  "forward", "backward",   "optimizer",
@@ -28,4 +28,4 @@ SlowestPhase slowest_phase(const PhaseSeconds& now, const PhaseSeconds& before) 
   return slowest;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

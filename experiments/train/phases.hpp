@@ -9,7 +9,7 @@
 
 // The time that the phases of a training step take. Reading the clock twice per phase takes less than 0.1 µs, so this
 // is always on.
-namespace scalevec {
+namespace scalevec::experiments {
 
 enum class Phase { batch, forward, backward, optimizer, traces, log, validation, checkpoint };
 inline constexpr std::size_t kPhases = 8;
@@ -61,4 +61,4 @@ struct SlowestPhase {
 };
 SlowestPhase slowest_phase(const PhaseSeconds& now, const PhaseSeconds& before);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

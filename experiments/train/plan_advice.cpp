@@ -1,4 +1,4 @@
-#include "scalevec/experiments/train/plan_advice.hpp"
+#include "experiments/train/plan_advice.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -7,10 +7,10 @@
 #include <utility>
 #include <vector>
 
-#include "scalevec/experiments/compare/record_files.hpp"
-#include "scalevec/experiments/compare/run_prediction.hpp"
+#include "experiments/record/record_files.hpp"
+#include "experiments/runs/run_prediction.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 using nlohmann::json;
@@ -26,7 +26,7 @@ struct OfGroup {
   std::string group;
   std::int64_t rule = 0;
   double elements = 0.0, before_norm = 0.0;
-  RotationPlan sum;  // weighted by elements
+  theory::RotationPlan sum;  // weighted by elements
 };
 
 // Σx_t over the run, and Π(1 − x_t).
@@ -77,9 +77,9 @@ json plan_advice(const json& config, const json& policy) {
       it = groups.insert(groups.end(), {group, rule, 0.0, 0.0, {}});
       it->sum.out_of_equilibrium = 0.0;
     }
-    std::vector<StepRate> rates;
+    std::vector<theory::StepRate> rates;
     for (std::int64_t t = 0; t < steps; ++t) rates.push_back(rate_of(row, schedule, t));
-    const RotationPlan plan = rotation_plan(*noise, norm * norm, rates);
+    const theory::RotationPlan plan = theory::rotation_plan(*noise, norm * norm, rates);
     const double weight = number_at(row, "count");
     it->elements += weight;
     it->before_norm += row.value("before_norm", false) ? weight : 0.0;
@@ -127,4 +127,4 @@ std::string advice_text(const json& advice) {
   return out;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

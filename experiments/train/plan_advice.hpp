@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 // What theory says of a planned run (T5, T11, T12), from its resolved configuration and its policy: {"groups":
 // [{"group", "rule", "relaxation_steps" (null without decay), "steps", "rotation": {"start", "middle", "end"},
@@ -14,4 +14,4 @@ nlohmann::json plan_advice(const nlohmann::json& config, const nlohmann::json& p
 // The same as text, empty where there is nothing to say.
 std::string advice_text(const nlohmann::json& advice);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,13 +1,13 @@
-#include "scalevec/experiments/train/plan_table.hpp"
+#include "experiments/train/plan_table.hpp"
 
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <vector>
 
-#include "scalevec/experiments/compare/ranking.hpp"
+#include "experiments/system/terminal_text.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 using nlohmann::json;
@@ -102,4 +102,4 @@ std::string plan_text(const json& policy) {
          policy["words"].get<std::string>() + "\n" + policy["precision"].get<std::string>() + "\n" + start + warnings;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,4 +1,4 @@
-#include "scalevec/experiments/train/policy_record.hpp"
+#include "experiments/train/policy_record.hpp"
 
 #include <torch/types.h>
 
@@ -13,9 +13,9 @@
 #include <variant>
 #include <vector>
 
-#include "scalevec/experiments/train/session.hpp"
+#include "experiments/train/session.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 using nlohmann::json;
 
@@ -60,7 +60,7 @@ double norm_of(const torch::Tensor& tensor) {
 
 }  // namespace
 
-json policy_json(const RunConfig& config, const Model& model, const RolePolicy& policy) {
+json policy_json(const RunConfig& config, const models::Model& model, const RolePolicy& policy) {
   const std::vector<NamedParam> params = model_params(model);
   const std::vector<PolicyRow> rows = policy.resolve(params);
   const std::set<std::string> before_norm(model.matrices_before_norm().begin(), model.matrices_before_norm().end());
@@ -114,14 +114,14 @@ json policy_json(const RunConfig& config, const Model& model, const RolePolicy& 
   out["scales"] = json::array();
   std::map<std::string, std::int64_t> rows_of;
   for (const PolicyRow& row : rows) rows_of[row.name] = row.shape.empty() ? 0 : row.shape.front();
-  for (const ScaleLink& link : model.scale_links()) {
+  for (const models::ScaleLink& link : model.scale_links()) {
     std::int64_t readers = 0;
     for (const std::string& map : link.maps) readers += rows_of[map];
     out["scales"].push_back({{"name", link.scale},
                              {"form", to_string(link.gamma.form())},
                              {"rows", readers},
                              {"readers", link.maps},
-                             {"why", class_reason(link)}});
+                             {"why", models::class_reason(link)}});
   }
   out["warnings"] = config.decoder ? config.decoder->warnings() : std::vector<std::string>{};
   return out;
@@ -146,4 +146,4 @@ json policy_json(const RunConfig& config) {
   return out;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -2,19 +2,19 @@
 
 #include <nlohmann/json.hpp>
 
-#include "scalevec/experiments/train/run_config.hpp"
-#include "scalevec/models/model.hpp"
-#include "scalevec/optim/role_policy.hpp"
+#include "experiments/train/run_config.hpp"
+#include "models/model.hpp"
+#include "optim/role_policy.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 // policy.json of a run: a row per parameter with its norm as the model has it now, groups, the policy in words, and the
 // scales with the maps that read them, the rows that read a column of theirs and the reason of their class.
 nlohmann::json policy_json(const RunConfig& config);
-nlohmann::json policy_json(const RunConfig& config, const Model& model, const RolePolicy& policy);
+nlohmann::json policy_json(const RunConfig& config, const models::Model& model, const RolePolicy& policy);
 
 // What a run starts from, for its record: path, hash, step, and what became of the scales. Null: from drawn values.
 struct StartReport;
 nlohmann::json start_json(const RunConfig& config, const StartReport& report);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

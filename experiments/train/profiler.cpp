@@ -1,4 +1,4 @@
-#include "scalevec/experiments/train/profiler.hpp"
+#include "experiments/train/profiler.hpp"
 
 #include <ATen/record_function.h>
 
@@ -7,9 +7,9 @@
 #include <mutex>
 #include <utility>
 
-#include "scalevec/experiments/data/file_io.hpp"
+#include "experiments/system/file_io.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 std::mutex g_mutex;
@@ -101,4 +101,4 @@ std::string StepProfiler::words() const {
   return text + ": " + file_.string();
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/experiments/train/chrome_trace.hpp"
+#include "experiments/train/chrome_trace.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 class OperatorRecorder;
 
@@ -43,4 +43,4 @@ class StepProfiler {
   bool written_ = false;
 };
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

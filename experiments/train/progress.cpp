@@ -1,4 +1,4 @@
-#include "scalevec/experiments/train/progress.hpp"
+#include "experiments/train/progress.hpp"
 
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -9,7 +9,7 @@
 #include <cstdlib>
 #include <span>
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 std::string clock_text(double seconds) {
@@ -135,4 +135,4 @@ void Progress::note(const std::string& line) {
   std::fflush(stdout);
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -4,10 +4,10 @@
 #include <cstdint>
 #include <string>
 
-#include "scalevec/experiments/train/phases.hpp"
-#include "scalevec/experiments/train/sparkline.hpp"
+#include "experiments/train/phases.hpp"
+#include "experiments/train/sparkline.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 // A loss as text: "2.3456", "0.0123", and "1.234e-05" below 0.01.
 std::string loss_text(double loss);
@@ -54,4 +54,4 @@ class Progress {
   double tokens_ = 0.0, seconds_ = 0.0;  // since the last drawing
 };
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

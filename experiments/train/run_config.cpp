@@ -1,12 +1,12 @@
-#include "scalevec/experiments/train/run_config.hpp"
+#include "experiments/train/run_config.hpp"
 
 #include <algorithm>
 
-#include "scalevec/experiments/data/validation_windows.hpp"
-#include "scalevec/experiments/model/stored_options.hpp"
-#include "scalevec/models/options_json.hpp"
+#include "experiments/data/validation_windows.hpp"
+#include "experiments/stored/stored_options.hpp"
+#include "models/options_json.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 using nlohmann::json;
@@ -17,8 +17,8 @@ const Range kSeed = Range::between(0, 9007199254740992.0);
 constexpr double kMaxCount = 1e12;
 const Range kCount = Range::between(0, kMaxCount), kPositiveCount = Range::between(1, kMaxCount);
 
-json decoder_json(const DecoderOptions& o) {
-  json out = json_of(o);
+json decoder_json(const models::DecoderOptions& o) {
+  json out = models::json_of(o);
   out["type"] = "decoder";
   return out;
 }
@@ -48,7 +48,7 @@ void read_started_model(const json& given, JsonReader in, RunConfig& config) {
   from.exact = in.boolean("exact", true);
   if (from.optimizer_state && found.checkpoint.empty()) in.fail("optimizer_state", "false unless from is a run");
   if (from.go_on && found.checkpoint.empty()) in.fail("go_on", "false unless from is a run");
-  json merged = json_of(found.options);
+  json merged = models::json_of(found.options);
   for (const auto& [key, value] : given.items()) {
     in.has(key);
     if (among(kStartKeys, key)) continue;
@@ -58,7 +58,7 @@ void read_started_model(const json& given, JsonReader in, RunConfig& config) {
     merged[key] = value;
   }
   JsonReader model(merged, "model");
-  config.decoder = read_decoder_options(model).resolved();
+  config.decoder = models::read_decoder_options(model).resolved();
   model.finish();
   in.finish();
   if (from.optimizer_state && !(config.decoder->scales == found.options.scales))
@@ -76,15 +76,15 @@ void read_started_model(const json& given, JsonReader in, RunConfig& config) {
 void read_model(JsonReader in, const json& given, RunConfig& config) {
   if (given.is_object() && given.contains("from") && given.value("type", json("decoder")) == "decoder")
     return read_started_model(given, std::move(in), config);
-  std::vector<std::string> types = toy_types();
+  std::vector<std::string> types = models::toy_types();
   types.insert(types.begin(), "decoder");
   const std::string type = in.choice("type", "decoder", types);
   if (type == "decoder") {
-    config.decoder = read_decoder_options(in).resolved();
+    config.decoder = models::read_decoder_options(in).resolved();
     config.resolved["model"] = decoder_json(*config.decoder);
   } else {
-    config.toy = read_toy_options(type, in);
-    config.resolved["model"] = json_of(*config.toy);
+    config.toy = models::read_toy_options(type, in);
+    config.resolved["model"] = models::json_of(*config.toy);
   }
   in.finish();
 }
@@ -244,4 +244,4 @@ RunConfig read_run_config(const json& root) {
   return c;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

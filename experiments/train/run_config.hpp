@@ -6,12 +6,12 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/experiments/data/synthetic_source.hpp"
-#include "scalevec/models/decoder_options.hpp"
-#include "scalevec/models/toy/toy_options.hpp"
-#include "scalevec/optim/core/schedule.hpp"
+#include "experiments/data/synthetic_source.hpp"
+#include "models/decoder_options.hpp"
+#include "models/toy/toy_options.hpp"
+#include "optim/core/schedule.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 // What a run starts from instead of random values.
 struct StartFrom {
@@ -38,8 +38,8 @@ struct RunConfig {
   std::int64_t sequence_length = 128;
 
   // Exactly one of these; toys need no data.
-  std::optional<DecoderOptions> decoder;
-  std::optional<ToyOptions> toy;
+  std::optional<models::DecoderOptions> decoder;
+  std::optional<models::ToyOptions> toy;
   std::optional<StartFrom> from;  // of a decoder
 
   std::string data_dir;  // empty: synthetic or none
@@ -68,4 +68,4 @@ struct RunConfig {
 // Reads and checks a configuration. Throws ConfigError with one line: path, value, what is allowed.
 RunConfig read_run_config(const nlohmann::json& root);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

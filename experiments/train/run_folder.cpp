@@ -1,13 +1,13 @@
-#include "scalevec/experiments/train/run_folder.hpp"
+#include "experiments/train/run_folder.hpp"
 
 #include <algorithm>
 
-#include "scalevec/experiments/compare/record_files.hpp"
-#include "scalevec/experiments/compare/side_files.hpp"
-#include "scalevec/experiments/data/file_io.hpp"
-#include "scalevec/experiments/errors.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/record/record_files.hpp"
+#include "experiments/record/side_files.hpp"
+#include "experiments/system/file_io.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 using nlohmann::json;
 namespace fs = std::filesystem;
@@ -105,4 +105,4 @@ std::vector<ChangedKey> claim_folder(const RunConfig& config, const fs::path& ou
   return {};
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

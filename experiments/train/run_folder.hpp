@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/experiments/train/run_config.hpp"
+#include "experiments/train/run_config.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 // A key of the configuration that a resumed run has otherwise than the run was begun with, by its path ("log.every").
 struct ChangedKey {
@@ -22,4 +22,4 @@ struct ChangedKey {
 // itself.
 std::vector<ChangedKey> claim_folder(const RunConfig& config, const std::filesystem::path& out, bool resume);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,4 +1,4 @@
-#include "scalevec/experiments/train/session.hpp"
+#include "experiments/train/session.hpp"
 
 #include <torch/cuda.h>
 
@@ -9,26 +9,26 @@
 #include <map>
 #include <utility>
 
-#include "scalevec/experiments/compare/child_process.hpp"
-#include "scalevec/experiments/distributed/data_parallel.hpp"
-#include "scalevec/experiments/errors.hpp"
-#include "scalevec/experiments/model/stored_model.hpp"
-#include "scalevec/models/decoder.hpp"
-#include "scalevec/models/retrofit.hpp"
-#include "scalevec/models/toy/toy.hpp"
-#include "scalevec/optim/core/random.hpp"
+#include "experiments/distributed/child_process.hpp"
+#include "experiments/distributed/data_parallel.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/stored/stored_model.hpp"
+#include "models/decoder.hpp"
+#include "models/retrofit.hpp"
+#include "models/toy/toy.hpp"
+#include "optim/core/random.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 namespace {
 
-std::unique_ptr<Decoder> started_model(const RunConfig& config, StartReport* report) {
+std::unique_ptr<models::Decoder> started_model(const RunConfig& config, StartReport* report) {
   const StartFrom& from = *config.from;
   // A state goes on from the weights that it trained.
   const StoredModel stored = open_stored(from.path, from.ignore, /*as_trained=*/from.optimizer_state);
-  RetrofitResult fitted;
+  models::RetrofitResult fitted;
   try {
-    fitted = retrofit(*stored.decoder, *config.decoder);
+    fitted = models::retrofit(*stored.decoder, *config.decoder);
   } catch (const std::invalid_argument& e) {
     throw UsageError("model.scales: " + std::string(e.what()));
   }
@@ -39,7 +39,7 @@ std::unique_ptr<Decoder> started_model(const RunConfig& config, StartReport* rep
                      "; its logits differ by " + gap + " of the largest before step 0; allowed: \"exact\": false");
   }
   if (report != nullptr) *report = {fitted.moved, fitted.inexact, fitted.logit_gap, stored.hugging_face.string()};
-  auto model = std::make_unique<Decoder>(*config.decoder, config.seed);
+  auto model = std::make_unique<models::Decoder>(*config.decoder, config.seed);
   const torch::NoGradGuard no_grad;
   model->to(fitted.model->named_parameters()["embed.weight"].scalar_type());
   const auto values = fitted.model->named_parameters();
@@ -51,20 +51,20 @@ std::unique_ptr<Decoder> started_model(const RunConfig& config, StartReport* rep
 
 }  // namespace
 
-std::unique_ptr<Model> make_model(const RunConfig& config, torch::Device device, StartReport* report) {
-  std::unique_ptr<Model> model;
+std::unique_ptr<models::Model> make_model(const RunConfig& config, torch::Device device, StartReport* report) {
+  std::unique_ptr<models::Model> model;
   if (config.from)
     model = started_model(config, report);
   else if (config.decoder)
-    model = std::make_unique<Decoder>(*config.decoder, config.seed);
+    model = std::make_unique<models::Decoder>(*config.decoder, config.seed);
   else
-    model = make_toy(*config.toy, config.seed);
+    model = models::make_toy(*config.toy, config.seed);
   model->to(device, config.dtype == "float64" ? torch::kFloat64 : torch::kFloat32);
   model->check_roles();
   return model;
 }
 
-std::vector<NamedParam> model_params(const Model& model) {
+std::vector<NamedParam> model_params(const models::Model& model) {
   return named_params(model, [&](const std::string& name, const torch::Tensor&) { return model.role(name); });
 }
 
@@ -150,9 +150,9 @@ void Session::start_from(const StartFrom& from) {
   if (!from.optimizer_state) return;
   if (parallel_) throw UsageError("model.optimizer_state: got true; allowed: false with several processes");
   const std::string file = from.checkpoint + "/optimizer.safetensors";
-  NamedTensors state;
+  models::NamedTensors state;
   try {
-    for (auto& entry : read_safetensors(file))
+    for (auto& entry : models::read_safetensors(file))
       if (!GradientWindow::owns(entry.first)) state.push_back(std::move(entry));
     optimizer_->load_named_state(state);
   } catch (const std::invalid_argument& e) {
@@ -266,7 +266,7 @@ void Session::step_on_device(StepResult& result, bool trace, bool reports, bool 
 
 void Session::measure_model() {
   const auto timed = phases_.scope(Phase::traces);
-  if (!model_traces_) model_traces_ = std::make_unique<ModelTraces>(*model_);
+  if (!model_traces_) model_traces_ = std::make_unique<models::ModelTraces>(*model_);
   model_traces_->measure();
 }
 
@@ -359,7 +359,7 @@ StepResult Session::step(bool trace, int stop_signal, bool wait) {
 double Session::validate() {
   const torch::NoGradGuard no_grad;
   const AverageWeights average(*optimizer_);
-  if (!source_) return static_cast<const Toy&>(*model_).excess();
+  if (!source_) return static_cast<const models::Toy&>(*model_).excess();
   const std::int64_t length = config_.validation_length;
   const std::int64_t windows = std::min(source_->validation_windows(length), config_.validation_sequences);
   double total = 0.0;
@@ -375,24 +375,24 @@ double Session::validate() {
   return total / static_cast<double>(windows);
 }
 
-NamedTensors Session::weights() const {
-  NamedTensors out;
+models::NamedTensors Session::weights() const {
+  models::NamedTensors out;
   for (const NamedParam& p : params_) out.emplace_back(p.name, p.tensor.detach());
   for (const auto& b : model_->named_buffers()) out.emplace_back(b.key(), b.value());
   return out;
 }
 
-NamedTensors Session::average_weights() {
+models::NamedTensors Session::average_weights() {
   if (!optimizer_->has_average_weights()) return {};
   const AverageWeights average(*optimizer_);
-  NamedTensors out;
+  models::NamedTensors out;
   for (const auto& [name, tensor] : weights()) out.emplace_back(name, tensor.clone());
   return out;
 }
 
-NamedTensors Session::optimizer_state() const {
+models::NamedTensors Session::optimizer_state() const {
   if (parallel_) return parallel_->gather_state(*optimizer_);
-  NamedTensors state = optimizer_->named_state();
+  models::NamedTensors state = optimizer_->named_state();
   if (window_)
     for (auto& entry : window_->state()) state.push_back(std::move(entry));
   return state;
@@ -405,16 +405,17 @@ void Session::share_restored() {
   parallel_->group().watch().set_step(steps_done_);
 }
 
-void Session::restore(std::int64_t steps_done, const NamedTensors& weights, const NamedTensors& optimizer_state) {
+void Session::restore(std::int64_t steps_done, const models::NamedTensors& weights,
+                      const models::NamedTensors& optimizer_state) {
   const std::map<std::string, torch::Tensor> saved(weights.begin(), weights.end());
-  const NamedTensors own = this->weights();
+  const models::NamedTensors own = this->weights();
   for (const auto& [name, tensor] : own) {
     const auto it = saved.find(name);
     if (it == saved.end() || it->second.sizes() != tensor.sizes() || it->second.scalar_type() != tensor.scalar_type())
       throw std::invalid_argument("checkpoint: " + name + " is missing or of another shape or dtype");
   }
   if (saved.size() != own.size()) throw std::invalid_argument("checkpoint: holds tensors that the model has not");
-  NamedTensors of_optimizer;
+  models::NamedTensors of_optimizer;
   for (const auto& entry : optimizer_state)
     if (!GradientWindow::owns(entry.first)) of_optimizer.push_back(entry);
   optimizer_->load_named_state(of_optimizer);
@@ -425,4 +426,4 @@ void Session::restore(std::int64_t steps_done, const NamedTensors& weights, cons
   if (parallel_) restored_state_ = optimizer_state;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -9,17 +9,17 @@
 #include <utility>
 #include <vector>
 
-#include "scalevec/experiments/data/batch_source.hpp"
-#include "scalevec/experiments/train/gradient_window.hpp"
-#include "scalevec/experiments/train/phases.hpp"
-#include "scalevec/experiments/train/run_config.hpp"
-#include "scalevec/experiments/train/train_step.hpp"
-#include "scalevec/models/model.hpp"
-#include "scalevec/models/model_traces.hpp"
-#include "scalevec/models/safetensors.hpp"
-#include "scalevec/optim/role_policy.hpp"
+#include "experiments/data/batch_source.hpp"
+#include "experiments/train/gradient_window.hpp"
+#include "experiments/train/phases.hpp"
+#include "experiments/train/run_config.hpp"
+#include "experiments/train/train_step.hpp"
+#include "models/model.hpp"
+#include "models/model_traces.hpp"
+#include "models/safetensors.hpp"
+#include "optim/role_policy.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 class DataParallel;
 class ProcessGroup;
@@ -51,8 +51,8 @@ struct StartReport {
 
 // The model of a configuration, on `device` and with its dtype. Every parameter has a role. Throws UsageError if it
 // starts from a stored model and would be another function, unless the configuration allows that.
-std::unique_ptr<Model> make_model(const RunConfig& config, torch::Device device, StartReport* report = nullptr);
-std::vector<NamedParam> model_params(const Model& model);
+std::unique_ptr<models::Model> make_model(const RunConfig& config, torch::Device device, StartReport* report = nullptr);
+std::vector<NamedParam> model_params(const models::Model& model);
 
 // The policy of the configuration. Throws ConfigError, whose message starts with "optimizer".
 RolePolicy read_policy(const RunConfig& config);
@@ -97,7 +97,7 @@ class Session {
   std::int64_t steps_done() const { return steps_done_; }
   std::int64_t tokens_per_step() const;
   const RunConfig& config() const { return config_; }
-  const Model& model() const { return *model_; }
+  const models::Model& model() const { return *model_; }
   const BatchSource* source() const { return source_.get(); }
   const RolePolicy& policy() const { return policy_; }
   const std::vector<NamedParam>& params() const { return params_; }
@@ -108,13 +108,14 @@ class Session {
   Phases& phases() { return phases_; }
 
   // Parameters, and optimizer state, by name.
-  NamedTensors weights() const;
+  models::NamedTensors weights() const;
   // The weights that validate() is of, where the optimizer trains at others; else empty. Every rank must call it.
-  NamedTensors average_weights();
+  models::NamedTensors average_weights();
   // With a group, rank 0 gets the whole state and the other ranks nothing; every rank must call it.
-  NamedTensors optimizer_state() const;
+  models::NamedTensors optimizer_state() const;
   // Sets the state. Throws std::invalid_argument with the name of what does not fit.
-  void restore(std::int64_t steps_done, const NamedTensors& weights, const NamedTensors& optimizer_state);
+  void restore(std::int64_t steps_done, const models::NamedTensors& weights,
+               const models::NamedTensors& optimizer_state);
   // Sends what rank 0 has restored, or that it has restored nothing, to every rank; every rank must call it.
   void share_restored();
 
@@ -134,16 +135,16 @@ class Session {
   const RunConfig config_;
   torch::Device device_;
   StartReport start_;
-  std::unique_ptr<Model> model_;
+  std::unique_ptr<models::Model> model_;
   std::vector<NamedParam> params_;
   RolePolicy policy_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<BatchSource> source_;
   std::shared_ptr<DataParallel> parallel_;  // null for one process
-  NamedTensors restored_state_;             // of rank 0, until it is shared
+  models::NamedTensors restored_state_;     // of rank 0, until it is shared
   std::int64_t steps_done_ = 0;
-  std::unique_ptr<ModelTraces> model_traces_;  // null until a step is traced
-  std::unique_ptr<GradientWindow> window_;     // null: signal-to-noise ratios are not asked for
+  std::unique_ptr<models::ModelTraces> model_traces_;  // null until a step is traced
+  std::unique_ptr<GradientWindow> window_;             // null: signal-to-noise ratios are not asked for
   std::function<void()> before_update_;
   Phases phases_;
   std::unique_ptr<TrainStep> train_step_;
@@ -153,4 +154,4 @@ class Session {
   std::int64_t refused_ = 0;                                      // steps that the device refused, as last read
 };
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

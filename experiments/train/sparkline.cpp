@@ -1,11 +1,11 @@
-#include "scalevec/experiments/train/sparkline.hpp"
+#include "experiments/train/sparkline.hpp"
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 // NaN stays NaN under both: std::max would lose it.
 double History::merged(double a, double b, double weight_of_b) const {
@@ -57,4 +57,4 @@ std::string sparkline(std::span<const double> values, bool utf8) {
   return out;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

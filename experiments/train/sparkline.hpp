@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 // A series of any length in fixed memory. It keeps the means (or largest values) of stretches of equal length; the
 // stretches get longer as the series grows.
@@ -38,4 +38,4 @@ class History {
 // height.
 std::string sparkline(std::span<const double> values, bool utf8);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,4 +1,4 @@
-#include "scalevec/experiments/train/step_cost.hpp"
+#include "experiments/train/step_cost.hpp"
 
 #include <ATen/ops/mm.h>
 #include <ATen/ops/rand.h>
@@ -8,10 +8,10 @@
 #include <cmath>
 #include <cstdio>
 
-#include "scalevec/experiments/errors.hpp"
-#include "scalevec/experiments/train/session.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/train/session.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 std::string time_text(double seconds) {
@@ -55,7 +55,7 @@ std::string data_note(const RunConfig& config) {
 }  // namespace
 
 StepCost step_cost(const RunConfig& config, std::int64_t parameters) {
-  const DecoderOptions& o = *config.decoder;
+  const models::DecoderOptions& o = *config.decoder;
   const double width = static_cast<double>(o.width), layers = static_cast<double>(o.layers);
   const double heads = static_cast<double>(o.heads * o.head_dim), kv = static_cast<double>(o.kv_heads * o.head_dim);
   const double length = static_cast<double>(config.sequence_length);
@@ -123,4 +123,4 @@ double measured_flops() {
   return best;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

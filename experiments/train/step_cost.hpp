@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/experiments/train/run_config.hpp"
+#include "experiments/train/run_config.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 // What a training step of a decoder takes, from its shapes.
 struct StepCost {
@@ -32,4 +32,4 @@ std::vector<std::string> plan_notes(const RunConfig& config, std::int64_t parame
 // Floating-point operations per second of a float32 matrix product, measured for a tenth of a second.
 double measured_flops();
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

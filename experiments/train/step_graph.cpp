@@ -1,4 +1,4 @@
-#include "scalevec/experiments/train/step_graph.hpp"
+#include "experiments/train/step_graph.hpp"
 
 #if defined(SCALEVEC_CUDA)
 #include <ATen/cuda/CUDAGraph.h>
@@ -7,7 +7,7 @@
 #include <c10/cuda/CUDAStream.h>
 #endif
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 #if defined(SCALEVEC_CUDA)
 namespace {
@@ -56,4 +56,4 @@ std::unique_ptr<StepGraph> make_step_graph(c10::Device device) {
 std::unique_ptr<StepGraph> make_step_graph(c10::Device) { return nullptr; }
 #endif
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -5,7 +5,7 @@
 #include <functional>
 #include <memory>
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 // The work of a step on a device, recorded once and launched again as a whole (a CUDA graph). This saves the time that
 // a step of a small model needs to launch its kernels one by one.
@@ -27,4 +27,4 @@ class StepGraph {
 // the first work on the device. Null for other devices and in a build without CUDA.
 std::unique_ptr<StepGraph> make_step_graph(c10::Device device);
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

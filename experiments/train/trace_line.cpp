@@ -1,11 +1,11 @@
-#include "scalevec/experiments/train/trace_line.hpp"
+#include "experiments/train/trace_line.hpp"
 
 #include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 void put_number(std::string& out, double value) {
@@ -73,4 +73,4 @@ std::string trace_line(std::int64_t step, const std::vector<TraceRow>& params, c
   return out;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

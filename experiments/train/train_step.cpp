@@ -1,19 +1,20 @@
-#include "scalevec/experiments/train/train_step.hpp"
+#include "experiments/train/train_step.hpp"
 
-#include "scalevec/models/autocast.hpp"
+#include "models/autocast.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
-TrainStep::TrainStep(Model& model, Optimizer& optimizer, const StepShape& shape, torch::Device device, Phases& phases)
+TrainStep::TrainStep(models::Model& model, Optimizer& optimizer, const StepShape& shape, torch::Device device,
+                     Phases& phases)
     : model_(model), optimizer_(optimizer), shape_(shape), device_(device), phases_(phases) {}
 
 torch::Tensor TrainStep::loss_of(const torch::Tensor& tokens, std::int64_t step) {
-  const Autocast guard(device_.type(), torch::kBFloat16, shape_.autocast);
+  const models::Autocast guard(device_.type(), torch::kBFloat16, shape_.autocast);
   return model_.loss(tokens, step);
 }
 
 torch::Tensor TrainStep::sampled_loss(const torch::Tensor& tokens, const torch::Tensor& uniform) {
-  const Autocast guard(device_.type(), torch::kBFloat16, shape_.autocast);
+  const models::Autocast guard(device_.type(), torch::kBFloat16, shape_.autocast);
   return model_.sampled_loss(tokens, uniform) / shape_.divisor;
 }
 
@@ -71,4 +72,4 @@ void TrainStep::run(const torch::Tensor& tokens, bool trace, StepGraph* graph) {
   graph->replay();
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -7,12 +7,12 @@
 #include <memory>
 #include <vector>
 
-#include "scalevec/experiments/train/phases.hpp"
-#include "scalevec/experiments/train/step_graph.hpp"
-#include "scalevec/models/model.hpp"
-#include "scalevec/optim/optimizer.hpp"
+#include "experiments/train/phases.hpp"
+#include "experiments/train/step_graph.hpp"
+#include "models/model.hpp"
+#include "optim/optimizer.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 struct StepShape {
   std::int64_t parts = 1;   // micro-batches
@@ -26,7 +26,7 @@ struct StepShape {
 // data and does not wait for the device.
 class TrainStep {
  public:
-  TrainStep(Model& model, Optimizer& optimizer, const StepShape& shape, torch::Device device, Phases& phases);
+  TrainStep(models::Model& model, Optimizer& optimizer, const StepShape& shape, torch::Device device, Phases& phases);
 
   // The loss of tokens [rows, length], with the autocast of the step.
   torch::Tensor loss_of(const torch::Tensor& tokens, std::int64_t step);
@@ -56,7 +56,7 @@ class TrainStep {
  private:
   void enqueue();
 
-  Model& model_;
+  models::Model& model_;
   Optimizer& optimizer_;
   const StepShape shape_;
   const torch::Device device_;
@@ -66,4 +66,4 @@ class TrainStep {
   int warm_ = 0;
 };
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

@@ -1,4 +1,4 @@
-#include "scalevec/experiments/train/trainer.hpp"
+#include "experiments/train/trainer.hpp"
 
 #include <ATen/Parallel.h>
 #include <sys/resource.h>
@@ -19,29 +19,29 @@
 #include <thread>
 #include <utility>
 
-#include "scalevec/experiments/build_info.hpp"
-#include "scalevec/experiments/compare/child_process.hpp"
-#include "scalevec/experiments/compare/record_files.hpp"
-#include "scalevec/experiments/compare/run_lock.hpp"
-#include "scalevec/experiments/compare/run_prediction.hpp"
-#include "scalevec/experiments/data/file_io.hpp"
-#include "scalevec/experiments/distributed/process_group.hpp"
-#include "scalevec/experiments/errors.hpp"
-#include "scalevec/experiments/memory.hpp"
-#include "scalevec/experiments/model/stored_model.hpp"
-#include "scalevec/experiments/train/checkpoint.hpp"
-#include "scalevec/experiments/train/json_lines.hpp"
-#include "scalevec/experiments/train/policy_record.hpp"
-#include "scalevec/experiments/train/profiler.hpp"
-#include "scalevec/experiments/train/progress.hpp"
-#include "scalevec/experiments/train/run_events.hpp"
-#include "scalevec/experiments/train/run_folder.hpp"
-#include "scalevec/experiments/train/session.hpp"
-#include "scalevec/experiments/train/trace_line.hpp"
-#include "scalevec/optim/config/checksum.hpp"
-#include "scalevec/optim/core/instruction_set.hpp"
+#include "experiments/distributed/child_process.hpp"
+#include "experiments/distributed/process_group.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/record/build_info.hpp"
+#include "experiments/record/json_lines.hpp"
+#include "experiments/record/record_files.hpp"
+#include "experiments/record/run_events.hpp"
+#include "experiments/record/run_lock.hpp"
+#include "experiments/runs/run_prediction.hpp"
+#include "experiments/stored/stored_model.hpp"
+#include "experiments/system/file_io.hpp"
+#include "experiments/system/memory.hpp"
+#include "experiments/train/checkpoint.hpp"
+#include "experiments/train/policy_record.hpp"
+#include "experiments/train/profiler.hpp"
+#include "experiments/train/progress.hpp"
+#include "experiments/train/run_folder.hpp"
+#include "experiments/train/session.hpp"
+#include "experiments/train/trace_line.hpp"
+#include "optim/config/checksum.hpp"
+#include "optim/core/instruction_set.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 namespace {
 
 using nlohmann::json;
@@ -423,7 +423,7 @@ class Trainer {
 
   void checkpoint() {
     const auto timed = session_.phases().scope(Phase::checkpoint);
-    const NamedTensors average = session_.average_weights(), state = session_.optimizer_state();
+    const models::NamedTensors average = session_.average_weights(), state = session_.optimizer_state();
     last_checkpoint_ = Clock::now();
     checkpointed_ = session_.steps_done();
     if (!writes()) return;
@@ -633,4 +633,4 @@ int train(const RunConfig& config, const fs::path& out, bool resume, std::int64_
                          [&] { return trainer->run(resume); }));
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

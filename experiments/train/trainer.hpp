@@ -3,9 +3,9 @@
 #include <filesystem>
 #include <memory>
 
-#include "scalevec/experiments/train/run_config.hpp"
+#include "experiments/train/run_config.hpp"
 
-namespace scalevec {
+namespace scalevec::experiments {
 
 class ProcessGroup;
 
@@ -24,4 +24,4 @@ int train(const RunConfig& config, const std::filesystem::path& out, bool resume
 void install_signal_handlers();
 int stop_signal();  // the signal that was received; 0: none
 
-}  // namespace scalevec
+}  // namespace scalevec::experiments

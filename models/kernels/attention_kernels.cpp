@@ -1,9 +1,9 @@
-#include "scalevec/models/kernels/attention_kernels.hpp"
+#include "models/kernels/attention_kernels.hpp"
 
-#include "scalevec/optim/core/instruction_set.hpp"
+#include "optim/core/instruction_set.hpp"
 
-namespace scalevec::kernels {
+namespace scalevec::models::kernels {
 
 SCALEVEC_ISA_TABLES(AttentionTable, attention_table, attention_table)
 
-}  // namespace scalevec::kernels
+}  // namespace scalevec::models::kernels

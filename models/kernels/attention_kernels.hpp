@@ -4,7 +4,7 @@
 
 // Causal softmax attention of one head, in blocks of queries that fit the cache. No LibTorch: raw pointers. Compiled
 // for several instruction sets; the best one of the machine is used at run time.
-namespace scalevec::kernels {
+namespace scalevec::models::kernels {
 
 // Rows of `dim` contiguous elements, one per position, `stride` elements apart.
 template <class T>
@@ -58,4 +58,4 @@ const AttentionKernels<T>& attention_kernels() {
     return attention_table().f64;
 }
 
-}  // namespace scalevec::kernels
+}  // namespace scalevec::models::kernels

@@ -4,13 +4,13 @@
 #include <cmath>
 #include <cstdint>
 
-#include "scalevec/models/kernels/attention_kernels.hpp"
-#include "scalevec/models/kernels/exponential.hpp"
+#include "models/kernels/attention_kernels.hpp"
+#include "models/kernels/exponential.hpp"
 
 #define SCALEVEC_JOIN_(a, b) a##b
 #define SCALEVEC_JOIN(a, b) SCALEVEC_JOIN_(a, b)
 
-namespace scalevec::kernels {
+namespace scalevec::models::kernels {
 namespace {
 
 #if defined(__AVX512F__)
@@ -208,4 +208,4 @@ constexpr AttentionKernels<T> kernels_of() {
 extern const AttentionTable SCALEVEC_JOIN(attention_, SCALEVEC_ISA_TABLE);
 const AttentionTable SCALEVEC_JOIN(attention_, SCALEVEC_ISA_TABLE){kernels_of<float>(), kernels_of<double>()};
 
-}  // namespace scalevec::kernels
+}  // namespace scalevec::models::kernels

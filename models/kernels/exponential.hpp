@@ -6,7 +6,7 @@
 
 // For sources that are compiled once per instruction set. Always inlined, so that code for one instruction set is never
 // called from code for another.
-namespace scalevec::kernels {
+namespace scalevec::models::kernels {
 
 // e^x to 2 units in the last place for x in [−87, 88], which other x are clamped to; in a form that vectorises (Cody
 // and Waite's reduction, a Taylor polynomial).
@@ -29,4 +29,4 @@ inline __attribute__((always_inline)) float exponential(float x) {
 }
 inline __attribute__((always_inline)) double exponential(double x) { return std::exp(x); }
 
-}  // namespace scalevec::kernels
+}  // namespace scalevec::models::kernels

@@ -4,9 +4,9 @@
 #include <cmath>
 #include <cstdint>
 
-#include "scalevec/models/kernels/exponential.hpp"
+#include "models/kernels/exponential.hpp"
 
-namespace scalevec::kernels {
+namespace scalevec::models::kernels {
 namespace {
 
 template <class T>
@@ -39,4 +39,4 @@ void cross_entropy_backward(const T* logits, const std::int64_t* target, const T
 }
 
 }  // namespace
-}  // namespace scalevec::kernels
+}  // namespace scalevec::models::kernels

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-namespace scalevec::kernels {
+namespace scalevec::models::kernels {
 namespace {
 
 template <class T>
@@ -89,4 +89,4 @@ void row_squares(const T* w, double* rows, std::int64_t d, std::int64_t begin, s
 }
 
 }  // namespace
-}  // namespace scalevec::kernels
+}  // namespace scalevec::models::kernels

@@ -3,10 +3,10 @@
 
 #include <cstdint>
 
-#include "scalevec/models/kernels/row_arithmetic.hpp"
-#include "scalevec/models/kernels/row_kernels.hpp"
+#include "models/kernels/row_arithmetic.hpp"
+#include "models/kernels/row_kernels.hpp"
 
-namespace scalevec::kernels {
+namespace scalevec::models::kernels {
 namespace {
 
 // `y` may be x's own memory.
@@ -88,4 +88,4 @@ void unscaled_norm_backward(Rows<const T> grad, const T* y, const T* rstd, Rows<
 }
 
 }  // namespace
-}  // namespace scalevec::kernels
+}  // namespace scalevec::models::kernels

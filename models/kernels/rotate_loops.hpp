@@ -3,10 +3,10 @@
 
 #include <cstdint>
 
-#include "scalevec/models/kernels/row_arithmetic.hpp"
-#include "scalevec/models/kernels/row_kernels.hpp"
+#include "models/kernels/row_arithmetic.hpp"
+#include "models/kernels/row_kernels.hpp"
 
-namespace scalevec::kernels {
+namespace scalevec::models::kernels {
 namespace {
 
 template <class T>
@@ -107,4 +107,4 @@ void norm_rotate_backward(Rows<const T> grad, const T* x, const T* __restrict__ 
 }
 
 }  // namespace
-}  // namespace scalevec::kernels
+}  // namespace scalevec::models::kernels

@@ -4,9 +4,9 @@
 #include <cmath>
 #include <cstdint>
 
-#include "scalevec/models/kernels/exponential.hpp"
+#include "models/kernels/exponential.hpp"
 
-namespace scalevec::kernels {
+namespace scalevec::models::kernels {
 namespace {
 
 template <class T>
@@ -36,4 +36,4 @@ inline __attribute__((always_inline)) T inverse_rms(const T* x, T eps, std::int6
 }
 
 }  // namespace
-}  // namespace scalevec::kernels
+}  // namespace scalevec::models::kernels

@@ -5,7 +5,7 @@
 // Row by row arithmetic of the fused operators (models/ops). No LibTorch: raw pointers and ranges [begin, end) of rows,
 // which the caller distributes over threads. Compiled for several instruction sets; the best one of the machine is used
 // at run time. Sums over rows are added to buffers; the caller provides one buffer per range.
-namespace scalevec::kernels {
+namespace scalevec::models::kernels {
 
 // n rows of d elements: row r starts at data + (r / inner)·outer_stride + (r % inner)·inner_stride.
 template <class T>
@@ -91,4 +91,4 @@ const RowKernels<T>& row_kernels() {
     return row_table().f64;
 }
 
-}  // namespace scalevec::kernels
+}  // namespace scalevec::models::kernels

@@ -1,16 +1,16 @@
 // Compiled once per instruction set with SCALEVEC_ISA_TABLE set. Everything but the table has internal linkage: code
 // for a newer instruction set must not be picked by the linker for an older machine.
-#include "scalevec/models/kernels/loss_loops.hpp"
-#include "scalevec/models/kernels/matrix_loops.hpp"
-#include "scalevec/models/kernels/norm_loops.hpp"
-#include "scalevec/models/kernels/rotate_loops.hpp"
-#include "scalevec/models/kernels/row_kernels.hpp"
-#include "scalevec/models/kernels/swiglu_loops.hpp"
+#include "models/kernels/loss_loops.hpp"
+#include "models/kernels/matrix_loops.hpp"
+#include "models/kernels/norm_loops.hpp"
+#include "models/kernels/rotate_loops.hpp"
+#include "models/kernels/row_kernels.hpp"
+#include "models/kernels/swiglu_loops.hpp"
 
 #define SCALEVEC_JOIN_(a, b) a##b
 #define SCALEVEC_JOIN(a, b) SCALEVEC_JOIN_(a, b)
 
-namespace scalevec::kernels {
+namespace scalevec::models::kernels {
 namespace {
 
 template <class T>
@@ -37,4 +37,4 @@ constexpr RowKernels<T> kernels_of() {
 extern const RowTable SCALEVEC_JOIN(row_, SCALEVEC_ISA_TABLE);
 const RowTable SCALEVEC_JOIN(row_, SCALEVEC_ISA_TABLE){kernels_of<float>(), kernels_of<double>()};
 
-}  // namespace scalevec::kernels
+}  // namespace scalevec::models::kernels

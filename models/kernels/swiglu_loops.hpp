@@ -3,10 +3,10 @@
 
 #include <cstdint>
 
-#include "scalevec/models/kernels/row_arithmetic.hpp"
-#include "scalevec/models/kernels/row_kernels.hpp"
+#include "models/kernels/row_arithmetic.hpp"
+#include "models/kernels/row_kernels.hpp"
 
-namespace scalevec::kernels {
+namespace scalevec::models::kernels {
 namespace {
 
 template <class T>
@@ -92,4 +92,4 @@ void swiglu_backward(Rows<const T> grad, Rows<const T> gate, Rows<const T> up, c
 }
 
 }  // namespace
-}  // namespace scalevec::kernels
+}  // namespace scalevec::models::kernels

@@ -1,4 +1,4 @@
-#include "scalevec/models/ops/attention.hpp"
+#include "models/ops/attention.hpp"
 
 #include <ATen/record_function.h>
 #include <torch/autograd.h>
@@ -8,12 +8,12 @@
 #include <optional>
 #include <vector>
 
-#include "scalevec/models/kernels/attention_kernels.hpp"
-#include "scalevec/models/ops/fused.hpp"
-#include "scalevec/models/ops/kernel_rows.hpp"
-#include "scalevec/optim/parallel/parallel.hpp"
+#include "models/kernels/attention_kernels.hpp"
+#include "models/ops/fused.hpp"
+#include "models/ops/kernel_rows.hpp"
+#include "optim/parallel/parallel.hpp"
 
-namespace scalevec::ops {
+namespace scalevec::models::ops {
 namespace {
 
 using kernels::attention_kernels;
@@ -47,7 +47,7 @@ template <class T, class Body>
 void over_heads(const Shape& shape, const Body& body) {
   const std::int64_t group = shape.heads / shape.kv_heads;
   const std::int64_t size = attention_kernels<T>().scratch_size(shape.length, shape.dim);
-  kernels::parallel_for(shape.batch * shape.kv_heads, [&](std::int64_t task) {
+  parallel_for(shape.batch * shape.kv_heads, [&](std::int64_t task) {
     thread_local std::vector<std::uint64_t> buffer;
     const std::size_t words = (static_cast<std::size_t>(size) * sizeof(T) + 64) / 8 + 1;
     if (buffer.size() < words) buffer.resize(words);
@@ -137,4 +137,4 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale
 
 }  // namespace composed
 
-}  // namespace scalevec::ops
+}  // namespace scalevec::models::ops

@@ -2,7 +2,7 @@
 
 #include <torch/types.h>
 
-namespace scalevec::ops {
+namespace scalevec::models::ops {
 
 // Causal attention softmax(scale·q kᵀ) v. q is [B, T, H, d]; k and v are [B, T, H_kv, d] with H_kv a divisor of H (each
 // key head serves H/H_kv neighbouring query heads). `window`: the number of positions that a query attends to,
@@ -23,4 +23,4 @@ torch::Tensor attention(const torch::Tensor& q, const torch::Tensor& k, const to
 // positions before it; with window 0 to itself and all before it.
 torch::Tensor visible(std::int64_t length, std::int64_t window, const torch::TensorOptions& like);
 
-}  // namespace scalevec::ops
+}  // namespace scalevec::models::ops

@@ -2,9 +2,9 @@
 
 #include <optional>
 
-#include "scalevec/models/ops/fused.hpp"
+#include "models/ops/fused.hpp"
 
-namespace scalevec::ops::composed {
+namespace scalevec::models::ops::composed {
 
 using torch::Tensor;
 
@@ -47,4 +47,4 @@ std::vector<Tensor> scaled_linear(const Tensor& x, const std::vector<Scaled>& ma
   return out;
 }
 
-}  // namespace scalevec::ops::composed
+}  // namespace scalevec::models::ops::composed

@@ -2,10 +2,10 @@
 
 #include <string>
 
-#include "scalevec/models/ops/fused.hpp"
-#include "scalevec/models/ops/kernel_rows.hpp"
+#include "models/ops/fused.hpp"
+#include "models/ops/kernel_rows.hpp"
 
-namespace scalevec::ops {
+namespace scalevec::models::ops {
 namespace {
 
 using torch::Tensor;
@@ -63,4 +63,4 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& target) {
   return CrossEntropy::apply(unrounded(logits), target);
 }
 
-}  // namespace scalevec::ops
+}  // namespace scalevec::models::ops

@@ -5,7 +5,7 @@
 #include <stdexcept>
 
 // What our operators share.
-namespace scalevec::ops {
+namespace scalevec::models::ops {
 
 // Calls body with a value of x's element type: double for float64, else float.
 template <class Body>
@@ -23,4 +23,4 @@ inline void refuse_double_backward() {
         "a fused operator has no gradient of its gradient; allowed: create_graph = false, or ops::composed");
 }
 
-}  // namespace scalevec::ops
+}  // namespace scalevec::models::ops

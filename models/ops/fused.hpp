@@ -5,7 +5,7 @@
 #include <optional>
 #include <vector>
 
-namespace scalevec::ops {
+namespace scalevec::models::ops {
 
 // Fused operators: one pass over memory in each direction, for float32 and float64 on the CPU. For other dtypes and
 // devices they call `composed`, with LibTorch's fused norm on CUDA. They save less for the backward pass than the
@@ -77,4 +77,4 @@ namespace library {
 torch::Tensor rms_norm(const torch::Tensor& x, const torch::Tensor& gamma, double eps);
 }  // namespace library
 
-}  // namespace scalevec::ops
+}  // namespace scalevec::models::ops

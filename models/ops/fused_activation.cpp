@@ -1,9 +1,9 @@
 #include <ATen/record_function.h>
 
-#include "scalevec/models/ops/fused.hpp"
-#include "scalevec/models/ops/kernel_rows.hpp"
+#include "models/ops/fused.hpp"
+#include "models/ops/kernel_rows.hpp"
 
-namespace scalevec::ops {
+namespace scalevec::models::ops {
 namespace {
 
 using torch::Tensor;
@@ -163,4 +163,4 @@ Tensor norm_rotate(const Tensor& x, const Tensor& gamma, const Tensor& cos, cons
   return like(NormRotate::apply(unrounded(x), maybe(gamma), cos, sin, per_head, eps), x);
 }
 
-}  // namespace scalevec::ops
+}  // namespace scalevec::models::ops

@@ -1,9 +1,9 @@
 #include <ATen/record_function.h>
 
-#include "scalevec/models/ops/fused.hpp"
-#include "scalevec/models/ops/kernel_rows.hpp"
+#include "models/ops/fused.hpp"
+#include "models/ops/kernel_rows.hpp"
 
-namespace scalevec::ops {
+namespace scalevec::models::ops {
 namespace {
 
 using torch::Tensor;
@@ -136,4 +136,4 @@ Tensor rms_norm(const Tensor& x, const Tensor& gamma, double eps) {
 
 }  // namespace library
 
-}  // namespace scalevec::ops
+}  // namespace scalevec::models::ops

@@ -6,13 +6,13 @@
 #include <cstdint>
 #include <optional>
 
-#include "scalevec/models/kernels/row_kernels.hpp"
-#include "scalevec/models/ops/dispatch.hpp"
-#include "scalevec/optim/parallel/parallel.hpp"
+#include "models/kernels/row_kernels.hpp"
+#include "models/ops/dispatch.hpp"
+#include "optim/parallel/parallel.hpp"
 
 // Shared by the sources of the fused operators: tensors as rows for the kernels, and loops over rows on several
 // threads. Not installed.
-namespace scalevec::ops {
+namespace scalevec::models::ops {
 
 using kernels::row_kernels;
 using kernels::Rows;
@@ -31,8 +31,7 @@ inline torch::Tensor or_undefined(const Maybe& t) { return t ? *t : torch::Tenso
 // Calls body(chunk, first row, end row) for all chunks of `rows` rows, on several threads.
 template <class Body>
 void over_rows(std::int64_t rows, const Body& body) {
-  kernels::parallel_for(chunk_count(rows),
-                        [&](std::int64_t c) { body(c, c * kRows, std::min(rows, (c + 1) * kRows)); });
+  parallel_for(chunk_count(rows), [&](std::int64_t c) { body(c, c * kRows, std::min(rows, (c + 1) * kRows)); });
 }
 
 // x itself if its rows can be described by Rows, else a contiguous copy.
@@ -65,7 +64,7 @@ torch::Tensor sum_of_parts(const torch::Tensor& parts) {
   torch::Tensor out = at::empty({d}, parts.options());
   const T* from = parts.const_data_ptr<T>();
   T* to = out.data_ptr<T>();
-  kernels::parallel_for((d + kColumns - 1) / kColumns, [&](std::int64_t block) {
+  parallel_for((d + kColumns - 1) / kColumns, [&](std::int64_t block) {
     for (std::int64_t j = block * kColumns; j < std::min(d, (block + 1) * kColumns); ++j) {
       double sum = 0.0;
       for (std::int64_t c = 0; c < count; ++c) sum += static_cast<double>(from[c * d + j]);
@@ -82,4 +81,4 @@ inline torch::Tensor unrounded(const torch::Tensor& x) {
   return x.defined() && is_reduced(x.scalar_type()) ? x.to(torch::kFloat32) : x;
 }
 
-}  // namespace scalevec::ops
+}  // namespace scalevec::models::ops

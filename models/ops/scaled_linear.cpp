@@ -3,10 +3,10 @@
 
 #include <vector>
 
-#include "scalevec/models/ops/fused.hpp"
-#include "scalevec/models/ops/kernel_rows.hpp"
+#include "models/ops/fused.hpp"
+#include "models/ops/kernel_rows.hpp"
 
-namespace scalevec::ops {
+namespace scalevec::models::ops {
 namespace {
 
 using torch::Tensor;
@@ -205,4 +205,4 @@ std::vector<Tensor> scaled_linear(const Tensor& x, const std::vector<Scaled>& ma
                              static_cast<std::int64_t>(product));
 }
 
-}  // namespace scalevec::ops
+}  // namespace scalevec::models::ops

@@ -1,10 +1,10 @@
-#include "scalevec/models/toy/branch_scales.hpp"
+#include "models/toy/branch_scales.hpp"
 
 #include <torch/types.h>
 
 #include <string>
 
-namespace scalevec {
+namespace scalevec::models {
 
 BranchScales::BranchScales(const BranchScalesOptions& o, std::uint64_t seed) : QuadraticToy(o.sigma, seed) {
   check_toy(o);
@@ -36,4 +36,4 @@ torch::Tensor BranchScales::theta() const {
   return w * (gammas_.size() == 1 ? gammas_[0] : torch::stack(gammas_));
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::models

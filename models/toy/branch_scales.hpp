@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "scalevec/models/toy/toy.hpp"
+#include "models/toy/toy.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 
 // The toy of T6 (docs/theory.md). Parameters: "branch.C.weight" [1, replicas] for each branch C, whose elements are w_c
 // of the replicas, and input-class scales: "norm.gamma" [replicas] for all branches, or "branch.C.gamma" for each (HG).
@@ -22,4 +22,4 @@ class BranchScales : public QuadraticToy {
   std::vector<torch::Tensor> weights_, gammas_;  // one γ, or as many as weights
 };
 
-}  // namespace scalevec
+}  // namespace scalevec::models

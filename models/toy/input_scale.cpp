@@ -1,8 +1,8 @@
-#include "scalevec/models/toy/input_scale.hpp"
+#include "models/toy/input_scale.hpp"
 
 #include <torch/types.h>
 
-namespace scalevec {
+namespace scalevec::models {
 
 InputScale::InputScale(const InputScaleOptions& o, std::uint64_t seed) : QuadraticToy(o.sigma, seed) {
   check_toy(o);
@@ -20,4 +20,4 @@ InputScale::InputScale(const InputScaleOptions& o, std::uint64_t seed) : Quadrat
   set_quadratic(torch::full({}, o.curvature, torch::kFloat64), target, o.replicas);
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::models

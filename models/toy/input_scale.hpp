@@ -4,9 +4,9 @@
 
 #include <cstdint>
 
-#include "scalevec/models/toy/toy.hpp"
+#include "models/toy/toy.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 
 // The toy of T2, T3 and T4 (docs/theory.md). Parameters: "gamma" [replicas], input-class, and "weight" [rows,
 // replicas], whose columns γ scales. A replica is a column with its γ. θ [rows, replicas] = γ_jw_ij; θ* = target in row
@@ -21,4 +21,4 @@ class InputScale : public QuadraticToy {
   torch::Tensor gamma_, weight_;
 };
 
-}  // namespace scalevec
+}  // namespace scalevec::models

@@ -1,11 +1,11 @@
-#include "scalevec/models/toy/magnitude_direction.hpp"
+#include "models/toy/magnitude_direction.hpp"
 
 #include <torch/types.h>
 #include <torch/utils.h>
 
 #include <string>
 
-namespace scalevec {
+namespace scalevec::models {
 namespace {
 
 ScaleForm form_of(const std::string& word) {
@@ -47,4 +47,4 @@ double MagnitudeDirection::excess() const {
   return clean_loss(gamma_.value()).item<double>();
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::models

@@ -4,10 +4,10 @@
 
 #include <cstdint>
 
-#include "scalevec/models/scale_vector.hpp"
-#include "scalevec/models/toy/toy.hpp"
+#include "models/scale_vector.hpp"
+#include "models/toy/toy.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 
 // The toy of T8 (docs/theory.md): one output-class scale γ [size] in the given form. Parameters: "scale.gamma", or
 // "scale.alpha" with "scale.beta" or "scale.log_beta" (the names of ScaleVector). Every element of γ is 1 at step 0.
@@ -30,4 +30,4 @@ class MagnitudeDirection : public Toy {
   torch::Tensor target_;
 };
 
-}  // namespace scalevec
+}  // namespace scalevec::models

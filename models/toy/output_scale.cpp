@@ -1,8 +1,8 @@
-#include "scalevec/models/toy/output_scale.hpp"
+#include "models/toy/output_scale.hpp"
 
 #include <torch/types.h>
 
-namespace scalevec {
+namespace scalevec::models {
 
 OutputScale::OutputScale(const OutputScaleOptions& o, std::uint64_t seed) : QuadraticToy(o.sigma, seed) {
   check_toy(o);
@@ -16,4 +16,4 @@ OutputScale::OutputScale(const OutputScaleOptions& o, std::uint64_t seed) : Quad
   set_quadratic(torch::full({}, o.curvature, torch::kFloat64), torch::full({}, o.target, torch::kFloat64), o.replicas);
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::models

@@ -4,9 +4,9 @@
 
 #include <cstdint>
 
-#include "scalevec/models/toy/toy.hpp"
+#include "models/toy/toy.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 
 // The toy of T5 (docs/theory.md). Its only parameter is "gamma" [replicas], output-class; θ = γ. The noise is that of
 // simulate_output_scale().
@@ -21,4 +21,4 @@ class OutputScale : public QuadraticToy {
   torch::Tensor gamma_;
 };
 
-}  // namespace scalevec
+}  // namespace scalevec::models

@@ -1,10 +1,10 @@
-#include "scalevec/models/toy/placement.hpp"
+#include "models/toy/placement.hpp"
 
 #include <torch/types.h>
 
 #include <cmath>
 
-namespace scalevec {
+namespace scalevec::models {
 
 Placement::Placement(const PlacementOptions& o, std::uint64_t seed) : QuadraticToy(o.sigma, seed), options_(o) {
   check_toy(o);
@@ -53,4 +53,4 @@ torch::Tensor Placement::theta() const {
   return theta;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::models

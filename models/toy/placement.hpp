@@ -4,9 +4,9 @@
 
 #include <cstdint>
 
-#include "scalevec/models/toy/toy.hpp"
+#include "models/toy/toy.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 
 // The toy of T7 (docs/theory.md). Parameters, as far as the placement has them: "map.weight" W [replicas·rows,
 // columns], in which a replica is a block of rows (row_blocks of its role, so that Muon orthogonalises each
@@ -24,4 +24,4 @@ class Placement : public QuadraticToy {
   torch::Tensor weight_, u_, v_;
 };
 
-}  // namespace scalevec
+}  // namespace scalevec::models

@@ -1,9 +1,9 @@
-#include "scalevec/models/toy/scale_invariant.hpp"
+#include "models/toy/scale_invariant.hpp"
 
 #include <torch/types.h>
 #include <torch/utils.h>
 
-namespace scalevec {
+namespace scalevec::models {
 
 ScaleInvariant::ScaleInvariant(const ScaleInvariantOptions& o, std::uint64_t seed)
     : Toy(o.sigma, seed), signal_(o.signal) {
@@ -28,4 +28,4 @@ double ScaleInvariant::excess() const {
   return clean_loss(direction()).item<double>();
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::models

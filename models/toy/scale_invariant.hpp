@@ -4,9 +4,9 @@
 
 #include <cstdint>
 
-#include "scalevec/models/toy/toy.hpp"
+#include "models/toy/toy.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 
 // The toy of T9 (docs/theory.md): "weight" W [rows, columns] before a norm. The loss signal·½‖ŵ − t‖² + σξ·ŵ depends
 // only on ŵ = W/‖W‖, so its gradient is orthogonal to W and proportional to 1/‖W‖. t is random with ‖t‖ = 1.
@@ -28,4 +28,4 @@ class ScaleInvariant : public Toy {
   torch::Tensor weight_, target_;
 };
 
-}  // namespace scalevec
+}  // namespace scalevec::models

@@ -1,8 +1,8 @@
-#include "scalevec/models/toy/spectrum.hpp"
+#include "models/toy/spectrum.hpp"
 
 #include <torch/types.h>
 
-namespace scalevec {
+namespace scalevec::models {
 
 Spectrum::Spectrum(const SpectrumOptions& o, std::uint64_t seed) : QuadraticToy(o.sigma, seed) {
   check_toy(o);
@@ -19,4 +19,4 @@ Spectrum::Spectrum(const SpectrumOptions& o, std::uint64_t seed) : QuadraticToy(
   set_quadratic(j.pow(-o.a), o.target * j.pow(-o.b), 1);
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::models

@@ -4,9 +4,9 @@
 
 #include <cstdint>
 
-#include "scalevec/models/toy/toy.hpp"
+#include "models/toy/toy.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 
 // The toy of T10 (docs/theory.md). Parameters: "gamma" [modes], input-class, and "weight" [1, modes]. θ [1, modes] =
 // γ_jw_j, with curvature j^−a and target R₀j^−b for j from 1. Only the noise is random.
@@ -20,4 +20,4 @@ class Spectrum : public QuadraticToy {
   torch::Tensor gamma_, weight_;
 };
 
-}  // namespace scalevec
+}  // namespace scalevec::models

@@ -1,4 +1,4 @@
-#include "scalevec/models/toy/toy.hpp"
+#include "models/toy/toy.hpp"
 
 #include <torch/types.h>
 #include <torch/utils.h>
@@ -6,17 +6,17 @@
 #include <stdexcept>
 #include <string>
 
-#include "scalevec/models/initial_value.hpp"
-#include "scalevec/models/toy/branch_scales.hpp"
-#include "scalevec/models/toy/input_scale.hpp"
-#include "scalevec/models/toy/magnitude_direction.hpp"
-#include "scalevec/models/toy/output_scale.hpp"
-#include "scalevec/models/toy/placement.hpp"
-#include "scalevec/models/toy/scale_invariant.hpp"
-#include "scalevec/models/toy/spectrum.hpp"
-#include "scalevec/optim/core/random.hpp"
+#include "models/initial_value.hpp"
+#include "models/toy/branch_scales.hpp"
+#include "models/toy/input_scale.hpp"
+#include "models/toy/magnitude_direction.hpp"
+#include "models/toy/output_scale.hpp"
+#include "models/toy/placement.hpp"
+#include "models/toy/scale_invariant.hpp"
+#include "models/toy/spectrum.hpp"
+#include "optim/core/random.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 
 torch::Tensor Toy::noise(const torch::Tensor& like, std::int64_t step) const {
   if (sigma_ == 0.0) return {};
@@ -88,4 +88,4 @@ std::unique_ptr<Toy> make_toy(const ToyOptions& options, std::uint64_t seed) {
   return std::visit([&](const auto& o) { return make(o, seed); }, options);
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::models

@@ -6,10 +6,10 @@
 #include <memory>
 #include <string_view>
 
-#include "scalevec/models/model.hpp"
-#include "scalevec/models/toy/toy_options.hpp"
+#include "models/model.hpp"
+#include "models/toy/toy_options.hpp"
 
-namespace scalevec {
+namespace scalevec::models {
 
 // A toy model of the theory: float64 parameters and a loss without data. Its gradient noise comes from counter-based
 // random numbers, so that a simulation without LibTorch uses the same numbers. Constructors of toys throw
@@ -65,4 +65,4 @@ std::unique_ptr<Toy> make_toy(const ToyOptions& options, std::uint64_t seed);
 // Throws std::invalid_argument with toy_error(); for the constructor of a toy.
 void check_toy(const ToyOptions& options);
 
-}  // namespace scalevec
+}  // namespace scalevec::models

@@ -1,11 +1,11 @@
-#include "scalevec/models/toy/toy_options.hpp"
+#include "models/toy/toy_options.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <sstream>
 #include <stdexcept>
 
-namespace scalevec {
+namespace scalevec::models {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -174,4 +174,4 @@ std::string toy_error(const ToyOptions& options) {
   return std::visit([](const auto& o) { return relation_error(o); }, options);
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::models

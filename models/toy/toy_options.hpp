@@ -9,7 +9,7 @@
 
 // The options of the toy models. The seed of a toy is not one of them: it is the seed of the run, given to its
 // constructor.
-namespace scalevec {
+namespace scalevec::models {
 
 // One option: its key in a configuration, where its value is stored, and which values are allowed.
 struct ToyField {
@@ -134,4 +134,4 @@ std::vector<ToyField> toy_fields(ToyOptions& options);
 // The first error, as "field: got VALUE; allowed: …"; empty if there is none.
 std::string toy_error(const ToyOptions& options);
 
-}  // namespace scalevec
+}  // namespace scalevec::models

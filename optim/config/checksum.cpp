@@ -1,11 +1,11 @@
-#include "scalevec/optim/config/checksum.hpp"
+#include "optim/config/checksum.hpp"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include <cstdio>
 
-#include "scalevec/optim/config/json_reader.hpp"
+#include "optim/config/json_reader.hpp"
 
 namespace scalevec {
 namespace {

@@ -1,4 +1,4 @@
-#include "scalevec/optim/config/json_reader.hpp"
+#include "optim/config/json_reader.hpp"
 
 #include <algorithm>
 #include <cmath>

@@ -1,12 +1,12 @@
 #pragma once
 
 // Everything that needs no LibTorch: roles, schedules, decay, what methods are made of, traces, random numbers.
-#include "scalevec/optim/core/decay.hpp"
-#include "scalevec/optim/core/instruction_set.hpp"
-#include "scalevec/optim/core/method_traits.hpp"
-#include "scalevec/optim/core/option_table.hpp"
-#include "scalevec/optim/core/param_role.hpp"
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/optim/core/schedule.hpp"
-#include "scalevec/optim/core/traces.hpp"
-#include "scalevec/optim/core/update_rules.hpp"
+#include "optim/core/decay.hpp"
+#include "optim/core/instruction_set.hpp"
+#include "optim/core/method_traits.hpp"
+#include "optim/core/option_table.hpp"
+#include "optim/core/param_role.hpp"
+#include "optim/core/random.hpp"
+#include "optim/core/schedule.hpp"
+#include "optim/core/traces.hpp"
+#include "optim/core/update_rules.hpp"

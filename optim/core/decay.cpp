@@ -1,4 +1,4 @@
-#include "scalevec/optim/core/decay.hpp"
+#include "optim/core/decay.hpp"
 
 namespace scalevec {
 

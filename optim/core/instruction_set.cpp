@@ -1,4 +1,4 @@
-#include "scalevec/optim/core/instruction_set.hpp"
+#include "optim/core/instruction_set.hpp"
 
 #include <algorithm>
 #include <cstdlib>

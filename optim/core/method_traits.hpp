@@ -8,9 +8,9 @@
 #include <type_traits>
 #include <utility>
 
-#include "scalevec/optim/core/decay.hpp"
-#include "scalevec/optim/core/host_device.hpp"
-#include "scalevec/optim/core/update_rules.hpp"
+#include "optim/core/decay.hpp"
+#include "optim/core/host_device.hpp"
+#include "optim/core/update_rules.hpp"
 
 // What an elementwise method is: a struct M, all of whose members are static, with
 //  - kName, its name in policies; kSource, where its formula is from; kDefaults, a MethodDefaults;

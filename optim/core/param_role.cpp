@@ -1,4 +1,4 @@
-#include "scalevec/optim/core/param_role.hpp"
+#include "optim/core/param_role.hpp"
 
 #include <array>
 #include <utility>

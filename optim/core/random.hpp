@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "scalevec/optim/core/host_device.hpp"
+#include "optim/core/host_device.hpp"
 
 // Counter-based random numbers: every value is a pure function of (seed, stream, index), so that nothing depends on the
 // order of draws, on a batch's size or on what else a model holds.

@@ -1,4 +1,4 @@
-#include "scalevec/optim/core/schedule.hpp"
+#include "optim/core/schedule.hpp"
 
 #include <algorithm>
 #include <cmath>

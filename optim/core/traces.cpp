@@ -1,4 +1,4 @@
-#include "scalevec/optim/core/traces.hpp"
+#include "optim/core/traces.hpp"
 
 #include <algorithm>
 #include <cmath>

@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "scalevec/optim/core/host_device.hpp"
+#include "optim/core/host_device.hpp"
 
 // What the update rules of optim/methods have in common.
 namespace scalevec::rules {

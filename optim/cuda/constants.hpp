@@ -3,8 +3,8 @@
 #include <array>
 #include <cstdint>
 
-#include "scalevec/optim/core/decay.hpp"
-#include "scalevec/optim/methods/elementwise.hpp"
+#include "optim/core/decay.hpp"
+#include "optim/methods/elementwise.hpp"
 
 // A group's options and the constants of one step made from them. The device makes them itself, in double, from the lr
 // and step count in its memory, so that a captured step goes on counting and follows the schedule.

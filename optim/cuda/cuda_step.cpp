@@ -1,4 +1,4 @@
-#include "scalevec/optim/cuda/cuda_step.hpp"
+#include "optim/cuda/cuda_step.hpp"
 
 #include <c10/core/DeviceGuard.h>
 
@@ -11,7 +11,7 @@
 #include <c10/cuda/CUDAStream.h>
 #endif
 
-#include "scalevec/optim/method.hpp"
+#include "optim/method.hpp"
 
 namespace scalevec::cuda {
 namespace {

@@ -4,8 +4,8 @@
 
 #include <vector>
 
-#include "scalevec/optim/cuda/multi_tensor.hpp"
-#include "scalevec/optim/method_options.hpp"
+#include "optim/cuda/multi_tensor.hpp"
+#include "optim/method_options.hpp"
 
 // Between the optimizers and the CUDA kernels. Not installed.
 namespace scalevec::cuda {

@@ -5,9 +5,9 @@
 #include <span>
 #include <vector>
 
-#include "scalevec/optim/core/host_device.hpp"
-#include "scalevec/optim/kernels/element_types.hpp"
-#include "scalevec/optim/kernels/elementwise.hpp"
+#include "optim/core/host_device.hpp"
+#include "optim/kernels/element_types.hpp"
+#include "optim/kernels/elementwise.hpp"
 
 // How the CUDA step divides tensors among blocks and threads, and in which order it adds. Everything here runs on the
 // host too. One block takes one unit: kernels::kChunk consecutive elements of one tensor, or its rest.

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "scalevec/optim/cuda/step_kernels.cuh"
+#include "optim/cuda/step_kernels.cuh"
 
 namespace scalevec::cuda {
 namespace {

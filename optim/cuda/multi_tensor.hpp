@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/optim/core/traces.hpp"
-#include "scalevec/optim/cuda/constants.hpp"
-#include "scalevec/optim/kernels/elementwise.hpp"
+#include "optim/core/traces.hpp"
+#include "optim/cuda/constants.hpp"
+#include "optim/kernels/elementwise.hpp"
 
 struct CUstream_st;
 

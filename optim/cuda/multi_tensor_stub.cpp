@@ -1,6 +1,6 @@
 #include <stdexcept>
 
-#include "scalevec/optim/cuda/multi_tensor.hpp"
+#include "optim/cuda/multi_tensor.hpp"
 
 namespace scalevec::cuda {
 

@@ -5,8 +5,8 @@
 #include <utility>
 #include <vector>
 
-#include "scalevec/optim/cuda/layout.hpp"
-#include "scalevec/optim/cuda/multi_tensor.hpp"
+#include "optim/cuda/layout.hpp"
+#include "optim/cuda/multi_tensor.hpp"
 
 // The kernels of one step, in the order of their launch. Every sum is added in an order that the layout fixes, so that
 // a step gives the same bits each time. See layout.hpp for who takes which element.

@@ -9,8 +9,8 @@
 #include <cstdint>
 #include <utility>
 
-#include "scalevec/optim/kernels/rule_loops.hpp"
-#include "scalevec/optim/methods/block_method.hpp"
+#include "optim/kernels/rule_loops.hpp"
+#include "optim/methods/block_method.hpp"
 
 // States of 8 bits. A block of kStateBlock elements has a scale, the power of two s that puts its largest |x|/s into
 // (7/8, 7/4]; an element's code counts the floats y = |x|/s + o of 4 bits of mantissa from o on, o = 2⁻¹⁵, with a sign

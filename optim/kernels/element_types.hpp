@@ -3,8 +3,8 @@
 #include <bit>
 #include <cstdint>
 
-#include "scalevec/optim/core/host_device.hpp"
-#include "scalevec/optim/core/random.hpp"
+#include "optim/core/host_device.hpp"
+#include "optim/core/random.hpp"
 
 // Loading and storing an element of any parameter type, for the CPU's and the CUDA kernels. The types of 16 bits are
 // computed in float; how a float becomes one of them again is a Rounding.

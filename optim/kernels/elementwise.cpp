@@ -1,10 +1,10 @@
-#include "scalevec/optim/kernels/elementwise.hpp"
+#include "optim/kernels/elementwise.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
 
-#include "scalevec/optim/core/instruction_set.hpp"
+#include "optim/core/instruction_set.hpp"
 
 namespace scalevec::kernels {
 

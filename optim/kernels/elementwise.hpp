@@ -7,11 +7,11 @@
 #include <span>
 #include <vector>
 
-#include "scalevec/optim/core/method_traits.hpp"
-#include "scalevec/optim/core/traces.hpp"
-#include "scalevec/optim/core/update_rules.hpp"
-#include "scalevec/optim/kernels/element_types.hpp"
-#include "scalevec/optim/kernels/modifiers.hpp"
+#include "optim/core/method_traits.hpp"
+#include "optim/core/traces.hpp"
+#include "optim/core/update_rules.hpp"
+#include "optim/kernels/element_types.hpp"
+#include "optim/kernels/modifiers.hpp"
 
 // The CPU's elementwise optimizer step over many tensors at once. No LibTorch here: raw pointers and a parallel loop
 // that the caller gives. Compiled for several instruction sets, of which the machine's best is taken when it runs.

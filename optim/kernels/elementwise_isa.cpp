@@ -2,9 +2,9 @@
 // internal linkage: code for a newer instruction set must not be picked by the linker for an older machine.
 #include <cstring>
 
-#include "scalevec/optim/kernels/block_states.hpp"
-#include "scalevec/optim/kernels/library_rules.hpp"
-#include "scalevec/optim/kernels/rule_loops.hpp"
+#include "optim/kernels/block_states.hpp"
+#include "optim/kernels/library_rules.hpp"
+#include "optim/kernels/rule_loops.hpp"
 
 namespace scalevec::kernels {
 namespace {

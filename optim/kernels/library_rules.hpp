@@ -1,9 +1,9 @@
 #pragma once
 
-#include "scalevec/optim/kernels/elementwise.hpp"
-#include "scalevec/optim/kernels/matrix_passes.hpp"
-#include "scalevec/optim/methods/blockwise.hpp"
-#include "scalevec/optim/methods/elementwise.hpp"
+#include "optim/kernels/elementwise.hpp"
+#include "optim/kernels/matrix_passes.hpp"
+#include "optim/methods/blockwise.hpp"
+#include "optim/methods/elementwise.hpp"
 
 // The rules that the library has compiled for every instruction set.
 namespace scalevec::kernels {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "scalevec/optim/methods/method.hpp"
+#include "optim/methods/method.hpp"
 
 // The two passes over its elements that a matrix method makes, in the form of elementwise methods (method_traits.hpp).
 namespace scalevec::kernels {

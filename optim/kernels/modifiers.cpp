@@ -1,4 +1,4 @@
-#include "scalevec/optim/kernels/modifiers.hpp"
+#include "optim/kernels/modifiers.hpp"
 
 #include <cmath>
 

@@ -12,9 +12,9 @@
 #include <type_traits>
 #include <utility>
 
-#include "scalevec/optim/core/method_traits.hpp"
-#include "scalevec/optim/kernels/element_types.hpp"
-#include "scalevec/optim/kernels/elementwise.hpp"
+#include "optim/core/method_traits.hpp"
+#include "optim/kernels/element_types.hpp"
+#include "optim/kernels/elementwise.hpp"
 
 // The loops over memory that a method's rule is compiled into. Included by the library once per instruction set, and by
 // a program for the methods of its own. Everything has internal linkage: code for a newer instruction set must not be

@@ -1,4 +1,4 @@
-#include "scalevec/optim/matrix/orthogonalise.hpp"
+#include "optim/matrix/orthogonalise.hpp"
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -7,9 +7,9 @@
 #include <array>
 #include <cmath>
 
-#include "scalevec/optim/kernels/elementwise.hpp"
-#include "scalevec/optim/matrix/products.hpp"
-#include "scalevec/optim/parallel/parallel.hpp"
+#include "optim/kernels/elementwise.hpp"
+#include "optim/matrix/products.hpp"
+#include "optim/parallel/parallel.hpp"
 
 namespace scalevec::kernels {
 namespace {

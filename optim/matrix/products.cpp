@@ -1,4 +1,4 @@
-#include "scalevec/optim/matrix/products.hpp"
+#include "optim/matrix/products.hpp"
 
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "scalevec/optim/parallel/parallel.hpp"
+#include "optim/parallel/parallel.hpp"
 
 namespace scalevec::kernels {
 namespace {

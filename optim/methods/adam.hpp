@@ -1,6 +1,6 @@
 #pragma once
 
-#include "scalevec/optim/methods/adamw.hpp"
+#include "optim/methods/adamw.hpp"
 
 namespace scalevec::methods {
 

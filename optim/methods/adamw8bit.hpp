@@ -1,7 +1,7 @@
 #pragma once
 
-#include "scalevec/optim/methods/adamw.hpp"
-#include "scalevec/optim/methods/block_method.hpp"
+#include "optim/methods/adamw.hpp"
+#include "optim/methods/block_method.hpp"
 
 namespace scalevec::methods {
 

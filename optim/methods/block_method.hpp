@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <string>
 
-#include "scalevec/optim/core/method_traits.hpp"
-#include "scalevec/optim/core/option_table.hpp"
+#include "optim/core/method_traits.hpp"
+#include "optim/core/option_table.hpp"
 
 // What a method with states of 8 bits is: a struct M, all of whose members are static, with
 //  - kName, kSource, kDefaults and SCALEVEC_OPTIONS(…) as every method has them (core/method_traits.hpp);

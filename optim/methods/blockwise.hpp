@@ -1,8 +1,8 @@
 #pragma once
 
-#include "scalevec/optim/core/method_traits.hpp"
-#include "scalevec/optim/methods/adamw8bit.hpp"
-#include "scalevec/optim/methods/lion8bit.hpp"
+#include "optim/core/method_traits.hpp"
+#include "optim/methods/adamw8bit.hpp"
+#include "optim/methods/lion8bit.hpp"
 
 // The methods with states of 8 bits, as the list of elementwise.hpp. No LibTorch here.
 #define SCALEVEC_BLOCK_METHODS(FIRST, NEXT) \

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "scalevec/optim/methods/block_method.hpp"
-#include "scalevec/optim/methods/lion.hpp"
+#include "optim/methods/block_method.hpp"
+#include "optim/methods/lion.hpp"
 
 namespace scalevec::methods {
 

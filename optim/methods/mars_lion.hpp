@@ -1,6 +1,6 @@
 #pragma once
 
-#include "scalevec/optim/methods/method.hpp"
+#include "optim/methods/method.hpp"
 
 namespace scalevec::methods {
 

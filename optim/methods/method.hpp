@@ -7,5 +7,5 @@
 #include <cstdint>
 #include <string>
 
-#include "scalevec/optim/core/method_traits.hpp"
-#include "scalevec/optim/core/option_table.hpp"
+#include "optim/core/method_traits.hpp"
+#include "optim/core/option_table.hpp"

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "scalevec/optim/methods/nadam.hpp"
+#include "optim/methods/nadam.hpp"
 
 namespace scalevec::methods {
 

@@ -1,4 +1,4 @@
-#include "scalevec/optim/parallel/parallel.hpp"
+#include "optim/parallel/parallel.hpp"
 
 #include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
@@ -7,7 +7,7 @@
 #error "at::parallel_for is a serial loop in code compiled without OpenMP: compile this file with -fopenmp"
 #endif
 
-namespace scalevec::kernels {
+namespace scalevec {
 namespace {
 
 struct OneThread {
@@ -49,4 +49,4 @@ void run_tasks(std::int64_t count, const std::function<void(std::int64_t)>& body
   at::parallel_for(0, count, 1, run);
 }
 
-}  // namespace scalevec::kernels
+}  // namespace scalevec

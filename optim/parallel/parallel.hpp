@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <functional>
 
-namespace scalevec::kernels {
+namespace scalevec {
 
 // Calls body(i) for i in [0, count) on LibTorch's threads, or here if the work is small or already parallel. The one
 // place where our own loops become parallel: LibTorch's at::parallel_for is a serial loop in code compiled without
@@ -14,4 +14,4 @@ void parallel_for(std::int64_t count, const std::function<void(std::int64_t)>& b
 // not depend on the number of threads. Gradient recording is off in the body.
 void run_tasks(std::int64_t count, const std::function<void(std::int64_t)>& body);
 
-}  // namespace scalevec::kernels
+}  // namespace scalevec

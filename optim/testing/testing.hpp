@@ -18,9 +18,9 @@
 #include <utility>
 #include <vector>
 
-#include "scalevec/optim/methods.hpp"
-#include "scalevec/optim/optimizer.hpp"
-#include "scalevec/optim/own_method.hpp"
+#include "optim/methods.hpp"
+#include "optim/optimizer.hpp"
+#include "optim/own_method.hpp"
 
 // What a method must withstand inside a program that moves, grows, renames, saves and frees things between two steps.
 namespace scalevec::testing {

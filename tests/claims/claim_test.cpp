@@ -1,14 +1,15 @@
-#include "scalevec/experiments/claims/claim.hpp"
+#include "experiments/claims/claim.hpp"
 
 #include <set>
 
-#include "scalevec/experiments/claims/plan.hpp"
-#include "scalevec/experiments/errors.hpp"
-#include "scalevec/tests/claims/fake_ledger.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/text.hpp"
+#include "experiments/claims/plan.hpp"
+#include "experiments/errors.hpp"
+#include "tests/claims/fake_ledger.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/text.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 
 namespace {
 

@@ -1,14 +1,15 @@
-#include "scalevec/experiments/claims/evidence.hpp"
+#include "experiments/claims/evidence.hpp"
 
 #include <cmath>
 
-#include "scalevec/experiments/claims/ladder.hpp"
-#include "scalevec/experiments/claims/metrics.hpp"
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/tests/compare/scratch.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "experiments/claims/ladder.hpp"
+#include "experiments/claims/metrics.hpp"
+#include "optim/core/random.hpp"
+#include "tests/compare/scratch.hpp"
+#include "tests/support/catch.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 
 TEST_CASE("the best lr is the vertex of a parabola in log lr, on unequal steps too") {
   const auto loss = [](double lr) { return 1.0 + 0.3 * std::pow(std::log2(lr) - 2.3, 2); };

@@ -3,8 +3,10 @@
 #include <filesystem>
 #include <string>
 
-#include "scalevec/experiments/claims/claim.hpp"
-#include "scalevec/tests/compare/scratch.hpp"
+#include "experiments/claims/claim.hpp"
+#include "tests/compare/scratch.hpp"
+
+using namespace scalevec::experiments;
 
 // A ledger whose runs are made by a shell script: the final loss is a parabola in ln lr with its least at 0.008, plus
 // what the configuration says under "effect", plus noise that follows from the seed (mostly shared by the arms: paired
@@ -25,8 +27,8 @@ loss=$(awk -v lr="$lr" -v seed="$seed" -v effect="${effect:-0}" 'BEGIN {
 echo "{\"status\": \"done\", \"val_loss\": $loss, \"steps\": 10, \"seconds\": 1}" > "$cell/summary.json"
 )sh";
 
-inline const scalevec::LedgerFiles& fake_ledger() {
-  static const scalevec::LedgerFiles files{
+inline const scalevec::experiments::LedgerFiles& fake_ledger() {
+  static const scalevec::experiments::LedgerFiles files{
       {"setup.json", R"({"order": ["good", "bad"], "base": {"effect": 0, "seed": 0, "optimizer": {"lr": 1}},
         "arms": {"plain": {}},
         "tiers": {"standard": {"purpose": "a test", "needs_text": false, "lrs": [2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2],
@@ -48,13 +50,13 @@ inline const scalevec::LedgerFiles& fake_ledger() {
 
 // Writes a ledger to a folder, with one file replaced.
 inline std::filesystem::path write_ledger(const Scratch& scratch, const std::string& folder,
-                                          const scalevec::LedgerFiles& files) {
+                                          const scalevec::experiments::LedgerFiles& files) {
   for (const auto& [name, text] : files) scratch.write(folder + "/" + name, text);
   return scratch / folder;
 }
 
-inline scalevec::LedgerFiles with_file(scalevec::LedgerFiles files, const std::string& name, const std::string& from,
-                                       const std::string& to) {
+inline scalevec::experiments::LedgerFiles with_file(scalevec::experiments::LedgerFiles files, const std::string& name,
+                                                    const std::string& from, const std::string& to) {
   for (auto& [file, text] : files)
     if (file == name) text.replace(text.find(from), from.size(), to);
   return files;

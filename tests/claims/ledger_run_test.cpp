@@ -5,15 +5,16 @@
 #include <iostream>
 #include <sstream>
 
-#include "scalevec/experiments/claims/claims_command.hpp"
-#include "scalevec/experiments/claims/levels.hpp"
-#include "scalevec/experiments/compare/record_files.hpp"
-#include "scalevec/experiments/errors.hpp"
-#include "scalevec/tests/claims/fake_ledger.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/text.hpp"
+#include "experiments/claims/levels.hpp"
+#include "experiments/commands/claims_command.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/record/record_files.hpp"
+#include "tests/claims/fake_ledger.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/text.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 namespace fs = std::filesystem;
 using nlohmann::json;
 

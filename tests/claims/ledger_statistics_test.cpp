@@ -4,11 +4,12 @@
 #include <tuple>
 #include <vector>
 
-#include "scalevec/experiments/claims/verdict.hpp"
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "experiments/claims/verdict.hpp"
+#include "optim/core/random.hpp"
+#include "tests/support/catch.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 
 namespace {
 

@@ -1,15 +1,19 @@
-#include "scalevec/experiments/claims/torch/probe.hpp"
+#include "experiments/probe/probe.hpp"
 
 #include <cmath>
 
-#include "scalevec/experiments/claims/levels.hpp"
-#include "scalevec/experiments/train/session.hpp"
-#include "scalevec/optim/config/json_reader.hpp"
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/theory/lanczos.hpp"
+#include "experiments/claims/levels.hpp"
+#include "experiments/toys/toys.hpp"
+#include "experiments/train/session.hpp"
+#include "optim/config/json_reader.hpp"
+#include "optim/core/random.hpp"
+#include "tests/support/catch.hpp"
+#include "theory/lanczos.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
+using namespace scalevec::models;
+using namespace scalevec::theory;
 using nlohmann::json;
 
 namespace {

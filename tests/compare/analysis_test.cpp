@@ -1,17 +1,18 @@
-#include "scalevec/experiments/compare/analysis.hpp"
+#include "experiments/compare/analysis.hpp"
 
 #include <cmath>
 #include <string>
 #include <vector>
 
-#include "scalevec/experiments/compare/tables.hpp"
-#include "scalevec/experiments/errors.hpp"
-#include "scalevec/tests/compare/fake_comparison.hpp"
-#include "scalevec/tests/compare/scratch.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/text.hpp"
+#include "experiments/compare/tables.hpp"
+#include "experiments/errors.hpp"
+#include "tests/compare/fake_comparison.hpp"
+#include "tests/compare/scratch.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/text.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 
 namespace {
 

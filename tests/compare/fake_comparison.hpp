@@ -5,7 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/experiments/compare/analysis.hpp"
+#include "experiments/compare/analysis.hpp"
+
+using namespace scalevec::experiments;
 
 // Comparisons made by hand: losses[lr][seed] for each variant; ∞ is a diverged run, NaN a missing one.
 inline constexpr double kDiverged = std::numeric_limits<double>::infinity();
@@ -16,12 +18,12 @@ struct FakeVariant {
   std::vector<std::vector<double>> losses;
 };
 
-inline scalevec::Comparison fake_comparison(const std::vector<double>& lrs,
-                                            const std::vector<std::int64_t>& tuning_seeds,
-                                            const std::vector<std::int64_t>& seeds,
-                                            const std::vector<FakeVariant>& variants) {
-  using State = scalevec::CellOutcome::State;
-  scalevec::Comparison c;
+inline scalevec::experiments::Comparison fake_comparison(const std::vector<double>& lrs,
+                                                         const std::vector<std::int64_t>& tuning_seeds,
+                                                         const std::vector<std::int64_t>& seeds,
+                                                         const std::vector<FakeVariant>& variants) {
+  using State = scalevec::experiments::CellOutcome::State;
+  scalevec::experiments::Comparison c;
   c.grid.name = "fake";
   c.grid.baseline = variants.front().name;
   c.grid.lr_key = "optimizer.lr";

@@ -1,16 +1,17 @@
-#include "scalevec/experiments/compare/grid.hpp"
+#include "experiments/compare/grid.hpp"
 
 #include <set>
 #include <string>
 #include <vector>
 
-#include "scalevec/experiments/compare/overrides.hpp"
-#include "scalevec/experiments/errors.hpp"
-#include "scalevec/tests/compare/scratch.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/text.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/record/overrides.hpp"
+#include "tests/compare/scratch.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/text.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 using nlohmann::json;
 
 namespace {

@@ -4,13 +4,14 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
-#include "scalevec/experiments/compare/bootstrap.hpp"
-#include "scalevec/experiments/compare/holm.hpp"
-#include "scalevec/experiments/compare/statistics.hpp"
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "experiments/statistics/bootstrap.hpp"
+#include "experiments/statistics/holm.hpp"
+#include "experiments/statistics/statistics.hpp"
+#include "optim/core/random.hpp"
+#include "tests/support/catch.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 
 namespace {
 

@@ -1,13 +1,15 @@
-#include "scalevec/experiments/compare/ranking.hpp"
+#include "experiments/compare/ranking.hpp"
 
 #include <cmath>
 #include <sstream>
 #include <string>
 
-#include "scalevec/tests/compare/fake_comparison.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "experiments/system/terminal_text.hpp"
+#include "tests/compare/fake_comparison.hpp"
+#include "tests/support/catch.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 
 namespace {
 

@@ -1,21 +1,22 @@
-#include "scalevec/experiments/compare/report.hpp"
+#include "experiments/compare/report.hpp"
 
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "scalevec/experiments/compare/prediction_figures.hpp"
-#include "scalevec/experiments/compare/record_files.hpp"
-#include "scalevec/experiments/errors.hpp"
-#include "scalevec/experiments/plot/html.hpp"
-#include "scalevec/experiments/plot/plot.hpp"
-#include "scalevec/tests/compare/fake_comparison.hpp"
-#include "scalevec/tests/compare/scratch.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/text.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/plot/html.hpp"
+#include "experiments/plot/plot.hpp"
+#include "experiments/record/record_files.hpp"
+#include "experiments/runs/prediction_figures.hpp"
+#include "tests/compare/fake_comparison.hpp"
+#include "tests/compare/scratch.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/text.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 namespace fs = std::filesystem;
 using nlohmann::json;
 

@@ -1,14 +1,15 @@
-#include "scalevec/experiments/compare/run_lock.hpp"
+#include "experiments/record/run_lock.hpp"
 
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "scalevec/experiments/errors.hpp"
-#include "scalevec/tests/compare/scratch.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "experiments/errors.hpp"
+#include "tests/compare/scratch.hpp"
+#include "tests/support/catch.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 
 TEST_CASE("one process at a time holds a run's lock, and a killed one gives it back") {
   const Scratch scratch;

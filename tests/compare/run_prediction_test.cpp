@@ -1,12 +1,13 @@
-#include "scalevec/experiments/compare/run_prediction.hpp"
+#include "experiments/runs/run_prediction.hpp"
 
 #include <cmath>
 #include <vector>
 
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/text.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/text.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 using nlohmann::json;
 
 namespace {

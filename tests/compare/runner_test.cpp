@@ -1,4 +1,4 @@
-#include "scalevec/experiments/compare/runner.hpp"
+#include "experiments/compare/runner.hpp"
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -15,13 +15,14 @@
 #include <thread>
 #include <utility>
 
-#include "scalevec/experiments/compare/record_files.hpp"
-#include "scalevec/experiments/errors.hpp"
-#include "scalevec/tests/compare/scratch.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/text.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/record/record_files.hpp"
+#include "tests/compare/scratch.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/text.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 namespace fs = std::filesystem;
 
 namespace {

@@ -1,15 +1,16 @@
-#include "scalevec/experiments/compare/spread.hpp"
+#include "experiments/compare/spread.hpp"
 
 #include <array>
 #include <cstdio>
 #include <map>
 #include <set>
 
-#include "scalevec/experiments/errors.hpp"
-#include "scalevec/tests/compare/scratch.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "experiments/errors.hpp"
+#include "tests/compare/scratch.hpp"
+#include "tests/support/catch.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 
 namespace {
 

@@ -1,4 +1,4 @@
-#include "scalevec/experiments/compare/statistics.hpp"
+#include "experiments/statistics/statistics.hpp"
 
 #include <cmath>
 #include <fstream>
@@ -7,9 +7,10 @@
 #include <stdexcept>
 #include <vector>
 
-#include "scalevec/tests/support/catch.hpp"
+#include "tests/support/catch.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 
 namespace {
 

@@ -1,8 +1,8 @@
-#include "scalevec/optim/core/random.hpp"
+#include "optim/core/random.hpp"
 
 #include <cmath>
 
-#include "scalevec/tests/support/catch.hpp"
+#include "tests/support/catch.hpp"
 
 using namespace scalevec;
 

@@ -1,10 +1,10 @@
-#include "scalevec/optim/core/schedule.hpp"
+#include "optim/core/schedule.hpp"
 
 #include <algorithm>
 #include <cmath>
 
-#include "scalevec/optim/core/decay.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "optim/core/decay.hpp"
+#include "tests/support/catch.hpp"
 
 using namespace scalevec;
 

@@ -1,10 +1,10 @@
-#include "scalevec/optim/core/traces.hpp"
+#include "optim/core/traces.hpp"
 
 #include <cmath>
 #include <vector>
 
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "optim/core/random.hpp"
+#include "tests/support/catch.hpp"
 
 using namespace scalevec;
 

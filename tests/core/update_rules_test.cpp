@@ -1,9 +1,9 @@
 #include <cmath>
 
-#include "scalevec/optim/core/param_role.hpp"
-#include "scalevec/optim/kernels/matrix_passes.hpp"
-#include "scalevec/optim/methods/elementwise.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "optim/core/param_role.hpp"
+#include "optim/kernels/matrix_passes.hpp"
+#include "optim/methods/elementwise.hpp"
+#include "tests/support/catch.hpp"
 
 using namespace scalevec;
 

@@ -5,10 +5,10 @@
 #include <stdexcept>
 #include <string>
 
-#include "scalevec/optim/cuda/cuda_step.hpp"
-#include "scalevec/optim/methods.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/message.hpp"
+#include "optim/cuda/cuda_step.hpp"
+#include "optim/methods.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/message.hpp"
 
 namespace {
 
@@ -59,8 +59,14 @@ void check_same_as_optimizer(OptionsOf<M> options) {
 }  // namespace
 
 TEST_CASE("The device's constants give the steps of the CPU's optimizer") {
-  for_each_type(ElementwiseMethods(),
-                []<class M>(std::type_identity<M>) { check_same_as_optimizer(OptionsOf<M>(1e-2)); });
+  int methods = 0;
+  for_each_type(ElementwiseMethods(), [&]<class M>(std::type_identity<M>) {
+    // Those that need more than a pass step on the CPU.
+    if (!cuda::known_method(OptionsOf<M>(1e-2))) return;
+    ++methods;
+    check_same_as_optimizer(OptionsOf<M>(1e-2));
+  });
+  CHECK(methods >= 17);
   check_same_as_optimizer(AdamOptions(1e-2).beta1(0.8).beta2(0.95).eps(1e-3));
   check_same_as_optimizer(SGDOptions(1e-2).momentum(0.9).dampening(0.3));
   check_same_as_optimizer(SGDOptions(1e-2).momentum(0.9).nesterov(true));

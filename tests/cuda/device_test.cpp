@@ -6,9 +6,9 @@
 #include <limits>
 #include <utility>
 
-#include "scalevec/optim/cuda/multi_tensor.hpp"
-#include "scalevec/tests/cuda/reference.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "optim/cuda/multi_tensor.hpp"
+#include "tests/cuda/reference.hpp"
+#include "tests/support/catch.hpp"
 
 // The kernels on a GPU against a double-precision reference that shares no code with them.
 namespace {

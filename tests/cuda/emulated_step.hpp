@@ -2,10 +2,10 @@
 
 #include <torch/types.h>
 
-#include "scalevec/tests/cuda/emulated_device.hpp"
+#include "tests/cuda/emulated_device.hpp"
 // After the language it is written in.
-#include "scalevec/optim/cuda/cuda_step.hpp"
-#include "scalevec/optim/cuda/step_kernels.cuh"
+#include "optim/cuda/cuda_step.hpp"
+#include "optim/cuda/step_kernels.cuh"
 
 namespace scalevec::cuda_test {
 

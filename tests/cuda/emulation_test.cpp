@@ -1,11 +1,11 @@
-#include "scalevec/tests/cuda/emulated_device.hpp"
+#include "tests/cuda/emulated_device.hpp"
 // After the language it is written in.
-#include "scalevec/optim/cuda/step_kernels.cuh"
+#include "optim/cuda/step_kernels.cuh"
 
 #include <limits>
 
-#include "scalevec/tests/cuda/reference.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "tests/cuda/reference.hpp"
+#include "tests/support/catch.hpp"
 
 // The kernels' own source, run by threads of the host, against the double-precision reference.
 namespace {

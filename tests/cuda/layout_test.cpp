@@ -1,4 +1,4 @@
-#include "scalevec/optim/cuda/layout.hpp"
+#include "optim/cuda/layout.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -6,7 +6,7 @@
 #include <numeric>
 #include <random>
 
-#include "scalevec/tests/support/catch.hpp"
+#include "tests/support/catch.hpp"
 
 namespace {
 

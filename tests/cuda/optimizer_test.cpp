@@ -8,10 +8,10 @@
 #include <limits>
 #include <sstream>
 
-#include "scalevec/optim/optim.hpp"
-#include "scalevec/tests/cuda/emulated_step.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/message.hpp"
+#include "optim/optim.hpp"
+#include "tests/cuda/emulated_step.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/message.hpp"
 
 // The optimizers over a device, which is emulated, against the optimizers on the CPU.
 namespace {

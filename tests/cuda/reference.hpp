@@ -7,10 +7,10 @@
 #include <type_traits>
 #include <vector>
 
-#include "scalevec/optim/cuda/constants.hpp"
-#include "scalevec/optim/cuda/layout.hpp"
-#include "scalevec/optim/cuda/multi_tensor.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "optim/cuda/constants.hpp"
+#include "optim/cuda/layout.hpp"
+#include "optim/cuda/multi_tensor.hpp"
+#include "tests/support/catch.hpp"
 
 // Steps in double precision that share no arithmetic with the rules, and the tensors to try them on.
 namespace scalevec::cuda_test {

@@ -5,14 +5,16 @@
 #include <cmath>
 #include <limits>
 
-#include "scalevec/experiments/train/session.hpp"
-#include "scalevec/models/decoder.hpp"
-#include "scalevec/tests/cuda/emulated_step.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "experiments/train/session.hpp"
+#include "models/decoder.hpp"
+#include "tests/cuda/emulated_step.hpp"
+#include "tests/support/catch.hpp"
 
 // A whole training step as a CUDA device makes it: enqueued, not waited for, recorded and replayed. The device is
 // emulated.
 using namespace scalevec;
+using namespace scalevec::experiments;
+using namespace scalevec::models;
 using cuda_test::EmulatedStep;
 using nlohmann::json;
 

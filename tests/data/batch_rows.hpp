@@ -3,9 +3,11 @@
 #include <cstdint>
 #include <vector>
 
-#include "scalevec/experiments/data/batch_source.hpp"
+#include "experiments/data/batch_source.hpp"
 
 namespace scalevec::test {
+
+using namespace scalevec::experiments;
 
 using Ids = std::vector<std::int64_t>;
 

@@ -1,16 +1,17 @@
-#include "scalevec/experiments/data/batch_source.hpp"
+#include "experiments/data/batch_source.hpp"
 
 #include <algorithm>
 #include <set>
 #include <stdexcept>
 
-#include "scalevec/experiments/data/sha256.hpp"
-#include "scalevec/experiments/data/token_folder.hpp"
-#include "scalevec/tests/data/batch_rows.hpp"
-#include "scalevec/tests/data/data_support.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "experiments/data/token_folder.hpp"
+#include "experiments/system/sha256.hpp"
+#include "tests/data/batch_rows.hpp"
+#include "tests/data/data_support.hpp"
+#include "tests/support/catch.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 using namespace scalevec::test;
 
 namespace {

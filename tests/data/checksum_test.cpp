@@ -1,12 +1,13 @@
-#include "scalevec/optim/config/checksum.hpp"
+#include "optim/config/checksum.hpp"
 
 #include <random>
 
-#include "scalevec/experiments/data/file_io.hpp"
-#include "scalevec/tests/data/data_support.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "experiments/system/file_io.hpp"
+#include "tests/data/data_support.hpp"
+#include "tests/support/catch.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 using nlohmann::json;
 
 TEST_CASE("Checksums are XXH3-64") {

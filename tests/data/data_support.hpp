@@ -11,11 +11,13 @@
 #include <utility>
 #include <vector>
 
-#include "scalevec/experiments/errors.hpp"
-#include "scalevec/tests/support/text.hpp"
+#include "experiments/errors.hpp"
+#include "tests/support/text.hpp"
 
 // Files written and read without the library's own code, so that the tests do not lean on what they test.
 namespace scalevec::test {
+
+using namespace scalevec::experiments;
 
 namespace fs = std::filesystem;
 

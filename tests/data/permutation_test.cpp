@@ -1,13 +1,14 @@
-#include "scalevec/experiments/data/permutation.hpp"
+#include "experiments/data/permutation.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <vector>
 
-#include "scalevec/tests/support/catch.hpp"
+#include "tests/support/catch.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 
 namespace {
 

@@ -1,4 +1,4 @@
-#include "scalevec/experiments/data/prepare.hpp"
+#include "experiments/data/prepare.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -6,13 +6,14 @@
 #include <numeric>
 #include <sstream>
 
-#include "scalevec/experiments/data/batch_source.hpp"
-#include "scalevec/experiments/data/info.hpp"
-#include "scalevec/experiments/data/sha256.hpp"
-#include "scalevec/tests/data/data_support.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "experiments/data/batch_source.hpp"
+#include "experiments/data/info.hpp"
+#include "experiments/system/sha256.hpp"
+#include "tests/data/data_support.hpp"
+#include "tests/support/catch.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 using namespace scalevec::test;
 
 namespace {

@@ -1,9 +1,10 @@
-#include "scalevec/experiments/data/sha256.hpp"
+#include "experiments/system/sha256.hpp"
 
-#include "scalevec/tests/data/data_support.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "tests/data/data_support.hpp"
+#include "tests/support/catch.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 
 TEST_CASE("SHA-256 gives the digests of FIPS 180-4's examples") {
   CHECK(sha256("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");

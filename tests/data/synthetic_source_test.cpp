@@ -1,4 +1,4 @@
-#include "scalevec/experiments/data/synthetic_source.hpp"
+#include "experiments/data/synthetic_source.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -6,11 +6,12 @@
 #include <stdexcept>
 #include <vector>
 
-#include "scalevec/tests/data/batch_rows.hpp"
-#include "scalevec/tests/data/data_support.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "tests/data/batch_rows.hpp"
+#include "tests/data/data_support.hpp"
+#include "tests/support/catch.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 using namespace scalevec::test;
 
 namespace {

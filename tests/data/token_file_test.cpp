@@ -1,11 +1,12 @@
-#include "scalevec/experiments/data/token_file.hpp"
+#include "experiments/data/token_file.hpp"
 
 #include <sys/stat.h>
 
-#include "scalevec/tests/data/data_support.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "tests/data/data_support.hpp"
+#include "tests/support/catch.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 using namespace scalevec::test;
 
 TEST_CASE("A token file made by hand is read as it is") {

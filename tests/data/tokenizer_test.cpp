@@ -1,4 +1,4 @@
-#include "scalevec/experiments/data/tokenizer.hpp"
+#include "experiments/data/tokenizer.hpp"
 
 #ifdef SCALEVEC_TEST_SENTENCEPIECE
 #include <sentencepiece_processor.h>
@@ -7,12 +7,13 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "scalevec/experiments/data/batch_source.hpp"
-#include "scalevec/experiments/data/prepare.hpp"
-#include "scalevec/tests/data/data_support.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "experiments/data/batch_source.hpp"
+#include "experiments/data/prepare.hpp"
+#include "tests/data/data_support.hpp"
+#include "tests/support/catch.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 using namespace scalevec::test;
 
 TEST_CASE("Bytes are their own token ids") {

@@ -1,12 +1,13 @@
-#include "scalevec/experiments/distributed/partition.hpp"
+#include "experiments/distributed/partition.hpp"
 
 #include <algorithm>
 #include <numeric>
 #include <random>
 
-#include "scalevec/tests/support/catch.hpp"
+#include "tests/support/catch.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 
 TEST_CASE("every item has one owner, and no rank is above the bound of the longest-first rule") {
   std::mt19937 random(7);

@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "scalevec/tests/distributed/launched.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "tests/distributed/launched.hpp"
+#include "tests/support/catch.hpp"
 
 // The program in several processes against the same run in one.
 using namespace launched;

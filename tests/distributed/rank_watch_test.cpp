@@ -1,11 +1,12 @@
-#include "scalevec/experiments/distributed/rank_watch.hpp"
+#include "experiments/distributed/rank_watch.hpp"
 
 #include <algorithm>
 
-#include "scalevec/tests/distributed/launched.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "tests/distributed/launched.hpp"
+#include "tests/support/catch.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 using namespace launched;
 
 namespace {

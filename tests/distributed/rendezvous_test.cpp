@@ -1,9 +1,10 @@
-#include "scalevec/experiments/distributed/rendezvous.hpp"
-#include "scalevec/experiments/errors.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/message.hpp"
+#include "experiments/distributed/rendezvous.hpp"
+#include "experiments/errors.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/message.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 
 namespace {
 

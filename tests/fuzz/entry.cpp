@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "scalevec/tests/fuzz/targets.hpp"
+#include "tests/fuzz/targets.hpp"
 
 // libFuzzer's entry to the target SCALEVEC_FUZZ_TARGET, which also holds what a reader allocates against its input's
 // size.

@@ -1,7 +1,9 @@
-#include "scalevec/experiments/compare/grid.hpp"
+#include "experiments/compare/grid.hpp"
 
-#include "scalevec/experiments/errors.hpp"
-#include "scalevec/tests/fuzz/targets.hpp"
+#include "experiments/errors.hpp"
+#include "tests/fuzz/targets.hpp"
+
+using namespace scalevec::experiments;
 
 namespace {
 

@@ -1,7 +1,9 @@
-#include "scalevec/models/hugging_face.hpp"
+#include "models/hugging_face.hpp"
 
-#include "scalevec/optim/config/json_reader.hpp"
-#include "scalevec/tests/fuzz/targets.hpp"
+#include "optim/config/json_reader.hpp"
+#include "tests/fuzz/targets.hpp"
+
+using namespace scalevec::models;
 
 void scalevec::fuzz::hugging_face(std::string_view bytes) {
   try {

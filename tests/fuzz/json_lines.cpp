@@ -1,8 +1,10 @@
-#include "scalevec/experiments/train/json_lines.hpp"
+#include "experiments/record/json_lines.hpp"
 
-#include "scalevec/experiments/compare/record_files.hpp"
-#include "scalevec/experiments/errors.hpp"
-#include "scalevec/tests/fuzz/targets.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/record/record_files.hpp"
+#include "tests/fuzz/targets.hpp"
+
+using namespace scalevec::experiments;
 
 // A log as the trainer repairs it when it resumes (the first byte gives the step) and as the report reads it.
 void scalevec::fuzz::json_lines(std::string_view bytes) {

@@ -1,6 +1,8 @@
-#include "scalevec/experiments/model/scale_names.hpp"
-#include "scalevec/optim/config/json_reader.hpp"
-#include "scalevec/tests/fuzz/targets.hpp"
+#include "experiments/scales/scale_names.hpp"
+#include "optim/config/json_reader.hpp"
+#include "tests/fuzz/targets.hpp"
+
+using namespace scalevec::experiments;
 
 void scalevec::fuzz::name_table(std::string_view bytes) {
   try {

@@ -1,7 +1,7 @@
-#include "scalevec/optim/role_policy.hpp"
+#include "optim/role_policy.hpp"
 
-#include "scalevec/optim/config/json_reader.hpp"
-#include "scalevec/tests/fuzz/targets.hpp"
+#include "optim/config/json_reader.hpp"
+#include "tests/fuzz/targets.hpp"
 
 void scalevec::fuzz::policy(std::string_view bytes) {
   try {

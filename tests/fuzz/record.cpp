@@ -1,6 +1,6 @@
-#include "scalevec/optim/config/checksum.hpp"
-#include "scalevec/optim/config/json_reader.hpp"
-#include "scalevec/tests/fuzz/targets.hpp"
+#include "optim/config/checksum.hpp"
+#include "optim/config/json_reader.hpp"
+#include "tests/fuzz/targets.hpp"
 
 // A record and a log with checksums. Any bytes are read or refused; what is JSON comes back through its checksum, and
 // one bit of it that is flipped (the first two bytes say which) never reads as another value.

@@ -1,8 +1,8 @@
 #include <fstream>
 #include <sstream>
 
-#include "scalevec/tests/fuzz/targets.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "tests/fuzz/targets.hpp"
+#include "tests/support/catch.hpp"
 
 // Every input of the corpora, which hold what the fuzzers once tripped over too.
 TEST_CASE("the readers take or refuse every input of the fuzzers' corpora") {

@@ -1,8 +1,10 @@
-#include "scalevec/experiments/train/run_config.hpp"
+#include "experiments/train/run_config.hpp"
 
-#include "scalevec/experiments/compare/overrides.hpp"
-#include "scalevec/optim/config/json_reader.hpp"
-#include "scalevec/tests/fuzz/targets.hpp"
+#include "experiments/record/overrides.hpp"
+#include "optim/config/json_reader.hpp"
+#include "tests/fuzz/targets.hpp"
+
+using namespace scalevec::experiments;
 
 // A run's configuration, and --set: what stands behind a first zero byte is an assignment.
 void scalevec::fuzz::run_config(std::string_view bytes) {

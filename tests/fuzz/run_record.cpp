@@ -1,8 +1,10 @@
-#include "scalevec/experiments/compare/analysis.hpp"
-#include "scalevec/experiments/compare/record_files.hpp"
-#include "scalevec/experiments/compare/report_json.hpp"
-#include "scalevec/experiments/errors.hpp"
-#include "scalevec/tests/fuzz/targets.hpp"
+#include "experiments/compare/analysis.hpp"
+#include "experiments/compare/report_json.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/record/record_files.hpp"
+#include "tests/fuzz/targets.hpp"
+
+using namespace scalevec::experiments;
 
 // compare.json and the summary of a cell as the report reads them: the manifest, a zero byte, the summary.
 void scalevec::fuzz::run_record(std::string_view bytes) {

@@ -1,10 +1,12 @@
-#include "scalevec/models/safetensors.hpp"
+#include "models/safetensors.hpp"
 
 #include <torch/types.h>
 
 #include <cstring>
 
-#include "scalevec/tests/fuzz/targets.hpp"
+#include "tests/fuzz/targets.hpp"
+
+using namespace scalevec::models;
 
 void scalevec::fuzz::safetensors(std::string_view bytes) {
   const InputFile input(bytes, ".safetensors");

@@ -3,8 +3,10 @@
 #include <fstream>
 #include <set>
 
-#include "scalevec/models/safetensors.hpp"
-#include "scalevec/tests/fuzz/targets.hpp"
+#include "models/safetensors.hpp"
+#include "tests/fuzz/targets.hpp"
+
+using namespace scalevec::models;
 
 // A model.safetensors.index.json beside the shards a.safetensors (with a tensor "x") and b.safetensors ("y" and "z").
 void scalevec::fuzz::shard_index(std::string_view bytes) {

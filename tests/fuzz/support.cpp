@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <fstream>
 
-#include "scalevec/tests/fuzz/targets.hpp"
+#include "tests/fuzz/targets.hpp"
 
 namespace scalevec::fuzz {
 

@@ -1,7 +1,9 @@
-#include "scalevec/experiments/data/token_file.hpp"
+#include "experiments/data/token_file.hpp"
 
-#include "scalevec/experiments/errors.hpp"
-#include "scalevec/tests/fuzz/targets.hpp"
+#include "experiments/errors.hpp"
+#include "tests/fuzz/targets.hpp"
+
+using namespace scalevec::experiments;
 
 void scalevec::fuzz::token_file(std::string_view bytes) {
   const InputFile input(bytes, ".bin");

@@ -1,7 +1,9 @@
-#include "scalevec/experiments/data/tokenizer.hpp"
+#include "experiments/data/tokenizer.hpp"
 
-#include "scalevec/experiments/errors.hpp"
-#include "scalevec/tests/fuzz/targets.hpp"
+#include "experiments/errors.hpp"
+#include "tests/fuzz/targets.hpp"
+
+using namespace scalevec::experiments;
 
 // A tokenizer.json, and after a zero byte a text for it.
 void scalevec::fuzz::tokenizer(std::string_view bytes) {

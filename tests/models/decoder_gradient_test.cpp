@@ -5,14 +5,16 @@
 #include <algorithm>
 #include <cmath>
 
-#include "scalevec/models/decoder.hpp"
-#include "scalevec/models/initial_value.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "models/decoder.hpp"
+#include "models/initial_value.hpp"
+#include "tests/support/catch.hpp"
+
+using namespace scalevec::models;
 
 namespace {
 
-using scalevec::Decoder;
-using scalevec::DecoderOptions;
+using scalevec::models::Decoder;
+using scalevec::models::DecoderOptions;
 
 DecoderOptions tiny() {
   DecoderOptions o;
@@ -34,7 +36,7 @@ double worst_gradient_error(const DecoderOptions& options) {
     // Weights of order one, so that attention and gates are far from linear, and gains away from 1.
     const torch::NoGradGuard no_grad;
     for (auto& p : model.named_parameters())
-      p.value().add_(scalevec::normal_values(p.value().sizes(), 0.4, 2, p.key(), torch::kFloat64));
+      p.value().add_(scalevec::models::normal_values(p.value().sizes(), 0.4, 2, p.key(), torch::kFloat64));
   }
   const torch::Tensor tokens = torch::tensor({{0, 3, 6, 2, 2, 5}, {4, 1, 0, 6, 3, 1}}, torch::kInt64);
   model.loss(tokens, 0).backward();

@@ -10,16 +10,19 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/models/decoder.hpp"
-#include "scalevec/models/initial_value.hpp"
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "models/decoder.hpp"
+#include "models/initial_value.hpp"
+#include "optim/core/random.hpp"
+#include "tests/support/catch.hpp"
+
+using namespace scalevec::models;
 
 namespace {
 
-using scalevec::Decoder;
-using scalevec::DecoderOptions;
 using scalevec::ParamKind;
+using scalevec::ParamRole;
+using scalevec::models::Decoder;
+using scalevec::models::DecoderOptions;
 
 DecoderOptions small() {
   DecoderOptions o;
@@ -34,20 +37,20 @@ DecoderOptions small() {
 }  // namespace
 
 TEST_CASE("initial values are a function of seed, name and index") {
-  const torch::Tensor t = scalevec::normal_values({300, 70}, 0.5, 9, "some.weight", torch::kFloat64);
+  const torch::Tensor t = scalevec::models::normal_values({300, 70}, 0.5, 9, "some.weight", torch::kFloat64);
   const double* data = t.const_data_ptr<double>();
   double worst = 0.0;
   for (std::int64_t i = 0; i < t.numel(); ++i)
     worst = std::max(worst, std::abs(data[i] - 0.5 * scalevec::random_normal(9, scalevec::stream_of("some.weight"),
                                                                              static_cast<std::uint64_t>(i))));
   CHECK(worst == 0.0);
-  CHECK(torch::equal(scalevec::normal_values({300, 70}, 0.5, 9, "some.weight"), t.to(torch::kFloat32)));
-  CHECK(!torch::equal(scalevec::normal_values({300, 70}, 0.5, 10, "some.weight", torch::kFloat64), t));
-  CHECK(!torch::equal(scalevec::normal_values({300, 70}, 0.5, 9, "other.weight", torch::kFloat64), t));
+  CHECK(torch::equal(scalevec::models::normal_values({300, 70}, 0.5, 9, "some.weight"), t.to(torch::kFloat32)));
+  CHECK(!torch::equal(scalevec::models::normal_values({300, 70}, 0.5, 10, "some.weight", torch::kFloat64), t));
+  CHECK(!torch::equal(scalevec::models::normal_values({300, 70}, 0.5, 9, "other.weight", torch::kFloat64), t));
 
   const int threads = at::get_num_threads();
   at::set_num_threads(1);
-  const torch::Tensor alone = scalevec::normal_values({300, 70}, 0.5, 9, "some.weight", torch::kFloat64);
+  const torch::Tensor alone = scalevec::models::normal_values({300, 70}, 0.5, 9, "some.weight", torch::kFloat64);
   at::set_num_threads(threads);
   CHECK(torch::equal(alone, t));
 }
@@ -167,7 +170,7 @@ TEST_CASE("an input scale times its readers' columns is the same function") {
   const torch::Tensor tokens = torch::arange(24).view({2, 12}).remainder(40);
   const auto parameters = model.named_parameters();
   for (const auto& p : parameters)
-    p.value().add_(scalevec::normal_values(p.value().sizes(), 0.3, 8, p.key(), torch::kFloat64));
+    p.value().add_(scalevec::models::normal_values(p.value().sizes(), 0.3, 8, p.key(), torch::kFloat64));
   const torch::Tensor before = model.forward(tokens);
   for (const auto& link : model.scale_links()) {
     for (const auto& map : link.maps) parameters[map].mul_(parameters[link.scale]);

@@ -1,4 +1,4 @@
-#include "scalevec/models/fold.hpp"
+#include "models/fold.hpp"
 
 #include <torch/nn/module.h>
 #include <torch/types.h>
@@ -6,10 +6,11 @@
 
 #include <string>
 
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/tensor_gap.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/tensor_gap.hpp"
 
 using namespace scalevec;
+using namespace scalevec::models;
 
 namespace {
 

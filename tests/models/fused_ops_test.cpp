@@ -9,17 +9,18 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/models/autocast.hpp"
-#include "scalevec/models/initial_value.hpp"
-#include "scalevec/models/ops/attention.hpp"
-#include "scalevec/models/ops/fused.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/tensor_gap.hpp"
+#include "models/autocast.hpp"
+#include "models/initial_value.hpp"
+#include "models/ops/attention.hpp"
+#include "models/ops/fused.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/tensor_gap.hpp"
 
 namespace {
 
 using torch::Tensor;
 using namespace scalevec;
+using namespace scalevec::models;
 using Inputs = std::vector<Tensor>;
 
 struct Op {

@@ -10,14 +10,15 @@
 #include <tuple>
 #include <vector>
 
-#include "scalevec/models/fold.hpp"
-#include "scalevec/models/hugging_face.hpp"
-#include "scalevec/models/model_folder.hpp"
-#include "scalevec/tests/models/scratch_folder.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/tensor_gap.hpp"
+#include "models/fold.hpp"
+#include "models/hugging_face.hpp"
+#include "models/model_folder.hpp"
+#include "tests/models/scratch_folder.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/tensor_gap.hpp"
 
 using namespace scalevec;
+using namespace scalevec::models;
 using nlohmann::json;
 using test::ScratchFolder;
 

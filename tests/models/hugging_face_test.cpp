@@ -6,9 +6,11 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/models/decoder.hpp"
-#include "scalevec/models/options_json.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "models/decoder.hpp"
+#include "models/options_json.hpp"
+#include "tests/support/catch.hpp"
+
+using namespace scalevec::models;
 
 namespace {
 
@@ -30,7 +32,7 @@ TEST_CASE("logits equal Hugging Face's for Llama and for Qwen3's QK-norm") {
   for (const json& item : fixture["cases"]) {
     INFO(item["name"].get<std::string>());
     scalevec::JsonReader reader(item["options"], "options");
-    scalevec::Decoder model(scalevec::read_decoder_options(reader), 0);
+    scalevec::models::Decoder model(scalevec::models::read_decoder_options(reader), 0);
     reader.finish();
     model.to(torch::kFloat64);
     const torch::NoGradGuard no_grad;

@@ -9,19 +9,21 @@
 #include <utility>
 #include <vector>
 
-#include "scalevec/models/decoder.hpp"
-#include "scalevec/models/initial_value.hpp"
-#include "scalevec/models/model_traces.hpp"
-#include "scalevec/models/toy/output_scale.hpp"
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "models/decoder.hpp"
+#include "models/initial_value.hpp"
+#include "models/model_traces.hpp"
+#include "models/toy/output_scale.hpp"
+#include "optim/core/random.hpp"
+#include "tests/support/catch.hpp"
+
+using namespace scalevec::models;
 
 namespace {
 
-using scalevec::ModelTraces;
 using scalevec::TraceRow;
+using scalevec::models::ModelTraces;
 
-std::vector<TraceRow> rows_of(const scalevec::Model& model, const std::string& method, double lr, double norm) {
+std::vector<TraceRow> rows_of(const scalevec::models::Model& model, const std::string& method, double lr, double norm) {
   std::vector<TraceRow> rows;
   for (const auto& p : model.named_parameters()) {
     TraceRow row;
@@ -34,7 +36,7 @@ std::vector<TraceRow> rows_of(const scalevec::Model& model, const std::string& m
   return rows;
 }
 
-void merge_traces(const scalevec::Model& model, std::vector<TraceRow>& rows) {
+void merge_traces(const scalevec::models::Model& model, std::vector<TraceRow>& rows) {
   ModelTraces traces(model);
   traces.measure();
   traces.merge_into(rows);
@@ -45,7 +47,7 @@ bool near(double a, double b) { return std::abs(a - b) <= 1e-12 * std::max(1.0, 
 }  // namespace
 
 TEST_CASE("preconditioner and imbalance agree with loops over the stacked columns") {
-  scalevec::DecoderOptions o;
+  scalevec::models::DecoderOptions o;
   o.vocab_size = 11;
   o.width = 12;
   o.layers = 2;
@@ -53,11 +55,11 @@ TEST_CASE("preconditioner and imbalance agree with loops over the stacked column
   o.kv_heads = 1;
   o.qk_norm = true;
   o.mlp_width = 20;
-  scalevec::Decoder model(o, 1);
+  scalevec::models::Decoder model(o, 1);
   {
     const torch::NoGradGuard no_grad;
     for (const auto& p : model.named_parameters())
-      p.value().add_(scalevec::normal_values(p.value().sizes(), 0.3, 2, p.key()));
+      p.value().add_(scalevec::models::normal_values(p.value().sizes(), 0.3, 2, p.key()));
   }
   const auto parameters = model.named_parameters();
   std::vector<TraceRow> rows = rows_of(model, "adamw", 0.01, 4.0);
@@ -126,7 +128,7 @@ TEST_CASE("preconditioner and imbalance agree with loops over the stacked column
 TEST_CASE("every kind of reader: branches, rows, shared heads, experts, in parts, the same bits for any thread count") {
   for (const char* preset : {"plain", "hg", "dp", "dnp", "or"})
     for (const int experts : {0, 3}) {
-      scalevec::DecoderOptions o;
+      scalevec::models::DecoderOptions o;
       o.vocab_size = 600;  // embedding and MLP are summed in several parts
       o.width = 96;
       o.layers = 1;
@@ -134,17 +136,17 @@ TEST_CASE("every kind of reader: branches, rows, shared heads, experts, in parts
       o.kv_heads = 2;
       o.qk_norm = true;
       o.mlp_width = 416;
-      o.scales = scalevec::scale_preset(preset);
+      o.scales = scalevec::models::scale_preset(preset);
       o.scales.allow_inert = true;
       o.moe.experts = experts;
       if (experts > 0) o.moe.top_k = 2;
-      scalevec::Decoder model(o, 1);
+      scalevec::models::Decoder model(o, 1);
       for (const auto dtype : {torch::kFloat32, torch::kFloat64}) {
         model.to(dtype);
         {
           const torch::NoGradGuard no_grad;
           for (const auto& p : model.named_parameters())
-            p.value().add_(scalevec::normal_values(p.value().sizes(), 0.3, 2, p.key()).to(dtype));
+            p.value().add_(scalevec::models::normal_values(p.value().sizes(), 0.3, 2, p.key()).to(dtype));
         }
         const auto parameters = model.named_parameters();
         std::vector<TraceRow> rows = rows_of(model, "adamw", 0.01, 4.0), again = rows;
@@ -155,7 +157,7 @@ TEST_CASE("every kind of reader: branches, rows, shared heads, experts, in parts
         merge_traces(model, again);
         at::set_num_threads(threads);
         std::size_t related = 0;
-        for (const scalevec::ScaleLink& link : model.scale_links()) {
+        for (const scalevec::models::ScaleLink& link : model.scale_links()) {
           INFO(preset << " " << experts << " " << link.scale);
           const auto is_its = [&](const TraceRow& r) { return r.name == link.scale; };
           const TraceRow row = *std::find_if(rows.begin(), rows.end(), is_its);
@@ -197,13 +199,13 @@ TEST_CASE("every kind of reader: branches, rows, shared heads, experts, in parts
 }
 
 TEST_CASE("directional lr of matrices before a norm, by method") {
-  scalevec::DecoderOptions o;
+  scalevec::models::DecoderOptions o;
   o.vocab_size = 11;
   o.width = 8;
   o.layers = 1;
   o.heads = 2;
   o.qk_norm = true;
-  scalevec::Decoder model(o, 1);
+  scalevec::models::Decoder model(o, 1);
   for (const auto& [method, expected] : {std::pair<const char*, double>{"adamw", 0.01 / 4.0}, {"sgd", 0.01 / 16.0}}) {
     std::vector<TraceRow> rows = rows_of(model, method, 0.01, 4.0);
     merge_traces(model, rows);
@@ -216,13 +218,13 @@ TEST_CASE("directional lr of matrices before a norm, by method") {
 }
 
 TEST_CASE("the toy's gradient is curvature times error plus the shared noise") {
-  scalevec::OutputScaleOptions o;
+  scalevec::models::OutputScaleOptions o;
   o.replicas = 33;
   o.curvature = 0.7;
   o.target = 2.5;
   o.sigma = 1.3;
   o.initial = 0.25;
-  scalevec::OutputScale toy(o, 12);
+  scalevec::models::OutputScale toy(o, 12);
   CHECK(!toy.needs_tokens());
   torch::Tensor gamma = toy.named_parameters()["gamma"];
   REQUIRE(gamma.scalar_type() == torch::kFloat64);

@@ -1,4 +1,4 @@
-#include "scalevec/models/moe.hpp"
+#include "models/moe.hpp"
 
 #include <torch/nn/module.h>
 #include <torch/types.h>
@@ -9,11 +9,12 @@
 #include <numeric>
 #include <vector>
 
-#include "scalevec/models/decoder.hpp"
-#include "scalevec/models/initial_value.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "models/decoder.hpp"
+#include "models/initial_value.hpp"
+#include "tests/support/catch.hpp"
 
 using namespace scalevec;
+using namespace scalevec::models;
 
 TEST_CASE("routing picks the most probable experts and drops no token") {
   MoeOptions o;

@@ -4,17 +4,19 @@
 #include <stdexcept>
 #include <string>
 
-#include "scalevec/models/decoder.hpp"
-#include "scalevec/models/options_json.hpp"
-#include "scalevec/models/toy/output_scale.hpp"
-#include "scalevec/models/toy/toy_options.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "models/decoder.hpp"
+#include "models/options_json.hpp"
+#include "models/toy/output_scale.hpp"
+#include "models/toy/toy_options.hpp"
+#include "tests/support/catch.hpp"
+
+using namespace scalevec::models;
 
 namespace {
 
 using scalevec::ConfigError;
-using scalevec::DecoderOptions;
-using scalevec::OutputScaleOptions;
+using scalevec::models::DecoderOptions;
+using scalevec::models::OutputScaleOptions;
 
 template <class Read>
 std::string message_of(const std::string& text, Read read) {
@@ -30,17 +32,17 @@ std::string message_of(const std::string& text, Read read) {
 }
 
 std::string decoder_message(const std::string& text) {
-  return message_of(text, [](scalevec::JsonReader& r) { scalevec::read_decoder_options(r); });
+  return message_of(text, [](scalevec::JsonReader& r) { scalevec::models::read_decoder_options(r); });
 }
 
 std::string toy_message(const std::string& text, const char* type = "output_scale") {
-  return message_of(text, [&](scalevec::JsonReader& r) { scalevec::read_toy_options(type, r); });
+  return message_of(text, [&](scalevec::JsonReader& r) { scalevec::models::read_toy_options(type, r); });
 }
 
 }  // namespace
 
 TEST_CASE("decoder options are read from JSON and completed") {
-  const DecoderOptions o = scalevec::decoder_options_from_json(
+  const DecoderOptions o = scalevec::models::decoder_options_from_json(
       R"({"vocab_size": 100, "width": 64, "layers": 3, "heads": 8, "kv_heads": 2, "head_dim": 16, "mlp_width": 96,
           "rope_theta": 5e5, "norm_eps": 1e-6, "tie_embeddings": false, "scale_vectors": false, "qk_norm": true,
           "qk_norm_scale": false, "init_std": 0.1, "init_depth_scaling": false})");
@@ -60,11 +62,11 @@ TEST_CASE("decoder options are read from JSON and completed") {
   CHECK(o.init_std == 0.1);
   CHECK(!o.init_depth_scaling);
 
-  const DecoderOptions d = scalevec::decoder_options_from_json(R"({"width": 96, "heads": 6})").resolved();
+  const DecoderOptions d = scalevec::models::decoder_options_from_json(R"({"width": 96, "heads": 6})").resolved();
   CHECK(d.kv_heads == 6);
   CHECK(d.head_dim == 16);
-  CHECK(d.mlp_width == 256);                                                                    // 8/3·96 itself
-  CHECK(scalevec::decoder_options_from_json(R"({"width": 128})").resolved().mlp_width == 352);  // above 341.3
+  CHECK(d.mlp_width == 256);  // 8/3·96 itself
+  CHECK(scalevec::models::decoder_options_from_json(R"({"width": 128})").resolved().mlp_width == 352);  // above 341.3
 }
 
 TEST_CASE("decoder options that mean nothing are refused in one line") {
@@ -93,14 +95,14 @@ TEST_CASE("decoder options that mean nothing are refused in one line") {
   INFO(unknown);
   CHECK(unknown.find("model.widht") != std::string::npos);
   CHECK(unknown.find("width") != std::string::npos);
-  CHECK_THROWS_AS(scalevec::decoder_options_from_json("{"), std::invalid_argument);
+  CHECK_THROWS_AS(scalevec::models::decoder_options_from_json("{"), std::invalid_argument);
 }
 
 TEST_CASE("options set in code are checked by the constructors") {
   const auto error_of = [](auto change) {
     DecoderOptions o;
     change(o);
-    CHECK_THROWS_AS(scalevec::Decoder(o, 0), std::invalid_argument);
+    CHECK_THROWS_AS(scalevec::models::Decoder(o, 0), std::invalid_argument);
     return o.error();
   };
   CHECK(DecoderOptions{}.error().empty());
@@ -112,7 +114,7 @@ TEST_CASE("options set in code are checked by the constructors") {
   CHECK(error_of([](auto& o) { o.norm_eps = NAN; }) == "norm_eps: got nan; allowed: at least 0");
   CHECK(error_of([](auto& o) { o.rope_theta = -2.5; }) == "rope_theta: got -2.5; allowed: more than 0");
   CHECK(error_of([](auto& o) { o.init_std = INFINITY; }).rfind("init_std: got inf", 0) == 0);
-  CHECK_THROWS_AS(scalevec::OutputScale(OutputScaleOptions{.curvature = 0.0}), std::invalid_argument);
+  CHECK_THROWS_AS(scalevec::models::OutputScale(OutputScaleOptions{.curvature = 0.0}), std::invalid_argument);
 }
 
 TEST_CASE("toy options are read and refused likewise") {
@@ -147,20 +149,21 @@ TEST_CASE("toy options are read and refused likewise") {
 }
 
 TEST_CASE("every toy's options read back from their JSON, and are checked in code as in JSON") {
-  CHECK(scalevec::toy_types().size() == 7);
-  for (const std::string& type : scalevec::toy_types()) {
+  CHECK(scalevec::models::toy_types().size() == 7);
+  for (const std::string& type : scalevec::models::toy_types()) {
     INFO(type);
-    const nlohmann::json written = scalevec::json_of(scalevec::toy_defaults(type));
+    const nlohmann::json written = scalevec::models::json_of(scalevec::models::toy_defaults(type));
     CHECK(written["type"] == type);
     scalevec::JsonReader reader(written, "model");
     reader.string("type");
-    CHECK(scalevec::json_of(scalevec::read_toy_options(type, reader)) == written);
+    CHECK(scalevec::models::json_of(scalevec::models::read_toy_options(type, reader)) == written);
     reader.finish();
   }
-  CHECK_THROWS_AS(scalevec::toy_defaults("decoder"), std::invalid_argument);
-  CHECK(scalevec::toy_error(scalevec::InputScaleOptions{}).empty());
-  CHECK(scalevec::toy_error(scalevec::InputScaleOptions{.rows = 0}).rfind("rows: got 0; allowed: from 1 to ", 0) == 0);
-  CHECK(scalevec::toy_error(scalevec::SpectrumOptions{.a = NAN}) == "a: got nan; allowed: at least 0");
-  CHECK(scalevec::toy_error(scalevec::PlacementOptions{.scales = "dp"}) ==
+  CHECK_THROWS_AS(scalevec::models::toy_defaults("decoder"), std::invalid_argument);
+  CHECK(scalevec::models::toy_error(scalevec::models::InputScaleOptions{}).empty());
+  CHECK(scalevec::models::toy_error(scalevec::models::InputScaleOptions{.rows = 0})
+            .rfind("rows: got 0; allowed: from 1 to ", 0) == 0);
+  CHECK(scalevec::models::toy_error(scalevec::models::SpectrumOptions{.a = NAN}) == "a: got nan; allowed: at least 0");
+  CHECK(scalevec::models::toy_error(scalevec::models::PlacementOptions{.scales = "dp"}) ==
         "scales: got dp; allowed: none, input, both, both_normed");
 }

@@ -10,16 +10,17 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/models/decoder.hpp"
-#include "scalevec/models/decoder_sites.hpp"
-#include "scalevec/models/fold.hpp"
-#include "scalevec/models/initial_value.hpp"
-#include "scalevec/models/options_json.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "models/decoder.hpp"
+#include "models/decoder_sites.hpp"
+#include "models/fold.hpp"
+#include "models/initial_value.hpp"
+#include "models/options_json.hpp"
+#include "tests/support/catch.hpp"
 
 namespace {
 
 using namespace scalevec;
+using namespace scalevec::models;
 
 // Draws from the whole space of designs; what a draw is, std::mt19937's standard fixes, so the cases are the same
 // everywhere.

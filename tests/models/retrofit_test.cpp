@@ -1,4 +1,4 @@
-#include "scalevec/models/retrofit.hpp"
+#include "models/retrofit.hpp"
 
 #include <torch/nn/module.h>
 #include <torch/types.h>
@@ -7,13 +7,14 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/models/initial_value.hpp"
-#include "scalevec/models/options_json.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/message.hpp"
-#include "scalevec/tests/support/tensor_gap.hpp"
+#include "models/initial_value.hpp"
+#include "models/options_json.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/message.hpp"
+#include "tests/support/tensor_gap.hpp"
 
 using namespace scalevec;
+using namespace scalevec::models;
 using nlohmann::json;
 
 namespace {

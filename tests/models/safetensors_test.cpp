@@ -10,12 +10,13 @@
 #include <string>
 #include <tuple>
 
-#include "scalevec/models/safetensors.hpp"
-#include "scalevec/optim/config/checksum.hpp"
-#include "scalevec/tests/models/scratch_folder.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "models/safetensors.hpp"
+#include "optim/config/checksum.hpp"
+#include "tests/models/scratch_folder.hpp"
+#include "tests/support/catch.hpp"
 
 using namespace scalevec;
+using namespace scalevec::models;
 using scalevec::test::ScratchFolder;
 
 namespace {

@@ -3,10 +3,11 @@
 
 #include <cmath>
 
-#include "scalevec/models/decoder.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "models/decoder.hpp"
+#include "tests/support/catch.hpp"
 
 using namespace scalevec;
+using namespace scalevec::models;
 using torch::Tensor;
 
 namespace {

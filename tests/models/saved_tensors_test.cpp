@@ -7,14 +7,15 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/bench/saved_tensors.hpp"
-#include "scalevec/models/decoder.hpp"
-#include "scalevec/models/initial_value.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "bench/saved_tensors.hpp"
+#include "models/decoder.hpp"
+#include "models/initial_value.hpp"
+#include "tests/support/catch.hpp"
 
 namespace {
 
 using namespace scalevec;
+using namespace scalevec::models;
 using bench::SavedTensor;
 
 DecoderOptions small(const std::string& preset, Execution execution) {

@@ -10,15 +10,16 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/models/decoder.hpp"
-#include "scalevec/models/fold.hpp"
-#include "scalevec/models/initial_value.hpp"
-#include "scalevec/models/options_json.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "models/decoder.hpp"
+#include "models/fold.hpp"
+#include "models/initial_value.hpp"
+#include "models/options_json.hpp"
+#include "tests/support/catch.hpp"
 
 namespace {
 
 using namespace scalevec;
+using namespace scalevec::models;
 
 DecoderOptions tiny_design() {
   DecoderOptions o;

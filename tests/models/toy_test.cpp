@@ -6,13 +6,14 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/models/initial_value.hpp"
-#include "scalevec/models/model_traces.hpp"
-#include "scalevec/models/toy/toy.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/toy_reference.hpp"
+#include "models/initial_value.hpp"
+#include "models/model_traces.hpp"
+#include "models/toy/toy.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/toy_reference.hpp"
 
 using namespace scalevec;
+using namespace scalevec::models;
 
 namespace {
 

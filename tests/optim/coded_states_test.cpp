@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "scalevec/optim/optim.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "optim/optim.hpp"
+#include "tests/support/catch.hpp"
 
 // States of 8 bits: what a code means, how it is chosen, and that training does not see it.
 namespace {

@@ -14,11 +14,11 @@
 #include <sstream>
 #include <string>
 
-#include "scalevec/optim/core/instruction_set.hpp"
-#include "scalevec/optim/method.hpp"
-#include "scalevec/optim/optim.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/message.hpp"
+#include "optim/core/instruction_set.hpp"
+#include "optim/method.hpp"
+#include "optim/optim.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/message.hpp"
 
 // What every optimizer must do, run over the cases below: every method with its default options, or as a line says.
 namespace {

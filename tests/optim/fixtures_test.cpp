@@ -11,8 +11,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "scalevec/optim/optim.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "optim/optim.hpp"
+#include "tests/support/catch.hpp"
 
 // 200 steps of a method beside those of another implementation, which scripts/optimizer_fixtures.py has run in float64.
 // That script says how starting values and gradients are made.

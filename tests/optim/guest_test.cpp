@@ -9,10 +9,10 @@
 #include <map>
 #include <sstream>
 
-#include "scalevec/optim/optim.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/host_tensors.hpp"
-#include "scalevec/tests/support/message.hpp"
+#include "optim/optim.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/host_tensors.hpp"
+#include "tests/support/message.hpp"
 
 // What programs do between two steps that only some methods can be asked for. See also host_test.cpp.
 namespace {

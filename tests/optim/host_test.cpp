@@ -1,8 +1,8 @@
 #include <torch/types.h>
 
-#include "scalevec/optim/optim.hpp"
-#include "scalevec/optim/testing/testing.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "optim/optim.hpp"
+#include "optim/testing/testing.hpp"
+#include "tests/support/catch.hpp"
 
 // Every method inside programs that do what they like between two steps.
 namespace {

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "scalevec/optim/optim.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/random_methods.hpp"
+#include "optim/optim.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/random_methods.hpp"
 
 // Every elementwise method against its formula in plain double loops: over the whole ranges of its options in float64,
 // and with its defaults in float32.

@@ -8,12 +8,12 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
-#include "scalevec/optim/method.hpp"
-#include "scalevec/optim/optim.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/message.hpp"
-#include "scalevec/tests/support/reference_optimizers.hpp"
-#include "scalevec/tests/support/reference_tensors.hpp"
+#include "optim/method.hpp"
+#include "optim/optim.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/message.hpp"
+#include "tests/support/reference_optimizers.hpp"
+#include "tests/support/reference_tensors.hpp"
 
 namespace {
 

@@ -1,4 +1,4 @@
-#include "scalevec/optim/parallel/parallel.hpp"
+#include "optim/parallel/parallel.hpp"
 
 #include <ATen/Parallel.h>
 
@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-#include "scalevec/tests/support/catch.hpp"
+#include "tests/support/catch.hpp"
 
 namespace kernels = scalevec::kernels;
 
@@ -31,7 +31,7 @@ std::size_t threads_used(Loop loop, std::int64_t count) {
 TEST_CASE("our loops run on as many threads as LibTorch was told to use, and call every index once") {
   const int before = at::get_num_threads();
   for (const int threads : {1, 2, 3})
-    for (const Loop loop : {kernels::parallel_for, kernels::run_tasks}) {
+    for (const Loop loop : {parallel_for, run_tasks}) {
       INFO(threads << " threads");
       at::set_num_threads(threads);
       CHECK(threads_used(loop, 60) == static_cast<std::size_t>(threads));
@@ -49,8 +49,7 @@ TEST_CASE("inside a parallel region the tasks stay on the thread that asks") {
   const int before = at::get_num_threads();
   at::set_num_threads(2);
   std::vector<std::size_t> used(8, 0);
-  kernels::parallel_for(
-      8, [&](std::int64_t i) { used[static_cast<std::size_t>(i)] = threads_used(kernels::run_tasks, 16); });
+  parallel_for(8, [&](std::int64_t i) { used[static_cast<std::size_t>(i)] = threads_used(run_tasks, 16); });
   CHECK(std::count(used.begin(), used.end(), std::size_t{1}) == 8);
   at::set_num_threads(before);
 }

@@ -5,8 +5,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "scalevec/optim/optim.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "optim/optim.hpp"
+#include "tests/support/catch.hpp"
 
 // 200 steps against the end states that PyTorch's Python optimizers reach (tests/fixtures/adamw/generate.py).
 namespace {

@@ -3,8 +3,8 @@
 #include <cmath>
 #include <functional>
 
-#include "scalevec/optim/optim.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "optim/optim.hpp"
+#include "tests/support/catch.hpp"
 
 namespace {
 

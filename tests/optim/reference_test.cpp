@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "scalevec/optim/optim.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/reference_optimizers.hpp"
+#include "optim/optim.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/reference_optimizers.hpp"
 
 // 200 steps of the elementwise methods that PyTorch lacks, against plain double loops.
 namespace {

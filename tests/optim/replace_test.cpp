@@ -10,11 +10,11 @@
 #include <new>
 #include <sstream>
 
-#include "scalevec/optim/method.hpp"
-#include "scalevec/optim/optim.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/host_tensors.hpp"
-#include "scalevec/tests/support/message.hpp"
+#include "optim/method.hpp"
+#include "optim/optim.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/host_tensors.hpp"
+#include "tests/support/message.hpp"
 
 // Parameters replaced and state dropped between steps, archives of torch::optim, and steps in which memory runs out.
 namespace {

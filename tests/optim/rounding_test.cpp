@@ -12,13 +12,13 @@
 #include <map>
 #include <sstream>
 
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/optim/kernels/element_types.hpp"
-#include "scalevec/optim/optim.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/host_tensors.hpp"
-#include "scalevec/tests/support/message.hpp"
-#include "scalevec/tests/support/reference_optimizers.hpp"
+#include "optim/core/random.hpp"
+#include "optim/kernels/element_types.hpp"
+#include "optim/optim.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/host_tensors.hpp"
+#include "tests/support/message.hpp"
+#include "tests/support/reference_optimizers.hpp"
 
 // Parameters of bfloat16 and float16: how a new value becomes one of their numbers.
 namespace {

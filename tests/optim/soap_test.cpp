@@ -5,10 +5,10 @@
 #include <cmath>
 #include <map>
 
-#include "scalevec/optim/optim.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/reference_optimizers.hpp"
-#include "scalevec/tests/support/reference_tensors.hpp"
+#include "optim/optim.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/reference_optimizers.hpp"
+#include "tests/support/reference_tensors.hpp"
 
 namespace {
 

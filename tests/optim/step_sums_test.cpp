@@ -4,10 +4,10 @@
 #include <utility>
 #include <vector>
 
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/optim/core/traces.hpp"
-#include "scalevec/optim/kernels/library_rules.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "optim/core/random.hpp"
+#include "optim/core/traces.hpp"
+#include "optim/kernels/library_rules.hpp"
+#include "tests/support/catch.hpp"
 
 using namespace scalevec;
 

@@ -7,10 +7,10 @@
 #include <map>
 #include <sstream>
 
-#include "scalevec/optim/optim.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/host_tensors.hpp"
-#include "scalevec/tests/support/message.hpp"
+#include "optim/optim.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/host_tensors.hpp"
+#include "tests/support/message.hpp"
 
 // Methods whose step needs sums over tensors, that keep an average of the weights, or that learn curvature.
 namespace {

@@ -6,10 +6,10 @@
 #include <ATen/ops/linalg_qr.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 
-#include "scalevec/optim/optim.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/host_tensors.hpp"
-#include "scalevec/tests/support/message.hpp"
+#include "optim/optim.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/host_tensors.hpp"
+#include "tests/support/message.hpp"
 
 // Linear algebra that does not converge, at every call of a step. Memory that runs out: replace_test.cpp.
 namespace {

@@ -6,10 +6,10 @@
 #include <functional>
 #include <limits>
 
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/optim/optim.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/reference_matrix_methods.hpp"
+#include "optim/core/random.hpp"
+#include "optim/optim.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/reference_matrix_methods.hpp"
 
 // Adafactor, Adam-mini, Scion, Dion and Kron against plain double loops, over random options, shapes and gradients, of
 // which some are zero, of rank one, tiny, or zero in most rows.

@@ -3,8 +3,8 @@
 #include <map>
 #include <set>
 
-#include "scalevec/optim.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "optim/optim.hpp"
+#include "tests/support/catch.hpp"
 
 namespace {
 

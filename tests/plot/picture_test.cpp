@@ -1,4 +1,4 @@
-#include "scalevec/experiments/plot/picture.hpp"
+#include "experiments/plot/picture.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -6,16 +6,17 @@
 #include <string>
 #include <tuple>
 
-#include "scalevec/experiments/figures/series.hpp"
-#include "scalevec/experiments/figures/theory_page.hpp"
-#include "scalevec/experiments/plot/axis.hpp"
-#include "scalevec/experiments/plot/forest.hpp"
-#include "scalevec/experiments/plot/html.hpp"
-#include "scalevec/experiments/plot/picture_panel.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/text.hpp"
+#include "experiments/figures/series.hpp"
+#include "experiments/figures/theory_page.hpp"
+#include "experiments/plot/axis.hpp"
+#include "experiments/plot/forest.hpp"
+#include "experiments/plot/html.hpp"
+#include "experiments/plot/picture_panel.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/text.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 
 namespace {
 

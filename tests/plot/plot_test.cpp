@@ -1,5 +1,5 @@
-#include "scalevec/experiments/plot/plot.hpp"
-#include "scalevec/experiments/figures/series.hpp"
+#include "experiments/plot/plot.hpp"
+#include "experiments/figures/series.hpp"
 
 #include <unistd.h>
 
@@ -11,11 +11,12 @@
 #include <iterator>
 #include <stdexcept>
 
-#include "scalevec/experiments/errors.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/text.hpp"
+#include "experiments/errors.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/text.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 namespace fs = std::filesystem;
 
 namespace {

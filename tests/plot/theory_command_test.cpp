@@ -1,4 +1,4 @@
-#include "scalevec/experiments/figures/theory_command.hpp"
+#include "experiments/commands/theory_command.hpp"
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,26 +16,23 @@
 #include <sstream>
 #include <thread>
 
-#include "scalevec/experiments/errors.hpp"
-#include "scalevec/experiments/figures/fold_gap.hpp"
-#include "scalevec/experiments/figures/toy_run.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/text.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/figures/trained_runs.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/text.hpp"
 
 namespace fs = std::filesystem;
 
-namespace scalevec {
+using namespace scalevec;
+using namespace scalevec::experiments;
+
+namespace {
 
 // Stands in for the LibTorch run, so that this test needs none: what a run would give without noise, off by a factor.
 double stand_in_error = 0.0;
 int stand_in_runs = 0;
 
-double fold_gap(std::int64_t, std::int64_t, double, double, bool, std::uint64_t) { return 0.0; }
-
-double toy_excess_with_torch(const nlohmann::json&) { return 0.0; }
-std::vector<TraceRow> toy_traces_with_torch(const nlohmann::json&, std::int64_t, std::int64_t) { return {}; }
-
-ToyRunResult run_toy_with_torch(const ToyRunOptions& o) {
+ToyRunResult stand_in_run(const ToyRunOptions& o) {
   ++stand_in_runs;
   double low = std::min(o.target, o.decay_target), high = std::max(o.target, o.decay_target);
   for (int i = 0; i < 200; ++i) {
@@ -48,17 +45,12 @@ ToyRunResult run_toy_with_torch(const ToyRunOptions& o) {
   return result;
 }
 
-}  // namespace scalevec
-
-using namespace scalevec;
-
-namespace {
-
 struct Outcome {
   std::string output, error;
 };
 
 Outcome run(std::vector<std::string> arguments) {
+  set_trained_runs({stand_in_run, nullptr, nullptr, nullptr});
   CLI::App app("scalevec");
   add_theory_command(app);
   arguments.insert(arguments.begin(), "theory");

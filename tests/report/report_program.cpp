@@ -3,13 +3,15 @@
 #include <cstdio>
 #include <exception>
 
-#include "scalevec/experiments/compare/compare_command.hpp"
+#include "experiments/commands/compare_command.hpp"
+
+using namespace scalevec::experiments;
 
 int main(int argc, char** argv) {
   CLI::App app("compare and report of scalevec");
   app.require_subcommand(1);
-  scalevec::add_compare_command(app);
-  scalevec::add_report_command(app);
+  scalevec::experiments::add_compare_command(app);
+  scalevec::experiments::add_report_command(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/optim/optimizer.hpp"
+#include "optim/optimizer.hpp"
 
 // Parameters and gradients that are functions of a number, and copies of what an optimizer holds.
 namespace scalevec::host_tests {

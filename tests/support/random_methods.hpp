@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/optim/method.hpp"
-#include "scalevec/optim/optim.hpp"
-#include "scalevec/tests/support/reference_methods.hpp"
+#include "optim/method.hpp"
+#include "optim/optim.hpp"
+#include "tests/support/reference_methods.hpp"
 
 // The elementwise methods with random options, for the library and for tests/support/reference_methods.hpp.
 namespace scalevec::random_methods {

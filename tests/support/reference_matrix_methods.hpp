@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "scalevec/tests/support/reference_optimizers.hpp"
+#include "tests/support/reference_optimizers.hpp"
 
 // Methods that look at a whole tensor, in plain double loops from their papers. They share no code with the library. A
 // vector is a matrix of one row, a tensor of more dimensions one of its first and the rest.

@@ -8,7 +8,7 @@
 #include <memory>
 #include <string>
 
-#include "scalevec/tests/support/reference_optimizers.hpp"
+#include "tests/support/reference_optimizers.hpp"
 
 // The elementwise methods in plain double loops, each as its paper or torch.optim's Python has it, by their names and
 // options. They share no code with the library.

@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "scalevec/tests/support/reference_optimizers.hpp"
+#include "tests/support/reference_optimizers.hpp"
 
 // Between LibTorch's tensors and the matrices of the reference optimizers, float64.
 namespace scalevec {

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/models/toy/toy_options.hpp"
-#include "scalevec/optim/core/random.hpp"
+#include "models/toy/toy_options.hpp"
+#include "optim/core/random.hpp"
 
 // Losses and gradients of the toys in plain double loops, from the formulas of T2 to T10: of the library only the
 // random numbers.
@@ -44,7 +44,7 @@ inline double quadratic(ToyPoint& point, double h, double theta, double target, 
   return h * (theta - target) + noise;
 }
 
-inline ToyPoint toy_point(const scalevec::InputScaleOptions& o, std::uint64_t seed, const Values& at,
+inline ToyPoint toy_point(const scalevec::models::InputScaleOptions& o, std::uint64_t seed, const Values& at,
                           std::int64_t step) {
   ToyPoint out;
   const auto c = static_cast<std::size_t>(o.rows), n = static_cast<std::size_t>(o.replicas);
@@ -64,7 +64,8 @@ inline ToyPoint toy_point(const scalevec::InputScaleOptions& o, std::uint64_t se
   return out;
 }
 
-inline ToyPoint toy_point(const scalevec::SpectrumOptions& o, std::uint64_t seed, const Values& at, std::int64_t step) {
+inline ToyPoint toy_point(const scalevec::models::SpectrumOptions& o, std::uint64_t seed, const Values& at,
+                          std::int64_t step) {
   ToyPoint out;
   const auto n = static_cast<std::size_t>(o.modes);
   const Noise noise{o.sigma, seed, step};
@@ -77,7 +78,7 @@ inline ToyPoint toy_point(const scalevec::SpectrumOptions& o, std::uint64_t seed
   return out;
 }
 
-inline ToyPoint toy_point(const scalevec::BranchScalesOptions& o, std::uint64_t seed, const Values& at,
+inline ToyPoint toy_point(const scalevec::models::BranchScalesOptions& o, std::uint64_t seed, const Values& at,
                           std::int64_t step) {
   ToyPoint out;
   const auto n = static_cast<std::size_t>(o.replicas);
@@ -97,7 +98,7 @@ inline ToyPoint toy_point(const scalevec::BranchScalesOptions& o, std::uint64_t 
   return out;
 }
 
-inline ToyPoint toy_point(const scalevec::PlacementOptions& o, std::uint64_t seed, const Values& at,
+inline ToyPoint toy_point(const scalevec::models::PlacementOptions& o, std::uint64_t seed, const Values& at,
                           std::int64_t step) {
   ToyPoint out;
   const auto rows = static_cast<std::size_t>(o.rows), columns = static_cast<std::size_t>(o.columns);
@@ -141,7 +142,7 @@ inline ToyPoint toy_point(const scalevec::PlacementOptions& o, std::uint64_t see
   return out;
 }
 
-inline ToyPoint toy_point(const scalevec::MagnitudeDirectionOptions& o, std::uint64_t seed, const Values& at,
+inline ToyPoint toy_point(const scalevec::models::MagnitudeDirectionOptions& o, std::uint64_t seed, const Values& at,
                           std::int64_t step) {
   ToyPoint out;
   const auto d = static_cast<std::size_t>(o.size);
@@ -200,7 +201,7 @@ inline ToyPoint toy_point(const scalevec::MagnitudeDirectionOptions& o, std::uin
   return out;
 }
 
-inline ToyPoint toy_point(const scalevec::ScaleInvariantOptions& o, std::uint64_t seed, const Values& at,
+inline ToyPoint toy_point(const scalevec::models::ScaleInvariantOptions& o, std::uint64_t seed, const Values& at,
                           std::int64_t step) {
   ToyPoint out;
   const auto& w = at.at("weight");
@@ -220,7 +221,7 @@ inline ToyPoint toy_point(const scalevec::ScaleInvariantOptions& o, std::uint64_
   return out;
 }
 
-inline ToyPoint toy_point(const scalevec::OutputScaleOptions& o, std::uint64_t seed, const Values& at,
+inline ToyPoint toy_point(const scalevec::models::OutputScaleOptions& o, std::uint64_t seed, const Values& at,
                           std::int64_t step) {
   ToyPoint out;
   const auto n = static_cast<std::size_t>(o.replicas);
@@ -231,7 +232,7 @@ inline ToyPoint toy_point(const scalevec::OutputScaleOptions& o, std::uint64_t s
   return out;
 }
 
-inline ToyPoint toy_point(const scalevec::ToyOptions& options, std::uint64_t seed, const Values& at,
+inline ToyPoint toy_point(const scalevec::models::ToyOptions& options, std::uint64_t seed, const Values& at,
                           std::int64_t step) {
   return std::visit([&](const auto& o) { return toy_point(o, seed, at, step); }, options);
 }

@@ -1,12 +1,13 @@
-#include "scalevec/theory/simulate/batch_optimizer.hpp"
+#include "theory/simulate/batch_optimizer.hpp"
 
 #include <cmath>
 #include <vector>
 
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "optim/core/random.hpp"
+#include "tests/support/catch.hpp"
 
 using namespace scalevec;
+using namespace scalevec::theory;
 
 TEST_CASE("Lion in the simulation is Lion") {
   // Chen et al., arXiv 2302.06675, Algorithm 2, with each coupling's decay by hand.

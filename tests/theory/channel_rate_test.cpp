@@ -1,16 +1,17 @@
-#include "scalevec/theory/channel_rate.hpp"
+#include "theory/channel_rate.hpp"
 
 #include <cmath>
 #include <random>
 #include <stdexcept>
 #include <vector>
 
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/draw.hpp"
-#include "scalevec/theory/integrate.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/draw.hpp"
+#include "theory/integrate.hpp"
 
 // T15 against flows of (γ, w) by Odeint, which know nothing of rates.
 using namespace scalevec;
+using namespace scalevec::theory;
 
 namespace {
 

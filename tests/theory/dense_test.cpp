@@ -1,14 +1,15 @@
-#include "scalevec/theory/dense.hpp"
+#include "theory/dense.hpp"
 
 #include <cmath>
 #include <stdexcept>
 #include <vector>
 
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/reference_optimizers.hpp"
+#include "optim/core/random.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/reference_optimizers.hpp"
 
 using namespace scalevec;
+using namespace scalevec::theory;
 
 // Sums of powers of eigenvalues are traces of powers, by plain products; the largest value bounds each element.
 TEST_CASE("eigenvalues have the traces of the matrix's powers, whatever its kind") {

@@ -8,19 +8,20 @@
 #include <random>
 #include <vector>
 
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/theory/branches.hpp"
-#include "scalevec/theory/flow.hpp"
-#include "scalevec/theory/input_scale_decay.hpp"
-#include "scalevec/theory/magnitude_direction.hpp"
-#include "scalevec/theory/output_scale_decay.hpp"
-#include "scalevec/theory/placement.hpp"
-#include "scalevec/theory/reparameterisation.hpp"
-#include "scalevec/theory/scale_invariance.hpp"
-#include "scalevec/theory/spectra.hpp"
+#include "tests/support/catch.hpp"
+#include "theory/branches.hpp"
+#include "theory/flow.hpp"
+#include "theory/input_scale_decay.hpp"
+#include "theory/magnitude_direction.hpp"
+#include "theory/output_scale_decay.hpp"
+#include "theory/placement.hpp"
+#include "theory/reparameterisation.hpp"
+#include "theory/scale_invariance.hpp"
+#include "theory/spectra.hpp"
 
 // Closed forms against 50 digits over ten decades of their arguments, and their limits.
 using namespace scalevec;
+using namespace scalevec::theory;
 
 namespace {
 

@@ -1,4 +1,4 @@
-#include "scalevec/theory/flow.hpp"
+#include "theory/flow.hpp"
 
 #include <boost/multiprecision/cpp_bin_float.hpp>
 #include <cmath>
@@ -7,10 +7,11 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/theory/integrate.hpp"
+#include "tests/support/catch.hpp"
+#include "theory/integrate.hpp"
 
 using namespace scalevec;
+using namespace scalevec::theory;
 
 namespace {
 

@@ -3,20 +3,21 @@
 #include <random>
 #include <vector>
 
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/draw.hpp"
-#include "scalevec/tests/support/reference_optimizers.hpp"
-#include "scalevec/theory/branches.hpp"
-#include "scalevec/theory/channel_rate.hpp"
-#include "scalevec/theory/integrate.hpp"
-#include "scalevec/theory/magnitude_direction.hpp"
-#include "scalevec/theory/muon.hpp"
-#include "scalevec/theory/placement.hpp"
-#include "scalevec/theory/stability.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/draw.hpp"
+#include "tests/support/reference_optimizers.hpp"
+#include "theory/branches.hpp"
+#include "theory/channel_rate.hpp"
+#include "theory/integrate.hpp"
+#include "theory/magnitude_direction.hpp"
+#include "theory/muon.hpp"
+#include "theory/placement.hpp"
+#include "theory/stability.hpp"
 
 // The domains of T6, T7, T8, T14, T15 and M2: where `holds` says yes, a plain loop agrees within what the header says;
 // at the edges it says no and why.
 using namespace scalevec;
+using namespace scalevec::theory;
 
 // The flow of (γ, w) with c = 1 by Runge and Kutta's steps of 1/200 of its fastest rate: no part of T3 or T15.
 TEST_CASE("T15: where it holds, training γ is a fixed per-channel rate within 5 %", "[holds]") {

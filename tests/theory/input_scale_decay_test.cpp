@@ -1,4 +1,4 @@
-#include "scalevec/theory/input_scale_decay.hpp"
+#include "theory/input_scale_decay.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -6,12 +6,13 @@
 #include <stdexcept>
 #include <vector>
 
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/draw.hpp"
-#include "scalevec/theory/integrate.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/draw.hpp"
+#include "theory/integrate.hpp"
 
 // T4 against plain loops of AdamW and against the flow, over the domains that `holds` states.
 using namespace scalevec;
+using namespace scalevec::theory;
 
 namespace {
 

@@ -1,4 +1,4 @@
-#include "scalevec/theory/integrate.hpp"
+#include "theory/integrate.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -7,17 +7,18 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/theory/branches.hpp"
-#include "scalevec/theory/flow.hpp"
-#include "scalevec/theory/input_scale_decay.hpp"
-#include "scalevec/theory/magnitude_direction.hpp"
-#include "scalevec/theory/output_scale_decay.hpp"
-#include "scalevec/theory/placement.hpp"
+#include "tests/support/catch.hpp"
+#include "theory/branches.hpp"
+#include "theory/flow.hpp"
+#include "theory/input_scale_decay.hpp"
+#include "theory/magnitude_direction.hpp"
+#include "theory/output_scale_decay.hpp"
+#include "theory/placement.hpp"
 
 // Integrated flows: the integrator against solutions known otherwise, then closed forms against it over random
 // parameters.
 using namespace scalevec;
+using namespace scalevec::theory;
 
 namespace {
 

@@ -1,4 +1,4 @@
-#include "scalevec/theory/moving_rotation.hpp"
+#include "theory/moving_rotation.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -6,14 +6,15 @@
 #include <stdexcept>
 #include <vector>
 
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/draw.hpp"
-#include "scalevec/tests/support/reference_optimizers.hpp"
-#include "scalevec/theory/scale_invariance.hpp"
+#include "optim/core/random.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/draw.hpp"
+#include "tests/support/reference_optimizers.hpp"
+#include "theory/scale_invariance.hpp"
 
 // T11, T12: the recursion against plain loops of the optimizers, which share nothing with it.
 using namespace scalevec;
+using namespace scalevec::theory;
 
 namespace {
 

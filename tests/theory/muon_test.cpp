@@ -1,15 +1,16 @@
-#include "scalevec/theory/muon.hpp"
+#include "theory/muon.hpp"
 
 #include <array>
 #include <cmath>
 #include <stdexcept>
 #include <vector>
 
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/reference_optimizers.hpp"
+#include "optim/core/random.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/reference_optimizers.hpp"
 
 using namespace scalevec;
+using namespace scalevec::theory;
 
 namespace {
 

@@ -1,4 +1,4 @@
-#include "scalevec/theory/output_scale_decay.hpp"
+#include "theory/output_scale_decay.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -6,11 +6,12 @@
 #include <stdexcept>
 #include <string>
 
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/draw.hpp"
-#include "scalevec/theory/integrate.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/draw.hpp"
+#include "theory/integrate.hpp"
 
 using namespace scalevec;
+using namespace scalevec::theory;
 
 namespace {
 

@@ -3,12 +3,13 @@
 #include <stdexcept>
 #include <vector>
 
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/theory/output_scale_decay.hpp"
-#include "scalevec/theory/simulate/output_scale.hpp"
+#include "optim/core/random.hpp"
+#include "tests/support/catch.hpp"
+#include "theory/output_scale_decay.hpp"
+#include "theory/simulate/output_scale.hpp"
 
 using namespace scalevec;
+using namespace scalevec::theory;
 
 namespace {
 

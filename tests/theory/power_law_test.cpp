@@ -1,13 +1,14 @@
-#include "scalevec/theory/power_law.hpp"
+#include "theory/power_law.hpp"
 
 #include <cmath>
 #include <vector>
 
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/theory/lanczos.hpp"
+#include "optim/core/random.hpp"
+#include "tests/support/catch.hpp"
+#include "theory/lanczos.hpp"
 
 using namespace scalevec;
+using namespace scalevec::theory;
 
 TEST_CASE("a scaling law is found again from its own values") {
   for (const double exponent : {0.05, 0.15, 0.5}) {

@@ -1,4 +1,4 @@
-#include "scalevec/theory/reparameterisation.hpp"
+#include "theory/reparameterisation.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -6,11 +6,12 @@
 #include <stdexcept>
 #include <string>
 
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/theory/integrate.hpp"
-#include "scalevec/theory/magnitude_direction.hpp"
+#include "tests/support/catch.hpp"
+#include "theory/integrate.hpp"
+#include "theory/magnitude_direction.hpp"
 
 using namespace scalevec;
+using namespace scalevec::theory;
 
 namespace {
 

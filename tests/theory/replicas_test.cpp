@@ -3,13 +3,14 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/reference_methods.hpp"
-#include "scalevec/theory/simulate/batch_optimizer.hpp"
-#include "scalevec/theory/simulate/replica_optimizer.hpp"
+#include "optim/core/random.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/reference_methods.hpp"
+#include "theory/simulate/batch_optimizer.hpp"
+#include "theory/simulate/replica_optimizer.hpp"
 
 using namespace scalevec;
+using namespace scalevec::theory;
 
 namespace {
 

@@ -5,18 +5,19 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/theory/branches.hpp"
-#include "scalevec/theory/flow.hpp"
-#include "scalevec/theory/input_scale_decay.hpp"
-#include "scalevec/theory/integrate.hpp"
-#include "scalevec/theory/magnitude_direction.hpp"
-#include "scalevec/theory/output_scale_decay.hpp"
-#include "scalevec/theory/placement.hpp"
-#include "scalevec/theory/power_law.hpp"
-#include "scalevec/theory/scale_invariance.hpp"
+#include "tests/support/catch.hpp"
+#include "theory/branches.hpp"
+#include "theory/flow.hpp"
+#include "theory/input_scale_decay.hpp"
+#include "theory/integrate.hpp"
+#include "theory/magnitude_direction.hpp"
+#include "theory/output_scale_decay.hpp"
+#include "theory/placement.hpp"
+#include "theory/power_law.hpp"
+#include "theory/scale_invariance.hpp"
 
 using namespace scalevec;
+using namespace scalevec::theory;
 
 namespace {
 

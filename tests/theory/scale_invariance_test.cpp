@@ -3,13 +3,14 @@
 #include <random>
 #include <vector>
 
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/theory/magnitude_direction.hpp"
-#include "scalevec/theory/scale_invariance.hpp"
-#include "scalevec/theory/simulate/batch_optimizer.hpp"
+#include "tests/support/catch.hpp"
+#include "theory/magnitude_direction.hpp"
+#include "theory/scale_invariance.hpp"
+#include "theory/simulate/batch_optimizer.hpp"
 
 // Long simulations of weights whose loss does not see their length: T9's matrices and OR's direction α.
 using namespace scalevec;
+using namespace scalevec::theory;
 
 namespace {
 

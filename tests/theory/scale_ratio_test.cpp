@@ -1,4 +1,4 @@
-#include "scalevec/theory/scale_ratio.hpp"
+#include "theory/scale_ratio.hpp"
 
 #include <algorithm>
 #include <array>
@@ -8,13 +8,14 @@
 #include <stdexcept>
 #include <vector>
 
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/draw.hpp"
-#include "scalevec/tests/support/reference_optimizers.hpp"
-#include "scalevec/theory/integrate.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/draw.hpp"
+#include "tests/support/reference_optimizers.hpp"
+#include "theory/integrate.hpp"
 
 // T12, T13: ratios of a column's length to its scale against plain loops of the optimizers.
 using namespace scalevec;
+using namespace scalevec::theory;
 
 namespace {
 

@@ -1,14 +1,15 @@
-#include "scalevec/theory/simulate/scaled_map.hpp"
+#include "theory/simulate/scaled_map.hpp"
 
 #include <cmath>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "optim/core/random.hpp"
+#include "tests/support/catch.hpp"
 
 using namespace scalevec;
+using namespace scalevec::theory;
 
 namespace {
 

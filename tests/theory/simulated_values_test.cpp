@@ -3,17 +3,18 @@
 #include <random>
 #include <vector>
 
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/theory/branches.hpp"
-#include "scalevec/theory/flow.hpp"
-#include "scalevec/theory/input_scale_decay.hpp"
-#include "scalevec/theory/magnitude_direction.hpp"
-#include "scalevec/theory/simulate/batch_optimizer.hpp"
-#include "scalevec/theory/simulate/replica_optimizer.hpp"
-#include "scalevec/theory/simulate/scaled_map.hpp"
+#include "tests/support/catch.hpp"
+#include "theory/branches.hpp"
+#include "theory/flow.hpp"
+#include "theory/input_scale_decay.hpp"
+#include "theory/magnitude_direction.hpp"
+#include "theory/simulate/batch_optimizer.hpp"
+#include "theory/simulate/replica_optimizer.hpp"
+#include "theory/simulate/scaled_map.hpp"
 
 // Values that the theory states, found again by simulation. Seeded: each passes or fails for good.
 using namespace scalevec;
+using namespace scalevec::theory;
 
 namespace {
 

@@ -1,13 +1,14 @@
-#include "scalevec/theory/spectra.hpp"
+#include "theory/spectra.hpp"
 
 #include <cmath>
 #include <random>
 #include <stdexcept>
 
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/theory/flow.hpp"
+#include "tests/support/catch.hpp"
+#include "theory/flow.hpp"
 
 using namespace scalevec;
+using namespace scalevec::theory;
 
 namespace {
 

@@ -1,16 +1,17 @@
-#include "scalevec/theory/stability.hpp"
+#include "theory/stability.hpp"
 
 #include <cmath>
 #include <random>
 #include <stdexcept>
 #include <vector>
 
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/draw.hpp"
-#include "scalevec/theory/input_scale_decay.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/draw.hpp"
+#include "theory/input_scale_decay.hpp"
 
 // T14 by plain loops of the optimizers on ½h‖γw − θ*‖², next to the minimum and beyond the edge.
 using namespace scalevec;
+using namespace scalevec::theory;
 
 namespace {
 

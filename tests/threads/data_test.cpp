@@ -1,10 +1,11 @@
-#include "scalevec/experiments/data/batch_source.hpp"
-#include "scalevec/experiments/data/synthetic_source.hpp"
-#include "scalevec/tests/data/data_support.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/threads/threads.hpp"
+#include "experiments/data/batch_source.hpp"
+#include "experiments/data/synthetic_source.hpp"
+#include "tests/data/data_support.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/threads/threads.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 
 namespace {
 

@@ -3,10 +3,10 @@
 #include <string>
 #include <type_traits>
 
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/optim/kernels/library_rules.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/threads/threads.hpp"
+#include "optim/core/random.hpp"
+#include "optim/kernels/library_rules.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/threads/threads.hpp"
 
 using namespace scalevec;
 using kernels::Dtype;

@@ -1,10 +1,11 @@
-#include "scalevec/experiments/train/chrome_trace.hpp"
+#include "experiments/train/chrome_trace.hpp"
 
 #include <nlohmann/json.hpp>
 
-#include "scalevec/tests/support/catch.hpp"
+#include "tests/support/catch.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 using std::chrono::microseconds;
 
 namespace {

@@ -1,4 +1,4 @@
-#include "scalevec/experiments/train/json_lines.hpp"
+#include "experiments/record/json_lines.hpp"
 
 #include <unistd.h>
 
@@ -6,11 +6,12 @@
 #include <fstream>
 #include <sstream>
 
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/message.hpp"
-#include "scalevec/tests/support/text.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/message.hpp"
+#include "tests/support/text.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 
 namespace {
 

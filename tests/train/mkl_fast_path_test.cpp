@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "scalevec/tests/support/catch.hpp"
+#include "tests/support/catch.hpp"
 
 TEST_CASE("products on MKL's fast path agree with a plain reference in double") {
   torch::manual_seed(1);

@@ -12,8 +12,8 @@
 #include <sstream>
 #include <thread>
 
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/text.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/text.hpp"
 
 // The program as a user runs it: exit statuses, messages, kills and resumes.
 namespace {

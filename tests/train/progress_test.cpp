@@ -1,12 +1,13 @@
-#include "scalevec/experiments/train/progress.hpp"
+#include "experiments/train/progress.hpp"
 
 #include <cmath>
 #include <limits>
 #include <vector>
 
-#include "scalevec/tests/support/catch.hpp"
+#include "tests/support/catch.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 
 namespace {
 

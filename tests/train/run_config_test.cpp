@@ -1,10 +1,11 @@
-#include "scalevec/experiments/train/run_config.hpp"
+#include "experiments/train/run_config.hpp"
 
-#include "scalevec/experiments/data/validation_windows.hpp"
-#include "scalevec/experiments/errors.hpp"
-#include "scalevec/tests/support/catch.hpp"
+#include "experiments/data/validation_windows.hpp"
+#include "experiments/errors.hpp"
+#include "tests/support/catch.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 using nlohmann::json;
 
 namespace {

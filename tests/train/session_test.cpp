@@ -4,14 +4,17 @@
 #include <cmath>
 #include <map>
 
-#include "scalevec/experiments/errors.hpp"
-#include "scalevec/experiments/figures/toy_run.hpp"
-#include "scalevec/experiments/train/session.hpp"
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/theory/simulate/output_scale.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/toys/toys.hpp"
+#include "experiments/train/session.hpp"
+#include "optim/core/random.hpp"
+#include "tests/support/catch.hpp"
+#include "theory/simulate/output_scale.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
+using namespace scalevec::models;
+using namespace scalevec::theory;
 using nlohmann::json;
 
 namespace {

@@ -1,11 +1,12 @@
-#include "scalevec/experiments/train/tensorboard.hpp"
+#include "experiments/record/tensorboard.hpp"
 
 #include <cmath>
 #include <numeric>
 
-#include "scalevec/tests/support/catch.hpp"
+#include "tests/support/catch.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 
 TEST_CASE("CRC-32C of the vectors of RFC 3720, B.4") {
   std::string ascending(32, '\0'), descending(32, '\0');

@@ -6,25 +6,28 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/experiments/train/session.hpp"
-#include "scalevec/models/models.hpp"
-#include "scalevec/models/toy/toy.hpp"
-#include "scalevec/optim/optim.hpp"
-#include "scalevec/tests/support/catch.hpp"
-#include "scalevec/tests/support/reference_optimizers.hpp"
-#include "scalevec/tests/support/toy_reference.hpp"
-#include "scalevec/theory/simulate/batch_optimizer.hpp"
-#include "scalevec/theory/simulate/scaled_map.hpp"
-#include "scalevec/theory/theory.hpp"
+#include "experiments/train/session.hpp"
+#include "models/models.hpp"
+#include "models/toy/toy.hpp"
+#include "optim/optim.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/reference_optimizers.hpp"
+#include "tests/support/toy_reference.hpp"
+#include "theory/simulate/batch_optimizer.hpp"
+#include "theory/simulate/scaled_map.hpp"
+#include "theory/theory.hpp"
 
 // A toy trained as `scalevec train` trains it against the same toy without LibTorch: gradients in plain loops, steps by
 // the batched optimizer of theory/. Every umbrella header is included, so that no name of theirs stands for two things.
 using namespace scalevec;
+using namespace scalevec::experiments;
+using namespace scalevec::models;
+using namespace scalevec::theory;
 using nlohmann::json;
 
 namespace {
 
-const std::vector<std::string>& models() {
+const std::vector<std::string>& toy_texts() {
   static const std::vector<std::string> all = {
       R"({"type": "output_scale", "replicas": 7})",
       R"({"type": "input_scale", "rows": 3, "replicas": 5, "target": 1.3, "sigma": 0.5, "init_std": 0.3})",
@@ -114,7 +117,7 @@ double difference(const torch::Tensor& tensor, const std::vector<double>& expect
 TEST_CASE(
     "every toy as LibTorch trains it and as the batched simulation does agree at every step, in values and in traces") {
   constexpr std::int64_t steps = 300;
-  for (const std::string& text : models())
+  for (const std::string& text : toy_texts())
     for (const Trained& method : trained_methods()) {
       INFO(text << " by " << method.rule["method"]);
       const RunConfig config =

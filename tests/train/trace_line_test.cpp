@@ -1,12 +1,13 @@
-#include "scalevec/experiments/train/trace_line.hpp"
+#include "experiments/train/trace_line.hpp"
 
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "scalevec/tests/support/catch.hpp"
+#include "tests/support/catch.hpp"
 
 using namespace scalevec;
+using namespace scalevec::experiments;
 using nlohmann::json;
 
 TEST_CASE("a line of traces parses to the same numbers, bit for bit, without those that are NaN") {

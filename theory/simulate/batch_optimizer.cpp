@@ -1,11 +1,11 @@
-#include "scalevec/theory/simulate/batch_optimizer.hpp"
+#include "theory/simulate/batch_optimizer.hpp"
 
 #include <cmath>
 #include <stdexcept>
 
-#include "scalevec/optim/methods/elementwise.hpp"
+#include "optim/methods/elementwise.hpp"
 
-namespace scalevec {
+namespace scalevec::theory {
 namespace {
 
 bool has_denominator(SimulatedMethod method) {
@@ -160,4 +160,4 @@ TraceRow simulated_trace(std::string_view name, std::string_view group, Simulate
   return trace_row({name, group, to_string(method), lr, has_denominator(method), sums});
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

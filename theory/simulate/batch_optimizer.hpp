@@ -9,13 +9,13 @@
 #include <utility>
 #include <vector>
 
-#include "scalevec/optim/core/decay.hpp"
-#include "scalevec/optim/core/schedule.hpp"
-#include "scalevec/optim/core/traces.hpp"
-#include "scalevec/optim/methods/elementwise.hpp"
+#include "optim/core/decay.hpp"
+#include "optim/core/schedule.hpp"
+#include "optim/core/traces.hpp"
+#include "optim/methods/elementwise.hpp"
 
 // The elementwise methods of optim/methods over arrays of doubles, for toy models: many replicas side by side.
-namespace scalevec {
+namespace scalevec::theory {
 
 #define SCALEVEC_ENUMERATOR(name, type) name,
 enum class SimulatedMethod { SCALEVEC_ELEMENTWISE_METHODS(SCALEVEC_ENUMERATOR, SCALEVEC_ENUMERATOR) };
@@ -106,4 +106,4 @@ typename M::Values values_of(const SimulatedRule& rule) {
   return values_from_numbers<M>(numbers);
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

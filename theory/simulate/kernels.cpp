@@ -1,9 +1,9 @@
-#include "scalevec/theory/simulate/kernels.hpp"
+#include "theory/simulate/kernels.hpp"
 
-#include "scalevec/optim/core/instruction_set.hpp"
+#include "optim/core/instruction_set.hpp"
 
-namespace scalevec::simulate {
+namespace scalevec::theory::simulate {
 
 SCALEVEC_ISA_TABLES(Table, table, kernels)
 
-}  // namespace scalevec::simulate
+}  // namespace scalevec::theory::simulate

@@ -5,11 +5,11 @@
 #include <new>
 #include <vector>
 
-#include "scalevec/optim/methods/elementwise.hpp"
+#include "optim/methods/elementwise.hpp"
 
 // The loops over replicas of the batched simulation, compiled per instruction set. Everything stands in rows of kLanes
 // doubles, one per replica: a replica's values are the same whichever lane it has and whatever stands beside it.
-namespace scalevec::simulate {
+namespace scalevec::theory::simulate {
 
 using SimulatedRules = KernelsOf<PlainOf<ElementwiseMethods>>;
 
@@ -86,4 +86,4 @@ struct Table {
 // The machine's best, or the one that SCALEVEC_ISA names.
 const Table& kernels();
 
-}  // namespace scalevec::simulate
+}  // namespace scalevec::theory::simulate

@@ -1,6 +1,6 @@
 // Compiled once per instruction set with SCALEVEC_ISA_TABLE set. Everything but the table has internal linkage: code
 // for a newer instruction set must not be picked by the linker for an older machine.
-#include "scalevec/theory/simulate/kernels.hpp"
+#include "theory/simulate/kernels.hpp"
 
 #include <cmath>
 #include <cstring>
@@ -8,9 +8,9 @@
 #include <immintrin.h>
 #endif
 
-#include "scalevec/optim/methods/elementwise.hpp"
+#include "optim/methods/elementwise.hpp"
 
-namespace scalevec::simulate {
+namespace scalevec::theory::simulate {
 namespace {
 
 // Every loop over lanes has this constant count and no remainder, so that all lanes run the same instructions.
@@ -323,4 +323,4 @@ extern const Table SCALEVEC_ISA_TABLE;
 const Table SCALEVEC_ISA_TABLE{static_cast<Step (*)(std::size_t, std::size_t)>(&step_of), &normals, &map, &form_forward,
                                &form_backward};
 
-}  // namespace scalevec::simulate
+}  // namespace scalevec::theory::simulate

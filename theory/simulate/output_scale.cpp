@@ -1,13 +1,13 @@
-#include "scalevec/theory/simulate/output_scale.hpp"
+#include "theory/simulate/output_scale.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <stdexcept>
 
-#include "scalevec/optim/core/random.hpp"
+#include "optim/core/random.hpp"
 
-namespace scalevec {
+namespace scalevec::theory {
 namespace {
 
 constexpr std::uint64_t kNoiseStream = stream_of("toy.noise");
@@ -122,4 +122,4 @@ OutputScaleResult simulate_output_scale(const OutputScaleCell& cell, const Simul
   return simulate_output_scale(std::span(&cell, 1), options).front();
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

@@ -5,12 +5,12 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/optim/core/traces.hpp"
-#include "scalevec/theory/simulate/batch_optimizer.hpp"
+#include "optim/core/traces.hpp"
+#include "theory/simulate/batch_optimizer.hpp"
 
 // The toy model of T5, simulated with the library's own update rules: one scale γ per replica, loss ½h(γ − γ*)²,
 // gradient h(γ − γ*) + σn.
-namespace scalevec {
+namespace scalevec::theory {
 
 struct OutputScaleToy {
   double h = 1.0;       // curvature, > 0
@@ -51,4 +51,4 @@ std::vector<OutputScaleResult> simulate_output_scale(std::span<const OutputScale
 
 OutputScaleResult simulate_output_scale(const OutputScaleCell& cell, const SimulationOptions& options);
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

@@ -1,12 +1,12 @@
-#include "scalevec/theory/simulate/replica_optimizer.hpp"
+#include "theory/simulate/replica_optimizer.hpp"
 
 #include <algorithm>
 #include <stdexcept>
 #include <string>
 
-#include "scalevec/theory/simulate/kernels.hpp"
+#include "theory/simulate/kernels.hpp"
 
-namespace scalevec {
+namespace scalevec::theory {
 namespace {
 
 using namespace simulate;
@@ -107,4 +107,4 @@ void replica_noise(std::uint64_t seed, std::span<const std::uint64_t> streams, s
     }
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

@@ -5,11 +5,11 @@
 #include <span>
 #include <vector>
 
-#include "scalevec/theory/simulate/batch_optimizer.hpp"
-#include "scalevec/theory/simulate/kernels.hpp"
+#include "theory/simulate/batch_optimizer.hpp"
+#include "theory/simulate/kernels.hpp"
 
 // The update rules over replicas side by side, each with hyperparameters of its own, vectorised over replicas.
-namespace scalevec {
+namespace scalevec::theory {
 
 // Replicas stand in blocks of kLanes = 64, in a block the parameters as rows: parameter j of replica i is element
 // index(i, j). No replica depends on another: alone or in a batch it has the same values, bit for bit (on one
@@ -54,4 +54,4 @@ class ReplicaOptimizer {
 void replica_noise(std::uint64_t seed, std::span<const std::uint64_t> streams, std::uint64_t first, std::size_t rows,
                    double* out);
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

@@ -1,4 +1,4 @@
-#include "scalevec/theory/simulate/scaled_map.hpp"
+#include "theory/simulate/scaled_map.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -6,11 +6,11 @@
 #include <memory>
 #include <stdexcept>
 
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/theory/simulate/kernels.hpp"
-#include "scalevec/theory/simulate/replica_optimizer.hpp"
+#include "optim/core/random.hpp"
+#include "theory/simulate/kernels.hpp"
+#include "theory/simulate/replica_optimizer.hpp"
 
-namespace scalevec {
+namespace scalevec::theory {
 namespace {
 
 using namespace simulate;
@@ -232,4 +232,4 @@ std::vector<MapResult> simulate_scaled_map(const SimulatedMap& map, std::span<co
   return results;
 }
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

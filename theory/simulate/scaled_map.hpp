@@ -6,11 +6,11 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/theory/simulate/batch_optimizer.hpp"
+#include "theory/simulate/batch_optimizer.hpp"
 
 // One linear map with scale vectors around it, θ = diag(u) W diag(v), loss Σ ½h_ij(θ_ij − R_ij)², gradients ∂L/∂θ_ij
 // with noise σ: the toy of T2 to T7 in one, simulated with the library's update rules on many replicas.
-namespace scalevec {
+namespace scalevec::theory {
 
 // What every replica of a simulation shares.
 struct SimulatedMap {
@@ -63,4 +63,4 @@ struct MapResult {
 std::vector<MapResult> simulate_scaled_map(const SimulatedMap& map, std::span<const MapReplica> replicas,
                                            const MapOptions& options);
 
-}  // namespace scalevec
+}  // namespace scalevec::theory

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "scalevec/optim/methods/matrix/method.hpp"
+#include "optim/methods/matrix/method.hpp"
 
 namespace scalevec::methods {
 
@@ -75,7 +75,7 @@ struct Adafactor {
     const std::int64_t strips = (rows + kStrip - 1) / kStrip;
     std::vector<double> of_rows(static_cast<size_t>(rows)), of_cols(static_cast<size_t>(strips * cols), 0.0);
     const auto for_rows = [&](const auto& body) {
-      kernels::parallel_for(strips, [&](std::int64_t s) {
+      parallel_for(strips, [&](std::int64_t s) {
         for (std::int64_t i = s * kStrip; i < std::min(rows, (s + 1) * kStrip); ++i) body(s, i);
       });
     };
@@ -121,7 +121,7 @@ struct Adafactor {
   static double squares(const torch::Tensor& x) {
     const kernels::GradView view{x.scalar_type() == torch::kFloat64 ? kernels::Dtype::float64 : kernels::Dtype::float32,
                                  x.const_data_ptr(), x.numel()};
-    return kernels::squared_norms({&view, 1}, kernels::parallel_for)[0];
+    return kernels::squared_norms({&view, 1}, parallel_for)[0];
   }
 };
 

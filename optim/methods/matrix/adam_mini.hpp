@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "scalevec/optim/methods/matrix/method.hpp"
+#include "optim/methods/matrix/method.hpp"
 
 namespace scalevec::methods {
 
@@ -50,7 +50,7 @@ struct AdamMini {
     for (std::int64_t i = 0; i < rows; ++i)
       views.push_back({job.dtype == kernels::Dtype::float64 ? kernels::Dtype::float64 : kernels::Dtype::float32,
                        u + i * cols, cols});
-    const std::vector<double> squares = kernels::squared_norms(views, kernels::parallel_for);
+    const std::vector<double> squares = kernels::squared_norms(views, parallel_for);
     const double t = static_cast<double>(job.step), bias2 = 1.0 - std::pow(o.beta2, t);
     for (const auto& [begin, end] : blocks(job, rows)) {
       double sum = 0.0, held = 0.0;

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/optim/methods/matrix/method.hpp"
+#include "optim/core/random.hpp"
+#include "optim/methods/matrix/method.hpp"
 
 namespace scalevec::methods {
 
@@ -53,7 +53,7 @@ struct Dion {
     Tensor p = at::empty({b.size(0), q.size(1)}, b.options()), right = at::empty_like(q);
     kernels::product(p, b, q);
     bool zero = false;
-    kernels::run_tasks(1, [&](std::int64_t) {
+    run_tasks(1, [&](std::int64_t) {
       zero = !p.any().item<bool>();
       if (!zero) p = std::get<0>(at::linalg_qr(p));
     });
@@ -68,7 +68,7 @@ struct Dion {
     Tensor left = at::empty_like(b);
     kernels::product(left, taken, right_t, b, 1.0);
     b.copy_(left);
-    kernels::run_tasks(1, [&](std::int64_t) {
+    run_tasks(1, [&](std::int64_t) {
       const Tensor norms = at::linalg_vector_norm(right, 2, {0}, true);
       const double epsilon = right.scalar_type() == torch::kFloat64 ? 0x1p-52 : 0x1p-23;
       // Beyond B's numerical rank a column is rounding and no direction. It keeps its place in the basis, or no later

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <limits>
 
-#include "scalevec/optim/core/random.hpp"
-#include "scalevec/optim/methods/matrix/method.hpp"
+#include "optim/core/random.hpp"
+#include "optim/methods/matrix/method.hpp"
 
 namespace scalevec::methods {
 
@@ -76,14 +76,14 @@ struct Kron {
       const double fittings = element(counters, 1) + 1.0;
       // Whole numbers up to 2²⁴ are exact in float; a count that has got there starts anew.
       set_element(counters, 1, fittings >= 100.0 ? 0.0 : fittings);
-      if (fittings >= 100.0 && q.size() == 2) kernels::run_tasks(1, [&](std::int64_t) { balance(left, right); });
+      if (fittings >= 100.0 && q.size() == 2) run_tasks(1, [&](std::int64_t) { balance(left, right); });
       fit(o, job.step, g, used_left, right);
     }
     Tensor out = times_transposed(right, times_left(used_left, g, false), false);  // Qₗ G Qᵣᵀ
     out = times_transposed(right, times_left(used_left, out, true), true);         // Qₗᵀ(…)Qᵣ
     const kernels::GradView view{dtype_of(out), out.const_data_ptr(), out.numel()};
     const double rms =
-        std::sqrt(kernels::squared_norms({&view, 1}, kernels::parallel_for)[0] / static_cast<double>(out.numel()));
+        std::sqrt(kernels::squared_norms({&view, 1}, parallel_for)[0] / static_cast<double>(out.numel()));
     job.update = out.view(job.param.sizes());
     job.scale = job.options->lr() * std::min(1.0, o.max_rms / (rms + 1e-6));
   }
@@ -162,7 +162,7 @@ struct Kron {
   static void fit(const Values& o, std::int64_t step, const Tensor& g, Tensor left, Tensor& right) {
     const Tensor a = times_transposed(right, times_left(left, g, false), false);
     Tensor b = noise(step, g);
-    kernels::run_tasks(1, [&](std::int64_t) {
+    run_tasks(1, [&](std::int64_t) {
       if (left.defined())
         b = left.dim() == 2 ? at::linalg_solve_triangular(left.t(), b, /*upper=*/false) : b / left.unsqueeze(1);
       b = right.dim() == 2 ? at::linalg_solve_triangular(right, b, /*upper=*/true, /*left=*/false) : b / right;
@@ -177,7 +177,7 @@ struct Kron {
   static void move_factor(const Values& o, Tensor& q, const Tensor& a, const Tensor& b) {
     constexpr double kTiny = 0x1p-126;
     if (q.dim() == 1) {
-      kernels::run_tasks(1, [&](std::int64_t) {
+      run_tasks(1, [&](std::int64_t) {
         const Tensor of_a = (a * a).sum(1), of_b = (b * b).sum(1);
         const double norm = (of_a + of_b).max().item<double>() + kTiny;
         q.sub_((of_a - of_b).mul_(q).mul_(o.precond_lr / norm));
@@ -187,7 +187,7 @@ struct Kron {
     Tensor of_a = at::empty_like(q), of_b = at::empty_like(q), moved = at::empty_like(q);
     kernels::symmetric_product(of_a, a);
     kernels::symmetric_product(of_b, b);
-    kernels::run_tasks(1, [&](std::int64_t) {
+    run_tasks(1, [&](std::int64_t) {
       const double norm = norm_lower_bound(of_a + of_b) + kTiny;
       of_a.sub_(of_b).triu_().mul_(-o.precond_lr / norm);
     });

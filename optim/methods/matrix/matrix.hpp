@@ -1,13 +1,13 @@
 #pragma once
 
-#include "scalevec/optim/methods/matrix/adafactor.hpp"
-#include "scalevec/optim/methods/matrix/adam_mini.hpp"
-#include "scalevec/optim/methods/matrix/dion.hpp"
-#include "scalevec/optim/methods/matrix/kron.hpp"
-#include "scalevec/optim/methods/matrix/muon.hpp"
-#include "scalevec/optim/methods/matrix/normuon.hpp"
-#include "scalevec/optim/methods/matrix/scion.hpp"
-#include "scalevec/optim/methods/matrix/soap.hpp"
+#include "optim/methods/matrix/adafactor.hpp"
+#include "optim/methods/matrix/adam_mini.hpp"
+#include "optim/methods/matrix/dion.hpp"
+#include "optim/methods/matrix/kron.hpp"
+#include "optim/methods/matrix/muon.hpp"
+#include "optim/methods/matrix/normuon.hpp"
+#include "optim/methods/matrix/scion.hpp"
+#include "optim/methods/matrix/soap.hpp"
 
 // The methods whose step looks at a tensor as a whole, as the list of elementwise.hpp.
 #define SCALEVEC_MATRIX_METHODS(FIRST, NEXT) \

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "scalevec/optim/core/method_traits.hpp"
-#include "scalevec/optim/core/option_table.hpp"
-#include "scalevec/optim/matrix/orthogonalise.hpp"
-#include "scalevec/optim/matrix/products.hpp"
-#include "scalevec/optim/method.hpp"
-#include "scalevec/optim/parallel/parallel.hpp"
+#include "optim/core/method_traits.hpp"
+#include "optim/core/option_table.hpp"
+#include "optim/matrix/orthogonalise.hpp"
+#include "optim/matrix/products.hpp"
+#include "optim/method.hpp"
+#include "optim/parallel/parallel.hpp"

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "scalevec/optim/methods/matrix/method.hpp"
+#include "optim/methods/matrix/method.hpp"
 
 namespace scalevec::methods {
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "scalevec/optim/methods/matrix/muon.hpp"
+#include "optim/methods/matrix/muon.hpp"
 
 namespace scalevec::methods {
 
@@ -47,7 +47,7 @@ struct NorMuon : Muon {
     std::vector<kernels::GradView> rows;
     for (std::int64_t i = 0; i < u.size(0); ++i)
       rows.push_back({dtype, data + i * u.size(1) * static_cast<std::int64_t>(u.element_size()), u.size(1)});
-    return kernels::squared_norms(rows, kernels::parallel_for);
+    return kernels::squared_norms(rows, parallel_for);
   }
 
   // Updates the rows' mean squares v and gives what each row of the orthogonalised block is multiplied by.

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "scalevec/optim/methods/matrix/method.hpp"
+#include "optim/methods/matrix/method.hpp"
 
 namespace scalevec::methods {
 
@@ -81,7 +81,7 @@ struct Scion {
     constexpr std::int64_t kStrip = 256;
     const std::int64_t strips = (rows + kStrip - 1) / kStrip;
     const auto for_rows = [&](const auto& body) {
-      kernels::parallel_for(strips, [&](std::int64_t s) {
+      parallel_for(strips, [&](std::int64_t s) {
         for (std::int64_t i = s * kStrip; i < std::min(rows, (s + 1) * kStrip); ++i) body(s, x + i * cols, i);
       });
     };

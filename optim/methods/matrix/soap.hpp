@@ -4,7 +4,7 @@
 #include <stdexcept>
 #include <string_view>
 
-#include "scalevec/optim/methods/matrix/method.hpp"
+#include "optim/methods/matrix/method.hpp"
 
 namespace scalevec::methods {
 
@@ -66,7 +66,7 @@ struct SOAP {
       if (s->basis.defined()) check_finite(*s);
     if (!left.basis.defined() && !right.basis.defined()) check_finite(job.buffers[1]);
     if (first)
-      kernels::run_tasks(1, [&](std::int64_t) {
+      run_tasks(1, [&](std::int64_t) {
         for (Side* s : {&left, &right})
           if (s->basis.defined()) eigenbasis(*s);
       });
@@ -143,7 +143,7 @@ struct SOAP {
         power[k] = at::empty_like(sides[k]->basis);
         kernels::product(power[k], sides[k]->covariance, sides[k]->basis);
       }
-    kernels::run_tasks(1, [&](std::int64_t) {
+    run_tasks(1, [&](std::int64_t) {
       for (int k = 0; k < 2; ++k)
         if (power[k].defined()) order[k] = turned_basis(*sides[k], power[k]);
     });

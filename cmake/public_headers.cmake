@@ -1,0 +1,33 @@
+# Writes the public headers of SOURCE to OUT, with includes that begin with "scalevec/", and each of UMBRELLAS (with
+# commas between) once more at the top: cmake -DSOURCE=... -DOUT=... -DUMBRELLAS=... -P public_headers.cmake
+
+cmake_policy(VERSION 3.25)
+file(REMOVE_RECURSE ${OUT})
+string(REPLACE "," ";" UMBRELLAS "${UMBRELLAS}")
+if("optim/optim.hpp" IN_LIST UMBRELLAS)
+  set(folders optim)
+else()
+  set(folders optim/core optim/methods)
+endif()
+foreach(folder theory models)
+  if("${folder}/${folder}.hpp" IN_LIST UMBRELLAS)
+    list(APPEND folders ${folder})
+  endif()
+endforeach()
+foreach(folder IN LISTS folders)
+  file(GLOB_RECURSE headers RELATIVE ${SOURCE} ${SOURCE}/${folder}/*.hpp)
+  foreach(header IN LISTS headers)
+    # Those that only our own sources include.
+    if(header MATCHES "^optim/(config|cuda)/|^models/kernels/|/(dispatch|kernel_rows|library_rules|optimizer_parts|options_json|root)[.]hpp$"
+       OR (NOT "optim" IN_LIST folders AND header MATCHES "/matrix/"))
+      continue()
+    endif()
+    file(READ ${SOURCE}/${header} text)
+    string(REGEX REPLACE "#include \"(optim|models|theory)/" "#include \"scalevec/\\1/" text "${text}")
+    file(WRITE ${OUT}/${header} "${text}")
+    if(header IN_LIST UMBRELLAS)
+      get_filename_component(name ${header} NAME)
+      file(WRITE ${OUT}/${name} "#pragma once\n#include \"scalevec/${header}\"\n")
+    endif()
+  endforeach()
+endforeach()

@@ -1,0 +1,101 @@
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "experiments/commands/claims_command.hpp"
+#include "experiments/commands/compare_command.hpp"
+#include "experiments/commands/data_command.hpp"
+#include "experiments/commands/model_command.hpp"
+#include "experiments/commands/probe_command.hpp"
+#include "experiments/commands/theory_command.hpp"
+#include "experiments/commands/train_command.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/record/build_info.hpp"
+#include "experiments/system/memory.hpp"
+#include "experiments/system/thread_waiting.hpp"
+#include "experiments/toys/toys.hpp"
+#include "optim/config/json_reader.hpp"
+
+namespace {
+
+// The program ends as the signal asks, but not without a word. `train` and `compare` have handlers of their own.
+void say_and_end(int number) {
+  constexpr std::string_view kInterrupt = "\nscalevec: stopped by SIGINT before it was done\n",
+                             kTerminate = "\nscalevec: stopped by SIGTERM before it was done\n";
+  std::string_view text = number == SIGINT ? kInterrupt : kTerminate;
+  if (!::isatty(STDERR_FILENO)) text.remove_prefix(1);  // a terminal shows ^C first
+  [[maybe_unused]] const auto written = ::write(STDERR_FILENO, text.data(), text.size());
+  std::signal(number, SIG_DFL);
+  std::raise(number);
+}
+
+void say_when_stopped() {
+  for (const int number : {SIGINT, SIGTERM})
+    if (std::signal(number, say_and_end) == SIG_IGN) std::signal(number, SIG_IGN);
+}
+
+int fail(int status, std::string message) {
+  std::replace(message.begin(), message.end(), '\n', ' ');
+  std::fprintf(stderr, "scalevec: %s\n", message.c_str());
+  return status;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  scalevec::experiments::wait_with_short_spins(argv);
+  scalevec::experiments::keep_freed_memory();
+
+  say_when_stopped();
+  // A write past a limit on file sizes is then an error like that of a full disk, not the program's end.
+  std::signal(SIGXFSZ, SIG_IGN);
+
+  CLI::App app("Optimizer research on scale vectors: train, compare, and hold theory against simulation", "scalevec");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", scalevec::experiments::build_info::version());
+  app.footer("Every subcommand has --help with an example.");
+  int status = 0;
+  scalevec::experiments::set_trained_runs(scalevec::experiments::kTrainedRuns);
+  scalevec::experiments::add_data_command(app);
+  scalevec::experiments::add_plan_command(app);
+  scalevec::experiments::add_train_command(app, status);
+  scalevec::experiments::add_compare_command(app);
+  scalevec::experiments::add_theory_command(app);
+  scalevec::experiments::add_claims_command(app, scalevec::experiments::run_claim_toy);
+  scalevec::experiments::add_probe_command(app);
+  scalevec::experiments::add_report_command(app);
+  scalevec::experiments::add_model_command(app);
+  // CLI11 would say that a subcommand is required.
+  if (const std::string word = argc > 1 ? argv[1] : ""; !word.empty() && word[0] != '-') {
+    std::vector<std::string> known;
+    for (const CLI::App* sub : app.get_subcommands({})) known.push_back(sub->get_name());
+    if (std::find(known.begin(), known.end(), word) == known.end()) {
+      const std::string near = scalevec::nearest_word(word, known);
+      return fail(2, "unknown subcommand \"" + word + "\"" +
+                         (near.empty() ? " (see scalevec --help)" : "; did you mean \"" + near + "\"?"));
+    }
+  }
+  try {
+    app.parse(argc, argv);
+    return status;
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) return app.exit(e);
+    if (dynamic_cast<const CLI::RuntimeError*>(&e)) return e.get_exit_code();
+    return fail(2, std::string(e.what()) + " (see scalevec --help)");
+  } catch (const scalevec::experiments::UsageError& e) {
+    return fail(2, e.what());
+  } catch (const scalevec::ConfigError& e) {
+    return fail(2, e.what());
+  } catch (const std::exception& e) {
+    // LibTorch's messages carry a backtrace after their first line.
+    const std::string line = std::string(e.what()).substr(0, std::string(e.what()).find('\n'));
+    return fail(1, scalevec::experiments::out_of_memory(e).value_or(line));
+  }
+}

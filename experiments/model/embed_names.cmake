@@ -1,3 +1,0 @@
-# Writes OUT, which defines the text of scale_names.json.
-file(READ ${IN} content)
-file(WRITE ${OUT} "namespace scalevec {\nextern const char* const kBuiltInScaleNames;\nconst char* const kBuiltInScaleNames = R\"names(${content})names\";\n}\n")

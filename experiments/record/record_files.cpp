@@ -1,0 +1,185 @@
+#include "experiments/record/record_files.hpp"
+
+#include <charconv>
+#include <fstream>
+#include <limits>
+#include <map>
+#include <sstream>
+
+#include "experiments/errors.hpp"
+#include "experiments/system/file_io.hpp"
+#include "optim/config/checksum.hpp"
+#include "optim/config/json_reader.hpp"
+
+namespace scalevec::experiments {
+
+using nlohmann::json;
+
+std::string read_whole(const std::filesystem::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  std::ostringstream text;
+  if (in) text << in.rdbuf();
+  if (!in) throw RunError(file.string() + ": cannot be read");
+  return text.str();
+}
+
+std::optional<json> read_json_if_whole(const std::filesystem::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  if (!in) return std::nullopt;
+  std::ostringstream text;
+  text << in.rdbuf();
+  json value = parse_json_if_sound(text.str());
+  if (value.is_discarded()) return std::nullopt;
+  return value;
+}
+
+std::optional<json> read_record(const std::filesystem::path& file) {
+  std::error_code error;
+  if (!std::filesystem::exists(file, error)) return std::nullopt;
+  bool absent = false;
+  try {
+    json value = parse_record(read_whole(file), file.string(), &absent);
+    if (absent) note_without_checksum(file);
+    return value;
+  } catch (const DamagedFile& e) {
+    throw RunError(e.what());
+  }
+}
+
+std::optional<json> read_record_if_sound(const std::filesystem::path& file) {
+  try {
+    return read_record(file);
+  } catch (const RunError&) {
+    return std::nullopt;
+  }
+}
+
+std::string log_seed(const std::filesystem::path& log) {
+  const std::filesystem::path config = log.parent_path() / "config.json";
+  std::error_code error;
+  const std::string text = std::filesystem::exists(config, error) ? read_whole(config) : "";
+  return checksum(log.filename().string() + "\n" + text);
+}
+
+LogLines read_log(const std::filesystem::path& file, std::string_view until) {
+  LogLines log;
+  std::ifstream in(file, std::ios::binary);
+  if (!in) return log;
+  std::string before = log_seed(file);
+  bool chained = false;
+  const auto fail = [&](const std::string& what) {
+    throw RunError(file.string() + ": line " + std::to_string(log.lines.size() + 1) + " " + what);
+  };
+  for (std::string line; std::getline(in, line);) {
+    const bool torn = in.eof();
+    switch (check_chained_line(line, before)) {
+      case ChecksumState::right:
+        chained = true;
+        break;
+      case ChecksumState::wrong:
+        if (torn) return log;
+        if (!chained && log.lines.empty())
+          fail("does not fit its checksum and config.json: one of the two was damaged, or is another run's");
+        fail("does not fit its checksum: it, or lines before it, were damaged or are missing");
+        break;
+      case ChecksumState::absent:
+        if (torn && (chained || !parse_json_if_sound(line).is_object())) return log;
+        if (!parse_json_if_sound(line).is_object()) fail("is not JSON");
+        if (chained) fail("has no checksum, and the lines before it have one: it was damaged");
+        note_without_checksum(file);
+    }
+    log.lines.push_back(std::move(line));
+    log.checksums.push_back(before);
+    if (before == until) return log;
+  }
+  return log;
+}
+
+std::vector<json> read_json_lines(const std::filesystem::path& file) {
+  std::vector<json> lines;
+  for (const std::string& line : read_log(file).lines) {
+    json value = parse_json_if_sound(line);
+    if (!value.is_object())
+      throw RunError(file.string() + ": line " + std::to_string(lines.size() + 1) + " is not JSON");
+    value.erase("checksum");
+    lines.push_back(std::move(value));
+  }
+  return lines;
+}
+
+std::string damage_of_run(const std::filesystem::path& run, const json& summary) {
+  const json ends = summary.is_object() ? summary.value("logs", json::object()) : json::object();
+  for (const char* name : {"metrics.jsonl", "traces.jsonl"}) {
+    try {
+      const LogLines log = read_log(run / name);
+      const std::string end = log.checksums.empty() ? log_seed(run / name) : log.checksums.back();
+      if (const std::string said = text_at(ends, name); !said.empty() && said != end)
+        return std::string(name) +
+               ": does not end where summary.json says: one of the two was damaged, or is another run's";
+    } catch (const RunError& e) {
+      return std::string(e.what()).substr((run / "").string().size());
+    }
+  }
+  std::error_code error;
+  const std::string policy = text_at(summary, "policy");
+  if (policy.empty()) return {};
+  if (!std::filesystem::exists(run / "policy.json", error)) return "policy.json: is missing";
+  if (checksum(read_whole(run / "policy.json")) != policy)
+    return "policy.json: is not the one that summary.json says: one of the two was damaged, or is another run's";
+  return {};
+}
+
+void check_output_file(const std::filesystem::path& file, std::string_view option) {
+  const auto refuse = [&](const std::string& why) {
+    throw UsageError(std::string(option) + ": " + file.string() + " " + why);
+  };
+  static constexpr std::string_view kRecords[] = {
+      "cell.json",     "compare.json", "config.json",  "config-in.json", "data.json",    "lock",        "log.txt",
+      "metrics.jsonl", "policy.json",  "profile.json", "state.json",     "summary.json", "traces.jsonl"};
+  const std::string name = file.filename().string();
+  if (name.empty()) refuse("names no file");
+  for (const std::string_view record : kRecords)
+    if (name == record) refuse("has the name of a file that runs and comparisons leave; allowed: another name");
+  std::error_code error;
+  if (std::filesystem::is_directory(file, error)) refuse("is a folder; allowed: a file");
+}
+
+std::vector<std::filesystem::path> checkpoint_folders(const std::filesystem::path& run) {
+  constexpr std::string_view kPrefix = "step-";
+  std::map<std::int64_t, std::filesystem::path> found;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(run / "checkpoints", error)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with(kPrefix)) continue;
+    std::int64_t step = 0;
+    const char *first = name.data() + kPrefix.size(), *last = name.data() + name.size();
+    const auto [end, failure] = std::from_chars(first, last, step);
+    if (failure == std::errc() && end == last) found[step] = entry.path();
+  }
+  std::vector<std::filesystem::path> folders;
+  for (const auto& [step, path] : found) folders.push_back(path);
+  return folders;
+}
+
+double number_at(const json& object, std::string_view key) {
+  const auto it = object.is_object() ? object.find(std::string(key)) : object.end();
+  return it != object.end() && it->is_number() ? it->get<double>() : std::numeric_limits<double>::quiet_NaN();
+}
+
+std::string text_at(const json& object, std::string_view key, std::string fallback) {
+  const auto it = object.is_object() ? object.find(std::string(key)) : object.end();
+  return it != object.end() && it->is_string() ? it->get<std::string>() : fallback;
+}
+
+std::string last_line(const std::filesystem::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  std::string last;
+  for (std::string line; std::getline(in, line);) {
+    const size_t redrawn = line.find_last_of('\r', line.empty() ? 0 : line.size() - 2);
+    if (redrawn != std::string::npos && redrawn + 1 < line.size()) line = line.substr(redrawn + 1);
+    if (line.find_first_not_of(" \t\r") != std::string::npos) last = line;
+  }
+  return last;
+}
+
+}  // namespace scalevec::experiments

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+// Reading the folders of runs that may be incomplete.
+namespace scalevec::experiments {
+
+// The content of a file. Throws RunError.
+std::string read_whole(const std::filesystem::path& file);
+
+// The JSON of a file. Empty if the file is missing or is not complete JSON, as a killed run may leave it.
+std::optional<nlohmann::json> read_json_if_whole(const std::filesystem::path& file);
+
+// A file that write_record() made, without its checksum; empty if the file is missing. RunError naming the
+// file if it is damaged. One without a checksum is taken, and said to be so.
+std::optional<nlohmann::json> read_record(const std::filesystem::path& file);
+
+// read_record(), but a damaged file is empty as well.
+std::optional<nlohmann::json> read_record_if_sound(const std::filesystem::path& file);
+
+// The running checksum that the first line of a run's log continues: of the name of the log and of the run's
+// config.json, so that a log of another run does not fit.
+std::string log_seed(const std::filesystem::path& log);
+
+// What a log holds up to its last whole line.
+struct LogLines {
+  std::vector<std::string> lines;      // with their checksums
+  std::vector<std::string> checksums;  // the running checksum after each line
+};
+
+// A missing file reads as no lines and a torn last line is left out. RunError for a line that is not JSON or whose
+// checksum does not continue that of the line before; lines of older versions without one are taken, and said to be so.
+// Reads no further than the line after which the running checksum is `until`, if that is given.
+LogLines read_log(const std::filesystem::path& file, std::string_view until = {});
+
+// The lines of read_log() as objects without their checksums.
+std::vector<nlohmann::json> read_json_lines(const std::filesystem::path& file);
+
+// What is wrong with a run's logs, by themselves and by what its summary says of their ends, or with its policy.json by
+// the checksum that the summary has of it; empty if nothing is.
+std::string damage_of_run(const std::filesystem::path& run, const nlohmann::json& summary);
+
+// Refuses, by UsageError led by `option`, to write a result over a folder or over a file that this program reads:
+// compare.json, config.json, metrics.jsonl and their like, in any folder.
+void check_output_file(const std::filesystem::path& file, std::string_view option);
+
+// In a checkpoint, the weights to validate and to keep where a run trains at others.
+inline constexpr const char* kAverageWeights = "average.safetensors";
+
+// The checkpoint folders of a run, by their steps: step-NNNNNNNN, oldest first.
+std::vector<std::filesystem::path> checkpoint_folders(const std::filesystem::path& run);
+
+// NaN if `object` has no number under `key`.
+double number_at(const nlohmann::json& object, std::string_view key);
+
+// The string under `key`, or `fallback`.
+std::string text_at(const nlohmann::json& object, std::string_view key, std::string fallback = "");
+
+// The last line of a file that is not blank; empty if there is none.
+std::string last_line(const std::filesystem::path& file);
+
+}  // namespace scalevec::experiments

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "experiments/plot/plot.hpp"
+#include "experiments/statistics/statistics.hpp"
+
+// Series and panels of plots from the logs of runs.
+namespace scalevec::experiments {
+
+struct Curve {
+  std::vector<double> x, y;
+};
+
+// At most 120 points, each the mean over neighbouring points, so that the noise of single steps does not hide the line.
+Curve thinned(const Curve& curve);
+
+// The values of the keys x and y in the lines of RUN/metrics.jsonl of this kind ("train" or "val"), where both are
+// finite numbers.
+Curve metric_curve(const std::filesystem::path& run, const char* kind, const char* x, const char* y);
+
+// The mean over the curves at each x that all of them have; with several curves, a band from mean − spread to
+// mean + spread.
+Series mean_series(const std::vector<Curve>& curves, const std::function<double(const MeanInterval&)>& spread);
+
+Series line_series(const std::string& label, const Curve& curve, int color);
+
+Panel make_panel(const std::string& title, const std::string& x_label, const std::string& y_label);
+
+// Adds the series as a line, with a band behind it if it has y_low and y_high.
+void add_with_band(Panel& panel, Series series, const std::string& label, int color);
+
+// Divides x by a unit that keeps the numbers of the axis short, and labels the axis as tokens seen.
+void scale_tokens(Panel& panel);
+
+// The largest x of all series.
+double largest_x(const Panel& panel);
+
+// Sets the y range to that of the points after the first `skip` (a fraction) of the x axis, so that the start of the
+// training does not make the rest flat.
+void set_range_after(Panel& panel, double skip);
+
+// Gives all panels the same y range, so that they can be compared.
+void share_y_range(Plot& plot);
+
+}  // namespace scalevec::experiments

@@ -1,0 +1,68 @@
+#include "experiments/stored/model_info.hpp"
+
+#include <torch/nn/module.h>
+#include <torch/types.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <map>
+#include <utility>
+#include <vector>
+
+namespace scalevec::experiments {
+namespace {
+
+struct Count {
+  std::int64_t tensors = 0, values = 0;
+};
+
+std::string percent(std::int64_t part, std::int64_t whole) {
+  char text[16];
+  std::snprintf(text, sizeof text, "%.2f %%", 100.0 * static_cast<double>(part) / static_cast<double>(whole));
+  return text;
+}
+
+}  // namespace
+
+std::string model_info(const models::Decoder& model) {
+  const models::DecoderOptions& o = model.options();
+  const auto parameters = model.named_parameters();
+  std::map<std::string, Count> roles;
+  std::int64_t total = 0;
+  for (const auto& p : parameters) {
+    ParamRole role = model.role(p.key());
+    role.layer = -1;
+    Count& count = roles[describe(role)];
+    ++count.tensors;
+    count.values += p.value().numel();
+    total += p.value().numel();
+  }
+  std::string text = std::to_string(o.layers) + " layers, width " + std::to_string(o.width) + ", " +
+                     std::to_string(o.heads) + " heads, " + std::to_string(o.kv_heads) + " key-value heads of " +
+                     std::to_string(o.head_dim) + ", vocabulary " + std::to_string(o.vocab_size) +
+                     (o.tie_embeddings ? " (tied), " : " (untied), ") +
+                     std::string(c10::toString(parameters["embed.weight"].scalar_type())) + "\n" +
+                     std::to_string(total) + " parameters\n";
+  char line[256];
+  for (const auto& [role, count] : roles) {
+    std::snprintf(line, sizeof line, "  %-32s %6lld tensors %14lld values %10s\n", role.c_str(),
+                  static_cast<long long>(count.tensors), static_cast<long long>(count.values),
+                  percent(count.values, total).c_str());
+    text += line;
+  }
+  if (model.scale_links().empty()) return text + "no scale vectors\n";
+  std::snprintf(line, sizeof line, "%-34s %10s %10s %10s %10s  %s\n", "scale vector", "least", "mean", "RMS",
+                "greatest", "class, and the matrices it can be multiplied into");
+  text += line;
+  for (const models::ScaleLink& link : model.scale_links()) {
+    const torch::Tensor gamma = link.gamma.value().detach().to(torch::kFloat64);
+    std::snprintf(line, sizeof line, "%-34s %10.4g %10.4g %10.4g %10.4g  ", link.scale.c_str(),
+                  gamma.min().item<double>(), gamma.mean().item<double>(), gamma.square().mean().sqrt().item<double>(),
+                  gamma.max().item<double>());
+    text += line + models::class_reason(link) + "\n";
+  }
+  return text;
+}
+
+}  // namespace scalevec::experiments

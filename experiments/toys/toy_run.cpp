@@ -1,0 +1,97 @@
+#include "experiments/toys/toys.hpp"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "experiments/errors.hpp"
+#include "experiments/train/session.hpp"
+
+namespace scalevec::experiments {
+
+ToyRunResult run_toy_with_torch(const ToyRunOptions& o) {
+  nlohmann::json rule = {{"match", nlohmann::json::object()},
+                         {"method", o.method},
+                         {"weight_decay", o.weight_decay},
+                         {"decay_coupling", "lr"},
+                         {"decay_target", o.decay_target}};
+  // Those of the method's own options that the toy knows; without memory where a momentum is an option.
+  const std::pair<const char*, double> own[] = {
+      {"beta1", o.beta1}, {"beta2", o.beta2}, {"eps", o.eps}, {"momentum", 0.0}};
+  for (const OptionField& field : make_method_options(o.method)->fields())
+    for (const auto& [name, value] : own)
+      if (std::string(field.name) == name) rule[name] = value;
+  Session session(read_run_config({{"model",
+                                    {{"type", "output_scale"},
+                                     {"replicas", o.replicas},
+                                     {"curvature", o.h},
+                                     {"target", o.target},
+                                     {"sigma", o.sigma},
+                                     {"initial", o.gamma0}}},
+                                   {"seed", o.seed},
+                                   {"device", "cpu"},
+                                   {"steps", o.steps},
+                                   {"optimizer", {{"lr", o.lr}, {"rules", nlohmann::json::array({rule})}}}}));
+  ToyRunResult result;
+  std::vector<double> sum(static_cast<size_t>(o.replicas), 0.0);
+  const double* gamma = session.params().at(0).tensor.data_ptr<double>();
+  for (std::int64_t step = 0; step < o.steps; ++step) {
+    StepResult made = session.step(step + 1 == o.steps);
+    if (step + o.average_steps >= o.steps)
+      for (size_t i = 0; i < sum.size(); ++i) sum[i] += gamma[i];
+    if (step + 1 == o.steps) result.last_traces = std::move(made.params);
+  }
+  const double n = static_cast<double>(o.replicas);
+  double mean = 0.0, square = 0.0;
+  for (double& s : sum) {
+    s /= static_cast<double>(std::min(o.average_steps, o.steps));
+    mean += s / n;
+  }
+  for (const double s : sum) square += (s - mean) * (s - mean);
+  result.gamma_mean = mean;
+  result.gamma_stderr = o.replicas > 1 ? std::sqrt(square / (n - 1.0) / n) : 0.0;
+  result.final_gamma.assign(gamma, gamma + o.replicas);
+  return result;
+}
+
+namespace {
+
+// A toy's tensors are too small for threads to share, and a figure may train several toys at a time.
+struct OneThread {
+  const int before = at::get_num_threads();
+  OneThread() { at::set_num_threads(1); }
+  ~OneThread() { at::set_num_threads(before); }
+};
+
+}  // namespace
+
+double toy_excess_with_torch(const nlohmann::json& config) {
+  const OneThread guard;
+  Session session(read_run_config(config));
+  try {
+    for (std::int64_t steps = session.config().steps; steps > 0; --steps) session.step(false);
+  } catch (const Divergence&) {
+    return INFINITY;
+  }
+  const double excess = session.validate();
+  return std::isnan(excess) ? INFINITY : excess;
+}
+
+std::vector<TraceRow> toy_traces_with_torch(const nlohmann::json& config, std::int64_t first, std::int64_t every) {
+  const OneThread guard;
+  Session session(read_run_config(config));
+  std::vector<TraceRow> rows;
+  try {
+    for (std::int64_t step = 0; step < session.config().steps; ++step) {
+      const bool trace = step >= first && (step - first) % every == 0;
+      StepResult made = session.step(trace);
+      if (trace) rows.push_back(std::move(made.params.at(0)));
+    }
+  } catch (const Divergence& d) {
+    throw RunError(d.reason);
+  }
+  return rows;
+}
+
+}  // namespace scalevec::experiments
