@@ -74,7 +74,7 @@ def main():
     text = [
         "#pragma once\n",
         f"// Written by scripts/unicode_ranges.py as tokenizers {tokenizers.__version__} has them. Ascending; ranges inclusive.",
-        "namespace scalevec::unicode {\n",
+        "namespace scalevec::experiments::unicode {\n",
         "struct Range {\n  char32_t low, high;\n};",
         "struct Mark {\n  char32_t low, high;\n  unsigned char combining_class;\n};",
         "// One step of the canonical decomposition; second is 0 where there is one character. composes: NFC makes it again.",
@@ -85,7 +85,7 @@ def main():
         table("kNumeric", "what the pre-tokenizer Digits takes for a digit", "Range", plain(numeric)),
         table("kMarks", "characters with a canonical combining class", "Mark", marks),
         table("kDecompositions", "without Hangul, which has a rule", "Decomposition", decompositions),
-        "// clang-format on\n\n}  // namespace scalevec::unicode\n",
+        "// clang-format on\n\n}  // namespace scalevec::experiments::unicode\n",
     ]
     (pathlib.Path(__file__).parent.parent / "experiments/data/unicode_ranges.hpp").write_text("\n".join(text))
 
