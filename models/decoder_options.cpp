@@ -5,11 +5,10 @@
 #include <sstream>
 
 #include "models/decoder_sites.hpp"
+#include "models/options_json.hpp"
 
 namespace scalevec::models {
 namespace {
-
-constexpr std::int64_t kMaxSize = std::int64_t{1} << 30;
 
 template <class T>
 std::string bad(const std::string& field, T value, const std::string& allowed) {
@@ -17,9 +16,6 @@ std::string bad(const std::string& field, T value, const std::string& allowed) {
   out << std::boolalpha << field << ": got " << value << "; allowed: " << allowed;
   return out.str();
 }
-
-bool positive(double x) { return std::isfinite(x) && x > 0.0; }
-bool not_negative(double x) { return std::isfinite(x) && x >= 0.0; }
 
 std::string sites_error(const std::string& field, const std::vector<std::string>& maps) {
   for (size_t i = 0; i < maps.size(); ++i) {
@@ -42,40 +38,34 @@ std::string gamma_error(const std::string& place, const GammaOptions& gamma) {
 
 std::string rope_error(const DecoderOptions& o) {
   const RopeScaling& r = o.rope_scaling;
-  if (r.kind == RopeScaling::Kind::none) return {};
-  if (!positive(r.factor)) return bad("rope_scaling.factor", r.factor, "more than 0");
-  if (r.kind == RopeScaling::Kind::linear) return {};
   if (r.kind == RopeScaling::Kind::yarn) {
     if (r.factor < 1.0) return bad("rope_scaling.factor", r.factor, "at least 1");
-    if (!positive(r.beta_slow)) return bad("rope_scaling.beta_slow", r.beta_slow, "more than 0");
-    if (!(r.beta_fast >= r.beta_slow) || !std::isfinite(r.beta_fast))
-      return bad("rope_scaling.beta_fast", r.beta_fast, "at least rope_scaling.beta_slow");
-    if (!not_negative(r.attention_factor))
-      return bad("rope_scaling.attention_factor", r.attention_factor, "at least 0");
+    if (r.beta_fast < r.beta_slow) return bad("rope_scaling.beta_fast", r.beta_fast, "at least rope_scaling.beta_slow");
     if (o.rope_theta <= 1.0) return bad("rope_theta", o.rope_theta, "more than 1 under rope_scaling yarn");
-    if (r.original_length < 1) return bad("rope_scaling.original_length", r.original_length, "at least 1");
-    return {};
   }
-  if (!positive(r.low_freq_factor)) return bad("rope_scaling.low_freq_factor", r.low_freq_factor, "more than 0");
-  if (!(r.high_freq_factor > r.low_freq_factor) || !std::isfinite(r.high_freq_factor))
+  if (r.kind == RopeScaling::Kind::llama3 && r.high_freq_factor <= r.low_freq_factor)
     return bad("rope_scaling.high_freq_factor", r.high_freq_factor, "more than rope_scaling.low_freq_factor");
-  if (r.original_length < 1) return bad("rope_scaling.original_length", r.original_length, "at least 1");
   return {};
 }
 
 std::string moe_error(const MoeOptions& m) {
-  if (m.experts < 0 || m.experts > 65536) return bad("moe.experts", m.experts, "an integer from 0 to 65536");
-  if (m.experts == 0) {
-    MoeOptions dense;
-    dense.top_k = m.top_k;
-    if (!(m == dense)) return bad("moe.experts", m.experts, "at least 1 where another option of the mixture is set");
-    return {};
-  }
-  if (m.top_k < 1 || m.top_k > m.experts) return bad("moe.top_k", m.top_k, "from 1 to experts");
-  if (m.expert_width < 0) return bad("moe.expert_width", m.expert_width, "at least 0");
-  if (m.shared_width < 0) return bad("moe.shared_width", m.shared_width, "at least 0");
-  if (!not_negative(m.balance_loss)) return bad("moe.balance_loss", m.balance_loss, "at least 0");
-  if (!not_negative(m.balance_bias_rate)) return bad("moe.balance_bias_rate", m.balance_bias_rate, "at least 0");
+  if (m.experts > 0 && m.top_k > m.experts) return bad("moe.top_k", m.top_k, "from 1 to experts");
+  MoeOptions dense;
+  dense.top_k = m.top_k;
+  if (m.experts == 0 && !(m == dense))
+    return bad("moe.experts", m.experts, "at least 1 where another option of the mixture is set");
+  return {};
+}
+
+// What every option allows by itself.
+std::string single_errors(DecoderOptions o) {
+  // Zeros that stand for defaults are sound.
+  for (std::int64_t* size : {&o.kv_heads, &o.head_dim, &o.mlp_width})
+    if (*size == 0) *size = 1;
+  for (const std::string& error :
+       {option_error(decoder_fields(o)), option_error(rope_fields(o.rope_scaling), "rope_scaling."),
+        option_error(moe_fields(o.moe), "moe.")})
+    if (!error.empty()) return error;
   return {};
 }
 
@@ -212,28 +202,7 @@ DecoderOptions DecoderOptions::resolved() const {
 }
 
 std::string DecoderOptions::error() const {
-  const std::string at_least_one = "an integer from 1 to 2^30";
-  const auto size = [&](const char* field, std::int64_t value, std::int64_t least) {
-    if (value >= least && value <= kMaxSize) return std::string();
-    return bad(field, value, at_least_one + (least == 0 ? ", or 0 for the default" : ""));
-  };
-  for (const std::string& error :
-       {size("vocab_size", vocab_size, 1), size("width", width, 1), size("heads", heads, 1),
-        size("kv_heads", kv_heads, 0), size("head_dim", head_dim, 0), size("mlp_width", mlp_width, 0)})
-    if (!error.empty()) return error;
-  if (layers < 1 || layers > kMaxLayers)
-    return bad("layers", layers, "an integer from 1 to " + std::to_string(kMaxLayers));
-  if (!positive(rope_theta)) return bad("rope_theta", rope_theta, "more than 0");
-  if (!not_negative(local_rope_theta)) return bad("local_rope_theta", local_rope_theta, "at least 0");
-  if (!not_negative(norm_eps)) return bad("norm_eps", norm_eps, "at least 0");
-  if (!not_negative(init_std)) return bad("init_std", init_std, "at least 0");
-  if (!not_negative(attn_softcap)) return bad("attn_softcap", attn_softcap, "at least 0");
-  if (!not_negative(logit_softcap)) return bad("logit_softcap", logit_softcap, "at least 0");
-  if (!not_negative(query_scale)) return bad("query_scale", query_scale, "at least 0");
-  if (!positive(embed_scale)) return bad("embed_scale", embed_scale, "more than 0");
-  if (!positive(logit_scale)) return bad("logit_scale", logit_scale, "more than 0");
-  if (!positive(residual_scale)) return bad("residual_scale", residual_scale, "more than 0");
-
+  if (const std::string error = single_errors(*this); !error.empty()) return error;
   if (head_dim == 0 && width % heads != 0)
     return bad("heads", heads, "a divisor of width (" + std::to_string(width) + "), or any number with head_dim given");
   const std::int64_t resolved_head_dim = head_dim == 0 ? width / heads : head_dim;
@@ -254,8 +223,6 @@ std::string DecoderOptions::error() const {
     return bad("width", width, "less: width, heads, mlp_width, vocab_size and layers make more than 2^50 parameters");
   if (!windows.empty() && static_cast<std::int64_t>(windows.size()) != layers)
     return bad("windows", windows.size(), "one per layer (" + std::to_string(layers) + "), or none");
-  for (const std::int64_t window : windows)
-    if (window < 0) return bad("windows", window, "at least 0");
   for (size_t i = 0; i < no_rope.size(); ++i)
     if (no_rope[i] < (i == 0 ? 0 : no_rope[i - 1] + 1) || no_rope[i] >= layers)
       return bad("no_rope", no_rope[i], "layers from 0 to " + std::to_string(layers - 1) + ", ascending");

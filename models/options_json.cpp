@@ -1,8 +1,5 @@
 #include "models/options_json.hpp"
 
-#include <cmath>
-#include <limits>
-#include <sstream>
 #include <utility>
 
 #include "models/decoder_sites.hpp"
@@ -12,8 +9,7 @@ namespace {
 
 using nlohmann::json;
 
-const Range kSize = Range::between(1, 1 << 30);
-const Range kSizeOrDefault = Range::between(0, 1 << 30);
+const Range kSize = Range::between(1, 1 << 30), kSizeOrDefault = Range::between(0, 1 << 30);
 
 // Words of the JSON, in the order of the enumeration.
 const std::vector<std::string> kForms{"plain", "zero_centred", "exp", "or", "product", "er", "exp_sum", "exp_product"};
@@ -27,28 +23,22 @@ const std::vector<std::string> kExecutions{"naive", "folded", "auto"};
 const std::vector<std::string> kRopeScalings{"none", "linear", "llama3", "yarn"};
 
 template <class E>
-std::string word(E value, const std::vector<std::string>& words) {
-  return words[static_cast<size_t>(value)];
+Option word_option(const char* key, E* at, const std::vector<std::string>& words, std::string_view meaning) {
+  return {key, enum_value(at), {}, words, meaning};
 }
 
 template <class E>
 void read_word(JsonReader& json, const char* key, E& value, const std::vector<std::string>& words) {
-  const std::string got = json.choice(key, word(value, words), words);
-  for (size_t i = 0; i < words.size(); ++i)
-    if (words[i] == got) value = static_cast<E>(i);
+  read_options(json, {word_option(key, &value, words, "")});
 }
 
 void read_gamma(JsonReader& json, const char* key, GammaOptions& gamma) {
   JsonReader in = json.object(key);
-  gamma.present = in.boolean("present", gamma.present);
-  read_word(in, "form", gamma.form, kForms);
-  gamma.initial = in.number("initial", gamma.initial);
+  read_options(in, gamma_fields(gamma));
   in.finish();
 }
 
-json gamma_json(const GammaOptions& gamma) {
-  return {{"present", gamma.present}, {"form", word(gamma.form, kForms)}, {"initial", gamma.initial}};
-}
+json gamma_json(GammaOptions gamma) { return json_of_options(gamma_fields(gamma)); }
 
 void read_branches(JsonReader& json, ScaleOptions& s) {
   std::vector<std::string> now;
@@ -66,6 +56,10 @@ void read_branches(JsonReader& json, ScaleOptions& s) {
     else
       json.fail("branches", "attn, ffn");
   }
+}
+
+std::vector<std::pair<const char*, GammaOptions*>> gammas(ScaleOptions& s) {
+  return {{"input", &s.input}, {"output", &s.output}, {"post", &s.post}, {"qk_norm", &s.qk_norm}, {"final", &s.final}};
 }
 
 // Keys of the object at `key`, each one of `known`.
@@ -88,15 +82,9 @@ ScaleOptions read_scales(JsonReader& json) {
     read_word(in, "form", s.input.form, kForms);
     s.output.form = s.post.form = s.qk_norm.form = s.final.form = s.input.form;
   }
-  read_gamma(in, "input", s.input);
-  read_gamma(in, "output", s.output);
-  read_gamma(in, "post", s.post);
-  read_gamma(in, "qk_norm", s.qk_norm);
-  read_gamma(in, "final", s.final);
+  for (const auto& [key, gamma] : gammas(s)) read_gamma(in, key, *gamma);
   read_branches(in, s);
-  read_word(in, "experts", s.experts, kExperts);
-  read_word(in, "placement", s.placement, kPlacements);
-  s.maps = in.strings("maps", s.maps);
+  read_options(in, scale_fields(s));
   for (const std::string& map : keys_of(in, "placements", map_sites())) {
     JsonReader each = in.object("placements");
     read_word(each, map.c_str(), s.placements[map], kPlacements);
@@ -105,181 +93,208 @@ ScaleOptions read_scales(JsonReader& json) {
     JsonReader each = in.object("at");
     read_gamma(each, site.c_str(), s.at[site] = kind_of(s, site));
   }
-  s.allow_inert = in.boolean("allow_inert", s.allow_inert);
-  JsonReader m = in.object("multipliers");
-  s.multipliers.scalar = m.boolean("scalar", false);
-  s.multipliers.rows = m.boolean("rows", false);
-  s.multipliers.columns = m.boolean("columns", false);
-  s.multipliers.maps = m.strings("maps", {});
-  m.finish();
+  JsonReader multipliers = in.object("multipliers");
+  s.multipliers = {};
+  read_options(multipliers, multiplier_fields(s.multipliers));
+  multipliers.finish();
   in.finish();
   return s;
 }
 
-json scales_json(const ScaleOptions& s) {
-  json branches = json::array();
-  if (s.branch_attn) branches.push_back("attn");
-  if (s.branch_ffn) branches.push_back("ffn");
-  const MultiplierOptions& m = s.multipliers;
-  json placements = json::object(), at = json::object();
-  for (const auto& [map, placement] : s.placements) placements[map] = word(placement, kPlacements);
-  for (const auto& [site, gamma] : s.at) at[site] = gamma_json(gamma);
-  json out = {{"input", gamma_json(s.input)},
-              {"output", gamma_json(s.output)},
-              {"post", gamma_json(s.post)},
-              {"qk_norm", gamma_json(s.qk_norm)},
-              {"final", gamma_json(s.final)},
-              {"branches", branches},
-              {"experts", word(s.experts, kExperts)},
-              {"placement", word(s.placement, kPlacements)},
-              {"maps", s.maps},
-              {"allow_inert", s.allow_inert},
-              {"multipliers", {{"scalar", m.scalar}, {"rows", m.rows}, {"columns", m.columns}, {"maps", m.maps}}}};
-  if (!s.placements.empty()) out["placements"] = placements;
-  if (!s.at.empty()) out["at"] = at;
+json scales_json(ScaleOptions s) {
+  json out = json_of_options(scale_fields(s));
+  for (const auto& [key, gamma] : gammas(s)) out[key] = gamma_json(*gamma);
+  out["branches"] = json::array();
+  if (s.branch_attn) out["branches"].push_back("attn");
+  if (s.branch_ffn) out["branches"].push_back("ffn");
+  out["multipliers"] = json_of_options(multiplier_fields(s.multipliers));
+  for (const auto& [map, placement] : s.placements) out["placements"][map] = to_string(placement);
+  for (const auto& [site, gamma] : s.at) out["at"][site] = gamma_json(gamma);
   return out;
-}
-
-void read_rope(JsonReader in, RopeScaling& r) {
-  read_word(in, "kind", r.kind, kRopeScalings);
-  r.factor = in.number("factor", r.factor, Range::above(0));
-  r.low_freq_factor = in.number("low_freq_factor", r.low_freq_factor, Range::above(0));
-  r.high_freq_factor = in.number("high_freq_factor", r.high_freq_factor, Range::above(0));
-  r.original_length = in.integer("original_length", r.original_length, Range::at_least(1));
-  r.beta_fast = in.number("beta_fast", r.beta_fast, Range::above(0));
-  r.beta_slow = in.number("beta_slow", r.beta_slow, Range::above(0));
-  r.attention_factor = in.number("attention_factor", r.attention_factor, Range::at_least(0));
-  r.truncate = in.boolean("truncate", r.truncate);
-  in.finish();
-}
-
-json rope_json(const RopeScaling& r) {
-  json out = {{"kind", word(r.kind, kRopeScalings)},
-              {"factor", r.factor},
-              {"low_freq_factor", r.low_freq_factor},
-              {"high_freq_factor", r.high_freq_factor},
-              {"original_length", r.original_length}};
-  // Said where they say something.
-  const RopeScaling usual;
-  if (r.kind == RopeScaling::Kind::yarn || r.beta_fast != usual.beta_fast || r.beta_slow != usual.beta_slow ||
-      r.attention_factor != usual.attention_factor || r.truncate != usual.truncate) {
-    out["beta_fast"] = r.beta_fast;
-    out["beta_slow"] = r.beta_slow;
-    out["attention_factor"] = r.attention_factor;
-    out["truncate"] = r.truncate;
-  }
-  return out;
-}
-
-void read_moe(JsonReader in, MoeOptions& m) {
-  m.experts = in.integer("experts", m.experts, Range::between(0, 65536));
-  m.top_k = in.integer("top_k", m.top_k, Range::at_least(1));
-  m.normalise_top_k = in.boolean("normalise_top_k", m.normalise_top_k);
-  m.expert_width = in.integer("expert_width", m.expert_width, kSizeOrDefault);
-  m.shared_width = in.integer("shared_width", m.shared_width, kSizeOrDefault);
-  m.balance_loss = in.number("balance_loss", m.balance_loss, Range::at_least(0));
-  m.balance_bias_rate = in.number("balance_bias_rate", m.balance_bias_rate, Range::at_least(0));
-  in.finish();
-}
-
-json moe_json(const MoeOptions& m) {
-  return {{"experts", m.experts},
-          {"top_k", m.top_k},
-          {"normalise_top_k", m.normalise_top_k},
-          {"expert_width", m.expert_width},
-          {"shared_width", m.shared_width},
-          {"balance_loss", m.balance_loss},
-          {"balance_bias_rate", m.balance_bias_rate}};
 }
 
 }  // namespace
 
+Options gamma_fields(GammaOptions& o) {
+  return {{"present", &o.present, {}, {}, "whether there is a γ"},
+          word_option("form", &o.form, kForms, "how γ is computed"),
+          {"initial", &o.initial, {}, {}, "initial value of every element of γ"}};
+}
+
+Options multiplier_fields(MultiplierOptions& o) {
+  return {{"scalar", &o.scalar, {}, {}, "s of s·diag(r) W diag(c)"},
+          {"rows", &o.rows, {}, {}, "r"},
+          {"columns", &o.columns, {}, {}, "c"},
+          {"maps", &o.maps, {}, {}, "sites of the maps; none: every matrix of the blocks"}};
+}
+
+Options scale_fields(ScaleOptions& o) {
+  return {
+      word_option("experts", &o.experts, kExperts, "one γ for all experts' gates and one for all ups, or one each"),
+      word_option("placement", &o.placement, kPlacements,
+                  "where γ stands around a map: before it, also behind it (DP), behind its norm (DNP), or only there"),
+      {"maps", &o.maps, {}, {}, "sites of the maps with a γ behind them; none: the usual ones of the placement"},
+      {"allow_inert", &o.allow_inert, {}, {}, "accept a magnitude that a following norm makes ineffective"}};
+}
+
+Options rope_fields(RopeScaling& o) {
+  // Those of yarn are written where they say something.
+  const RopeScaling usual;
+  const bool yarn = o.kind == RopeScaling::Kind::yarn || o.beta_fast != usual.beta_fast ||
+                    o.beta_slow != usual.beta_slow || o.attention_factor != usual.attention_factor ||
+                    o.truncate != usual.truncate;
+  return {
+      word_option("kind", &o.kind, kRopeScalings, "how frequencies change for longer contexts"),
+      {"factor", &o.factor, Range::above(0), {}, "what frequencies are divided by"},
+      {"low_freq_factor",
+       &o.low_freq_factor,
+       Range::above(0),
+       {},
+       "llama3: longer wavelengths than original_length over this are divided"},
+      {"high_freq_factor",
+       &o.high_freq_factor,
+       Range::above(0),
+       {},
+       "llama3: shorter wavelengths than original_length over this are unchanged"},
+      {"original_length", &o.original_length, Range::at_least(1), {}, "context of the training, tokens"},
+      {"beta_fast", &o.beta_fast, Range::above(0), {}, "yarn: frequencies with more turns are unchanged", false, yarn},
+      {"beta_slow",
+       &o.beta_slow,
+       Range::above(0),
+       {},
+       "yarn: frequencies with fewer turns are divided by factor",
+       false,
+       yarn},
+      {"attention_factor",
+       &o.attention_factor,
+       Range::at_least(0),
+       {},
+       "yarn: multiplies queries and keys",
+       false,
+       yarn,
+       "0: 0.1 ln(factor) + 1"},
+      {"truncate", &o.truncate, {}, {}, "yarn: the ends of the ramp are rounded outwards", false, yarn}};
+}
+
+Options moe_fields(MoeOptions& o) {
+  return {
+      {"experts", &o.experts, Range::between(0, 65536), {}, "experts in place of each MLP; 0: a dense MLP"},
+      {"top_k", &o.top_k, Range::at_least(1), {}, "experts of a token, at most experts"},
+      {"normalise_top_k", &o.normalise_top_k, {}, {}, "the chosen probabilities are divided by their sum"},
+      {"expert_width", &o.expert_width, kSizeOrDefault, {}, "hidden width of an expert", false, true, "0: mlp_width"},
+      {"shared_width",
+       &o.shared_width,
+       kSizeOrDefault,
+       {},
+       "hidden width of an expert that every token passes; 0: none"},
+      {"balance_loss", &o.balance_loss, Range::at_least(0), {}, "coefficient of the balance loss; arXiv 2101.03961"},
+      {"balance_bias_rate",
+       &o.balance_bias_rate,
+       Range::at_least(0),
+       {},
+       "step of the bias that balances the load; arXiv 2408.15664"}};
+}
+
+Options decoder_fields(DecoderOptions& o) {
+  const Range least_0 = Range::at_least(0), above_0 = Range::above(0);
+  // Zeros stand for defaults in code and are refused in JSON.
+  const auto size = [&](const char* key, std::int64_t* at, std::string_view meaning, std::string_view usual = {}) {
+    return Option{key, at, kSize, {}, meaning, false, *at != 0, usual};
+  };
+  return {
+      size("vocab_size", &o.vocab_size, "size of the vocabulary"),
+      size("width", &o.width, "width of the residual stream"),
+      {"layers", &o.layers, Range::between(1, kMaxLayers), {}, "number of blocks"},
+      size("heads", &o.heads, "query heads"),
+      size("kv_heads", &o.kv_heads, "key and value heads, a divisor of heads", "heads"),
+      size("head_dim", &o.head_dim, "elements of a head; even", "width/heads"),
+      size("mlp_width", &o.mlp_width, "hidden width of the MLP", "the first multiple of 32 that is at least 8/3·width"),
+      {"rope_theta", &o.rope_theta, above_0, {}, "base of the rotary embedding"},
+      {"norm_eps", &o.norm_eps, least_0, {}, "added to the mean square"},
+      {"tie_embeddings", &o.tie_embeddings, {}, {}, "the unembedding is the embedding matrix"},
+      {"scale_vectors",
+       &o.scale_vectors,
+       {},
+       {},
+       "γ on the norms of attention and MLP and on the final norm (input-class)"},
+      {"qk_norm", &o.qk_norm, {}, {}, "norms on queries and keys"},
+      {"qk_norm_scale",
+       &o.qk_norm_scale,
+       {},
+       {},
+       "γ on those norms (output-class)",
+       false,
+       o.qk_norm || !o.qk_norm_scale},
+      {"init_std", &o.init_std, least_0, {}, "standard deviation of initial matrices"},
+      {"init_depth_scaling",
+       &o.init_depth_scaling,
+       {},
+       {},
+       "the initial deviation of the output projection and of down is divided by √(2·layers)"},
+      word_option("norm", &o.norm, kNorms, "RMSNorm, or LayerNorm without bias"),
+      word_option("norm_placement", &o.norm_placement, kNormPlacements, "where norms stand around a sublayer"),
+      {"final_norm", &o.final_norm, {}, {}, "a norm before the unembedding"},
+      word_option("qk_norm_width", &o.qk_norm_width, kQkWidths,
+                  "QK-norm over each head, or over all queries (or keys) of a token"),
+      word_option("activation", &o.activation, kActivations, "of the gated MLP"),
+      {"qkv_bias", &o.qkv_bias, {}, {}, "biases of Q, K and V"},
+      {"o_bias", &o.o_bias, {}, {}, "bias of the output projection"},
+      {"local_rope_theta",
+       &o.local_rope_theta,
+       least_0,
+       {},
+       "rope_theta of layers with a window; 0: the same as the others"},
+      {"windows",
+       &o.windows,
+       kSizeOrDefault,
+       {},
+       "one number per layer: the tokens that a position attends to; 0: all before it",
+       false,
+       true,
+       "0 for each layer"},
+      {"no_rope", &o.no_rope, least_0, {}, "layers without rotation, ascending", false, !o.no_rope.empty(), "none"},
+      {"attn_softcap", &o.attn_softcap, least_0, {}, "c: scores become c·tanh(score/c); 0: none"},
+      {"logit_softcap", &o.logit_softcap, least_0, {}, "the same of the logits"},
+      {"query_scale", &o.query_scale, least_0, {}, "factor of q·k", false, true, "0: 1/√head_dim"},
+      {"embed_scale", &o.embed_scale, above_0, {}, "factor of the embeddings"},
+      {"logit_scale", &o.logit_scale, above_0, {}, "factor of the logits", false, o.logit_scale != 1.0},
+      {"residual_scale",
+       &o.residual_scale,
+       above_0,
+       {},
+       "factor of the outputs of the sublayers",
+       false,
+       o.residual_scale != 1.0},
+      {"residual_depth_scaling",
+       &o.residual_depth_scaling,
+       {},
+       {},
+       "outputs of sublayers are multiplied by 1/√(2·layers)"},
+      word_option("execution", &o.execution, kExecutions,
+                  "scale vectors multiply activations, or are folded into matrices")};
+}
+
 DecoderOptions read_decoder_options(JsonReader& json) {
   DecoderOptions o;
-  o.vocab_size = json.integer("vocab_size", o.vocab_size, kSize);
-  o.width = json.integer("width", o.width, kSize);
-  o.layers = json.integer("layers", o.layers, Range::between(1, kMaxLayers));
-  o.heads = json.integer("heads", o.heads, kSize);
-  o.kv_heads = json.integer("kv_heads", o.kv_heads, kSize);
-  o.head_dim = json.integer("head_dim", o.head_dim, kSize);
-  o.mlp_width = json.integer("mlp_width", o.mlp_width, kSize);
-  o.rope_theta = json.number("rope_theta", o.rope_theta, Range::above(0));
-  o.norm_eps = json.number("norm_eps", o.norm_eps, Range::at_least(0));
-  o.tie_embeddings = json.boolean("tie_embeddings", o.tie_embeddings);
-  o.scale_vectors = json.boolean("scale_vectors", o.scale_vectors);
-  o.qk_norm = json.boolean("qk_norm", o.qk_norm);
-  o.qk_norm_scale = json.boolean("qk_norm_scale", o.qk_norm_scale);
+  read_options(json, decoder_fields(o));
   if (json.has("qk_norm_scale") && o.qk_norm_scale && !o.qk_norm)
     json.fail("qk_norm_scale", "true only with qk_norm true");
-  o.init_std = json.number("init_std", o.init_std, Range::at_least(0));
-  o.init_depth_scaling = json.boolean("init_depth_scaling", o.init_depth_scaling);
-
   o.scales = read_scales(json);
-  read_word(json, "norm", o.norm, kNorms);
-  read_word(json, "norm_placement", o.norm_placement, kNormPlacements);
-  o.final_norm = json.boolean("final_norm", o.final_norm);
-  read_word(json, "qk_norm_width", o.qk_norm_width, kQkWidths);
-  read_word(json, "activation", o.activation, kActivations);
-  o.qkv_bias = json.boolean("qkv_bias", o.qkv_bias);
-  o.o_bias = json.boolean("o_bias", o.o_bias);
-  read_rope(json.object("rope_scaling"), o.rope_scaling);
-  o.local_rope_theta = json.number("local_rope_theta", o.local_rope_theta, Range::at_least(0));
-  o.windows = json.integers("windows", {}, kSizeOrDefault);
-  o.no_rope = json.integers("no_rope", {}, Range::at_least(0));
-  o.attn_softcap = json.number("attn_softcap", o.attn_softcap, Range::at_least(0));
-  o.logit_softcap = json.number("logit_softcap", o.logit_softcap, Range::at_least(0));
-  o.query_scale = json.number("query_scale", o.query_scale, Range::at_least(0));
-  o.embed_scale = json.number("embed_scale", o.embed_scale, Range::above(0));
-  o.logit_scale = json.number("logit_scale", o.logit_scale, Range::above(0));
-  o.residual_scale = json.number("residual_scale", o.residual_scale, Range::above(0));
-  o.residual_depth_scaling = json.boolean("residual_depth_scaling", o.residual_depth_scaling);
-  read_moe(json.object("moe"), o.moe);
-  read_word(json, "execution", o.execution, kExecutions);
+  JsonReader rope = json.object("rope_scaling"), moe = json.object("moe");
+  read_options(rope, rope_fields(o.rope_scaling));
+  rope.finish();
+  read_options(moe, moe_fields(o.moe));
+  moe.finish();
   if (const std::string error = o.error(); !error.empty()) throw ConfigError(json.path(error));
   return o;
 }
 
-nlohmann::json json_of(const DecoderOptions& o) {
-  json out = {{"vocab_size", o.vocab_size},
-              {"width", o.width},
-              {"layers", o.layers},
-              {"heads", o.heads},
-              {"kv_heads", o.kv_heads},
-              {"head_dim", o.head_dim},
-              {"mlp_width", o.mlp_width},
-              {"rope_theta", o.rope_theta},
-              {"norm_eps", o.norm_eps},
-              {"tie_embeddings", o.tie_embeddings},
-              {"scale_vectors", o.scale_vectors},
-              {"qk_norm", o.qk_norm},
-              {"init_std", o.init_std},
-              {"init_depth_scaling", o.init_depth_scaling},
-              {"scales", scales_json(o.scales)},
-              {"norm", word(o.norm, kNorms)},
-              {"norm_placement", word(o.norm_placement, kNormPlacements)},
-              {"final_norm", o.final_norm},
-              {"qk_norm_width", word(o.qk_norm_width, kQkWidths)},
-              {"activation", word(o.activation, kActivations)},
-              {"qkv_bias", o.qkv_bias},
-              {"o_bias", o.o_bias},
-              {"rope_scaling", rope_json(o.rope_scaling)},
-              {"local_rope_theta", o.local_rope_theta},
-              {"windows", o.windows},
-              {"attn_softcap", o.attn_softcap},
-              {"logit_softcap", o.logit_softcap},
-              {"query_scale", o.query_scale},
-              {"embed_scale", o.embed_scale},
-              {"residual_depth_scaling", o.residual_depth_scaling},
-              {"moe", moe_json(o.moe)},
-              {"execution", word(o.execution, kExecutions)}};
-  // Explicit zeros stand for defaults in code and are refused in JSON.
-  for (const char* key : {"kv_heads", "head_dim", "mlp_width"})
-    if (out[key] == 0) out.erase(key);
-  // Options of single architectures: said where they say something.
-  if (!o.no_rope.empty()) out["no_rope"] = o.no_rope;
-  if (o.logit_scale != 1.0) out["logit_scale"] = o.logit_scale;
-  if (o.residual_scale != 1.0) out["residual_scale"] = o.residual_scale;
-  if (o.qk_norm || !o.qk_norm_scale) out["qk_norm_scale"] = o.qk_norm_scale;
+nlohmann::json json_of(const DecoderOptions& options) {
+  DecoderOptions o = options;
+  json out = json_of_options(decoder_fields(o));
+  out["scales"] = scales_json(o.scales);
+  out["rope_scaling"] = json_of_options(rope_fields(o.rope_scaling));
+  out["moe"] = json_of_options(moe_fields(o.moe));
   return out;
 }
 
@@ -293,14 +308,7 @@ DecoderOptions decoder_options_from_json(const std::string& text) {
 
 ToyOptions read_toy_options(std::string_view type, JsonReader& json) {
   ToyOptions o = toy_defaults(type);
-  for (const ToyField& f : toy_fields(o)) {
-    const Range range{f.low, f.high, f.low_open, false};
-    if (const auto* n = std::get_if<std::int64_t*>(&f.value)) **n = json.integer(f.key, **n, range);
-    if (const auto* x = std::get_if<double*>(&f.value)) **x = json.number(f.key, **x, range);
-    if (const auto* flag = std::get_if<bool*>(&f.value)) **flag = json.boolean(f.key, **flag);
-    if (const auto* word = std::get_if<std::string*>(&f.value)) **word = json.choice(f.key, **word, f.words);
-    if (const auto* list = std::get_if<std::vector<double>*>(&f.value)) **list = json.numbers(f.key, **list, range);
-  }
+  read_options(json, toy_fields(o));
   if (const std::string error = toy_error(o); !error.empty()) throw ConfigError(json.path(error));
   return o;
 }
@@ -308,8 +316,7 @@ ToyOptions read_toy_options(std::string_view type, JsonReader& json) {
 json json_of(const ToyOptions& options) {
   ToyOptions copy = options;
   json out = {{"type", toy_type(options)}};
-  for (const ToyField& f : toy_fields(copy))
-    std::visit([&](const auto* value) { out[std::string(f.key)] = *value; }, f.value);
+  write_options(out, toy_fields(copy));
   return out;
 }
 

@@ -2,10 +2,18 @@
 
 #include "models/decoder_options.hpp"
 #include "models/toy/toy_options.hpp"
-#include "optim/config/json_reader.hpp"
+#include "optim/config/option_json.hpp"
 
 // For programs whose configuration contains a model. Not installed.
 namespace scalevec::models {
+
+// The options as data, one list for each object of the configuration.
+Options decoder_fields(DecoderOptions& options);
+Options rope_fields(RopeScaling& options);
+Options moe_fields(MoeOptions& options);
+Options scale_fields(ScaleOptions& options);
+Options gamma_fields(GammaOptions& options);
+Options multiplier_fields(MultiplierOptions& options);
 
 // Read and check the keys of the options; throw ConfigError. They do not call json.finish(), since the caller may read
 // other keys of the same object.

@@ -3,8 +3,6 @@
 #include <torch/serialize/archive.h>
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <sstream>
 
 #include "optim/method.hpp"
@@ -12,21 +10,25 @@
 namespace scalevec {
 namespace {
 
-constexpr double kInf = std::numeric_limits<double>::infinity();
-
 struct Writer {
   torch::serialize::OutputArchive& archive;
-  const char* name;
+  std::string name;
+  const std::vector<std::string>& words;
   void operator()(const double* v) const { archive.write(name, c10::IValue(*v)); }
   void operator()(const bool* v) const { archive.write(name, c10::IValue(*v)); }
   void operator()(const std::int64_t* v) const { archive.write(name, c10::IValue(*v)); }
   void operator()(const std::string* v) const { archive.write(name, c10::IValue(*v)); }
-  void operator()(const DecayCoupling* v) const { archive.write(name, c10::IValue(std::string(to_string(*v)))); }
+  void operator()(const EnumValue& v) const { archive.write(name, c10::IValue(words[v.get(v.at)])); }
+  template <class T>
+  void operator()(const T&) const {
+    TORCH_CHECK(false, "saved optimizer options: ", name, " is of a kind that archives do not hold");
+  }
 };
 
 struct Reader {
   torch::serialize::InputArchive& archive;
-  const char* name;
+  std::string name;
+  const std::vector<std::string>& words;
   c10::IValue value() const {
     c10::IValue v;
     archive.read(name, v);
@@ -36,67 +38,91 @@ struct Reader {
   void operator()(bool* v) const { *v = value().toBool(); }
   void operator()(std::int64_t* v) const { *v = value().toInt(); }
   void operator()(std::string* v) const { *v = value().toStringRef(); }
-  void operator()(DecayCoupling* v) const {
-    const auto coupling = parse_decay_coupling(value().toStringRef());
-    TORCH_CHECK(coupling, "saved optimizer options: unknown decay_coupling ", value().toStringRef());
-    *v = *coupling;
+  void operator()(const EnumValue& v) const {
+    const auto word = std::find(words.begin(), words.end(), value().toStringRef());
+    TORCH_CHECK(word != words.end(), "saved optimizer options: unknown ", name, " ", value().toStringRef());
+    v.set(v.at, static_cast<size_t>(word - words.begin()));
+  }
+  template <class T>
+  void operator()(const T&) const {
+    TORCH_CHECK(false, "saved optimizer options: ", name, " is of a kind that archives do not hold");
   }
 };
 
-std::string bound(double x) {
-  std::ostringstream out;
-  out << x;
-  return out.str();
-}
-
 }  // namespace
 
-OptionField option_field(const char* name, decltype(OptionField::value) value, const OptionRange& range,
-                         const char* meaning) {
-  OptionField field{name, value, range.low, range.high, range.high_open, {}, range.later, meaning};
+Option option_of(const char* name, Option::Value value, const OptionRange& range, const char* meaning) {
+  Option option{name, value, range, {}, meaning};
+  option.later = range.later;
   std::istringstream words(range.words);
-  for (std::string word; std::getline(words >> std::ws, word, ',');) field.choices.push_back(word);
-  return field;
+  for (std::string word; std::getline(words >> std::ws, word, ',');) option.words.push_back(word);
+  return option;
 }
 
-std::vector<OptionField> MethodOptions::fields() {
-  return {{"lr", &lr_, 0.0, kInf, false, {}},
-          {"initial_lr", &initial_lr_, -1.0, kInf, false, {}},
-          {"weight_decay", &weight_decay_, 0.0, kInf, false, {}},
-          {"decay_target", &decay_target_, 0.0, 1.0, false, {}},
-          {"decay_coupling", &decay_coupling_, 0, 0, false, {}},
-          {"clip", &clip_, 0, 0, false, {}},
-          {"rounding", &rounding_, 0, 0, false, {"nearest", "stochastic", "compensated"}, true},
-          {"cautious", &cautious_, 0, 0, false, {}, true},
-          {"cautious_decay", &cautious_decay_, 0, 0, false, {}, true},
-          {"hold_norm", &hold_norm_, 0, 0, false, {}, true},
-          {"trust_ratio", &trust_ratio_, 0, 0, false, {}, true},
-          {"update_rms", &update_rms_, 0.0, kInf, false, {}, true}};
+Options MethodOptions::shared_fields() {
+  const Range nonnegative = Range::at_least(0.0);
+  Options fields{{"lr", &lr_, nonnegative, {}, "learning rate of the moment"},
+                 {"initial_lr", &initial_lr_, Range::at_least(-1.0), {}, "lr before the schedule; negative: not set"},
+                 {"weight_decay", &weight_decay_, nonnegative, {}, "λ"},
+                 {"decay_target",
+                  &decay_target_,
+                  Range::between(0.0, 1.0),
+                  {},
+                  "p̂, the value that the decay pulls toward: 0 or 1"},
+                 {"decay_coupling",
+                  enum_value(&decay_coupling_),
+                  {},
+                  {"l2", "lr", "independent", "lr2"},
+                  "how λ enters; see below",
+                  false,
+                  true,
+                  "the method's"},
+                 {"clip", &clip_, {}, {}, "the gradient counts in the clip norm and is multiplied by the clip factor"}};
+  Options later{
+      {"rounding",
+       &rounding_,
+       {},
+       {"nearest", "stochastic", "compensated"},
+       "of parameters of 16 bits, which scalevec train does not have"},
+      {"cautious", &cautious_, {}, {}, "elements whose update has not the gradient's sign stay; arXiv 2411.16085"},
+      {"cautious_decay",
+       &cautious_decay_,
+       {},
+       {},
+       "decay only where the update leads toward the target too; arXiv 2510.12402"},
+      {"hold_norm", &hold_norm_, {}, {}, "the parameter keeps its norm, lr is the rotation per step"},
+      {"trust_ratio",
+       &trust_ratio_,
+       {},
+       {},
+       "lr times the parameter's norm is the length of the step; arXiv 1904.00962"},
+      {"update_rms",
+       &update_rms_,
+       nonnegative,
+       {},
+       "lr times this is the root mean square of the update; 0: the method's own"}};
+  for (Option& option : later) {
+    option.later = true;
+    fields.push_back(std::move(option));
+  }
+  return fields;
+}
+
+Options MethodOptions::fields() {
+  Options all = shared_fields();
+  for (Option& option : own_fields()) all.push_back(std::move(option));
+  return all;
+}
+
+Options rule_fields(MethodOptions& options) {
+  Options fields = options.fields();
+  std::erase_if(fields, [](const Option& field) { return field.key == "lr" || field.key == "initial_lr"; });
+  return fields;
 }
 
 std::string MethodOptions::error() const {
-  for (const OptionField& f : const_cast<MethodOptions*>(this)->fields()) {
-    if (const auto* v = std::get_if<double*>(&f.value)) {
-      const double x = **v;
-      if (std::isfinite(x) && x >= f.low && (f.high_open ? x < f.high : x <= f.high)) continue;
-      return std::string(f.name) + ": got " + bound(x) + "; allowed: [" + bound(f.low) + ", " + bound(f.high) +
-             (f.high_open || std::isinf(f.high) ? ")" : "]");
-    }
-    if (const auto* v = std::get_if<std::int64_t*>(&f.value)) {
-      if (static_cast<double>(**v) >= f.low && static_cast<double>(**v) <= f.high) continue;
-      return std::string(f.name) + ": got " + std::to_string(**v) + "; allowed: [" + bound(f.low) + ", " +
-             bound(f.high) + "]";
-    }
-  }
-  for (const OptionField& f : const_cast<MethodOptions*>(this)->fields()) {
-    const auto* v = std::get_if<std::string*>(&f.value);
-    if (!v || std::find(f.choices.begin(), f.choices.end(), **v) != f.choices.end()) continue;
-    std::string allowed;
-    for (const std::string& word : f.choices) allowed += (allowed.empty() ? "" : ", ") + word;
-    return std::string(f.name) + ": got " + **v + "; allowed: " + allowed;
-  }
-  if (decay_target_ != 0.0 && decay_target_ != 1.0)
-    return "decay_target: got " + bound(decay_target_) + "; allowed: 0, 1";
+  if (const std::string error = option_error(const_cast<MethodOptions*>(this)->fields()); !error.empty()) return error;
+  if (decay_target_ != 0.0 && decay_target_ != 1.0) return not_allowed("decay_target", decay_target_, "0, 1");
   const std::string why = modifier_conflict();
   return why.empty() ? conflict() : why;
 }
@@ -116,7 +142,7 @@ std::string MethodOptions::modifier_conflict() const {
            (hold_norm_ && trust_ratio_ ? "trust_ratio" : "update_rms") +
            "; allowed: one of hold_norm, trust_ratio, update_rms";
   if (hold_norm_ && weight_decay_ != 0.0)
-    return "weight_decay: got " + bound(weight_decay_) + " with hold_norm; allowed: 0";
+    return "weight_decay: got " + number_text(weight_decay_) + " with hold_norm; allowed: 0";
   if (cautious_decay_ && weight_decay_ != 0.0 && decay_coupling_ == DecayCoupling::l2)
     return "cautious_decay: got true with decay_coupling l2; allowed: with lr, independent, lr2";
   return {};
@@ -130,14 +156,15 @@ bool MethodOptions::shares(const MethodOptions& other) const {
 }
 
 void MethodOptions::serialize(torch::serialize::OutputArchive& archive) const {
-  for (const OptionField& f : const_cast<MethodOptions*>(this)->fields()) std::visit(Writer{archive, f.name}, f.value);
+  for (const Option& f : const_cast<MethodOptions*>(this)->fields())
+    std::visit(Writer{archive, f.key, f.words}, f.value);
 }
 
 void MethodOptions::serialize(torch::serialize::InputArchive& archive) {
-  for (const OptionField& f : fields()) {
+  for (const Option& f : fields()) {
     c10::IValue value;
-    if (f.later && !archive.try_read(f.name, value)) continue;
-    std::visit(Reader{archive, f.name}, f.value);
+    if (f.later && !archive.try_read(f.key, value)) continue;
+    std::visit(Reader{archive, f.key, f.words}, f.value);
   }
 }
 

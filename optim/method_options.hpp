@@ -19,21 +19,8 @@ namespace scalevec {
 
 class Method;
 
-// One option as data: what a policy's JSON, the saved state and the printed tables read and write.
-struct OptionField {
-  const char* name;
-  std::variant<double*, bool*, std::int64_t*, DecayCoupling*, std::string*> value;
-  double low = 0.0;  // numbers: allowed range
-  double high = 0.0;
-  bool high_open = false;
-  std::vector<std::string> choices;  // strings: allowed words
-  bool later = false;                // archives from before the option lack it
-  const char* meaning = "";          // one line, of a method's own options
-};
-
-// A method's own option as data.
-OptionField option_field(const char* name, decltype(OptionField::value) value, const OptionRange& range,
-                         const char* meaning);
+// A row of a method's table as data.
+Option option_of(const char* name, Option::Value value, const OptionRange& range, const char* meaning);
 
 // The lr that a group had at its first step. It belongs to the group's own object and not to the options' value: a copy
 // has none, so that a clone with another lr starts at that lr.
@@ -53,7 +40,11 @@ class MethodOptions : public torch::optim::OptimizerOptions {
  public:
   virtual std::string_view method() const = 0;  // "adamw", …
   virtual const Method& implementation() const = 0;
-  virtual std::vector<OptionField> fields();  // the shared ones first
+
+  // As data: what every method has, the method's own, and both in this order.
+  Options shared_fields();
+  virtual Options own_fields() = 0;
+  Options fields();
 
   // The first field out of its range as "eps: got -1; allowed: [0, inf)", or what two fields say together that the
   // method has not; empty if all are sound.
@@ -217,14 +208,12 @@ class OptionsOf : public M::template Setters<OptionsOf<M>, ValuesOf<M, OptionsOf
                                                                      M::kDefaults.coupling) {}
   std::string_view method() const override { return M::kName; }
   const Method& implementation() const override { return implementation_of<M>(); }
-  std::vector<OptionField> fields() override {
-    std::vector<OptionField> out = MethodOptions::fields();
-    std::apply(
+  Options own_fields() override {
+    return std::apply(
         [&](const auto&... row) {
-          (out.push_back(option_field(row.name, &(this->values_.*row.member), row.range, row.meaning)), ...);
+          return Options{option_of(row.name, &(this->values_.*row.member), row.range, row.meaning)...};
         },
         M::Values::table());
-    return out;
   }
 
   std::tuple<double, double> betas() const requires kBetas { return {this->values_.beta1, this->values_.beta2}; }
@@ -244,6 +233,9 @@ class OptionsOf : public M::template Setters<OptionsOf<M>, ValuesOf<M, OptionsOf
       return {};
   }
 };
+
+// What a rule of a policy may say: all but lr, which comes from the policy and its multiplier, and initial_lr.
+Options rule_fields(MethodOptions& options);
 
 // The options of the method of that name with its defaults (weight decay 0); null for an unknown name.
 std::unique_ptr<MethodOptions> make_method_options(std::string_view method);

@@ -212,8 +212,8 @@ void read_torch_options(torch::serialize::InputArchive& from, MethodOptions& to,
       given[key] = value;
     }
   }
-  for (const OptionField& field : to.fields()) {
-    const auto at = given.find(field.name);
+  for (const Option& field : to.fields()) {
+    const auto at = given.find(field.key);
     if (at == given.end()) continue;
     if (auto* number = std::get_if<double*>(&field.value)) **number = at->second.toDouble();
     if (auto* on = std::get_if<bool*>(&field.value)) **on = at->second.toBool();

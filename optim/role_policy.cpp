@@ -1,12 +1,11 @@
 #include "optim/role_policy.hpp"
 
 #include <algorithm>
-#include <limits>
 #include <map>
-#include <sstream>
 
-#include "optim/config/json_reader.hpp"
+#include "optim/config/option_json.hpp"
 #include "optim/optimizer_parts.hpp"
+#include "optim/role_policy_json.hpp"
 
 namespace scalevec {
 namespace {
@@ -40,37 +39,16 @@ RoleMatch read_match(JsonReader in) {
   return match;
 }
 
-void read_field(JsonReader& in, const OptionField& field) {
-  const Range range{field.low, field.high, false, field.high_open};
-  if (auto* d = std::get_if<double*>(&field.value)) **d = in.number(field.name, **d, range);
-  if (auto* b = std::get_if<bool*>(&field.value)) **b = in.boolean(field.name, **b);
-  if (auto* i = std::get_if<std::int64_t*>(&field.value)) **i = in.integer(field.name, **i, range);
-  if (auto* s = std::get_if<std::string*>(&field.value)) **s = in.choice(field.name, **s, field.choices);
-  if (auto* c = std::get_if<DecayCoupling*>(&field.value))
-    **c = *parse_decay_coupling(in.choice(field.name, std::string(to_string(**c)), {"l2", "lr", "independent", "lr2"}));
-}
-
-// lr comes from the policy and its multiplier, and η_0 from it.
-bool given_by_policy(const OptionField& field) {
-  return std::string_view(field.name) == "lr" || std::string_view(field.name) == "initial_lr";
-}
-
-void read_options(JsonReader& in, MethodOptions& options) {
-  for (const OptionField& field : options.fields()) {
-    if (given_by_policy(field)) continue;
-    read_field(in, field);
-    if (std::string_view(field.name) == "decay_target" && options.decay_target() != 0.0 &&
-        options.decay_target() != 1.0)
-      in.fail("decay_target", "0, 1");
-  }
+void read_rule(JsonReader& in, MethodOptions& options) {
+  read_options(in, rule_fields(options));
+  if (options.decay_target() != 0.0 && options.decay_target() != 1.0) in.fail("decay_target", "0, 1");
 }
 
 // Options that any method has, so that a default may be one that only some rules' methods take.
 void check_defaults(JsonReader& in) {
   for (const std::string& name : method_names()) {
     const auto options = make_method_options(name);
-    for (const OptionField& field : options->fields())
-      if (!given_by_policy(field)) in.has(field.name);
+    for (const Option& field : rule_fields(*options)) in.has(field.key);
   }
   in.choice("method", "adamw", method_names());
   in.finish();
@@ -96,12 +74,6 @@ void append(std::string& text, const char* key, const V& values, F word) {
     text += word(v);
     separator = "|";
   }
-}
-
-std::string number(double x) {
-  std::ostringstream out;
-  out << x;
-  return out.str();
 }
 
 }  // namespace
@@ -153,7 +125,10 @@ std::string RoleMatch::text() const {
 
 RolePolicy RolePolicy::from_json(std::string_view text, const std::string& path) {
   const nlohmann::json root = parse_json(text, path.empty() ? "policy" : path);
-  JsonReader in(root, path);
+  return read_role_policy(JsonReader(root, path));
+}
+
+RolePolicy read_role_policy(JsonReader in) {
   in.expect({"lr", "max_norm", "defaults", "rules"});
   RolePolicy policy;
   policy.lr = in.number("lr", Range::at_least(0.0));
@@ -169,8 +144,8 @@ RolePolicy RolePolicy::from_json(std::string_view text, const std::string& path)
         rule.choice("method", defaults.choice("method", "adamw", method_names()), method_names());
     out.lr_mult = rule.number("lr_mult", 1.0, Range::at_least(0.0));
     auto options = make_method_options(method);
-    read_options(defaults, *options);
-    read_options(rule, *options);
+    read_rule(defaults, *options);
+    read_rule(rule, *options);
     rule.finish();
     options->set_lr(policy.lr * out.lr_mult);
     options->set_initial_lr(policy.lr * out.lr_mult);
@@ -219,28 +194,32 @@ std::string describe(const RolePolicy& policy, const std::vector<PolicyRow>& row
     if (std::none_of(rows.begin(), rows.end(), [&](const PolicyRow& row) { return row.rule == r; })) continue;
     const MethodOptions& o = *policy.rules[r].options;
     out += (out.empty() ? "" : " ") + policy.rules[r].match.text() + ": " + std::string(o.method()) + ", lr " +
-           number(o.lr());
-    if (policy.rules[r].lr_mult != 1.0) out += " (" + number(policy.rules[r].lr_mult) + " times the base)";
+           number_text(o.lr());
+    if (policy.rules[r].lr_mult != 1.0) out += " (" + number_text(policy.rules[r].lr_mult) + " times the base)";
     if (o.weight_decay() == 0.0)
       out += ", no decay";
     else
-      out += ", decay " + number(o.weight_decay()) + " toward " + number(o.decay_target()) + " (coupling " +
+      out += ", decay " + number_text(o.weight_decay()) + " toward " + number_text(o.decay_target()) + " (coupling " +
              std::string(to_string(o.decay_coupling())) + ")";
     if (o.rounding() != "nearest") out += ", " + o.rounding() + " rounding";
     if (o.cautious()) out += ", cautious";
     if (o.cautious_decay()) out += ", cautious decay";
     if (o.hold_norm()) out += ", norm held";
     if (o.trust_ratio()) out += ", trust ratio";
-    if (o.update_rms() != 0.0) out += ", updates of root mean square " + number(o.update_rms()) + " lr";
+    if (o.update_rms() != 0.0) out += ", updates of root mean square " + number_text(o.update_rms()) + " lr";
     if (policy.max_norm > 0.0 && !o.clip()) out += ", outside the clip norm";
     out += ".";
   }
-  if (policy.max_norm > 0.0) out += " Global clip norm " + number(policy.max_norm) + ".";
+  if (policy.max_norm > 0.0) out += " Global clip norm " + number_text(policy.max_norm) + ".";
   return out;
 }
 
 std::unique_ptr<Optimizer> make_optimizer(const std::vector<NamedParam>& params, const RolePolicy& policy) {
-  const std::vector<PolicyRow> rows = policy.resolve(params);
+  return make_optimizer(params, policy, policy.resolve(params));
+}
+
+std::unique_ptr<Optimizer> make_optimizer(const std::vector<NamedParam>& params, const RolePolicy& policy,
+                                          const std::vector<PolicyRow>& rows) {
   std::vector<torch::optim::OptimizerParamGroup> groups;
   for (size_t r = 0; r < policy.rules.size(); ++r) {
     std::vector<torch::Tensor> members;

@@ -67,7 +67,9 @@ struct RolePolicy {
 // The policy in words, a sentence per rule in use: "matrix: adamw, lr 0.003, decay 0.1 (lr)."
 std::string describe(const RolePolicy& policy, const std::vector<PolicyRow>& rows);
 
-// One group per rule in use, names and roles set, max_norm set.
+// One group per rule in use, names and roles set, max_norm set. `rows` are those that policy.resolve(params) returned.
 std::unique_ptr<Optimizer> make_optimizer(const std::vector<NamedParam>& params, const RolePolicy& policy);
+std::unique_ptr<Optimizer> make_optimizer(const std::vector<NamedParam>& params, const RolePolicy& policy,
+                                          const std::vector<PolicyRow>& rows);
 
 }  // namespace scalevec

@@ -14,7 +14,7 @@ RULES = {
     "optim/methods": (["optim/core", "optim/methods"], re.compile(r"^(torch|ATen|c10|nlohmann|CLI|Eigen|boost)/")),
     "optim/methods/matrix": (["optim"], re.compile(r"^(nlohmann|CLI|Eigen|boost)/")),
     "optim/kernels": (["optim/core", "optim/kernels", "optim/methods"], re.compile(r"^(torch|ATen|c10|nlohmann|CLI|Eigen|boost)/")),
-    "optim/config": (["optim/config"], re.compile(r"^(torch|ATen|c10|CLI|Eigen|boost)/")),
+    "optim/config": (["optim/config", "optim/core"], re.compile(r"^(torch|ATen|c10|CLI|Eigen|boost)/")),
     "optim": (["optim"], re.compile(r"^(CLI|Eigen|boost)/")),
     "models": (["models", "optim/core", "optim/config", "optim/parallel"], re.compile(r"^(CLI|Eigen|boost)/")),
     "theory": (["theory", "optim/core", "optim/methods"], re.compile(r"^(torch|ATen|c10|nlohmann|CLI)/")),
@@ -46,7 +46,7 @@ for room, (uses, foreign) in ROOMS.items():
     RULES[f"experiments/{room}"] = ([f"experiments/{room}", "experiments/errors.hpp"] +
                                     [use if use.split("/")[0] in TOP else f"experiments/{use}" for use in uses.split()], foreign)
 # What a user of the installed package includes must not ask for nlohmann_json.
-PRIVATE_HEADERS = {"optim/config/json_reader.hpp", "models/options_json.hpp"}
+PRIVATE_HEADERS = {"optim/config/json_reader.hpp", "optim/config/option_json.hpp", "optim/role_policy_json.hpp", "models/options_json.hpp"}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^">]+)[">]')
 

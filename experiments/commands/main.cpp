@@ -65,6 +65,7 @@ int main(int argc, char** argv) {
   scalevec::experiments::set_trained_runs(scalevec::experiments::kTrainedRuns);
   scalevec::experiments::add_data_command(app);
   scalevec::experiments::add_plan_command(app);
+  scalevec::experiments::add_options_command(app);
   scalevec::experiments::add_train_command(app, status);
   scalevec::experiments::add_compare_command(app);
   scalevec::experiments::add_theory_command(app);

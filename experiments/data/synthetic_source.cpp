@@ -38,25 +38,26 @@ std::int64_t draw(const std::vector<double>& cdf, double uniform) {
                                 static_cast<std::int64_t>(cdf.size()) - 1);
 }
 
-template <class T>
-std::string out_of_range(const char* field, T value, const std::string& allowed) {
-  std::ostringstream text;
-  text << field << ": got " << value << "; allowed: " << allowed;
-  return text.str();
-}
-
 double p_log_p(double p) { return p * std::log(p); }
 
 }  // namespace
 
+Options SyntheticOptions::fields() {
+  return {
+      {"vocab_size", &vocab_size, Range::between(2, 65536), {}, "tokens of the language", false, true, "the model's"},
+      {"zipf_exponent", &zipf_exponent, Range::between(0, 10), {}, "of the probabilities; 0: uniform"},
+      {"branching", &branching, Range::at_least(1), {}, "number of likely successors of a token, at most vocab_size"},
+      {"mixing", &mixing, Range::between(0.01, 1), {}, "weight of the distribution that ignores the previous token"},
+      {"seed", &seed, Range::between(0, 9007199254740992.0), {}, "seed of the language and of its validation text"},
+      {"validation_windows", &validation_windows, Range::between(1, 1e12), {}, "sequences in the validation text"}};
+}
+
 std::string SyntheticOptions::error() const {
-  if (vocab_size < 2 || vocab_size > 65536) return out_of_range("vocab_size", vocab_size, "2 to 65536");
-  if (!(zipf_exponent >= 0.0 && zipf_exponent <= 10.0)) return out_of_range("zipf_exponent", zipf_exponent, "0 to 10");
-  if (branching < 1 || branching > vocab_size) {
-    return out_of_range("branching", branching, "1 to vocab_size (" + std::to_string(vocab_size) + ")");
-  }
-  if (!(mixing >= 0.01 && mixing <= 1.0)) return out_of_range("mixing", mixing, "0.01 to 1");
-  if (validation_windows < 1) return out_of_range("validation_windows", validation_windows, "at least 1");
+  SyntheticOptions copy = *this;
+  if (const std::string error = option_error(copy.fields()); !error.empty()) return error;
+  if (branching > vocab_size)
+    return not_allowed("branching", static_cast<double>(branching),
+                       "at most vocab_size, " + std::to_string(vocab_size));
   return {};
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "experiments/data/batch_source.hpp"
+#include "optim/core/option.hpp"
 
 namespace scalevec::experiments {
 
@@ -19,6 +20,8 @@ struct SyntheticOptions {
   double mixing = 0.1;                    // weight of the unigram part, in [0.01, 1]; 1: no bigram structure
   std::uint64_t seed = 0;                 // determines the language and its validation text
   std::int64_t validation_windows = 256;  // at least 1
+
+  Options fields();
 
   // The first error, with the field, the value and what is allowed; empty if there is none.
   std::string error() const;

@@ -14,8 +14,8 @@ std::string parameter_of(const std::string& entry) { return entry.substr(0, entr
 }  // namespace
 
 DataParallel::DataParallel(std::shared_ptr<ProcessGroup> group, const std::vector<NamedParam>& params,
-                           const RolePolicy& policy, Optimizer& optimizer)
-    : group_(group), gradients_(group, params), shard_(std::make_shared<ShardedStep>(group, policy.resolve(params))) {
+                           const std::vector<PolicyRow>& policy, Optimizer& optimizer)
+    : group_(group), gradients_(group, params), shard_(std::make_shared<ShardedStep>(group, policy)) {
   optimizer.set_shard(shard_);
 }
 

@@ -18,8 +18,8 @@ namespace scalevec::experiments {
 class DataParallel {
  public:
   // `optimizer` then updates only the parameters that this rank owns.
-  DataParallel(std::shared_ptr<ProcessGroup> group, const std::vector<NamedParam>& params, const RolePolicy& policy,
-               Optimizer& optimizer);
+  DataParallel(std::shared_ptr<ProcessGroup> group, const std::vector<NamedParam>& params,
+               const std::vector<PolicyRow>& policy, Optimizer& optimizer);
 
   ProcessGroup& group() { return *group_; }
   GradientBuckets& gradients() { return gradients_; }

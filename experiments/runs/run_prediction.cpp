@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "experiments/record/record_files.hpp"
+#include "optim/config/option_json.hpp"
 #include "theory/scale_ratio.hpp"
 
 namespace scalevec::experiments {
@@ -12,14 +13,9 @@ namespace scalevec::experiments {
 using nlohmann::json;
 
 Schedule schedule_of(const json& config) {
-  const json& in = config.at("schedule");
+  JsonReader in(config.at("schedule"), "schedule");
   Schedule out;
-  out.shape = parse_schedule_shape(in.at("shape").get<std::string>()).value_or(Schedule::Shape::constant);
-  out.warmup_steps = in.at("warmup_steps");
-  out.total_steps = in.at("total_steps");
-  out.final_factor = in.at("final_factor");
-  out.decay_steps = in.at("decay_steps");
-  out.decay_shape = parse_decay_shape(in.at("decay_shape").get<std::string>()).value_or(Schedule::DecayShape::linear);
+  read_options(in, out.fields());
   return out;
 }
 

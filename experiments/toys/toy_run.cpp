@@ -19,9 +19,9 @@ ToyRunResult run_toy_with_torch(const ToyRunOptions& o) {
   // Those of the method's own options that the toy knows; without memory where a momentum is an option.
   const std::pair<const char*, double> own[] = {
       {"beta1", o.beta1}, {"beta2", o.beta2}, {"eps", o.eps}, {"momentum", 0.0}};
-  for (const OptionField& field : make_method_options(o.method)->fields())
+  for (const Option& field : make_method_options(o.method)->fields())
     for (const auto& [name, value] : own)
-      if (std::string(field.name) == name) rule[name] = value;
+      if (field.key == name) rule[name] = value;
   Session session(read_run_config({{"model",
                                     {{"type", "output_scale"},
                                      {"replicas", o.replicas},

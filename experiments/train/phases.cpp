@@ -8,9 +8,8 @@ std::string_view to_string(Phase phase) {
   return names[static_cast<std::size_t>(phase)];
 }
 
-void Phases::add(const Event& event) {
-  seconds_[static_cast<std::size_t>(event.phase)] += std::chrono::duration<double>(event.end - event.begin).count();
-  if (keep_) events_.push_back(event);
+void Phases::add(Phase phase, Clock::duration time) {
+  seconds_[static_cast<std::size_t>(phase)] += std::chrono::duration<double>(time).count();
 }
 
 SlowestPhase slowest_phase(const PhaseSeconds& now, const PhaseSeconds& before) {

@@ -3,9 +3,9 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 // The time that the phases of a training step take. Reading the clock twice per phase takes less than 0.1 µs, so this
 // is always on.
@@ -20,16 +20,16 @@ class Phases {
  public:
   using Clock = std::chrono::steady_clock;
 
-  struct Event {
-    Phase phase;
-    Clock::time_point begin, end;
-  };
-
   // Adds the time from its construction to its destruction to `phase`. Phases must not nest.
   class Scope {
    public:
-    Scope(Phases& phases, Phase phase) : phases_(phases), phase_(phase), begin_(Clock::now()) {}
-    ~Scope() { phases_.add({phase_, begin_, Clock::now()}); }
+    Scope(Phases& phases, Phase phase) : phases_(phases), phase_(phase), begin_(Clock::now()) {
+      if (phases_.watcher_) phases_.watcher_(phase, true);
+    }
+    ~Scope() {
+      if (phases_.watcher_) phases_.watcher_(phase_, false);
+      phases_.add(phase_, Clock::now() - begin_);
+    }
     Scope(const Scope&) = delete;
     Scope& operator=(const Scope&) = delete;
 
@@ -40,18 +40,17 @@ class Phases {
   };
 
   Scope scope(Phase phase) { return Scope(*this, phase); }
-  void add(const Event& event);
+  void add(Phase phase, Clock::duration time);
 
   const PhaseSeconds& seconds() const { return seconds_; }
 
-  // While on, events are kept until take_events().
-  void keep_events(bool keep) { keep_ = keep; }
-  std::vector<Event> take_events() { return std::exchange(events_, {}); }
+  // Is called when a phase begins (true) and ends (false); empty: nobody.
+  using Watcher = std::function<void(Phase, bool)>;
+  void set_watcher(Watcher watcher) { watcher_ = std::move(watcher); }
 
  private:
   PhaseSeconds seconds_{};
-  std::vector<Event> events_;
-  bool keep_ = false;
+  Watcher watcher_;
 };
 
 // The phase that took the longest time between two readings, and its share of the time of all phases.

@@ -4,16 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iterator>
 #include <map>
 #include <memory>
 #include <set>
 #include <string>
-#include <type_traits>
-#include <variant>
 #include <vector>
 
 #include "experiments/train/session.hpp"
+#include "optim/config/option_json.hpp"
 
 namespace scalevec::experiments {
 
@@ -29,19 +27,15 @@ std::string precision_words(const RunConfig& config) {
 
 // The options that the method has of its own, which the row's columns don't show.
 json own_options(const MethodOptions& options) {
-  static const char* const shared[] = {"lr", "initial_lr", "weight_decay", "decay_target", "decay_coupling", "clip"};
+  static const std::vector<std::string> columns{"lr",           "initial_lr",     "weight_decay",
+                                                "decay_target", "decay_coupling", "clip"};
   const std::unique_ptr<MethodOptions> copy = make_method_options(options.method());
   copy->assign(options);
-  json out = json::object();
-  for (const OptionField& field : copy->fields())
-    if (std::none_of(std::begin(shared), std::end(shared),
-                     [&](const char* name) { return field.name == std::string(name); }))
-      std::visit(
-          [&](auto* value) {
-            if constexpr (!std::is_same_v<decltype(value), DecayCoupling*>) out[field.name] = *value;
-          },
-          field.value);
-  return out;
+  Options fields = copy->fields();
+  std::erase_if(fields, [](const Option& field) {
+    return std::find(columns.begin(), columns.end(), field.key) != columns.end();
+  });
+  return json_of_options(fields);
 }
 
 // In the order of the elements, so that it is the same for any number of threads.
@@ -60,9 +54,9 @@ double norm_of(const torch::Tensor& tensor) {
 
 }  // namespace
 
-json policy_json(const RunConfig& config, const models::Model& model, const RolePolicy& policy) {
+json policy_json(const RunConfig& config, const models::Model& model, const RolePolicy& policy,
+                 const std::vector<PolicyRow>& rows) {
   const std::vector<NamedParam> params = model_params(model);
-  const std::vector<PolicyRow> rows = policy.resolve(params);
   const std::set<std::string> before_norm(model.matrices_before_norm().begin(), model.matrices_before_norm().end());
   json out = {{"max_norm", policy.max_norm},
               {"precision", precision_words(config)},
@@ -141,7 +135,8 @@ json start_json(const RunConfig& config, const StartReport& report) {
 json policy_json(const RunConfig& config) {
   StartReport report;
   const auto model = make_model(config, torch::kCPU, &report);
-  json out = policy_json(config, *model, read_policy(config));
+  const RolePolicy policy = read_policy(config);
+  json out = policy_json(config, *model, policy, policy.resolve(model_params(*model)));
   if (config.from) out["from"] = start_json(config, report);
   return out;
 }

@@ -11,7 +11,8 @@ namespace scalevec::experiments {
 // policy.json of a run: a row per parameter with its norm as the model has it now, groups, the policy in words, and the
 // scales with the maps that read them, the rows that read a column of theirs and the reason of their class.
 nlohmann::json policy_json(const RunConfig& config);
-nlohmann::json policy_json(const RunConfig& config, const models::Model& model, const RolePolicy& policy);
+nlohmann::json policy_json(const RunConfig& config, const models::Model& model, const RolePolicy& policy,
+                           const std::vector<PolicyRow>& rows);
 
 // What a run starts from, for its record: path, hash, step, and what became of the scales. Null: from drawn values.
 struct StartReport;

@@ -1,102 +1,114 @@
 #include "experiments/train/profiler.hpp"
 
 #include <ATen/record_function.h>
+#include <torch/csrc/autograd/profiler_kineto.h>
 
 #include <algorithm>
 #include <cmath>
-#include <mutex>
+#include <cstdlib>
+#include <optional>
+#include <set>
+#include <thread>
 #include <utility>
 
-#include "experiments/system/file_io.hpp"
+#include "experiments/errors.hpp"
 
 namespace scalevec::experiments {
 namespace {
 
-std::mutex g_mutex;
-std::vector<OperatorEvent> g_operators;  // guarded by g_mutex: LibTorch's callbacks are plain functions
+namespace profiler = torch::autograd::profiler;
+using torch::profiler::impl::ActivityType;
 
-struct Begun : at::ObserverContext {
-  Phases::Clock::time_point begin = Phases::Clock::now();
-};
-
-std::unique_ptr<at::ObserverContext> operator_begins(const at::RecordFunction&) { return std::make_unique<Begun>(); }
-
-void operator_ends(const at::RecordFunction& function, at::ObserverContext* context) {
-  const auto end = Phases::Clock::now();
-  const std::lock_guard lock(g_mutex);
-  // The thread it began on is what the record knows; a backward operator begins and ends on one.
-  g_operators.push_back({function.name(), function.threadId(), static_cast<const Begun*>(context)->begin, end});
+std::set<ActivityType> activities() {
+  std::set<ActivityType> all{ActivityType::CPU};
+  if (at::hasCUDA()) all.insert(ActivityType::CUDA);
+  return all;
 }
+
+// A span in the trace, from construction to destruction.
+struct Annotation : at::RecordFunction {
+  explicit Annotation(const std::string& name) : at::RecordFunction(at::RecordScope::USER_SCOPE) { before(name); }
+};
 
 }  // namespace
 
-// Records LibTorch's operators, of all threads, while it lives. One at a time.
-class OperatorRecorder {
- public:
-  OperatorRecorder()
-      : handle_(at::addGlobalCallback(at::RecordFunctionCallback(operator_begins, operator_ends)
-                                          .scopes({at::RecordScope::FUNCTION, at::RecordScope::BACKWARD_FUNCTION}))) {}
-  ~OperatorRecorder() { at::removeCallback(handle_); }
-  OperatorRecorder(const OperatorRecorder&) = delete;
-  OperatorRecorder& operator=(const OperatorRecorder&) = delete;
+struct StepProfiler::Recording {
+  Recording() {
+    // Its library says on standard error that there is no GPU.
+    ::setenv("KINETO_LOG_LEVEL", "99", 0);
+    const torch::profiler::impl::ProfilerConfig config(torch::profiler::impl::ProfilerState::KINETO);
+    profiler::prepareProfiler(config, activities());
+    profiler::enableProfiler(
+        config, activities(),
+        {at::RecordScope::FUNCTION, at::RecordScope::BACKWARD_FUNCTION, at::RecordScope::USER_SCOPE});
+  }
+  ~Recording() {
+    phase.reset();
+    step.reset();
+    if (!stopped) profiler::disableProfiler();
+  }
+  Recording(const Recording&) = delete;
+  Recording& operator=(const Recording&) = delete;
 
-  std::vector<OperatorEvent> take() {
-    const std::lock_guard lock(g_mutex);
-    return std::exchange(g_operators, {});
+  void save(const std::filesystem::path& file) {
+    stopped = true;
+    profiler::disableProfiler()->save(file.string());
+    if (!std::filesystem::exists(file)) throw RunError(file.string() + ": cannot be written");
   }
 
- private:
-  at::CallbackHandle handle_;
+  std::optional<Annotation> step, phase;
+  Phases::Clock::time_point begin;
+  bool stopped = false;
 };
 
 StepProfiler::StepProfiler(std::int64_t steps, std::int64_t steps_left, Phases& phases, std::filesystem::path file)
     : phases_(phases),
       file_(std::move(file)),
-      passed_over_(std::min<std::int64_t>(2, std::max<std::int64_t>(0, steps_left - steps))),
+      skipped_(std::min<std::int64_t>(2, std::max<std::int64_t>(0, steps_left - steps))),
       wanted_(steps) {}
 
-StepProfiler::~StepProfiler() { phases_.keep_events(false); }
+StepProfiler::~StepProfiler() { phases_.set_watcher({}); }
 
-void StepProfiler::begin_step() {
-  if (wanted_ == 0) return;
-  if (passed_over_ > 0) {
-    --passed_over_;
-    return;
+void StepProfiler::begin_step(std::int64_t step) {
+  if (wanted_ == 0 || skipped_-- > 0) return;
+  if (!recording_) {
+    recording_ = std::make_unique<Recording>();
+    first_ = step;
+    phase_seconds_ = phases_.seconds();
+    // A run that stops in the middle of a step writes its checkpoint from another thread.
+    phases_.set_watcher([this, thread = std::this_thread::get_id()](Phase phase, bool begins) {
+      if (std::this_thread::get_id() != thread) return;
+      recording_->phase.reset();
+      if (begins) recording_->phase.emplace(std::string(to_string(phase)));
+    });
   }
-  if (!recorder_) {
-    recorder_ = std::make_unique<OperatorRecorder>();
-    phases_.keep_events(true);
-  }
-  begin_ = Phases::Clock::now();
+  last_ = step;
+  recording_->step.emplace("step " + std::to_string(step));
+  recording_->begin = Phases::Clock::now();
 }
 
-bool StepProfiler::end_step(std::int64_t step) {
-  if (!recorder_) return false;
-  steps_.push_back({step, begin_, Phases::Clock::now()});
+bool StepProfiler::end_step() {
+  if (!recording_) return false;
+  seconds_ += std::chrono::duration<double>(Phases::Clock::now() - recording_->begin).count();
+  recording_->step.reset();
   return --wanted_ == 0 && finish();
 }
 
 bool StepProfiler::finish() {
-  if (steps_.empty() || written_) return false;
-  written_ = true;
+  if (!recording_) return false;
   wanted_ = 0;
-  const std::vector<OperatorEvent> operators = recorder_->take();
-  recorder_.reset();
-  phase_events_ = phases_.take_events();
-  phases_.keep_events(false);
-  write_file(file_, chrome_trace(steps_, phase_events_, operators));
+  phases_.set_watcher({});
+  for (std::size_t i = 0; i < kPhases; ++i) phase_seconds_[i] = phases_.seconds()[i] - phase_seconds_[i];
+  recording_->step.reset();
+  recording_->save(file_);
+  recording_.reset();
   return true;
 }
 
 std::string StepProfiler::words() const {
-  PhaseSeconds seconds{};
-  double total = 0.0;
-  for (const Phases::Event& e : phase_events_)
-    seconds[static_cast<std::size_t>(e.phase)] += std::chrono::duration<double>(e.end - e.begin).count();
-  for (const StepEvent& s : steps_) total += std::chrono::duration<double>(s.end - s.begin).count();
-  std::string text = "steps " + std::to_string(steps_.front().step) + " to " + std::to_string(steps_.back().step);
+  std::string text = "steps " + std::to_string(first_) + " to " + std::to_string(last_);
   for (std::size_t i = 0; i < kPhases; ++i)
-    if (const auto percent = std::lround(100.0 * seconds[i] / total); percent > 0)
+    if (const auto percent = std::lround(100.0 * phase_seconds_[i] / seconds_); percent > 0)
       text += ", " + std::string(to_string(static_cast<Phase>(i))) + " " + std::to_string(percent) + " %";
   return text + ": " + file_.string();
 }

@@ -4,16 +4,13 @@
 #include <filesystem>
 #include <memory>
 #include <string>
-#include <vector>
 
-#include "experiments/train/chrome_trace.hpp"
+#include "experiments/train/phases.hpp"
 
 namespace scalevec::experiments {
 
-class OperatorRecorder;
-
-// Profiles some steps of a run and writes them as a Chrome trace: the phases of each step, and every LibTorch operator
-// on every thread, forward and backward. Times are CPU times; on a GPU they are those of the kernel launches.
+// Profiles some steps of a run by LibTorch's profiler and writes its Chrome trace: each step and its phases as
+// annotations, and every operator of LibTorch, forward and backward; on a GPU also the kernels.
 class StepProfiler {
  public:
   // Profiles `steps` steps; 0: none. The first two steps of the process, which also allocate memory and start threads,
@@ -23,9 +20,9 @@ class StepProfiler {
   StepProfiler(const StepProfiler&) = delete;
   StepProfiler& operator=(const StepProfiler&) = delete;
 
-  void begin_step();
+  void begin_step(std::int64_t step);
   // True if this was the last step to profile; the file is then written. Throws RunError.
-  bool end_step(std::int64_t step);
+  bool end_step();
   // For a run that ends before: writes the steps profiled so far. True if there are any.
   bool finish();
 
@@ -33,14 +30,15 @@ class StepProfiler {
   std::string words() const;
 
  private:
+  struct Recording;
+
   Phases& phases_;
   std::filesystem::path file_;
-  std::int64_t passed_over_ = 0, wanted_ = 0;
-  Phases::Clock::time_point begin_;
-  std::vector<StepEvent> steps_;
-  std::vector<Phases::Event> phase_events_;
-  std::unique_ptr<OperatorRecorder> recorder_;
-  bool written_ = false;
+  std::int64_t skipped_ = 0, wanted_ = 0;
+  std::int64_t first_ = 0, last_ = -1;  // profiled steps
+  PhaseSeconds phase_seconds_{};        // before the first of them; afterwards in them
+  double seconds_ = 0.0;
+  std::unique_ptr<Recording> recording_;
 };
 
 }  // namespace scalevec::experiments

@@ -91,22 +91,12 @@ void read_model(JsonReader in, const json& given, RunConfig& config) {
 
 void read_synthetic(JsonReader in, RunConfig& config) {
   SyntheticOptions o;
-  o.vocab_size = in.integer("vocab_size", config.decoder->vocab_size, Range::between(2, 65536));
-  o.zipf_exponent = in.number("zipf_exponent", o.zipf_exponent);
-  o.branching = in.integer("branching", o.branching);
-  o.mixing = in.number("mixing", o.mixing);
-  o.seed = static_cast<std::uint64_t>(in.integer("seed", 0, kSeed));
-  o.validation_windows = in.integer("validation_windows", o.validation_windows, kPositiveCount);
+  o.vocab_size = config.decoder->vocab_size;
+  read_options(in, o.fields());
   in.finish();
-  const std::string error = o.error();
-  if (!error.empty()) throw ConfigError("data.synthetic: " + error);
+  if (const std::string error = o.error(); !error.empty()) throw ConfigError("data.synthetic." + error);
   config.synthetic = o;
-  config.resolved["data"]["synthetic"] = {{"vocab_size", o.vocab_size},
-                                          {"zipf_exponent", o.zipf_exponent},
-                                          {"branching", o.branching},
-                                          {"mixing", o.mixing},
-                                          {"seed", o.seed},
-                                          {"validation_windows", o.validation_windows}};
+  config.resolved["data"]["synthetic"] = json_of_options(o.fields());
 }
 
 void read_data(JsonReader in, bool given, RunConfig& config) {
@@ -127,12 +117,8 @@ void read_data(JsonReader in, bool given, RunConfig& config) {
 
 void read_schedule(JsonReader in, RunConfig& config) {
   Schedule& s = config.schedule;
-  s.shape = *parse_schedule_shape(in.choice("shape", "constant", {"constant", "cosine", "linear", "wsd"}));
-  s.warmup_steps = in.integer("warmup_steps", 0, kCount);
-  s.total_steps = in.integer("total_steps", config.steps, kPositiveCount);
-  s.final_factor = in.number("final_factor", 0.0, Range::between(0, 1));
-  s.decay_steps = in.integer("decay_steps", 0, kCount);
-  s.decay_shape = *parse_decay_shape(in.choice("decay_shape", "linear", {"linear", "cosine", "sqrt"}));
+  s.total_steps = config.steps;
+  read_options(in, s.fields());
   in.finish();
   if (s.shape != Schedule::Shape::constant && s.total_steps < config.steps)
     throw ConfigError("schedule.total_steps: got " + std::to_string(s.total_steps) + "; allowed: at least steps, " +
@@ -143,9 +129,7 @@ void read_schedule(JsonReader in, RunConfig& config) {
     throw ConfigError("schedule.warmup_steps: got " + std::to_string(s.warmup_steps) +
                       "; allowed: at most total_steps, " + std::to_string(s.total_steps) +
                       ", which is steps unless it is given");
-  config.resolved["schedule"] = {{"shape", to_string(s.shape)},  {"warmup_steps", s.warmup_steps},
-                                 {"total_steps", s.total_steps}, {"final_factor", s.final_factor},
-                                 {"decay_steps", s.decay_steps}, {"decay_shape", to_string(s.decay_shape)}};
+  config.resolved["schedule"] = json_of_options(s.fields());
 }
 
 // {"every", "traces_every", "snr", "formats"}, or the formats alone.
@@ -153,9 +137,7 @@ void read_log(JsonReader& in, const json& root, RunConfig& config) {
   const bool list = root.is_object() && root.contains("log") && root["log"].is_array();
   const json wrapped = list ? json{{"formats", in.value("log")}} : json::object();
   JsonReader log = list ? JsonReader(wrapped, "log") : in.object("log");
-  config.log_every = log.integer("every", 10, kPositiveCount);
-  config.traces_every = log.integer("traces_every", 10, kCount);
-  config.snr = log.boolean("snr", false);
+  read_options(log, log_fields(config));
   if (config.snr && config.traces_every < 5)
     log.fail("snr",
              "false unless traces_every is 5 or more: a ratio takes the gradients of 4 steps after the first trace");
@@ -169,25 +151,82 @@ void read_log(JsonReader& in, const json& root, RunConfig& config) {
 
 }  // namespace
 
+Options run_fields(RunConfig& c) {
+  const Range length = Range::between(1, 1 << 20);
+  return {
+      {"seed", &c.seed, kSeed, {}, "seed of the initial values, and of the noise of a toy model"},
+      {"data_seed", &c.data_seed, kSeed, {}, "seed of the order of batches", false, true, "seed"},
+      {"threads", &c.threads, Range::between(0, 1024), {}, "CPU threads; 0: one per core"},
+      {"device", &c.device, {}, {"auto", "cpu", "cuda"}, "auto: cuda if there is one, else cpu"},
+      {"dtype", &c.dtype, {}, {"float32", "float64"}, "of parameters; toy models only float64, their default"},
+      {"autocast",
+       &c.autocast,
+       {},
+       {"none", "bfloat16"},
+       "bfloat16: linear maps are computed in bfloat16, and attention reads and writes bfloat16 (on the CPU it is "
+       "computed in float32). Parameters, residual stream, norms, loss and optimizer stay in float32. Needs dtype "
+       "float32",
+       false,
+       c.autocast != "none"},
+      {"steps", &c.steps, kPositiveCount, {}, "optimizer steps", true},
+      {"batch_size",
+       &c.batch_size,
+       length,
+       {},
+       "sequences per step, over all processes of the run; at most as many as the training data has. Toy models: 1"},
+      {"accumulation", &c.accumulation, kPositiveCount, {}, "micro-batches per step; a divisor of batch_size"},
+      {"sequence_length", &c.sequence_length, length, {}, "tokens per sequence"}};
+}
+
+Options validation_fields(RunConfig& c) {
+  return {{"every", &c.validation_every, kCount, {}, "steps between validations; 0: only at the end"},
+          {"sequences",
+           &c.validation_sequences,
+           kPositiveCount,
+           {},
+           "validation sequences, the same ones every time; fewer if the data has fewer"},
+          {"sequence_length",
+           &c.validation_length,
+           Range::between(1, 1 << 20),
+           {},
+           "tokens of a validation sequence",
+           false,
+           true,
+           "the run's"}};
+}
+
+Options log_fields(RunConfig& c) {
+  return {{"every", &c.log_every, kPositiveCount, {}, "steps between lines of metrics.jsonl"},
+          {"traces_every", &c.traces_every, kCount, {}, "steps between traces; 0: none"},
+          // Left out where it is off, so that runs from before there was a choice go on.
+          {"snr",
+           &c.snr,
+           {},
+           {},
+           "adds the signal-to-noise ratio of the gradients to each trace. Needs traces_every of 5 or more, one "
+           "process, and memory for two more tensors of the size of each parameter",
+           false,
+           c.snr}};
+}
+
+Options checkpoint_fields(RunConfig& c) {
+  return {{"every", &c.checkpoint_every, kCount, {}, "steps between checkpoints; 0: by time only"},
+          {"minutes", &c.checkpoint_minutes, Range::between(0, 1e6), {}, "minutes between checkpoints; 0: not by time"},
+          {"keep", &c.checkpoint_keep, kPositiveCount, {}, "how many of the newest are kept"}};
+}
+
 RunConfig read_run_config(const json& root) {
   JsonReader in(root, "");
   in.expect({"name", "seed", "data_seed", "threads", "device", "steps", "model", "dtype", "autocast", "batch_size",
              "accumulation", "sequence_length", "data", "optimizer", "schedule", "validation", "log", "checkpoint"});
   RunConfig c;
-  c.seed = static_cast<std::uint64_t>(in.integer("seed", 1, kSeed));
-  c.data_seed = static_cast<std::uint64_t>(in.integer("data_seed", static_cast<std::int64_t>(c.seed), kSeed));
-  c.threads = static_cast<int>(in.integer("threads", 0, Range::between(0, 1024)));
-  c.device = in.choice("device", "auto", {"auto", "cpu", "cuda"});
-  c.steps = in.integer("steps", kPositiveCount);
   read_model(in.object("model"), root.contains("model") ? root["model"] : json::object(), c);
+  const bool toy = !c.decoder;
+  if (toy) c.dtype = "float64", c.batch_size = 1;
+  read_options(in, run_fields(c));
+  if (!in.has("data_seed")) c.data_seed = c.seed;
   if (c.from && c.from->go_on && c.from->step >= c.steps)
     in.fail("steps", "more than " + std::to_string(c.from->step) + ", the step that the model goes on from");
-  const bool toy = !c.decoder;
-  c.dtype = in.choice("dtype", toy ? "float64" : "float32", {"float32", "float64"});
-  c.autocast = in.choice("autocast", "none", {"none", "bfloat16"});
-  c.batch_size = in.integer("batch_size", toy ? 1 : kDefaultBatchSize, Range::between(1, 1 << 20));
-  c.accumulation = in.integer("accumulation", 1, kPositiveCount);
-  c.sequence_length = in.integer("sequence_length", kDefaultSequenceLength, Range::between(1, 1 << 20));
   // 2^60 tokens.
   if (static_cast<double>(c.steps) * static_cast<double>(c.batch_size * c.sequence_length) > 1152921504606846976.0)
     in.fail("steps", "fewer: steps, batch_size and sequence_length make more than 2^60 tokens");
@@ -205,41 +244,26 @@ RunConfig read_run_config(const json& root) {
   read_schedule(in.object("schedule"), c);
 
   JsonReader validation = in.object("validation");
-  c.validation_every = validation.integer("every", 0, kCount);
   if (validation.has("batches") && validation.has("sequences"))
     validation.fail("batches", "either sequences, or batches (of batch_size sequences), not both");
-  c.validation_length = validation.integer("sequence_length", c.sequence_length, Range::between(1, 1 << 20));
-  c.validation_sequences = validation.has("batches")
-                               ? c.batch_size * validation.integer("batches", Range::between(1, 1 << 30))
-                               : validation.integer("sequences", kDefaultValidationSequences, kPositiveCount);
+  c.validation_length = c.sequence_length;
+  read_options(validation, validation_fields(c));
+  if (validation.has("batches"))
+    c.validation_sequences = c.batch_size * validation.integer("batches", Range::between(1, 1 << 30));
   validation.finish();
   read_log(in, root, c);
   JsonReader checkpoint = in.object("checkpoint");
-  c.checkpoint_every = checkpoint.integer("every", 0, kCount);
-  c.checkpoint_minutes = checkpoint.number("minutes", c.checkpoint_minutes, Range::between(0, 1e6));
-  c.checkpoint_keep = checkpoint.integer("keep", 2, kPositiveCount);
+  read_options(checkpoint, checkpoint_fields(c));
   checkpoint.finish();
   in.string("name", "");
 
-  c.resolved["seed"] = c.seed;
-  c.resolved["data_seed"] = c.data_seed;
-  c.resolved["threads"] = c.threads;
-  c.resolved["device"] = c.device;
-  c.resolved["dtype"] = c.dtype;
-  if (c.autocast != "none") c.resolved["autocast"] = c.autocast;
-  c.resolved["steps"] = c.steps;
-  c.resolved["batch_size"] = c.batch_size;
-  c.resolved["accumulation"] = c.accumulation;
-  c.resolved["sequence_length"] = c.sequence_length;
+  write_options(c.resolved, run_fields(c));
   c.resolved["optimizer"] = c.optimizer;
-  c.resolved["validation"] = {
-      {"every", c.validation_every}, {"sequences", c.validation_sequences}, {"sequence_length", c.validation_length}};
-  c.resolved["log"] = {{"every", c.log_every}, {"traces_every", c.traces_every}};
-  // Only where it is asked for, so that runs from before there was a choice go on.
-  if (c.snr) c.resolved["log"]["snr"] = true;
+  c.resolved["validation"] = json_of_options(validation_fields(c));
+  c.resolved["log"] = json_of_options(log_fields(c));
+  // As snr: left out where it is off.
   if (c.tensorboard) c.resolved["log"]["formats"] = {"jsonl", "tensorboard"};
-  c.resolved["checkpoint"] = {
-      {"every", c.checkpoint_every}, {"minutes", c.checkpoint_minutes}, {"keep", c.checkpoint_keep}};
+  c.resolved["checkpoint"] = json_of_options(checkpoint_fields(c));
   if (root.contains("name")) c.resolved["name"] = root["name"];
   return c;
 }

@@ -9,6 +9,7 @@
 #include "experiments/data/synthetic_source.hpp"
 #include "models/decoder_options.hpp"
 #include "models/toy/toy_options.hpp"
+#include "optim/core/option.hpp"
 #include "optim/core/schedule.hpp"
 
 namespace scalevec::experiments {
@@ -64,6 +65,13 @@ struct RunConfig {
   // The configuration with every default filled in. It is stored with the run and compared on resume.
   nlohmann::json resolved;
 };
+
+// The options of a configuration as data, one list for each object: "" (the run itself), "schedule", "validation",
+// "log" and "checkpoint". They are stored in `config`.
+Options run_fields(RunConfig& config);
+Options validation_fields(RunConfig& config);
+Options log_fields(RunConfig& config);
+Options checkpoint_fields(RunConfig& config);
 
 // Reads and checks a configuration. Throws ConfigError with one line: path, value, what is allowed.
 RunConfig read_run_config(const nlohmann::json& root);

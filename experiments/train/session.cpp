@@ -17,6 +17,7 @@
 #include "models/retrofit.hpp"
 #include "models/toy/toy.hpp"
 #include "optim/core/random.hpp"
+#include "optim/role_policy_json.hpp"
 
 namespace scalevec::experiments {
 
@@ -68,7 +69,7 @@ std::vector<NamedParam> model_params(const models::Model& model) {
   return named_params(model, [&](const std::string& name, const torch::Tensor&) { return model.role(name); });
 }
 
-RolePolicy read_policy(const RunConfig& config) { return RolePolicy::from_json(config.optimizer.dump(), "optimizer"); }
+RolePolicy read_policy(const RunConfig& config) { return read_role_policy(JsonReader(config.optimizer, "optimizer")); }
 
 std::unique_ptr<BatchSource> open_source(const RunConfig& config) {
   if (!config.decoder) return nullptr;
@@ -120,11 +121,12 @@ Session::Session(const RunConfig& config, std::shared_ptr<ProcessGroup> group)
       model_(make_model(config, device_, &start_)),
       params_(model_params(*model_)),
       policy_(read_policy(config)),
-      optimizer_(make_optimizer(params_, policy_)),
+      policy_rows_(policy_.resolve(params_)),
+      optimizer_(make_optimizer(params_, policy_, policy_rows_)),
       source_(open_source(config)) {
   if (config.from && !config.data_dir.empty()) check_tokenizer(start_.hugging_face, config.data_dir);
   if (group) {
-    parallel_ = std::make_shared<DataParallel>(group, params_, policy_, *optimizer_);
+    parallel_ = std::make_shared<DataParallel>(group, params_, policy_rows_, *optimizer_);
     model_->set_batch_sum([group](torch::Tensor& counts) {
       const torch::NoGradGuard no_grad;
       group->start_sum(counts)();

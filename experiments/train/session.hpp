@@ -100,6 +100,7 @@ class Session {
   const models::Model& model() const { return *model_; }
   const BatchSource* source() const { return source_.get(); }
   const RolePolicy& policy() const { return policy_; }
+  const std::vector<PolicyRow>& policy_rows() const { return policy_rows_; }
   const std::vector<NamedParam>& params() const { return params_; }
   torch::Device device() const { return device_; }
   // Empty unless the run starts from a stored model.
@@ -138,6 +139,7 @@ class Session {
   std::unique_ptr<models::Model> model_;
   std::vector<NamedParam> params_;
   RolePolicy policy_;
+  std::vector<PolicyRow> policy_rows_;  // of params_
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<BatchSource> source_;
   std::shared_ptr<DataParallel> parallel_;  // null for one process

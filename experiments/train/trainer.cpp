@@ -198,9 +198,9 @@ class Trainer {
       if (counters_.val_step < 0 && !resumed && config_.validation_every > 0) record_validation();
       while (session_.steps_done() < config_.steps) {
         if (agreed_stop() != 0) return interrupted(progress);
-        profiler_->begin_step();
+        profiler_->begin_step(session_.steps_done() + 1);
         make_step(progress);
-        if (profiler_->end_step(session_.steps_done())) progress.note("profile of " + profiler_->words());
+        if (profiler_->end_step()) progress.note("profile of " + profiler_->words());
       }
       if (agreed_stop() != 0 && counters_.val_step != config_.steps) return interrupted(progress);
       if (counters_.val_step != config_.steps) record_validation();
@@ -292,7 +292,7 @@ class Trainer {
 
   // Before a checkpoint is restored: the policy's record has the norms that the model starts with.
   void write_policy() {
-    json policy = policy_json(config_, session_.model(), session_.policy());
+    json policy = policy_json(config_, session_.model(), session_.policy(), session_.policy_rows());
     prediction_ = std::make_unique<RunPrediction>(config_.resolved, policy);
     if (config_.from) {
       policy["from"] = start_json(config_, session_.start());

@@ -1,81 +1,46 @@
 #include "models/toy/toy_options.hpp"
 
-#include <algorithm>
-#include <cmath>
-#include <sstream>
 #include <stdexcept>
 
 namespace scalevec::models {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
-ToyField count(std::string_view key, std::int64_t* value) { return {key, value, 1, 1 << 30, false, {}}; }
-ToyField number(std::string_view key, double* value) { return {key, value, -kInfinity, kInfinity, false, {}}; }
-ToyField positive(std::string_view key, double* value) { return {key, value, 0, kInfinity, true, {}}; }
-ToyField nonnegative(std::string_view key, double* value) { return {key, value, 0, kInfinity, false, {}}; }
-ToyField flag(std::string_view key, bool* value) { return {key, value, 0, 0, false, {}}; }
-ToyField word(std::string_view key, std::string* value, std::vector<std::string> words) {
-  return {key, value, 0, 0, false, std::move(words)};
+// Options of several toys, with their meaning.
+Option replicas_option(std::int64_t* at) {
+  return {"replicas", at, Range::between(1, 1 << 30), {}, "independent copies in one tensor"};
 }
-
-template <class T>
-std::string bad(std::string_view key, const T& value, const std::string& allowed) {
-  std::ostringstream out;
-  out << key << ": got " << value << "; allowed: " << allowed;
-  return out.str();
+Option count(const char* key, std::int64_t* at, std::string_view meaning) {
+  return {key, at, Range::between(1, 1 << 30), {}, meaning};
 }
-
-std::string range_text(const ToyField& f) {
-  std::ostringstream out;
-  if (std::isinf(f.low)) return "a finite number";
-  if (std::isinf(f.high))
-    out << (f.low_open ? "more than " : "at least ") << f.low;
-  else
-    out << "from " << f.low << " to " << f.high;
-  return out.str();
+Option curvature_option(double* at) { return {"curvature", at, Range::above(0), {}, "h"}; }
+Option sigma_option(double* at) {
+  return {"sigma", at, Range::at_least(0), {}, "standard deviation of the gradient noise"};
 }
-
-std::string field_error(const ToyField& f) {
-  const auto within = [&](double x) {
-    return std::isfinite(x) && (f.low_open ? x > f.low : x >= f.low) && x <= f.high;
-  };
-  if (const auto* n = std::get_if<std::int64_t*>(&f.value))
-    return within(static_cast<double>(**n)) ? "" : bad(f.key, **n, range_text(f));
-  if (const auto* x = std::get_if<double*>(&f.value)) return within(**x) ? "" : bad(f.key, **x, range_text(f));
-  if (const auto* list = std::get_if<std::vector<double>*>(&f.value)) {
-    for (const double x : **list)
-      if (!within(x)) return bad(f.key, x, range_text(f));
-    return (*list)->empty() ? bad(f.key, "[]", "at least one number") : "";
-  }
-  if (const auto* text = std::get_if<std::string*>(&f.value)) {
-    if (std::find(f.words.begin(), f.words.end(), **text) != f.words.end()) return "";
-    std::string allowed;
-    for (const std::string& w : f.words) allowed += (allowed.empty() ? "" : ", ") + w;
-    return bad(f.key, **text, allowed);
-  }
-  return "";
+Option initial_option(double* at) { return {"initial", at, {}, {}, "γ at step 0"}; }
+Option init_std_option(double* at, Range range, std::string_view meaning) {
+  return {"init_std", at, range, {}, meaning};
 }
 
 // What no field can say alone.
 std::string relation_error(const BranchScalesOptions& o) {
+  if (o.curvatures.empty()) return not_allowed("curvatures", "[]", "at least one number");
   if (o.targets.size() == o.curvatures.size()) return "";
-  return bad("targets", std::to_string(o.targets.size()) + " numbers",
-             "as many as curvatures, " + std::to_string(o.curvatures.size()));
+  return not_allowed("targets", std::to_string(o.targets.size()) + " numbers",
+                     "as many as curvatures, " + std::to_string(o.curvatures.size()));
 }
 std::string relation_error(const PlacementOptions& o) {
   return o.scales == "both_normed" && o.init_std == 0.0
-             ? bad("init_std", o.init_std, "more than 0 with scales both_normed, since a norm follows W")
+             ? not_allowed("init_std", o.init_std, "more than 0 with scales both_normed, since a norm follows W")
              : "";
 }
-template <class Options>
-std::string relation_error(const Options&) {
+template <class Toy>
+std::string relation_error(const Toy&) {
   return "";
 }
 
-template <class... Options>
-std::vector<ToyOptions> all_defaults(const std::variant<Options...>*) {
-  return {Options{}...};
+template <class... Toys>
+std::vector<ToyOptions> all_defaults(const std::variant<Toys...>*) {
+  return {Toys{}...};
 }
 
 const std::vector<ToyOptions>& defaults() {
@@ -85,63 +50,78 @@ const std::vector<ToyOptions>& defaults() {
 
 }  // namespace
 
-std::vector<ToyField> OutputScaleOptions::fields() {
-  return {count("replicas", &replicas), positive("curvature", &curvature), number("target", &target),
-          nonnegative("sigma", &sigma), number("initial", &initial)};
+Options OutputScaleOptions::fields() {
+  return {replicas_option(&replicas),
+          curvature_option(&curvature),
+          {"target", &target, {}, {}, "γ*"},
+          sigma_option(&sigma),
+          initial_option(&initial)};
 }
 
-std::vector<ToyField> InputScaleOptions::fields() {
-  return {count("rows", &rows),        count("replicas", &replicas),      positive("curvature", &curvature),
-          number("target", &target),   nonnegative("sigma", &sigma),      flag("scale", &scale),
-          number("initial", &initial), nonnegative("init_std", &init_std)};
+Options InputScaleOptions::fields() {
+  return {count("rows", &rows, "c, elements of a column"),
+          replicas_option(&replicas),
+          curvature_option(&curvature),
+          {"target", &target, {}, {}, "R, the first element of θ*; the others are 0"},
+          sigma_option(&sigma),
+          {"scale", &scale, {}, {}, "false: no γ, θ = w"},
+          initial_option(&initial),
+          init_std_option(&init_std, Range::at_least(0), "standard deviation of w at step 0")};
 }
 
-std::vector<ToyField> BranchScalesOptions::fields() {
-  return {{"curvatures", &curvatures, 0, kInfinity, true, {}},
-          {"targets", &targets, -kInfinity, kInfinity, false, {}},
-          flag("own", &own),
-          count("replicas", &replicas),
-          nonnegative("sigma", &sigma),
-          number("initial", &initial),
-          nonnegative("init_std", &init_std)};
+Options BranchScalesOptions::fields() {
+  return {{"curvatures", &curvatures, Range::above(0), {}, "h_c of each branch"},
+          {"targets", &targets, {}, {}, "R_c, as many as curvatures"},
+          {"own", &own, {}, {}, "whether every branch has its own γ (HG)"},
+          replicas_option(&replicas),
+          sigma_option(&sigma),
+          initial_option(&initial),
+          init_std_option(&init_std, Range::at_least(0), "standard deviation of w at step 0")};
 }
 
-std::vector<ToyField> PlacementOptions::fields() {
-  return {count("rows", &rows),
-          count("columns", &columns),
-          count("replicas", &replicas),
-          word("scales", &scales, {"none", "input", "both", "both_normed"}),
-          word("target", &target, {"full", "rank_one"}),
-          {"spread", &spread, 1, kInfinity, false, {}},
-          positive("curvature", &curvature),
-          nonnegative("sigma", &sigma),
-          nonnegative("init_std", &init_std)};
+Options PlacementOptions::fields() {
+  return {count("rows", &rows, "rows of W"),
+          count("columns", &columns, "columns of W"),
+          replicas_option(&replicas),
+          {"scales",
+           &scales,
+           {},
+           {"none", "input", "both", "both_normed"},
+           "γ before the map, also behind it (DP), or behind its norm (DNP)"},
+          {"target", &target, {}, {"full", "rank_one"}, "what θ* is made of"},
+          {"spread", &spread, Range::at_least(1), {}, "ratio of the largest to the smallest scale of θ*'s rows"},
+          curvature_option(&curvature),
+          sigma_option(&sigma),
+          init_std_option(&init_std, Range::at_least(0), "standard deviation of W at step 0")};
 }
 
-std::vector<ToyField> MagnitudeDirectionOptions::fields() {
-  return {count("size", &size),
-          word("form", &form, {"plain", "or", "product", "er", "exp_sum", "exp_product"}),
-          positive("curvature", &curvature),
-          positive("magnitude_curvature", &magnitude_curvature),
-          positive("target", &target),
-          nonnegative("tilt", &tilt),
-          nonnegative("sigma", &sigma)};
+Options MagnitudeDirectionOptions::fields() {
+  return {count("size", &size, "d"),
+          {"form", &form, {}, {"plain", "or", "product", "er", "exp_sum", "exp_product"}, "how γ is computed"},
+          curvature_option(&curvature),
+          {"magnitude_curvature", &magnitude_curvature, Range::above(0), {}, "h_mag, curvature along γ*"},
+          {"target", &target, Range::above(0), {}, "root mean square of γ*"},
+          {"tilt", &tilt, Range::at_least(0), {}, "standard deviation of γ*'s direction"},
+          sigma_option(&sigma)};
 }
 
-std::vector<ToyField> ScaleInvariantOptions::fields() {
-  return {count("rows", &rows), count("columns", &columns), nonnegative("signal", &signal),
-          nonnegative("sigma", &sigma), positive("init_std", &init_std)};
+Options ScaleInvariantOptions::fields() {
+  return {count("rows", &rows, "rows of W"),
+          count("columns", &columns, "columns of W"),
+          {"signal", &signal, Range::at_least(0), {}, "factor of the loss without noise"},
+          sigma_option(&sigma),
+          init_std_option(&init_std, Range::above(0), "standard deviation of W at step 0")};
 }
 
-std::vector<ToyField> SpectrumOptions::fields() {
-  return {count("modes", &modes),
-          nonnegative("a", &a),
-          number("b", &b),
-          positive("target", &target),
-          flag("scale", &scale),
-          number("initial", &initial),
-          number("initial_weight", &initial_weight),
-          nonnegative("sigma", &sigma)};
+Options SpectrumOptions::fields() {
+  return {count("modes", &modes, "N"),
+          {"a", &a, Range::at_least(0), {}, "h_j = j^−a"},
+          {"b", &b, {}, {}, "R_j = R₀ j^−b"},
+          {"target", &target, Range::above(0), {}, "R₀"},
+          {"scale", &scale, {}, {}, "false: no γ, θ = w"},
+          initial_option(&initial),
+          {"initial_weight", &initial_weight, {}, {}, "w at step 0"},
+          sigma_option(&sigma)};
 }
 
 const std::vector<std::string>& toy_types() {
@@ -163,14 +143,13 @@ std::string_view toy_type(const ToyOptions& options) {
   return std::visit([](const auto& o) -> std::string_view { return o.type; }, options);
 }
 
-std::vector<ToyField> toy_fields(ToyOptions& options) {
+Options toy_fields(ToyOptions& options) {
   return std::visit([](auto& o) { return o.fields(); }, options);
 }
 
 std::string toy_error(const ToyOptions& options) {
   ToyOptions copy = options;
-  for (const ToyField& f : toy_fields(copy))
-    if (const std::string error = field_error(f); !error.empty()) return error;
+  if (const std::string error = option_error(toy_fields(copy)); !error.empty()) return error;
   return std::visit([](const auto& o) { return relation_error(o); }, options);
 }
 

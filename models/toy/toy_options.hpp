@@ -1,25 +1,16 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
 
+#include "optim/core/option.hpp"
+
 // The options of the toy models. The seed of a toy is not one of them: it is the seed of the run, given to its
 // constructor.
 namespace scalevec::models {
-
-// One option: its key in a configuration, where its value is stored, and which values are allowed.
-struct ToyField {
-  std::string_view key;
-  std::variant<std::int64_t*, double*, bool*, std::string*, std::vector<double>*> value;
-  double low = -std::numeric_limits<double>::infinity();  // bounds of a number, or of every number of a list
-  double high = std::numeric_limits<double>::infinity();
-  bool low_open = false;           // whether `low` itself is refused
-  std::vector<std::string> words;  // the allowed values of a string
-};
 
 // In all of them σ (sigma ≥ 0) is the standard deviation of the gradient noise on θ (or γ), h the curvature, and
 // replicas are independent copies in one tensor. The losses are those of the results T2 to T10 in docs/theory.md.
@@ -32,7 +23,7 @@ struct OutputScaleOptions {
   double target = 2.0;     // γ*
   double sigma = 1.5;
   double initial = 1.0;  // γ at step 0
-  std::vector<ToyField> fields();
+  Options fields();
 };
 
 // T2, T3, T4: an input-class scale γ and the column w that reads it, θ = γw, with loss ½h‖θ − θ*‖². θ* is R in the
@@ -47,7 +38,7 @@ struct InputScaleOptions {
   bool scale = true;       // false: no γ, θ = w
   double initial = 1.0;    // γ at step 0
   double init_std = 0.02;  // of w at step 0, ≥ 0
-  std::vector<ToyField> fields();
+  Options fields();
 };
 
 // T6: C branches read one input through one γ, or through one γ each (HG); θ_c = γw_c, with loss ½Σ h_c(θ_c − R_c)².
@@ -60,7 +51,7 @@ struct BranchScalesOptions {
   double sigma = 0.0;
   double initial = 1.0;    // γ at step 0
   double init_std = 1e-3;  // of w at step 0
-  std::vector<ToyField> fields();
+  Options fields();
 };
 
 // T7: scale vectors u, v around a map W, θ = diag(u) W diag(v), with loss ½h‖θ − θ*‖².
@@ -78,7 +69,7 @@ struct PlacementOptions {
   double curvature = 1.0;
   double sigma = 0.5;
   double init_std = 0.1;  // of W at step 0
-  std::vector<ToyField> fields();
+  Options fields();
 };
 
 // T8: γ ∈ R^d computed from a magnitude and a direction, with loss ½(γ − γ*)ᵀH(γ − γ*), where H has curvature h_mag
@@ -92,7 +83,7 @@ struct MagnitudeDirectionOptions {
   double target = 2.0;
   double tilt = 0.3;
   double sigma = 0.0;
-  std::vector<ToyField> fields();
+  Options fields();
 };
 
 // T9: a matrix before a norm. With ŵ = W/‖W‖, the loss is signal·½‖ŵ − t‖² for a random unit t, with gradient noise σ
@@ -103,7 +94,7 @@ struct ScaleInvariantOptions {
   double signal = 0.0;  // ≥ 0
   double sigma = 1.0;
   double init_std = 1.0;  // of W at step 0, > 0
-  std::vector<ToyField> fields();
+  Options fields();
 };
 
 // T10: modes j = 1 … N with curvature h_j = j^−a and target R_j = R₀ j^−b, θ_j = γ_jw_j, with loss ½Σ h_j(θ_j − R_j)².
@@ -117,7 +108,7 @@ struct SpectrumOptions {
   double initial = 1.0;         // γ at step 0
   double initial_weight = 0.0;  // w at step 0
   double sigma = 0.0;
-  std::vector<ToyField> fields();
+  Options fields();
 };
 
 using ToyOptions = std::variant<OutputScaleOptions, InputScaleOptions, BranchScalesOptions, PlacementOptions,
@@ -129,8 +120,8 @@ const std::vector<std::string>& toy_types();
 ToyOptions toy_defaults(std::string_view type);
 
 std::string_view toy_type(const ToyOptions& options);
-// All options of a toy; the pointers point into `options`.
-std::vector<ToyField> toy_fields(ToyOptions& options);
+// All options of a toy; they are stored in `options`.
+Options toy_fields(ToyOptions& options);
 // The first error, as "field: got VALUE; allowed: …"; empty if there is none.
 std::string toy_error(const ToyOptions& options);
 

@@ -17,19 +17,6 @@ std::string shown(const json& value) {
   return text;
 }
 
-std::string number_text(double x) {
-  std::ostringstream out;
-  out.precision(12);
-  out << x;
-  return out.str();
-}
-
-std::string joined(const std::vector<std::string>& words) {
-  std::string text;
-  for (const auto& w : words) text += (text.empty() ? "" : ", ") + w;
-  return text;
-}
-
 constexpr int kMaxDepth = 64;
 
 size_t edit_distance(std::string_view a, std::string_view b) {
@@ -53,16 +40,6 @@ const json& empty_object() {
 }
 
 }  // namespace
-
-bool Range::contains(double x) const {
-  return std::isfinite(x) && (low_open ? x > low : x >= low) && (high_open ? x < high : x <= high);
-}
-
-std::string Range::text() const {
-  if (std::isinf(low) && std::isinf(high)) return "a finite number";
-  if (std::isinf(high)) return (low_open ? "more than " : "at least ") + number_text(low);
-  return (low_open ? "(" : "[") + number_text(low) + ", " + number_text(high) + (high_open ? ")" : "]");
-}
 
 json parse_json(std::string_view text, std::string_view what) {
   // nlohmann keeps the last of two equal keys without a word; a configuration that says a thing twice is a mistake.

@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <initializer_list>
-#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <stdexcept>
@@ -10,27 +9,14 @@
 #include <string_view>
 #include <vector>
 
+#include "optim/core/option.hpp"
+
 // Strict reading of JSON configuration, shared by every layer that has options. Not installed.
 namespace scalevec {
 
 // Wrong configuration: one line with the path, the value and what is allowed.
 struct ConfigError : std::invalid_argument {
   using std::invalid_argument::invalid_argument;
-};
-
-// An inclusive range unless an end is open.
-struct Range {
-  double low = -std::numeric_limits<double>::infinity();
-  double high = std::numeric_limits<double>::infinity();
-  bool low_open = false;
-  bool high_open = false;
-
-  static Range at_least(double low) { return {low}; }
-  static Range above(double low) { return {low, std::numeric_limits<double>::infinity(), true, false}; }
-  static Range between(double low, double high) { return {low, high}; }
-  static Range below(double low, double high) { return {low, high, false, true}; }  // [low, high)
-  bool contains(double x) const;
-  std::string text() const;
 };
 
 // Parses text that may hold // and /* */ comments; `what` (a file or "policy") leads the message of a syntax error.

@@ -1,31 +1,29 @@
 #pragma once
 
-#include <limits>
 #include <tuple>
 #include <utility>
+
+#include "optim/core/option.hpp"
 
 // The options of a method as one table, from which its values, their setters and whatever reads and writes options
 // follow.
 namespace scalevec {
 
-// Which values an option takes: numbers from `low` to `high`, or one of `words`, separated by ", ".
-struct OptionRange {
-  double low = 0.0, high = 0.0;
-  bool high_open = false;
+// Which values an option takes: numbers of the range, or one of `words`, separated by ", ".
+struct OptionRange : Range {
   const char* words = "";
   bool later = false;  // archives from before the option lack it
 };
 
 // As the rows of a table name them.
 inline namespace option_ranges {
-inline constexpr OptionRange kFraction{0.0, 1.0, true};  // [0, 1)
-inline constexpr OptionRange kNonnegative{0.0, std::numeric_limits<double>::infinity()};
-inline constexpr OptionRange kAnyNumber{-std::numeric_limits<double>::infinity(),
-                                        std::numeric_limits<double>::infinity()};
+inline constexpr OptionRange kFraction{Range::below(0.0, 1.0)};
+inline constexpr OptionRange kNonnegative{Range::at_least(0.0)};
+inline constexpr OptionRange kAnyNumber{};
 inline constexpr OptionRange kSwitch{};  // true, false
-constexpr OptionRange from_to(double low, double high) { return {low, high}; }
-constexpr OptionRange at_least(double low) { return {low, std::numeric_limits<double>::infinity()}; }
-constexpr OptionRange one_of(const char* words) { return {0.0, 0.0, false, words}; }
+constexpr OptionRange from_to(double low, double high) { return {Range::between(low, high)}; }
+constexpr OptionRange at_least(double low) { return {Range::at_least(low)}; }
+constexpr OptionRange one_of(const char* words) { return {{}, words}; }
 constexpr OptionRange later(OptionRange range) {
   range.later = true;
   return range;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
-#include <sstream>
 #include <string>
 
 namespace scalevec {
@@ -23,15 +22,31 @@ double Schedule::factor(std::int64_t step) const {
   return final_factor + (1.0 - final_factor) * remaining;
 }
 
+Options Schedule::fields() {
+  // So that no sum of them overflows 64 bits.
+  const Range count = Range::between(0, 1e12), positive = Range::between(1, 1e12);
+  return {{"shape", enum_value(&shape), {}, {"constant", "cosine", "linear", "wsd"}, "wsd: warm-up, stable, decay"},
+          {"warmup_steps", &warmup_steps, count, {}, "W, steps in which the learning rate rises linearly"},
+          {"total_steps",
+           &total_steps,
+           positive,
+           {},
+           "T, the number of steps after which the decay ends; at least steps, except for constant",
+           false,
+           true,
+           "steps"},
+          {"final_factor", &final_factor, Range::between(0, 1), {}, "f, last learning rate over the largest"},
+          {"decay_steps", &decay_steps, count, {}, "D, length of the decay of wsd"},
+          {"decay_shape", enum_value(&decay_shape), {}, {"linear", "cosine", "sqrt"}, "shape of the decay of wsd"}};
+}
+
 std::string Schedule::error() const {
-  const auto wrong = [](const char* key, auto value, const std::string& allowed) {
-    std::ostringstream text;
-    text << key << ": got " << value << "; allowed: " << allowed;
-    return text.str();
-  };
   const std::string total = "total_steps, " + std::to_string(total_steps);
+  const auto wrong = [](const char* key, std::int64_t value, const std::string& allowed) {
+    return not_allowed(key, std::to_string(value), allowed);
+  };
   if (warmup_steps < 0) return wrong("warmup_steps", warmup_steps, "0 or more");
-  if (!(final_factor >= 0.0 && final_factor <= 1.0)) return wrong("final_factor", final_factor, "0 to 1");
+  if (!(final_factor >= 0.0 && final_factor <= 1.0)) return not_allowed("final_factor", final_factor, "0 to 1");
   if (shape == Shape::constant) return {};
   if (total_steps <= 0) return wrong("total_steps", total_steps, "1 or more");
   if (warmup_steps > total_steps) return wrong("warmup_steps", warmup_steps, "at most " + total);
@@ -41,45 +56,6 @@ std::string Schedule::error() const {
                  "at most " + std::to_string(total_steps - warmup_steps) + ", which warmup_steps, " +
                      std::to_string(warmup_steps) + ", leaves of " + total);
   return {};
-}
-
-std::string_view to_string(Schedule::Shape shape) {
-  switch (shape) {
-    case Schedule::Shape::constant:
-      return "constant";
-    case Schedule::Shape::cosine:
-      return "cosine";
-    case Schedule::Shape::linear:
-      return "linear";
-    case Schedule::Shape::wsd:
-      return "wsd";
-  }
-  return "?";
-}
-
-std::string_view to_string(Schedule::DecayShape shape) {
-  switch (shape) {
-    case Schedule::DecayShape::linear:
-      return "linear";
-    case Schedule::DecayShape::cosine:
-      return "cosine";
-    case Schedule::DecayShape::sqrt:
-      return "sqrt";
-  }
-  return "?";
-}
-
-std::optional<Schedule::Shape> parse_schedule_shape(std::string_view word) {
-  for (const auto s :
-       {Schedule::Shape::constant, Schedule::Shape::cosine, Schedule::Shape::linear, Schedule::Shape::wsd})
-    if (to_string(s) == word) return s;
-  return std::nullopt;
-}
-
-std::optional<Schedule::DecayShape> parse_decay_shape(std::string_view word) {
-  for (const auto s : {Schedule::DecayShape::linear, Schedule::DecayShape::cosine, Schedule::DecayShape::sqrt})
-    if (to_string(s) == word) return s;
-  return std::nullopt;
 }
 
 }  // namespace scalevec

@@ -1,9 +1,9 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
-#include <string_view>
+
+#include "optim/core/option.hpp"
 
 namespace scalevec {
 
@@ -25,13 +25,13 @@ struct Schedule {
   // decay shape. Step T − 1 has f; where no step is left for a decay (s ≥ T) the factor stays 1.
   double factor(std::int64_t step) const;
 
+  // As data, with the names that configurations use.
+  Options fields();
+
   // Why these values mean nothing, naming the field; empty if they are sound.
   std::string error() const;
-};
 
-std::string_view to_string(Schedule::Shape shape);
-std::string_view to_string(Schedule::DecayShape shape);
-std::optional<Schedule::Shape> parse_schedule_shape(std::string_view word);
-std::optional<Schedule::DecayShape> parse_decay_shape(std::string_view word);
+  bool operator==(const Schedule&) const = default;
+};
 
 }  // namespace scalevec

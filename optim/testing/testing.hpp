@@ -305,7 +305,7 @@ class HostPrograms {
         const auto make_rounded = [&](const std::vector<Tensor>& params) {
           auto options = options_();
           for (const auto& field : options->fields())
-            if (std::string(field.name) == "rounding") *std::get<std::string*>(field.value) = rounding;
+            if (field.key == "rounding") *std::get<std::string*>(field.value) = rounding;
           return std::make_unique<Optimizer>(Groups{{params}}, std::move(options));
         };
         const std::string where = std::string(rounding) + " " + c10::toString(dtype) + ": ";
@@ -463,15 +463,15 @@ class HostPrograms {
     }
     for (const auto& field : options_()->fields()) {
       // Numbers of the half-open range [0, 1) and the like.
-      if (!std::holds_alternative<double*>(field.value) || !field.high_open) continue;
+      if (!std::holds_alternative<double*>(field.value) || !field.range.high_open) continue;
       const auto optimizer = make(params);
       run(*optimizer, params, 0, 1);
       const auto before = snapshot(*optimizer, params);
       auto& options = static_cast<MethodOptions&>(optimizer->param_groups()[0].options());
       for (const auto& live : options.fields())
-        if (std::string(live.name) == field.name) *std::get<double*>(live.value) = 1.5;
+        if (live.key == field.key) *std::get<double*>(live.value) = 1.5;
       set_grads(params, 1);
-      refusal(std::string(field.name) + " = 1.5", [&] { optimizer->step(); });
+      refusal(field.key + " = 1.5", [&] { optimizer->step(); });
       require_unchanged(before, *optimizer);
     }
   }
@@ -480,7 +480,7 @@ class HostPrograms {
     const std::vector<Tensor> params{param(1)};
     auto options = options_();
     for (const auto& field : options->fields())
-      if (const std::string name = field.name; name == "eps" || name.ends_with("_eps") || name == "lambd")
+      if (const std::string name = field.key; name == "eps" || name.ends_with("_eps") || name == "lambd")
         *std::get<double*>(field.value) = 0.0;
     options->set_weight_decay(0.0);
     Optimizer optimizer(Groups{{params}}, std::move(options));

@@ -121,7 +121,7 @@ TEST_CASE("a device stores 16-bit parameters under every rounding as the CPU doe
   const auto with_rounding = [](const MethodOptions& options, const char* rounding) {
     auto copy = options.clone();
     for (const auto& field : static_cast<MethodOptions&>(*copy).fields())
-      if (std::string(field.name) == "rounding") *std::get<std::string*>(field.value) = rounding;
+      if (field.key == "rounding") *std::get<std::string*>(field.value) = rounding;
     return copy;
   };
   // The emulation is slow: rules with no, one, two and three buffers stand for all.

@@ -199,11 +199,13 @@ TEST_CASE("Synthetic options and vocabularies are checked") {
     change(options);
     return message_of<ConfigError>([&] { SyntheticSource(options, 0); });
   };
-  CHECK(contains(refusal([](auto& o) { o.vocab_size = 1; }), "vocab_size: got 1; allowed: 2 to 65536"));
-  CHECK(contains(refusal([](auto& o) { o.branching = 257; }), "branching: got 257; allowed: 1 to vocab_size (256)"));
-  CHECK(contains(refusal([](auto& o) { o.mixing = 0.0; }), "mixing: got 0; allowed: 0.01 to 1"));
-  CHECK(contains(refusal([](auto& o) { o.zipf_exponent = std::nan(""); }), "zipf_exponent: got nan; allowed: 0 to 10"));
-  CHECK(contains(refusal([](auto& o) { o.validation_windows = 0; }), "validation_windows: got 0; allowed: at least 1"));
+  CHECK(contains(refusal([](auto& o) { o.vocab_size = 1; }), "vocab_size: got 1; allowed: an integer, [2, 65536]"));
+  CHECK(contains(refusal([](auto& o) { o.branching = 257; }), "branching: got 257; allowed: at most vocab_size, 256"));
+  CHECK(contains(refusal([](auto& o) { o.mixing = 0.0; }), "mixing: got 0; allowed: a number, [0.01, 1]"));
+  CHECK(contains(refusal([](auto& o) { o.zipf_exponent = std::nan(""); }),
+                 "zipf_exponent: got nan; allowed: a number, [0, 10]"));
+  CHECK(contains(refusal([](auto& o) { o.validation_windows = 0; }),
+                 "validation_windows: got 0; allowed: an integer, [1, 1e+12]"));
 
   const SyntheticSource source(SyntheticOptions{}, 0);
   CHECK_NOTHROW(source.check_vocabulary(256));

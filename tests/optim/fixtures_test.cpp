@@ -59,15 +59,15 @@ std::unique_ptr<MethodOptions> options_of(const std::string& method, const json&
   auto options = make_method_options(method);
   for (const auto& [key, value] : values.items()) {
     bool known = false;
-    for (const OptionField& field : options->fields()) {
-      if (key != field.name) continue;
+    for (const Option& field : options->fields()) {
+      if (key != field.key) continue;
       known = true;
       if (const auto* number = std::get_if<double*>(&field.value)) **number = value.get<double>();
       if (const auto* flag = std::get_if<bool*>(&field.value)) **flag = value.get<bool>();
       if (const auto* whole = std::get_if<std::int64_t*>(&field.value)) **whole = value.get<std::int64_t>();
       if (const auto* word = std::get_if<std::string*>(&field.value)) **word = value.get<std::string>();
-      if (const auto* coupling = std::get_if<DecayCoupling*>(&field.value))
-        **coupling = *parse_decay_coupling(value.get<std::string>());
+      if (const auto* coupling = std::get_if<EnumValue>(&field.value))
+        coupling->set(coupling->at, static_cast<std::size_t>(*parse_decay_coupling(value.get<std::string>())));
     }
     if (known) continue;
     std::cout << "fixture without an option: " << method << " " << key << "\n";

@@ -138,7 +138,7 @@ TEST_CASE("Muon's and NorMuon's updates do not depend on the gradient's scale") 
           auto made = make_method_options(method);
           static_cast<MethodOptions&>(*made).set_lr(1e-2);
           for (const auto& field : made->fields())
-            if (std::string(field.name) == "precision") *std::get<std::string*>(field.value) = precision;
+            if (field.key == "precision") *std::get<std::string*>(field.value) = precision;
           return made;
         };
         Optimizer one(Groups{{std::vector<Tensor>{p}}}, options()), two(Groups{{std::vector<Tensor>{q}}}, options());

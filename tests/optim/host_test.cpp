@@ -27,7 +27,7 @@ TEST_CASE("host programs: every method with its default options", "[host]") {
       options->set_lr(1e-2);
       // One that finds its own lr is to find it within a few steps.
       for (const auto& field : options->fields())
-        if (field.name == std::string("d0")) *std::get<double*>(field.value) = 0.1;
+        if (field.key == "d0") *std::get<double*>(field.value) = 0.1;
       return options;
     }));
   }

@@ -31,8 +31,8 @@ struct Modifiers {
 };
 
 void set_modifiers(MethodOptions& options, const Modifiers& m) {
-  for (const OptionField& field : options.fields()) {
-    const std::string_view name = field.name;
+  for (const Option& field : options.fields()) {
+    const std::string_view name = field.key;
     if (name == "cautious") *std::get<bool*>(field.value) = m.cautious;
     if (name == "cautious_decay") *std::get<bool*>(field.value) = m.cautious_decay;
     if (name == "hold_norm") *std::get<bool*>(field.value) = m.hold_norm;

@@ -307,8 +307,8 @@ TEST_CASE("a step in which any one allocation fails leaves everything as it was,
       if (method == "sgd") static_cast<SGDOptions&>(*options).momentum(0.9);
       if (method == "soap") static_cast<SOAPOptions&>(*options).precondition_frequency(1);
       // A Newton-Schulz step allocates as the one before it.
-      for (const OptionField& field : options->fields())
-        if (std::string(field.name) == "ns_steps") *std::get<std::int64_t*>(field.value) = 1;
+      for (const Option& field : options->fields())
+        if (field.key == "ns_steps") *std::get<std::int64_t*>(field.value) = 1;
       auto optimizer = std::make_unique<Optimizer>(Groups{{params}}, std::move(options));
       optimizer->set_max_norm(0.5);
       return optimizer;

@@ -117,7 +117,7 @@ std::unique_ptr<MethodOptions> options_of(const std::string& method, double lr, 
   if (method == "soap") static_cast<SOAPOptions&>(*options).precondition_frequency(2);
   if (method == "sgd") static_cast<SGDOptions&>(*options).momentum(0.9);
   for (const auto& field : options->fields())
-    if (std::string(field.name) == "rounding") *std::get<std::string*>(field.value) = rounding;
+    if (field.key == "rounding") *std::get<std::string*>(field.value) = rounding;
   return options;
 }
 
@@ -351,8 +351,9 @@ TEST_CASE("compensated rounding trains as float32 does, bit for bit", "[elementw
         const auto one = make(method, p, 1e-4, "compensated"), two = make(method, q, 1e-4, "compensated");
         for (Optimizer* optimizer : {one.get(), two.get()})
           for (const auto& field : static_cast<MethodOptions&>(optimizer->param_groups()[0].options()).fields()) {
-            if (std::string(field.name) == "decay_coupling") *std::get<DecayCoupling*>(field.value) = coupling;
-            if (std::string(field.name) == "weight_decay") *std::get<double*>(field.value) = 0.1;
+            if (const auto* at = std::get_if<EnumValue>(&field.value); at && field.key == "decay_coupling")
+              at->set(at->at, static_cast<size_t>(coupling));
+            if (field.key == "weight_decay") *std::get<double*>(field.value) = 0.1;
           }
         for (int step = 0; step < 12; ++step) {
           set_grad(p, static_cast<size_t>(step));

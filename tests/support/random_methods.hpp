@@ -34,13 +34,18 @@ inline double power_of_ten(Random& random, double low, double high) {
 }
 
 // A value of the option's range, ends included: [0, 1) up to 1 − 1e-4, others up to 3 above their least.
-inline double drawn(Random& random, const OptionField& field) {
+inline void set_coupling(const Option& field, DecayCoupling coupling) {
+  const EnumValue& at = std::get<EnumValue>(field.value);
+  at.set(at.at, static_cast<std::size_t>(coupling));
+}
+
+inline double drawn(Random& random, const Option& field) {
   const bool edge = uniform(random, 0, 1) < 0.15;
-  if (field.high_open)
+  if (field.range.high_open)
     return edge ? 0.0 : uniform(random, 0, 1) < 0.3 ? 1.0 - power_of_ten(random, -4, -1) : uniform(random, 0, 1);
-  if (std::isinf(field.low)) return edge ? 0.0 : uniform(random, -2, 2);
+  if (std::isinf(field.range.low)) return edge ? 0.0 : uniform(random, -2, 2);
   const double beyond = edge ? 0.0 : power_of_ten(random, -8, 0.5);
-  return std::isinf(field.high) ? field.low + beyond : uniform(random, field.low, field.high);
+  return std::isinf(field.range.high) ? field.range.low + beyond : uniform(random, field.range.low, field.range.high);
 }
 
 // A method's own options, drawn again while the method has no such combination.
@@ -48,41 +53,40 @@ inline std::unique_ptr<MethodOptions> random_options(Random& random, const std::
   while (true) {
     auto options = make_method_options(method);
     double centered = 0.0;
-    for (const OptionField& field : options->fields()) {
-      if (*field.meaning == '\0') continue;
+    for (const Option& field : options->own_fields()) {
       if (auto* number = std::get_if<double*>(&field.value)) **number = drawn(random, field);
       if (auto* count = std::get_if<std::int64_t*>(&field.value))
-        **count = static_cast<std::int64_t>(uniform(random, field.low, 60));
+        **count = static_cast<std::int64_t>(uniform(random, field.range.low, 60));
       if (auto* on = std::get_if<bool*>(&field.value)) {
         **on = uniform(random, 0, 1) < 0.5;
-        if (std::string_view(field.name) == "centered") centered = **on;
+        if (field.key == "centered") centered = **on;
       }
     }
     // A variance of few gradients is a small difference of large numbers.
     if (centered != 0.0)
-      for (const OptionField& field : options->fields())
-        if (std::string_view(field.name) == "alpha") **std::get_if<double*>(&field.value) = uniform(random, 0.5, 1);
+      for (const Option& field : options->fields())
+        if (field.key == "alpha") **std::get_if<double*>(&field.value) = uniform(random, 0.5, 1);
     if (options->error().empty()) return options;
   }
 }
 
 inline reference::Options as_reference(MethodOptions& options) {
   reference::Options out;
-  for (const OptionField& field : options.fields()) {
-    if (const auto* number = std::get_if<double*>(&field.value)) out[field.name] = **number;
-    if (const auto* count = std::get_if<std::int64_t*>(&field.value)) out[field.name] = static_cast<double>(**count);
-    if (const auto* on = std::get_if<bool*>(&field.value)) out[field.name] = **on ? 1.0 : 0.0;
+  for (const Option& field : options.fields()) {
+    if (const auto* number = std::get_if<double*>(&field.value)) out[field.key] = **number;
+    if (const auto* count = std::get_if<std::int64_t*>(&field.value)) out[field.key] = static_cast<double>(**count);
+    if (const auto* on = std::get_if<bool*>(&field.value)) out[field.key] = **on ? 1.0 : 0.0;
   }
   return out;
 }
 
 inline void set_shared(MethodOptions& options, double lr, double weight_decay, DecayCoupling coupling, double target) {
   options.set_lr(lr);
-  for (const OptionField& field : options.fields()) {
-    const std::string_view name = field.name;
+  for (const Option& field : options.fields()) {
+    const std::string_view name = field.key;
     if (name == "weight_decay") *std::get<double*>(field.value) = weight_decay;
     if (name == "decay_target") *std::get<double*>(field.value) = target;
-    if (name == "decay_coupling") *std::get<DecayCoupling*>(field.value) = coupling;
+    if (name == "decay_coupling") set_coupling(field, coupling);
   }
 }
 

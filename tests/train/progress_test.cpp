@@ -70,6 +70,21 @@ TEST_CASE("the slowest phase is the one that took most of the time between two r
   CHECK(slowest_phase(now, before).share == 0.6);
 }
 
+TEST_CASE("phases add up, and tell a watcher when they begin and end") {
+  Phases phases;
+  phases.add(Phase::batch, std::chrono::microseconds(10));
+  phases.add(Phase::batch, std::chrono::microseconds(30));
+  CHECK(phases.seconds()[static_cast<std::size_t>(Phase::batch)] == Approx(40e-6));
+  std::string told;
+  phases.set_watcher(
+      [&](Phase phase, bool begins) { told += std::string(to_string(phase)) + (begins ? " begins; " : " ends; "); });
+  { const auto timed = phases.scope(Phase::forward); }
+  CHECK(told == "forward begins; forward ends; ");
+  phases.set_watcher({});
+  { const auto timed = phases.scope(Phase::log); }
+  CHECK(told == "forward begins; forward ends; ");
+}
+
 TEST_CASE("the screen: two lines, the second with both sparklines and the slowest part of the step") {
   const History loss = history({4, 3, 2, 1}), norm = history({1, 8, 1, 1}, History::Keep::largest);
   CHECK(progress_screen(view(), loss, norm, 100, true) ==

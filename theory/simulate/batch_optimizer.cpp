@@ -21,8 +21,7 @@ std::string own_error(const SimulatedRule& rule) {
   const auto values = values_of<M>(rule);
   std::string why;
   const auto check = [&](const char* name, double x, const OptionRange& range) {
-    if (!why.empty() || (range.low == 0.0 && range.high == 0.0)) return;  // a switch
-    if (std::isfinite(x) && x >= range.low && (range.high_open ? x < range.high : x <= range.high)) return;
+    if (!why.empty() || range.contains(x)) return;
     why = std::string(name) + ": got " + std::to_string(x) + ", which is out of its range";
   };
   std::apply([&](const auto&... row) { (check(row.name, static_cast<double>(values.*row.member), row.range), ...); },

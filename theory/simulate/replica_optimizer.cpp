@@ -11,11 +11,6 @@ namespace {
 
 using namespace simulate;
 
-bool same(const Schedule& a, const Schedule& b) {
-  return a.shape == b.shape && a.warmup_steps == b.warmup_steps && a.total_steps == b.total_steps &&
-         a.final_factor == b.final_factor && a.decay_steps == b.decay_steps && a.decay_shape == b.decay_shape;
-}
-
 }  // namespace
 
 ReplicaOptimizer::ReplicaOptimizer(std::span<const SimulatedRule> rules, std::size_t params)
@@ -28,8 +23,7 @@ ReplicaOptimizer::ReplicaOptimizer(std::span<const SimulatedRule> rules, std::si
     if (rules[i].method != rules[0].method)
       throw std::invalid_argument(at + "method must be the first replica's, " +
                                   std::string(to_string(rules[0].method)));
-    const auto found = std::find_if(schedules_.begin(), schedules_.end(),
-                                    [&](const Schedule& s) { return same(s, rules[i].schedule); });
+    const auto found = std::find(schedules_.begin(), schedules_.end(), rules[i].schedule);
     schedule_of_.push_back(static_cast<std::size_t>(found - schedules_.begin()));
     if (found == schedules_.end()) schedules_.push_back(rules[i].schedule);
   }

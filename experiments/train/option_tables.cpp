@@ -1,0 +1,58 @@
+#include "experiments/train/option_tables.hpp"
+
+#include <algorithm>
+
+#include "experiments/train/run_config.hpp"
+#include "models/options_json.hpp"
+#include "optim/method_options.hpp"
+
+namespace scalevec::experiments {
+
+std::vector<OptionTable> option_tables() {
+  std::vector<OptionTable> tables;
+  const auto add = [&](std::string name, std::string path, const Options& options) {
+    tables.push_back({std::move(name), std::move(path), option_rows(options)});
+  };
+  RunConfig run;
+  add("run", "", run_fields(run));
+  models::DecoderOptions decoder;
+  models::GammaOptions gamma;
+  add("decoder", "model", models::decoder_fields(decoder));
+  add("scales", "model.scales", models::scale_fields(decoder.scales));
+  add("gamma", "model.scales.input", models::gamma_fields(gamma));
+  add("multipliers", "model.scales.multipliers", models::multiplier_fields(decoder.scales.multipliers));
+  add("rope_scaling", "model.rope_scaling", models::rope_fields(decoder.rope_scaling));
+  add("moe", "model.moe", models::moe_fields(decoder.moe));
+  for (const std::string& type : models::toy_types()) {
+    models::ToyOptions toy = models::toy_defaults(type);
+    add(type, "model", models::toy_fields(toy));
+  }
+  SyntheticOptions synthetic;
+  add("synthetic", "data.synthetic", synthetic.fields());
+  add("schedule", "schedule", run.schedule.fields());
+  add("validation", "validation", validation_fields(run));
+  add("log", "log", log_fields(run));
+  add("checkpoint", "checkpoint", checkpoint_fields(run));
+  add("rule", "optimizer.rules[]", rule_fields(*make_method_options("adamw")));
+  for (const std::string& method : method_names())
+    add(method, "optimizer.rules[]", make_method_options(method)->own_fields());
+  return tables;
+}
+
+std::string option_text(const std::string& name) {
+  std::vector<std::string> names;
+  for (const OptionTable& table : option_tables()) {
+    names.push_back(table.name);
+    if (table.name != name) continue;
+    std::string out = table.path.empty() ? "" : table.path + "\n";
+    for (const auto& row : table.rows)
+      out += "  " + row["key"].get<std::string>() + ": " + row["meaning"].get<std::string>() + "\n      default " +
+             row["default"].get<std::string>() + "; allowed: " + row["allowed"].get<std::string>() + "\n";
+    return out;
+  }
+  const std::string near = nearest_word(name, names);
+  throw ConfigError("options: got " + name + "; " + (near.empty() ? "" : "did you mean " + near + "? ") +
+                    "allowed: " + joined(names));
+}
+
+}  // namespace scalevec::experiments

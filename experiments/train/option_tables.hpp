@@ -1,0 +1,22 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace scalevec::experiments {
+
+// The keys of one object of a configuration.
+struct OptionTable {
+  std::string name;     // what docs/configuration.md calls it: "run", "decoder", "input_scale", "adamw", …
+  std::string path;     // where it stands: "model.moe", "optimizer.rules[]"
+  nlohmann::json rows;  // [{"key", "default", "allowed", "meaning"}, …]
+};
+
+// Of a run, of its models, and of the methods, all with their defaults.
+std::vector<OptionTable> option_tables();
+
+// A table for a terminal. Throws ConfigError for an unknown name.
+std::string option_text(const std::string& name);
+
+}  // namespace scalevec::experiments
