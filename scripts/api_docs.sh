@@ -49,6 +49,7 @@ STRIP_FROM_PATH = $out/include
 STRIP_FROM_INC_PATH = $out/include
 FILTER_PATTERNS = "*.hpp=python3 $out/filter.py"
 MARKDOWN_SUPPORT = NO
+JAVADOC_AUTOBRIEF = YES
 EXTRACT_ALL = YES
 EXCLUDE_SYMBOLS = *::detail *::detail::*
 AUTOLINK_SUPPORT = NO
