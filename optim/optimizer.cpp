@@ -464,6 +464,7 @@ Tensor Optimizer::step(LossClosure closure) {
   kernels::StepPlan plan(jobs, trace_);
   std::vector<StepSums> sums(trace_ ? slots.size() : 0), own(trace_ ? jobs.size() : 0);
   if (trace_) prepare_traces(slots);
+  const LogitClip clip = plan_logit_clip();
   const std::vector<void*> left = left_states();
   const std::vector<cuda::CudaEntry> device = device_entries(slots);
   if (!device.empty())
@@ -501,6 +502,8 @@ Tensor Optimizer::step(LossClosure closure) {
   }
   for (size_t i = 0; i < own.size(); ++i) sums[members[i]] = own[i];
   if (shard_) share_step(slots, sums);
+  clip.run();
+  max_logits_.clear();
   if (trace_) record_traces(sums);
   trace_ = false;
   for (void* key : left) state_.erase(key);

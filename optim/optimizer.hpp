@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <unordered_map>
@@ -127,6 +128,15 @@ class Optimizer : public torch::optim::Optimizer {
   // Every group's lr becomes initial_lr · factor: how a Schedule is applied.
   void set_lr_factor(double factor);
 
+  // For the option qk_clip: element l is the largest attention logit of each query head of layer l [heads], undefined
+  // where it is not wanted, over the batch of the next step. That step multiplies the rows of the layer's maps to
+  // queries and keys (roles with the sites attn.q and attn.k) after its update, and takes these numbers with it; traces
+  // are of the update alone. Logits must be linear in the queries and in the keys: neither norm nor cap behind them. A
+  // step with qk_clip without them throws std::logic_error; a layer of which either map has no gradient is left alone.
+  void set_max_logits(std::vector<torch::Tensor> of_layers) { max_logits_ = std::move(of_layers); }
+  // Whether a group has qk_clip.
+  bool clips_logits() const;
+
   // The next step that is made accumulates the sums of its traces; only that one.
   void trace_next_step() { trace_ = true; }
 
@@ -222,6 +232,13 @@ class Optimizer : public torch::optim::Optimizer {
   struct NewStates;
   struct Matrices;
   struct Measures;
+  // The rows of maps to queries and keys by head [heads, head_dim, ...], and what they are multiplied by.
+  struct LogitClip {
+    std::vector<std::pair<torch::Tensor, torch::Tensor>> rows;
+
+    void add(const torch::Tensor& param, std::span<const double> factors);
+    void run() const;
+  };
 
   void check_layout(bool anew = false);
   void check_options();
@@ -244,6 +261,7 @@ class Optimizer : public torch::optim::Optimizer {
   void form_updates(const std::vector<Slot>& slots, double clip_factor, Matrices& matrices) const;
   std::vector<cuda::CudaEntry> device_entries(const std::vector<Slot>& slots) const;
   bool owned(const std::string& name) const { return !shard_ || shard_->owns(name); }
+  LogitClip plan_logit_clip() const;
   void share_step(const std::vector<Slot>& slots, std::vector<StepSums>& sums);
   void prepare_traces(const std::vector<Slot>& slots);
   void record_traces(const std::vector<StepSums>& sums);
@@ -264,6 +282,7 @@ class Optimizer : public torch::optim::Optimizer {
   double max_norm_ = 0.0;
   bool check_finite_ = true;
   bool trace_ = false;
+  std::vector<torch::Tensor> max_logits_;  // of the next step
   double grad_norm_ = kNoTrace;
   double clip_factor_ = 1.0;
   std::shared_ptr<StepShard> shard_;          // none: all parameters are ours

@@ -7,6 +7,7 @@
 
 #include "optim/config/json_reader.hpp"
 #include "optim/optimizer_parts.hpp"
+#include "optim/qk_clip.hpp"
 
 namespace scalevec {
 namespace {
@@ -210,6 +211,13 @@ std::vector<PolicyRow> RolePolicy::resolve(const std::vector<NamedParam>& params
     rows.push_back({param.name, param.tensor.sizes().vec(), param.tensor.numel(), param.role, best[0], rule.lr_mult,
                     rule.options});
   }
+  std::vector<QkCandidate> candidates;
+  for (const PolicyRow& row : rows) candidates.push_back({row.name, &row.role, row.shape, row.options.get()});
+  try {
+    find_qk_maps(candidates);
+  } catch (const std::invalid_argument& e) {
+    throw ConfigError(e.what());
+  }
   return rows;
 }
 
@@ -232,6 +240,7 @@ std::string describe(const RolePolicy& policy, const std::vector<PolicyRow>& row
     if (o.hold_norm()) out += ", norm held";
     if (o.trust_ratio()) out += ", trust ratio";
     if (o.update_rms() != 0.0) out += ", updates of root mean square " + number(o.update_rms()) + " lr";
+    if (o.qk_clip() != 0.0) out += ", attention logits clipped at " + number(o.qk_clip());
     if (policy.max_norm > 0.0 && !o.clip()) out += ", outside the clip norm";
     out += ".";
   }

@@ -39,7 +39,10 @@ bool is_modified(const json& row) {
   const json& options = row["options"];
   for (const char* option : {"amsgrad", "cautious", "cautious_decay", "hold_norm", "trust_ratio"})
     if (options.value(option, false)) return true;
-  return options.value("update_rms", 0.0) != 0.0;
+  if (options.value("update_rms", 0.0) != 0.0) return true;
+  if (options.value("qk_clip", 0.0) == 0.0) return false;
+  const std::string role = row.value("role", "");
+  return role.find(" attn.q ") != std::string::npos || role.find(" attn.k ") != std::string::npos;
 }
 
 // Decay that the recursion knows: none, or toward 0 and beside the gradient, less than all of the weights; of a step

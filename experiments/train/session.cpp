@@ -14,6 +14,7 @@
 #include "experiments/errors.hpp"
 #include "experiments/stored/stored_model.hpp"
 #include "models/decoder.hpp"
+#include "models/decoder_sites.hpp"
 #include "models/retrofit.hpp"
 #include "models/toy/toy.hpp"
 #include "optim/core/random.hpp"
@@ -66,6 +67,15 @@ std::unique_ptr<models::Model> make_model(const RunConfig& config, torch::Device
 
 std::vector<NamedParam> model_params(const models::Model& model) {
   return named_params(model, [&](const std::string& name, const torch::Tensor&) { return model.role(name); });
+}
+
+void check_qk_clip(const models::Model& model, const RolePolicy& policy) {
+  const auto has = [](const PolicyRule& rule) { return rule.options->qk_clip() != 0.0; };
+  if (std::none_of(policy.rules.begin(), policy.rules.end(), has)) return;
+  const auto* decoder = dynamic_cast<const models::Decoder*>(&model);
+  if (!decoder) throw UsageError("optimizer: qk_clip is for attention logits, which a toy has not; allowed: 0");
+  if (const std::string error = models::qk_clip_error(decoder->options()); !error.empty())
+    throw UsageError("model." + error);
 }
 
 RolePolicy read_policy(const RunConfig& config) { return RolePolicy::from_json(config.optimizer.dump(), "optimizer"); }
@@ -122,6 +132,7 @@ Session::Session(const RunConfig& config, std::shared_ptr<ProcessGroup> group)
       policy_(read_policy(config)),
       optimizer_(make_optimizer(params_, policy_)),
       source_(open_source(config)) {
+  check_qk_clip(*model_, policy_);
   if (config.from && !config.data_dir.empty()) check_tokenizer(start_.hugging_face, config.data_dir);
   if (group) {
     parallel_ = std::make_shared<DataParallel>(group, params_, policy_, *optimizer_);
@@ -222,6 +233,22 @@ double Session::backward_on_every_rank(StepResult& result) {
   return values[0];
 }
 
+// Of the whole batch: a sum of zeros and one number is that number to the bit.
+void Session::pass_max_logits() {
+  if (!parallel_) return train_step_->pass_max_logits();
+  train_step_->pass_max_logits([&](std::vector<double>& own) {
+    const auto ranks = static_cast<std::size_t>(parallel_->group().size());
+    std::vector<double> all(ranks * own.size());
+    std::copy(own.begin(), own.end(),
+              all.begin() + parallel_->group().rank() * static_cast<std::ptrdiff_t>(own.size()));
+    parallel_->group().sum(all);
+    for (std::size_t i = 0; i < own.size(); ++i) {
+      own[i] = all[i];
+      for (std::size_t rank = 1; rank < ranks; ++rank) own[i] = std::max(own[i], all[rank * own.size() + i]);
+    }
+  });
+}
+
 void Session::refuse_if_not_finite(double loss) const {
   if (std::isfinite(loss)) return;
   const std::string where = "step " + std::to_string(steps_done_ + 1) + ": the loss is not finite";
@@ -237,6 +264,7 @@ void Session::step_on_host(StepResult& result, bool trace, bool reports) {
   refuse_if_not_finite(result.loss);
   if (trace) optimizer_->trace_next_step();
   if (reports) measure_model();
+  pass_max_logits();
   if (before_update_) before_update_();
   update_hessian();
   try {

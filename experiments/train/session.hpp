@@ -54,6 +54,9 @@ struct StartReport {
 std::unique_ptr<models::Model> make_model(const RunConfig& config, torch::Device device, StartReport* report = nullptr);
 std::vector<NamedParam> model_params(const models::Model& model);
 
+// Throws UsageError if a rule has qk_clip and it cannot bound the logits of this model.
+void check_qk_clip(const models::Model& model, const RolePolicy& policy);
+
 // The policy of the configuration. Throws ConfigError, whose message starts with "optimizer".
 RolePolicy read_policy(const RunConfig& config);
 
@@ -131,6 +134,7 @@ class Session {
   void measure_model();
   torch::Tensor backward();  // returns the step's loss; with a group, this rank's part of it
   double backward_on_every_rank(StepResult& result);
+  void pass_max_logits();
 
   const RunConfig config_;
   torch::Device device_;
