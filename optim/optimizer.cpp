@@ -15,6 +15,7 @@
 #include "optim/kernels/library_rules.hpp"
 #include "optim/optimizer_parts.hpp"
 #include "optim/parallel/parallel.hpp"
+#include "optim/step_shard.hpp"
 
 namespace scalevec {
 namespace {
@@ -158,6 +159,8 @@ struct Optimizer::Measures {
   std::vector<double> values, sorted;  // two for each slot, in the order of the slots; room to sort one of them
   std::optional<kernels::StepPlan> plan;
 };
+
+bool Optimizer::owned(const std::string& name) const { return !shard_ || shard_->owns(name); }
 
 bool Optimizer::on_device(const Tensor& param, const MethodOptions& options) {
   if (!device_ && param.is_cpu()) return false;

@@ -18,7 +18,6 @@
 #include "optim/method_options.hpp"
 #include "optim/named_param.hpp"
 #include "optim/state_memory.hpp"
-#include "optim/step_shard.hpp"
 
 namespace scalevec {
 
@@ -27,6 +26,7 @@ class Method;
 struct ParamState;
 struct SavedOptimizer;
 struct SavedParam;
+class StepShard;
 
 namespace kernels {
 enum class Dtype : std::uint8_t;
@@ -119,12 +119,6 @@ class Optimizer : public torch::optim::Optimizer {
   void set_check_finite(bool on) { check_finite_ = on; }
   std::int64_t refused_steps() const;
 
-  // Whether the last step was made on a CUDA device alone, so that it can be captured in a CUDA graph.
-  bool steps_on_device() const { return norm_on_device_; }
-  // For a captured step: brings the options and the clip norm of the moment to the device, whose next replay then takes
-  // them. Gradients must be where they were. std::logic_error unless steps_on_device().
-  void update_device();
-
   // Every group's lr becomes initial_lr · factor: how a Schedule is applied.
   void set_lr_factor(double factor);
 
@@ -149,17 +143,8 @@ class Optimizer : public torch::optim::Optimizer {
   double grad_norm() const;
   double clip_factor() const;
 
-  // From now on this process updates the parameters that it owns and keeps their state only; norm, clip factor, the
-  // check of gradients and traces are of all parameters, as one process has them. A parameter must have a gradient on
-  // every process or on none. Set it before the first step. named_state() then is this process's part, and
-  // load_named_state() takes the whole and keeps that part.
-  void set_shard(std::shared_ptr<StepShard> shard) { shard_ = std::move(shard); }
-
   // The names in the order of named_state().
   std::vector<std::string> names() const;
-
-  // Who steps the parameters that it handles, in place of the CUDA kernels: how a test emulates a device.
-  void set_device_step(std::shared_ptr<cuda::DeviceStep> device) { device_ = std::move(device); }
 
   // The whole state by name: "NAME/step" (int64 scalar), "NAME/method" (its name's bytes, uint8) and "NAME/BUFFER" for
   // every buffer held, in the order of the groups. Buffers are the live ones. Parameters never stepped have none.
@@ -179,6 +164,8 @@ class Optimizer : public torch::optim::Optimizer {
   void load(torch::serialize::InputArchive& archive) override;
 
  private:
+  friend class StepHooks;
+
   struct Identity {
     std::string name;
     std::string group;
@@ -260,7 +247,8 @@ class Optimizer : public torch::optim::Optimizer {
                     std::vector<kernels::Job>& jobs) const;
   void form_updates(const std::vector<Slot>& slots, double clip_factor, Matrices& matrices) const;
   std::vector<cuda::CudaEntry> device_entries(const std::vector<Slot>& slots) const;
-  bool owned(const std::string& name) const { return !shard_ || shard_->owns(name); }
+  bool owned(const std::string& name) const;
+  void update_device();  // see StepHooks
   LogitClip plan_logit_clip() const;
   void share_step(const std::vector<Slot>& slots, std::vector<StepSums>& sums);
   void prepare_traces(const std::vector<Slot>& slots);

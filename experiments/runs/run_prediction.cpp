@@ -144,14 +144,14 @@ RunPrediction::Value RunPrediction::of_group(const std::string& group) const {
   return value_of(sum);
 }
 
-void RunPrediction::merge_into(std::int64_t step, std::vector<TraceRow>& params, std::vector<TraceRow>& groups) {
+void RunPrediction::merge_into(std::int64_t step, std::vector<RunTraceRow>& params, std::vector<RunTraceRow>& groups) {
   go_to(step);
-  const auto fill = [](TraceRow& row, const Value& value) {
+  const auto fill = [](RunTraceRow& row, const Value& value) {
     row.predicted_rotation = value.rotation;
     row.predicted_norm = value.norm;
   };
-  for (TraceRow& row : params) fill(row, of(row.name));
-  for (TraceRow& row : groups) fill(row, of_group(row.name));
+  for (RunTraceRow& row : params) fill(row, of(row.name));
+  for (RunTraceRow& row : groups) fill(row, of_group(row.name));
 }
 
 namespace {

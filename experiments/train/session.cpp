@@ -18,6 +18,7 @@
 #include "models/retrofit.hpp"
 #include "models/toy/toy.hpp"
 #include "optim/core/random.hpp"
+#include "optim/step_hooks.hpp"
 
 namespace scalevec::experiments {
 
@@ -176,7 +177,7 @@ void Session::start_from(const StartFrom& from) {
 void Session::use_device(std::unique_ptr<StepGraph> graph, std::shared_ptr<cuda::DeviceStep> device) {
   on_device_ = true;
   if (model_->work_is_fixed()) graph_ = std::move(graph);
-  if (device) optimizer_->set_device_step(std::move(device));
+  if (device) StepHooks(*optimizer_).set_device_step(std::move(device));
 }
 
 std::int64_t Session::tokens_per_step() const { return source_ ? config_.batch_size * config_.sequence_length : 0; }
@@ -279,7 +280,7 @@ void Session::step_on_device(StepResult& result, bool trace, bool reports, bool 
   if (reports) measure_model();
   update_hessian();
   train_step_->run(host_batch(), trace, graph_.get());
-  result.known = wait || trace || !optimizer_->steps_on_device();
+  result.known = wait || trace || !StepHooks(*optimizer_).steps_on_device();
   if (!result.known) return;
   result.loss = train_step_->loss();
   result.balance_loss = train_step_->balance();
@@ -290,6 +291,17 @@ void Session::step_on_device(StepResult& result, bool trace, bool reports, bool 
                      "step " + std::to_string(steps_done_ + 1) + ": gradients were not finite in " +
                          std::to_string(refused) +
                          " of the steps since the last that was logged, which changed nothing"};
+}
+
+void Session::add_max_logits(std::vector<RunTraceRow>& rows) const {
+  const auto& logits = train_step_->max_logits();
+  for (const NamedParam& p : params_) {
+    if (p.role.kind != ParamKind::matrix || p.role.site != "attn.q" || p.role.layer < 0) continue;
+    const auto layer = static_cast<std::size_t>(p.role.layer);
+    if (layer >= logits.size() || logits[layer].empty()) continue;
+    for (RunTraceRow& row : rows)
+      if (row.name == p.name) row.max_logit = *std::max_element(logits[layer].begin(), logits[layer].end());
+  }
 }
 
 void Session::measure_model() {
@@ -373,10 +385,12 @@ StepResult Session::step(bool trace, int stop_signal, bool wait) {
     const auto timed = phases_.scope(Phase::traces);
     if (window_) window_->add();
     if (trace) {
-      result.params = optimizer_->traces();
-      result.groups = optimizer_->group_traces();
+      result.params = run_rows(optimizer_->traces());
+      result.groups = run_rows(optimizer_->group_traces());
       if (window_) window_->report(result.params, result.groups);
-      if (reports) model_traces_->merge_into(result.params);
+      if (reports)
+        for (RunTraceRow& row : result.params) model_traces_->merge_into(row);
+      add_max_logits(result.params);
     }
   }
   ++steps_done_;

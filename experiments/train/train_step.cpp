@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "models/autocast.hpp"
+#include "optim/step_hooks.hpp"
 
 namespace scalevec::experiments {
 
@@ -93,13 +94,14 @@ void TrainStep::run(const torch::Tensor& tokens, bool trace, StepGraph* graph) {
     optimizer_.trace_next_step();
     return enqueue();
   }
-  if (!graph || !(warm_ == 0 || optimizer_.steps_on_device())) return enqueue();
+  StepHooks hooks(optimizer_);
+  if (!graph || !(warm_ == 0 || hooks.steps_on_device())) return enqueue();
   if (!graph->recorded()) {
     if (warm_++ < kWarmUp) return enqueue();
-    optimizer_.update_device();
+    hooks.update_device();
     graph->record([this] { enqueue(); });
   }
-  optimizer_.update_device();
+  hooks.update_device();
   graph->replay();
 }
 
