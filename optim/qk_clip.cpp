@@ -67,11 +67,8 @@ std::vector<QkMaps> find_qk_maps(std::span<const QkCandidate> params) {
     place = i;
   }
   std::vector<QkMaps> out;
-  bool any = false;
   for (const auto& [number, layer] : layers) {
     const auto threshold = [&](size_t place) { return place == kNone ? 0.0 : params[place].options->qk_clip(); };
-    if (layer.q == kNone && layer.k == kNone) continue;
-    any = true;
     if (threshold(layer.q) == 0.0 && threshold(layer.k) == 0.0) continue;
     if (layer.q == kNone || layer.k == kNone)
       throw std::invalid_argument(who(params[layer.q == kNone ? layer.k : layer.q]) + "layer " +
@@ -85,7 +82,6 @@ std::vector<QkMaps> find_qk_maps(std::span<const QkCandidate> params) {
     QkMaps maps{number, layer.q, layer.k, layer.q_biases, layer.k_biases, threshold(layer.q)};
     maps.heads = heads_of(q);
     maps.kv_heads = heads_of(k);
-    maps.head_dim = q.role->head_dim;
     if (maps.kv_heads < 1 || maps.heads % maps.kv_heads != 0)
       throw std::invalid_argument(who(k) + "it has " + std::to_string(maps.kv_heads) +
                                   " heads; allowed: a divisor of the " + std::to_string(maps.heads) + " of " +
@@ -97,9 +93,10 @@ std::vector<QkMaps> find_qk_maps(std::span<const QkCandidate> params) {
                                       std::string(queries ? q.name : k.name));
     out.push_back(std::move(maps));
   }
-  if (!any)
+  if (out.empty())
     throw std::invalid_argument(who(*asks) + "got " + text(asks->options->qk_clip()) +
-                                ", but no parameter is a map to queries (its role has the site attn.q); allowed: 0");
+                                ", but no map to queries and keys has it (roles with the sites attn.q and attn.k); "
+                                "allowed: 0");
   return out;
 }
 

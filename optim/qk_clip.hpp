@@ -28,12 +28,12 @@ struct QkMaps {
   size_t q = 0, k = 0;
   std::vector<size_t> q_biases, k_biases;
   double threshold = 0.0;  // τ
-  std::int64_t heads = 0, kv_heads = 0, head_dim = 0;
+  std::int64_t heads = 0, kv_heads = 0;
 };
 
-// All layers whose maps have qk_clip, in the order of their maps to queries. Throws std::invalid_argument, naming the
-// parameter, if some have the option and no layer has maps to queries and keys (roles with the sites attn.q and
-// attn.k); if the two of a layer differ in it; and if their roles do not say what a head is.
+// All layers whose maps have qk_clip, in their order. Throws std::invalid_argument, naming the parameter, if only other
+// parameters than maps to queries and keys (roles with the sites attn.q and attn.k) have it, if the two of a layer
+// differ in it, and if their roles do not say what a head is.
 std::vector<QkMaps> find_qk_maps(std::span<const QkCandidate> params);
 
 // What the rows of each query head and of each key head are multiplied by.
