@@ -15,11 +15,11 @@ namespace {
 
 // Seconds of all predictions of the run, traced every `every` steps.
 double seconds_of_run(const json& config, const json& policy, std::int64_t steps, std::int64_t every) {
-  std::vector<TraceRow> params, groups;
+  std::vector<RunTraceRow> params, groups;
   for (const json& row : policy.at("rows")) {
     params.emplace_back().name = text_at(row, "name");
     const std::string group = text_at(row, "group");
-    if (std::none_of(groups.begin(), groups.end(), [&](const TraceRow& g) { return g.name == group; }))
+    if (std::none_of(groups.begin(), groups.end(), [&](const RunTraceRow& g) { return g.name == group; }))
       groups.emplace_back().name = group;
   }
   const auto begin = std::chrono::steady_clock::now();

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
+#include <utility>
 
 #include "models/decoder_sites.hpp"
 #include "models/ops/attention.hpp"
@@ -40,9 +41,26 @@ bool Decoder::folds(std::int64_t tokens) const {
          (options_.execution == Execution::automatic && something && tokens >= options_.width);
 }
 
+void Decoder::note_max_logits(bool on) {
+  if (on && options_.attn_softcap > 0.0)
+    throw std::invalid_argument("note_max_logits() with attn_softcap; allowed: without");
+  notes_logits_ = on;
+  max_logits_.assign(attention_.size(), Tensor());
+}
+
+std::vector<Tensor> Decoder::take_max_logits() {
+  return std::exchange(max_logits_, std::vector<Tensor>(attention_.size()));
+}
+
 Tensor Decoder::attend(const Attention& a, const Tensor& q, const Tensor& k, const Tensor& v) {
   const DecoderOptions& o = options_;
-  if (o.attn_softcap == 0.0) return ops::attention(q, k, v, a.score_scale, a.window);
+  if (o.attn_softcap == 0.0) {
+    if (!notes_logits_ || !torch::GradMode::is_enabled()) return ops::attention(q, k, v, a.score_scale, a.window);
+    Tensor here, &noted = max_logits_[a.layer];
+    const Tensor out = ops::attention(q, k, v, a.score_scale, a.window, &here);
+    noted = noted.defined() ? at::maximum(noted, here) : here;
+    return out;
+  }
   const auto heads_first = [&](const Tensor& x) { return x.repeat_interleave(o.heads / x.size(2), 2).transpose(1, 2); };
   const Tensor scores =
       softcap(at::matmul(q.transpose(1, 2), heads_first(k).transpose(-1, -2)) * a.score_scale, o.attn_softcap);

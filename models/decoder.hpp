@@ -67,6 +67,12 @@ class Decoder : public Model {
   // Whether a forward pass over this number of tokens scales matrices (true) or activations (false).
   bool folds(std::int64_t tokens) const;
 
+  // While on, forward passes that record gradients note the largest attention logit, scale·q·k, of each query head,
+  // over their batch and all pairs of positions that attend. Throws std::invalid_argument under attn_softcap.
+  void note_max_logits(bool on);
+  // By layer, what was noted since the last call [heads], without gradient; undefined: nothing.
+  std::vector<torch::Tensor> take_max_logits();
+
  private:
   struct Attention {
     ScaleVector gamma, q_gamma, k_gamma, post;
@@ -74,6 +80,7 @@ class Decoder : public Model {
     std::int64_t window;
     bool rotates;
     double score_scale;  // of q·k
+    size_t layer;
   };
   struct Mlp {
     ScaledMap gate, up, down;
@@ -135,6 +142,8 @@ class Decoder : public Model {
   bool folded_ = false;    // the pass that runs
   torch::Tensor balance_;  // sum over its layers
   torch::Tensor balance_part_;
+  bool notes_logits_ = false;
+  std::vector<torch::Tensor> max_logits_;  // by layer
 };
 
 }  // namespace scalevec::models

@@ -160,6 +160,7 @@ Decoder::Attention Decoder::make_attention(int layer) {
   const std::string path = "layers." + std::to_string(layer) + ".", attn = path + "attn.";
   const std::int64_t q_width = o.heads * o.head_dim, kv_width = o.kv_heads * o.head_dim;
   Attention a;
+  a.layer = static_cast<size_t>(layer);
   a.window = o.windows[static_cast<size_t>(layer)];
   a.rotates = !std::binary_search(o.no_rope.begin(), o.no_rope.end(), layer);
   const bool scaled = a.rotates && (a.window == 0 || o.local_rope_theta == 0.0);

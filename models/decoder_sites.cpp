@@ -1,6 +1,7 @@
 #include "models/decoder_sites.hpp"
 
 #include <algorithm>
+#include <sstream>
 
 namespace scalevec::models {
 namespace {
@@ -65,6 +66,23 @@ bool has_branch_scale(const DecoderOptions& o, const std::string& site) {
 
 bool output_normalised(const DecoderOptions& o, const std::string& site) {
   return has_output_norm(o, site) || (o.qk_norm && (site == "attn.q" || site == "attn.k"));
+}
+
+std::string qk_clip_error(const DecoderOptions& o) {
+  const std::string instead =
+      ". The norm takes the scale of the maps out of the logits: to bound them, train the scale vectors behind it with "
+      "a "
+      "smaller lr or with decay";
+  if (o.qk_norm) return "qk_norm: got true with qk_clip; allowed: false" + instead;
+  for (const char* site : {"attn.q", "attn.k"})
+    if (has_output_norm(o, site))
+      return "scales: got a norm behind " + std::string(site) + " with qk_clip; allowed: none" + instead;
+  if (o.attn_softcap > 0.0) {
+    std::ostringstream cap;
+    cap << o.attn_softcap;
+    return "attn_softcap: got " + cap.str() + " with qk_clip; allowed: 0. The cap bounds the logits";
+  }
+  return {};
 }
 
 std::vector<std::string> inert_magnitudes(const DecoderOptions& o) {

@@ -29,6 +29,10 @@ bool has_branch_scale(const DecoderOptions& options, const std::string& site);
 // Whether the map's output is normalised, by the design or by QK-norm. Its magnitude then does not change the loss.
 bool output_normalised(const DecoderOptions& options, const std::string& site);
 
+// Why the option qk_clip of an optimizer cannot bound the attention logits, as "field: got VALUE with qk_clip; allowed:
+// …"; empty if it can. They must be linear in the outputs of the maps to queries and to keys.
+std::string qk_clip_error(const DecoderOptions& options);
+
 // One line for each γ_b whose magnitude parameter has no effect, because every map that reads it is followed by a norm
 // (T7 in docs/theory.md).
 std::vector<std::string> inert_magnitudes(const DecoderOptions& options);

@@ -54,12 +54,10 @@ void add_relation(const std::vector<double>& gamma, const std::vector<double>& c
     yy += dy * dy;
     xy += dx * dy;
   }
-  // Equal values have deviations of the mean's rounding.
-  constexpr double kLeastSpread = 1e-24;  // variance over squared mean
-  if (xx > kLeastSpread * n * x * x && yy > kLeastSpread * n * y * y) correlation = xy / std::sqrt(xx * yy);
+  if (varies(xx, x, n) && varies(yy, y, n)) correlation = xy / std::sqrt(xx * yy);
 }
 
-void add_step(const std::vector<double>& before, const ScaleVector& form, TraceRow& row) {
+void add_step(const std::vector<double>& before, const ScaleVector& form, ModelTraceRow& row) {
   std::vector<double> after;
   copy_to_doubles(form.value_in_double(), after);
   double step_sq = 0.0, along = 0.0, length_sq = 0.0;
@@ -179,20 +177,18 @@ void ModelTraces::measure() {
   parallel_for(static_cast<std::int64_t>(scales_.size()), [&](std::int64_t i) { finish(static_cast<std::size_t>(i)); });
 }
 
-void ModelTraces::merge_into(std::vector<TraceRow>& rows) const {
-  for (TraceRow& row : rows) {
-    if (const auto it = scale_of_.find(row.name); it != scale_of_.end()) {
-      const Scale& scale = scales_[it->second];
-      row.gamma_quantiles = scale.quantiles;
-      add_step(scale.before, scale.form, row);
-      row.precond_min = scale.precond_min;
-      row.precond_max = scale.precond_max;
-      row.imbalance = scale.imbalance;
-      row.w_gamma_ratio = scale.w_gamma_ratio;
-      row.gamma_w_correlation = scale.gamma_w_correlation;
-    } else if (before_norm_.contains(row.name) && row.param_norm > 0.0) {
-      row.directional_lr = row.scheduled_lr / (row.method == "sgd" ? row.param_norm * row.param_norm : row.param_norm);
-    }
+void ModelTraces::merge_into(ModelTraceRow& row) const {
+  if (const auto it = scale_of_.find(row.name); it != scale_of_.end()) {
+    const Scale& scale = scales_[it->second];
+    row.gamma_quantiles = scale.quantiles;
+    add_step(scale.before, scale.form, row);
+    row.precond_min = scale.precond_min;
+    row.precond_max = scale.precond_max;
+    row.imbalance = scale.imbalance;
+    row.w_gamma_ratio = scale.w_gamma_ratio;
+    row.gamma_w_correlation = scale.gamma_w_correlation;
+  } else if (before_norm_.contains(row.name) && row.param_norm > 0.0) {
+    row.directional_lr = row.scheduled_lr / (row.method == "sgd" ? row.param_norm * row.param_norm : row.param_norm);
   }
 }
 

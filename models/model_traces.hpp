@@ -7,12 +7,12 @@
 #include <vector>
 
 #include "models/model.hpp"
-#include "optim/core/traces.hpp"
+#include "models/trace_row.hpp"
 
 namespace scalevec::models {
 
 // The traces that depend on which maps read which scale vector (docs/traces.md). They are of the parameters before the
-// step: call measure() before it, and merge_into() afterwards with the rows that the optimizer made in it.
+// step: call measure() before it, and merge_into() afterwards with each row that the optimizer made in it.
 class ModelTraces {
  public:
   // Keeps handles to the parameters of the model. The model may be trained further, but its device and dtype must not
@@ -23,7 +23,7 @@ class ModelTraces {
   // number of threads.
   void measure();
 
-  // Sets these traces in the row of each parameter concerned:
+  // Sets these traces in the row of a parameter that one of them concerns:
   // - For a scale vector γ, in the row of the parameter that is γ or contains its direction: gamma_quantiles of the γ
   // in effect, formed in double precision from the stored parameters, and its change since measure(): gamma_update_norm
   // = ‖Δγ‖, gamma_update_along = γ·Δγ/‖γ‖ (T8 in docs/theory.md).
@@ -32,7 +32,7 @@ class ModelTraces {
   // j of γ_j² with ‖w_j‖². w_j is column j of all its readers, stacked, or row j for a γ behind its map (T7).
   // - For a matrix before a norm: directional_lr = η/‖p‖² under "sgd", and η/‖p‖ under every other method, whose step
   // does not shrink with the gradient (T9). It is computed from the row's scheduled_lr, param_norm and method.
-  void merge_into(std::vector<TraceRow>& rows) const;
+  void merge_into(ModelTraceRow& row) const;
 
  private:
   struct Scale {

@@ -100,7 +100,12 @@ Options MethodOptions::shared_fields() {
        &update_rms_,
        nonnegative,
        {},
-       "lr times this is the root mean square of the update; 0: the method's own"}};
+       "lr times this is the root mean square of the update; 0: the method's own"},
+      {"qk_clip",
+       &qk_clip_,
+       nonnegative,
+       {},
+       "the largest attention logit that a head of a decoder may have; 0: any; arXiv 2507.20534"}};
   for (Option& option : later) {
     option.later = true;
     fields.push_back(std::move(option));
@@ -128,21 +133,24 @@ std::string MethodOptions::error() const {
 }
 
 std::string MethodOptions::modifier_conflict() const {
-  if (!modified()) return {};
-  const char* first = cautious_         ? "cautious"
-                      : cautious_decay_ ? "cautious_decay"
-                      : hold_norm_      ? "hold_norm"
-                      : trust_ratio_    ? "trust_ratio"
-                                        : "update_rms";
+  if (!modified() && qk_clip_ == 0.0) return {};
+  const char* first = cautious_            ? "cautious"
+                      : cautious_decay_    ? "cautious_decay"
+                      : hold_norm_         ? "hold_norm"
+                      : trust_ratio_       ? "trust_ratio"
+                      : update_rms_ != 0.0 ? "update_rms"
+                                           : "qk_clip";
   if (!implementation().takes_modifiers())
     return std::string(first) + ": the step of " + std::string(method()) + " cannot be modified; allowed: " +
-           (update_rms_ != 0.0 && std::string_view(first) == "update_rms" ? "0" : "false");
+           (std::string_view(first) == "update_rms" || std::string_view(first) == "qk_clip" ? "0" : "false");
   if (hold_norm_ + trust_ratio_ + (update_rms_ != 0.0) > 1)
     return std::string(hold_norm_ ? "hold_norm: got true with " : "trust_ratio: got true with ") +
            (hold_norm_ && trust_ratio_ ? "trust_ratio" : "update_rms") +
            "; allowed: one of hold_norm, trust_ratio, update_rms";
   if (hold_norm_ && weight_decay_ != 0.0)
     return "weight_decay: got " + number_text(weight_decay_) + " with hold_norm; allowed: 0";
+  if (hold_norm_ && qk_clip_ != 0.0)
+    return "qk_clip: got " + number_text(qk_clip_) + " with hold_norm, whose next step restores the norm; allowed: 0";
   if (cautious_decay_ && weight_decay_ != 0.0 && decay_coupling_ == DecayCoupling::l2)
     return "cautious_decay: got true with decay_coupling l2; allowed: with lr, independent, lr2";
   return {};
@@ -152,7 +160,8 @@ bool MethodOptions::shares(const MethodOptions& other) const {
   return lr_ == other.lr_ && initial_lr_ == other.initial_lr_ && weight_decay_ == other.weight_decay_ &&
          decay_target_ == other.decay_target_ && decay_coupling_ == other.decay_coupling_ && clip_ == other.clip_ &&
          rounding_ == other.rounding_ && cautious_ == other.cautious_ && cautious_decay_ == other.cautious_decay_ &&
-         hold_norm_ == other.hold_norm_ && trust_ratio_ == other.trust_ratio_ && update_rms_ == other.update_rms_;
+         hold_norm_ == other.hold_norm_ && trust_ratio_ == other.trust_ratio_ && update_rms_ == other.update_rms_ &&
+         qk_clip_ == other.qk_clip_;
 }
 
 void MethodOptions::serialize(torch::serialize::OutputArchive& archive) const {

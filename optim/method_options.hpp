@@ -74,7 +74,8 @@ class MethodOptions : public torch::optim::OptimizerOptions {
   bool hold_norm() const { return hold_norm_; }
   bool trust_ratio() const { return trust_ratio_; }
   double update_rms() const { return update_rms_; }
-  // Whether one of these five changes the method's step.
+  double qk_clip() const { return qk_clip_; }
+  // Whether one of the first five of these changes the method's step.
   bool modified() const { return cautious_ || cautious_decay_ || hold_norm_ || trust_ratio_ || update_rms_ != 0.0; }
   void set_initial_lr(double lr) { initial_lr_ = lr; }
   void note_initial_lr() {
@@ -103,12 +104,16 @@ class MethodOptions : public torch::optim::OptimizerOptions {
   // the two neighbours by chance, without bias) or "compensated" (to nearest, what is left kept in 2 bytes an element).
   // Parameters of float32 and float64 are rounded to nearest whatever it says.
   std::string rounding_ = "nearest";
-  // What is done to the step of any method: docs/optimizers/README.md has the formulas. At most one of the last three.
+  // What is done to the step of any method: docs/optimizers/README.md has the formulas. At most one of hold_norm,
+  // trust_ratio and update_rms.
   bool cautious_ = false;        // elements whose update has not the gradient's sign stay; arXiv 2411.16085
   bool cautious_decay_ = false;  // decay only where the update leads toward the target too; arXiv 2510.12402
   bool hold_norm_ = false;       // the parameter keeps its norm, lr is the rotation per step
   bool trust_ratio_ = false;     // lr times the parameter's norm is the length of the step; arXiv 1904.00962
   double update_rms_ = 0.0;      // lr times this is the root mean square of the update; 0: the method's own
+  // Of maps to queries and keys: their heads' largest attention logit is brought back to this after the step; 0: none.
+  // See Optimizer::set_max_logits(); arXiv 2507.20534.
+  double qk_clip_ = 0.0;
   NotedLr noted_;
 };
 
@@ -125,6 +130,7 @@ class MethodOptionsOf : public MethodOptions {
   using MethodOptions::hold_norm;
   using MethodOptions::initial_lr;
   using MethodOptions::lr;
+  using MethodOptions::qk_clip;
   using MethodOptions::rounding;
   using MethodOptions::trust_ratio;
   using MethodOptions::update_rms;
@@ -146,6 +152,7 @@ class MethodOptionsOf : public MethodOptions {
   Derived& hold_norm(bool value) { return set(hold_norm_, value); }
   Derived& trust_ratio(bool value) { return set(trust_ratio_, value); }
   Derived& update_rms(double value) { return set(update_rms_, value); }
+  Derived& qk_clip(double value) { return set(qk_clip_, value); }
 
   std::unique_ptr<torch::optim::OptimizerOptions> clone() const override {
     return std::make_unique<Derived>(static_cast<const Derived&>(*this));

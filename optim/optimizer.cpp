@@ -15,6 +15,7 @@
 #include "optim/kernels/library_rules.hpp"
 #include "optim/optimizer_parts.hpp"
 #include "optim/parallel/parallel.hpp"
+#include "optim/step_shard.hpp"
 
 namespace scalevec {
 namespace {
@@ -158,6 +159,8 @@ struct Optimizer::Measures {
   std::vector<double> values, sorted;  // two for each slot, in the order of the slots; room to sort one of them
   std::optional<kernels::StepPlan> plan;
 };
+
+bool Optimizer::owned(const std::string& name) const { return !shard_ || shard_->owns(name); }
 
 bool Optimizer::on_device(const Tensor& param, const MethodOptions& options) {
   if (!device_ && param.is_cpu()) return false;
@@ -464,6 +467,7 @@ Tensor Optimizer::step(LossClosure closure) {
   kernels::StepPlan plan(jobs, trace_);
   std::vector<StepSums> sums(trace_ ? slots.size() : 0), own(trace_ ? jobs.size() : 0);
   if (trace_) prepare_traces(slots);
+  const LogitClip clip = plan_logit_clip();
   const std::vector<void*> left = left_states();
   const std::vector<cuda::CudaEntry> device = device_entries(slots);
   if (!device.empty())
@@ -501,6 +505,8 @@ Tensor Optimizer::step(LossClosure closure) {
   }
   for (size_t i = 0; i < own.size(); ++i) sums[members[i]] = own[i];
   if (shard_) share_step(slots, sums);
+  clip.run();
+  max_logits_.clear();
   if (trace_) record_traces(sums);
   trace_ = false;
   for (void* key : left) state_.erase(key);

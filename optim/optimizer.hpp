@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <unordered_map>
@@ -17,7 +18,6 @@
 #include "optim/method_options.hpp"
 #include "optim/named_param.hpp"
 #include "optim/state_memory.hpp"
-#include "optim/step_shard.hpp"
 
 namespace scalevec {
 
@@ -26,6 +26,7 @@ class Method;
 struct ParamState;
 struct SavedOptimizer;
 struct SavedParam;
+class StepShard;
 
 namespace kernels {
 enum class Dtype : std::uint8_t;
@@ -118,14 +119,17 @@ class Optimizer : public torch::optim::Optimizer {
   void set_check_finite(bool on) { check_finite_ = on; }
   std::int64_t refused_steps() const;
 
-  // Whether the last step was made on a CUDA device alone, so that it can be captured in a CUDA graph.
-  bool steps_on_device() const { return norm_on_device_; }
-  // For a captured step: brings the options and the clip norm of the moment to the device, whose next replay then takes
-  // them. Gradients must be where they were. std::logic_error unless steps_on_device().
-  void update_device();
-
   // Every group's lr becomes initial_lr · factor: how a Schedule is applied.
   void set_lr_factor(double factor);
+
+  // For the option qk_clip: element l is the largest attention logit of each query head of layer l [heads], undefined
+  // where it is not wanted, over the batch of the next step. That step multiplies the rows of the layer's maps to
+  // queries and keys (roles with the sites attn.q and attn.k) after its update, and takes these numbers with it; traces
+  // are of the update alone. Logits must be linear in the queries and in the keys: neither norm nor cap behind them. A
+  // step with qk_clip without them throws std::logic_error; a layer of which either map has no gradient is left alone.
+  void set_max_logits(std::vector<torch::Tensor> of_layers) { max_logits_ = std::move(of_layers); }
+  // Whether a group has qk_clip.
+  bool clips_logits() const;
 
   // The next step that is made accumulates the sums of its traces; only that one.
   void trace_next_step() { trace_ = true; }
@@ -139,17 +143,8 @@ class Optimizer : public torch::optim::Optimizer {
   double grad_norm() const;
   double clip_factor() const;
 
-  // From now on this process updates the parameters that it owns and keeps their state only; norm, clip factor, the
-  // check of gradients and traces are of all parameters, as one process has them. A parameter must have a gradient on
-  // every process or on none. Set it before the first step. named_state() then is this process's part, and
-  // load_named_state() takes the whole and keeps that part.
-  void set_shard(std::shared_ptr<StepShard> shard) { shard_ = std::move(shard); }
-
   // The names in the order of named_state().
   std::vector<std::string> names() const;
-
-  // Who steps the parameters that it handles, in place of the CUDA kernels: how a test emulates a device.
-  void set_device_step(std::shared_ptr<cuda::DeviceStep> device) { device_ = std::move(device); }
 
   // The whole state by name: "NAME/step" (int64 scalar), "NAME/method" (its name's bytes, uint8) and "NAME/BUFFER" for
   // every buffer held, in the order of the groups. Buffers are the live ones. Parameters never stepped have none.
@@ -169,6 +164,8 @@ class Optimizer : public torch::optim::Optimizer {
   void load(torch::serialize::InputArchive& archive) override;
 
  private:
+  friend class StepHooks;
+
   struct Identity {
     std::string name;
     std::string group;
@@ -222,6 +219,13 @@ class Optimizer : public torch::optim::Optimizer {
   struct NewStates;
   struct Matrices;
   struct Measures;
+  // The rows of maps to queries and keys by head [heads, head_dim, ...], and what they are multiplied by.
+  struct LogitClip {
+    std::vector<std::pair<torch::Tensor, torch::Tensor>> rows;
+
+    void add(const torch::Tensor& param, std::span<const double> factors);
+    void run() const;
+  };
 
   void check_layout(bool anew = false);
   void check_options();
@@ -243,7 +247,9 @@ class Optimizer : public torch::optim::Optimizer {
                     std::vector<kernels::Job>& jobs) const;
   void form_updates(const std::vector<Slot>& slots, double clip_factor, Matrices& matrices) const;
   std::vector<cuda::CudaEntry> device_entries(const std::vector<Slot>& slots) const;
-  bool owned(const std::string& name) const { return !shard_ || shard_->owns(name); }
+  bool owned(const std::string& name) const;
+  void update_device();  // see StepHooks
+  LogitClip plan_logit_clip() const;
   void share_step(const std::vector<Slot>& slots, std::vector<StepSums>& sums);
   void prepare_traces(const std::vector<Slot>& slots);
   void record_traces(const std::vector<StepSums>& sums);
@@ -264,6 +270,7 @@ class Optimizer : public torch::optim::Optimizer {
   double max_norm_ = 0.0;
   bool check_finite_ = true;
   bool trace_ = false;
+  std::vector<torch::Tensor> max_logits_;  // of the next step
   double grad_norm_ = kNoTrace;
   double clip_factor_ = 1.0;
   std::shared_ptr<StepShard> shard_;          // none: all parameters are ours

@@ -5,6 +5,7 @@
 
 #include "optim/config/option_json.hpp"
 #include "optim/optimizer_parts.hpp"
+#include "optim/qk_clip.hpp"
 #include "optim/role_policy_json.hpp"
 
 namespace scalevec {
@@ -185,6 +186,13 @@ std::vector<PolicyRow> RolePolicy::resolve(const std::vector<NamedParam>& params
     rows.push_back({param.name, param.tensor.sizes().vec(), param.tensor.numel(), param.role, best[0], rule.lr_mult,
                     rule.options});
   }
+  std::vector<QkCandidate> candidates;
+  for (const PolicyRow& row : rows) candidates.push_back({row.name, &row.role, row.shape, row.options.get()});
+  try {
+    find_qk_maps(candidates);
+  } catch (const std::invalid_argument& e) {
+    throw ConfigError(e.what());
+  }
   return rows;
 }
 
@@ -207,6 +215,7 @@ std::string describe(const RolePolicy& policy, const std::vector<PolicyRow>& row
     if (o.hold_norm()) out += ", norm held";
     if (o.trust_ratio()) out += ", trust ratio";
     if (o.update_rms() != 0.0) out += ", updates of root mean square " + number_text(o.update_rms()) + " lr";
+    if (o.qk_clip() != 0.0) out += ", attention logits clipped at " + number_text(o.qk_clip());
     if (policy.max_norm > 0.0 && !o.clip()) out += ", outside the clip norm";
     out += ".";
   }

@@ -55,9 +55,9 @@ struct RolePolicy {
   // {"lr": 3e-3, "max_norm": 1.0, "defaults": {options of every rule}, "rules": [{"match": {…}, "method": "adamw",
   // "lr_mult": 1, "weight_decay": 0, "decay_coupling": "l2|lr|independent|lr2", "decay_target": 0|1, "clip": true,
   // "rounding": "nearest|stochastic|compensated", "cautious": false, "cautious_decay": false, "hold_norm": false,
-  // "trust_ratio": false, "update_rms": 0, … the method's own options}]}. A rule that names no decay has none;
-  // other options default to the method's. Throws std::invalid_argument with one line that names the path, the value
-  // and what is allowed; `path` leads it.
+  // "trust_ratio": false, "update_rms": 0, "qk_clip": 0, … the method's own options}]}. A rule that names no decay has
+  // none; other options default to the method's. Throws std::invalid_argument with one line that names the path, the
+  // value and what is allowed; `path` leads it.
   static RolePolicy from_json(std::string_view json, const std::string& path = "");
 
   // One row per parameter, in order. Throws std::invalid_argument.

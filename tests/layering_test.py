@@ -27,7 +27,7 @@ ROOMS = {
     "statistics": ("optim/core", NO_TORCH),
     "plot": ("optim/config", NO_TORCH),
     "data": ("system optim/core optim/config", NO_TORCH),
-    "record": ("system optim/core optim/config", NO_TORCH),
+    "record": ("system models/trace_row.hpp optim/core optim/config", NO_TORCH),
     "runs": ("record statistics plot theory optim/core optim/config", NO_TORCH),
     "distributed": ("optim", WITH_TORCH),
     "stored": ("system data record models optim", WITH_TORCH),

@@ -5,8 +5,8 @@
 #include <map>
 
 #include "experiments/record/record_files.hpp"
+#include "experiments/record/run_trace.hpp"
 #include "experiments/runs/curves.hpp"
-#include "optim/core/traces.hpp"
 
 namespace scalevec::experiments {
 namespace {
@@ -124,7 +124,7 @@ Plot trace_figure(const TraceFigure& figure, const std::vector<RunGroup>& groups
   return plot;
 }
 
-// Indices into kGammaQuantiles.
+// Indices into models::kGammaQuantiles.
 enum { kQ05 = 1, kQ50 = 3, kQ95 = 5 };
 
 // Quantiles of γ by class, each averaged over the class's norms by their sizes.
@@ -135,7 +135,7 @@ std::map<std::string, Series> gamma_bands(const std::vector<json>& traces) {
     if (!line.contains("params")) continue;
     for (const json& row : line["params"]) {
       const auto q = row.find("gamma_quantiles");
-      if (q == row.end() || !q->is_array() || q->size() != std::size(kGammaQuantiles)) continue;
+      if (q == row.end() || !q->is_array() || q->size() != std::size(models::kGammaQuantiles)) continue;
       if (std::any_of(q->begin(), q->end(), [](const json& v) { return !v.is_number(); })) continue;
       const double count = row.value("count", 1.0);
       auto& [weight, sum] = sums[text_at(row, "group", "scale")];

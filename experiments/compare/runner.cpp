@@ -25,6 +25,7 @@
 #include "experiments/record/run_lock.hpp"
 #include "experiments/record/side_files.hpp"
 #include "experiments/system/file_io.hpp"
+#include "experiments/system/terminal_text.hpp"
 #include "optim/config/checksum.hpp"
 
 namespace scalevec::experiments {
@@ -274,17 +275,6 @@ void write_cell(const Grid& grid, const Cell& cell, const fs::path& dir, const R
   fs::rename(folder, dir / cell.name, error);
   if (error && !fs::exists(dir / cell.name / "cell.json"))
     throw RunError((dir / cell.name).string() + ": cannot be made: " + error.message());
-}
-
-std::string time_text(double seconds) {
-  char text[32];
-  if (seconds < 90)
-    std::snprintf(text, sizeof text, "%.0f s", seconds);
-  else if (seconds < 5400)
-    std::snprintf(text, sizeof text, "%.0f min", seconds / 60);
-  else
-    std::snprintf(text, sizeof text, "%.1f h", seconds / 3600);
-  return text;
 }
 
 // Prints where the comparison stands.

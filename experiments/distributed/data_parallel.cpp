@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <map>
 
+#include "optim/step_hooks.hpp"
+
 namespace scalevec::experiments {
 namespace {
 
@@ -16,7 +18,7 @@ std::string parameter_of(const std::string& entry) { return entry.substr(0, entr
 DataParallel::DataParallel(std::shared_ptr<ProcessGroup> group, const std::vector<NamedParam>& params,
                            const std::vector<PolicyRow>& policy, Optimizer& optimizer)
     : group_(group), gradients_(group, params), shard_(std::make_shared<ShardedStep>(group, policy)) {
-  optimizer.set_shard(shard_);
+  StepHooks(optimizer).set_shard(shard_);
 }
 
 DataParallel::Rows DataParallel::rows(std::int64_t rows) const {

@@ -16,13 +16,14 @@ void RunEvents::validation(std::int64_t step, double loss) {
   file_.append(step, {&scalar, 1});
 }
 
-void RunEvents::traces(std::int64_t step, const std::vector<TraceRow>& params, const std::vector<TraceRow>& groups) {
+void RunEvents::traces(std::int64_t step, const std::vector<RunTraceRow>& params,
+                       const std::vector<RunTraceRow>& groups) {
   std::vector<Scalar> scalars;
-  for (const TraceRow& row : groups)
-    for (const TraceField& field : trace_fields())
+  for (const RunTraceRow& row : groups)
+    for (const RunTraceField& field : run_trace_fields())
       scalars.push_back({std::string(field.name) + "/" + row.name, row.*field.member});
   std::vector<Distribution> gammas;
-  for (const TraceRow& row : params)
+  for (const RunTraceRow& row : params)
     if (!row.gamma_quantiles.empty()) gammas.push_back({"gamma/" + row.name, row.gamma_quantiles, row.count});
   file_.append(step, scalars, gammas);
 }

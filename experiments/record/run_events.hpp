@@ -4,8 +4,8 @@
 #include <filesystem>
 #include <vector>
 
+#include "experiments/record/run_trace.hpp"
 #include "experiments/record/tensorboard.hpp"
-#include "optim/core/traces.hpp"
 
 namespace scalevec::experiments {
 
@@ -21,7 +21,7 @@ class RunEvents {
   };
   void training(std::int64_t step, const Training& t);
   void validation(std::int64_t step, double loss);
-  void traces(std::int64_t step, const std::vector<TraceRow>& params, const std::vector<TraceRow>& groups);
+  void traces(std::int64_t step, const std::vector<RunTraceRow>& params, const std::vector<RunTraceRow>& groups);
 
  private:
   EventFile file_;

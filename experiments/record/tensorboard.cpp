@@ -12,7 +12,7 @@
 #include <cstring>
 
 #include "experiments/errors.hpp"
-#include "optim/core/traces.hpp"
+#include "models/trace_row.hpp"
 
 namespace scalevec::experiments {
 namespace {
@@ -79,12 +79,12 @@ std::string event_head(double wall_time, std::int64_t step) {
 
 // HistogramProto of a distribution: the share between two quantiles, at its middle, lies under the upper one.
 std::string histogram(const Distribution& d) {
-  const std::size_t n = std::size(kGammaQuantiles);
+  const std::size_t n = std::size(models::kGammaQuantiles);
   const auto count = static_cast<double>(d.count);
   double sum = 0.0, squares = 0.0;
   std::vector<double> limits{d.quantiles.front()}, buckets{0.0};
   for (std::size_t i = 1; i < n; ++i) {
-    const double share = (kGammaQuantiles[i] - kGammaQuantiles[i - 1]) * count;
+    const double share = (models::kGammaQuantiles[i] - models::kGammaQuantiles[i - 1]) * count;
     const double middle = (d.quantiles[i] + d.quantiles[i - 1]) / 2;
     sum += share * middle;
     squares += share * middle * middle;
@@ -161,7 +161,7 @@ std::string summary_event(double wall_time, std::int64_t step, std::span<const S
     put_value(s.tag);
   }
   for (const Distribution& d : distributions) {
-    bool whole = d.quantiles.size() == std::size(kGammaQuantiles);
+    bool whole = d.quantiles.size() == std::size(models::kGammaQuantiles);
     for (const double q : d.quantiles) whole = whole && std::isfinite(q);
     if (!whole) continue;
     put_bytes(value, 5, histogram(d));

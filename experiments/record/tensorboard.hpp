@@ -23,7 +23,7 @@ struct Scalar {
   double value;
 };
 
-// A distribution known by quantiles: `count` values of which quantiles[i] lies at kGammaQuantiles[i].
+// A distribution known by quantiles: `count` values of which quantiles[i] lies at models::kGammaQuantiles[i].
 struct Distribution {
   std::string tag;
   std::vector<double> quantiles;

@@ -35,7 +35,10 @@ bool is_modified(const json& row) {
   const json& options = row["options"];
   for (const char* option : {"amsgrad", "cautious", "cautious_decay", "hold_norm", "trust_ratio"})
     if (options.value(option, false)) return true;
-  return options.value("update_rms", 0.0) != 0.0;
+  if (options.value("update_rms", 0.0) != 0.0) return true;
+  if (options.value("qk_clip", 0.0) == 0.0) return false;
+  const std::string role = row.value("role", "");
+  return role.find(" attn.q ") != std::string::npos || role.find(" attn.k ") != std::string::npos;
 }
 
 // Decay that the recursion knows: none, or toward 0 and beside the gradient, less than all of the weights; of a step
@@ -137,14 +140,14 @@ RunPrediction::Value RunPrediction::of_group(const std::string& group) const {
   return value_of(sum);
 }
 
-void RunPrediction::merge_into(std::int64_t step, std::vector<TraceRow>& params, std::vector<TraceRow>& groups) {
+void RunPrediction::merge_into(std::int64_t step, std::vector<RunTraceRow>& params, std::vector<RunTraceRow>& groups) {
   go_to(step);
-  const auto fill = [](TraceRow& row, const Value& value) {
+  const auto fill = [](RunTraceRow& row, const Value& value) {
     row.predicted_rotation = value.rotation;
     row.predicted_norm = value.norm;
   };
-  for (TraceRow& row : params) fill(row, of(row.name));
-  for (TraceRow& row : groups) fill(row, of_group(row.name));
+  for (RunTraceRow& row : params) fill(row, of(row.name));
+  for (RunTraceRow& row : groups) fill(row, of_group(row.name));
 }
 
 namespace {

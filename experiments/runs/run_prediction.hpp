@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "experiments/record/run_trace.hpp"
 #include "optim/core/schedule.hpp"
-#include "optim/core/traces.hpp"
 #include "theory/moving_rotation.hpp"
 
 // What the theory says of a run before it is made, from its resolved configuration, its policy and its initial norms:
@@ -41,7 +41,7 @@ class RunPrediction {
   bool empty() const { return params_.empty(); }
 
   // Fills predicted_rotation and predicted_norm of the step's rows.
-  void merge_into(std::int64_t step, std::vector<TraceRow>& params, std::vector<TraceRow>& groups);
+  void merge_into(std::int64_t step, std::vector<RunTraceRow>& params, std::vector<RunTraceRow>& groups);
 
  private:
   struct Param {

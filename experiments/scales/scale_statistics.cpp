@@ -4,6 +4,8 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "models/trace_row.hpp"
+
 namespace scalevec::experiments {
 namespace {
 
@@ -89,8 +91,7 @@ ReaderStatistics reader_statistics(const std::vector<double>& gamma, const std::
     ww += w * w;
     gw += g * w;
   }
-  // A constant vector has a variance of rounding alone.
-  if (gg > 1e-24 * g2 * g2 / d && ww > 1e-24 * w2 * w2 / d) s.correlation = gw / std::sqrt(gg * ww);
+  if (models::varies(gg, g2 / d, d) && models::varies(ww, w2 / d, d)) s.correlation = gw / std::sqrt(gg * ww);
   s.spread = spread_of(lengths);
   s.folded_spread = spread_of(folded);
   return s;

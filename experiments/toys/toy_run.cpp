@@ -40,7 +40,7 @@ ToyRunResult run_toy_with_torch(const ToyRunOptions& o) {
     StepResult made = session.step(step + 1 == o.steps);
     if (step + o.average_steps >= o.steps)
       for (size_t i = 0; i < sum.size(); ++i) sum[i] += gamma[i];
-    if (step + 1 == o.steps) result.last_traces = std::move(made.params);
+    if (step + 1 == o.steps) result.last_traces.assign(made.params.begin(), made.params.end());
   }
   const double n = static_cast<double>(o.replicas);
   double mean = 0.0, square = 0.0;

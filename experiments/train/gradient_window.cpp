@@ -56,7 +56,7 @@ void GradientWindow::add() {
   }
 }
 
-void GradientWindow::report(std::vector<TraceRow>& params, std::vector<TraceRow>& groups) {
+void GradientWindow::report(std::vector<RunTraceRow>& params, std::vector<RunTraceRow>& groups) {
   const torch::NoGradGuard no_grad;
   std::map<std::string, double> of_param;
   std::map<std::string, SignalSums> of_group;
@@ -66,9 +66,9 @@ void GradientWindow::report(std::vector<TraceRow>& params, std::vector<TraceRow>
       of_param[e.param.name] = debiased_snr(sums, n_);
       of_group[trace_group(e.param.role)] += sums;
     }
-  for (TraceRow& row : params)
+  for (RunTraceRow& row : params)
     if (const auto it = of_param.find(row.name); it != of_param.end()) row.snr = it->second;
-  for (TraceRow& row : groups)
+  for (RunTraceRow& row : groups)
     if (const auto it = of_group.find(row.name); it != of_group.end()) row.snr = debiased_snr(it->second, n_);
   for (Entry& e : entries_) {
     e.mean.zero_();

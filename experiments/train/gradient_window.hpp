@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "experiments/record/run_trace.hpp"
 #include "models/safetensors.hpp"
-#include "optim/core/traces.hpp"
 #include "optim/named_param.hpp"
 
 namespace scalevec::experiments {
@@ -35,7 +35,7 @@ class GradientWindow {
   // Adds the current gradients of the parameters; one that is not defined counts as 0.
   void add();
   // Sets snr in the rows of parameters and groups, and starts again from zero.
-  void report(std::vector<TraceRow>& params, std::vector<TraceRow>& groups);
+  void report(std::vector<RunTraceRow>& params, std::vector<RunTraceRow>& groups);
 
   // State for a checkpoint, which may contain other tensors too; owns() tells which are ours. restore() throws
   // std::invalid_argument with the name of what is missing.

@@ -57,6 +57,7 @@ double norm_of(const torch::Tensor& tensor) {
 json policy_json(const RunConfig& config, const models::Model& model, const RolePolicy& policy,
                  const std::vector<PolicyRow>& rows) {
   const std::vector<NamedParam> params = model_params(model);
+  check_qk_clip(model, policy);
   const std::set<std::string> before_norm(model.matrices_before_norm().begin(), model.matrices_before_norm().end());
   json out = {{"max_norm", policy.max_norm},
               {"precision", precision_words(config)},

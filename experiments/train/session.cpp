@@ -14,10 +14,12 @@
 #include "experiments/errors.hpp"
 #include "experiments/stored/stored_model.hpp"
 #include "models/decoder.hpp"
+#include "models/decoder_sites.hpp"
 #include "models/retrofit.hpp"
 #include "models/toy/toy.hpp"
 #include "optim/core/random.hpp"
 #include "optim/role_policy_json.hpp"
+#include "optim/step_hooks.hpp"
 
 namespace scalevec::experiments {
 
@@ -67,6 +69,15 @@ std::unique_ptr<models::Model> make_model(const RunConfig& config, torch::Device
 
 std::vector<NamedParam> model_params(const models::Model& model) {
   return named_params(model, [&](const std::string& name, const torch::Tensor&) { return model.role(name); });
+}
+
+void check_qk_clip(const models::Model& model, const RolePolicy& policy) {
+  const auto has = [](const PolicyRule& rule) { return rule.options->qk_clip() != 0.0; };
+  if (std::none_of(policy.rules.begin(), policy.rules.end(), has)) return;
+  const auto* decoder = dynamic_cast<const models::Decoder*>(&model);
+  if (!decoder) throw UsageError("optimizer: qk_clip is for attention logits, which a toy has not; allowed: 0");
+  if (const std::string error = models::qk_clip_error(decoder->options()); !error.empty())
+    throw UsageError("model." + error);
 }
 
 RolePolicy read_policy(const RunConfig& config) { return read_role_policy(JsonReader(config.optimizer, "optimizer")); }
@@ -124,6 +135,7 @@ Session::Session(const RunConfig& config, std::shared_ptr<ProcessGroup> group)
       policy_rows_(policy_.resolve(params_)),
       optimizer_(make_optimizer(params_, policy_, policy_rows_)),
       source_(open_source(config)) {
+  check_qk_clip(*model_, policy_);
   if (config.from && !config.data_dir.empty()) check_tokenizer(start_.hugging_face, config.data_dir);
   if (group) {
     parallel_ = std::make_shared<DataParallel>(group, params_, policy_rows_, *optimizer_);
@@ -167,7 +179,7 @@ void Session::start_from(const StartFrom& from) {
 void Session::use_device(std::unique_ptr<StepGraph> graph, std::shared_ptr<cuda::DeviceStep> device) {
   on_device_ = true;
   if (model_->work_is_fixed()) graph_ = std::move(graph);
-  if (device) optimizer_->set_device_step(std::move(device));
+  if (device) StepHooks(*optimizer_).set_device_step(std::move(device));
 }
 
 std::int64_t Session::tokens_per_step() const { return source_ ? config_.batch_size * config_.sequence_length : 0; }
@@ -224,6 +236,22 @@ double Session::backward_on_every_rank(StepResult& result) {
   return values[0];
 }
 
+// Of the whole batch: a sum of zeros and one number is that number to the bit.
+void Session::pass_max_logits() {
+  if (!parallel_) return train_step_->pass_max_logits();
+  train_step_->pass_max_logits([&](std::vector<double>& own) {
+    const auto ranks = static_cast<std::size_t>(parallel_->group().size());
+    std::vector<double> all(ranks * own.size());
+    std::copy(own.begin(), own.end(),
+              all.begin() + parallel_->group().rank() * static_cast<std::ptrdiff_t>(own.size()));
+    parallel_->group().sum(all);
+    for (std::size_t i = 0; i < own.size(); ++i) {
+      own[i] = all[i];
+      for (std::size_t rank = 1; rank < ranks; ++rank) own[i] = std::max(own[i], all[rank * own.size() + i]);
+    }
+  });
+}
+
 void Session::refuse_if_not_finite(double loss) const {
   if (std::isfinite(loss)) return;
   const std::string where = "step " + std::to_string(steps_done_ + 1) + ": the loss is not finite";
@@ -239,6 +267,7 @@ void Session::step_on_host(StepResult& result, bool trace, bool reports) {
   refuse_if_not_finite(result.loss);
   if (trace) optimizer_->trace_next_step();
   if (reports) measure_model();
+  pass_max_logits();
   if (before_update_) before_update_();
   update_hessian();
   try {
@@ -253,7 +282,7 @@ void Session::step_on_device(StepResult& result, bool trace, bool reports, bool 
   if (reports) measure_model();
   update_hessian();
   train_step_->run(host_batch(), trace, graph_.get());
-  result.known = wait || trace || !optimizer_->steps_on_device();
+  result.known = wait || trace || !StepHooks(*optimizer_).steps_on_device();
   if (!result.known) return;
   result.loss = train_step_->loss();
   result.balance_loss = train_step_->balance();
@@ -264,6 +293,17 @@ void Session::step_on_device(StepResult& result, bool trace, bool reports, bool 
                      "step " + std::to_string(steps_done_ + 1) + ": gradients were not finite in " +
                          std::to_string(refused) +
                          " of the steps since the last that was logged, which changed nothing"};
+}
+
+void Session::add_max_logits(std::vector<RunTraceRow>& rows) const {
+  const auto& logits = train_step_->max_logits();
+  for (const NamedParam& p : params_) {
+    if (p.role.kind != ParamKind::matrix || p.role.site != "attn.q" || p.role.layer < 0) continue;
+    const auto layer = static_cast<std::size_t>(p.role.layer);
+    if (layer >= logits.size() || logits[layer].empty()) continue;
+    for (RunTraceRow& row : rows)
+      if (row.name == p.name) row.max_logit = *std::max_element(logits[layer].begin(), logits[layer].end());
+  }
 }
 
 void Session::measure_model() {
@@ -347,10 +387,12 @@ StepResult Session::step(bool trace, int stop_signal, bool wait) {
     const auto timed = phases_.scope(Phase::traces);
     if (window_) window_->add();
     if (trace) {
-      result.params = optimizer_->traces();
-      result.groups = optimizer_->group_traces();
+      result.params = run_rows(optimizer_->traces());
+      result.groups = run_rows(optimizer_->group_traces());
       if (window_) window_->report(result.params, result.groups);
-      if (reports) model_traces_->merge_into(result.params);
+      if (reports)
+        for (RunTraceRow& row : result.params) model_traces_->merge_into(row);
+      add_max_logits(result.params);
     }
   }
   ++steps_done_;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "experiments/data/batch_source.hpp"
+#include "experiments/record/run_trace.hpp"
 #include "experiments/train/gradient_window.hpp"
 #include "experiments/train/phases.hpp"
 #include "experiments/train/run_config.hpp"
@@ -38,8 +39,8 @@ struct StepResult {
   double lr = 0.0;                 // the base lr of the step: policy lr × schedule factor
   double grad_norm = 0.0;
   double clip_factor = 1.0;
-  int stop_signal = 0;                   // that any rank was stopped by; 0: none
-  std::vector<TraceRow> params, groups;  // empty unless traced
+  int stop_signal = 0;                      // that any rank was stopped by; 0: none
+  std::vector<RunTraceRow> params, groups;  // empty unless traced
 };
 
 // How the model that a run starts from was changed.
@@ -53,6 +54,9 @@ struct StartReport {
 // starts from a stored model and would be another function, unless the configuration allows that.
 std::unique_ptr<models::Model> make_model(const RunConfig& config, torch::Device device, StartReport* report = nullptr);
 std::vector<NamedParam> model_params(const models::Model& model);
+
+// Throws UsageError if a rule has qk_clip and it cannot bound the logits of this model.
+void check_qk_clip(const models::Model& model, const RolePolicy& policy);
 
 // The policy of the configuration. Throws ConfigError, whose message starts with "optimizer".
 RolePolicy read_policy(const RunConfig& config);
@@ -132,6 +136,8 @@ class Session {
   void measure_model();
   torch::Tensor backward();  // returns the step's loss; with a group, this rank's part of it
   double backward_on_every_rank(StepResult& result);
+  void pass_max_logits();
+  void add_max_logits(std::vector<RunTraceRow>& rows) const;
 
   const RunConfig config_;
   torch::Device device_;

@@ -30,9 +30,9 @@ void put_string(std::string& out, const std::string& value) {
     out += nlohmann::json(value).dump();
 }
 
-void put_rows(std::string& out, const std::vector<TraceRow>& rows) {
+void put_rows(std::string& out, const std::vector<RunTraceRow>& rows) {
   out += '[';
-  for (const TraceRow& row : rows) {
+  for (const RunTraceRow& row : rows) {
     if (out.back() != '[') out += ',';
     out += "{\"name\":";
     put_string(out, row.name);
@@ -41,7 +41,7 @@ void put_rows(std::string& out, const std::vector<TraceRow>& rows) {
     out += ",\"method\":";
     put_string(out, row.method);
     out += ",\"count\":" + std::to_string(row.count);
-    for (const TraceField& field : trace_fields()) {
+    for (const RunTraceField& field : run_trace_fields()) {
       const double value = row.*field.member;
       if (std::isnan(value)) continue;
       ((out += ",\"") += field.name) += "\":";
@@ -62,7 +62,8 @@ void put_rows(std::string& out, const std::vector<TraceRow>& rows) {
 
 }  // namespace
 
-std::string trace_line(std::int64_t step, const std::vector<TraceRow>& params, const std::vector<TraceRow>& groups) {
+std::string trace_line(std::int64_t step, const std::vector<RunTraceRow>& params,
+                       const std::vector<RunTraceRow>& groups) {
   std::string out;
   out.reserve(512 * (params.size() + groups.size()));
   out += "{\"step\":" + std::to_string(step) + ",\"params\":";

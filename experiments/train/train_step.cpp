@@ -1,12 +1,42 @@
 #include "experiments/train/train_step.hpp"
 
+#include <algorithm>
+#include <utility>
+
 #include "models/autocast.hpp"
+#include "optim/step_hooks.hpp"
 
 namespace scalevec::experiments {
 
 TrainStep::TrainStep(models::Model& model, Optimizer& optimizer, const StepShape& shape, torch::Device device,
                      Phases& phases)
-    : model_(model), optimizer_(optimizer), shape_(shape), device_(device), phases_(phases) {}
+    : model_(model),
+      optimizer_(optimizer),
+      decoder_(optimizer.clips_logits() ? dynamic_cast<models::Decoder*>(&model) : nullptr),
+      shape_(shape),
+      device_(device),
+      phases_(phases) {
+  if (decoder_) decoder_->note_max_logits(true);
+}
+
+void TrainStep::pass_max_logits(const std::function<void(std::vector<double>&)>& of_all) {
+  if (!decoder_) return;
+  std::vector<torch::Tensor> by_layer = decoder_->take_max_logits();
+  std::vector<double> flat;
+  for (torch::Tensor& layer : by_layer) {
+    layer = layer.to(torch::kCPU, torch::kFloat64).contiguous();
+    flat.insert(flat.end(), layer.const_data_ptr<double>(), layer.const_data_ptr<double>() + layer.numel());
+  }
+  if (of_all) of_all(flat);
+  max_logits_.clear();
+  const double* next = flat.data();
+  for (const torch::Tensor& layer : by_layer) {
+    std::copy_n(next, layer.numel(), layer.data_ptr<double>());
+    max_logits_.emplace_back(next, next + layer.numel());
+    next += layer.numel();
+  }
+  optimizer_.set_max_logits(std::move(by_layer));
+}
 
 torch::Tensor TrainStep::loss_of(const torch::Tensor& tokens, std::int64_t step) {
   const models::Autocast guard(device_.type(), torch::kBFloat16, shape_.autocast);
@@ -22,6 +52,7 @@ torch::Tensor TrainStep::backward(std::int64_t step, const std::function<torch::
                                   const std::function<void()>& before_last) {
   torch::Tensor total = torch::zeros({}, torch::dtype(torch::kFloat64).device(device_));
   balance_ = torch::Tensor();
+  if (decoder_) decoder_->take_max_logits();  // of sampled_loss()
   for (std::int64_t part = 0; part < shape_.parts; ++part) {
     const torch::Tensor batch = tokens(part);
     torch::Tensor loss;
@@ -46,6 +77,7 @@ void TrainStep::enqueue() {
   optimizer_.zero_grad(/*set_to_none=*/false);
   loss_.copy_(backward(0, [&](std::int64_t part) { return tokens_[part]; }));
   const auto timed = phases_.scope(Phase::optimizer);
+  pass_max_logits();
   optimizer_.step();
 }
 
@@ -62,13 +94,14 @@ void TrainStep::run(const torch::Tensor& tokens, bool trace, StepGraph* graph) {
     optimizer_.trace_next_step();
     return enqueue();
   }
-  if (!graph || !(warm_ == 0 || optimizer_.steps_on_device())) return enqueue();
+  StepHooks hooks(optimizer_);
+  if (!graph || !(warm_ == 0 || hooks.steps_on_device())) return enqueue();
   if (!graph->recorded()) {
     if (warm_++ < kWarmUp) return enqueue();
-    optimizer_.update_device();
+    hooks.update_device();
     graph->record([this] { enqueue(); });
   }
-  optimizer_.update_device();
+  hooks.update_device();
   graph->replay();
 }
 

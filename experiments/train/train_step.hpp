@@ -9,6 +9,7 @@
 
 #include "experiments/train/phases.hpp"
 #include "experiments/train/step_graph.hpp"
+#include "models/decoder.hpp"
 #include "models/model.hpp"
 #include "optim/optimizer.hpp"
 
@@ -46,6 +47,11 @@ class TrainStep {
   // the current lr; a step with traces is enqueued in the normal way. Nothing waits for the device, unless the
   // optimizer has parameters that it updates on the host (then nothing is recorded) or the step is traced.
   void run(const torch::Tensor& tokens, bool trace, StepGraph* graph);
+  // For the option qk_clip; nothing without it. Passes the largest attention logits of the last backward() to the
+  // optimizer, after `of_all`, if given, has set each to the largest of all processes.
+  void pass_max_logits(const std::function<void(std::vector<double>&)>& of_all = nullptr);
+  // What was passed last, by layer and query head.
+  const std::vector<std::vector<double>>& max_logits() const { return max_logits_; }
   // The part of the loss of the last backward() or run() that comes from the balance of a mixture; NaN: none.
   double balance() const { return balance_.defined() ? balance_.item<double>() : kNoTrace; }
   // The loss of the last run(); waits for the device.
@@ -58,6 +64,8 @@ class TrainStep {
 
   models::Model& model_;
   Optimizer& optimizer_;
+  models::Decoder* const decoder_;  // whose attention logits qk_clip bounds; null: not asked for
+  std::vector<std::vector<double>> max_logits_;
   const StepShape shape_;
   const torch::Device device_;
   Phases& phases_;

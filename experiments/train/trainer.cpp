@@ -1,28 +1,19 @@
 #include "experiments/train/trainer.hpp"
 
 #include <ATen/Parallel.h>
-#include <sys/resource.h>
-#include <time.h>
-#include <torch/version.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cmath>
-#include <csignal>
-#include <functional>
 #include <limits>
 #include <memory>
-#include <mutex>
 #include <optional>
-#include <thread>
 #include <utility>
 
 #include "experiments/distributed/child_process.hpp"
 #include "experiments/distributed/process_group.hpp"
 #include "experiments/errors.hpp"
-#include "experiments/record/build_info.hpp"
 #include "experiments/record/json_lines.hpp"
 #include "experiments/record/record_files.hpp"
 #include "experiments/record/run_events.hpp"
@@ -35,11 +26,12 @@
 #include "experiments/train/policy_record.hpp"
 #include "experiments/train/profiler.hpp"
 #include "experiments/train/progress.hpp"
+#include "experiments/train/run_counters.hpp"
 #include "experiments/train/run_folder.hpp"
 #include "experiments/train/session.hpp"
+#include "experiments/train/stop_signal.hpp"
 #include "experiments/train/trace_line.hpp"
 #include "optim/config/checksum.hpp"
-#include "optim/core/instruction_set.hpp"
 
 namespace scalevec::experiments {
 namespace {
@@ -47,115 +39,10 @@ namespace {
 using nlohmann::json;
 namespace fs = std::filesystem;
 
-volatile std::sig_atomic_t g_signal = 0;
-volatile std::int64_t g_signal_second = 0;
-
-// A second signal ends the program at once. Not within two seconds: a launcher passes on the Ctrl-C that the terminal
-// has sent its processes too. Never SIGPIPE, which comes with every further line to a closed pipe.
-void note_signal(int number) {
-  struct timespec now {};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  if (g_signal == 0) {
-    g_signal_second = now.tv_sec;
-    g_signal = number;
-  } else if (number != SIGPIPE && now.tv_sec > g_signal_second + 2) {
-    ::_exit(128 + number);
-  }
-}
-
 // While it lives, the other ranks wait for this one without taking it for hung.
 std::unique_ptr<RankWatch::Busy> busy_with(ProcessGroup* group) {
   return group ? std::make_unique<RankWatch::Busy>(group->watch()) : nullptr;
 }
-
-// The largest resident size of this process so far; of a resumed run, since it was resumed.
-std::int64_t peak_memory_bytes() {
-  struct rusage usage {};
-  getrusage(RUSAGE_SELF, &usage);
-  return std::int64_t{usage.ru_maxrss} * 1024;
-}
-
-double process_cpu_seconds() {
-  struct timespec now {};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
-
-// What the trainer counts besides the session's own state.
-struct Counters {
-  double training_seconds = 0.0;
-  double cpu_seconds = 0.0;  // of training, every thread's
-  double seconds = 0.0;
-  double best_val_loss = std::numeric_limits<double>::infinity();
-  double train_loss = kNoTrace;
-  std::int64_t val_step = -1;  // of the last validation; -1: none yet
-  double val_loss = kNoTrace;
-
-  json to_json() const {
-    return {{"training_seconds", training_seconds},
-            {"cpu_seconds", cpu_seconds},
-            {"seconds", seconds},
-            {"train_loss", train_loss},
-            {"best_val_loss", std::isfinite(best_val_loss) ? json(best_val_loss) : json()},
-            {"val_step", val_step},
-            {"val_loss", val_loss}};
-  }
-  void from_json(const json& j) {
-    training_seconds = j.at("training_seconds");
-    cpu_seconds = j.contains("cpu_seconds") && j["cpu_seconds"].is_number() ? j["cpu_seconds"].get<double>() : kNoTrace;
-    seconds = j.at("seconds");
-    if (j.at("train_loss").is_number()) train_loss = j.at("train_loss");
-    if (j.at("best_val_loss").is_number()) best_val_loss = j.at("best_val_loss");
-    // A checkpoint of an older version does not say: every validation up to it stands.
-    val_step = j.value("val_step", std::numeric_limits<std::int64_t>::max());
-    if (j.contains("val_loss") && j.at("val_loss").is_number()) val_loss = j.at("val_loss");
-  }
-};
-
-// Closed while the thread that trains may change the run's state; its owner opens it for the long passes that don't.
-class StateGate {
- public:
-  StateGate() = default;
-  ~StateGate() { open(); }
-  StateGate(const StateGate&) = delete;
-  StateGate& operator=(const StateGate&) = delete;
-
-  void open() {
-    if (std::exchange(closed_, false)) mutex_.unlock();
-  }
-  void close() {
-    if (!std::exchange(closed_, true)) mutex_.lock();
-  }
-  // For another thread: closes the gate behind itself if it is open.
-  bool try_pass() { return mutex_.try_lock(); }
-
- private:
-  std::mutex mutex_;
-  bool closed_ = false;  // of the thread that trains
-};
-
-// Calls `stop` from a thread of its own when a signal has come and the step that was running then is still not done a
-// second later.
-class LongStepWatch {
- public:
-  explicit LongStepWatch(std::function<void()> stop) : stop_(std::move(stop)), thread_([this] { watch(); }) {}
-  ~LongStepWatch() {
-    ended_ = true;
-    thread_.join();
-  }
-  LongStepWatch(const LongStepWatch&) = delete;
-  LongStepWatch& operator=(const LongStepWatch&) = delete;
-
- private:
-  void watch() {
-    // A signal is for the thread that trains.
-    for (int since = 0; !ended_; std::this_thread::sleep_for(std::chrono::milliseconds(50)))
-      if (stop_signal() != 0 && ++since > 20) stop_();
-  }
-  std::function<void()> stop_;
-  std::atomic<bool> ended_ = false;
-  std::thread thread_;
-};
 
 class Trainer {
  public:
@@ -468,43 +355,10 @@ class Trainer {
   json base_summary(const char* status) const {
     if (!writes()) return {};
     const auto busy = busy_with(group_.get());  // the data's hash may take long
-    std::int64_t parameters = 0, scales = 0;
-    for (const NamedParam& p : session_.params()) {
-      parameters += p.tensor.numel();
-      if (p.role.kind == ParamKind::scale) scales += p.tensor.numel();
-    }
-    const auto tokens = session_.steps_done() * session_.tokens_per_step();
-    json out = {{"status", status},
-                {"steps", session_.steps_done()},
-                {"tokens", tokens},
-                {"train_loss", counters_.train_loss},
-                {"seconds", seconds_before_ + elapsed()},
-                {"training_seconds", counters_.training_seconds},
-                {"cpu_seconds", counters_.cpu_seconds},
-                {"parameters", parameters},
-                {"scale_parameters", scales},
-                {"seed", config_.seed},
-                {"device", session_.device().str()},
-                {"threads", at::get_num_threads()},
-                {"processes", group_ ? group_->size() : 1},
-                {"peak_memory_bytes", peak_memory_bytes()},
-                {"git_commit", build_info::git_commit()},
-                {"machine", build_info::machine()},
-                {"versions",
-                 {{"scalevec", build_info::version()},
-                  {"libtorch", TORCH_VERSION},
-                  {"compiler", build_info::compiler()},
-                  {"kernels", instruction_set()}}}};
-    if (tokens > 0 && counters_.training_seconds > 0)
-      out["tokens_per_second"] = static_cast<double>(tokens) / counters_.training_seconds;
+    json out = run_summary(status, session_, counters_, seconds_before_ + elapsed(), group_ ? group_->size() : 1);
     out["logs"] = log_ends();
     out["policy"] = policy_checksum_;
     if (!changes_.empty()) out["changed_on_resume"] = changes_;
-    if (std::isfinite(counters_.best_val_loss)) out["best_val_loss"] = counters_.best_val_loss;
-    if (session_.source()) {
-      out["data"] = session_.source()->describe();
-      out["data_hash"] = session_.source()->data_hash();
-    }
     return out;
   }
 
@@ -523,7 +377,7 @@ class Trainer {
   Session session_;
   Clock::time_point start_;
   double seconds_before_ = 0.0;
-  Counters counters_;
+  RunCounters counters_;
   int asked_to_stop_ = 0;
   std::int64_t logged_steps_ = 0;  // since the last line of metrics.jsonl
   double logged_seconds_ = 0.0;
@@ -535,26 +389,6 @@ class Trainer {
   std::unique_ptr<RunPrediction> prediction_;
   std::unique_ptr<StepProfiler> profiler_;
 };
-
-}  // namespace
-
-void install_signal_handlers() {
-  struct sigaction action = {};
-  action.sa_handler = note_signal;
-  sigemptyset(&action.sa_mask);
-  action.sa_flags = SA_RESTART;
-  for (const int signal : kStopSignals) {
-    // nohup has SIGHUP ignored, and who starts a program may have SIGPIPE: that stands.
-    struct sigaction before = {};
-    sigaction(signal, nullptr, &before);
-    const bool optional = signal == SIGHUP || signal == SIGPIPE;
-    if (!(optional && before.sa_handler == SIG_IGN)) sigaction(signal, &action, nullptr);
-  }
-}
-
-int stop_signal() { return g_signal; }
-
-namespace {
 
 // Says which keys decide how much memory `work` takes, where there is none left.
 template <class Work>

@@ -19,9 +19,4 @@ class ProcessGroup;
 int train(const RunConfig& config, const std::filesystem::path& out, bool resume, std::int64_t profiled_steps = 0,
           std::shared_ptr<ProcessGroup> group = nullptr);
 
-// From now on, kStopSignals (child_process.hpp) ask for a stop at the next step. SIGHUP and SIGPIPE stay ignored if
-// they were ignored before.
-void install_signal_handlers();
-int stop_signal();  // the signal that was received; 0: none
-
 }  // namespace scalevec::experiments

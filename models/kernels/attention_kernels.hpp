@@ -22,7 +22,7 @@ struct AttentionHead {
   std::int64_t length = 0;  // positions
   std::int64_t dim = 0;     // a multiple of kAttentionDim
   std::int64_t window = 0;  // positions a query attends to, including its own; 0: all before it
-  T scale = 1;              // scores are scale·q·k
+  T scale = 1;              // scores are scale·q·k; more than 0
 };
 
 // dim must be a multiple of this.
@@ -34,8 +34,8 @@ struct AttentionKernels {
   std::int64_t (*scratch_size)(std::int64_t length, std::int64_t dim);
 
   // out_i = Σ_j p_ij v_j [length, dim] and lse_i = log Σ_j exp(scale·q_i·k_j) [length], over the positions j that i
-  // attends to, with p_ij = exp(scale·q_i·k_j − lse_i).
-  void (*forward)(const AttentionHead<T>& head, HeadRows<T> out, T* lse, T* scratch);
+  // attends to, with p_ij = exp(scale·q_i·k_j − lse_i). `max_logit`, unless null, is set to the largest scale·q_i·k_j.
+  void (*forward)(const AttentionHead<T>& head, HeadRows<T> out, T* lse, T* max_logit, T* scratch);
 
   // The gradients [length, dim] from out, lse and grad = ∂L/∂out. Writes dq; adds to dk and dv.
   void (*backward)(const AttentionHead<T>& head, HeadRows<const T> out, HeadRows<const T> grad, const T* lse,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 
 #include "models/kernels/attention_kernels.hpp"
 #include "models/kernels/exponential.hpp"
@@ -118,10 +119,11 @@ std::int64_t scratch_size(std::int64_t length, std::int64_t dim) {
 }
 
 template <class T>
-void forward(const AttentionHead<T>& head, HeadRows<T> out, T* lse, T* scratch) {
+void forward(const AttentionHead<T>& head, HeadRows<T> out, T* lse, T* max_logit, T* scratch) {
   const std::int64_t length = head.length, dim = head.dim, width = padded(length), block = block_rows(length);
   T* keys = scratch;
   T* scores = keys + width * dim;
+  T most = -std::numeric_limits<T>::infinity();
   transpose(head.k, length, dim, keys, width);
   for (std::int64_t begin = 0; begin < length; begin += block) {
     const std::int64_t end = std::min(length, begin + block), from = first_key(head, begin), to = padded(end);
@@ -145,6 +147,7 @@ void forward(const AttentionHead<T>& head, HeadRows<T> out, T* lse, T* scratch) 
       std::fill(s + high, s + (to - from), T(0));
       inverse[i - begin] = T(1) / sum;
       lse[i] = top * scale + std::log(sum);
+      most = std::max(most, top * scale);
     }
     product<false, T>(end - begin, dim, end - from, {scores, width, 1}, head.v[from], head.v.stride, out[begin],
                       out.stride);
@@ -155,6 +158,7 @@ void forward(const AttentionHead<T>& head, HeadRows<T> out, T* lse, T* scratch) 
       for (std::int64_t d = 0; d < dim; ++d) y[d] *= scale;
     }
   }
+  if (max_logit) *max_logit = most;
 }
 
 template <class T>

@@ -4,6 +4,8 @@
 #include <torch/autograd.h>
 #include <torch/types.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -59,22 +61,25 @@ void over_heads(const Shape& shape, const Body& body) {
 
 struct Attention : torch::autograd::Function<Attention> {
   static Tensor forward(AutogradContext* context, const Tensor& q_in, const Tensor& k_in, const Tensor& v_in,
-                        double scale, std::int64_t window) {
+                        double scale, std::int64_t window, Tensor* max_logit) {
     const Tensor q = with_dense_rows(q_in), k = with_dense_rows(k_in), v = with_dense_rows(v_in);
     const Shape shape(q, k);
     Tensor out = at::empty(q.sizes(), q.options()),
-           lse = at::empty({shape.batch, shape.heads, shape.length}, q.options());
+           lse = at::empty({shape.batch, shape.heads, shape.length}, q.options()), most;
+    if (max_logit) most = at::empty({shape.batch, shape.heads}, q.options());
     by_dtype(q, [&](auto zero) {
       using T = decltype(zero);
       T* row = lse.data_ptr<T>();
+      T* top = max_logit ? most.data_ptr<T>() : nullptr;
       over_heads<T>(shape, [&](std::int64_t b, std::int64_t h, std::int64_t kv, T* scratch) {
         const AttentionHead<T> head{
             head_of<T>(q, b, h),  head_of<T>(k, b, kv), head_of<T>(v, b, kv), shape.length, shape.dim, window,
             static_cast<T>(scale)};
         attention_kernels<T>().forward(head, mutable_head_of<T>(out, b, h), row + (b * shape.heads + h) * shape.length,
-                                       scratch);
+                                       top ? top + b * shape.heads + h : nullptr, scratch);
       });
     });
+    if (max_logit) *max_logit = most.amax(0);
     context->save_for_backward({q, k, v, out, lse});
     context->saved_data["scale"] = scale;
     context->saved_data["window"] = window;
@@ -103,17 +108,20 @@ struct Attention : torch::autograd::Function<Attention> {
                                         mutable_head_of<T>(dk, b, kv), mutable_head_of<T>(dv, b, kv), scratch);
       });
     });
-    return {dq, dk, dv, Tensor(), Tensor()};
+    return {dq, dk, dv, Tensor(), Tensor(), Tensor()};
   }
 };
 
 }  // namespace
 
-Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, std::int64_t window) {
+Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, std::int64_t window,
+                 Tensor* max_logit) {
   RECORD_FUNCTION("scalevec::attention", std::vector<c10::IValue>{});
-  if (!takes_kernels(q) || q.size(3) % kernels::kAttentionDim != 0 || q.numel() == 0)
+  if (!takes_kernels(q) || q.size(3) % kernels::kAttentionDim != 0 || q.numel() == 0) {
+    if (max_logit) *max_logit = composed::max_logit(q, k, scale, window);
     return composed::attention(q, k, v, scale, window);
-  return Attention::apply(unrounded(q), unrounded(k), unrounded(v), scale, window).to(q.scalar_type());
+  }
+  return Attention::apply(unrounded(q), unrounded(k), unrounded(v), scale, window, max_logit).to(q.scalar_type());
 }
 
 Tensor visible(std::int64_t length, std::int64_t window, const torch::TensorOptions& like) {
@@ -133,6 +141,28 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale
              /*is_causal=*/!windowed, scale, /*enable_gqa=*/q.size(2) != k.size(2))
       .transpose(1, 2)
       .contiguous();
+}
+
+Tensor max_logit(const Tensor& q, const Tensor& k, double scale, std::int64_t window) {
+  constexpr std::int64_t kBlock = 256;  // queries at once
+  const torch::NoGradGuard no_grad;
+  const auto type = q.scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
+  const std::int64_t length = q.size(1), kv_heads = k.size(2), group = q.size(2) / kv_heads;
+  Tensor out = torch::full({q.size(2)}, -INFINITY, q.options().dtype(type).requires_grad(false));
+  if (q.numel() == 0) return out;
+  const Tensor keys = k.to(type).permute({0, 2, 3, 1}).unsqueeze(2);  // [B, H_kv, 1, d, T]
+  const Tensor queries = q.to(type).transpose(1, 2).unflatten(1, {kv_heads, group});
+  for (std::int64_t begin = 0; begin < length; begin += kBlock) {
+    const std::int64_t end = std::min(length, begin + kBlock),
+                       from = window > 0 ? std::max<std::int64_t>(0, begin - window + 1) : 0;
+    const Tensor row = torch::arange(begin, end, q.options().dtype(torch::kInt64)).unsqueeze(1),
+                 column = torch::arange(from, end, q.options().dtype(torch::kInt64));
+    Tensor hidden = column > row;
+    if (window > 0) hidden = hidden.logical_or(column <= row - window);
+    const Tensor scores = at::matmul(queries.narrow(3, begin, end - begin), keys.narrow(4, from, end - from)) * scale;
+    out = at::maximum(out, scores.masked_fill(hidden, -INFINITY).amax({0, 3, 4}).flatten());
+  }
+  return out;
 }
 
 }  // namespace composed

@@ -9,14 +9,19 @@ namespace scalevec::models::ops {
 // including its own; 0: its own and all before it. Returns [B, T, H, d], contiguous. On the CPU, for float32 and
 // float64 and d a multiple of 16, it is computed in blocks that fit the cache, with the same bits for any number of
 // threads. It then saves its inputs, its output and one number per query and head for the backward pass. In all other
-// cases `composed` is used.
+// cases `composed` is used. scale must be more than 0. `max_logit`, unless null, is set to the largest scale·q·k of
+// each query head over the batch and all pairs of positions that attend [H], without gradient: free in blocks, else by
+// composed::max_logit().
 torch::Tensor attention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v, double scale,
-                        std::int64_t window);
+                        std::int64_t window, torch::Tensor* max_logit = nullptr);
 
 namespace composed {
 // The same by at::scaled_dot_product_attention.
 torch::Tensor attention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v, double scale,
                         std::int64_t window);
+// The largest scale·q·k of each query head [H], in float32 or float64. Computes all products once more, for blocks of
+// queries.
+torch::Tensor max_logit(const torch::Tensor& q, const torch::Tensor& k, double scale, std::int64_t window);
 }  // namespace composed
 
 // [T, T] bool: whether position i (row) attends to position j (column). i attends to itself and the window − 1

@@ -68,10 +68,6 @@ void fill_trace_row(const TraceInput& input, TraceRow& row) {
   row.adaptive_lr = input.adaptive && input.sums.count > 0
                         ? input.lr * input.sums.inv_denom / static_cast<double>(input.sums.count)
                         : kNoTrace;
-  row.directional_lr = row.precond_min = row.precond_max = row.imbalance = kNoTrace;
-  row.w_gamma_ratio = row.gamma_w_correlation = row.snr = row.gamma_update_norm = row.gamma_update_along = kNoTrace;
-  row.predicted_rotation = row.predicted_norm = kNoTrace;
-  row.gamma_quantiles.clear();
 }
 
 TraceRow trace_row(const TraceInput& input) {
@@ -148,18 +144,7 @@ std::span<const TraceField> trace_fields() {
                                           {"adaptive_lr", &TraceRow::adaptive_lr},
                                           {"rotation", &TraceRow::rotation},
                                           {"predicted_decrease", &TraceRow::predicted_decrease},
-                                          {"stalled", &TraceRow::stalled},
-                                          {"directional_lr", &TraceRow::directional_lr},
-                                          {"precond_min", &TraceRow::precond_min},
-                                          {"precond_max", &TraceRow::precond_max},
-                                          {"imbalance", &TraceRow::imbalance},
-                                          {"w_gamma_ratio", &TraceRow::w_gamma_ratio},
-                                          {"gamma_w_correlation", &TraceRow::gamma_w_correlation},
-                                          {"snr", &TraceRow::snr},
-                                          {"gamma_update_norm", &TraceRow::gamma_update_norm},
-                                          {"gamma_update_along", &TraceRow::gamma_update_along},
-                                          {"predicted_rotation", &TraceRow::predicted_rotation},
-                                          {"predicted_norm", &TraceRow::predicted_norm}};
+                                          {"stalled", &TraceRow::stalled}};
   return fields;
 }
 

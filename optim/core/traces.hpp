@@ -32,37 +32,23 @@ inline double rounding_sq(double spacing, double param_sq) { return spacing * sp
 
 inline constexpr double kNoTrace = std::numeric_limits<double>::quiet_NaN();
 
-// One parameter's or one group's traces at a step. A trace that is not defined for it is NaN.
+// One parameter's or one group's traces at a step, of the optimizer. A trace that is not defined for it is NaN.
 struct TraceRow {
   std::string name;
-  std::string group;                      // see trace_group()
-  std::string method;                     // "adamw", …; "mixed" for a group that several methods train
-  std::int64_t count = 0;                 // elements
-  double scheduled_lr = kNoTrace;         // η_t with its multiplier; for a group the mean over elements
-  double grad_norm = kNoTrace;            // ‖g‖
-  double param_norm = kNoTrace;           // ‖p‖
-  double update_norm = kNoTrace;          // ‖Δ‖
-  double update_ratio = kNoTrace;         // ‖Δ‖/‖p‖
-  double effective_lr = kNoTrace;         // ‖Δ‖/‖g‖
-  double adaptive_lr = kNoTrace;          // mean η/(√v̂ + ε), Adam-type methods
-  double rotation = kNoTrace;             // angle between p and p + Δ, radians; NaN below its noise floor
-  double predicted_decrease = kNoTrace;   // −g·Δ, loss decrease to first order
-  double stalled = kNoTrace;              // share of elements of 16 bits that did not move
-  double directional_lr = kNoTrace;       // η/‖p‖² (SGD) or η/‖p‖ (Adam-type) of a matrix before a norm
-  double precond_min = kNoTrace;          // min_j γ_j²
-  double precond_max = kNoTrace;          // max_j (γ_j² + ‖w_j‖²)
-  double imbalance = kNoTrace;            // mean_j (γ_j² − ‖w_j‖²)
-  double w_gamma_ratio = kNoTrace;        // √(Σ_j ‖w_j‖² / Σ_j γ_j²)
-  double gamma_w_correlation = kNoTrace;  // over j, of γ_j² with ‖w_j‖²; NaN where either is constant to 1e-12
-  double snr = kNoTrace;                  // |mean|/std of an element of g over the steps since the last trace
-  double gamma_update_norm = kNoTrace;    // ‖Δγ‖ of the γ in effect
-  double gamma_update_along = kNoTrace;   // γ·Δγ/‖γ‖, how far its magnitude moved
-  double predicted_rotation = kNoTrace;   // what rotation and param_norm would be by T11 and T12, from the run's
-  double predicted_norm = kNoTrace;       // schedule, decay and initial norm alone
-  std::vector<double> gamma_quantiles;    // of the effective γ at kGammaQuantiles; scales only
+  std::string group;                     // see trace_group()
+  std::string method;                    // "adamw", …; "mixed" for a group that several methods train
+  std::int64_t count = 0;                // elements
+  double scheduled_lr = kNoTrace;        // η_t with its multiplier; for a group the mean over elements
+  double grad_norm = kNoTrace;           // ‖g‖
+  double param_norm = kNoTrace;          // ‖p‖
+  double update_norm = kNoTrace;         // ‖Δ‖
+  double update_ratio = kNoTrace;        // ‖Δ‖/‖p‖
+  double effective_lr = kNoTrace;        // ‖Δ‖/‖g‖
+  double adaptive_lr = kNoTrace;         // mean η/(√v̂ + ε), Adam-type methods
+  double rotation = kNoTrace;            // angle between p and p + Δ, radians; NaN below its noise floor
+  double predicted_decrease = kNoTrace;  // −g·Δ, loss decrease to first order
+  double stalled = kNoTrace;             // share of elements of 16 bits that did not move
 };
-
-inline constexpr double kGammaQuantiles[] = {0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0};
 
 // What one parameter contributes to traces.
 struct TraceInput {
@@ -106,7 +92,7 @@ class GroupTraces {
 // Linear-interpolation quantiles (NumPy's default) of `values`, which is sorted in place; NaN if it is empty.
 std::vector<double> quantiles(std::vector<double>& values, std::span<const double> at);
 
-// Name and member of every scalar trace, in output order: for writers and readers of records.
+// Name and member of every scalar trace, in output order.
 struct TraceField {
   const char* name;
   double TraceRow::*member;

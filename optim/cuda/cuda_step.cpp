@@ -37,14 +37,17 @@ kernels::Dtype dtype_of(const torch::Tensor& tensor) {
   }
 }
 
+// qk_clip comes after the step, and reads logits and gradients on the CPU.
+bool is_modified(const MethodOptions& options) { return options.modified() || options.qk_clip() != 0.0; }
+
 }  // namespace
 
 GroupOptions group_options(const MethodOptions& options) {
   GroupOptions group;
   const auto* method = dynamic_cast<const ElementwiseMethod*>(&options.implementation());
-  if (!method || options.modified() || !method->set_device_values(options, group))
+  if (!method || is_modified(options) || !method->set_device_values(options, group))
     throw std::invalid_argument("method " + std::string(options.method()) +
-                                (options.modified() ? " with options that modify its step" : "") +
+                                (is_modified(options) ? " with options that modify its step" : "") +
                                 " has no CUDA kernel");
   group.coupling = options.decay_coupling();
   group.clip = options.clip();
@@ -58,7 +61,7 @@ GroupOptions group_options(const MethodOptions& options) {
 bool known_method(const MethodOptions& options) {
   GroupOptions group;
   const auto* method = dynamic_cast<const ElementwiseMethod*>(&options.implementation());
-  return method && !options.modified() && method->set_device_values(options, group);
+  return method && !is_modified(options) && method->set_device_values(options, group);
 }
 
 std::vector<GroupOptions> groups_of(const std::vector<CudaEntry>& entries, std::vector<TensorJob>& jobs) {

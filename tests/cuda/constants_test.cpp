@@ -75,7 +75,8 @@ TEST_CASE("The device's constants give the steps of the CPU's optimizer") {
 }
 
 TEST_CASE("The kernels have no modified steps, and say so") {
-  for (const auto& options : {AdamWOptions().cautious(true), AdamWOptions().update_rms(0.2)}) {
+  for (const auto& options :
+       {AdamWOptions().cautious(true), AdamWOptions().update_rms(0.2), AdamWOptions().qk_clip(100.0)}) {
     CHECK(!cuda::known_method(options));
     CHECK(message_of([&] { cuda::group_options(options); }) ==
           "method adamw with options that modify its step has no CUDA kernel");

@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "optim/optim.hpp"
+#include "optim/step_hooks.hpp"
 #include "tests/cuda/emulated_step.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/message.hpp"
@@ -70,7 +71,7 @@ std::unique_ptr<Optimizer> make(const std::vector<Tensor>& params, const MethodO
   auto optimizer = std::make_unique<Optimizer>(
       Groups{{params}}, std::unique_ptr<MethodOptions>(static_cast<MethodOptions*>(copy.release())));
   optimizer->set_max_norm(2.0);
-  if (device) optimizer->set_device_step(std::move(device));
+  if (device) StepHooks(*optimizer).set_device_step(std::move(device));
   return optimizer;
 }
 
@@ -229,7 +230,7 @@ TEST_CASE("with matrix methods beside it, a device's parameters share one clip n
     groups.emplace_back(std::vector<Tensor>{params[4]}, std::make_unique<SGDOptions>(1e-2));
     auto optimizer = std::make_unique<Optimizer>(groups, std::make_unique<SGDOptions>(1e-2));
     optimizer->set_max_norm(2.0);
-    if (device) optimizer->set_device_step(device);
+    if (device) StepHooks(*optimizer).set_device_step(device);
     return optimizer;
   };
   const auto host = make_params(), device = make_params();

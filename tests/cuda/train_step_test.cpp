@@ -126,11 +126,13 @@ TEST_CASE("recorded steps are the host's, with the lr of each step, and wait for
 }
 
 TEST_CASE("a step that the host has a part in is not recorded, nor is a mixture of experts") {
-  json muon = tiny(), experts = tiny();
+  json muon = tiny(), experts = tiny(), clip = tiny();
   muon["optimizer"]["rules"] = json::parse(R"([{"match": {"kind": "matrix"}, "method": "muon"}, {"match": {}}])");
   experts["model"]["moe"] = {{"experts", 3}};
   experts["model"]["scales"] = "plain";
-  for (const json& config : {muon, experts}) {
+  clip["optimizer"]["rules"] = json::parse(R"([{"match": {"kind": "matrix"}, "qk_clip": 0.1}, {"match": {}}])");
+  clip["model"].update({{"qk_norm", false}, {"init_std", 0.5}});
+  for (const json& config : {muon, experts, clip}) {
     Session host(read_run_config(config));
     OnDevice on(config);
     for (int i = 0; i < 6; ++i) {

@@ -126,6 +126,30 @@ TEST_CASE("a mixture of experts counts its load over every process's part of the
   CHECK(loss_difference(folder.path / "one", folder.path / "two") < 1e-5);
 }
 
+TEST_CASE("attention logits are clipped by the largest of every process's part of the batch") {
+  const Folder folder("scalevec-ranks-logits");
+  const fs::path config = write_config(folder.path), one = folder.path / "one", two = folder.path / "two";
+  const std::vector<std::string> clip{"--set", "steps=20",
+                                      "--set", "checkpoint.every=0",
+                                      "--set", "accumulation=2",
+                                      "--set", "model.qk_norm=false",
+                                      "--set", "model.init_std=0.4",
+                                      "--set", "log.traces_every=4",
+                                      "--set", R"(optimizer.rules=[{"match": {}},
+        {"match": {"kind": "matrix"}, "method": "muon", "lr_mult": 5, "qk_clip": 3}])"};
+  REQUIRE(finish(start_program(folder.path / "one-process", train(config, one, clip), {})) == 0);
+  Ranks ranks(folder.path, 2, train(config, two, clip));
+  REQUIRE(ranks.finish() == std::vector<int>{0, 0});
+  CHECK(loss_difference(one, two) < 1e-4);
+  const auto [difference, where] = trace_difference(one, two);
+  INFO(where);
+  CHECK(difference < 1e-2);
+  double most = 0.0;
+  for (const json& row : json_lines(one / "traces.jsonl").front()["params"])
+    most = std::max(most, row.value("max_logit", 0.0));
+  CHECK(most > 3.0);
+}
+
 TEST_CASE("sums over a group, estimates of curvature and average weights are those of one process") {
   const Folder folder("scalevec-ranks-sums");
   const fs::path config = write_config(folder.path);

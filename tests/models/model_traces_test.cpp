@@ -20,13 +20,14 @@ using namespace scalevec::models;
 
 namespace {
 
-using scalevec::TraceRow;
+using scalevec::models::ModelTraceRow;
 using scalevec::models::ModelTraces;
 
-std::vector<TraceRow> rows_of(const scalevec::models::Model& model, const std::string& method, double lr, double norm) {
-  std::vector<TraceRow> rows;
+std::vector<ModelTraceRow> rows_of(const scalevec::models::Model& model, const std::string& method, double lr,
+                                   double norm) {
+  std::vector<ModelTraceRow> rows;
   for (const auto& p : model.named_parameters()) {
-    TraceRow row;
+    ModelTraceRow row;
     row.name = p.key();
     row.method = method;
     row.scheduled_lr = lr;
@@ -36,10 +37,10 @@ std::vector<TraceRow> rows_of(const scalevec::models::Model& model, const std::s
   return rows;
 }
 
-void merge_traces(const scalevec::models::Model& model, std::vector<TraceRow>& rows) {
+void merge_traces(const scalevec::models::Model& model, std::vector<ModelTraceRow>& rows) {
   ModelTraces traces(model);
   traces.measure();
-  traces.merge_into(rows);
+  for (ModelTraceRow& row : rows) traces.merge_into(row);
 }
 
 bool near(double a, double b) { return std::abs(a - b) <= 1e-12 * std::max(1.0, std::abs(b)); }
@@ -62,7 +63,7 @@ TEST_CASE("preconditioner and imbalance agree with loops over the stacked column
       p.value().add_(scalevec::models::normal_values(p.value().sizes(), 0.3, 2, p.key()));
   }
   const auto parameters = model.named_parameters();
-  std::vector<TraceRow> rows = rows_of(model, "adamw", 0.01, 4.0);
+  std::vector<ModelTraceRow> rows = rows_of(model, "adamw", 0.01, 4.0);
   merge_traces(model, rows);
 
   const auto readers = [](const std::string& name) -> std::vector<std::string> {
@@ -74,7 +75,7 @@ TEST_CASE("preconditioner and imbalance agree with loops over the stacked column
     return {};
   };
   int scales = 0, with_readers = 0;
-  for (const TraceRow& row : rows) {
+  for (const ModelTraceRow& row : rows) {
     INFO(row.name);
     if (!row.name.ends_with("gamma")) {
       CHECK(row.gamma_quantiles.empty());
@@ -149,7 +150,7 @@ TEST_CASE("every kind of reader: branches, rows, shared heads, experts, in parts
             p.value().add_(scalevec::models::normal_values(p.value().sizes(), 0.3, 2, p.key()).to(dtype));
         }
         const auto parameters = model.named_parameters();
-        std::vector<TraceRow> rows = rows_of(model, "adamw", 0.01, 4.0), again = rows;
+        std::vector<ModelTraceRow> rows = rows_of(model, "adamw", 0.01, 4.0), again = rows;
         const int threads = at::get_num_threads();
         at::set_num_threads(1);
         merge_traces(model, rows);
@@ -159,9 +160,9 @@ TEST_CASE("every kind of reader: branches, rows, shared heads, experts, in parts
         std::size_t related = 0;
         for (const scalevec::models::ScaleLink& link : model.scale_links()) {
           INFO(preset << " " << experts << " " << link.scale);
-          const auto is_its = [&](const TraceRow& r) { return r.name == link.scale; };
-          const TraceRow row = *std::find_if(rows.begin(), rows.end(), is_its);
-          const TraceRow other = *std::find_if(again.begin(), again.end(), is_its);
+          const auto is_its = [&](const ModelTraceRow& r) { return r.name == link.scale; };
+          const ModelTraceRow row = *std::find_if(rows.begin(), rows.end(), is_its);
+          const ModelTraceRow other = *std::find_if(again.begin(), again.end(), is_its);
           CHECK(row.gamma_quantiles == other.gamma_quantiles);
           // In double of the stored parameters; of OR γ = β·α/RMS(α).
           torch::Tensor gamma = parameters[link.scale].detach().to(torch::kFloat64);
@@ -207,9 +208,9 @@ TEST_CASE("directional lr of matrices before a norm, by method") {
   o.qk_norm = true;
   scalevec::models::Decoder model(o, 1);
   for (const auto& [method, expected] : {std::pair<const char*, double>{"adamw", 0.01 / 4.0}, {"sgd", 0.01 / 16.0}}) {
-    std::vector<TraceRow> rows = rows_of(model, method, 0.01, 4.0);
+    std::vector<ModelTraceRow> rows = rows_of(model, method, 0.01, 4.0);
     merge_traces(model, rows);
-    for (const TraceRow& row : rows) {
+    for (const ModelTraceRow& row : rows) {
       INFO(row.name);
       const bool before_norm = row.name.ends_with("attn.q.weight") || row.name.ends_with("attn.k.weight");
       CHECK((before_norm ? near(row.directional_lr, expected) : std::isnan(row.directional_lr)));
@@ -254,7 +255,7 @@ TEST_CASE("the toy's gradient is curvature times error plus the shared noise") {
   const scalevec::ParamRole& role = toy.role("gamma");
   CHECK(scalevec::trace_group(role) == "scale.output");
   CHECK(role.site == "toy");
-  std::vector<TraceRow> rows = rows_of(toy, "adamw", 0.01, 1.0);
+  std::vector<ModelTraceRow> rows = rows_of(toy, "adamw", 0.01, 1.0);
   merge_traces(toy, rows);
   CHECK(rows[0].gamma_quantiles.front() == gamma[0].item<double>());
   CHECK(std::isnan(rows[0].imbalance));

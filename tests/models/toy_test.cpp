@@ -156,13 +156,13 @@ TEST_CASE("the classes of the placed scales, and the traces of stacked replicas"
     const bool normed = std::string(scales) == "both_normed";
     CHECK(trace_group(toy->role("input.gamma")) == "scale.input");
     CHECK(trace_group(toy->role("output.gamma")) == (normed ? "scale.output" : "scale.input"));
-    std::vector<TraceRow> traces;
-    for (const auto& p : toy->named_parameters()) traces.push_back({.name = p.key()});
+    std::vector<ModelTraceRow> traces;
+    for (const auto& p : toy->named_parameters()) traces.emplace_back().name = p.key();
     ModelTraces measured(*toy);
     measured.measure();
-    measured.merge_into(traces);
+    for (ModelTraceRow& row : traces) measured.merge_into(row);
     const reference::Values at = values_of(*toy);
-    for (const TraceRow& row : traces) {
+    for (const ModelTraceRow& row : traces) {
       INFO(scales << " " << row.name);
       if (row.name == "map.weight" || (normed && row.name == "output.gamma")) {
         CHECK(std::isnan(row.imbalance));

@@ -392,5 +392,81 @@ TEST_CASE("modifiers that contradict each other or the method are refused in one
         "optimizer.rules[0].cautious: the step of asgd cannot be modified; allowed: false");
   CHECK(policy(R"("update_rms": -1)").find("optimizer.rules[0].update_rms: got -1") == 0);
   CHECK(policy(R"("method": "sgd", "nesterov": true)").find("optimizer.rules[0].nesterov: got true") == 0);
+  CHECK(policy(R"("hold_norm": true, "qk_clip": 100)") ==
+        "optimizer.rules[0].qk_clip: got 100 with hold_norm, whose next step restores the norm; allowed: 0");
+  CHECK(policy(R"("method": "schedulefree_adamw", "qk_clip": 100)") ==
+        "optimizer.rules[0].qk_clip: the step of schedulefree_adamw cannot be modified; allowed: 0");
+  CHECK(policy(R"("qk_clip": -1)").find("optimizer.rules[0].qk_clip: got -1") == 0);
   CHECK(policy(R"("cautious": true, "cautious_decay": true, "update_rms": 0.2, "weight_decay": 0.1)").empty());
+}
+
+namespace {
+
+// A map to queries of two heads of 3, and one to keys.
+struct QueriesAndKeys {
+  Tensor q = torch::randn({6, 4}, torch::kFloat64).requires_grad_(true),
+         k = torch::randn({6, 4}, torch::kFloat64).requires_grad_(true);
+  std::vector<NamedParam> params;
+
+  QueriesAndKeys() {
+    for (const bool queries : {true, false}) {
+      ParamRole role;
+      role.site = queries ? "attn.q" : "attn.k";
+      role.layer = 0;
+      role.head_dim = 3;
+      params.push_back({queries ? "q" : "k", queries ? q : k, role});
+    }
+    for (const Tensor& p : {q, k}) p.mutable_grad() = torch::ones_like(p);
+  }
+  std::unique_ptr<Optimizer> optimizer(double q_clip, double k_clip) const {
+    Groups groups;
+    groups.emplace_back(std::vector<Tensor>{q}, std::make_unique<SGDOptions>(SGDOptions(0.1).qk_clip(q_clip)));
+    groups.emplace_back(std::vector<Tensor>{k}, std::make_unique<SGDOptions>(SGDOptions(0.1).qk_clip(k_clip)));
+    return std::make_unique<Optimizer>(groups, std::make_unique<SGDOptions>(0.1), params);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("qk_clip takes the logits of one step, and without them, or with others, throws with nothing changed") {
+  torch::manual_seed(2);
+  QueriesAndKeys maps;
+  const auto optimizer = maps.optimizer(2.0, 2.0);
+  const Tensor before = maps.q.detach().clone();
+  const auto thrown = [&] { return message_of([&] { optimizer->step(); }); };
+  CHECK(thrown().find("step() with qk_clip needs the largest attention logits") == 0);
+  optimizer->set_max_logits({torch::ones({3})});
+  CHECK(thrown() == "set_max_logits(): layer 0: got [3]; allowed: [2], a number for each query head of q");
+  CHECK(torch::equal(maps.q, before));
+  optimizer->set_max_logits({torch::tensor({8.0, 1.0}, torch::kFloat64)});
+  optimizer->step();
+  Vector wanted = doubles_of(before);
+  for (std::size_t i = 0; i < wanted.size(); ++i) wanted[i] = (wanted[i] - 0.1) * (i < 12 ? 0.5 : 1.0);
+  CHECK(worst_gap(doubles_of(maps.q), wanted) <= 1e-15);
+  CHECK(!thrown().empty());  // of another step
+  // Logits that are not finite say nothing; and of maps without a gradient none are asked for.
+  optimizer->set_max_logits({torch::tensor({std::nan(""), INFINITY}, torch::kFloat64)});
+  optimizer->step();
+  for (std::size_t i = 0; i < wanted.size(); ++i) wanted[i] -= 0.1;
+  CHECK(worst_gap(doubles_of(maps.q), wanted) <= 1e-15);
+  maps.k.mutable_grad() = Tensor();
+  CHECK(thrown().empty());
+
+  CHECK(message_of([&] {
+          const auto one = maps.optimizer(2.0, 0.0);
+          maps.k.mutable_grad() = torch::ones_like(maps.k);
+          one->step();
+        }) == "k: qk_clip: got 0; allowed: 2, as q has: a logit is of queries and keys");
+  QueriesAndKeys stacked;
+  stacked.params[0].role.row_blocks = 2;
+  CHECK(message_of([&] { stacked.optimizer(2.0, 2.0)->step(); }).find("q: qk_clip: the map is a stack of 2 maps") == 0);
+  QueriesAndKeys without;
+  without.params[0].role.head_dim = 0;
+  CHECK(message_of([&] { without.optimizer(2.0, 2.0)->step(); }).find("q: qk_clip: its role has head_dim 0") == 0);
+  QueriesAndKeys twice;
+  twice.params[1].role.site = "attn.q";
+  CHECK(message_of([&] { twice.optimizer(2.0, 2.0)->step(); }).find("k: qk_clip: its role is that of q too") == 0);
+  twice.params[1].role.site = "attn.v";
+  CHECK(message_of([&] { twice.optimizer(2.0, 0.0)->step(); }) ==
+        "q: qk_clip: layer 0 has no map to keys (site attn.k); allowed: 0");
 }

@@ -15,6 +15,7 @@
 #include "optim/core/random.hpp"
 #include "optim/kernels/element_types.hpp"
 #include "optim/optim.hpp"
+#include "optim/step_hooks.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/host_tensors.hpp"
 #include "tests/support/message.hpp"
@@ -483,7 +484,7 @@ TEST_CASE("any number of threads and any division of the step give the same bits
           for (const Tensor& p : begin) params.push_back(p.detach().clone().requires_grad_(true));
           Optimizer optimizer(Groups{{params}}, options_of(method, 1e-3, rounding),
                               {{"a", params[0], {}}, {"b", params[1], {}}});
-          if (owned) optimizer.set_shard(std::make_shared<Half>(halves, owned));
+          if (owned) StepHooks(optimizer).set_shard(std::make_shared<Half>(halves, owned));
           at::set_num_threads(count);
           for (size_t step = 0; step < 3; ++step) {
             params[0].mutable_grad() = grads[2 * step];

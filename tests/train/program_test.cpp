@@ -117,6 +117,33 @@ TEST_CASE("killed at random steps and resumed, a run ends bit for bit as an undi
   }
 }
 
+TEST_CASE("a run with qk_clip clips, and resumed ends bit for bit as an undisturbed one") {
+  const Folder folder;
+  const fs::path errors = folder.path / "errors", whole = folder.path / "whole", out = folder.path / "killed";
+  std::vector<std::string> call{"train", folder.path / "config.json",
+                                "--set", "model.init_std=0.3",
+                                "--set", R"(optimizer.rules=[{"match": {}, "qk_clip": 2}])",
+                                "--out"};
+  call.push_back(whole);
+  REQUIRE(finish(start(call, errors)) == 0);
+  double first = 0.0, last = 0.0;
+  for (const nlohmann::json& line : without_times(whole / "traces.jsonl"))
+    for (const nlohmann::json& row : line["params"])
+      if (row["name"] == "layers.0.attn.q.weight") (line["step"] == 1 ? first : last) = row.at("max_logit");
+  CHECK(first > 4.0);
+  CHECK(last < 4.0);
+  call.back() = out;
+  const pid_t child = start(call, errors);
+  REQUIRE(wait_for_lines(child, out / "metrics.jsonl", 20));
+  ::kill(child, SIGKILL);
+  finish(child);
+  call.push_back("--resume");
+  REQUIRE(finish(start(call, errors)) == 0);
+  for (const char* file : {"weights.safetensors", "optimizer.safetensors"})
+    CHECK(content(out / "checkpoints/step-00000040" / file) == content(whole / "checkpoints/step-00000040" / file));
+  CHECK(content(out / "traces.jsonl") == content(whole / "traces.jsonl"));
+}
+
 TEST_CASE("a run cut off before its first checkpoint, or between its last and its summary, is not validated twice") {
   const Folder folder;
   const fs::path errors = folder.path / "errors", config = folder.path / "config.json", whole = folder.path / "whole";

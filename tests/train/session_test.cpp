@@ -89,7 +89,7 @@ TEST_CASE("a traced step reports every parameter and changes nothing else") {
     const StepResult r = traced.step(true);
     plain.step(false);
     CHECK(r.params.size() == traced.params().size());
-    for (const TraceRow& row : r.params) {
+    for (const RunTraceRow& row : r.params) {
       CHECK(row.grad_norm >= 0);
       CHECK((row.group.starts_with("scale") ? row.gamma_quantiles.size() == 7 : row.gamma_quantiles.empty()));
       if (row.group == "scale.input") CHECK(std::isfinite(row.imbalance));
@@ -119,7 +119,7 @@ TEST_CASE("traces follow the scale vector in effect, whatever it is stored as") 
     const StepResult made = session.step(true);
     const torch::Tensor moved = gamma(scale) - before;
     bool found = false;
-    for (const TraceRow& row : made.params) {
+    for (const RunTraceRow& row : made.params) {
       CHECK(std::isfinite(row.gamma_update_norm) == !row.gamma_quantiles.empty());
       if (row.gamma_quantiles.empty() || !row.name.starts_with(scale)) continue;
       found = true;
@@ -212,11 +212,11 @@ TEST_CASE("traces give the gradients' signal-to-noise ratio since the last trace
   Session whole(read_run_config(config)), first_half(read_run_config(config)), second_half(read_run_config(config));
   // By two passes over the gradients of steps 2 to 6 of each parameter.
   std::map<std::string, std::vector<torch::Tensor>> seen;
-  std::vector<TraceRow> rows, groups;
+  std::vector<RunTraceRow> rows, groups;
   for (int step = 1; step <= 6; ++step) {
     StepResult made = whole.step(step == 1 || step == 6);
     if (step == 1) {
-      for (const TraceRow& row : made.params) CHECK(std::isnan(row.snr));  // of one gradient there is none
+      for (const RunTraceRow& row : made.params) CHECK(std::isnan(row.snr));  // of one gradient there is none
       continue;
     }
     for (const NamedParam& p : whole.params()) seen[p.name].push_back(p.tensor.grad().clone());
@@ -224,7 +224,7 @@ TEST_CASE("traces give the gradients' signal-to-noise ratio since the last trace
     groups = std::move(made.groups);
   }
   double scales = 0.0, count = 0.0;
-  for (const TraceRow& row : rows) {
+  for (const RunTraceRow& row : rows) {
     const torch::Tensor g = torch::stack(seen.at(row.name)), mean = g.mean(0);
     const torch::Tensor ratio = mean.square() / ((g - mean).square().sum(0) / 4.0);
     const torch::Tensor finite =
@@ -237,7 +237,7 @@ TEST_CASE("traces give the gradients' signal-to-noise ratio since the last trace
     count += static_cast<double>(finite.numel());
   }
   const auto group =
-      std::find_if(groups.begin(), groups.end(), [](const TraceRow& row) { return row.name == "scale.input"; });
+      std::find_if(groups.begin(), groups.end(), [](const RunTraceRow& row) { return row.name == "scale.input"; });
   REQUIRE(group != groups.end());
   CHECK(group->snr == Approx(std::sqrt(std::max(0.0, 0.5 * scales / count - 0.2))).epsilon(1e-10));
 

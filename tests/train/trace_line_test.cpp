@@ -11,7 +11,7 @@ using namespace scalevec::experiments;
 using nlohmann::json;
 
 TEST_CASE("a line of traces parses to the same numbers, bit for bit, without those that are NaN") {
-  TraceRow odd;
+  RunTraceRow odd;
   odd.name = "a \"quoted\" näme\n\\";
   odd.group = "matrix";
   odd.method = "muon";
@@ -23,7 +23,7 @@ TEST_CASE("a line of traces parses to the same numbers, bit for bit, without tho
   odd.effective_lr = 1.0 / 3.0;
   odd.rotation = std::numeric_limits<double>::infinity();
   odd.gamma_quantiles = {-1.5, 0.1 + 0.2, 1e22, 3};
-  TraceRow plain;
+  RunTraceRow plain;
   plain.name = "b";
   const json line = json::parse(trace_line(42, {odd, plain}, {plain}));
   CHECK(line.size() == 3);

@@ -107,12 +107,8 @@ std::vector<OutputScaleResult> simulate_output_scale(std::span<const OutputScale
     summarise(results[c], means[c]);
     const SimulatedRule& rule = cells[c].rule;
     for (std::size_t k = 0; k < traced; ++k) {
-      TraceRow row = simulated_trace("gamma", "scale.output", rule.method,
-                                     rule.lr * rule.schedule.factor(options.trace_steps[k]), sums[c][k]);
-      // γ is stored as itself.
-      row.gamma_update_norm = row.update_norm;
-      if (row.param_norm > 0.0) row.gamma_update_along = sums[c][k].param_update / row.param_norm;
-      results[c].traces.push_back(std::move(row));
+      results[c].traces.push_back(simulated_trace("gamma", "scale.output", rule.method,
+                                                  rule.lr * rule.schedule.factor(options.trace_steps[k]), sums[c][k]));
     }
   }
   return results;

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <memory>
+
+#include "optim/optimizer.hpp"
+#include "optim/step_shard.hpp"
+
+namespace scalevec {
+
+// What the machinery around an optimizer asks of it, beside what a training loop does: division over processes, graphs
+// of a device, and devices that a test emulates.
+class StepHooks {
+ public:
+  explicit StepHooks(Optimizer& optimizer) : optimizer_(optimizer) {}
+
+  // From now on this process updates the parameters that it owns and keeps their state only; norm, clip factor, the
+  // check of gradients and traces are of all parameters, as one process has them. A parameter must have a gradient on
+  // every process or on none. Set it before the first step. named_state() then is this process's part, and
+  // load_named_state() takes the whole and keeps that part.
+  void set_shard(std::shared_ptr<StepShard> shard) { optimizer_.shard_ = std::move(shard); }
+
+  // Who steps the parameters that it handles, in place of the CUDA kernels.
+  void set_device_step(std::shared_ptr<cuda::DeviceStep> device) { optimizer_.device_ = std::move(device); }
+
+  // Whether the last step was made on a CUDA device alone, so that it can be captured in a CUDA graph.
+  bool steps_on_device() const { return optimizer_.norm_on_device_; }
+  // For a captured step: brings the options and the clip norm of the moment to the device, whose next replay then takes
+  // them. Gradients must be where they were. std::logic_error unless steps_on_device().
+  void update_device() { optimizer_.update_device(); }
+
+ private:
+  Optimizer& optimizer_;
+};
+
+}  // namespace scalevec
