@@ -108,7 +108,8 @@ Tensor Decoder::attention(const Attention& a, const Tensor& x, const Tensor& col
                               v.unflatten(-1, {o.kv_heads, o.head_dim}))
                            .reshape({x.size(0), x.size(1), o.heads * o.head_dim});
   if (!folded_) return apply_naive(a.o, heads, norm_);
-  const Tensor y = apply_folded({&a.o}, heads, a.v.out_moves_on ? over_query_heads(a.v.out.value(), o) : Tensor())[0];
+  const Tensor y =
+      apply_folded({&a.o}, heads, a.v.out_folds_into_reader ? over_query_heads(a.v.out.value(), o) : Tensor())[0];
   return a.o.norm ? norm_(y, a.o.out.value()) : y;
 }
 
@@ -128,7 +129,7 @@ Tensor Decoder::mlp(const Mlp& m, const Tensor& x, const Tensor& columns) const 
     const Tensor gate = m.gate.norm ? norm_(raw[0], m.gate.out.value()) : raw[0];
     hidden = activate(options_.activation, gate) * (m.up.norm ? norm_(raw[1]) : raw[1]);
   }
-  const Tensor y = apply_folded({&m.down}, hidden, m.up.out_moves_on ? m.up.out.value() : Tensor())[0];
+  const Tensor y = apply_folded({&m.down}, hidden, m.up.out_folds_into_reader ? m.up.out.value() : Tensor())[0];
   return m.down.norm ? norm_(y, m.down.out.value()) : y;
 }
 

@@ -127,10 +127,10 @@ void Decoder::add_output_scale(ScaledMap& map, const std::string& name, const st
   } else if (kind == "attn.v") {
     link = columns_of({reader}, "through the attention average");
     link.block = options_.head_dim;
-    map.out_moves_on = true;
+    map.out_folds_into_reader = true;
   } else if (kind == "ffn.up") {
     link = columns_of({reader}, "through the gate's product");
-    map.out_moves_on = true;
+    map.out_folds_into_reader = true;
   } else if (kind == "ffn.gate") {
     link.via = "the activation follows, and not a linear map";
   } else if (kind == "attn.q" || kind == "attn.k") {

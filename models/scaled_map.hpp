@@ -20,7 +20,7 @@ struct ScaledMap {
   bool norm = false;
   // Whether γ_a behind a norm can be multiplied into the columns of the map that reads y: that of V into the output
   // projection, that of up into down.
-  bool out_moves_on = false;
+  bool out_folds_into_reader = false;
   torch::Tensor scalar, rows, columns;  // s [1], r [out], c [in]; undefined: none
 };
 

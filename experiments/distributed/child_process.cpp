@@ -35,7 +35,7 @@ pid_t start_child(const std::vector<std::string>& arguments, const std::filesyst
   // A child is one process by itself, also where a launcher started this one.
   std::vector<char*> variables;
   for (char** entry = environ; *entry; ++entry)
-    if (const std::string_view text = *entry; !says_who_is_who(text.substr(0, text.find('='))))
+    if (const std::string_view text = *entry; !is_launcher_variable(text.substr(0, text.find('='))))
       variables.push_back(*entry);
   variables.push_back(nullptr);
   const int out = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);

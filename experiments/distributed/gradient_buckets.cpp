@@ -66,7 +66,7 @@ GradientBuckets::~GradientBuckets() {
 
 std::int64_t GradientBuckets::buckets() const { return static_cast<std::int64_t>(buckets_.size()); }
 
-void GradientBuckets::arm() {
+void GradientBuckets::expect_last_backward() {
   armed_ = true;
   started_ = 0;
   for (Bucket& b : buckets_) b.ready = 0;

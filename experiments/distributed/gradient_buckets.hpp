@@ -27,7 +27,7 @@ class GradientBuckets {
   GradientBuckets& operator=(const GradientBuckets&) = delete;
 
   // Says that the next backward pass is the last one of the step.
-  void arm();
+  void expect_last_backward();
 
   // Waits for the sums. Every gradient is then a view of its bucket; it is undefined if it is undefined on every rank.
   // `values` are summed over the ranks too.

@@ -155,7 +155,7 @@ Rendezvous read_rendezvous(const Environment& environment) {
   return r;
 }
 
-bool says_who_is_who(std::string_view variable) {
+bool is_launcher_variable(std::string_view variable) {
   for (const Family& family : kFamilies)
     if (variable == family.rank || (std::string_view(family.launcher) != "Slurm" && variable == family.size))
       return true;

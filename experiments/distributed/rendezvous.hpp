@@ -35,7 +35,7 @@ Rendezvous read_rendezvous(const Environment& environment);
 
 // Whether read_rendezvous() uses a launcher's variables only if this one is set. To start a process that trains alone,
 // leave these variables out of its environment.
-bool says_who_is_who(std::string_view variable);
+bool is_launcher_variable(std::string_view variable);
 
 // The environment of this process.
 Environment process_environment();

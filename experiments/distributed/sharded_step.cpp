@@ -12,8 +12,8 @@
 namespace scalevec::experiments {
 namespace {
 
-// Parameters of one owner that travel together.
-struct Parcel {
+// Parameters of one owner that are sent together.
+struct OwnerBucket {
   int owner = 0;
   torch::Tensor flat;
   std::vector<torch::Tensor> parts;  // none where flat is the parameter itself
@@ -48,37 +48,37 @@ void ShardedStep::share(const std::vector<std::string>& names, const std::vector
     own.back().push_back(parameters[i]);
     bytes[owner] += size;
   }
-  std::vector<Parcel> parcels;
+  std::vector<OwnerBucket> buckets;
   size_t rounds = 0;
   for (const auto& own : packs) rounds = std::max(rounds, own.size());
   // Owners take turns, so that all of them send at once.
   for (size_t round = 0; round < rounds; ++round)
     for (size_t owner = 0; owner < packs.size(); ++owner) {
       if (round >= packs[owner].size()) continue;
-      Parcel parcel{static_cast<int>(owner), {}, packs[owner][round], {}};
-      if (parcel.parts.size() == 1 && parcel.parts[0].is_contiguous()) {
-        parcel.flat = parcel.parts[0];
-        parcel.parts.clear();
+      OwnerBucket bucket{static_cast<int>(owner), {}, packs[owner][round], {}};
+      if (bucket.parts.size() == 1 && bucket.parts[0].is_contiguous()) {
+        bucket.flat = bucket.parts[0];
+        bucket.parts.clear();
       } else {
         std::vector<torch::Tensor> flats;
         std::int64_t elements = 0;
-        for (const torch::Tensor& p : parcel.parts) elements += p.numel();
-        if (parcel.owner == group_->rank()) {
-          for (const torch::Tensor& p : parcel.parts) flats.push_back(p.reshape({-1}));
-          parcel.flat = torch::cat(flats);
+        for (const torch::Tensor& p : bucket.parts) elements += p.numel();
+        if (bucket.owner == group_->rank()) {
+          for (const torch::Tensor& p : bucket.parts) flats.push_back(p.reshape({-1}));
+          bucket.flat = torch::cat(flats);
         } else {
-          parcel.flat = torch::empty({elements}, parcel.parts[0].options());
+          bucket.flat = torch::empty({elements}, bucket.parts[0].options());
         }
       }
-      parcels.push_back(std::move(parcel));
-      parcels.back().pending = group_->start_broadcast(parcels.back().flat, parcels.back().owner);
+      buckets.push_back(std::move(bucket));
+      buckets.back().pending = group_->start_broadcast(buckets.back().flat, buckets.back().owner);
     }
-  for (Parcel& parcel : parcels) {
-    parcel.pending();
-    if (parcel.owner == group_->rank()) continue;
+  for (OwnerBucket& bucket : buckets) {
+    bucket.pending();
+    if (bucket.owner == group_->rank()) continue;
     std::int64_t at = 0;
-    for (torch::Tensor& part : parcel.parts) {
-      part.copy_(parcel.flat.narrow(0, at, part.numel()).view(part.sizes()));
+    for (torch::Tensor& part : bucket.parts) {
+      part.copy_(bucket.flat.narrow(0, at, part.numel()).view(part.sizes()));
       at += part.numel();
     }
   }

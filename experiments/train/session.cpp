@@ -216,7 +216,7 @@ torch::Tensor Session::backward() {
         return batch(part * (config_.batch_size / config_.accumulation) + own.first, own.count);
       },
       [&] {
-        if (parallel_) parallel_->gradients().arm();
+        if (parallel_) parallel_->gradients().expect_last_backward();
       });
 }
 
@@ -332,7 +332,7 @@ void Session::sample_gradients() {
     for (std::int64_t i = 0; i < uniform.numel(); ++i)
       uniform.data_ptr<double>()[i] = random_uniform(config_.data_seed, stream, begin + static_cast<std::uint64_t>(i));
     const torch::Tensor loss = train_step_->sampled_loss(batch(first, own.count), uniform.to(device_));
-    if (parallel_ && part + 1 == config_.accumulation) parallel_->gradients().arm();
+    if (parallel_ && part + 1 == config_.accumulation) parallel_->gradients().expect_last_backward();
     loss.backward();
   }
   std::vector<double> with_them{0.0};

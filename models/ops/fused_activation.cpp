@@ -14,7 +14,7 @@ struct SwiGlu : torch::autograd::Function<SwiGlu> {
   // `normed` as in normed_swiglu().
   static Tensor forward(AutogradContext* context, const Tensor& first, const Tensor& second, const Maybe& maybe_gamma,
                         bool normed, double eps) {
-    const Tensor gate = walkable(first), up = walkable(second), gamma = or_undefined(maybe_gamma);
+    const Tensor gate = with_row_strides(first), up = with_row_strides(second), gamma = or_undefined(maybe_gamma);
     const std::int64_t h = gate.size(-1), n = row_count(gate);
     Tensor y = at::empty(gate.sizes(), gate.options()), rstd = normed ? at::empty({n, 2}, gate.options()) : Tensor();
     by_dtype(gate, [&](auto zero) {
@@ -33,7 +33,7 @@ struct SwiGlu : torch::autograd::Function<SwiGlu> {
     refuse_double_backward();
     const auto saved = context->get_saved_variables();
     const Tensor &gate = saved[0], &up = saved[1], &gamma = saved[2], &rstd = saved[3];
-    const Tensor grad = walkable(grads[0]);
+    const Tensor grad = with_row_strides(grads[0]);
     const std::int64_t h = gate.size(-1), n = row_count(gate);
     Tensor dgate = at::empty(gate.sizes(), gate.options()), dup = at::empty(up.sizes(), up.options()), dgamma;
     by_dtype(gate, [&](auto zero) {
@@ -58,7 +58,7 @@ struct Rotate : torch::autograd::Function<Rotate> {
   }
 
   static Tensor run(const Tensor& input, const Tensor& cos, const Tensor& sin, int sign) {
-    const Tensor x = walkable(input);
+    const Tensor x = with_row_strides(input);
     const std::int64_t length = x.size(1), heads = x.size(2), d = x.size(3);
     Tensor y = at::empty(x.sizes(), x.options());
     by_dtype(x, [&](auto zero) {
@@ -114,7 +114,7 @@ struct NormRotate : torch::autograd::Function<NormRotate> {
     const auto saved = context->get_saved_variables();
     const Tensor &x = saved[0], &gamma = saved[1], &rstd = saved[2], &cos = saved[3], &sin = saved[4];
     const Shape s(x, context->saved_data["per_head"].toBool());
-    const Tensor grad = walkable(grads[0]);
+    const Tensor grad = with_row_strides(grads[0]);
     Tensor dx = at::empty(x.sizes(), x.options()), dgamma;
     by_dtype(x, [&](auto zero) {
       using T = decltype(zero);

@@ -14,7 +14,8 @@ using torch::autograd::tensor_list;
 struct RmsNorm : torch::autograd::Function<RmsNorm> {
   static tensor_list forward(AutogradContext* context, const Tensor& input, const Maybe& added,
                              const Maybe& maybe_gamma, double eps) {
-    const Tensor x = walkable(input), gamma = or_undefined(maybe_gamma), add = added ? walkable(*added) : Tensor();
+    const Tensor x = with_row_strides(input), gamma = or_undefined(maybe_gamma),
+                 add = added ? with_row_strides(*added) : Tensor();
     const std::int64_t n = row_count(x), d = x.size(-1);
     Tensor y = at::empty(x.sizes(), x.options()), rstd = at::empty({n}, x.options());
     Tensor sum = add.defined() ? at::empty(x.sizes(), x.options()) : Tensor();
@@ -40,10 +41,10 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
     refuse_double_backward();
     const bool added = context->saved_data["added"].toBool();
     // Of a sum that nothing else reads.
-    const Tensor more = added && grads[1].defined() ? walkable(grads[1]) : Tensor();
+    const Tensor more = added && grads[1].defined() ? with_row_strides(grads[1]) : Tensor();
     if (!grads[0].defined()) return {more, added ? more : Tensor(), Tensor(), Tensor()};
     const auto saved = context->get_saved_variables();
-    const Tensor grad = walkable(grads[0]);
+    const Tensor grad = with_row_strides(grads[0]);
     const Tensor &x = saved[0], &rstd = saved[1], &gamma = saved[2];
     const std::int64_t n = row_count(x), d = x.size(-1);
     Tensor dx = at::empty(x.sizes(), x.options()), dgamma;

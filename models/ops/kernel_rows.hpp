@@ -35,7 +35,7 @@ void over_rows(std::int64_t rows, const Body& body) {
 }
 
 // x itself if its rows can be described by Rows, else a contiguous copy.
-inline torch::Tensor walkable(const torch::Tensor& x) {
+inline torch::Tensor with_row_strides(const torch::Tensor& x) {
   if (x.is_contiguous() || x.dim() < 2) return x.contiguous();
   bool fits = x.stride(-1) == 1;
   for (std::int64_t i = 0; i + 3 < x.dim(); ++i) fits = fits && x.stride(i) == x.stride(i + 1) * x.size(i + 1);

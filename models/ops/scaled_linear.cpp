@@ -67,7 +67,7 @@ Tensor norm_in_place(Tensor& y, double eps) {
 }
 
 Tensor norm_backward(const Tensor& output_grad, const Tensor& y, const Tensor& rstd) {
-  const Tensor grad = walkable(output_grad.dim() == 2 ? output_grad : output_grad.flatten(0, -2));
+  const Tensor grad = with_row_strides(output_grad.dim() == 2 ? output_grad : output_grad.flatten(0, -2));
   Tensor dx = at::empty(grad.sizes(), y.options());
   by_dtype(y, [&](auto zero) {
     using T = decltype(zero);

@@ -116,7 +116,7 @@ TEST_CASE("a process without the variables that say who is who trains alone") {
                 {"SLURM_NTASKS", "2"},
                 {"SLURM_STEP_ID", "0"}};
   CHECK(read_rendezvous(e).size == 2);
-  std::erase_if(e, [](const auto& variable) { return says_who_is_who(variable.first); });
+  std::erase_if(e, [](const auto& variable) { return is_launcher_variable(variable.first); });
   CHECK(e.size() == 4);
   CHECK(read_rendezvous(e).size == 1);
 }
