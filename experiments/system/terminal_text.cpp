@@ -1,5 +1,7 @@
 #include "experiments/system/terminal_text.hpp"
 
+#include <cstdio>
+
 namespace scalevec::experiments {
 namespace {
 
@@ -38,6 +40,21 @@ size_t display_width(const std::string& text) {
   size_t width = 0;
   for (size_t at = 0; at < text.size();) width += next_character_width(text, at);
   return width;
+}
+
+std::string time_text(double seconds) {
+  char text[48];
+  if (seconds < 0.095)
+    std::snprintf(text, sizeof text, "%.2g ms", 1e3 * seconds);
+  else if (seconds < 9.5)
+    std::snprintf(text, sizeof text, "%.1f s", seconds);
+  else if (seconds < 120.0)
+    std::snprintf(text, sizeof text, "%.0f s", seconds);
+  else if (seconds < 7200.0)
+    std::snprintf(text, sizeof text, "%.0f min", seconds / 60.0);
+  else
+    std::snprintf(text, sizeof text, "%.1f h", seconds / 3600.0);
+  return text;
 }
 
 }  // namespace scalevec::experiments

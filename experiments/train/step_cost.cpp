@@ -9,25 +9,11 @@
 #include <cstdio>
 
 #include "experiments/errors.hpp"
+#include "experiments/system/terminal_text.hpp"
 #include "experiments/train/session.hpp"
 
 namespace scalevec::experiments {
 namespace {
-
-std::string time_text(double seconds) {
-  char text[48];
-  if (seconds < 0.095)
-    std::snprintf(text, sizeof text, "%.2g ms", 1e3 * seconds);
-  else if (seconds < 9.5)
-    std::snprintf(text, sizeof text, "%.1f s", seconds);
-  else if (seconds < 120.0)
-    std::snprintf(text, sizeof text, "%.0f s", seconds);
-  else if (seconds < 7200.0)
-    std::snprintf(text, sizeof text, "%.0f min", seconds / 60.0);
-  else
-    std::snprintf(text, sizeof text, "%.1f h", seconds / 3600.0);
-  return text;
-}
 
 std::string size_text(double bytes) {
   char text[48];
