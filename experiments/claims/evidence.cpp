@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <set>
 
-#include "experiments/claims/ladder.hpp"
 #include "experiments/claims/metrics.hpp"
 #include "experiments/record/record_files.hpp"
 #include "experiments/statistics/statistics.hpp"
@@ -13,6 +13,7 @@ namespace scalevec::experiments {
 namespace {
 
 namespace fs = std::filesystem;
+using nlohmann::json;
 using Kind = Contrast::Kind;
 
 // Reads what one contrast of a claim needs.
@@ -26,7 +27,8 @@ class Reader {
     ArmResult out{name, plan_.lr(claim_, contrast, name, outcomes_), {}, {}};
     if (!out.lr) {
       const Tuning t = plan_.tuning(claim_, name, outcomes_);
-      failures.push_back(!t.problem.empty() ? t.problem : name + ": its learning rate is not chosen yet");
+      failures.push_back(t.state != Tuning::State::tunable ? t.problem
+                                                           : name + ": its learning rate is not chosen yet");
       out.values.assign(seeds_.size(), kNaN);
       out.runs.resize(out.values.size());
       return out;
@@ -38,7 +40,7 @@ class Reader {
 
   double value(const std::string& name, double lr, std::int64_t seed, const std::string& metric,
                std::vector<std::string>& failures, std::vector<fs::path>* folders = nullptr) const {
-    const std::string run = run_name(plan_.arm(claim_, name), lr, seed);
+    const std::string run = run_name(plan_.arm(claim_, name).folder, lr, seed);
     if (folders) folders->push_back(runs_ / run);
     const auto outcome = outcomes_(run);
     if (!outcome || outcome->state == CellOutcome::State::missing) {
@@ -57,7 +59,7 @@ class Reader {
   // Losses of one seed along the lrs of the tuning grid.
   double best_lr(const std::string& name, std::int64_t seed, std::vector<std::string>& failures) const {
     std::vector<double> lrs, losses;
-    for (const TuningPoint& p : plan_.tuning(claim_, name, outcomes_).curve) {
+    for (const LrPoint& p : plan_.tuning(claim_, name, outcomes_).curve) {
       lrs.push_back(p.lr);
       std::vector<std::string> ignored;  // a diverged neighbour is only a very high loss; a missing one is not
       losses.push_back(value(name, p.lr, seed, "val_loss", ignored));
@@ -148,10 +150,8 @@ ContrastResult measure(const Reader& reader, const Contrast& c) {
   if (c.kind == Kind::difference && arms.size() > 1) {
     for (const std::string& name : c.arms)
       if (const Tuning t = reader.plan().tuning(reader.claim(), name, reader.outcomes());
-          !t.best && !t.problem.empty()) {
-        const bool diverges =
-            std::all_of(t.curve.begin(), t.curve.end(), [](const TuningPoint& p) { return p.diverged > 0; });
-        if (diverges)
+          !t.best && t.state != Tuning::State::tunable) {
+        if (t.state == Tuning::State::diverges)
           r.notes.push_back(t.problem);
         else if (untuned.empty())
           untuned = t.problem;
@@ -169,10 +169,11 @@ ContrastResult measure(const Reader& reader, const Contrast& c) {
   for (const std::string& name : arms) r.better.push_back(reader.arm(c, name, failures));
   for (const std::string& name : c.baselines) r.worse.push_back(reader.arm(c, name, failures));
   std::string at_edge;  // a best learning rate that lies at an end of what was tried
+  std::set<std::string> noted;
   for (const auto* side : {&r.better, &r.worse})
     for (const ArmResult& a : *side) {
       const Tuning t = reader.plan().tuning(reader.claim(), a.name, reader.outcomes());
-      if (!t.best || t.interior || std::find(r.notes.begin(), r.notes.end(), t.problem) != r.notes.end()) continue;
+      if (t.state != Tuning::State::at_edge || !noted.insert(t.arm).second) continue;
       r.notes.push_back(t.problem);
       at_edge = t.problem;
     }
@@ -195,20 +196,19 @@ ContrastResult measure(const Reader& reader, const Contrast& c) {
   return r;
 }
 
-// Paired differences of the tuning runs to the baseline at equal lr: what a comparison's noise will be.
-// Only of claims that a difference of losses decides.
-void pilot(ClaimResult& result) {
-  result.pilot_sd = kNaN;
-  for (const ContrastResult& c : result.contrasts)
-    if (c.contrast->decides && (c.contrast->kind != Kind::difference || c.contrast->metric != "val_loss")) return;
-  const auto base = result.tunings.find(result.claim->baseline);
+// Paired differences of the tuning runs to the baseline at equal lr: what a comparison's noise will be. NaN with one
+// tuning seed, and for claims that something else than a difference of losses decides.
+double pilot_sd(const Claim& claim, const std::map<std::string, Tuning>& tunings) {
+  for (const Contrast& c : claim.contrasts)
+    if (c.decides && (c.kind != Kind::difference || c.metric != "val_loss")) return kNaN;
+  const auto base = tunings.find(claim.baseline);
   double squares = 0.0;
   std::int64_t freedom = 0;
-  for (const auto& [name, t] : result.tunings)
-    for (const TuningPoint& p : t.curve) {
-      if (base == result.tunings.end() || name == base->first) continue;
+  for (const auto& [name, t] : tunings)
+    for (const LrPoint& p : t.curve) {
+      if (base == tunings.end() || name == base->first) continue;
       const auto same = std::find_if(base->second.curve.begin(), base->second.curve.end(),
-                                     [&](const TuningPoint& q) { return q.lr == p.lr; });
+                                     [&](const LrPoint& q) { return q.lr == p.lr; });
       if (same == base->second.curve.end()) continue;
       // Arms are tuned on the first of the same seeds.
       const size_t pairs = std::min(p.losses.size(), same->losses.size());
@@ -217,20 +217,102 @@ void pilot(ClaimResult& result) {
       squares += d.sd * d.sd * static_cast<double>(d.n - 1);
       freedom += d.n - 1;
     }
-  result.pilot_sd = freedom ? std::sqrt(squares / static_cast<double>(freedom)) : kNaN;
+  return freedom ? std::sqrt(squares / static_cast<double>(freedom)) : kNaN;
+}
+
+json tuning_json(const Tuning& t) {
+  json curve = json::array();
+  for (const LrPoint& p : t.curve)
+    curve.push_back(
+        {{"lr", p.lr}, {"losses", losses_json(p.losses)}, {"diverged", p.diverged}, {"missing", p.missing}});
+  return {{"best", t.best ? json(*t.best) : json()},
+          {"interior", t.best && t.state != Tuning::State::at_edge},
+          {"problem", t.problem},
+          {"curve", curve}};
+}
+
+json sides_json(const Plan& plan, const Claim& claim, const std::vector<ArmResult>& arms) {
+  json out = json::array();
+  for (const ArmResult& a : arms)
+    out.push_back({{"arm", a.name},
+                   {"folder", plan.arm(claim, a.name).folder},
+                   {"lr", a.lr ? json(*a.lr) : json()},
+                   {"values", losses_json(a.values)}});
+  return out;
+}
+
+json contrast_json(const Plan& plan, const Claim& claim, const ContrastResult& r, const Judgement& judgement,
+                   double strictest) {
+  const Contrast& c = *r.contrast;
+  const auto needed = r.gains.empty() ? std::nullopt : pairs_needed(r.gain.sd, c.smallest_effect, strictest);
+  json out{{"name", c.name},
+           {"decides", c.decides},
+           {"at", c.at == Contrast::At::own ? "own best lr" : "matched lr"},
+           {"metric", c.metric},
+           {"smallest_effect", c.smallest_effect},
+           {"gain", finite_or_null(r.gain.estimate)},
+           {"sd", finite_or_null(r.gain.sd)},
+           {"pairs", r.gain.n},
+           {"p", finite_or_null(r.gain.p())},
+           {"gains", losses_json(r.gains)},
+           {"judgement", judgement_json(judgement)},
+           {"seeds_needed", needed ? json(*needed) : json()},
+           {"notes", r.notes},
+           {"better", sides_json(plan, claim, r.better)},
+           {"worse", sides_json(plan, claim, r.worse)}};
+  if (!r.fits.empty()) out["fits"] = r.fits;
+  if (!r.extrapolation.empty()) out["extrapolation"] = r.extrapolation;
+  return out;
+}
+
+// The judgements are those of all claims; `next` is the first of this one's, and then the next one's.
+json judged_claim(const Plan& plan, const Outcomes& outcomes, const Claim& claim,
+                  const std::vector<ContrastResult>& contrasts, const std::vector<Judgement>& judgements, size_t& next,
+                  const std::string& withheld) {
+  const double strictest = 1.0 - 0.05 / static_cast<double>(std::max<size_t>(1, judgements.size()));
+  std::map<std::string, Tuning> tunings;
+  for (const Arm& arm : claim.arms)
+    if (arm.lr_from.empty()) tunings[arm.name] = plan.tuning(claim, arm.name, outcomes);
+  const double sd = pilot_sd(claim, tunings);
+  std::optional<std::int64_t> pilot_seeds;
+  std::vector<Verdict> verdicts;
+  std::string reason;
+  json measured = json::array(), tuning = json::object();
+  for (const ContrastResult& r : contrasts) {
+    const Contrast& c = *r.contrast;
+    Judgement j = c.decides ? judgements[next++] : judge(std::vector<Hypothesis>{{r.gain, c.smallest_effect}})[0];
+    if (c.decides && reason.empty()) reason = j.reason;
+    if (c.decides) verdicts.push_back(j.verdict);
+    if (c.decides && !pilot_seeds) pilot_seeds = pairs_needed(sd, c.smallest_effect, strictest);
+    if (!withheld.empty()) j.verdict = Verdict::inconclusive;
+    if (j.reason.empty()) j.reason = withheld;
+    measured.push_back(contrast_json(plan, claim, r, j, strictest));
+  }
+  for (const auto& [arm, t] : tunings) tuning[arm] = tuning_json(t);
+  if (reason.empty()) reason = withheld;
+  // Runs that are missing or diverged decide nothing, whatever the other contrasts say.
+  return {{"id", claim.id},
+          {"title", claim.title},
+          {"statement", claim.statement},
+          {"sources", claim.sources},
+          {"against", claim.against},
+          {"rule", claim.rule},
+          {"unit", claim.unit},
+          {"hash", claim.hash},
+          {"theory_says", claim.theory_says},
+          {"verdict", to_string(reason.empty() ? combined(verdicts) : Verdict::inconclusive)},
+          {"reason", reason},
+          {"first_seed", plan.choice(claim).first_seed},
+          {"pilot", {{"sd", finite_or_null(sd)}, {"seeds", pilot_seeds ? json(*pilot_seeds) : json()}}},
+          {"contrasts", measured},
+          {"tuning", tuning}};
 }
 
 }  // namespace
 
-void withhold_verdicts(std::vector<ClaimResult>& claims, const std::string& reason) {
-  for (ClaimResult& r : claims) {
-    r.verdict = Verdict::inconclusive;
-    if (r.reason.empty()) r.reason = reason;
-    for (ContrastResult& c : r.contrasts) {
-      c.judgement.verdict = Verdict::inconclusive;
-      if (c.judgement.reason.empty()) c.judgement.reason = reason;
-    }
-  }
+json judgement_json(const Judgement& j) {
+  return {{"verdict", to_string(j.verdict)}, {"confidence", j.confidence}, {"low", finite_or_null(j.low)},
+          {"high", finite_or_null(j.high)},  {"adjusted_p", j.adjusted_p}, {"reason", j.reason}};
 }
 
 double best_log2_lr(std::span<const double> lrs, std::span<const double> losses) {
@@ -256,41 +338,22 @@ double tokens_at_loss(std::span<const double> tokens, std::span<const double> lo
   return kNaN;
 }
 
-std::vector<ClaimResult> gather(const Plan& plan, const Outcomes& outcomes, const fs::path& runs) {
-  std::vector<ClaimResult> results;
+json gather(const Plan& plan, const Outcomes& outcomes, const fs::path& runs, const std::string& withheld) {
+  std::vector<std::vector<ContrastResult>> measured;
   std::vector<Hypothesis> family;
   for (const Claim* claim : plan.claims()) {
-    ClaimResult r;
-    r.claim = claim;
-    for (const Arm& arm : claim->arms)
-      if (arm.lr_from.empty()) r.tunings[arm.name] = plan.tuning(*claim, arm.name, outcomes);
+    measured.emplace_back();
     for (const Contrast& c : claim->contrasts) {
-      r.contrasts.push_back(measure(Reader(plan, *claim, c, outcomes, runs), c));
-      if (c.decides) family.push_back({r.contrasts.back().gain, c.smallest_effect});
+      measured.back().push_back(measure(Reader(plan, *claim, c, outcomes, runs), c));
+      if (c.decides) family.push_back({measured.back().back().gain, c.smallest_effect});
     }
-    pilot(r);
-    results.push_back(std::move(r));
   }
-  const std::vector<Judgement> judged = judge(family);
-  const double strictest = 1.0 - 0.05 / static_cast<double>(std::max<size_t>(1, family.size()));
+  const std::vector<Judgement> judgements = judge(family);
+  json out = json::array();
   size_t next = 0;
-  for (ClaimResult& r : results) {
-    std::vector<Verdict> verdicts;
-    for (ContrastResult& c : r.contrasts) {
-      c.judgement = c.contrast->decides ? judged[next++]
-                                        : judge(std::vector<Hypothesis>{{c.gain, c.contrast->smallest_effect}})[0];
-      if (!c.gains.empty()) c.seeds_needed = pairs_needed(c.gain.sd, c.contrast->smallest_effect, strictest);
-      if (!c.contrast->decides) continue;
-      verdicts.push_back(c.judgement.verdict);
-      if (r.reason.empty()) r.reason = c.judgement.reason;
-    }
-    // Runs that are missing or diverged decide nothing, whatever the other contrasts say.
-    r.verdict = r.reason.empty() ? combined(verdicts) : Verdict::inconclusive;
-    for (const ContrastResult& c : r.contrasts)
-      if (c.contrast->decides && !r.pilot_seeds)
-        r.pilot_seeds = pairs_needed(r.pilot_sd, c.contrast->smallest_effect, strictest);
-  }
-  return results;
+  for (size_t i = 0; i < measured.size(); ++i)
+    out.push_back(judged_claim(plan, outcomes, *plan.claims()[i], measured[i], judgements, next, withheld));
+  return out;
 }
 
 }  // namespace scalevec::experiments

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <filesystem>
-#include <map>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -18,44 +18,38 @@ struct ArmResult {
   std::vector<std::filesystem::path> runs;  // per seed
 };
 
-// A fitted scaling law, with an interval of its exponent by bootstrap over seeds.
-struct LadderFit {
-  std::string arm;                    // the part of the sizes' names before the first space: "plain"
-  std::vector<double> compute, loss;  // per size: 6·parameters·tokens, mean over seeds
-  double floor = 0.0, log_factor = 0.0, exponent = 0.0;
-  double exponent_low = 0.0, exponent_high = 0.0;
-};
-
 struct ContrastResult {
   const Contrast* contrast = nullptr;
   std::vector<ArmResult> better,
       worse;                  // arms and baselines as the contrast names them (of several better ones the chosen)
   std::vector<double> gains;  // per seed; empty if the contrast has no pairs
   Gain gain;
-  Judgement judgement;  // for one that does not decide: at 95 %, uncorrected
   std::vector<std::string> notes;
-  std::optional<std::int64_t> seeds_needed;  // for an interval of ± the smallest effect at the judgement's confidence
-  std::vector<LadderFit> fits;               // of a ladder
+  // Of a ladder, for each law that was fitted {"arm": the part of the sizes' names before the first space, "compute"
+  // and "loss" (per size: 6·parameters·tokens, mean over seeds), "floor", "log_factor", "exponent", and the ends of its
+  // 95 % interval by bootstrap over seeds, "exponent_low" and "exponent_high"}.
+  std::vector<nlohmann::json> fits;
   std::string extrapolation;  // for a ladder: the result at ten times the largest budget, or why there is none
 };
 
-struct ClaimResult {
-  const Claim* claim = nullptr;
-  std::map<std::string, Tuning> tunings;  // by arm
-  std::vector<ContrastResult> contrasts;
-  Verdict verdict = Verdict::inconclusive;  // of the language models
-  std::string reason;                       // of an inconclusive one
-  // From the tuning seeds, before the comparison: the standard deviation of a paired difference to the baseline, pooled
-  // over learning rates and arms, and the number of pairs that it requires. NaN with one tuning seed.
-  double pilot_sd = 0.0;
-  std::optional<std::int64_t> pilot_seeds;
-};
+// All claims of the plan, judged together as one ledger: the array "claims" of claims.json without what levels.hpp
+// adds. `runs` is the folder of the runs. Where `withheld` says why, every verdict is inconclusive for this reason; the
+// intervals do not change. "pilot" is from the tuning seeds, before the comparison: the standard deviation of a paired
+// difference to the baseline, pooled over learning rates and arms, and the number of pairs that it requires.
+nlohmann::json gather(const Plan& plan, const Outcomes& outcomes, const std::filesystem::path& runs,
+                      const std::string& withheld = "");
 
-// All claims of the plan, judged together as one ledger. `runs` is the folder of the runs.
-std::vector<ClaimResult> gather(const Plan& plan, const Outcomes& outcomes, const std::filesystem::path& runs);
+// The members of a judgement in claims.json.
+nlohmann::json judgement_json(const Judgement& judgement);
 
-// Makes every verdict inconclusive, with this reason. The intervals do not change.
-void withhold_verdicts(std::vector<ClaimResult>& claims, const std::string& reason);
+// The mean of values[i] over the indices i in `chosen`.
+double mean_over(const std::vector<double>& values, std::span<const size_t> chosen);
+
+// Fits both scaling laws to the sizes of a ladder (r.better and r.worse, losses per seed) and sets the gain: the
+// compute at which the baseline's law reaches the loss of the variant at the largest budget, divided by that budget,
+// minus 1. If the variant is worse, it is computed with the roles exchanged and inverted, so that nothing outside the
+// measured budgets is used. Intervals are by bootstrap over seeds.
+void fit_ladder(ContrastResult& r, std::int64_t seeds);
 
 // log2 of the best lr: the vertex of the parabola through the least of `losses` and its two neighbours, as a function
 // of log2 of `lrs`. NaN if the least loss does not have a finite neighbour on each side.

@@ -1,19 +1,18 @@
-#include "experiments/claims/ladder.hpp"
-
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
-#include <limits>
 #include <numeric>
 #include <optional>
 
 #include "experiments/claims/evidence.hpp"
 #include "experiments/record/record_files.hpp"
 #include "experiments/statistics/statistics.hpp"
+#include "experiments/system/text.hpp"
 #include "theory/power_law.hpp"
 
 namespace scalevec::experiments {
 namespace {
+
+using nlohmann::json;
 
 std::vector<double> compute_of(const std::vector<ArmResult>& sizes) {
   std::vector<double> out;
@@ -45,24 +44,31 @@ double compute_ratio(const theory::PowerLaw& variant, const theory::PowerLaw& ba
   return a <= b ? most / *at : *at / most;
 }
 
-LadderFit described(const std::vector<ArmResult>& sizes, const std::vector<double>& compute, std::int64_t seeds) {
-  LadderFit out;
-  out.arm = sizes[0].name.substr(0, sizes[0].name.find(' '));
-  out.compute = compute;
-  for (const ArmResult& size : sizes) out.loss.push_back(mean_interval(size.values).mean);
+json described(const std::vector<ArmResult>& sizes, const std::vector<double>& compute, std::int64_t seeds) {
+  std::vector<double> losses;
+  for (const ArmResult& size : sizes) losses.push_back(mean_interval(size.values).mean);
+  json out{{"arm", sizes[0].name.substr(0, sizes[0].name.find(' '))},
+           {"compute", compute},
+           {"loss", losses_json(losses)},
+           {"floor", 0.0},
+           {"log_factor", 0.0},
+           {"exponent", 0.0},
+           {"exponent_low", nullptr},
+           {"exponent_high", nullptr}};
   const auto whole = fit(sizes, compute, all_of(seeds));
-  out.exponent_low = out.exponent_high = kNaN;
   if (!whole) return out;
-  out.floor = whole->floor;
-  out.log_factor = whole->log_factor;
-  out.exponent = whole->exponent;
   const Bootstrap exponent(static_cast<size_t>(seeds),
                            [&](std::span<const size_t> chosen) {
                              const auto law = fit(sizes, compute, chosen, &*whole);
                              return law ? law->exponent : kNaN;
                            },
                            {400, 2});
-  std::tie(out.exponent_low, out.exponent_high) = exponent.interval();
+  const auto [low, high] = exponent.interval();
+  out.update({{"floor", whole->floor},
+              {"log_factor", whole->log_factor},
+              {"exponent", whole->exponent},
+              {"exponent_low", finite_or_null(low)},
+              {"exponent_high", finite_or_null(high)}});
   return out;
 }
 
@@ -100,27 +106,26 @@ void fit_ladder(ContrastResult& r, std::int64_t seeds) {
   const Bootstrap at_most(
       static_cast<size_t>(seeds), [&](auto chosen) { return ratio_at(most, least, chosen); }, options);
   r.gain = bootstrap_gain(at_most, seeds);
-  if (!std::isfinite(at_most.estimate()) || !at_most.defined()) {
+  if (!std::isfinite(at_most.estimate()) || !at_most.defined())
     r.gain.reason = "the fits don't meet within the measured budgets, or too many resamples have no fit";
-    r.gain.interval = nullptr;
-  }
   // Ten times the budget is another matter: said only where the laws leave little open there.
   const Bootstrap beyond(
       static_cast<size_t>(seeds), [&](auto chosen) { return ratio_at(10.0 * most, least, chosen); }, options);
   const auto [low, high] = beyond.interval();
-  const bool constrained = std::all_of(r.fits.begin(), r.fits.end(), [](const LadderFit& f) {
-    return f.exponent_low > 0.0 && f.exponent_high < 3.0 * f.exponent_low;
-  });
-  char text[240];
+  std::vector<double> ends;
+  bool constrained = true;
+  for (const json& f : r.fits) {
+    ends.push_back(number_at(f, "exponent_low"));
+    ends.push_back(number_at(f, "exponent_high"));
+    constrained = constrained && ends.end()[-2] > 0.0 && ends.back() < 3.0 * ends.end()[-2];
+  }
   if (!constrained || !(high - low < 0.5))
-    std::snprintf(
-        text, sizeof text,
+    r.extrapolation = printed(
         "not extrapolated: over these sizes the fits leave the exponents between %.3g and %.3g, and %.3g and %.3g",
-        r.fits[0].exponent_low, r.fits[0].exponent_high, r.fits[1].exponent_low, r.fits[1].exponent_high);
+        ends[0], ends[1], ends[2], ends[3]);
   else
-    std::snprintf(text, sizeof text, "at ten times the largest budget, if the fitted laws hold: %.3g [%.3g, %.3g]",
-                  1.0 + beyond.estimate(), 1.0 + low, 1.0 + high);
-  r.extrapolation = text;
+    r.extrapolation = printed("at ten times the largest budget, if the fitted laws hold: %.3g [%.3g, %.3g]",
+                              1.0 + beyond.estimate(), 1.0 + low, 1.0 + high);
 }
 
 }  // namespace scalevec::experiments

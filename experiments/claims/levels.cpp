@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cmath>
 
+#include "experiments/claims/evidence.hpp"
 #include "experiments/figures/figure.hpp"
 #include "experiments/plot/picture.hpp"
 #include "experiments/record/record_files.hpp"
 #include "experiments/system/file_io.hpp"
 #include "experiments/system/sha256.hpp"
+#include "experiments/system/text.hpp"
 
 namespace scalevec::experiments {
 namespace {
@@ -15,59 +17,29 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-FigureEvidence draw(const std::string& id, const fs::path& dir) {
-  FigureEvidence out;
-  out.id = id;
+json figure(const std::string& id, const fs::path& dir) {
+  json out{{"id", id}, {"agreement", 0.0}, {"required", 0.0}, {"problem", ""}};
   const fs::path record = dir / (id + ".json"), part = dir / (id + ".part.html");
-  if (const auto kept = read_record(record); kept && fs::exists(part)) {
-    out.caption = text_at(*kept, "caption");
-    out.agreement = number_at(*kept, "agreement");
-    out.required = number_at(*kept, "required");
-    out.picture = part;
-    return out;
-  }
-  const auto it = std::find_if(figures().begin(), figures().end(), [&](const Figure& f) { return f.id == id; });
-  if (it == figures().end()) {
-    out.problem = "not available: this program draws no figure " + id;
-    return out;
-  }
+  json kept = read_record(record).value_or(json());
   try {
-    FigureResult result = it->run(FigureValues(it->params, FigureQuality::quick));
-    result.plot.name = id;
-    result.plot.caption = out.caption = result.caption;
-    out.agreement = result.agreement;
-    out.required = result.required;
-    fs::create_directories(dir);
-    write_file(part, picture(result.plot, file_links(write_plot(result.plot, dir), dir.filename().string())));
-    out.picture = part;
-    write_record(record,
-                 json{{"caption", out.caption}, {"agreement", out.agreement}, {"required", out.required}}.dump(2));
+    if (!kept.is_object() || !fs::exists(part)) {
+      const auto it = std::find_if(figures().begin(), figures().end(), [&](const Figure& f) { return f.id == id; });
+      if (it == figures().end()) throw std::runtime_error("this program draws no figure " + id);
+      FigureResult result = it->run(FigureValues(it->params, FigureQuality::quick));
+      result.plot.name = id;
+      result.plot.caption = result.caption;
+      write_file(part, drawn(result.plot, dir));
+      kept = {{"caption", result.caption}, {"agreement", result.agreement}, {"required", result.required}};
+      write_record(record, kept.dump(2));
+    }
+    for (const char* key : {"agreement", "required"}) out[key] = finite_or_null(number_at(kept, key));
   } catch (const std::exception& e) {
-    out.problem = std::string("not available: ") + e.what();
+    out["problem"] = std::string("not available: ") + e.what();
   }
   return out;
 }
 
-std::vector<double> doubles(const json& values) {
-  std::vector<double> out;
-  for (const json& v : values)
-    out.push_back(v.is_number() ? v.get<double>() : std::numeric_limits<double>::quiet_NaN());
-  return out;
-}
-
-bool is_verdict(const std::string& word) {
-  return word == "confirmed" || word == "contradicted" || word == "not confirmed";
-}
-
-}  // namespace
-
-std::vector<FigureEvidence> figure_evidence(const std::vector<std::string>& ids, const fs::path& dir) {
-  std::vector<FigureEvidence> out;
-  for (const std::string& id : ids) out.push_back(draw(id, dir));
-  return out;
-}
-
-ToyEvidence toy_evidence(const Claim& claim, ToyRunner run, const fs::path& dir) {
+json toy_result(const Claim& claim, ToyRunner run, const fs::path& dir) {
   const ToyClaim& toy = *claim.toy;
   const std::string hash = sha256(toy.problem.dump() + toy.worse.dump() + toy.better.dump());
   const fs::path record = dir / (claim.id + ".json");
@@ -78,37 +50,48 @@ ToyEvidence toy_evidence(const Claim& claim, ToyRunner run, const fs::path& dir)
     fs::create_directories(dir);
     write_record(record, kept.dump(2));
   }
-  ToyEvidence out;
-  out.lrs = doubles(kept.at("lrs"));
-  out.worse = doubles(kept.at("worse"));
-  out.better = doubles(kept.at("better"));
-  out.worse_lr = number_at(kept, "worse_lr");
-  out.better_lr = number_at(kept, "better_lr");
-  out.gains = doubles(kept.at("gains"));
-  out.words = text_at(kept, "words");
-  const Gain gain = student_gain(out.gains, "a replica diverged");
-  out.judgement = judge(std::vector<Hypothesis>{{gain, toy.smallest_effect}})[0];
-  out.mean = gain.estimate;
-  return out;
+  const std::vector<double> gains = numbers_at(kept, "gains");
+  const Gain gain = student_gain(gains, "a replica diverged");
+  return {{"words", text_at(kept, "words")},
+          {"lrs", numbers_at(kept, "lrs")},
+          {"worse", losses_json(numbers_at(kept, "worse"))},
+          {"better", losses_json(numbers_at(kept, "better"))},
+          {"worse_lr", number_at(kept, "worse_lr")},
+          {"better_lr", number_at(kept, "better_lr")},
+          {"gain", finite_or_null(gain.estimate)},
+          {"pairs", gains.size()},
+          {"smallest_effect", toy.smallest_effect},
+          {"judgement", judgement_json(judge(std::vector<Hypothesis>{{gain, toy.smallest_effect}})[0])}};
 }
 
-bool Levels::disagree() const {
-  std::string said;
-  for (const std::string& word : {theory, toy, language}) {
-    if (!is_verdict(word)) continue;
-    if (!said.empty() && said != word) return true;
-    said = word;
+}  // namespace
+
+bool agrees(const json& figure) {
+  return text_at(figure, "problem").empty() && number_at(figure, "agreement") <= number_at(figure, "required");
+}
+
+void add_levels(json& result, const Claim& claim, ToyRunner run, const fs::path& dir) {
+  std::string theory = claim.theory_reading;
+  result["figures"] = json::array();
+  for (const std::string& id : claim.figures) {
+    result["figures"].push_back(figure(id, dir / "theory"));
+    const json& drawn = result["figures"].back();
+    if (text_at(drawn, "problem").empty() && !agrees(drawn)) theory = "not available";
   }
-  return false;
-}
-
-std::string Levels::headline() const {
-  if (!disagree()) return language;
-  std::string text = "levels disagree:";
+  result["toy"] = claim.toy ? toy_result(claim, run, dir / "toy") : json();
+  const std::string language = text_at(result, "verdict"),
+                    toy = claim.toy ? text_at(result["toy"]["judgement"], "verdict") : "none";
+  result["levels"] = {{"theory", theory}, {"toy", toy}, {"language_model", language}};
+  std::vector<std::string> verdicts, words;
   for (const auto& [level, word] :
        {std::pair{"theory", theory}, std::pair{"toy", toy}, std::pair{"language model", language}})
-    if (is_verdict(word)) text += std::string(text.back() == ':' ? " " : ", ") + level + " " + word;
-  return text;
+    if (word == to_string(Verdict::confirmed) || word == to_string(Verdict::contradicted) ||
+        word == to_string(Verdict::not_confirmed)) {
+      verdicts.push_back(word);
+      words.push_back(level + (" " + word));
+    }
+  const bool disagree = std::any_of(verdicts.begin(), verdicts.end(), [&](auto& v) { return v != verdicts.front(); });
+  result["headline"] = disagree ? "levels disagree: " + joined(words) : language;
 }
 
 }  // namespace scalevec::experiments

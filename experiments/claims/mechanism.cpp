@@ -3,7 +3,6 @@
 #include <chrono>
 #include <cmath>
 #include <map>
-#include <numeric>
 #include <set>
 #include <thread>
 
@@ -11,6 +10,7 @@
 #include "experiments/distributed/child_process.hpp"
 #include "experiments/record/overrides.hpp"
 #include "experiments/record/record_files.hpp"
+#include "experiments/statistics/statistics.hpp"
 #include "theory/magnitude_direction.hpp"
 
 namespace scalevec::experiments {
@@ -20,8 +20,6 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr const char* kScaleTraces[] = {"imbalance", "w_gamma_ratio", "precond_min", "gamma_w_correlation"};
-
-json finite(double x) { return std::isfinite(x) ? json(x) : json(); }
 
 json of_traces(const fs::path& run, double width) {
   json out{{"steps", json::array()}};
@@ -34,22 +32,18 @@ json of_traces(const fs::path& run, double width) {
     out["steps"].push_back(line.value("step", 0));
     lengths.clear();
     for (const char* field : kScaleTraces) {
-      double sum = 0.0, n = 0.0;
-      for (const json& row : line.value("params", json::array()))
-        if (const double x = number_at(row, field); std::isfinite(x)) {
-          sum += x;
-          n += 1.0;
-        }
-      out[field].push_back(finite(sum / n));
+      std::vector<double> values;
+      for (const json& row : array_at(line, "params")) values.push_back(number_at(row, field));
+      out[field].push_back(finite_or_null(mean_interval(values).mean));
     }
-    for (const json& row : line.value("params", json::array()))
+    for (const json& row : array_at(line, "params"))
       if (const double x = number_at(row, "gamma_update_along") / number_at(row, "scheduled_lr");
           std::isfinite(x) && text_at(row, "group") == "scale.input") {
         along_sq += x * x;
         along += 1.0;
         lengths.insert(number_at(row, "count"));
       }
-    for (const json& row : line.value("groups", json::array())) {
+    for (const json& row : array_at(line, "groups")) {
       if (const double x = number_at(row, "predicted_decrease"); std::isfinite(x)) {
         decrease[text_at(row, "name")] += x;
         total += x;
@@ -57,15 +51,14 @@ json of_traces(const fs::path& run, double width) {
       if (const double x = number_at(row, "snr"); std::isfinite(x)) snr[text_at(row, "name")].push_back(x);
     }
   }
-  for (auto& [group, x] : decrease) out["decrease"][group] = finite(x / total);
-  for (auto& [group, values] : snr)
-    out["snr"][group] = std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+  for (auto& [group, x] : decrease) out["decrease"][group] = finite_or_null(x / total);
+  for (auto& [group, values] : snr) out["snr"][group] = mean_interval(values).mean;
   if (const double s = number_at(out.value("snr", json::object()), "scale.input"); s >= 0.0)
     out["amplification"] = theory::or_adam_amplification(width, s);
-  out["magnitude_step"] = {{"size", finite(std::sqrt(along_sq / along))}, {"lengths", lengths}};
+  out["magnitude_step"] = {{"size", finite_or_null(std::sqrt(along_sq / along))}, {"lengths", lengths}};
   const DecayBalance balance = decay_balance(run);
-  out["w_gamma"] = {{"measured", finite(balance.measured)}, {"predicted", finite(balance.predicted)}};
-  out["rotation_ratio"] = finite(run_metric(run, "rotation_ratio"));
+  out["w_gamma"] = {{"measured", finite_or_null(balance.measured)}, {"predicted", finite_or_null(balance.predicted)}};
+  out["rotation_ratio"] = finite_or_null(run_metric(run, "rotation_ratio"));
   return out;
 }
 
@@ -91,15 +84,14 @@ json probed(const fs::path& run, const fs::path& file, const std::string& progra
 
 }  // namespace
 
-json mechanism(const Plan& plan, const ClaimResult& result, const RunStore& store, const fs::path& probes,
+json mechanism(const Plan& plan, const Claim& claim, const RunStore& store, const fs::path& probes,
                const std::string& program) {
-  const Claim& claim = *result.claim;
   json out = json::object();
   for (const Arm& arm : claim.arms) {
     const Tuning t = plan.tuning(claim, arm.name, store.outcomes());
     if (!t.best) continue;
     const PlannedArm& planned = plan.arm(claim, arm.name);
-    const std::string run = run_name(planned, *t.best, plan.choice(claim).first_seed);
+    const std::string run = run_name(planned.folder, *t.best, plan.choice(claim).first_seed);
     const auto outcome = store.outcome(run);
     if (!outcome || outcome->state != CellOutcome::State::done) continue;
     const json* width = find_at(planned.config, "model.width");
@@ -113,7 +105,7 @@ json mechanism(const Plan& plan, const ClaimResult& result, const RunStore& stor
     const json unit = out[claim.baseline]["magnitude_step"];
     for (auto& [name, m] : out.items())
       if (m["magnitude_step"]["lengths"] == unit["lengths"])
-        m["amplification_measured"] = finite(number_at(m["magnitude_step"], "size") / number_at(unit, "size"));
+        m["amplification_measured"] = finite_or_null(number_at(m["magnitude_step"], "size") / number_at(unit, "size"));
   }
   return out.empty() ? json() : out;
 }

@@ -5,8 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "experiments/claims/evidence.hpp"
-#include "experiments/claims/store.hpp"
+#include "experiments/claims/plan.hpp"
 
 // The third level's own traces against the theory.
 namespace scalevec::experiments {
@@ -22,7 +21,7 @@ namespace scalevec::experiments {
 //   OR's);
 // and for the arms that the claim names under "probe", the measured curvature and signal-to-noise ratio at four points.
 // Null where the run is not there.
-nlohmann::json mechanism(const Plan& plan, const ClaimResult& result, const RunStore& store,
+nlohmann::json mechanism(const Plan& plan, const Claim& claim, const RunStore& store,
                          const std::filesystem::path& probes, const std::string& program);
 
 }  // namespace scalevec::experiments

@@ -1,7 +1,6 @@
 #include "experiments/claims/metrics.hpp"
 
 #include <cmath>
-#include <limits>
 #include <map>
 
 #include "experiments/record/overrides.hpp"
@@ -15,29 +14,21 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-struct Mean {
-  double sum = 0.0;
-  std::int64_t n = 0;
-  void add(double x) {
-    if (!std::isfinite(x)) return;
-    sum += x;
-    ++n;
-  }
-  double value() const { return n ? sum / static_cast<double>(n) : kNaN; }
-};
+// Of the finite ones.
+double mean_of(const std::vector<double>& values) { return mean_interval(values).mean; }
 
 // Of the last traced step, over the parameters that have it.
 double last_trace(const fs::path& run, const char* field) {
   const std::vector<json> lines = read_json_lines(run / "traces.jsonl");
-  Mean mean;
+  std::vector<double> mean;
   if (!lines.empty())
-    for (const json& row : lines.back().value("params", json::array())) mean.add(number_at(row, field));
-  return mean.value();
+    for (const json& row : array_at(lines.back(), "params")) mean.push_back(number_at(row, field));
+  return mean_of(mean);
 }
 
 // Of a group that one rule decays to 0.
 double decay_of(const json& policy, const char* group) {
-  for (const json& row : policy.value("groups", json::array()))
+  for (const json& row : array_at(policy, "groups"))
     if (text_at(row, "group") == group)
       return number_at(row, "decay_target") == 0.0 ? number_at(row, "weight_decay") : kNaN;
   return kNaN;
@@ -49,44 +40,44 @@ double rotation_ratio(const fs::path& run) {
   const json* beta = find_at(config, "optimizer.defaults.beta1");
   const double beta1 = beta && beta->is_number() ? beta->get<double>() : 0.9;
   std::map<std::string, double> decay;
-  for (const json& row : policy.value("rows", json::array()))
+  for (const json& row : array_at(policy, "rows"))
     if (text_at(row, "method") == "adamw") decay[text_at(row, "name")] = number_at(row, "weight_decay");
   const std::vector<json> lines = read_json_lines(run / "traces.jsonl");
   const double from = lines.empty() ? 0.0 : 0.5 * number_at(lines.back(), "step");
-  Mean mean;
+  std::vector<double> mean;
   for (const json& line : lines) {
     if (number_at(line, "step") < from) continue;
-    for (const json& row : line.value("params", json::array())) {
+    for (const json& row : array_at(line, "params")) {
       const auto wd = decay.find(text_at(row, "name"));
       if (wd == decay.end() || !std::isfinite(number_at(row, "directional_lr"))) continue;
-      mean.add(number_at(row, "rotation") /
-               std::sqrt(2.0 * number_at(row, "scheduled_lr") * wd->second * (1.0 - beta1) / (1.0 + beta1)));
+      mean.push_back(number_at(row, "rotation") /
+                     std::sqrt(2.0 * number_at(row, "scheduled_lr") * wd->second * (1.0 - beta1) / (1.0 + beta1)));
     }
   }
-  return mean.value();
+  return mean_of(mean);
 }
 
 // Of each traced step the mean over matrices before a norm of ln(measured/predicted rotation).
 std::vector<double> rotation_gaps(const fs::path& run) {
   std::vector<double> out;
   for (const json& line : read_json_lines(run / "traces.jsonl")) {
-    Mean mean;
-    for (const json& row : line.value("params", json::array()))
+    std::vector<double> mean;
+    for (const json& row : array_at(line, "params"))
       if (std::isfinite(number_at(row, "directional_lr")))
-        mean.add(std::log(number_at(row, "rotation") / number_at(row, "predicted_rotation")));
-    if (mean.n) out.push_back(mean.value());
+        mean.push_back(std::log(number_at(row, "rotation") / number_at(row, "predicted_rotation")));
+    if (const double value = mean_of(mean); std::isfinite(value)) out.push_back(value);
   }
   return out;
 }
 
 double rotation_over_run(const fs::path& run, bool worst) {
-  Mean mean;
+  std::vector<double> mean;
   double largest = kNaN;
   for (const double gap : rotation_gaps(run)) {
-    mean.add(std::abs(gap));
+    mean.push_back(std::abs(gap));
     if (!(std::abs(gap) <= largest)) largest = std::abs(gap);
   }
-  return std::exp(worst ? largest : mean.value());
+  return std::exp(worst ? largest : mean_of(mean));
 }
 
 std::vector<double> ranks(const std::vector<double>& x) {
@@ -119,16 +110,16 @@ double ratio_metric(const fs::path& run, const std::string& name) {
   const json config = read_json_if_whole(run / "config.json").value_or(json::object());
   const json policy = read_record(run / "policy.json").value_or(json::object());
   std::vector<double> measured, predicted, still, length;
-  Mean level;
+  std::vector<double> level;
   for (const RatioPrediction& p : ratio_predictions(config, policy, read_json_lines(run / "traces.jsonl"))) {
     if (p.predicted.empty()) continue;
     measured.push_back(p.measured.back());
     predicted.push_back(p.predicted.back());
     still.push_back(p.still.back());
     length.push_back(p.length.back());
-    level.add(std::abs(std::log(measured.back() / predicted.back())));
+    level.push_back(std::abs(std::log(measured.back() / predicted.back())));
   }
-  if (name == "ratio_level") return std::exp(level.value());
+  if (name == "ratio_level") return std::exp(mean_of(level));
   return rank_correlation(measured, name == "ratio_order" ? predicted : name == "ratio_order_still" ? still : length);
 }
 
@@ -146,23 +137,23 @@ DecayBalance decay_balance(const fs::path& run) {
   const json policy = read_record(run / "policy.json").value_or(json::object());
   const double on_scales = decay_of(policy, "scale.input"), on_maps = decay_of(policy, "matrix");
   std::map<std::string, double> rows;
-  for (const json& scale : policy.value("scales", json::array()))
+  for (const json& scale : array_at(policy, "scales"))
     if (text_at(scale, "form") == "plain" && number_at(scale, "rows") > 0.0)
       rows[text_at(scale, "name")] = number_at(scale, "rows");
   const std::vector<json> lines = read_json_lines(run / "traces.jsonl");
-  Mean measured, predicted;
+  std::vector<double> measured, predicted;
   if (!lines.empty() && on_scales > 0.0 && on_maps > 0.0)
-    for (const json& row : lines.back().value("params", json::array())) {
+    for (const json& row : array_at(lines.back(), "params")) {
       const auto readers = rows.find(text_at(row, "name"));
       const double ratio = number_at(row, "w_gamma_ratio");
       if (readers == rows.end() || !(ratio > 0.0)) continue;
       // The positive root ρ of λ_wρ²γ² − ½cη = λ_γγ²ρ.
       const double gamma_sq = std::pow(number_at(row, "param_norm"), 2) / number_at(row, "count");
       const double pull = 2.0 * on_maps * readers->second * number_at(row, "scheduled_lr") / gamma_sq;
-      measured.add(std::log(ratio));
-      predicted.add(std::log((on_scales + std::sqrt(on_scales * on_scales + pull)) / (2.0 * on_maps)));
+      measured.push_back(std::log(ratio));
+      predicted.push_back(std::log((on_scales + std::sqrt(on_scales * on_scales + pull)) / (2.0 * on_maps)));
     }
-  return {std::exp(measured.value()), std::exp(predicted.value())};
+  return {std::exp(mean_of(measured)), std::exp(mean_of(predicted))};
 }
 
 double run_metric(const fs::path& run, const std::string& name) {

@@ -1,8 +1,9 @@
-#include "experiments/claims/pictures.hpp"
-
 #include <algorithm>
 #include <cmath>
 
+#include "experiments/claims/page.hpp"
+#include "experiments/claims/plan.hpp"
+#include "experiments/claims/verdict.hpp"
 #include "experiments/plot/html.hpp"
 #include "experiments/record/record_files.hpp"
 #include "experiments/runs/curves.hpp"
@@ -12,106 +13,122 @@ namespace {
 
 using nlohmann::json;
 
-// The first contrast's arms at the lr they are compared at, without duplicates.
-std::vector<const ArmResult*> compared_arms(const ClaimResult& r) {
-  std::vector<const ArmResult*> arms;
-  for (const ContrastResult& c : r.contrasts) {
-    if (c.contrast->at != Contrast::At::own) continue;
-    for (const auto* side : {&c.worse, &c.better})
-      for (const ArmResult& a : *side)
-        if (a.lr && std::none_of(arms.begin(), arms.end(), [&](const ArmResult* b) { return b->name == a.name; }))
-          arms.push_back(&a);
-  }
-  return arms;
-}
-
 constexpr size_t kMostCurves = 8;
 
-Plot loss_plot(const ClaimResult& r) {
-  Plot plot{r.claim->id + "-loss",
-            "Validation loss in training",
-            "Mean over the comparison seeds, each arm at its own best learning rate; band: one standard deviation "
-            "between seeds. "
-            "Seeds are paired, so that overlapping bands don't mean equality.",
-            {},
-            1,
-            560,
-            380};
-  Panel panel = make_panel("", "", "validation loss (nats per token)");
-  int color = 0;
-  for (const ArmResult* a : compared_arms(r)) {
-    if (color >= static_cast<int>(kMostCurves)) break;
-    std::vector<Curve> curves;
-    for (const auto& run : a->runs)
-      if (Curve c = metric_curve(run, "val", "tokens", "loss"); c.x.size() > 1) curves.push_back(std::move(c));
-    Series s = mean_series(curves, [](const MeanInterval& m) { return m.sd; });
-    if (!s.x.empty()) add_with_band(panel, std::move(s), a->name, color++);
-  }
-  if (panel.series.empty()) return plot;
-  set_range_after(panel, 0.2);
-  scale_tokens(panel);
-  plot.panels.push_back(std::move(panel));
+Plot one_panel(const json& claim, const char* name, const char* title, const char* caption) {
+  return {text_at(claim, "id") + name, title, caption, {}, 1, 560, 380};
+}
+
+Series points_series(const std::string& label, int color) {
+  Series s;
+  s.label = label;
+  s.style = Series::Style::line_points;
+  s.color = color;
+  return s;
+}
+
+// The arms at their own best lr with their runs of the comparison seeds, as curves of the picture.
+std::vector<RunGroup> compared_arms(const json& claim, const std::filesystem::path& runs) {
+  std::vector<RunGroup> groups;
+  std::vector<std::string> names;
+  for (const json& c : claim.at("contrasts"))
+    for (const char* side : {"worse", "better"})
+      for (const json& a : c.at(side)) {
+        if (text_at(c, "at") != "own best lr" || !a.at("lr").is_number() ||
+            std::find(names.begin(), names.end(), text_at(a, "arm")) != names.end())
+          continue;
+        names.push_back(text_at(a, "arm"));
+        RunGroup group{names.back(), {}, {}, static_cast<int>(groups.size())}, whole = group;
+        for (size_t i = 0; i < a.at("values").size(); ++i)
+          group.runs.push_back(runs /
+                               run_name(text_at(a, "folder"), number_at(a, "lr"),
+                                        claim.value("first_seed", std::int64_t{1}) + static_cast<std::int64_t>(i)));
+        for (size_t i = 0; i < group.runs.size(); ++i)
+          if (metric_curve(group.log("metrics.jsonl", i), "val", "tokens", "loss").x.size() > 1)
+            whole.runs.push_back(group.runs[i]);
+        whole.read = std::move(group.read);
+        if (!whole.runs.empty() && groups.size() < kMostCurves) groups.push_back(std::move(whole));
+      }
+  return groups;
+}
+
+Plot loss_plot(const json& claim, const std::filesystem::path& runs) {
+  Plot plot = one_panel(
+      claim, "-loss", "Validation loss in training",
+      "Mean over the comparison seeds, each arm at its own best learning rate; band: one standard deviation between "
+      "seeds. Seeds are paired, so that overlapping bands don't mean equality.");
+  Panel panel = loss_panel(compared_arms(claim, runs), "val", "", "validation loss (nats per token)", 0.2);
+  if (!panel.series.empty()) plot.panels.push_back(std::move(panel));
   return plot;
 }
 
-Plot lr_plot(const ClaimResult& r) {
-  Plot plot{
-      r.claim->id + "-lr",
-      "Loss against learning rate",
-      "Mean over the tuning seeds, which the comparison does not use. The grid grows at an end where the best lies.",
-      {},
-      1,
-      560,
-      380};
+Plot lr_plot(const json& claim) {
+  Plot plot = one_panel(
+      claim, "-lr", "Loss against learning rate",
+      "Mean over the tuning seeds, which the comparison does not use. The grid grows at an end where the best lies.");
   Panel panel = make_panel("", "learning rate", "final validation loss (nats per token)");
   panel.log_x = true;
-  int color = 0;
-  for (const auto& [name, t] : r.tunings) {
-    if (color >= static_cast<int>(kMostCurves)) break;
-    Series s;
-    s.label = name;
-    s.style = Series::Style::line_points;
-    s.color = color;
-    for (const TuningPoint& p : t.curve) {
-      if (p.diverged || p.loss.n == 0) continue;
-      s.x.push_back(p.lr);
-      s.y.push_back(p.loss.mean);
+  for (const auto& [name, t] : claim.at("tuning").items()) {
+    Series s = points_series(name, static_cast<int>(panel.series.size()));
+    for (const json& p : t.at("curve")) {
+      const MeanInterval loss = mean_interval(numbers_at(p, "losses"));
+      if (number_at(p, "diverged") > 0.0 || loss.n == 0) continue;
+      s.x.push_back(number_at(p, "lr"));
+      s.y.push_back(loss.mean);
     }
-    if (s.x.size() < 2) continue;
-    ++color;
-    panel.series.push_back(std::move(s));
+    if (s.x.size() > 1 && panel.series.size() < kMostCurves) panel.series.push_back(std::move(s));
   }
   if (!panel.series.empty()) plot.panels.push_back(std::move(panel));
   return plot;
 }
 
-Curve curve_of(const json& arm, const char* field) {
-  Curve out;
-  for (size_t i = 0; i < arm.at("steps").size(); ++i)
-    if (arm.at(field)[i].is_number()) {
-      out.x.push_back(arm.at("steps")[i].get<double>());
-      out.y.push_back(arm.at(field)[i].get<double>());
+Plot ladder_plot(const json& claim) {
+  Plot plot = one_panel(claim, "-ladder", "Scaling",
+                        "Final loss against compute (6 × parameters × tokens), mean over seeds; lines: "
+                        "E + A·C^(−α), fitted. Nothing is drawn outside the measured budgets.");
+  Panel panel = make_panel("", "compute (FLOP)", "final validation loss (nats per token)");
+  panel.log_x = true;
+  int color = 0;
+  for (const json& c : claim.at("contrasts"))
+    for (const json& f : array_at(c, "fits")) {
+      Series points = line_series(text_at(f, "arm"), {numbers_at(f, "compute"), numbers_at(f, "loss")}, color++);
+      points.style = Series::Style::points;
+      Curve law;
+      const double exponent = number_at(f, "exponent"), first = points.x.front(), last = points.x.back();
+      for (int i = 0; i <= 40 && exponent > 0.0; ++i) {
+        law.x.push_back(first * std::pow(last / first, i / 40.0));
+        law.y.push_back(number_at(f, "floor") +
+                        std::exp(number_at(f, "log_factor") - exponent * std::log(law.x.back())));
+      }
+      panel.series.push_back(std::move(points));
+      if (!law.x.empty()) panel.series.push_back(line_series("", law, color - 1));
     }
-  return out;
+  if (!panel.series.empty()) plot.panels.push_back(std::move(panel));
+  return plot;
 }
 
 }  // namespace
 
-Forest claim_forest(const ClaimResult& result) {
+Forest claim_forest(const json& claim) {
   Forest forest;
   forest.shared_axis = false;
-  for (const ContrastResult& c : result.contrasts) {
+  for (const json& c : claim.at("contrasts")) {
+    const json& judgement = c.at("judgement");
     ForestRow row;
-    row.name = c.contrast->name;
-    row.strong = c.contrast->decides;
-    row.estimate = c.gain.estimate;
-    row.reason = c.gain.reason.empty() ? "no gain measured" : c.gain.reason;
-    row.dots = c.gains;
-    if (c.contrast->smallest_effect > 0.0) row.effect = c.contrast->smallest_effect;
-    row.interval = {c.judgement.low, c.judgement.high};
-    if (c.contrast->decides && c.gain.interval && std::isfinite(c.judgement.low)) {
+    row.name = text_at(c, "name");
+    row.strong = c.at("decides").get<bool>();
+    row.estimate = number_at(c, "gain");
+    row.reason = text_at(judgement, "reason");
+    row.dots = numbers_at(c, "gains");
+    if (const double effect = number_at(c, "smallest_effect"); effect > 0.0) row.effect = effect;
+    row.interval = {number_at(judgement, "low"), number_at(judgement, "high")};
+    if (row.strong && std::isfinite(row.interval.first)) {
+      const auto n = c.at("pairs").get<std::int64_t>();
+      const double sd = number_at(c, "sd");
+      const MeanInterval m =
+          row.dots.empty() ? whole_interval(row.estimate, sd, n) : at_confidence({n, 0, row.estimate, sd, 0.0}, 0.95);
       row.outer = row.interval;
-      row.interval = c.gain.interval(0.95);
+      row.interval = {m.low(), m.high()};
     }
     if (std::isfinite(row.estimate)) row.value = html::number(gain_text(c));
     forest.rows.push_back(std::move(row));
@@ -119,50 +136,46 @@ Forest claim_forest(const ClaimResult& result) {
   return forest;
 }
 
-std::vector<Plot> run_plots(const ClaimResult& result) {
-  std::vector<Plot> out;
-  for (Plot plot : {lr_plot(result), loss_plot(result)})
-    if (!plot.panels.empty()) out.push_back(std::move(plot));
-  return out;
+std::vector<Plot> run_plots(const json& claim, const std::filesystem::path& runs) {
+  return {lr_plot(claim), loss_plot(claim, runs), ladder_plot(claim)};
 }
 
-std::vector<Plot> mechanism_plots(const ClaimResult& result, const json& mechanism) {
-  std::vector<Plot> out;
-  if (!mechanism.is_object()) return out;
+std::vector<Plot> mechanism_plots(const json& claim) {
+  const json mechanism = claim.value("mechanism", json());
+  if (!mechanism.is_object()) return {};
   Plot traces{
-      result.claim->id + "-mechanism",
+      text_at(claim, "id") + "-mechanism",
       "Scale vectors and their matrices in training",
       "One run of each arm (the first seed, own best learning rate), means over the scales that maps read. Left: the "
-      "flow conserves "
-      "the imbalance (T2); what moves it is noise, the optimizer and decay. Right: with decay on both, T4 has "
-      "the ratio tend "
-      "to that of the decays as lr goes to 0, and above it at a finite one.",
+      "flow conserves the imbalance (T2); what moves it is noise, the optimizer and decay. Right: with decay on both, "
+      "T4 "
+      "has the ratio tend to that of the decays as lr goes to 0, and above it at a finite one.",
       {},
-      2,
+      1,
       480,
       340};
   for (const auto& [field, label] :
        {std::pair{"imbalance", "mean of γ² − ‖w‖²"}, std::pair{"w_gamma_ratio", "‖w‖/γ"}}) {
     Panel panel = make_panel("", "step", label);
-    int color = 0;
     for (const auto& [arm, values] : mechanism.items()) {
-      const Curve c = curve_of(values, field);
-      if (c.x.size() > 1 && color < static_cast<int>(kMostCurves)) {
-        panel.series.push_back(line_series(arm, thinned(c), color));
-        ++color;
-      }
+      Curve c;
+      const std::vector<double> steps = numbers_at(values, "steps"), y = numbers_at(values, field);
+      for (size_t i = 0; i < steps.size(); ++i)
+        if (!std::isnan(y[i])) {
+          c.x.push_back(steps[i]);
+          c.y.push_back(y[i]);
+        }
+      if (c.x.size() > 1 && panel.series.size() < kMostCurves)
+        panel.series.push_back(line_series(arm, thinned(c), static_cast<int>(panel.series.size())));
     }
     if (!panel.series.empty()) traces.panels.push_back(std::move(panel));
   }
-  traces.columns = std::max<int>(1, static_cast<int>(traces.panels.size()));
-  if (!traces.panels.empty()) out.push_back(std::move(traces));
-  Plot curvature{result.claim->id + "-curvature",
+  Plot curvature{text_at(claim, "id") + "-curvature",
                  "Top eigenvalue of the Hessian",
                  "Of the loss on fixed validation sequences, by Lanczos; whole, and restricted to the first attention "
-                 "scale with the "
-                 "maps that it is multiplied into, which is what T4 speaks of.",
+                 "scale with the maps that it is multiplied into, which is what T4 speaks of.",
                  {},
-                 2,
+                 1,
                  480,
                  340};
   for (const bool whole : {true, false}) {
@@ -170,10 +183,7 @@ std::vector<Plot> mechanism_plots(const ClaimResult& result, const json& mechani
     panel.log_y = true;
     int color = 0;
     for (const auto& [arm, values] : mechanism.items()) {
-      Series s;
-      s.label = arm;
-      s.style = Series::Style::line_points;
-      s.color = color++;
+      Series s = points_series(arm, color++);
       for (const json& point : values.value("probe", json::object()).value("points", json::array()))
         for (const auto& [name, top] : point.at("sharpness").items())
           if ((name == "whole") == whole && (whole || name.find("attn") != std::string::npos) &&
@@ -186,62 +196,28 @@ std::vector<Plot> mechanism_plots(const ClaimResult& result, const json& mechani
     }
     if (!panel.series.empty()) curvature.panels.push_back(std::move(panel));
   }
-  curvature.columns = std::max<int>(1, static_cast<int>(curvature.panels.size()));
-  if (!curvature.panels.empty()) out.push_back(std::move(curvature));
-  return out;
+  for (Plot* plot : {&traces, &curvature}) plot->columns = std::max(1, static_cast<int>(plot->panels.size()));
+  return {traces, curvature};
 }
 
-Plot toy_plot(const Claim& claim, const ToyEvidence& toy) {
-  Plot plot{claim.id + "-toy", "Toy through the real optimizers", "", {}, 1, 560, 380};
+Plot toy_plot(const json& claim) {
+  const json& toy = claim.at("toy");
+  Plot plot = one_panel(claim, "-toy", "Toy through the real optimizers", "");
+  plot.caption = text_at(toy, "words");
   Panel panel = make_panel("", "learning rate", "final excess loss");
   panel.log_x = panel.log_y = true;
-  int color = 0;
-  for (const auto& [name, values] :
-       {std::pair{"worse, by the claim", &toy.worse}, std::pair{"better, by the claim", &toy.better}}) {
-    Series s;
-    s.label = name;
-    s.style = Series::Style::line_points;
-    s.color = color++;
-    for (size_t i = 0; i < toy.lrs.size(); ++i)
-      if ((*values)[i] > 0.0) {
-        s.x.push_back(toy.lrs[i]);
-        s.y.push_back((*values)[i]);
+  const std::vector<double> lrs = numbers_at(toy, "lrs");
+  for (const auto& [key, color] : {std::pair{"worse", 0}, std::pair{"better", 1}}) {
+    Series s = points_series(std::string(key) + ", by the claim", color);
+    const std::vector<double> losses = numbers_at(toy, key);
+    for (size_t i = 0; i < lrs.size(); ++i)
+      if (losses[i] > 0.0) {
+        s.x.push_back(lrs[i]);
+        s.y.push_back(losses[i]);
       }
     if (!s.x.empty()) panel.series.push_back(std::move(s));
   }
   plot.panels.push_back(std::move(panel));
-  return plot;
-}
-
-Plot ladder_plot(const ClaimResult& result) {
-  Plot plot{result.claim->id + "-ladder",
-            "Scaling",
-            "Final loss against compute (6 × parameters × tokens), mean over seeds; lines: "
-            "E + A·C^(−α), fitted. Nothing is drawn outside the measured budgets.",
-            {},
-            1,
-            560,
-            380};
-  Panel panel = make_panel("", "compute (FLOP)", "final validation loss (nats per token)");
-  panel.log_x = true;
-  int color = 0;
-  for (const ContrastResult& c : result.contrasts)
-    for (const LadderFit& f : c.fits) {
-      Series points, law;
-      points.style = Series::Style::points;
-      points.label = f.arm;
-      points.x = f.compute;
-      points.y = f.loss;
-      points.color = law.color = color++;
-      for (int i = 0; i <= 40 && f.exponent > 0.0; ++i) {
-        const double x = f.compute.front() * std::pow(f.compute.back() / f.compute.front(), i / 40.0);
-        law.x.push_back(x);
-        law.y.push_back(f.floor + std::exp(f.log_factor - f.exponent * std::log(x)));
-      }
-      panel.series.push_back(std::move(points));
-      if (!law.x.empty()) panel.series.push_back(std::move(law));
-    }
-  if (!panel.series.empty()) plot.panels.push_back(std::move(panel));
   return plot;
 }
 

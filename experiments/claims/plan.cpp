@@ -2,14 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <limits>
 #include <numeric>
 #include <set>
 
 #include "experiments/errors.hpp"
 #include "experiments/record/overrides.hpp"
-#include "optim/core/random.hpp"
+#include "experiments/system/text.hpp"
 
 namespace scalevec::experiments {
 namespace {
@@ -19,24 +18,7 @@ using Kind = Contrast::Kind;
 
 constexpr const char* kLrKey = "optimizer.lr";
 
-std::string hash_text(const json& config) {
-  char text[17];
-  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(stream_of(config.dump())));
-  return text;
-}
-
-std::string lr_text(double lr) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.6g", lr);
-  return text;
-}
-
-std::string file_name(std::string text) {
-  for (char& c : text)
-    if (!std::isalnum(static_cast<unsigned char>(c)) && std::string_view("._-").find(c) == std::string_view::npos)
-      c = '_';
-  return text;
-}
+std::string lr_text(double lr) { return printed("%.6g", lr); }
 
 // The lr beyond the grid's end at the ratio of its last two, to six digits so that its name and its value agree.
 double beyond(const std::vector<double>& lrs, bool high) {
@@ -47,8 +29,19 @@ double beyond(const std::vector<double>& lrs, bool high) {
 
 }  // namespace
 
-std::string run_name(const PlannedArm& arm, double lr, std::int64_t seed) {
-  return arm.folder + "/lr=" + lr_text(lr) + ",seed=" + std::to_string(seed);
+std::string run_name(const std::string& arm_folder, double lr, std::int64_t seed) {
+  return arm_folder + "/lr=" + lr_text(lr) + ",seed=" + std::to_string(seed);
+}
+
+std::optional<CellOutcome> RunStore::outcome(const std::string& run) const {
+  if (const auto it = finished_.find(run); it != finished_.end()) return it->second;
+  if (std::filesystem::exists(runs_ / run / "summary.json")) {
+    const CellOutcome read = read_outcome(runs_ / run);
+    if (read.state != CellOutcome::State::missing) return finished_[run] = read;
+  }
+  const auto it = failed_.find(run);
+  if (it == failed_.end()) return std::nullopt;
+  return CellOutcome{CellOutcome::State::missing, kNaN, it->second, {}};
 }
 
 Plan::Plan(const Ledger& ledger, const std::string& tier, const std::vector<std::string>& ids,
@@ -62,7 +55,7 @@ Plan::Plan(const Ledger& ledger, const std::string& tier, const std::vector<std:
       PlannedArm planned{&arm, ledger.arm_config(claim, arm, tier), ""};
       if (!data_dir.empty()) planned.config["data"] = {{"dir", data_dir}};
       planned.config["name"] = "";
-      const std::string hash = hash_text(planned.config);
+      const std::string hash = config_hash(planned.config);
       planned.folder = names.emplace(hash, file_name(arm.name)).first->second + "-" + hash.substr(0, 8);
       arms_[{claim.id, arm.name}] = std::move(planned);
     }
@@ -82,10 +75,10 @@ std::vector<std::int64_t> Plan::comparison_seeds(const Claim& claim, const Contr
 
 Cell Plan::cell(const PlannedArm& arm, double lr, std::int64_t seed, bool tuning) const {
   // An empty setting: configurations of one arm differ in lr and seed alone and are checked once.
-  Cell cell{run_name(arm, lr, seed), arm.folder, json::object(), seed, tuning, arm.config, ""};
+  Cell cell{run_name(arm.folder, lr, seed), arm.folder, json::object(), seed, tuning, arm.config, ""};
   set_at(cell.config, kLrKey, lr, arm.folder);
   cell.config["seed"] = seed;
-  cell.hash = hash_text(cell.config);
+  cell.hash = config_hash(cell.config);
   return cell;
 }
 
@@ -104,38 +97,36 @@ Tuning Plan::tuning(const Claim& claim, const std::string& name, const Outcomes&
   std::vector<double> lrs = tier.lrs;
   for (std::int64_t grown = 0;; ++grown) {
     Tuning out;
-    size_t best = lrs.size();
+    out.arm = planned.folder;
+    std::vector<std::vector<double>> all;
     for (const double lr : lrs) {
-      TuningPoint point{lr, {}, {}, 0, 0};
+      std::vector<double>& losses = all.emplace_back();
       for (const std::int64_t seed : seeds) {
-        const auto outcome = outcomes(run_name(planned, lr, seed));
+        const auto outcome = outcomes(run_name(planned.folder, lr, seed));
         if (!outcome) {
           out.wanted.emplace_back(lr, seed);
           continue;
         }
-        point.losses.push_back(outcome->loss);
-        point.diverged += outcome->state == CellOutcome::State::diverged;
-        point.missing += outcome->state == CellOutcome::State::missing;
-        if (outcome->state == CellOutcome::State::missing && out.problem.empty())
-          out.problem = run_name(planned, lr, seed) + ": " + outcome->reason;
+        losses.push_back(outcome->loss);
+        if (outcome->state != CellOutcome::State::missing || out.state == Tuning::State::failed) continue;
+        out.state = Tuning::State::failed;
+        out.problem = run_name(planned.folder, lr, seed) + ": " + outcome->reason;
       }
-      point.loss = mean_interval(point.losses);
-      out.curve.push_back(point);
+      out.curve.push_back(lr_point(lr, losses));
     }
-    if (!out.wanted.empty() || !out.problem.empty()) return out;
+    if (!out.wanted.empty() || out.state == Tuning::State::failed) return out;
     // A lr at which a seed diverged is not chosen.
-    for (size_t i = 0; i < lrs.size(); ++i)
-      if (!out.curve[i].diverged && (best == lrs.size() || out.curve[i].loss.mean < out.curve[best].loss.mean))
-        best = i;
-    if (best == lrs.size()) {
+    const size_t best = best_setting(all).value();
+    if (out.curve[best].diverged) {
+      out.state = Tuning::State::diverges;
       out.problem = planned.folder + ": diverged at every learning rate";
       return out;
     }
     out.best = lrs[best];
-    out.interior = lrs.size() == 1 || (best > 0 && best + 1 < lrs.size());
-    if (out.interior) return out;
+    if (lrs.size() == 1 || (best > 0 && best + 1 < lrs.size())) return out;
     const bool high = best + 1 == lrs.size();
     if (grown == tier.extensions) {
+      out.state = Tuning::State::at_edge;
       out.problem = planned.folder + ": its best learning rate, " + lr_text(*out.best) + ", is the " +
                     (high ? "highest" : "lowest") + " tried";
       return out;
@@ -159,7 +150,7 @@ std::optional<std::string> Plan::better_arm(const Claim& claim, const Contrast& 
   for (const std::string& name : contrast.arms) {
     const Tuning t = tuning(claim, name, outcomes);
     if (!t.wanted.empty() || (!t.best && t.curve.empty())) return std::nullopt;
-    for (const TuningPoint& p : t.curve)
+    for (const LrPoint& p : t.curve)
       if (t.best && p.lr == *t.best && p.loss.mean < least) {
         least = p.loss.mean;
         best = name;
@@ -181,7 +172,7 @@ std::vector<Cell> Plan::wanted(const Outcomes& outcomes) const {
   std::vector<Cell> tuning_cells, cells;
   std::set<std::string> names;
   const auto want = [&](const PlannedArm& planned, double lr, std::int64_t seed, bool tunes) {
-    const std::string name = run_name(planned, lr, seed);
+    const std::string name = run_name(planned.folder, lr, seed);
     if (outcomes(name) || !names.insert(name).second) return;
     (tunes ? tuning_cells : cells).push_back(cell(planned, lr, seed, tunes));
   };
@@ -198,7 +189,7 @@ std::vector<Cell> Plan::wanted(const Outcomes& outcomes) const {
         for (const std::int64_t seed : comparison_seeds(*claim, contrast)) {
           want(arm(*claim, name), *at, seed, false);
           if (contrast.kind == Kind::lr_shift)
-            for (const TuningPoint& p : t.curve) want(arm(*claim, name), p.lr, seed, false);
+            for (const LrPoint& p : t.curve) want(arm(*claim, name), p.lr, seed, false);
         }
       }
   }

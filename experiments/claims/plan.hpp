@@ -21,27 +21,27 @@ struct PlannedArm {
   std::string folder;     // "plain-1a2b3c4d": the ledger's first name for this configuration, and its hash
 };
 
-// The folder of a run inside runs/ of the ledger.
-std::string run_name(const PlannedArm& arm, double lr, std::int64_t seed);
+// The folder of a run of an arm's inside runs/ of the ledger.
+std::string run_name(const std::string& arm_folder, double lr, std::int64_t seed);
 
 // The outcome of a run, by its name; empty as long as nothing has tried it.
 using Outcomes = std::function<std::optional<CellOutcome>(const std::string& run)>;
 
-struct TuningPoint {
-  double lr;
-  MeanInterval loss;  // over the tuning seeds
-  std::vector<double> losses;
-  size_t diverged = 0, missing = 0;
-};
-
 // How the lr of an arm was chosen: on the tuning seeds, over a grid that is extended by its own step at an end where
 // the best lr lies.
 struct Tuning {
-  std::vector<TuningPoint> curve;                       // in order of lr
+  enum class State {
+    tunable,   // or tuned: the best lr, if it is known, has neighbours on both sides, finished or diverged
+    at_edge,   // the best lr is the lowest or the highest that may be tried
+    diverges,  // every lr has a diverged run
+    failed     // a run is missing
+  };
+  std::string arm;                                      // the folder of the arm whose runs these are
+  std::vector<LrPoint> curve;                           // in order of lr
   std::vector<std::pair<double, std::int64_t>> wanted;  // lr and seed of runs that nothing has tried
   std::optional<double> best;                           // set when no run is wanted and one has finished
-  bool interior = false;  // the best lr has neighbours on both sides, finished or diverged
-  std::string problem;    // why there is no best, or why it is not interior
+  State state = State::tunable;
+  std::string problem;  // in words, unless the state is tunable
 };
 
 class Plan {
@@ -73,6 +73,25 @@ class Plan {
   std::string tier_;
   std::vector<const Claim*> claims_;
   std::map<std::pair<std::string, std::string>, PlannedArm> arms_;  // by claim and arm
+};
+
+// The runs in the folder of a ledger; each is read once. A run that this process tried and that did not finish is
+// `missing`, with the reason; one that nothing has tried is unknown (an empty outcome).
+class RunStore {
+ public:
+  explicit RunStore(std::filesystem::path runs) : runs_(std::move(runs)) {}
+
+  const std::filesystem::path& folder() const { return runs_; }
+  std::optional<CellOutcome> outcome(const std::string& run) const;
+  void note_failure(const std::string& run, const std::string& reason) { failed_[run] = reason; }
+  Outcomes outcomes() const {
+    return [this](const std::string& run) { return outcome(run); };
+  }
+
+ private:
+  std::filesystem::path runs_;
+  std::map<std::string, std::string> failed_;
+  mutable std::map<std::string, CellOutcome> finished_;
 };
 
 }  // namespace scalevec::experiments

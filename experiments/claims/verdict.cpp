@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
+#include <tuple>
 
 #include "experiments/statistics/holm.hpp"
 
@@ -30,40 +31,30 @@ Verdict verdict_of(double low, double high, double smallest_effect) {
   return high < smallest_effect ? Verdict::not_confirmed : Verdict::inconclusive;
 }
 
-namespace {
-
-void set_student(Gain& out, const MeanInterval& m) {
-  out.p = two_sided_p(m);
-  out.interval = [m](double confidence) {
-    const MeanInterval at = at_confidence(m, confidence);
-    return std::pair{at.low(), at.high()};
-  };
+std::pair<double, double> Gain::interval(double confidence) const {
+  if (!mean) return {kNaN, kNaN};
+  const MeanInterval at = at_confidence(*mean, confidence);
+  return {at.low(), at.high()};
 }
-
-}  // namespace
 
 Gain student_gain(std::span<const double> gains, const std::string& what_failed) {
   const MeanInterval m = mean_interval(gains);
-  Gain out;
-  out.estimate = m.mean;
-  out.sd = m.sd;
-  out.n = m.n;
-  if (m.left_out) {
+  Gain out{m.mean, m.sd, m.n, std::nullopt, ""};
+  if (m.left_out)
     out.reason = what_failed.empty() ? std::to_string(m.left_out) + " pairs have no finite value" : what_failed;
-    return out;
-  }
-  if (!m.defined()) {
+  else if (!m.defined())
     out.reason = m.n ? "one pair has no interval" : "no pair";
-    return out;
-  }
-  set_student(out, m);
+  else
+    out.mean = m;
   return out;
 }
 
+MeanInterval whole_interval(double estimate, double sd, std::int64_t n) {
+  return at_confidence({n, 0, estimate, sd * std::sqrt(static_cast<double>(n)), 0.0}, 0.95);
+}
+
 Gain bootstrap_gain(const Bootstrap& bootstrap, std::int64_t n) {
-  Gain out;
-  out.estimate = bootstrap.estimate();
-  out.n = n;
+  Gain out{bootstrap.estimate(), kNaN, n, std::nullopt, ""};
   if (!bootstrap.defined() || n < 2) {
     out.reason = "the bootstrap gives no interval";
     return out;
@@ -71,15 +62,13 @@ Gain bootstrap_gain(const Bootstrap& bootstrap, std::int64_t n) {
   // A resample of n draws n with replacement: its spread is √((n − 1)/n) of the estimate's.
   const auto units = static_cast<double>(n);
   out.sd = bootstrap.sd() * std::sqrt(units / (units - 1.0));
-  const MeanInterval m = at_confidence({n, 0, out.estimate, out.sd * std::sqrt(units), 0.0}, 0.95);
-  set_student(out, m);
+  out.mean = whole_interval(out.estimate, out.sd, n);
   return out;
 }
 
 std::vector<Judgement> judge(std::span<const Hypothesis> hypotheses, double alpha) {
   std::vector<double> p;
-  for (const Hypothesis& h : hypotheses)
-    p.push_back(h.gain.reason.empty() && h.gain.interval ? h.gain.p : std::numeric_limits<double>::quiet_NaN());
+  for (const Hypothesis& h : hypotheses) p.push_back(h.gain.reason.empty() ? h.gain.p() : kNaN);
   const std::vector<HolmResult> corrected = holm(p, alpha);
   std::vector<Judgement> out;
   for (size_t i = 0; i < hypotheses.size(); ++i) {
@@ -88,7 +77,7 @@ std::vector<Judgement> judge(std::span<const Hypothesis> hypotheses, double alph
     j.confidence = 1.0 - corrected[i].level;
     j.adjusted_p = corrected[i].adjusted_p;
     j.reason = gain.reason;
-    if (gain.interval) std::tie(j.low, j.high) = gain.interval(j.confidence);
+    std::tie(j.low, j.high) = gain.interval(j.confidence);
     if (gain.reason.empty()) j.verdict = verdict_of(j.low, j.high, hypotheses[i].smallest_effect);
     out.push_back(std::move(j));
   }

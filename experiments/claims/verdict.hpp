@@ -1,8 +1,8 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -24,13 +24,13 @@ Verdict verdict_of(double low, double high, double smallest_effect);
 
 // The gain of a contrast, per pair of runs or as a whole. Above 0 it supports the claim.
 struct Gain {
-  double estimate = std::numeric_limits<double>::quiet_NaN();
-  double sd =
-      std::numeric_limits<double>::quiet_NaN();  // of the gain of one pair; of the estimate if there are no pairs
-  std::int64_t n = 0;                            // pairs
-  double p = std::numeric_limits<double>::quiet_NaN();  // two-sided, for the hypothesis that the gain is 0
-  std::function<std::pair<double, double>(double confidence)> interval;  // empty: none
-  std::string reason;  // why nothing can be concluded; empty if something can
+  double estimate = kNaN, sd = kNaN;  // sd: of the gain of one pair; of the estimate if there are no pairs
+  std::int64_t n = 0;                 // pairs
+  std::optional<MeanInterval> mean;   // Student's t of the estimate; empty: there is no interval
+  std::string reason;                 // why nothing can be concluded; empty if something can
+
+  double p() const { return mean ? two_sided_p(*mean) : kNaN; }  // two-sided, for the hypothesis that the gain is 0
+  std::pair<double, double> interval(double confidence) const;   // NaNs if there is none
 };
 
 // The mean of paired gains with its Student-t interval. If a value is not finite, the reason is `what_failed`.
@@ -40,6 +40,9 @@ Gain student_gain(std::span<const double> gains, const std::string& what_failed)
 // procedure requires.
 Gain bootstrap_gain(const Bootstrap& bootstrap, std::int64_t n);
 
+// Of an estimate that has the standard deviation `sd` over n units of which it is no mean.
+MeanInterval whole_interval(double estimate, double sd, std::int64_t n);
+
 struct Hypothesis {
   Gain gain;
   double smallest_effect = 0.0;
@@ -48,7 +51,7 @@ struct Hypothesis {
 struct Judgement {
   Verdict verdict = Verdict::inconclusive;
   double confidence = 0.95;  // of the interval: 1 − the level of the hypothesis in Holm's procedure
-  double low = std::numeric_limits<double>::quiet_NaN(), high = low;
+  double low = kNaN, high = kNaN;
   double adjusted_p = 1.0;
   std::string reason;  // as in the gain
 };

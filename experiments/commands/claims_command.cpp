@@ -11,14 +11,16 @@
 #include <set>
 #include <thread>
 
+#include "experiments/claims/evidence.hpp"
+#include "experiments/claims/levels.hpp"
 #include "experiments/claims/mechanism.hpp"
-#include "experiments/claims/results.hpp"
-#include "experiments/claims/store.hpp"
+#include "experiments/claims/page.hpp"
 #include "experiments/compare/runner.hpp"
 #include "experiments/compare/spread.hpp"
 #include "experiments/errors.hpp"
 #include "experiments/record/record_files.hpp"
 #include "experiments/system/file_io.hpp"
+#include "experiments/system/text.hpp"
 #include "optim/core/random.hpp"
 
 namespace scalevec::experiments {
@@ -29,7 +31,7 @@ using nlohmann::json;
 
 struct ClaimsArguments {
   std::vector<std::string> ids;
-  std::string tier = "quick", out, data, ledger, shard, program = "/proc/self/exe";
+  std::string tier = "quick", out, data, ledger, page, shard, program = "/proc/self/exe";
   int jobs = 1;
   bool list = false, plan = false;
 };
@@ -100,13 +102,14 @@ size_t make_runs(const Plan& plan, RunStore& store, const ClaimsArguments& a, co
   }
 }
 
-// Commit, machine and so on of the runs that were used, with their time.
-json provenance(const fs::path& runs, const std::set<std::string>& used, size_t& made, size_t& diverged) {
+// Commit, machine and so on of the runs that were used, with their time; counts the runs into `runs`.
+json provenance(const fs::path& folder, const std::set<std::string>& used, json& runs) {
   std::map<std::string, std::set<std::string>> values;
   std::map<std::string, size_t> commits;
   double seconds = 0.0;
+  size_t made = 0, diverged = 0;
   for (const std::string& run : used) {
-    const json s = read_record_if_sound(runs / run / "summary.json").value_or(json::object());
+    const json s = read_record_if_sound(folder / run / "summary.json").value_or(json::object());
     if (text_at(s, "status") != "done" && text_at(s, "status") != "diverged") continue;
     ++made;
     diverged += text_at(s, "status") == "diverged";
@@ -115,8 +118,9 @@ json provenance(const fs::path& runs, const std::set<std::string>& used, size_t&
     for (const char* key : {"git_commit", "machine", "versions", "data", "data_hash", "threads"})
       if (s.contains(key)) values[key].insert(s[key].is_string() ? s[key].get<std::string>() : s[key].dump());
   }
+  runs.update({{"made", made}, {"diverged", diverged}});
   json out{{"seconds", seconds}, {"runs_by_commit", commits}};
-  for (const auto& [key, set] : values) out[key] = std::vector<std::string>(set.begin(), set.end());
+  for (const auto& [key, set] : values) out[key] = set;
   return out;
 }
 
@@ -176,27 +180,30 @@ void print_plan(const Plan& plan, const fs::path& configs) {
   // What can be named before any run; the comparison follows from the tuning.
   const std::vector<Cell> tuning = plan.wanted([](const std::string&) { return std::nullopt; });
   for (const Cell& cell : tuning) tuned += tokens_of(cell.config);
-  char text[240];
-  std::snprintf(
-      text, sizeof text,
+  std::printf(
       "%zu claims, %zu arms; %zu runs to tune (%.4g million tokens) and more where a grid has to grow, then some "
       "%lld to compare (%.4g million)\n",
       plan.claims().size(), seen.size(), tuning.size(), tuned / 1e6, static_cast<long long>(comparisons),
       compared / 1e6);
-  std::fputs(text, stdout);
   if (configs.empty()) return;
   write_configs(plan, configs);
   std::printf("configurations: %s\n", configs.c_str());
 }
 
 void claims(const ClaimsArguments& a, ToyRunner toy) {
+  if (!a.page.empty()) {
+    const auto judged = read_json_if_whole(a.page);
+    if (!judged || text_at(*judged, "kind") != "ledger") throw UsageError("--page: " + a.page + " is no claims.json");
+    std::cout << ledger_page(*judged, "");
+    return;
+  }
   const Ledger ledger = read_ledger(a.ledger.empty() ? built_in_ledger() : ledger_files(a.ledger));
   if (a.list) return print_list(ledger);
   const auto tier = ledger.tiers.find(a.tier);
   if (tier == ledger.tiers.end()) {
-    std::string known;
-    for (const auto& [name, t] : ledger.tiers) known += (known.empty() ? "" : ", ") + name;
-    throw UsageError("--tier: got \"" + a.tier + "\"; allowed: " + known);
+    std::vector<std::string> known;
+    for (const auto& [name, t] : ledger.tiers) known.push_back(name);
+    throw UsageError("--tier: got \"" + a.tier + "\"; allowed: " + joined(known));
   }
   const Shard shard = a.shard.empty() ? Shard{} : parse_shard(a.shard);
   const Plan plan(ledger, a.tier, a.ids, a.data);
@@ -206,40 +213,43 @@ void claims(const ClaimsArguments& a, ToyRunner toy) {
   fix_ledger(plan, a);
   const fs::path out = a.out;
   RunStore store(out / "runs");
-  LedgerResult result;
-  result.tier = a.tier;
-  result.purpose = tier->second.purpose;
-  if (!tier->second.decides)
-    result.withheld = "a " + a.tier + " ledger shows that the machinery works and decides nothing";
-  result.command = command_text(a);
-  const size_t waiting = make_runs(plan, store, a, shard, result.failed);
+  std::vector<std::pair<std::string, std::string>> failed;
+  const size_t waiting = make_runs(plan, store, a, shard, failed);
   if (waiting) {
     std::cout << waiting << " runs of this stage are other processes'; when they are made, the same command goes on\n";
     return;
   }
+  const Tier& at = tier->second;
+  json result{
+      {"kind", "ledger"},           {"tier", a.tier}, {"purpose", at.purpose}, {"decides", at.decides},
+      {"command", command_text(a)}, {"alpha", 0.05},  {"family", 0},           {"runs", {{"failed", json::array()}}}};
+  for (const auto& [run, reason] : failed) result["runs"]["failed"].push_back({{"run", run}, {"reason", reason}});
   // The folder may hold runs of other ledgers: what is judged is what was asked for.
   std::set<std::string> used;
-  result.claims = gather(
+  result["claims"] = gather(
       plan,
       [&, outcomes = store.outcomes()](const std::string& run) {
         used.insert(run);
         return outcomes(run);
       },
-      store.folder());
-  if (!result.withheld.empty()) withhold_verdicts(result.claims, result.withheld);
-  for (const ClaimResult& r : result.claims) {
-    std::cout << "evidence: " << r.claim->id << std::endl;
-    result.figures.push_back(figure_evidence(r.claim->figures, out / "theory"));
-    result.toys.push_back(r.claim->toy ? std::optional(toy_evidence(*r.claim, toy, out / "toy")) : std::nullopt);
-    result.mechanisms.push_back(mechanism(plan, r, store, out / "probes", a.program));
+      store.folder(), at.decides ? "" : withheld_reason(a.tier));
+  size_t family = 0;
+  for (size_t i = 0; i < plan.claims().size(); ++i) {
+    const Claim& claim = *plan.claims()[i];
+    json& judged = result["claims"][i];
+    std::cout << "evidence: " << claim.id << std::endl;
+    add_levels(judged, claim, toy, out);
+    judged["mechanism"] = mechanism(plan, claim, store, out / "probes", a.program);
+    for (const Contrast& c : claim.contrasts) family += c.decides;
   }
-  result.provenance = provenance(store.folder(), used, result.runs, result.diverged);
-  write_record(out / "claims.json", ledger_json(result).dump(2, ' ', false, json::error_handler_t::replace) + "\n");
-  write_file(out / "claims.html", ledger_page(result, out / "claims_files"));
+  result["family"] = family;
+  result["provenance"] = provenance(store.folder(), used, result["runs"]);
+  write_record(out / "claims.json", result.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+  write_file(out / "claims.html", ledger_page(result, out));
   std::cout << '\n' << ledger_text(result) << "\nledger: " << (out / "claims.html").string() << std::endl;
-  if (result.failed.empty()) return;
-  throw RunError(std::to_string(result.failed.size()) + " runs failed (first: " + result.failed[0].first + ": " +
-                 result.failed[0].second + "); the same command tries them again");
+  if (failed.empty()) return;
+  throw RunError(std::to_string(failed.size()) + " runs failed (first: " + failed[0].first + ": " + failed[0].second +
+                 "); the same command tries them again");
 }
 
 }  // namespace
@@ -259,6 +269,7 @@ void add_claims_command(CLI::App& app, ToyRunner toy) {
   command->add_flag("--plan", a->plan,
                     "Print the arms, what a run of each costs and how its lr is chosen, and with --out write their "
                     "configurations; make no run");
+  command->add_option("--page", a->page, "Print the page of this claims.json without its pictures; run nothing");
   command->add_option("--program", a->program)->group("");  // for tests: what makes a run
   command->footer(
       "Examples:\n  scalevec claims --tier quick --jobs 2 --out runs/claims\n"

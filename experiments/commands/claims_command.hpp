@@ -4,7 +4,7 @@ namespace CLI {
 class App;
 }
 
-#include "experiments/claims/toy_runner.hpp"
+#include "experiments/claims/claim.hpp"
 
 namespace scalevec::experiments {
 

@@ -49,11 +49,12 @@ void note_dropped_cells(const fs::path& dir, const Grid& grid) {
 // What is missing or was cut short, then the ranking and the report's path last, where they are read.
 void conclude(const Grid& grid, const CompareCall& call) {
   const fs::path dir = call.out;
-  const Analysis analysis = analyse(load_comparison(dir));
+  const Comparison comparison = load_comparison(dir);
+  const Analysis analysis = analyse(comparison);
   std::cout << warnings_text(grid, analysis);
   if (!analysis.missing.empty()) std::cout << "a command for each: scalevec " << call_text(call) << " --list-cells\n";
   const fs::path report = dir / "report.html";
-  write_report({dir}, report, "");
+  write_report(comparison, analysis, report, "");
   std::cout << '\n' << ranking_text(analysis) << "\nreport: " << report.string() << std::endl;
 }
 

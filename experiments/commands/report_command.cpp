@@ -23,10 +23,13 @@ void add_report_command(CLI::App& app) {
   command->add_option("--title", a->title, "Heading; the comparison's name otherwise");
   command->footer("Example: scalevec report runs/grid --out report.html");
   command->callback([a] {
-    write_report({a->dirs.begin(), a->dirs.end()}, a->out, a->title);
     if (a->dirs.size() == 1 && std::filesystem::exists(std::filesystem::path(a->dirs[0]) / "compare.json")) {
       const Comparison comparison = load_comparison(a->dirs[0]);
-      std::cout << warnings_text(comparison.grid, analyse(comparison));
+      const Analysis analysis = analyse(comparison);
+      write_report(comparison, analysis, a->out, a->title);
+      std::cout << warnings_text(comparison.grid, analysis);
+    } else {
+      write_report({a->dirs.begin(), a->dirs.end()}, a->out, a->title);
     }
     std::cout << "report: " << a->out << std::endl;
   });

@@ -12,6 +12,7 @@
 #include "experiments/scales/scale_report.hpp"
 #include "experiments/scales/scale_source.hpp"
 #include "experiments/system/file_io.hpp"
+#include "experiments/system/staging_folder.hpp"
 
 namespace scalevec::experiments {
 namespace {
@@ -46,12 +47,9 @@ void run(const ScalesOptions& o) {
       if (models[i].label == models.back().label) models.back().label += " (" + std::to_string(models.size()) + ")";
   }
   const fs::path out = o.out;
-  std::error_code error;
-  fs::create_directories(out / "figures", error);
-  if (error) throw RunError(out.string() + ": cannot be made: " + error.message());
+  make_folder(out / "figures");
   std::vector<std::string> pictures;
-  for (const Plot& plot : scale_plots(models))
-    pictures.push_back(picture(plot, file_links(write_plot(plot, out / "figures"), "figures")));
+  for (const Plot& plot : scale_plots(models)) pictures.push_back(drawn(plot, out / "figures"));
   std::string command = "scalevec model scales";
   for (const std::string& folder : o.folders) command += " " + folder;
   if (!o.names.empty()) command += " --names " + o.names;

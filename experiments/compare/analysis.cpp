@@ -35,47 +35,26 @@ class Losses {
     return it == losses_.end() ? kNaN : it->second;
   }
 
-  // The setting of least mean loss over `seeds` among `candidates`; a finite mean beats an infinite one.
+  std::vector<double> of(const std::string& variant, size_t setting, const std::vector<std::int64_t>& seeds) const {
+    std::vector<double> out;
+    for (const std::int64_t seed : seeds) out.push_back(at(variant, setting, seed));
+    return out;
+  }
+
   std::optional<size_t> best(const std::string& variant, const std::vector<size_t>& candidates,
                              const std::vector<std::int64_t>& seeds) const {
-    std::optional<size_t> best;
-    Mean least;
-    for (const size_t setting : candidates) {
-      const Mean mean = mean_of(variant, setting, seeds);
-      if (mean.there == 0) continue;
-      const auto rank = [](const Mean& m) {
-        return std::tuple(!std::isfinite(m.loss), -static_cast<std::ptrdiff_t>(m.there), m.loss);
-      };
-      if (best && !(rank(mean) < rank(least))) continue;
-      best = setting;
-      least = mean;
-    }
-    return best;
+    std::vector<std::vector<double>> losses;
+    for (const size_t setting : candidates) losses.push_back(of(variant, setting, seeds));
+    const auto best = best_setting(losses);
+    return best ? std::optional(candidates[*best]) : std::nullopt;
   }
 
   // Whether a run of the setting on `seeds` diverged.
   bool diverged(const std::string& variant, size_t setting, const std::vector<std::int64_t>& seeds) const {
-    return std::isinf(mean_of(variant, setting, seeds).loss);
+    return lr_point(0.0, of(variant, setting, seeds)).diverged > 0;
   }
 
  private:
-  struct Mean {
-    size_t there = 0;
-    double loss = kNaN;
-  };
-  Mean mean_of(const std::string& variant, size_t setting, const std::vector<std::int64_t>& seeds) const {
-    Mean out;
-    double sum = 0.0;
-    for (const std::int64_t seed : seeds) {
-      const double loss = at(variant, setting, seed);
-      if (std::isnan(loss)) continue;
-      ++out.there;
-      sum += loss;
-    }
-    if (out.there > 0) out.loss = sum / static_cast<double>(out.there);
-    return out;
-  }
-
   std::map<std::tuple<std::string, size_t, std::int64_t>, double> losses_;
 };
 
@@ -132,15 +111,8 @@ std::vector<LrPoint> lr_curve(const Losses& losses, const std::string& variant, 
     for (size_t i = 0; i < settings.size(); ++i)
       if (settings[i].at(grid.lr_key).get<double>() == lr) candidates.push_back(i);
     if (candidates.empty()) continue;
-    LrPoint point{lr, losses.best(variant, candidates, grid.seeds).value_or(candidates.front()), {}, 0, 0};
-    std::vector<double> values;
-    for (const std::int64_t seed : grid.seeds) {
-      values.push_back(losses.at(variant, point.setting, seed));
-      point.diverged += std::isinf(values.back());
-      point.missing += std::isnan(values.back());
-    }
-    point.loss = mean_interval(values);
-    curve.push_back(point);
+    const size_t setting = losses.best(variant, candidates, grid.seeds).value_or(candidates.front());
+    curve.push_back(lr_point(lr, losses.of(variant, setting, grid.seeds), setting));
   }
   return curve;
 }
@@ -148,6 +120,30 @@ std::vector<LrPoint> lr_curve(const Losses& losses, const std::string& variant, 
 CellOutcome missing(std::string reason) { return {CellOutcome::State::missing, kNaN, std::move(reason), ""}; }
 
 }  // namespace
+
+LrPoint lr_point(double lr, std::vector<double> losses, size_t setting) {
+  LrPoint point{lr, setting, std::move(losses), {}};
+  point.loss = mean_interval(point.losses);
+  for (const double loss : point.losses) {
+    point.diverged += std::isinf(loss);
+    point.missing += std::isnan(loss);
+  }
+  return point;
+}
+
+std::optional<size_t> best_setting(const std::vector<std::vector<double>>& losses) {
+  std::optional<size_t> best;
+  std::tuple<bool, size_t, double> least;
+  for (size_t i = 0; i < losses.size(); ++i) {
+    const LrPoint point = lr_point(0.0, losses[i]);
+    if (point.missing == losses[i].size()) continue;
+    const std::tuple rank(point.diverged > 0, point.missing, point.diverged ? 0.0 : point.loss.mean);
+    if (best && !(rank < least)) continue;
+    best = i;
+    least = rank;
+  }
+  return best;
+}
 
 CellOutcome read_outcome(const std::filesystem::path& folder) {
   using State = CellOutcome::State;

@@ -57,10 +57,18 @@ struct AxisEnd {
 // One point of the curve of loss against lr.
 struct LrPoint {
   double lr;
-  size_t setting;     // the best one with this lr
-  MeanInterval loss;  // over the comparison seeds
+  size_t setting;              // the best one with this lr
+  std::vector<double> losses;  // per seed; +∞ diverged, NaN missing
+  MeanInterval loss;
   size_t diverged = 0, missing = 0;
 };
+
+LrPoint lr_point(double lr, std::vector<double> losses, size_t setting = 0);
+
+// Of settings that have these losses on the seeds where one is chosen, the one with the least mean. One with a diverged
+// run comes after every one without, and of the others one with fewer finished runs after one with more; of equal ones
+// the first is taken. Empty without a finished run.
+std::optional<size_t> best_setting(const std::vector<std::vector<double>>& losses);
 
 // The losses of a variant at the settings chosen for each seed, and their paired difference to the baseline's losses.
 struct Judged {
@@ -90,9 +98,7 @@ struct Analysis {
   std::vector<std::pair<std::string, std::string>> missing;  // cell and reason
 };
 
-// The setting with the least mean loss over the choosing seeds is chosen. A setting with a diverged cell is worse than
-// every setting without one. Among the others, a setting with fewer of these cells than another cannot be chosen. Of
-// equal settings, the earlier one of the grid is chosen. A setting that diverged on the choosing seeds is at no edge.
+// A setting is chosen by best_setting(), in the grid's order. One that diverged on the choosing seeds is at no edge.
 Analysis analyse(const Comparison& comparison);
 
 }  // namespace scalevec::experiments

@@ -1,4 +1,4 @@
-#include "experiments/compare/figures.hpp"
+#include "experiments/compare/report_parts.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -19,22 +19,10 @@ Plot loss_figure(const std::vector<RunGroup>& groups) {
   plot.panel_height += 24 * std::max(0, static_cast<int>(groups.size() + 1) / 2 - 2);
   size_t most_runs = 0;
   for (const auto& [kind, title] : {std::pair{"val", "Validation"}, std::pair{"train", "Training"}}) {
-    Panel panel = make_panel(title, "", "loss (nats per token)");
-    for (size_t g = 0; g < groups.size(); ++g) {
-      std::vector<Curve> curves;
-      for (const auto& run : groups[g].runs) {
-        const Curve curve = metric_curve(run, kind, "tokens", "loss");
-        curves.push_back(std::string_view(kind) == "train" ? thinned(curve) : curve);
-      }
-      most_runs = std::max(most_runs, curves.size());
-      Series s = mean_series(curves, [](const MeanInterval& m) { return m.sd; });
-      if (!s.x.empty()) add_with_band(panel, std::move(s), groups[g].label, groups[g].color);
-    }
-    if (panel.series.empty()) continue;
-    set_range_after(panel, 0.08);
-    scale_tokens(panel);
-    plot.panels.push_back(std::move(panel));
+    Panel panel = loss_panel(groups, kind, title, "loss (nats per token)", 0.08);
+    if (!panel.series.empty()) plot.panels.push_back(std::move(panel));
   }
+  for (const RunGroup& g : groups) most_runs = std::max(most_runs, g.runs.size());
   plot.caption = most_runs > 1 ? "Mean over seeds at each variant's best setting; the band is one standard deviation "
                                  "between seeds. Overlapping bands don't mean equality, since seeds are paired: the "
                                  "figure of differences shows what is left when the seed's share is taken out."
@@ -55,7 +43,7 @@ Plot grad_norm_figure(const std::vector<RunGroup>& groups) {
   Panel panel = make_panel("", "step", "gradient norm");
   panel.log_y = true;
   for (size_t g = 0; g < groups.size(); ++g) {
-    const Curve c = thinned(metric_curve(groups[g].runs.front(), "train", "step", "grad_norm"));
+    const Curve c = thinned(metric_curve(groups[g].log("metrics.jsonl"), "train", "step", "grad_norm"));
     if (c.x.empty()) continue;
     panel.series.push_back(line_series(groups[g].label, c, groups[g].color));
   }
@@ -101,14 +89,13 @@ std::vector<std::pair<std::string, Curve>> group_curves(const std::vector<json>&
   return out;
 }
 
-Plot trace_figure(const TraceFigure& figure, const std::vector<RunGroup>& groups,
-                  const std::vector<std::vector<json>>& traces) {
+Plot trace_figure(const TraceFigure& figure, const std::vector<RunGroup>& groups) {
   Plot plot{figure.field, figure.title, figure.caption, {}, 2, 540, 340};
   std::vector<std::string> colors;
   for (size_t g = 0; g < groups.size(); ++g) {
     Panel panel = make_panel(groups[g].label, "step", figure.y_label);
     panel.log_y = true;
-    for (const auto& [name, curve] : group_curves(traces[g], figure.field)) {
+    for (const auto& [name, curve] : group_curves(groups[g].log("traces.jsonl"), figure.field)) {
       auto color = std::find(colors.begin(), colors.end(), name);
       if (color == colors.end()) color = colors.insert(color, name);
       panel.series.push_back(line_series(name, thinned(curve), static_cast<int>(color - colors.begin())));
@@ -154,7 +141,7 @@ std::map<std::string, Series> gamma_bands(const std::vector<json>& traces) {
   return out;
 }
 
-Plot gamma_figure(const std::vector<RunGroup>& groups, const std::vector<std::vector<json>>& traces) {
+Plot gamma_figure(const std::vector<RunGroup>& groups) {
   Plot plot{"gamma",
             "Scale vectors",
             "Median of the effective scale vector (line) and its 5 to 95 % range (band) in one "
@@ -166,7 +153,7 @@ Plot gamma_figure(const std::vector<RunGroup>& groups, const std::vector<std::ve
             340};
   for (size_t g = 0; g < groups.size(); ++g) {
     Panel panel = make_panel(groups[g].label, "step", "scale (gamma)");
-    for (auto& [name, series] : gamma_bands(traces[g]))
+    for (auto& [name, series] : gamma_bands(groups[g].log("traces.jsonl")))
       add_with_band(panel, series, name, name == "scale.output" ? 1 : 0);
     if (!panel.series.empty()) plot.panels.push_back(std::move(panel));
   }
@@ -234,9 +221,9 @@ Plot difference_figure(const Analysis& analysis, const std::vector<RunGroup>& gr
     for (size_t i = 0; i < groups[g].runs.size(); ++i) {
       const auto seed = std::find(base->seeds.begin(), base->seeds.end(), groups[g].seeds[i]);
       if (seed == base->seeds.end()) continue;
-      const Curve a = metric_curve(groups[g].runs[i], "val", "tokens", "loss");
-      const Curve b =
-          metric_curve(base->runs[static_cast<size_t>(seed - base->seeds.begin())], "val", "tokens", "loss");
+      const auto of_base = static_cast<size_t>(seed - base->seeds.begin());
+      const Curve a = metric_curve(groups[g].log("metrics.jsonl", i), "val", "tokens", "loss"),
+                  b = metric_curve(base->log("metrics.jsonl", of_base), "val", "tokens", "loss");
       Curve d;
       for (size_t k = 0; k < a.x.size(); ++k) {
         const auto same = std::find(b.x.begin(), b.x.end(), a.x[k]);
@@ -292,10 +279,8 @@ std::vector<Plot> run_figures(const std::vector<RunGroup>& groups) {
   std::vector<Plot> plots;
   add_if_drawn(plots, loss_figure(groups));
   add_if_drawn(plots, grad_norm_figure(groups));
-  std::vector<std::vector<json>> traces;
-  for (const RunGroup& g : groups) traces.push_back(read_json_lines(g.runs.front() / "traces.jsonl"));
-  for (const TraceFigure& figure : kTraceFigures) add_if_drawn(plots, trace_figure(figure, groups, traces));
-  add_if_drawn(plots, gamma_figure(groups, traces));
+  for (const TraceFigure& figure : kTraceFigures) add_if_drawn(plots, trace_figure(figure, groups));
+  add_if_drawn(plots, gamma_figure(groups));
   return plots;
 }
 

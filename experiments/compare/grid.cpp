@@ -2,16 +2,15 @@
 
 #include <algorithm>
 #include <cctype>
-#include <cstdio>
 #include <map>
 #include <numeric>
 #include <set>
-#include <sstream>
 
 #include "experiments/data/validation_windows.hpp"
 #include "experiments/errors.hpp"
 #include "experiments/record/overrides.hpp"
 #include "experiments/record/record_files.hpp"
+#include "experiments/system/text.hpp"
 #include "optim/core/random.hpp"
 
 namespace scalevec::experiments {
@@ -28,24 +27,6 @@ std::vector<std::string> keys_in_file_order(const nlohmann::ordered_json& object
 }
 
 std::string value_text(const json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
-
-// Letters beyond ASCII stay, as the bytes of their UTF-8, so that names which differ in them get folders of their own.
-std::string file_name(const std::string& text) {
-  std::string out;
-  for (const char c : text)
-    out += static_cast<unsigned char>(c) >= 0x80 || std::isalnum(static_cast<unsigned char>(c)) ||
-                   std::string_view("._+=,-").find(c) != std::string_view::npos
-               ? c
-               : '_';
-  if (out.empty() || out.front() == '.') out.insert(out.begin(), '_');
-  return out;
-}
-
-std::string hash_text(const json& config) {
-  char text[17];
-  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(stream_of(config.dump())));
-  return text;
-}
 
 std::vector<std::int64_t> read_seeds(const json& values, const std::string& where) {
   if (!values.is_array() || values.empty())
@@ -136,9 +117,8 @@ void check_size(const Grid& grid) {
   double cells = static_cast<double>(grid.variants.size() * (grid.seeds.size() + grid.tuning_seeds.size()));
   for (const GridAxis& axis : grid.axes) cells *= static_cast<double>(axis.values.size());
   if (cells > kMaxCells) {
-    std::ostringstream text;
-    text << "grid: its axes multiply to " << cells << " cells; allowed: at most " << kMaxCells;
-    throw ConfigError(text.str());
+    throw ConfigError(printed("grid: its axes multiply to %g cells; allowed: at most %lld", cells,
+                              static_cast<long long>(kMaxCells)));
   }
 }
 
@@ -232,9 +212,9 @@ void keep_checkpoints(Grid& grid) {
     set_at(grid.trunk->config, "checkpoint.every", every, "trunk");
     set_at(grid.trunk->config, "checkpoint.keep", last, "trunk");
   }
-  grid.trunk->hash = hash_text(grid.trunk->config);
+  grid.trunk->hash = config_hash(grid.trunk->config);
   for (Cell& cell : grid.cells)
-    if (cell.trunk_step > 0) cell.hash = hash_text({cell.config, grid.trunk->config});
+    if (cell.trunk_step > 0) cell.hash = config_hash({cell.config, grid.trunk->config});
 }
 
 void expand(Grid& grid, const std::map<std::string, json>& configs) {
@@ -257,7 +237,7 @@ void expand(Grid& grid, const std::map<std::string, json>& configs) {
         if (!names.insert(cell.name).second)
           throw ConfigError("variants." + variant + ": its cells and another's would share the folder " + cell.name);
         if (grid.trunk) branch_off(cell, grid);
-        cell.hash = hash_text(cell.config);
+        cell.hash = config_hash(cell.config);
         grid.cells.push_back(std::move(cell));
       }
   };
@@ -268,6 +248,21 @@ void expand(Grid& grid, const std::map<std::string, json>& configs) {
 }
 
 }  // namespace
+
+std::string file_name(const std::string& text) {
+  std::string out;
+  for (const char c : text)
+    out += static_cast<unsigned char>(c) >= 0x80 || std::isalnum(static_cast<unsigned char>(c)) ||
+                   std::string_view("._+=,-").find(c) != std::string_view::npos
+               ? c
+               : '_';
+  if (out.empty() || out.front() == '.') out.insert(out.begin(), '_');
+  return out;
+}
+
+std::string config_hash(const json& config) {
+  return printed("%016llx", static_cast<unsigned long long>(stream_of(config.dump())));
+}
 
 Grid read_grid(const std::filesystem::path& file, const std::vector<std::string>& sets) {
   const json root = read_json_file(file.string());

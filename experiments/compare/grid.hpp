@@ -54,6 +54,12 @@ Grid read_grid(const std::filesystem::path& file, const std::vector<std::string>
 nlohmann::json grid_manifest(const Grid& grid);
 Grid grid_from_manifest(const nlohmann::json& manifest);
 
+// The name of a file for `text`: letters of ASCII, digits and ._+=,- stay, and so do the bytes of other UTF-8.
+std::string file_name(const std::string& text);
+
+// Of a configuration, 16 digits.
+std::string config_hash(const nlohmann::json& config);
+
 // "lr=0.003, weight_decay=0.1". Keys of axes are shortened by short_key().
 std::string describe_setting(const Grid& grid, const nlohmann::json& setting);
 

@@ -7,6 +7,7 @@
 #include "experiments/compare/tables.hpp"
 #include "experiments/statistics/holm.hpp"
 #include "experiments/system/terminal_text.hpp"
+#include "experiments/system/text.hpp"
 
 namespace scalevec::experiments {
 namespace {
@@ -94,20 +95,7 @@ std::string ranking_text(const Analysis& analysis) {
     lines.push_back({std::to_string(++rank), terminal_name(row.variant), row.own_loss, row.own_difference,
                      resolution_text(analysis, r)});
   }
-  std::vector<size_t> widths(lines[0].size(), 0);
-  for (const auto& line : lines)
-    for (size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], display_width(line[i]));
-  std::string out;
-  for (const auto& line : lines) {
-    std::string text;
-    for (size_t i = 0; i < line.size(); ++i) {
-      const std::string gap(widths[i] - display_width(line[i]), ' ');
-      text += i == 0 ? gap + line[i] + "  " : line[i] + gap + "  ";
-    }
-    while (text.ends_with(' ')) text.pop_back();
-    out += text + "\n";
-  }
-  return out;
+  return columns_text(lines, true);
 }
 
 }  // namespace scalevec::experiments

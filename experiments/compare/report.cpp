@@ -4,10 +4,8 @@
 #include <cmath>
 #include <set>
 
-#include "experiments/compare/figures.hpp"
 #include "experiments/compare/ranking.hpp"
-#include "experiments/compare/report_forest.hpp"
-#include "experiments/compare/report_json.hpp"
+#include "experiments/compare/report_parts.hpp"
 #include "experiments/compare/tables.hpp"
 #include "experiments/errors.hpp"
 #include "experiments/plot/html.hpp"
@@ -15,6 +13,7 @@
 #include "experiments/record/record_files.hpp"
 #include "experiments/runs/prediction_figures.hpp"
 #include "experiments/system/file_io.hpp"
+#include "experiments/system/text.hpp"
 
 namespace scalevec::experiments {
 namespace {
@@ -22,12 +21,6 @@ namespace {
 namespace fs = std::filesystem;
 using html::escape;
 using nlohmann::json;
-
-std::string short_number(double x) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.4g", x);
-  return std::isfinite(x) ? text : "n/a";
-}
 
 std::string comparison_table(const Analysis& analysis) {
   std::vector<std::vector<std::string>> rows;
@@ -66,34 +59,32 @@ std::string lr_table(const Analysis& analysis) {
 }
 
 std::string policies(const std::vector<RunGroup>& groups) {
-  std::string out;
+  std::vector<std::pair<std::string, std::string>> items;
   for (const RunGroup& g : groups) {
     const auto policy = read_record(g.runs.front() / "policy.json");
     if (!policy) continue;
-    out +=
-        "<dt>" + escape(g.label) + "</dt><dd>" + escape(text_at(*policy, "words", "No description recorded.")) + "\n";
+    std::string said = escape(text_at(*policy, "words", "No description recorded.")) + "\n";
     std::vector<std::vector<std::string>> rows;
-    for (const json& row : policy->value("groups", json::array()))
+    for (const json& row : array_at(*policy, "groups"))
       rows.push_back({escape(text_at(row, "group")), escape(text_at(row, "method")),
                       short_number(number_at(row, "tensors")), fixed_text(number_at(row, "count"), 0),
                       short_number(number_at(row, "lr")), short_number(number_at(row, "weight_decay"))});
     if (!rows.empty())
-      out += html::details(
+      said += html::details(
           "Parameter groups",
           html::table({"Group", "Method", "Tensors", "Parameters", "Learning rate", "Weight decay"}, rows, 2));
-    out += "</dd>\n";
+    items.emplace_back(g.label, said);
   }
-  return out.empty() ? "" : html::details("Optimizer policies", "<dl class=\"policies\">\n" + out + "</dl>\n");
+  return items.empty() ? "" : html::details("Optimizer policies", html::terms(items, "policies"));
 }
 
-// Writes the plots into `files` and gives their figure elements.
-std::string drawn(const std::vector<Plot>& plots, const fs::path& files) {
+// The pictures of the plots, whose files go into `files`.
+std::string pictures(const std::vector<Plot>& plots, const fs::path& files) {
   if (plots.empty()) return "<p>The runs have recorded nothing to draw.</p>\n";
-  fs::create_directories(files);
   std::string out =
       "<p class=\"sub hint\">Click a name in a key to hide its curves in every picture, again to show them; point at a "
       "curve to read its values.</p>\n<div data-keys>\n";
-  for (const Plot& plot : plots) out += picture(plot, file_links(write_plot(plot, files), files.filename().string()));
+  for (const Plot& plot : plots) out += drawn(plot, files);
   return out + "</div>\n";
 }
 
@@ -107,13 +98,12 @@ std::string values_of(const std::vector<json>& summaries, const char* key) {
       values.insert(it->is_string() ? it->get<std::string>() : it->dump());
       continue;
     }
-    std::string text;
+    std::vector<std::string> words;
     for (const auto& [name, v] : it->items())
-      text += (text.empty() ? "" : ", ") + name + " " + (v.is_string() ? v.get<std::string>() : v.dump());
-    values.insert(text);
+      words.push_back(name + " " + (v.is_string() ? v.get<std::string>() : v.dump()));
+    values.insert(joined(words));
   }
-  std::string out;
-  for (const std::string& v : values) out += (out.empty() ? "" : "; ") + v;
+  const std::string out = joined({values.begin(), values.end()}, "; ");
   return values.size() > 1 ? out + " (these differ between runs)" : out;
 }
 
@@ -129,21 +119,13 @@ std::string predictions(const std::vector<RunGroup>& groups, bool tensors, const
   }
   std::vector<std::string> head{"Of", "Quantity", "Formula", "Run against theory"};
   if (groups.size() > 1) head.insert(head.begin(), "Run");
-  return "<h2>Theory over the run</h2>\n" + drawn(report.plots, files) +
+  return "<h2>Theory over the run</h2>\n" + pictures(report.plots, files) +
          html::details("Where theory and run part, from which step on, and by how much",
                        html::table(head, rows, head.size()), true);
 }
 
-std::string joined(const std::vector<std::int64_t>& numbers) {
-  std::string out;
-  for (const auto n : numbers) out += (out.empty() ? "" : ", ") + std::to_string(n);
-  return out;
-}
-
-std::string reproduction(const std::vector<json>& summaries,
-                         const std::vector<std::pair<std::string, std::string>>& first, const std::string& command,
-                         const fs::path& files) {
-  std::vector<std::pair<std::string, std::string>> items = first;
+std::string reproduction(const std::vector<json>& summaries, std::vector<std::pair<std::string, std::string>> items,
+                         const std::string& command, const fs::path& files) {
   for (const auto& [key, title] : {std::pair{"git_commit", "Commit"}, std::pair{"versions", "Versions"},
                                    std::pair{"machine", "Machine"}, std::pair{"data_hash", "Data (SHA-256)"}})
     items.emplace_back(title, values_of(summaries, key));
@@ -153,10 +135,8 @@ std::string reproduction(const std::vector<json>& summaries,
                      fixed_text(seconds / 60.0, 1) + " minutes over " + std::to_string(summaries.size()) + " runs");
   std::string out = "<h2>Reproduction</h2>\n";
   if (!command.empty()) out += "<pre>" + escape(command) + "</pre>\n";
-  out += "<dl>\n";
-  for (const auto& [title, text] : items)
-    if (!text.empty()) out += "<dt>" + escape(title) + "</dt><dd>" + escape(text) + "</dd>\n";
-  return out + "</dl>\n<p>" + escape(files.filename().string()) +
+  for (auto& [title, text] : items) text = escape(text);
+  return out + html::terms(items) + "<p>" + escape(files.filename().string()) +
          "/ holds the data of each picture (.csv) and the gnuplot script that draws it (.gp)" +
          (have_gnuplot() ? ", as PNG and SVG too" : "; gnuplot was not found, so that it is not drawn there") +
          ". Every run's folder holds its resolved configuration and policy.</p>\n";
@@ -167,14 +147,13 @@ struct Report {
   json numbers;
 };
 
-Report comparison_report(const fs::path& dir, const fs::path& files, const std::string& title) {
-  const Comparison comparison = load_comparison(dir);
+Report comparison_report(const Comparison& comparison, const Analysis& analysis, const fs::path& files,
+                         const std::string& title) {
   const Grid& grid = comparison.grid;
-  const Analysis analysis = analyse(comparison);
   const std::vector<RunGroup> groups = run_groups(comparison, analysis);
   std::vector<json> summaries;
   for (const Cell& cell : grid.cells)
-    if (const auto s = read_record_if_sound(dir / cell.name / "summary.json")) summaries.push_back(*s);
+    if (const auto s = read_record_if_sound(comparison.dir / cell.name / "summary.json")) summaries.push_back(*s);
 
   Report report{title.empty() ? grid.name : title, "", report_json(comparison, analysis)};
   report.body = "<h1>" + escape(report.title) + "</h1>\n<p class=\"meta\">" + std::to_string(grid.variants.size()) +
@@ -185,11 +164,11 @@ Report comparison_report(const fs::path& dir, const fs::path& files, const std::
                 (grid.trunk ? " The runs go on from one trunk of " + grid.trunk->config.at("steps").dump() +
                                   " steps, so that their intervals say nothing of another trunk."
                             : "") +
-                "</p>\n" + forest_figure(analysis) + "<ul class=\"findings\">\n";
-  for (const std::string& sentence : findings(grid, analysis))
-    report.body += "<li>" + html::number(sentence) + "</li>\n";
+                "</p>\n" + forest_figure(analysis);
+  std::vector<std::string> found = findings(grid, analysis), missing;
+  for (std::string& sentence : found) sentence = html::number(sentence);
   report.body +=
-      "</ul>\n<h2>Every variant in numbers</h2>\n" + comparison_table(analysis) +
+      html::list(found, "findings") + "<h2>Every variant in numbers</h2>\n" + comparison_table(analysis) +
       "<p class=\"sub\">Losses are final validation losses, means over seeds. A difference is variant minus " +
       escape(grid.baseline) +
       ", paired over seeds, with its 95 % Student-t interval, not corrected for there being several; below zero is "
@@ -197,25 +176,17 @@ Report comparison_report(const fs::path& dir, const fs::path& files, const std::
       "every variant at the setting chosen for " +
       escape(grid.baseline) + ". The last column is how many seeds an interval of &plusmn;" +
       short_number(kVisibleEffect) + " would take at the spread seen here.</p>\n";
-  if (!analysis.missing.empty()) {
-    report.body += "<h3>Missing cells</h3>\n<ul>\n";
-    for (const auto& [cell, reason] : analysis.missing)
-      report.body += "<li><code>" + escape(cell) + "</code>: " + escape(reason) + "</li>\n";
-    report.body += "</ul>\n";
-  }
+  for (const auto& [cell, reason] : analysis.missing)
+    missing.push_back("<code>" + escape(cell) + "</code>: " + escape(reason));
+  if (!missing.empty()) report.body += "<h3>Missing cells</h3>\n" + html::list(missing);
   std::vector<Plot> plots = comparison_figures(comparison, analysis, groups);
   for (Plot& plot : run_figures(groups)) plots.push_back(std::move(plot));
-  report.body += "<h2>Curves</h2>\n" + drawn(plots, files) + lr_table(analysis) +
+  report.body += "<h2>Curves</h2>\n" + pictures(plots, files) + lr_table(analysis) +
                  predictions(groups, false, files, report.numbers) + policies(groups);
-  std::vector<std::pair<std::string, std::string>> items{{"Seeds", joined(grid.seeds)}};
-  if (!grid.tuning_seeds.empty()) items.emplace_back("Tuning seeds", joined(grid.tuning_seeds));
-  report.body += reproduction(summaries, items, text_at(comparison.manifest, "command"), files);
+  const std::string seeds = joined(grid.seeds), tuning = joined(grid.tuning_seeds);
+  report.body += reproduction(summaries, {{"Seeds", seeds}, {"Tuning seeds", tuning}},
+                              text_at(comparison.manifest, "command"), files);
   return report;
-}
-
-std::string run_label(const fs::path& dir) {
-  const fs::path whole = fs::weakly_canonical(dir);
-  return whole.filename().string();
 }
 
 Report run_report(const std::vector<fs::path>& dirs, const fs::path& files, const std::string& title) {
@@ -227,7 +198,8 @@ Report run_report(const std::vector<fs::path>& dirs, const fs::path& files, cons
     if (!fs::exists(dir / "summary.json") && !fs::exists(dir / "metrics.jsonl"))
       throw UsageError(dir.string() +
                        ": holds neither a comparison (compare.json) nor a run (summary.json, metrics.jsonl)");
-    const std::string label = dirs.size() > 1 ? dir.lexically_normal().string() : run_label(dir);
+    const std::string label =
+        dirs.size() > 1 ? dir.lexically_normal().string() : fs::weakly_canonical(dir).filename().string();
     groups.push_back({label, {dir}, {}, static_cast<int>(groups.size())});
     const json s = read_record(dir / "summary.json").value_or(json::object());
     if (text_at(s, "status") == "done" || text_at(s, "status") == "diverged")
@@ -252,35 +224,49 @@ Report run_report(const std::vector<fs::path>& dirs, const fs::path& files, cons
     report.body +=
         "<p class=\"sub\">Single runs side by side show no spread between seeds: for a difference with an "
         "interval use scalevec compare.</p>\n";
-  report.body += "<h2>Curves</h2>\n" + drawn(run_figures(groups), files) +
+  report.body += "<h2>Curves</h2>\n" + pictures(run_figures(groups), files) +
                  predictions(groups, dirs.size() <= 3, files, report.numbers) + policies(groups);
   report.body += reproduction(summaries, {{"Seed", values_of(summaries, "seed")}}, "", files);
   return report;
 }
 
+// The folder of the pictures of a page, after a check that all of it can be written.
+fs::path files_beside(const fs::path& out) {
+  const fs::path numbers = fs::path(out).replace_extension(".json");
+  if (numbers == out)
+    throw UsageError("--out: " + out.string() + " is the name of the numbers beside the page; allowed: NAME.html");
+  check_output_file(out, "--out");
+  check_output_file(numbers, "--out: the numbers beside the page");
+  std::error_code error;
+  if (out.has_parent_path()) fs::create_directories(out.parent_path(), error);
+  if (error) throw UsageError(out.parent_path().string() + ": cannot be made: " + error.message());
+  return out.parent_path() / (out.stem().string() + "_files");
+}
+
+void write(const Report& report, const fs::path& out) {
+  write_file(fs::path(out).replace_extension(".json"),
+             report.numbers.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+  write_file(out, html::page(report.title, report.body));
+}
+
 }  // namespace
 
-void write_report(const std::vector<fs::path>& dirs, const fs::path& out, std::string title) {
+void write_report(const Comparison& comparison, const Analysis& analysis, const fs::path& out,
+                  const std::string& title) {
+  const fs::path files = files_beside(out);
+  write(comparison_report(comparison, analysis, files, title), out);
+}
+
+void write_report(const std::vector<fs::path>& dirs, const fs::path& out, const std::string& title) {
   const bool compares =
       std::any_of(dirs.begin(), dirs.end(), [](const fs::path& d) { return fs::exists(d / "compare.json"); });
   if (dirs.empty()) throw UsageError("report: no folder given");
   if (compares && dirs.size() > 1)
     throw UsageError("report: one comparison's folder, or run folders; not both or several");
-  fs::path numbers = out;
-  numbers.replace_extension(".json");
-  if (numbers == out)
-    throw UsageError("--out: " + out.string() + " is the name of the numbers beside the page; allowed: NAME.html");
-  check_output_file(out, "--out");
-  check_output_file(numbers, "--out: the numbers beside the page");
-  if (out.has_parent_path()) {
-    std::error_code error;
-    fs::create_directories(out.parent_path(), error);
-    if (error) throw UsageError(out.parent_path().string() + ": cannot be made: " + error.message());
-  }
-  const fs::path files = out.parent_path() / (out.stem().string() + "_files");
-  const Report report = compares ? comparison_report(dirs[0], files, title) : run_report(dirs, files, title);
-  write_file(numbers, report.numbers.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
-  write_file(out, html::page(report.title, report.body));
+  const fs::path files = files_beside(out);
+  if (!compares) return write(run_report(dirs, files, title), out);
+  const Comparison comparison = load_comparison(dirs[0]);
+  write_report(comparison, analyse(comparison), out, title);
 }
 
 }  // namespace scalevec::experiments

@@ -1,4 +1,4 @@
-#include "experiments/compare/report_forest.hpp"
+#include "experiments/compare/report_parts.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -7,6 +7,7 @@
 #include "experiments/compare/tables.hpp"
 #include "experiments/plot/forest.hpp"
 #include "experiments/plot/html.hpp"
+#include "experiments/system/text.hpp"
 
 namespace scalevec::experiments {
 namespace {
@@ -43,8 +44,7 @@ ForestRow forest_row(const Analysis& analysis, const Ranked& ranked, const Compa
   row.strong = ranked.resolution == Resolution::corrected;
   if (correct) {
     row.outer = {ranked.corrected->low(), ranked.corrected->high()};
-    row.subvalue = html::number("corrected [" + html::printed("%+.4f", row.outer.first) + ", " +
-                                html::printed("%+.4f", row.outer.second) + "]");
+    row.subvalue = html::number(printed("corrected [%+.4f, %+.4f]", row.outer.first, row.outer.second));
   }
   return row;
 }

@@ -1,16 +1,13 @@
-#include "experiments/compare/report_json.hpp"
-
-#include <cmath>
+#include "experiments/compare/report_parts.hpp"
 
 #include "experiments/compare/ranking.hpp"
 #include "experiments/compare/tables.hpp"
+#include "experiments/record/record_files.hpp"
 
 namespace scalevec::experiments {
 namespace {
 
 using nlohmann::json;
-
-json finite_or_null(double x) { return std::isfinite(x) ? json(x) : json(); }
 
 json interval_json(const MeanInterval& m) {
   return {{"n", m.n},
@@ -22,10 +19,9 @@ json interval_json(const MeanInterval& m) {
 }
 
 json judged_json(const Judged& judged) {
-  json out{{"loss", interval_json(judged.loss)}, {"losses", json::array()}};
-  for (const double x : judged.losses) out["losses"].push_back(std::isinf(x) ? json("diverged") : finite_or_null(x));
-  out["difference"] = judged.difference ? interval_json(*judged.difference) : json();
-  return out;
+  return {{"loss", interval_json(judged.loss)},
+          {"losses", losses_json(judged.losses)},
+          {"difference", judged.difference ? interval_json(*judged.difference) : json()}};
 }
 
 const char* edge_word(GridEdge edge) {

@@ -6,10 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <cmath>
-#include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <map>
 #include <optional>
 #include <ostream>
@@ -25,7 +22,9 @@
 #include "experiments/record/run_lock.hpp"
 #include "experiments/record/side_files.hpp"
 #include "experiments/system/file_io.hpp"
+#include "experiments/system/staging_folder.hpp"
 #include "experiments/system/terminal_text.hpp"
+#include "experiments/system/text.hpp"
 #include "optim/config/checksum.hpp"
 
 namespace scalevec::experiments {
@@ -148,33 +147,13 @@ json runnable(const Grid& grid, const Cell& cell, const std::optional<fs::path>&
   return config;
 }
 
-// Made from a pattern that ends in XXXXXX; removed with what is left in it.
-class ScratchFolder {
- public:
-  explicit ScratchFolder(const fs::path& pattern) {
-    std::string path = pattern.string();
-    if (!mkdtemp(path.data())) throw RunError(path + ": cannot be made: " + std::strerror(errno));
-    path_ = path;
-  }
-  ~ScratchFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
-
 // Has the program check one configuration per variant and setting of the cells that were never started.
 void check_configurations(const Grid& grid, const fs::path& dir, const Plan& plan, const RunnerOptions& options,
                           const SignalGuard& signals) {
   std::vector<CellPlan> pending = plan.pending;
   if (plan.trunk) pending.insert(pending.begin(), *plan.trunk);
   const std::optional<fs::path> in = plan.trunk ? std::nullopt : std::optional(dir);
-  const ScratchFolder scratch(fs::temp_directory_path() / "scalevec-check-XXXXXX");
+  const TemporaryFolder scratch(fs::temp_directory_path() / "scalevec-check-XXXXXX");
   std::set<std::pair<std::string, std::string>> checked;
   for (const auto& [cell, started] : pending) {
     if (started || !checked.emplace(cell->variant, cell->setting.dump()).second) continue;
@@ -213,19 +192,7 @@ Plan plan_checked_cells(const Grid& grid, const fs::path& dir, DataHashes& data,
   return plan;
 }
 
-void make_folder(const fs::path& folder) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  if (error) throw RunError(folder.string() + ": cannot be made: " + error.message());
-}
-
 // HOST-PID in the name says whose it is.
-std::string host_name() {
-  char host[128] = "host";
-  ::gethostname(host, sizeof host - 1);
-  return host;
-}
-
 fs::path starting_pattern(const fs::path& dir) {
   return dir / (kStarting + host_name() + "-" + std::to_string(::getpid()) + "-XXXXXX");
 }
@@ -264,7 +231,7 @@ void write_cell(const Grid& grid, const Cell& cell, const fs::path& dir, const R
                 {"hash", cell.hash}};
   if (!data_hash.empty()) identity["data_hash"] = data_hash;
   make_folder((dir / cell.name).parent_path());
-  const ScratchFolder scratch(starting_pattern(dir));
+  const TemporaryFolder scratch(starting_pattern(dir));
   const fs::path folder = scratch.path() / "cell";
   make_folder(folder);
   const std::string text = config.dump(2) + "\n";
@@ -319,9 +286,7 @@ class Progress {
 std::string result_text(const fs::path& folder, double seconds) {
   const json summary = read_record_if_sound(folder / "summary.json").value_or(json::object());
   if (text_at(summary, "status") == "diverged") return "diverged: " + text_at(summary, "reason", "no reason given");
-  char text[64];
-  std::snprintf(text, sizeof text, "val loss %.4f (%s)", number_at(summary, "val_loss"), time_text(seconds).c_str());
-  return text;
+  return printed("val loss %.4f (%s)", number_at(summary, "val_loss"), time_text(seconds).c_str());
 }
 
 // Who works on a cell that was busy a moment ago.
@@ -344,6 +309,33 @@ struct RunningCells : std::vector<Running> {
     for (const Running& r : *this)
       while (!poll_child(r.child)) std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
+
+  void start(const fs::path& program, const fs::path& folder, const Cell& cell, std::int64_t threads) {
+    const std::string config = (folder / "config-in.json").string();
+    push_back(
+        {start_child({program.string(), "train", config, "--out", folder.string(), "--resume"}, folder / "log.txt"),
+         &cell, threads, Clock::now()});
+  }
+
+  // The first signal ends them with a checkpoint, the next one at once.
+  void pass_on(const SignalGuard& signals) {
+    if (signals.count() <= passed_on) return;
+    for (const Running& r : *this) kill(r.child, passed_on ? SIGKILL : SIGTERM);
+    passed_on = signals.count();
+  }
+
+  // One that has ended since the last call, which is no longer among them.
+  std::optional<std::pair<Running, ChildEnd>> take_ended() {
+    for (auto it = begin(); it != end(); ++it)
+      if (const auto how = poll_child(it->child)) {
+        const std::pair ended(*it, *how);
+        erase(it);
+        return ended;
+      }
+    return std::nullopt;
+  }
+
+  int passed_on = 0;  // signals
 };
 
 // Trains the trunk, which the cells wait for, in one process with all cores; or waits while another process does. False
@@ -361,22 +353,14 @@ bool train_trunk(const Grid& grid, const fs::path& dir, const RunnerOptions& opt
   while (!finished(folder)) {
     if (!fs::exists(folder / "cell.json")) write_cell(grid, *grid.trunk, dir, alone, data_hash);
     RunningCells running;
-    running.push_back({start_child({options.program.string(), "train", (folder / "config-in.json").string(), "--out",
-                                    folder.string(), "--resume"},
-                                   folder / "log.txt"),
-                       &*grid.trunk, 0, Clock::now()});
-    std::optional<ChildEnd> end;
-    for (int passed_on = 0; !(end = poll_child(running.front().child));
-         std::this_thread::sleep_for(std::chrono::milliseconds(20)))
-      if (signals.count() > passed_on) {
-        kill(running.front().child, passed_on ? SIGKILL : SIGTERM);
-        passed_on = signals.count();
-      }
-    running.clear();
+    running.start(options.program, folder, *grid.trunk, 0);
+    std::optional<std::pair<Running, ChildEnd>> ended;
+    for (; !(ended = running.take_ended()); std::this_thread::sleep_for(std::chrono::milliseconds(20)))
+      running.pass_on(signals);
     if (signals.first()) return false;
     if (finished(folder)) break;
-    if (end->status != kBusyStatus) {
-      result.failed.emplace_back(kTrunk, reason_of(folder / "log.txt", *end));
+    if (ended->second.status != kBusyStatus) {
+      result.failed.emplace_back(kTrunk, reason_of(folder / "log.txt", ended->second));
       say("FAILED: " + result.failed.back().second);
       return false;
     }
@@ -397,8 +381,7 @@ void refuse_foreign(const fs::path& dir, const json& manifest) {
   std::error_code error;
   if (fs::exists(dir / "compare.json", error)) return;
   std::set<std::string> known{kTrunk, "report.html", "report.json", "report_files"};
-  for (const json& cell : manifest.value("cells", json::array()))
-    known.insert(fs::path(text_at(cell, "name")).begin()->string());
+  for (const json& cell : array_at(manifest, "cells")) known.insert(fs::path(text_at(cell, "name")).begin()->string());
   for (const auto& entry : fs::directory_iterator(dir, error)) {
     const fs::path name = entry.path().filename();
     // Another process may have begun since: the comparison's own file is its first.
@@ -423,7 +406,7 @@ void write_manifest(const fs::path& dir, const json& manifest) {
   remove_stale_starts(dir);
   if (const auto there = read_record_if_sound(dir / "compare.json"); there && *there == manifest) return;
   // By way of a folder of our own: other processes may be writing it at this moment.
-  const ScratchFolder scratch(starting_pattern(dir));
+  const TemporaryFolder scratch(starting_pattern(dir));
   write_record(scratch.path() / "compare.json", manifest.dump(2) + "\n");
   std::error_code error;
   fs::rename(scratch.path() / "compare.json", dir / "compare.json", error);
@@ -447,12 +430,8 @@ RunnerResult run_cells(const Grid& grid, const fs::path& dir, const RunnerOption
   Progress progress(options, grid.cells.size(), result.skipped);
   RunningCells running;
   size_t next = 0;
-  int signals_passed_on = 0;
   while (!running.empty() || (next < pending.size() && !signals.first())) {
-    if (signals.count() > signals_passed_on) {
-      for (const Running& r : running) kill(r.child, signals_passed_on ? SIGKILL : SIGTERM);
-      signals_passed_on = signals.count();
-    }
+    running.pass_on(signals);
     while (!signals.first() && next < pending.size() && running.size() < static_cast<size_t>(options.jobs)) {
       const auto& [cell, started] = pending[next];
       const fs::path folder = dir / cell->name;
@@ -463,28 +442,19 @@ RunnerResult run_cells(const Grid& grid, const fs::path& dir, const RunnerOption
       for (const Running& r : running) busy += r.threads;
       if (!running.empty() && busy > options.cores) break;
       ++next;
-      const std::vector<std::string> arguments{
-          options.program.string(), "train",   (folder / "config-in.json").string(), "--out",
-          folder.string(),          "--resume"};
-      running.push_back({start_child(arguments, folder / "log.txt"), cell, threads, Clock::now()});
+      running.start(options.program, folder, *cell, threads);
     }
-    for (size_t i = 0; i < running.size();) {
-      const auto end = poll_child(running[i].child);
-      if (!end) {
-        ++i;
-        continue;
-      }
-      const Running ended = running[i];
-      running.erase(running.begin() + static_cast<std::ptrdiff_t>(i));
+    while (const auto one = running.take_ended()) {
+      const auto& [ended, end] = *one;
       const fs::path folder = dir / ended.cell->name;
       if (finished(folder)) {
         ++result.finished;
         progress.cell_ended(ended.cell->name, result_text(folder, seconds_since(ended.start)), false);
-      } else if (end->status == kBusyStatus) {
+      } else if (end.status == kBusyStatus) {
         result.busy.push_back(ended.cell->name);
         progress.cell_ended(ended.cell->name, "left to " + busy_with(folder), false);
       } else if (!signals.first()) {
-        const std::string reason = reason_of(folder / "log.txt", *end);
+        const std::string reason = reason_of(folder / "log.txt", end);
         result.failed.emplace_back(ended.cell->name, reason);
         progress.cell_ended(ended.cell->name, "FAILED: " + reason, true);
       }

@@ -2,20 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <functional>
 #include <map>
 
 #include "experiments/compare/ranking.hpp"
+#include "experiments/system/text.hpp"
 
 namespace scalevec::experiments {
 namespace {
-
-std::string signed_text(double x) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%+.4f", x);
-  return text;
-}
 
 std::string of_total(std::int64_t n, std::int64_t total, const char* what) {
   return std::to_string(n) + " of " + std::to_string(total) + " " + what;
@@ -35,13 +29,9 @@ std::string difference_text(const std::optional<MeanInterval>& difference) {
   if (!difference) return "baseline";
   const MeanInterval& d = *difference;
   if (d.n == 0) return "no pair";
-  std::string text = signed_text(d.mean);
-  if (d.defined() && d.sd == 0.0)
-    text += " (no interval)";
-  else if (d.defined())
-    text += " [" + signed_text(d.low()) + ", " + signed_text(d.high()) + "]";
-  else
-    text += " (one pair: no interval)";
+  const bool wide = d.defined() && d.sd != 0.0;
+  std::string text = interval_text(d.mean, wide ? d.low() : kNaN, d.high());
+  if (!wide) text += d.defined() ? " (no interval)" : " (one pair: no interval)";
   if (d.left_out) text += " (" + of_total(d.n, d.n + d.left_out, "pairs") + ")";
   return text;
 }
@@ -142,13 +132,6 @@ void say_power(const Grid& grid, const Analysis& analysis, const Say& say) {
 }
 
 }  // namespace
-
-std::string fixed_text(double x, int decimals) {
-  if (!std::isfinite(x)) return "n/a";
-  char text[64];
-  std::snprintf(text, sizeof text, "%.*f", decimals, x);
-  return text;
-}
 
 std::vector<ComparisonRow> comparison_rows(const Analysis& analysis) {
   std::vector<ComparisonRow> rows;

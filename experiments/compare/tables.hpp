@@ -8,9 +8,6 @@
 // A comparison as text: the rows of its table, and sentences that say what the numbers allow to conclude.
 namespace scalevec::experiments {
 
-// x with `decimals` digits after the point; "n/a" if it is not finite.
-std::string fixed_text(double x, int decimals = 4);
-
 // One variant.
 struct ComparisonRow {
   std::string variant;

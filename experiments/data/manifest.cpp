@@ -34,17 +34,6 @@ DataManifest::Split read_split(JsonReader reader) {
   return split;
 }
 
-nlohmann::json read_checked(const std::filesystem::path& file) {
-  bool absent = false;
-  try {
-    nlohmann::json value = parse_record(MappedFile(file).bytes(), file.string(), &absent);
-    if (absent) note_without_checksum(file);
-    return value;
-  } catch (const DamagedFile& e) {
-    throw UsageError(e.what());
-  }
-}
-
 }  // namespace
 
 std::int64_t DataManifest::Split::tokens() const {
@@ -68,7 +57,12 @@ std::string manifest_json(const DataManifest& m) {
 std::optional<DataManifest> read_manifest(const std::filesystem::path& folder) {
   const std::filesystem::path file = folder / kManifestName;
   if (!std::filesystem::exists(file)) return std::nullopt;
-  const nlohmann::json json = read_checked(file);
+  nlohmann::json json;
+  try {
+    json = checked_record(MappedFile(file).bytes(), file);
+  } catch (const DamagedFile& e) {
+    throw UsageError(e.what());
+  }
   JsonReader reader(json, file.string());
   DataManifest m;
   m.tokenizer = reader.string("tokenizer");

@@ -26,7 +26,8 @@ double since(Clock::time_point then) { return std::chrono::duration<double>(Cloc
 
 constexpr double kGrace = 1.0;  // seconds
 
-enum Kind : std::int32_t { kBeat, kBye, kFailed, kVerdict };
+// The last is the verdict on a rank that says itself why it failed.
+enum Kind : std::int32_t { kBeat, kBye, kFailed, kVerdict, kVerdictOnFailure };
 
 std::string seconds_text(double seconds) {
   char text[32];
@@ -63,7 +64,7 @@ struct RankWatch::Peer {
   Clock::time_point heard = Clock::now();
   bool behind = false;
   Clock::time_point behind_since;
-  std::string verdict;
+  Finding verdict;
 
   void read() {
     char chunk[4096];
@@ -81,7 +82,8 @@ struct RankWatch::Peer {
       if (last.collectives != before) behind = false;
       if (last.kind == kBye) bye = true;
       if (last.kind == kFailed) failed = true;
-      if (last.kind == kVerdict) verdict = last.text;
+      if (last.kind == kVerdict || last.kind == kVerdictOnFailure)
+        verdict = {last.rank, last.kind == kVerdictOnFailure, last.text};
     }
     bytes.erase(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(at));
   }
@@ -183,8 +185,10 @@ RankWatch::Finding RankWatch::look(std::vector<Peer>& peers) const {
   for (const Peer& p : peers) furthest = std::max(furthest, p.last.collectives);
   for (Peer& p : peers) {
     if (p.bye || p.last.rank < 0) continue;
-    const auto found = [&](const std::string& what) { return Finding{p.last.rank, p.name() + " " + what}; };
-    if (p.failed) return found("failed" + p.after() + ", as its own line says");
+    const auto found = [&](const std::string& what, bool says_why = false) {
+      return Finding{p.last.rank, says_why, p.name() + " " + what};
+    };
+    if (p.failed) return found("failed" + p.after() + ", as its own line says", true);
     if (p.closed) return found("died" + p.after());
     if (since(p.heard) > limit_) return found("hangs" + p.after() + ": no sign of it for " + seconds_text(limit_));
     if (p.last.busy || p.last.collectives >= furthest) {
@@ -203,7 +207,7 @@ RankWatch::Finding RankWatch::look(std::vector<Peer>& peers) const {
 // True if this process should end here.
 bool RankWatch::grace(const Finding& finding) const {
   const auto start = Clock::now();
-  while (finding.text.find(" failed") != std::string::npos && !ending_ && since(start) < kGrace)
+  while (finding.says_why && !ending_ && since(start) < kGrace)
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   return !ending_;
 }
@@ -231,7 +235,7 @@ void RankWatch::run_first() {
     peers[0].last = message(kBeat);
     peers[0].heard = Clock::now();
     if (const Finding finding = look(peers); !finding.text.empty()) {
-      Message verdict = message(kVerdict, finding.text);
+      Message verdict = message(finding.says_why ? kVerdictOnFailure : kVerdict, finding.text);
       verdict.rank = finding.rank;
       for (const Peer& p : peers) p.send(verdict);
       if (grace(finding)) stop(finding);
@@ -255,7 +259,7 @@ void RankWatch::run_other() {
     peer.read();
     if (peer.bye) break;
     // Rank 0 may stay behind in its collectives too, but it is rank 0 that knows.
-    const Finding finding = peer.verdict.empty() ? look(first) : Finding{peer.last.rank, peer.verdict};
+    const Finding finding = peer.verdict.text.empty() ? look(first) : peer.verdict;
     if (finding.text.empty()) continue;
     if (grace(finding)) stop(finding);
     break;

@@ -69,6 +69,7 @@ class RankWatch {
   struct Peer;
   struct Finding {
     int rank = -1;
+    bool says_why = false;  // the rank itself, in a line of its own
     std::string text;
   };
 

@@ -20,6 +20,8 @@ std::string plain_label(std::string_view head) {
   return out;
 }
 
+std::string of_class(std::string_view kind) { return kind.empty() ? "" : " class=\"" + std::string(kind) + "\""; }
+
 // The markers of curves, once for all pictures of the page.
 constexpr const char* kMarkerShapes =
     "<svg class=\"defs\" width=\"0\" height=\"0\" aria-hidden=\"true\"><defs>"
@@ -96,6 +98,19 @@ std::string table(const std::vector<std::string>& head, const std::vector<std::v
     out += "</tr>\n";
   }
   return out + "</tbody></table></div>\n";
+}
+
+std::string list(const std::vector<std::string>& items, std::string_view kind) {
+  std::string out = "<ul" + of_class(kind) + ">\n";
+  for (const std::string& item : items) out += "<li>" + item + "</li>\n";
+  return out + "</ul>\n";
+}
+
+std::string terms(const std::vector<std::pair<std::string, std::string>>& items, std::string_view kind) {
+  std::string out = "<dl" + of_class(kind) + ">\n";
+  for (const auto& [term, said] : items)
+    if (!said.empty()) out += "<dt>" + escape(term) + "</dt><dd>" + said + "</dd>\n";
+  return out + "</dl>\n";
 }
 
 std::string details(std::string_view summary, const std::string& content, bool open) {

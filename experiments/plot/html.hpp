@@ -2,6 +2,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 // The frame of all HTML pages that the program writes: self-contained, with a light and a dark style, for screens from
@@ -23,6 +24,12 @@ std::string printed(const char* format, double x);
 // narrow screen each row becomes a block of lines "head: cell".
 std::string table(const std::vector<std::string>& head, const std::vector<std::vector<std::string>>& rows,
                   size_t first_number);
+
+// A list of HTML items; `kind` is its class.
+std::string list(const std::vector<std::string>& items, std::string_view kind = "");
+
+// A list of terms with what is said of each: plain text, then HTML. A term of which nothing is said is left out.
+std::string terms(const std::vector<std::pair<std::string, std::string>>& items, std::string_view kind = "");
 
 // A section that is closed, with `summary` visible, until the reader opens it.
 std::string details(std::string_view summary, const std::string& content, bool open = false);

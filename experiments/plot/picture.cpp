@@ -128,4 +128,10 @@ std::string file_links(const PlotFiles& files, const std::string& folder) {
   return "<span class=\"files\">" + out + "</span>";
 }
 
+std::string drawn(const Plot& plot, const std::filesystem::path& folder) {
+  if (plot.panels.empty()) return "";
+  std::filesystem::create_directories(folder);
+  return picture(plot, file_links(write_plot(plot, folder), folder.filename().string()));
+}
+
 }  // namespace scalevec::experiments

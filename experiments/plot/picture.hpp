@@ -16,4 +16,8 @@ std::string picture(const Plot& plot, const std::string& links = "", const std::
 // HTML links to the files of a plot in `folder`, relative to the folder of the page; to SVG and PNG if they were drawn.
 std::string file_links(const PlotFiles& files, const std::string& folder);
 
+// Writes the plot's files into `folder`, which is made beside the page, and returns its picture with links to them;
+// empty for a plot without panels.
+std::string drawn(const Plot& plot, const std::filesystem::path& folder);
+
 }  // namespace scalevec::experiments

@@ -56,20 +56,6 @@ KeyPath parse_path(std::string_view path) {
   }
 }
 
-// JSON Merge Patch (RFC 7386): objects merge, null removes, anything else replaces.
-void merge(json& into, const json& value) {
-  if (!value.is_object() || !into.is_object()) {
-    into = value;
-    return;
-  }
-  for (const auto& [key, item] : value.items()) {
-    if (item.is_null())
-      into.erase(key);
-    else
-      merge(into[key], item);
-  }
-}
-
 void remove_from(json& parent, const std::string& key) {
   if (parent.is_object()) parent.erase(key);
   if (parent.is_array())
@@ -106,7 +92,7 @@ void set_at(json& config, std::string_view path, const json& value, std::string_
   else if (parsed.replaces)
     *node = value;
   else
-    merge(*node, value);
+    node->merge_patch(value);
 }
 
 const json* find_at(const json& config, std::string_view path) {

@@ -1,6 +1,7 @@
 #include "experiments/record/record_files.hpp"
 
 #include <charconv>
+#include <cmath>
 #include <fstream>
 #include <limits>
 #include <map>
@@ -36,11 +37,8 @@ std::optional<json> read_json_if_whole(const std::filesystem::path& file) {
 std::optional<json> read_record(const std::filesystem::path& file) {
   std::error_code error;
   if (!std::filesystem::exists(file, error)) return std::nullopt;
-  bool absent = false;
   try {
-    json value = parse_record(read_whole(file), file.string(), &absent);
-    if (absent) note_without_checksum(file);
-    return value;
+    return checked_record(read_whole(file), file);
   } catch (const DamagedFile& e) {
     throw RunError(e.what());
   }
@@ -164,6 +162,27 @@ std::vector<std::filesystem::path> checkpoint_folders(const std::filesystem::pat
 double number_at(const json& object, std::string_view key) {
   const auto it = object.is_object() ? object.find(std::string(key)) : object.end();
   return it != object.end() && it->is_number() ? it->get<double>() : std::numeric_limits<double>::quiet_NaN();
+}
+
+const json& array_at(const json& object, std::string_view key) {
+  static const json none = json::array();
+  const auto it = object.is_object() ? object.find(std::string(key)) : object.end();
+  return it != object.end() && it->is_array() ? *it : none;
+}
+
+std::vector<double> numbers_at(const json& object, std::string_view key) {
+  std::vector<double> out;
+  for (const json& x : array_at(object, key))
+    out.push_back(x.is_number() ? x.get<double>() : std::numeric_limits<double>::quiet_NaN());
+  return out;
+}
+
+json finite_or_null(double x) { return std::isfinite(x) ? json(x) : json(); }
+
+json losses_json(const std::vector<double>& losses) {
+  json out = json::array();
+  for (const double x : losses) out.push_back(std::isinf(x) ? json("diverged") : finite_or_null(x));
+  return out;
 }
 
 std::string text_at(const json& object, std::string_view key, std::string fallback) {

@@ -58,6 +58,16 @@ std::vector<std::filesystem::path> checkpoint_folders(const std::filesystem::pat
 // NaN if `object` has no number under `key`.
 double number_at(const nlohmann::json& object, std::string_view key);
 
+// The array under `key`; an empty one if there is none.
+const nlohmann::json& array_at(const nlohmann::json& object, std::string_view key);
+
+// The numbers of an array under `key`, NaN for what is no number.
+std::vector<double> numbers_at(const nlohmann::json& object, std::string_view key);
+
+// x, or null if it is not finite; of losses an infinite one is "diverged".
+nlohmann::json finite_or_null(double x);
+nlohmann::json losses_json(const std::vector<double>& losses);
+
 // The string under `key`, or `fallback`.
 std::string text_at(const nlohmann::json& object, std::string_view key, std::string fallback = "");
 

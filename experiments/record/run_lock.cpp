@@ -10,6 +10,7 @@
 
 #include "experiments/errors.hpp"
 #include "experiments/record/record_files.hpp"
+#include "experiments/system/staging_folder.hpp"
 
 namespace scalevec::experiments {
 namespace {
@@ -23,11 +24,7 @@ struct flock whole_file(short type) {
   return lock;
 }
 
-std::string self() {
-  char host[256] = "?";
-  ::gethostname(host, sizeof host - 1);
-  return "process " + std::to_string(::getpid()) + " on " + host;
-}
+std::string self() { return "process " + std::to_string(::getpid()) + " on " + host_name(); }
 
 }  // namespace
 

@@ -8,10 +8,11 @@
 #include <cerrno>
 #include <chrono>
 #include <cmath>
-#include <cstdio>
 #include <cstring>
 
 #include "experiments/errors.hpp"
+#include "experiments/system/staging_folder.hpp"
+#include "experiments/system/text.hpp"
 #include "models/trace_row.hpp"
 
 namespace scalevec::experiments {
@@ -173,17 +174,13 @@ std::string summary_event(double wall_time, std::int64_t step, std::span<const S
 }
 
 EventFile::EventFile(const std::filesystem::path& folder, std::int64_t last_step) {
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  if (error) throw RunError(folder.string() + ": cannot be made: " + error.message());
+  make_folder(folder);
   const bool resumed = !std::filesystem::is_empty(folder);
   // Names sort by time, to the microsecond: the order in which TensorBoard reads them.
   const double started = now();
-  char host[128] = "host", name[256];
-  ::gethostname(host, sizeof host - 1);
-  std::snprintf(name, sizeof name, "events.out.tfevents.%010.0f.%06.0f.%s.%d", std::floor(started),
-                std::floor((started - std::floor(started)) * 1e6), host, static_cast<int>(::getpid()));
-  file_ = folder / name;
+  file_ = folder / printed("events.out.tfevents.%010.0f.%06.0f.%s.%d", std::floor(started),
+                           std::floor((started - std::floor(started)) * 1e6), host_name().c_str(),
+                           static_cast<int>(::getpid()));
   fd_ = ::open(file_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (fd_ < 0) throw RunError(file_.string() + ": cannot be written: " + std::strerror(errno));
   write(version_event(started));

@@ -30,9 +30,15 @@ Curve thinned(const Curve& curve) {
   return out;
 }
 
-Curve metric_curve(const std::filesystem::path& run, const char* kind, const char* x, const char* y) {
+const std::vector<nlohmann::json>& RunGroup::log(const char* name, size_t run) const {
+  const std::filesystem::path file = runs.at(run) / name;
+  const auto there = read.find(file);
+  return there != read.end() ? there->second : read[file] = read_json_lines(file);
+}
+
+Curve metric_curve(const std::vector<nlohmann::json>& metrics, const char* kind, const char* x, const char* y) {
   Curve curve;
-  for (const nlohmann::json& line : read_json_lines(run / "metrics.jsonl")) {
+  for (const nlohmann::json& line : metrics) {
     if (text_at(line, "kind") != kind) continue;
     const double a = number_at(line, x), b = number_at(line, y);
     if (!std::isfinite(a) || !std::isfinite(b)) continue;
@@ -103,6 +109,24 @@ void set_range_after(Panel& panel, double skip) {
         }
     }
   if (high > low) panel.y_range = {low - 0.05 * (high - low), high + 0.05 * (high - low)};
+}
+
+Panel loss_panel(const std::vector<RunGroup>& groups, const char* kind, const std::string& title,
+                 const std::string& y_label, double skip) {
+  Panel panel = make_panel(title, "", y_label);
+  for (const RunGroup& group : groups) {
+    std::vector<Curve> curves;
+    for (size_t run = 0; run < group.runs.size(); ++run) {
+      const Curve curve = metric_curve(group.log("metrics.jsonl", run), kind, "tokens", "loss");
+      curves.push_back(std::string_view(kind) == "train" ? thinned(curve) : curve);
+    }
+    Series s = mean_series(curves, [](const MeanInterval& m) { return m.sd; });
+    if (!s.x.empty()) add_with_band(panel, std::move(s), group.label, group.color);
+  }
+  if (panel.series.empty()) return panel;
+  set_range_after(panel, skip);
+  scale_tokens(panel);
+  return panel;
 }
 
 Series line_series(const std::string& label, const Curve& curve, int color) {

@@ -35,14 +35,14 @@ struct TracedRun {
   std::string label;
   int color = 0;
   json config, policy;
-  std::vector<json> traces;
+  const std::vector<json>& traces;
   std::filesystem::path folder;
 };
 
 std::vector<Followed> followed(const std::vector<json>& traces, const char* rows) {
   std::vector<Followed> out;
   for (const json& line : traces)
-    for (const json& row : line.value(rows, json::array())) {
+    for (const json& row : array_at(line, rows)) {
       if (!std::isfinite(number_at(row, "predicted_norm"))) continue;
       const std::string name = text_at(row, "name");
       auto it = std::find_if(out.begin(), out.end(), [&](const Followed& f) { return f.name == name; });
@@ -280,7 +280,7 @@ void output_scales_over_run(const TracedRun& run, const std::string& suffix, Pre
   if (!run.config.contains("schedule")) return;
   const Schedule schedule = schedule_of(run.config);
   int color = 0;
-  for (const json& row : run.policy.value("rows", json::array())) {
+  for (const json& row : array_at(run.policy, "rows")) {
     if (text_at(row, "group") != "scale.output" || !(number_at(row, "weight_decay") > 0.0) ||
         text_at(row, "decay_coupling") == "l2" || !(number_at(row, "norm") > 0.0) ||
         color >= static_cast<int>(kMostTensors))
@@ -288,7 +288,7 @@ void output_scales_over_run(const TracedRun& run, const std::string& suffix, Pre
     const std::string name = text_at(row, "name");
     std::vector<double> step, gamma, snr;
     for (const json& line : run.traces)
-      for (const json& traced : line.value("params", json::array()))
+      for (const json& traced : array_at(line, "params"))
         if (text_at(traced, "name") == name) {
           step.push_back(number_at(line, "step"));
           gamma.push_back(number_at(traced, "param_norm") / std::sqrt(number_at(traced, "count")));
@@ -309,7 +309,7 @@ json row_near(const std::vector<json>& traces, double step, const char* rows, co
   for (const json& line : traces)
     if (!best || std::abs(number_at(line, "step") - step) < std::abs(number_at(*best, "step") - step)) best = &line;
   if (best)
-    for (const json& row : best->value(rows, json::array()))
+    for (const json& row : array_at(*best, rows))
       if (text_at(row, "name") == name) return row;
   return json::object();
 }
@@ -351,8 +351,8 @@ void curvature_over_run(const TracedRun& run, const std::string& suffix, Predict
         // λ_max of the pair under Adam is h(γ²a_w + ‖w‖²a_γ), a the mean steps, where it is h(γ² + ‖w‖²) without.
         const json own = row_near(run.traces, step + 1, "params", name);
         const double ratio = number_at(own, "w_gamma_ratio"), ratio_sq = ratio * ratio;
-        for (const json& scale : run.policy.value("scales", json::array())) {
-          if (text_at(scale, "name") != name || scale.value("readers", json::array()).empty()) continue;
+        for (const json& scale : array_at(run.policy, "scales")) {
+          if (text_at(scale, "name") != name || array_at(scale, "readers").empty()) continue;
           const std::string reader = scale["readers"][0].get<std::string>();
           const double a_w = number_at(row_near(run.traces, step + 1, "params", reader), "adaptive_lr");
           const double mean = (a_w + ratio_sq * number_at(own, "adaptive_lr")) / (1.0 + ratio_sq);
@@ -385,8 +385,7 @@ PredictionReport prediction_report(const std::vector<RunGroup>& groups, bool ten
     if (g.runs.empty()) continue;
     const auto& folder = g.runs.front();
     runs.push_back({g.label, g.color, read_json_if_whole(folder / "config.json").value_or(json::object()),
-                    read_record(folder / "policy.json").value_or(json::object()),
-                    read_json_lines(folder / "traces.jsonl"), folder});
+                    read_record(folder / "policy.json").value_or(json::object()), g.log("traces.jsonl"), folder});
   }
   groups_over_run(runs, builder);
   if (!tensors) return report;

@@ -4,8 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "experiments/plot/plot.hpp"
-#include "experiments/runs/run_group.hpp"
+#include "experiments/runs/curves.hpp"
 
 namespace scalevec::experiments {
 

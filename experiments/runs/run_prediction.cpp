@@ -87,7 +87,7 @@ std::optional<theory::UpdateNoise> update_noise_of(const json& row) {
 RunPrediction::RunPrediction(const json& config, const json& policy) {
   if (!config.contains("schedule") || !config["schedule"].contains("total_steps")) return;
   schedule_ = schedule_of(config);
-  for (const json& row : policy.value("rows", json::array())) {
+  for (const json& row : array_at(policy, "rows")) {
     const std::string group = text_at(row, "group");
     const double norm = number_at(row, "norm");
     const std::optional<theory::UpdateNoise> noise = norm > 0.0 ? update_noise_of(row) : std::nullopt;
@@ -191,7 +191,7 @@ std::vector<RatioPrediction> ratio_predictions(const json& config, const json& p
   std::vector<RatioPrediction> out;
   if (!config.contains("schedule") || !policy.contains("rows")) return out;
   const Schedule schedule = schedule_of(config);
-  for (const json& scale : policy.value("scales", json::array())) {
+  for (const json& scale : array_at(policy, "scales")) {
     if (text_at(scale, "form") != "plain" || !scale.contains("readers") || scale["readers"].empty()) continue;
     const std::string name = text_at(scale, "name");
     const json* own = row_named(policy["rows"], name);

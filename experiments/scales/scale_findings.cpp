@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 #include "experiments/scales/scale_report.hpp"
+#include "experiments/system/text.hpp"
 
 namespace scalevec::experiments {
 namespace {
@@ -32,13 +32,6 @@ std::vector<double> sorted_values(const Site& site, Value value) {
   return out;
 }
 
-template <class... A>
-std::string text(const char* format, A... a) {
-  char out[600];
-  std::snprintf(out, sizeof out, format, a...);
-  return out;
-}
-
 double middle(const std::vector<double>& sorted) { return sorted_quantile(sorted, 0.5); }
 
 std::string layers_word(std::size_t n) { return n == 1 ? "one vector" : std::to_string(n) + " vectors"; }
@@ -55,10 +48,10 @@ void add_values(const Site& site, std::vector<Finding>& out) {
     if (r->gamma.negative > most->gamma.negative) most = r;
   }
   std::string says =
-      text("%s: γ lies between %.3g and %.3g (RMS %.3g to %.3g, median over the vectors %.3g). ",
-           layers_word(site.scales.size()).c_str(), least, greatest, rms.front(), rms.back(), middle(rms));
+      printed("%s: γ lies between %.3g and %.3g (RMS %.3g to %.3g, median over the vectors %.3g). ",
+              layers_word(site.scales.size()).c_str(), least, greatest, rms.front(), rms.back(), middle(rms));
   if (most->gamma.negative > 0.0)
-    says += text(
+    says += printed(
         "Negative are %.2g %% of the entries in the median and %.3g %% in %s (mean %.2g, RMS %.2g): "
         "a fold takes the sign into the map (T1), and a form that is positive by construction, like exp(a) (T8), could "
         "not hold this vector. ",
@@ -66,8 +59,8 @@ void add_values(const Site& site, std::vector<Finding>& out) {
   else
     says += "None is negative. ";
   if (zero.back() > 0.0)
-    says += text("Up to %.2g %% of the entries are below %.2g of their vector's RMS: channels that are all but off.",
-                 100.0 * zero.back(), kNearZero);
+    says += printed("Up to %.2g %% of the entries are below %.2g of their vector's RMS: channels that are all but off.",
+                    100.0 * zero.back(), kNearZero);
   out.push_back({"Values at " + site.name, says, most->gamma.negative > 0.0 ? "T1, T8" : "T1"});
 }
 
@@ -84,10 +77,10 @@ void add_trace(const Site& site, std::vector<Finding>& out) {
   for (std::size_t i = 0; i < site.scales.size() && shown < 4; i += std::max<std::size_t>(1, site.scales.size() / 4)) {
     const ScaleRecord& r = *site.scales[i];
     if (!r.maps || r.layer < 0) continue;
-    examples += (examples.empty() ? "" : ", ") + text("%.3g in layer %d", r.maps->ratio, r.layer);
+    examples += (examples.empty() ? "" : ", ") + printed("%.3g in layer %d", r.maps->ratio, r.layer);
     ++shown;
   }
-  std::string says = text(
+  std::string says = printed(
       "√(Σ‖w_j‖²/Σγ_j²) over √c, c = %.6g rows, is %.3g in the median (%.3g to %.3g over the vectors%s%s). ",
       middle(rows), m, trace.front(), trace.back(), examples.empty() ? "" : "; before the division ", examples.c_str());
   if (m > 0.8 && m < 1.25)
@@ -98,7 +91,7 @@ void add_trace(const Site& site, std::vector<Finding>& out) {
     says += "γ is larger against its maps than at the state of least trace, ‖w‖² = cγ²: the preconditioner γ²I leads. ";
   else
     says += "γ is smaller against its maps than at the state of least trace, ‖w‖² = cγ². ";
-  says += text("Channel by channel the median of ‖w_j‖²/(cγ_j²) is %.3g.", middle(channel));
+  says += printed("Channel by channel the median of ‖w_j‖²/(cγ_j²) is %.3g.", middle(channel));
   out.push_back({"Balance with the maps at " + site.name, says, "T2, T13"});
 }
 
@@ -112,20 +105,20 @@ void add_balance(const Site& site, const std::optional<Decays>& decays, std::vec
   if (ratio.empty()) return;
   std::string says;
   if (!correlation.empty())
-    says += text("γ_j² and ‖w_j‖² correlate over the channels by %.2f in the median (%.2f to %.2f)%s. ",
-                 middle(correlation), correlation.front(), correlation.back(),
-                 middle(correlation) > 0.5    ? ", as where both share one balance"
-                 : middle(correlation) < -0.2 ? ": what γ takes off a channel the maps partly give back"
-                                              : "");
+    says += printed("γ_j² and ‖w_j‖² correlate over the channels by %.2f in the median (%.2f to %.2f)%s. ",
+                    middle(correlation), correlation.front(), correlation.back(),
+                    middle(correlation) > 0.5    ? ", as where both share one balance"
+                    : middle(correlation) < -0.2 ? ": what γ takes off a channel the maps partly give back"
+                                                 : "");
   if (!condition.empty())
-    says += text(
+    says += printed(
         "The extremes of the preconditioner, max(γ_j² + ‖w_j‖²) over min γ_j², differ by a factor of %.3g in the "
         "median: "
         "so unequal are the rates at which the channels' directions learn under the flow. ",
         middle(condition));
   if (decays)
-    says += text("Decays λ_γ = %g and λ_w = %g would bring √(Σ‖w_j‖²/Σγ_j²) to %.3g; it is %.3g.", decays->gamma,
-                 decays->w, decays->gamma / decays->w, middle(ratio));
+    says += printed("Decays λ_γ = %g and λ_w = %g would bring √(Σ‖w_j‖²/Σγ_j²) to %.3g; it is %.3g.", decays->gamma,
+                    decays->w, decays->gamma / decays->w, middle(ratio));
   if (!says.empty()) out.push_back({"Channels and decay at " + site.name, says, decays ? "T2, T4" : "T2"});
 }
 
@@ -139,12 +132,12 @@ void add_output(const Site& site, std::vector<Finding>& out) {
   const double share = to_zero > 0.0 ? to_one / to_zero : 0.0;
   out.push_back(
       {"Decay on the output-class scales at " + site.name,
-       text("No map that follows can make up for decay on these. The harm of decay towards p̂ grows with (γ* − p̂)²: "
-            "its mean over the entries is %.3g towards 0 and %.3g towards 1, so that decay towards 1 would do %.3g "
-            "times the "
-            "harm%s.",
-            to_zero / static_cast<double>(site.scales.size()), to_one / static_cast<double>(site.scales.size()), share,
-            share < 1.0 ? "" : ": no gain here"),
+       printed("No map that follows can make up for decay on these. The harm of decay towards p̂ grows with (γ* − p̂)²: "
+               "its mean over the entries is %.3g towards 0 and %.3g towards 1, so that decay towards 1 would do %.3g "
+               "times the "
+               "harm%s.",
+               to_zero / static_cast<double>(site.scales.size()), to_one / static_cast<double>(site.scales.size()),
+               share, share < 1.0 ? "" : ": no gain here"),
        "T5"});
 }
 
@@ -154,14 +147,15 @@ void add_fold(const Site& site, std::vector<Finding>& out) {
       sorted_values(site, [](const ScaleRecord& r) { return r.maps ? r.maps->folded_spread : std::nan(""); });
   if (before.empty() || after.empty()) return;
   const double b = middle(before), a = middle(after);
-  out.push_back({"What folding does to the columns at " + site.name,
-                 text("The largest column of the maps is %.3g times the median one, and %.3g times once γ is folded in "
-                      "(medians; up to %.3g and %.3g): what quantisation with one scale for all columns meets %s.",
-                      b, a, before.back(), after.back(),
-                      a > 1.1 * b   ? "is worse after a fold"
-                      : a < 0.9 * b ? "is better after a fold"
-                                    : "is about the same after a fold"),
-                 "T1"});
+  out.push_back(
+      {"What folding does to the columns at " + site.name,
+       printed("The largest column of the maps is %.3g times the median one, and %.3g times once γ is folded in "
+               "(medians; up to %.3g and %.3g): what quantisation with one scale for all columns meets %s.",
+               b, a, before.back(), after.back(),
+               a > 1.1 * b   ? "is worse after a fold"
+               : a < 0.9 * b ? "is better after a fold"
+                             : "is about the same after a fold"),
+       "T1"});
 }
 
 }  // namespace
@@ -191,9 +185,10 @@ std::vector<Finding> findings(const ModelScales& model, const std::optional<Deca
       list += (i > 0 ? ", " : "") + std::to_string(order[i].second) + " (" + std::to_string(order[i].first) + ")";
     out.push_back(
         {"Outlier channels at " + s.site,
-         text("Beyond %g medians of |γ| are %zu channels in at least one of %zu layers; most often, with the number of "
-              "layers: %s.",
-              kOutlierMedians, s.channels.size(), s.layers, list.c_str()),
+         printed(
+             "Beyond %g medians of |γ| are %zu channels in at least one of %zu layers; most often, with the number of "
+             "layers: %s.",
+             kOutlierMedians, s.channels.size(), s.layers, list.c_str()),
          "T15"});
   }
   if (!model.pairs.empty()) {
@@ -205,12 +200,12 @@ std::vector<Finding> findings(const ModelScales& model, const std::optional<Deca
     }
     std::sort(untied.begin(), untied.end());
     std::sort(spread.begin(), spread.end());
-    std::string says = text("γ_q γ_k, which alone matters to the scores, ");
+    std::string says = printed("γ_q γ_k, which alone matters to the scores, ");
     if (!spread.empty())
-      says += text("differs by a factor of %.3g between the rotated pairs in the median layer, ", middle(spread));
-    says += text("and within a pair by a factor of %.3g: %s.", std::exp(middle(untied)),
-                 middle(untied) < 0.01 ? "tied, so that one vector would do"
-                                       : "not tied, so that under RoPE the two vectors do not merge into one");
+      says += printed("differs by a factor of %.3g between the rotated pairs in the median layer, ", middle(spread));
+    says += printed("and within a pair by a factor of %.3g: %s.", std::exp(middle(untied)),
+                    middle(untied) < 0.01 ? "tied, so that one vector would do"
+                                          : "not tied, so that under RoPE the two vectors do not merge into one");
     out.push_back({"QK-norm by frequency pair", says, "T1"});
   }
   return out;

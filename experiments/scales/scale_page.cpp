@@ -269,9 +269,9 @@ std::string scales_page(const std::vector<ModelScales>& models, const std::optio
   for (const ModelScales& m : models) {
     body += html::details("Every scale vector of " + m.label, vector_table(m));
     if (m.notes.empty()) continue;
-    std::string list = "<ul>\n";
-    for (const std::string& note : m.notes) list += "<li>" + escape(note) + "</li>\n";
-    body += html::details("Notes on " + m.label + " (" + std::to_string(m.notes.size()) + ")", list + "</ul>\n");
+    std::vector<std::string> notes;
+    for (const std::string& note : m.notes) notes.push_back(escape(note));
+    body += html::details("Notes on " + m.label + " (" + std::to_string(m.notes.size()) + ")", html::list(notes));
   }
   body += "<h2>Reproduction</h2>\n<pre>" + escape(command) + "</pre>\n";
   return html::page("Scale vectors of trained models", body);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <boost/math/distributions/normal.hpp>
+#include <boost/math/statistics/univariate_statistics.hpp>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -11,6 +12,8 @@
 
 namespace scalevec::experiments {
 namespace {
+
+namespace statistics = boost::math::statistics;
 
 double normal_cdf(double z) { return boost::math::cdf(boost::math::normal(), z); }
 double normal_quantile(double p) { return boost::math::quantile(boost::math::normal(), p); }
@@ -44,30 +47,18 @@ Bootstrap::Bootstrap(size_t units, const std::function<double(std::span<const si
       if (i != left_out) chosen.push_back(i);
     jackknife.push_back(statistic(chosen));
   }
-  const double mean = std::accumulate(jackknife.begin(), jackknife.end(), 0.0) / static_cast<double>(units);
-  double squares = 0.0, cubes = 0.0;
-  for (const double x : jackknife) {
-    squares += (mean - x) * (mean - x);
-    cubes += (mean - x) * (mean - x) * (mean - x);
-  }
+  const double spread = statistics::variance(jackknife);
   // Half of what equals the estimate counts as below it, as SciPy does.
   const auto [first, last] = std::equal_range(samples_.begin(), samples_.end(), estimate_);
   const double below = (static_cast<double>(first - samples_.begin()) + 0.5 * static_cast<double>(last - first)) /
                        static_cast<double>(samples_.size());
-  if (!(squares > 0.0) || !std::isfinite(cubes) || below <= 0.0 || below >= 1.0) return;
+  if (!(spread > 0.0) || !std::isfinite(spread) || below <= 0.0 || below >= 1.0) return;
   bias_ = normal_quantile(below);
-  acceleration_ = cubes / (6.0 * std::pow(squares, 1.5));
+  acceleration_ = -statistics::skewness(jackknife) / (6.0 * std::sqrt(static_cast<double>(units)));
   bca_ = true;
 }
 
-double Bootstrap::sd() const {
-  if (samples_.size() < 2) return kNaN;
-  const double n = static_cast<double>(samples_.size());
-  const double mean = std::accumulate(samples_.begin(), samples_.end(), 0.0) / n;
-  double squares = 0.0;
-  for (const double x : samples_) squares += (x - mean) * (x - mean);
-  return std::sqrt(squares / (n - 1.0));
-}
+double Bootstrap::sd() const { return samples_.size() < 2 ? kNaN : std::sqrt(statistics::sample_variance(samples_)); }
 
 double Bootstrap::quantile(double probability) const {
   const double at = std::clamp(probability, 0.0, 1.0) * static_cast<double>(samples_.size() - 1);
@@ -83,19 +74,6 @@ std::pair<double, double> Bootstrap::interval(double confidence) const {
     return quantile(normal_cdf(bias_ + z / (1.0 - acceleration_ * z)));
   };
   return {end((1.0 - confidence) / 2.0), end((1.0 + confidence) / 2.0)};
-}
-
-double Bootstrap::two_sided_p() const {
-  if (!defined()) return kNaN;
-  const auto below = static_cast<double>(std::lower_bound(samples_.begin(), samples_.end(), 0.0) - samples_.begin());
-  const double n = static_cast<double>(samples_.size()), least = 1.0 / (n + 1.0);
-  double p = std::clamp(below / n, least, 1.0 - least);
-  if (bca_) {
-    // The inverse of what interval() does to a probability.
-    const double y = normal_quantile(p) - bias_;
-    p = normal_cdf(y / (1.0 + acceleration_ * y) - bias_);
-  }
-  return std::clamp(2.0 * std::min(p, 1.0 - p), least, 1.0);
 }
 
 }  // namespace scalevec::experiments

@@ -31,8 +31,6 @@ class Bootstrap {
 
   // The ends of the two-sided interval; NaNs unless defined().
   std::pair<double, double> interval(double confidence = 0.95) const;
-  // The p-value that belongs to it: 1 − confidence of the interval that ends at 0; at least 1/(resamples + 1).
-  double two_sided_p() const;
 
  private:
   double quantile(double probability) const;

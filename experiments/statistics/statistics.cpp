@@ -1,6 +1,7 @@
 #include "experiments/statistics/statistics.hpp"
 
 #include <boost/math/distributions/students_t.hpp>
+#include <boost/math/statistics/univariate_statistics.hpp>
 #include <cmath>
 #include <limits>
 #include <stdexcept>
@@ -24,13 +25,9 @@ MeanInterval mean_interval(std::span<const double> values, double confidence) {
   MeanInterval out{static_cast<std::int64_t>(finite.size()), static_cast<std::int64_t>(values.size() - finite.size()),
                    kNaN, kNaN, kNaN};
   if (finite.empty()) return out;
-  double sum = 0.0;
-  for (const double x : finite) sum += x;
-  out.mean = sum / static_cast<double>(out.n);
+  out.mean = boost::math::statistics::mean(finite);
   if (out.n < 2) return out;
-  double squares = 0.0;
-  for (const double x : finite) squares += (x - out.mean) * (x - out.mean);
-  out.sd = std::sqrt(squares / static_cast<double>(out.n - 1));
+  out.sd = std::sqrt(boost::math::statistics::sample_variance(finite));
   out.half_width = half_width(out.sd, out.n, confidence);
   return out;
 }

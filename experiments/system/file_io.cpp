@@ -81,6 +81,13 @@ void write_file(const fs::path& file, std::string_view text) {
 
 void write_record(const fs::path& file, std::string_view json_text) { write_file(file, with_checksum(json_text)); }
 
+nlohmann::json checked_record(std::string_view text, const fs::path& file) {
+  bool absent = false;
+  nlohmann::json value = parse_record(text, file.string(), &absent);
+  if (absent) note_without_checksum(file);
+  return value;
+}
+
 void note_without_checksum(const fs::path& file) {
   static std::once_flag said;
   std::call_once(said, [&] {

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <string_view>
 
 namespace scalevec::experiments {
@@ -29,6 +30,10 @@ void write_file(const std::filesystem::path& file, std::string_view text);
 
 // write_file() of a JSON object's text with a checksum as last member (optim/config/checksum.hpp).
 void write_record(const std::filesystem::path& file, std::string_view json_text);
+
+// What write_record() wrote, parsed and without its checksum. One without a checksum is taken, and said to be so.
+// Throws DamagedFile, which names the file.
+nlohmann::json checked_record(std::string_view text, const std::filesystem::path& file);
 
 // Says once in a process, on stderr, that a file of an older version has no checksum and is read unchecked.
 void note_without_checksum(const std::filesystem::path& file);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 
 #include "experiments/errors.hpp"
@@ -40,6 +41,29 @@ void StagingFolder::commit() {
   }
   committed_ = true;
   sync_folder(target_.parent_path());
+}
+
+TemporaryFolder::TemporaryFolder(const fs::path& pattern) {
+  std::string path = pattern.string();
+  if (!mkdtemp(path.data())) throw RunError(path + ": cannot be made: " + std::strerror(errno));
+  path_ = path;
+}
+
+TemporaryFolder::~TemporaryFolder() {
+  std::error_code ignored;
+  fs::remove_all(path_, ignored);
+}
+
+void make_folder(const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) throw RunError(folder.string() + ": cannot be made: " + error.message());
+}
+
+std::string host_name() {
+  char host[256] = "host";
+  ::gethostname(host, sizeof host - 1);
+  return host;
 }
 
 fs::path final_folder(const fs::path& out) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 
 namespace scalevec::experiments {
 
@@ -27,6 +28,27 @@ class StagingFolder {
   int fd_ = -1;
   bool committed_ = false;
 };
+
+// A folder that is removed with what is left in it.
+class TemporaryFolder {
+ public:
+  // Made from a path that ends in XXXXXX, which become letters that no other has. Throws RunError.
+  explicit TemporaryFolder(const std::filesystem::path& pattern);
+  ~TemporaryFolder();
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+// Throws RunError if the folder is not there and cannot be made.
+void make_folder(const std::filesystem::path& folder);
+
+// The machine's name, for names of folders and files; "host" if it has none.
+std::string host_name();
 
 // The absolute path of `out` without a trailing slash.
 std::filesystem::path final_folder(const std::filesystem::path& out);

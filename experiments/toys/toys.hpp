@@ -1,6 +1,6 @@
 #pragma once
 
-#include "experiments/claims/toy_runner.hpp"
+#include "experiments/claims/claim.hpp"
 #include "experiments/figures/trained_runs.hpp"
 
 // The toys of figures and claims as LibTorch modules, trained by the library's optimizers.

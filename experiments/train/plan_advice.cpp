@@ -2,25 +2,18 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <map>
 #include <utility>
 #include <vector>
 
 #include "experiments/record/record_files.hpp"
 #include "experiments/runs/run_prediction.hpp"
+#include "experiments/system/text.hpp"
 
 namespace scalevec::experiments {
 namespace {
 
 using nlohmann::json;
-
-template <class... Values>
-std::string printed(const char* format, Values... values) {
-  char text[400];
-  std::snprintf(text, sizeof text, format, values...);
-  return text;
-}
 
 struct OfGroup {
   std::string group;

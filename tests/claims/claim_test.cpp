@@ -127,13 +127,13 @@ TEST_CASE("the grid grows where the best lr lies at its end, and a diverged lr i
   make([](double) { return INFINITY; });  // beyond the grid all diverge
   t = plan.tuning(claim, "plain", outcomes_of(losses));
   CHECK(t.best == 3.2e-2);
-  CHECK(t.interior);
+  CHECK(t.state == Tuning::State::tunable);
   CHECK(t.curve.back().diverged == 2);
 
   losses.clear();
   for (int i = 0; i < 5; ++i) make([](double lr) { return lr; });  // the less the better
   t = plan.tuning(claim, "plain", outcomes_of(losses));
   CHECK(t.best == Approx(5e-4));
-  CHECK(!t.interior);
+  CHECK(t.state == Tuning::State::at_edge);
   CHECK(contains(t.problem, "is the lowest tried"));
 }

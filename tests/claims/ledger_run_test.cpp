@@ -104,6 +104,12 @@ TEST_CASE("a true claim is confirmed, a false one contradicted, and levels that 
   REQUIRE(s.claims("out", fake_ledger()) == 0);
   CHECK(!contains(s.printed, "stage 1"));
   CHECK(s.result("out") == r);
+  // The page needs nothing but the file: without pictures it says the same.
+  REQUIRE(s.claims("out", fake_ledger(), {"--page", (s.scratch / "out/claims.json").string()}) == 0);
+  CHECK(contains(s.printed, "<figure id=\"figure-good-lr\"></figure>"));
+  const size_t table = page.find("<table>"), end = page.find("</table>");
+  CHECK(contains(s.printed, page.substr(table, end - table)));
+  CHECK(s.claims("out", fake_ledger(), {"--page", (s.scratch / "program.sh").string()}) == 2);
 }
 
 TEST_CASE("a ledger stopped again and again ends as one that was not") {

@@ -79,7 +79,7 @@ TEST_CASE("an interval by the bootstrap's standard error covers at a handful of 
       const Gain gain = bootstrap_gain(bootstrap, static_cast<std::int64_t>(units));
       const auto [low, high] = gain.interval(confidence);
       missed += low > 0.0 || high < 0.0;
-      disagree += (low > 0.0 || high < 0.0) != (gain.p < 1.0 - confidence);
+      disagree += (low > 0.0 || high < 0.0) != (gain.p() < 1.0 - confidence);
     }
     INFO(units << " units, " << confidence);
     CHECK(missed >= least);
@@ -126,7 +126,7 @@ TEST_CASE("a ledger of claims without effect rejects none of them but at the sta
     const auto judged = judge(claims);
     for (size_t c = 0; c < 14; ++c) {
       any = any || judged[c].low > 0.0 || judged[c].high < 0.0;
-      raw = raw || claims[c].gain.p < 0.05;
+      raw = raw || claims[c].gain.p() < 0.05;
     }
     with_rejection += any;
     without_correction += raw;

@@ -1,5 +1,5 @@
 #include "experiments/compare/analysis.hpp"
-#include "experiments/compare/report_json.hpp"
+#include "experiments/compare/report_parts.hpp"
 #include "experiments/errors.hpp"
 #include "experiments/record/record_files.hpp"
 #include "tests/fuzz/targets.hpp"
