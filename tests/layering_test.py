@@ -23,7 +23,7 @@ RULES = {
 NO_TORCH = re.compile(r"^(torch|ATen|c10|Eigen|CLI)/")
 WITH_TORCH = re.compile(r"^(Eigen|CLI)/")
 ROOMS = {
-    "system": ("optim/config", NO_TORCH),
+    "system": ("optim/core optim/config", NO_TORCH),
     "statistics": ("optim/core", NO_TORCH),
     "plot": ("optim/config", NO_TORCH),
     "data": ("system optim/core optim/config", NO_TORCH),

@@ -28,12 +28,6 @@ std::string interval_text(double x, double low, double high) {
   return printed("%+.4f", x) + (std::isfinite(low) ? printed(" [%+.4f, %+.4f]", low, high) : "");
 }
 
-std::string joined(const std::vector<std::string>& words, const char* between) {
-  std::string out;
-  for (const std::string& word : words) out += (&word == words.data() ? "" : between) + word;
-  return out;
-}
-
 std::string joined(const std::vector<std::int64_t>& numbers) {
   std::vector<std::string> words;
   for (const std::int64_t n : numbers) words.push_back(std::to_string(n));

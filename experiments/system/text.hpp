@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "optim/core/option.hpp"
+
 // Numbers and lists as text.
 namespace scalevec::experiments {
 
@@ -17,7 +19,7 @@ std::string short_number(double x);
 // "+0.0123 [-0.0010, +0.0256]", without the interval where `low` is not finite.
 std::string interval_text(double x, double low, double high);
 
-std::string joined(const std::vector<std::string>& words, const char* between = ", ");
+using scalevec::joined;
 std::string joined(const std::vector<std::int64_t>& numbers);
 
 // Lines of cells as columns of a terminal. The cells of the first column end at its right edge if `first_right`.

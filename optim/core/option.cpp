@@ -49,9 +49,9 @@ std::string number_text(double x) {
   return out.str();
 }
 
-std::string joined(const std::vector<std::string>& words) {
+std::string joined(const std::vector<std::string>& words, std::string_view between) {
   std::string text;
-  for (const auto& word : words) text += (text.empty() ? "" : ", ") + word;
+  for (std::size_t i = 0; i < words.size(); ++i) (text += i == 0 ? "" : between) += words[i];
   return text;
 }
 

@@ -71,8 +71,7 @@ std::string not_allowed(std::string_view field, double value, std::string_view a
 // What the option allows, as messages and tables say it: "an integer, [1, 1024]", "true, false", "l2, lr".
 std::string allowed_text(const Option& option);
 
-// Words with ", " between.
-std::string joined(const std::vector<std::string>& words);
+std::string joined(const std::vector<std::string>& words, std::string_view between = ", ");
 
 // A number with up to 12 significant digits and no needless zeros.
 std::string number_text(double x);
