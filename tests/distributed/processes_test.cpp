@@ -132,21 +132,23 @@ TEST_CASE("attention logits are clipped by the largest of every process's part o
   const std::vector<std::string> clip{"--set", "steps=20",
                                       "--set", "checkpoint.every=0",
                                       "--set", "accumulation=2",
+                                      "--set", "dtype=float64",
                                       "--set", "model.qk_norm=false",
                                       "--set", "model.init_std=0.4",
                                       "--set", "log.traces_every=4",
                                       "--set", R"(optimizer.rules=[{"match": {}},
-        {"match": {"kind": "matrix"}, "method": "muon", "lr_mult": 5, "qk_clip": 3}])"};
+        {"match": {"kind": "matrix"}, "method": "muon", "lr_mult": 5, "precision": "auto", "qk_clip": 3}])"};
   REQUIRE(finish(start_program(folder.path / "one-process", train(config, one, clip), {})) == 0);
   Ranks ranks(folder.path, 2, train(config, two, clip));
   REQUIRE(ranks.finish() == std::vector<int>{0, 0});
-  CHECK(loss_difference(one, two) < 1e-4);
+  // Of the rounding of float64, grown over 20 steps; the parts' largest logits differ by some tenths.
+  CHECK(loss_difference(one, two) < 1e-9);
   const auto [difference, where] = trace_difference(one, two);
   INFO(where);
-  CHECK(difference < 1e-2);
+  CHECK(difference < 1e-6);
   double most = 0.0;
-  for (const json& row : json_lines(one / "traces.jsonl").front()["params"])
-    most = std::max(most, row.value("max_logit", 0.0));
+  const json first = json_lines(one / "traces.jsonl").front();
+  for (const json& row : first["params"]) most = std::max(most, row.value("max_logit", 0.0));
   CHECK(most > 3.0);
 }
 
