@@ -187,7 +187,7 @@ void row(const Op& op, const std::string& name, int rounds) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  keep_freed_memory();  // as the program does
+  experiments::keep_freed_memory();  // as the program does
   at::set_num_threads(2);
   torch::manual_seed(1);
   std::setvbuf(stdout, nullptr, _IOLBF, 0);

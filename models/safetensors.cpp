@@ -264,6 +264,11 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& file) : file_(file
     checksum_ = text.substr(digits, kChecksumDigits);
     text.replace(digits, kChecksumDigits, kNoChecksumDigits);
     header_ = std::string(reinterpret_cast<const char*>(length_bytes), 8) + text;
+  } else if (header.contains("__metadata__") && has_checksum_member(header["__metadata__"])) {
+    refuse(
+        file,
+        "the checksum in its __metadata__ is not as it was written: the file was damaged, or another program kept "
+        "the __metadata__ of the file that it changed; allowed: the file as it was written, or without the checksum");
   }
   fd_ = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd_ < 0) throw std::runtime_error(file.string() + ": cannot be read: " + std::strerror(errno));

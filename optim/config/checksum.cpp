@@ -27,6 +27,10 @@ std::size_t digits_of(std::string_view text) {
   return at + kRecordKey.size();
 }
 
+bool are_digits(std::string_view text) {
+  return text.size() == kDigits && text.find_first_not_of("0123456789abcdef") == text.npos;
+}
+
 [[noreturn]] void damaged(std::string_view what, const std::string& how) {
   throw DamagedFile(std::string(what) + ": " + how);
 }
@@ -64,14 +68,25 @@ ChecksumState check_own_checksum(std::string_view text) {
   return checksum(zeroed) == text.substr(at, kDigits) ? ChecksumState::right : ChecksumState::wrong;
 }
 
+bool has_checksum_member(const nlohmann::json& object) {
+  if (!object.is_object()) return false;
+  for (const auto& [name, value] : object.items()) {
+    if (name == "checksum") return true;
+    if (!value.is_string()) continue;
+    const std::string_view text = value.get_ref<const std::string&>();
+    if (text.starts_with(kChecksumPrefix) && are_digits(text.substr(kChecksumPrefix.size()))) return true;
+  }
+  return false;
+}
+
 nlohmann::json parse_record(std::string_view text, std::string_view what, bool* absent) {
   const ChecksumState state = check_own_checksum(text);
+  nlohmann::json value = parse_json_if_sound(text);
   if (absent) *absent = state == ChecksumState::absent;
-  if (state == ChecksumState::wrong)
+  if (state == ChecksumState::wrong || (state == ChecksumState::absent && has_checksum_member(value)))
     damaged(what,
             "its checksum is wrong: it was damaged, or changed after it was written; allowed: the file as it was "
             "written, or, read unchecked, the same without its \"checksum\"");
-  nlohmann::json value = parse_json_if_sound(text);
   if (value.is_discarded()) damaged(what, "is not whole JSON: it was damaged after it was written");
   if (value.is_object()) value.erase("checksum");
   return value;
@@ -93,6 +108,9 @@ ChecksumState check_chained_line(std::string_view line, std::string& before) {
     open = "{";
   else if (open.ends_with(kLineKey))
     open.remove_suffix(kLineKey.size());
+  else if ((are_digits(found) && line.ends_with("\"}") && open.ends_with('"')) ||
+           parse_json_if_sound(line).contains("checksum"))
+    return ChecksumState::wrong;
   else
     return ChecksumState::absent;
   before = checksum(before + std::string(open) + "}");

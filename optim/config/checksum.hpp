@@ -44,15 +44,20 @@ std::string with_checksum(std::string_view json_text);
 enum class ChecksumState { right, wrong, absent };
 ChecksumState check_own_checksum(std::string_view json_text);
 
+// Whether a member of `object` is named "checksum" or is text of kChecksumPrefix and 16 digits. After damage to one of
+// the two, the other still tells that there was a checksum.
+bool has_checksum_member(const nlohmann::json& object);
+
 // What with_checksum() made: parsed, without that member. DamagedFile led by `what` if it is not JSON or its checksum
-// is wrong; an object without a checksum is taken, and `absent` set.
+// is wrong or damaged itself. An object without has_checksum_member() is of version 0.1: it is taken, and `absent` set.
 nlohmann::json parse_record(std::string_view text, std::string_view what, bool* absent = nullptr);
 
 // A line of a log with its running checksum as last member: over `before`, the checksum of the line before, and the
 // line without it. `line` is an object's text. Sets `before` to the line's own.
 std::string chained_line(std::string_view line, std::string& before);
 
-// Checks a line against `before` and moves `before` on. A line without a checksum leaves it alone.
+// Checks a line against `before` and moves `before` on. A line without a checksum leaves it alone; one that has a
+// member "checksum" elsewhere, or another name before its last 16 digits, is wrong.
 ChecksumState check_chained_line(std::string_view line, std::string& before);
 
 }  // namespace scalevec

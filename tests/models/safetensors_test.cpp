@@ -238,13 +238,7 @@ TEST_CASE("no flipped bit of a written file gives other tensors") {
     hit[bit / 8] = static_cast<char>(hit[bit / 8] ^ (1 << (bit % 8)));
     std::ofstream(folder / "hit", std::ios::binary) << hit;
     CHECK_THROWS_AS(read_safetensors(folder / "hit", sum), std::runtime_error);
-    // By itself it may have lost the words that say there is a checksum, and nothing else.
-    bool read_otherwise = false;
-    try {
-      read_otherwise = !same(read_safetensors(folder / "hit"));
-    } catch (const std::runtime_error&) {
-    }
-    REQUIRE_FALSE(read_otherwise);
+    REQUIRE_THROWS_AS(read_safetensors(folder / "hit"), std::runtime_error);
   }
   const std::string other =
       write_safetensors(folder / "other", {{"a", torch::zeros({2, 3})}, {"b", torch::ones({5}, torch::kBFloat16)}});
