@@ -3,7 +3,8 @@
 
   scripts/optimizer_comparison.py config                                   writes experiments/configs/optimizers.json
   scripts/optimizer_comparison.py run --program scalevec --out DIR         tunes and trains, stage by stage; can be repeated
-  scripts/optimizer_comparison.py collect --program scalevec --out DIR     writes docs/optimizers/comparison.json
+  scripts/optimizer_comparison.py speed --program scalevec --out DIR       times a training step of each method, on a quiet machine
+  scripts/optimizer_comparison.py collect --out DIR                        writes docs/optimizers/comparison.json
 
 Every cell is one of the grid's, so that `scalevec compare experiments/configs/optimizers.json --out DIR` trains the rest.
 """
@@ -11,18 +12,22 @@ import argparse
 import json
 import math
 import pathlib
+import statistics
+import struct
 import subprocess
 import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "experiments/configs/optimizers.json"
+RESULTS = ROOT / "docs/optimizers/comparison.json"
 FACTORS = [0.03, 0.1, 0.3, 1, 3, 10, 30]  # of a method's middle learning rate
 FIRST = [0.3, 1, 3]
 TUNING_RUNS = 5
 TUNING_SEED = 101
-SEEDS = [1, 2, 3]
+SEEDS = [1, 2, 3, 4, 5]
 LR_KEY = "optimizer.rules.0.lr_mult"
+TRACED = [10, 20, 30, 50, 80, 120, 160, 200, 240, 280]  # steps whose traces the page shows
 ADAMW_LR = 4e-3  # of what AdamW trains beside the method
 
 ADAM_BETA2 = {"beta2": 0.99}
@@ -38,7 +43,7 @@ METHODS = {
     "adamax": (6e-3, {"beta2": 0.99}, {"beta2": 0.95}, {}),
     "laprop": (2e-3, {"beta2": 0.95}, ADAM_BETA2, {}),
     "adopt": (4e-3, {"beta2": 0.99}, {"beta2": 0.9999}, {}),
-    "ademamix": (4e-3, {"beta2": 0.99, "beta3": 0.999, "alpha": 2, "alpha_warmup": 250, "beta3_warmup": 250},
+    "ademamix": (4e-3, {"beta2": 0.99, "beta3": 0.999, "alpha": 2, "alpha_warmup": 300, "beta3_warmup": 300},
                  {"alpha": 5}, {}),
     "adam_mini": (4e-3, {"beta2": 0.95}, ADAM_BETA2, {}),
     "adamw8bit": (4e-3, {"beta2": 0.95}, ADAM_BETA2, {}),
@@ -69,11 +74,11 @@ BASE = {
     "model": {"vocab_size": 256, "width": 64, "layers": 2, "heads": 2, "qk_norm": True},
     "data": {"dir": "data/gcide4"},
     "sequence_length": 64,
-    "batch_size": 8,
-    "steps": 250,
+    "batch_size": 4,
+    "steps": 300,
     "threads": 1,
     "optimizer": {"lr": ADAMW_LR, "max_norm": 1.0, "rules": [{"match": {"kind": "matrix"}, "lr_mult": 1}]},
-    "schedule": {"shape": "cosine", "warmup_steps": 25, "final_factor": 0.05},
+    "schedule": {"shape": "cosine", "warmup_steps": 30, "final_factor": 0.05},
     "validation": {"sequences": 256},
     "log": {"every": 10, "traces_every": 10},
     "checkpoint": {"minutes": 0, "keep": 1},
@@ -215,7 +220,7 @@ class Tuning:
         return "low" if best == factors[0] else "high" if best == factors[-1] else ""
 
     def next(self):
-        """Three learning rates, then outward on the better side; the last run is the alternative unless the best is an end."""
+        """Three learning rates; then one outward on the better side; the last run is the alternative unless the best is an end."""
         for f in FIRST:
             if f not in self.lrs:
                 return False, f
@@ -261,9 +266,104 @@ def compare(runs, seeds):
             runs.train([(*chosen(runs, m, own), seed) for m in tuned_methods() if has_scales(m) or not own])
 
 
+def cell_config(method):
+    """The configuration of the method's own best cell without its seed; AdamW trains the scale vectors."""
+    config = json.loads(json.dumps(BASE))
+    changes = variant(method, False, False)
+    config["optimizer"].update(lr=changes["optimizer.lr"], rules=changes["optimizer.rules"])
+    return config
+
+
+def speed(args):
+    """Seconds of a training step: the median over a run's log lines of ten steps each. Rounds are added to those of before."""
+    file = pathlib.Path(args.out) / "speed.json"
+    times = json.loads(file.read_text()) if file.exists() else {}
+    with tempfile.TemporaryDirectory() as folder:
+        for method in METHODS:
+            config = cell_config(method)
+            config.update(steps=60, validation={"sequences": 1}, log={"every": 10, "traces_every": 0})
+            path = pathlib.Path(folder) / "config.json"
+            path.write_text(json.dumps(config))
+            out = pathlib.Path(folder) / method
+            subprocess.run([args.program, "train", path, "--out", out], check=True, capture_output=True)
+            lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+            rates = [x["tokens_per_second"] for x in lines if x["kind"] == "train" and x["step"] > 10]
+            tokens = config["batch_size"] * config["sequence_length"]
+            times.setdefault(method, []).append(statistics.median(tokens / rate for rate in rates))
+    file.write_text(json.dumps(times, indent=1) + "\n")
+
+
+def state_bytes(folder):
+    """Bytes of optimizer state per element of the linear maps, which the method trains, from the run's last checkpoint."""
+    state, elements = 0, 0
+    last = sorted((folder / "checkpoints").iterdir())[-1]
+    for name in ("weights", "optimizer"):
+        with open(last / f"{name}.safetensors", "rb") as file:
+            header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+        for tensor, entry in header.items():
+            if tensor.startswith("layers.") and ".weight" in tensor and not tensor.endswith(("/method", "/step")):
+                size = entry["data_offsets"][1] - entry["data_offsets"][0]
+                state += size if name == "optimizer" else 0
+                elements += math.prod(entry["shape"]) if name == "weights" else 0
+    return state / elements
+
+
+def rounded(x, digits=4):
+    return None if x is None or not math.isfinite(x) else float(f"{x:.{digits}g}")
+
+
+def traces(folder):
+    out = {"steps": []}
+    for line in (folder / "traces.jsonl").read_text().splitlines():
+        line = json.loads(line)
+        if line["step"] not in TRACED:
+            continue
+        out["steps"].append(line["step"])
+        for group in line["groups"]:
+            for key in ("effective_lr", "rotation"):
+                out.setdefault(group["name"], {}).setdefault(key, []).append(rounded(group.get(key)))
+    return out
+
+
+def losses_json(losses):
+    return [None if x is None else "diverged" if math.isinf(x) else round(x, 5) for x in losses]
+
+
+def collect(args):
+    runs = Runs(args.out)
+    methods, times = [], json.loads((pathlib.Path(args.out) / "speed.json").read_text())
+    for method, (lr, options, option, more) in METHODS.items():
+        source = more.get("same", method)
+        tuning = Tuning(runs, source)
+        alternative, factor = tuning.best()
+        entry = {"name": method, "lr": lr, "options": options, "alternative": option, **more, "factor": factor,
+                 "took_alternative": alternative, "edge": tuning.edge(),
+                 "tuning": dict(zip(map(str, sorted(tuning.lrs)), losses_json(tuning.lrs[f] for f in sorted(tuning.lrs)))),
+                 "tuning_alternative": dict(zip(map(str, tuning.alternatives), losses_json(tuning.alternatives.values()))),
+                 "step_seconds": rounded(statistics.median(times[method]))}
+        for own in [False, True] if has_scales(method) else [False]:
+            name, factor = chosen(runs, method, own)
+            folder = runs.index[name, factor, SEEDS[0]]
+            entry["own" if own else "adamw"] = {"losses": losses_json(runs.loss(name, factor, seed) for seed in SEEDS),
+                                                "traces": traces(folder)}
+            if not own:
+                entry["state_bytes"] = rounded(state_bytes(folder))
+        methods.append(entry)
+    summaries = [json.loads((folder / "summary.json").read_text()) for folder in runs.index.values()]
+    one = summaries[0]
+    result = {"base": BASE, "tuning_runs": TUNING_RUNS, "tuning_seed": TUNING_SEED, "seeds": SEEDS, "adamw_lr": ADAMW_LR,
+              "runs": len(summaries), "diverged": sum(s["status"] == "diverged" for s in summaries),
+              "cpu_seconds": round(sum(s["cpu_seconds"] for s in summaries)), "git_commit": one["git_commit"],
+              "machine": one["machine"], "kernels": one["versions"]["kernels"], "parameters": one["parameters"],
+              "scale_parameters": one["scale_parameters"], "data": one["data"].split(": ")[1], "data_hash": one["data_hash"]}
+    lines = [f" {json.dumps(k)}: {json.dumps(v)}," for k, v in result.items()]
+    lines += [' "methods": [', ",\n".join("  " + json.dumps(m) for m in methods), " ]"]
+    RESULTS.write_text("{\n" + "\n".join(lines) + "\n}\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["config", "run", "collect"])
+    parser.add_argument("what", choices=["config", "run", "speed", "collect"])
     parser.add_argument("--program", default="scalevec")
     parser.add_argument("--out", default="runs/optimizers")
     parser.add_argument("--jobs", type=int, default=2)
@@ -271,10 +371,14 @@ def main():
     if args.what == "config":
         CONFIG.write_text(config_text())
         return
-    runs = Runs(args.out, args.program, args.jobs)
     if args.what == "run":
+        runs = Runs(args.out, args.program, args.jobs)
         tune(runs)
         compare(runs, SEEDS)
+    if args.what == "speed":
+        speed(args)
+    if args.what == "collect":
+        collect(args)
 
 
 if __name__ == "__main__":
