@@ -180,12 +180,12 @@ def lr_picture(results):
     columns, width, height, left, top = 7, 112, 92, 40, 20
     methods = results.own_steps
     rows = -(-len(methods) // columns)
-    picture = Picture(left + columns * width + 10, top + rows * (height + 22) + 40)
+    picture = Picture(left + columns * width + 10, top + rows * (height + 30) + 40)
     low, high = loss_range(results)
     high += 0.3
     factors = [0.03, 0.1, 0.3, 1, 3, 10, 30]
     for i, m in enumerate(methods):
-        x0, y0 = left + (i % columns) * width, top + (i // columns) * (height + 22)
+        x0, y0 = left + (i % columns) * width, top + (i // columns) * (height + 30)
 
         def at(factor, loss):
             loss = high if loss == "diverged" else min(loss, high)
@@ -211,7 +211,7 @@ def lr_picture(results):
             picture.parts.append(f'<path d="M{x - 3:.1f},{y - 3:.1f}l6,6m0,-6l-6,6" stroke="{ORANGE}" stroke-width="1.5"/>')
         x, y = at(m["factor"], (m["tuning_alternative"] if m["took_alternative"] else m["tuning"])[short(m["factor"])])
         picture.parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5.5" fill="none" stroke="#111"/>')
-    y = top + rows * (height + 22) + 16
+    y = top + rows * (height + 30) + 10
     picture.text(left, y, "validation loss of the tuning seed against learning rate. Circled: chosen. Orange cross: the other value of the tuned option.")
     picture.text(left, y + 15, "Open dot at the upper end: worse than the axis, or diverged.")
     return picture.svg()
@@ -271,11 +271,12 @@ def pairs_picture(results, pairs):
         picture.text(x, y, m["name"], "start", 10, more=f' transform="rotate(-60 {x:.1f} {y:.1f})"')
         picture.box(left + cell * i, top + cell * i, cell - 1, cell - 1, "#444")
     index = {m["name"]: i for i, m in enumerate(methods)}
+    squares = {True: "", False: ""}
     for (a, b), d in pairs.items():
-        i, j = index[a], index[b]
-        colour = "#b7d3ea" if d.resolved() else "#f4a582"
-        picture.box(left + cell * j, top + cell * i, cell - 1, cell - 1, colour)
-        picture.box(left + cell * i, top + cell * j, cell - 1, cell - 1, colour)
+        for i, j in ((index[a], index[b]), (index[b], index[a])):
+            squares[d.resolved()] += f"M{left + cell * j},{top + cell * i}h{cell - 1}v{cell - 1}h{1 - cell}z"
+    for resolved, colour in ((True, "#b7d3ea"), (False, "#f4a582")):
+        picture.parts.append(f'<path d="{squares[resolved]}" fill="{colour}"/>')
     picture.text(left, top + size + 22, "orange: not resolved, the interval of the difference contains zero; blue: resolved")
     return picture.svg()
 
@@ -398,24 +399,24 @@ vectors of the blue runs have the same method and learning rate everywhere, Adam
 
 {bullet(f'''Pairs: the orange cells. {sum(not d.resolved() for d in pairs.values())} of {len(pairs)} have an interval that contains zero.''')}
 {bullet(f'''Learning rate at an end of the tried ones: {names(edges)}. The loss of these methods is an upper bound.''')}
-{bullet(f'''The tuned option was not tried for {names(untried)}, since its run was spent on a fifth learning rate.''')}
+{bullet(f'''The tuned option was not tried for {names(untried)}, since its run was spent on a fourth learning rate.''')}
 
 ## Method
 
 {bullet(f'''Model: decoder with {base['model']['layers']} layers, width {base['model']['width']}, {base['model']['heads']} heads, norms on
 queries and keys, tied embeddings. Text: the first 4 MB of the GNU dictionary, as bytes. Batches of {base['batch_size']} sequences of
 {base['sequence_length']} bytes ({tokens} bytes a step), {base['steps']} steps. Warm-up of {base['schedule']['warmup_steps']} steps, then a cosine
-to {base['schedule']['final_factor']:g} of the learning rate; for the schedule-free methods warm-up and a constant. Global clip norm
-{base['optimizer']['max_norm']:g}. No weight decay. Validation once, at the end, on {base['validation']['sequences']} sequences.''')}
+to {base['schedule']['final_factor']:g} of the learning rate; for the schedule-free methods warm-up and a constant. No weight decay, and
+gradients are clipped (`max_norm` {base['optimizer']['max_norm']:g}). Validation once, at the end, on {base['validation']['sequences']} sequences.''')}
 {bullet(f'''Without decay, {names(same)} take the same steps as {names(m['same'] for m in same)}; they were not run again, and their rows show
 the same runs.''')}
 {bullet(f'''What a method trains: linear maps and embedding. For {names(matrix)}, linear maps only, and AdamW trains the embedding.
 AdamW beside a method has lr {short(data['adamw_lr'])}, β₂ 0.95, in every run. {names(no_own)} cannot train vectors, so there is only one
 set of runs of them.''')}
 {bullet(f'''Tuning: {data['tuning_runs']} runs per method with one seed that is not used again. The middle learning rate is near that of the method's
-source, or of its family at this size. Three runs are 0.3, 1 and 3 times the middle, the fourth goes further by a factor of about
-3 on the better side. The fifth does so again if the best is an end; otherwise it tries another value of one option at the best
-learning rate, if the method has an option that its source calls important, and else one more learning rate.''')}
+source, or of its family at this size. Three runs are at 0.3, 1 and 3 times the middle. If the best is an end, the fourth goes
+further in that direction by a factor of about 3; otherwise it is at the best learning rate with another value of the option that
+matters most in the method's source or family, or, for a method without one, at one more learning rate.''')}
 {bullet(f'''Comparison: seeds {', '.join(map(str, seeds))} at the chosen learning rate and option, in two sets: AdamW on the scale vectors, and the
 method itself on them with its own learning rate.''')}
 
