@@ -68,7 +68,7 @@ METHODS = {
     "soap": (4e-3, {}, {"precondition_frequency": 3}, MATRIX),
     "dion": (1e-2, {}, {"rank_fraction": 0.25}, MATRIX),
     "scion": (3e-4, {"scale": 50, "precision": "float32"}, {"momentum": 0.95}, {"matrix": True}),
-    "kron": (1e-3, {}, {"precond_lr": 0.3}, {}),
+    "kron": (3e-3, {}, {"precond_lr": 0.3}, {}),
 }
 BASE = {
     "model": {"vocab_size": 256, "width": 64, "layers": 2, "heads": 2, "qk_norm": True},
