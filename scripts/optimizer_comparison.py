@@ -260,10 +260,11 @@ def chosen(runs, method, own):
     return variant_name(source, alternative, own), factor
 
 
-def compare(runs, seeds):
-    for seed in seeds:
-        for own in [False, True]:
-            runs.train([(*chosen(runs, m, own), seed) for m in tuned_methods() if has_scales(m) or not own])
+def compare(runs):
+    """Two seeds of each set before the third, so that a run that is stopped early has intervals."""
+    for own, seed in [(False, SEEDS[0]), (False, SEEDS[1]), (True, SEEDS[0]), (True, SEEDS[1]),
+                      *((own, seed) for seed in SEEDS[2:] for own in (False, True))]:
+        runs.train([(*chosen(runs, m, own), seed) for m in tuned_methods() if has_scales(m) or not own])
 
 
 def cell_config(method):
@@ -329,8 +330,15 @@ def losses_json(losses):
     return [None if x is None else "diverged" if math.isinf(x) else round(x, 5) for x in losses]
 
 
+def finished_seeds(runs, own):
+    """The seeds that every method has been trained with."""
+    methods = [m for m in tuned_methods() if has_scales(m) or not own]
+    return [seed for seed in SEEDS if all(runs.loss(*chosen(runs, m, own), seed) is not None for m in methods)]
+
+
 def collect(args):
     runs = Runs(args.out)
+    seeds = {own: finished_seeds(runs, own) for own in (False, True)}
     methods, times = [], json.loads((pathlib.Path(args.out) / "speed.json").read_text())
     for method, (lr, options, option, more) in METHODS.items():
         source = more.get("same", method)
@@ -344,14 +352,14 @@ def collect(args):
         for own in [False, True] if has_scales(method) else [False]:
             name, factor = chosen(runs, method, own)
             folder = runs.index[name, factor, SEEDS[0]]
-            entry["own" if own else "adamw"] = {"losses": losses_json(runs.loss(name, factor, seed) for seed in SEEDS),
+            entry["own" if own else "adamw"] = {"losses": losses_json(runs.loss(name, factor, seed) for seed in seeds[own]),
                                                 "traces": traces(folder)}
             if not own:
                 entry["state_bytes"] = rounded(state_bytes(folder))
         methods.append(entry)
     summaries = [json.loads((folder / "summary.json").read_text()) for folder in runs.index.values()]
     one = summaries[0]
-    result = {"base": BASE, "tuning_runs": TUNING_RUNS, "tuning_seed": TUNING_SEED, "seeds": SEEDS, "adamw_lr": ADAMW_LR,
+    result = {"base": BASE, "tuning_runs": TUNING_RUNS, "tuning_seed": TUNING_SEED, "seeds": seeds[False], "own_seeds": seeds[True], "adamw_lr": ADAMW_LR,
               "runs": len(summaries), "diverged": sum(s["status"] == "diverged" for s in summaries),
               "cpu_seconds": round(sum(s["cpu_seconds"] for s in summaries)), "git_commit": one["git_commit"],
               "machine": one["machine"], "kernels": one["versions"]["kernels"], "parameters": one["parameters"],
@@ -374,7 +382,7 @@ def main():
     if args.what == "run":
         runs = Runs(args.out, args.program, args.jobs)
         tune(runs)
-        compare(runs, SEEDS)
+        compare(runs)
     if args.what == "speed":
         speed(args)
     if args.what == "collect":

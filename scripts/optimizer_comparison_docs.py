@@ -42,20 +42,16 @@ def t_quantile(freedom):
 
 
 class Difference:
-    """The mean of paired differences with its 95 % interval by Student's t."""
+    """A mean difference with its 95 % interval by Student's t from a pooled standard error."""
 
-    def __init__(self, first, second, quantile):
-        pairs = [a - b for a, b in zip(first, second)]
-        self.mean = statistics.fmean(pairs)
-        self.error = statistics.stdev(pairs) / math.sqrt(len(pairs))
-        self.half = quantile * self.error
-        self.freedom = len(pairs) - 1
+    def __init__(self, mean, error, freedom, quantile):
+        self.mean, self.error, self.freedom, self.half = mean, error, freedom, quantile * error
 
     def resolved(self):
         return abs(self.mean) > self.half
 
     def p(self):
-        return 0.0 if self.error == 0 and self.mean else t_probability(self.mean / self.error, self.freedom) if self.error else 1.0
+        return t_probability(self.mean / self.error, self.freedom)
 
     def text(self):
         bold = "**" if self.resolved() else ""
@@ -81,14 +77,41 @@ class Results:
         self.data = data
         self.methods = sorted(data["methods"], key=lambda m: (statistics.fmean(m["adamw"]["losses"]), m["name"]))
         self.own_steps = [m for m in self.methods if "same" not in m]
-        self.quantile = t_quantile(len(data["seeds"]) - 1)
         self.adamw = next(m for m in self.methods if m["name"] == "adamw")
+        self.count = len(data["seeds"])
+        # What is left of a loss without the mean of its method and that of its seed.
+        table = [m["adamw"]["losses"] for m in self.own_steps]
+        seeds = [statistics.fmean(column) for column in zip(*table)]
+        whole = statistics.fmean(seeds)
+        rest = [x - statistics.fmean(row) - seed + whole for row in table for x, seed in zip(row, seeds)]
+        self.freedom = (len(table) - 1) * (self.count - 1)
+        self.deviation = math.sqrt(sum(x * x for x in rest) / self.freedom)
+        self.quantile = t_quantile(self.freedom)
+        # The same of the differences that the other training of the scale vectors makes, whose mean a method has of its own.
+        self.with_own = [m for m in self.own_steps if "own" in m]
+        table = [self.own_pairs(m) for m in self.with_own]
+        rest = [x - statistics.fmean(row) for row in table for x in row]
+        self.own_freedom = len(table) * (len(data["own_seeds"]) - 1)
+        self.own_deviation = math.sqrt(sum(x * x for x in rest) / self.own_freedom)
+        self.own_quantile = t_quantile(self.own_freedom)
+
+    @staticmethod
+    def own_pairs(m):
+        return [a - b for a, b in zip(m["own"]["losses"], m["adamw"]["losses"])]
 
     def difference(self, a, b):
-        return Difference(a["adamw"]["losses"], b["adamw"]["losses"], self.quantile)
+        mean = statistics.fmean(a["adamw"]["losses"]) - statistics.fmean(b["adamw"]["losses"])
+        return Difference(mean, self.deviation * math.sqrt(2 / self.count), self.freedom, self.quantile)
 
     def own_difference(self, m):
-        return Difference(m["own"]["losses"], m["adamw"]["losses"], self.quantile)
+        return Difference(statistics.fmean(self.own_pairs(m)), self.own_deviation / math.sqrt(len(self.data["own_seeds"])), self.own_freedom,
+                          self.own_quantile)
+
+    def own_mean(self):
+        """Over all methods: a method is one observation."""
+        means = [statistics.fmean(self.own_pairs(m)) for m in self.with_own]
+        return Difference(statistics.fmean(means), statistics.stdev(means) / math.sqrt(len(means)), len(means) - 1,
+                          t_quantile(len(means) - 1))
 
     def pairs(self):
         return {(a["name"], b["name"]): self.difference(b, a)
@@ -332,18 +355,17 @@ def findings(results, pairs):
     worse = [m for m in results.own_steps if m is not results.adamw and (d := results.difference(m, results.adamw)).resolved() and d.mean > 0]
     open_ = [m for m in results.own_steps if m is not results.adamw and not results.difference(m, results.adamw).resolved()]
     top = [m for m in results.own_steps if m is not best and not results.difference(m, best).resolved()]
-    own = [m for m in results.own_steps if "own" in m]
+    own = results.with_own
     gains = [m for m in own if (d := results.own_difference(m)).resolved() and d.mean < 0]
     losses = [m for m in own if (d := results.own_difference(m)).resolved() and d.mean > 0]
     same = [m for m in own if not results.own_difference(m).resolved()]
-    large = [m for m in own if abs(results.own_difference(m).mean) >= 0.02]
     return "\n".join([
         bullet(f"Least mean loss: `{best['name']}`, {statistics.fmean(best['adamw']['losses']):.3f} nats per byte, against "
                f"{statistics.fmean(results.adamw['adamw']['losses']):.3f} of `adamw`. Not resolved from it: {names(top)}."),
         bullet(f"Resolved from `adamw` and better: {names(better)}. Resolved and worse: {names(worse)}. Not resolved: {names(open_)}."),
         bullet(f"Scale vectors trained by the method itself, with the learning rate that was tuned while AdamW trained them: resolved "
                f"and better for {names(gains)}; resolved and worse for {names(losses)}; not resolved for {len(same)} of {len(own)} methods. "
-               f"The difference of the means is 0.02 or more for {names(large)}."),
+               f"The mean over these methods is {results.own_mean().text()}."),
         bullet(f"Of the {len(pairs)} pairs of methods, {sum(not d.resolved() for d in pairs.values())} are not resolved. Each interval is a "
                f"95 % interval of its own, so about one in twenty pairs of equal methods would look resolved. With Holm's "
                f"correction over all pairs, {results.holm(pairs)} stay resolved."),
@@ -371,8 +393,8 @@ validation loss over {len(seeds)} fresh seeds. This is a small and short test: r
 {leaderboard(results)}
 
 {bullet('''loss: mean over the seeds, in nats per byte, with the scale vectors trained by AdamW.''')}
-{bullet('''difference to `adamw`: mean of the paired differences (same initial matrices, same batches) with its 95 % interval by
-Student's t. Negative is better. Bold: the interval does not contain zero.''')}
+{bullet(f'''difference to `adamw`: difference of the means, paired by seed (same initial matrices, same batches), with a 95 %
+interval. Negative is better. Bold: the interval does not contain zero.''')}
 {bullet('''own scale vectors: loss with the scale vectors trained by the method itself minus loss with AdamW on them, paired, same
 learning rate of the method. n/a: the method trains only matrices.''')}
 {bullet('''lr: the chosen one. "end": the best of the tried ones is the lowest or the highest, so a better one may lie beyond.''')}
@@ -417,8 +439,8 @@ set of runs of them.''')}
 source, or of its family at this size. Three runs are at 0.3, 1 and 3 times the middle. If the best is an end, the fourth goes
 further in that direction by a factor of about 3; otherwise it is at the best learning rate with another value of the option that
 matters most in the method's source or family, or, for a method without one, at one more learning rate.''')}
-{bullet(f'''Comparison: seeds {', '.join(map(str, seeds))} at the chosen learning rate and option, in two sets: AdamW on the scale vectors, and the
-method itself on them with its own learning rate.''')}
+{bullet(f'''Comparison at the chosen learning rate and option, in two sets: AdamW on the scale vectors (seeds {', '.join(map(str, seeds))}), and the
+method itself on them with its own learning rate (seeds {', '.join(map(str, data['own_seeds']))}).''')}
 
 {options_table(results)}
 
@@ -448,8 +470,10 @@ learning rate (`prodigy`, `adadelta`), and for averages of weights. The first st
 {bullet(f'''{data['tuning_runs']} tuning runs with one seed, and a grid whose factor is about 3: the best learning rate may be missed by a factor of
 1.7. Only one option was tuned, with two values. All methods had the same number of tuning runs, but a middle learning rate that was
 guessed better helps.''')}
-{bullet(f'''{len(seeds)} seeds: Student's t with {len(seeds) - 1} degrees of freedom has a quantile of {results.quantile:.1f}, so that many differences that
-exist are not resolved.''')}
+{bullet(f'''{len(seeds)} seeds. A standard deviation per method would have {len(seeds) - 1} degrees of freedom, so one is pooled: of a loss
+without the means of its method and its seed it is {results.deviation:.3f} ({results.freedom} degrees of freedom), of an "own scale
+vectors" difference without the mean of its method {results.own_deviation:.3f} ({results.own_freedom}). This takes the noise of all methods as
+equal; the circles of the first picture show where it is not. The intervals do not contain the noise of the tuning.''')}
 {bullet('''No weight decay, so its coupling, which distinguishes some methods, plays no part. Global clipping affects methods that are not
 invariant to the length of the gradient more than others.''')}
 {bullet('''`asgd` is validated at its parameters, not at its average. `rprop` is for gradients of the full batch.''')}
