@@ -8,7 +8,7 @@
 #include "experiments/runs/run_prediction.hpp"
 
 // What predicted_rotation and predicted_norm add to a run: bench_prediction RUN, the folder of any run.
-using namespace scalevec;
+using namespace scalevec::experiments;
 using nlohmann::json;
 
 namespace {
