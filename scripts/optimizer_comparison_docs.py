@@ -2,7 +2,7 @@
 """Writes docs/optimizers/comparison.md and its pictures from docs/optimizers/comparison.json: every number is read from there.
 
     python3 scripts/optimizer_comparison_docs.py            # writes
-    python3 scripts/optimizer_comparison_docs.py --check    # says what differs, exit status 1
+    python3 scripts/optimizer_comparison_docs.py --check    # says what differs, also of the grid and its script; exit status 1
 """
 import html
 import json
@@ -11,6 +11,8 @@ import pathlib
 import statistics
 import sys
 import textwrap
+
+import optimizer_comparison
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HOME = ROOT / "docs/optimizers"
@@ -54,9 +56,11 @@ class Difference:
         return abs(self.mean) > self.half
 
     def p(self):
-        return t_probability(self.mean / self.error, self.freedom)
+        return t_probability(self.mean / self.error, self.freedom) if self.error else float(self.mean == 0)
 
     def text(self):
+        if self.mean == self.error == 0:
+            return "the same"
         bold = "**" if self.resolved() else ""
         return f"{bold}{signed(self.mean)}{bold} [{signed(self.mean - self.half)}, {signed(self.mean + self.half)}]"
 
@@ -77,6 +81,7 @@ def option_text(options):
 
 def sign_test(values):
     """Two-sided p of as many negative ones if either sign were as likely."""
+    values = [x for x in values if x]
     n, k = len(values), min(sum(x < 0 for x in values), sum(x > 0 for x in values))
     return min(1.0, 2 * sum(math.comb(n, i) for i in range(k + 1)) / 2 ** n)
 
@@ -354,7 +359,7 @@ def findings(results, pairs):
         bullet(f"Resolved from `adamw` and better: {names(better)}. Resolved and worse: {names(worse)}. Not resolved: {names(open_)}."),
         bullet(f"Scale vectors trained by the method itself, with the learning rate that was tuned while AdamW trained them: resolved "
                f"and better for {names(gains)}; resolved and worse for {names(losses)}; not resolved for {len(same)} of {len(own)} methods. "
-               f"It is better for {sum(x < 0 for x in changes)} of {len(own)} methods (sign test: p = {sign_test(changes):.2g}); the median "
+               f"It is better for {sum(x < 0 for x in changes)} and worse for {sum(x > 0 for x in changes)} methods (sign test: p = {sign_test(changes):.2g}); the median "
                f"difference is {signed(statistics.median(changes))}."),
         bullet(f"Of the {len(pairs)} pairs of methods, {sum(not d.resolved() for d in pairs.values())} are not resolved. Each interval is a "
                f"95 % interval of its own, so about one in twenty pairs of equal methods would look resolved. With Holm's "
@@ -387,7 +392,7 @@ validation loss over {len(seeds)} fresh seeds. This is a small and short test: r
 {bullet(f'''difference to `adamw`: mean of the differences, paired by seed (same initial matrices, same batches), with a 95 %
 interval by Student's t. Negative is better. Bold: the interval does not contain zero.''')}
 {bullet('''own scale vectors: loss with the scale vectors trained by the method itself minus loss with AdamW on them, paired, same
-learning rate of the method. n/a: the method trains only matrices.''')}
+learning rate of the method. For `adamw` both are the same runs if its learning rate is that of the scale vectors. n/a: the method trains only matrices.''')}
 {bullet('''lr: the chosen one. "end": the best of the tried ones is the lowest or the highest, so a better one may lie beyond.''')}
 {bullet('''ms per step: the whole training step (forward, backward, optimizer) in one thread. bytes: optimizer state per element of a
 linear map, as measured in the checkpoint. Both depend on the size of the model: with larger matrices and batches, the optimizer's
@@ -488,6 +493,10 @@ def main():
             path.write_text(text, encoding="utf-8")
         elif not path.exists() or path.read_text(encoding="utf-8") != text:
             wrong.append(name)
+    if results.data["base"] != optimizer_comparison.BASE:
+        sys.exit("docs/optimizers/comparison.json: of another base than scripts/optimizer_comparison.py")
+    if optimizer_comparison.CONFIG.read_text(encoding="utf-8") != optimizer_comparison.config_text():
+        sys.exit("experiments/configs/optimizers.json: not what scripts/optimizer_comparison.py config writes")
     if wrong:
         sys.exit(f"docs/optimizers: {', '.join(wrong)}: not what scripts/optimizer_comparison_docs.py writes from comparison.json")
 
