@@ -2,7 +2,7 @@
 """Writes docs/optimizers/comparison.md and its pictures from docs/optimizers/comparison.json: every number is read from there.
 
     python3 scripts/optimizer_comparison_docs.py            # writes
-    python3 scripts/optimizer_comparison_docs.py --check    # says what differs, exit status 1
+    python3 scripts/optimizer_comparison_docs.py --check    # says what differs, also of the grid and its script; exit status 1
 """
 import html
 import json
@@ -11,6 +11,8 @@ import pathlib
 import statistics
 import sys
 import textwrap
+
+import optimizer_comparison
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HOME = ROOT / "docs/optimizers"
@@ -42,18 +44,23 @@ def t_quantile(freedom):
 
 
 class Difference:
-    """A mean difference with its 95 % interval by Student's t from a pooled standard error."""
+    """The mean of paired differences with its 95 % interval by Student's t."""
 
-    def __init__(self, mean, error, freedom, quantile):
-        self.mean, self.error, self.freedom, self.half = mean, error, freedom, quantile * error
+    def __init__(self, first, second, quantile):
+        pairs = [a - b for a, b in zip(first, second)]
+        self.mean, self.freedom = statistics.fmean(pairs), len(pairs) - 1
+        self.error = statistics.stdev(pairs) / math.sqrt(len(pairs))
+        self.half = quantile * self.error
 
     def resolved(self):
         return abs(self.mean) > self.half
 
     def p(self):
-        return t_probability(self.mean / self.error, self.freedom)
+        return t_probability(self.mean / self.error, self.freedom) if self.error else float(self.mean == 0)
 
     def text(self):
+        if self.mean == self.error == 0:
+            return "the same"
         bold = "**" if self.resolved() else ""
         return f"{bold}{signed(self.mean)}{bold} [{signed(self.mean - self.half)}, {signed(self.mean + self.half)}]"
 
@@ -72,46 +79,32 @@ def option_text(options):
                      for k, v in options.items())
 
 
+def sign_test(values):
+    """Two-sided p of as many negative ones if either sign were as likely."""
+    values = [x for x in values if x]
+    n, k = len(values), min(sum(x < 0 for x in values), sum(x > 0 for x in values))
+    return min(1.0, 2 * sum(math.comb(n, i) for i in range(k + 1)) / 2 ** n)
+
+
+def tuning_loss(m):
+    return (m["tuning_alternative"] if m["took_alternative"] else m["tuning"])[short(m["factor"])]
+
+
 class Results:
     def __init__(self, data):
         self.data = data
         self.methods = sorted(data["methods"], key=lambda m: (statistics.fmean(m["adamw"]["losses"]), m["name"]))
         self.own_steps = [m for m in self.methods if "same" not in m]
         self.adamw = next(m for m in self.methods if m["name"] == "adamw")
-        self.count = len(data["seeds"])
-        # What is left of a loss without the mean of its method and that of its seed.
-        table = [m["adamw"]["losses"] for m in self.own_steps]
-        seeds = [statistics.fmean(column) for column in zip(*table)]
-        whole = statistics.fmean(seeds)
-        rest = [x - statistics.fmean(row) - seed + whole for row in table for x, seed in zip(row, seeds)]
-        self.freedom = (len(table) - 1) * (self.count - 1)
-        self.deviation = math.sqrt(sum(x * x for x in rest) / self.freedom)
-        self.quantile = t_quantile(self.freedom)
-        # The same of the differences that the other training of the scale vectors makes, whose mean a method has of its own.
+        self.quantile = t_quantile(len(data["seeds"]) - 1)
         self.with_own = [m for m in self.own_steps if "own" in m]
-        table = [self.own_pairs(m) for m in self.with_own]
-        rest = [x - statistics.fmean(row) for row in table for x in row]
-        self.own_freedom = len(table) * (len(data["own_seeds"]) - 1)
-        self.own_deviation = math.sqrt(sum(x * x for x in rest) / self.own_freedom)
-        self.own_quantile = t_quantile(self.own_freedom)
-
-    @staticmethod
-    def own_pairs(m):
-        return [a - b for a, b in zip(m["own"]["losses"], m["adamw"]["losses"])]
+        self.own_quantile = t_quantile(len(data["own_seeds"]) - 1)
 
     def difference(self, a, b):
-        mean = statistics.fmean(a["adamw"]["losses"]) - statistics.fmean(b["adamw"]["losses"])
-        return Difference(mean, self.deviation * math.sqrt(2 / self.count), self.freedom, self.quantile)
+        return Difference(a["adamw"]["losses"], b["adamw"]["losses"], self.quantile)
 
     def own_difference(self, m):
-        return Difference(statistics.fmean(self.own_pairs(m)), self.own_deviation / math.sqrt(len(self.data["own_seeds"])), self.own_freedom,
-                          self.own_quantile)
-
-    def own_mean(self):
-        """Over all methods: a method is one observation."""
-        means = [statistics.fmean(self.own_pairs(m)) for m in self.with_own]
-        return Difference(statistics.fmean(means), statistics.stdev(means) / math.sqrt(len(means)), len(means) - 1,
-                          t_quantile(len(means) - 1))
+        return Difference(m["own"]["losses"], m["adamw"]["losses"], self.own_quantile)
 
     def pairs(self):
         return {(a["name"], b["name"]): self.difference(b, a)
@@ -232,7 +225,7 @@ def lr_picture(results):
         for f, loss in m["tuning_alternative"].items():
             x, y = at(float(f), loss)
             picture.parts.append(f'<path d="M{x - 3:.1f},{y - 3:.1f}l6,6m0,-6l-6,6" stroke="{ORANGE}" stroke-width="1.5"/>')
-        x, y = at(m["factor"], (m["tuning_alternative"] if m["took_alternative"] else m["tuning"])[short(m["factor"])])
+        x, y = at(m["factor"], tuning_loss(m))
         picture.parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5.5" fill="none" stroke="#111"/>')
     y = top + rows * (height + 30) + 10
     picture.text(left, y, "validation loss of the tuning seed against learning rate. Circled: chosen. Orange cross: the other value of the tuned option.")
@@ -336,10 +329,10 @@ def leaderboard(results):
         losses = m["adamw"]["losses"]
         difference = "" if m is results.adamw else "as `adamw`" if m.get("same") == "adamw" else results.difference(m, results.adamw).text()
         edge = {"low": " (low end)", "high": " (high end)", "": ""}[m["edge"]]
-        rows.append([f"[`{m['name']}`]({m['name']}.md)", f"{statistics.fmean(losses):.3f}", difference,
+        rows.append([f"[`{m['name']}`]({m['name']}.md)", f"{statistics.fmean(losses):.3f} ({short(statistics.stdev(losses))})", difference,
                      results.own_difference(m).text() if "own" in m else "n/a", short(m["lr"] * m["factor"]) + edge,
                      f"{1000 * m['step_seconds']:.1f}", f"{m['state_bytes']:.3g}"])
-    return table(["method", "loss", "difference to `adamw`", "own scale vectors", "lr", "ms per step", "bytes"], rows)
+    return table(["method", "loss (sd)", "difference to `adamw`", "own scale vectors", "lr", "ms per step", "bytes"], rows)
 
 
 def options_table(results):
@@ -359,13 +352,15 @@ def findings(results, pairs):
     gains = [m for m in own if (d := results.own_difference(m)).resolved() and d.mean < 0]
     losses = [m for m in own if (d := results.own_difference(m)).resolved() and d.mean > 0]
     same = [m for m in own if not results.own_difference(m).resolved()]
+    changes = [results.own_difference(m).mean for m in own]
     return "\n".join([
         bullet(f"Least mean loss: `{best['name']}`, {statistics.fmean(best['adamw']['losses']):.3f} nats per byte, against "
                f"{statistics.fmean(results.adamw['adamw']['losses']):.3f} of `adamw`. Not resolved from it: {names(top)}."),
         bullet(f"Resolved from `adamw` and better: {names(better)}. Resolved and worse: {names(worse)}. Not resolved: {names(open_)}."),
         bullet(f"Scale vectors trained by the method itself, with the learning rate that was tuned while AdamW trained them: resolved "
                f"and better for {names(gains)}; resolved and worse for {names(losses)}; not resolved for {len(same)} of {len(own)} methods. "
-               f"The mean over these methods is {results.own_mean().text()}."),
+               f"It is better for {sum(x < 0 for x in changes)} and worse for {sum(x > 0 for x in changes)} methods (sign test: p = {sign_test(changes):.2g}); the median "
+               f"difference is {signed(statistics.median(changes))}."),
         bullet(f"Of the {len(pairs)} pairs of methods, {sum(not d.resolved() for d in pairs.values())} are not resolved. Each interval is a "
                f"95 % interval of its own, so about one in twenty pairs of equal methods would look resolved. With Holm's "
                f"correction over all pairs, {results.holm(pairs)} stay resolved."),
@@ -377,6 +372,7 @@ def page(results):
     base = data["base"]
     seeds, runs = data["seeds"], data["runs"]
     edges = [m for m in results.own_steps if m["edge"]]
+    lucky = [m for m in results.own_steps if statistics.fmean(m["adamw"]["losses"]) > tuning_loss(m) + 0.1]
     untried = [m for m in results.own_steps if m["alternative"] and not m["tuning_alternative"]]
     same = [m for m in results.methods if "same" in m]
     matrix = [m for m in results.own_steps if m.get("matrix")]
@@ -392,11 +388,11 @@ validation loss over {len(seeds)} fresh seeds. This is a small and short test: r
 
 {leaderboard(results)}
 
-{bullet('''loss: mean over the seeds, in nats per byte, with the scale vectors trained by AdamW.''')}
-{bullet(f'''difference to `adamw`: difference of the means, paired by seed (same initial matrices, same batches), with a 95 %
-interval. Negative is better. Bold: the interval does not contain zero.''')}
+{bullet('''loss: mean over the seeds and their standard deviation, in nats per byte, with the scale vectors trained by AdamW.''')}
+{bullet(f'''difference to `adamw`: mean of the differences, paired by seed (same initial matrices, same batches), with a 95 %
+interval by Student's t. Negative is better. Bold: the interval does not contain zero.''')}
 {bullet('''own scale vectors: loss with the scale vectors trained by the method itself minus loss with AdamW on them, paired, same
-learning rate of the method. n/a: the method trains only matrices.''')}
+learning rate of the method. For `adamw` both are the same runs if its learning rate is that of the scale vectors. n/a: the method trains only matrices.''')}
 {bullet('''lr: the chosen one. "end": the best of the tried ones is the lowest or the highest, so a better one may lie beyond.''')}
 {bullet('''ms per step: the whole training step (forward, backward, optimizer) in one thread. bytes: optimizer state per element of a
 linear map, as measured in the checkpoint. Both depend on the size of the model: with larger matrices and batches, the optimizer's
@@ -421,6 +417,8 @@ vectors of the blue runs have the same method and learning rate everywhere, Adam
 
 {bullet(f'''Pairs: the orange cells. {sum(not d.resolved() for d in pairs.values())} of {len(pairs)} have an interval that contains zero.''')}
 {bullet(f'''Learning rate at an end of the tried ones: {names(edges)}. The loss of these methods is an upper bound.''')}
+{bullet(f'''Luck in tuning: with the fresh seeds, the mean loss is more than 0.1 above that of the tuning run for {names(lucky)}. One
+tuning seed does not show that a learning rate is near the largest stable one; with a smaller one, these methods may be better.''')}
 {bullet(f'''The tuned option was not tried for {names(untried)}, since its run was spent on a fourth learning rate.''')}
 
 ## Method
@@ -470,10 +468,9 @@ learning rate (`prodigy`, `adadelta`), and for averages of weights. The first st
 {bullet(f'''{data['tuning_runs']} tuning runs with one seed, and a grid whose factor is about 3: the best learning rate may be missed by a factor of
 1.7. Only one option was tuned, with two values. All methods had the same number of tuning runs, but a middle learning rate that was
 guessed better helps.''')}
-{bullet(f'''{len(seeds)} seeds. A standard deviation per method would have {len(seeds) - 1} degrees of freedom, so one is pooled: of a loss
-without the means of its method and its seed it is {results.deviation:.3f} ({results.freedom} degrees of freedom), of an "own scale
-vectors" difference without the mean of its method {results.own_deviation:.3f} ({results.own_freedom}). This takes the noise of all methods as
-equal; the circles of the first picture show where it is not. The intervals do not contain the noise of the tuning.''')}
+{bullet(f'''{len(seeds)} seeds: Student's t with {len(seeds) - 1} degrees of freedom has a quantile of {results.quantile:.1f}
+({results.own_quantile:.1f} for the {len(data['own_seeds'])} seeds of the second set), so many differences that exist are not resolved. The
+intervals do not contain the noise of the tuning.''')}
 {bullet('''No weight decay, so its coupling, which distinguishes some methods, plays no part. Global clipping affects methods that are not
 invariant to the length of the gradient more than others.''')}
 {bullet('''`asgd` is validated at its parameters, not at its average. `rprop` is for gradients of the full batch.''')}
@@ -496,6 +493,10 @@ def main():
             path.write_text(text, encoding="utf-8")
         elif not path.exists() or path.read_text(encoding="utf-8") != text:
             wrong.append(name)
+    if results.data["base"] != optimizer_comparison.BASE:
+        sys.exit("docs/optimizers/comparison.json: of another base than scripts/optimizer_comparison.py")
+    if optimizer_comparison.CONFIG.read_text(encoding="utf-8") != optimizer_comparison.config_text():
+        sys.exit("experiments/configs/optimizers.json: not what scripts/optimizer_comparison.py config writes")
     if wrong:
         sys.exit(f"docs/optimizers: {', '.join(wrong)}: not what scripts/optimizer_comparison_docs.py writes from comparison.json")
 
