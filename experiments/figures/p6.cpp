@@ -134,9 +134,9 @@ FigureResult draw_p6(const FigureValues& v) {
       map.columns = d;
       map.frozen = true;
       const double plain = least(mean_log_losses(map, rates, replicas, options, make));
-      map.form = theory::SimulatedMap::Form::unit;
+      map.form = ScaleForm::original;
       const double unit = least(mean_log_losses(map, rates, replicas, options, make));
-      map.form = theory::SimulatedMap::Form::exponential;
+      map.form = ScaleForm::exponential_radial;
       const double exponential = least(mean_log_losses(map, rates, replicas, options, make));
       const std::size_t at = j * ratios.size() + i;
       adam[0][at] = plain - unit;

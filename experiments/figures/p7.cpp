@@ -41,7 +41,7 @@ FigureResult draw_p7(const FigureValues& v) {
   none.input = theory::SimulatedMap::Input::none;
   all.input = theory::SimulatedMap::Input::own;
   all.branches = 2;
-  all.form = theory::SimulatedMap::Form::unit;
+  all.form = ScaleForm::original;
   all.output = true;
 
   const std::size_t n = horizons.size();

@@ -32,7 +32,7 @@ struct Speeds {
 
 // Movement of γ's length/√d (OR) or mean (plain) per step and lr: Adam on a scale of d elements whose coordinates'
 // gradients have mean −snr and standard deviation 1, from γ = 1. The signals share the simulation's blocks.
-Speeds adam_speeds(theory::SimulatedMap::Form form, std::size_t d, const std::vector<double>& signals,
+Speeds adam_speeds(ScaleForm form, std::size_t d, const std::vector<double>& signals,
                    const std::vector<std::size_t>& replicas, double beta2, std::int64_t settle, std::int64_t steps,
                    std::uint64_t seed, std::uint64_t stream) {
   theory::SimulatedMap map;
@@ -61,7 +61,7 @@ Speeds adam_speeds(theory::SimulatedMap::Form form, std::size_t d, const std::ve
     options.steps = step;
     std::vector<double> where;
     for (const theory::MapResult& m : theory::simulate_scaled_map(map, all, options))
-      where.push_back(form == theory::SimulatedMap::Form::plain ? m.input_sum / static_cast<double>(d)
+      where.push_back(form == ScaleForm::plain ? m.input_sum / static_cast<double>(d)
                                                                 : std::sqrt(m.input_sq / static_cast<double>(d)));
     return where;
   };
@@ -169,13 +169,13 @@ FigureResult draw_t8(const FigureValues& v) {
     for (const double s : fine) y.push_back(theory::or_adam_amplification(d, s));
     std::vector<std::size_t> replicas;
     for (const double s : coarse) replicas.push_back(replicas_for(v["error"], d, s, steps));
-    const auto speeds = [&](theory::SimulatedMap::Form form) {
+    const auto speeds = [&](ScaleForm form) {
       return adam_speeds(form, static_cast<std::size_t>(d), coarse, replicas, v["beta2"], settle, steps, seed,
                          100 * static_cast<std::uint64_t>(color));
     };
     // Replicas of the two share their noise.
-    const Speeds unit = speeds(theory::SimulatedMap::Form::unit),
-                 plain_form = speeds(theory::SimulatedMap::Form::plain);
+    const Speeds unit = speeds(ScaleForm::original),
+                 plain_form = speeds(ScaleForm::plain);
     for (std::size_t i = 0; i < coarse.size(); ++i) {
       std::vector<double> magnitude = unit.by_signal[i];
       const std::vector<double>& plain = plain_form.by_signal[i];
