@@ -5,6 +5,8 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "optim/core/scale_form.hpp"
+
 namespace scalevec::models {
 namespace {
 
@@ -120,7 +122,7 @@ std::vector<ToyField> PlacementOptions::fields() {
 
 std::vector<ToyField> MagnitudeDirectionOptions::fields() {
   return {count("size", &size),
-          word("form", &form, {"plain", "or", "product", "er", "exp_sum", "exp_product"}),
+          word("form", &form, scale_form_words()),
           positive("curvature", &curvature),
           positive("magnitude_curvature", &magnitude_curvature),
           positive("target", &target),
