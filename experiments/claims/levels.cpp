@@ -32,9 +32,8 @@ FigureEvidence draw(const std::string& id, const fs::path& dir) {
     return out;
   }
   try {
-    FigureResult result = it->run(FigureValues(it->params, FigureQuality::quick));
-    result.plot.name = id;
-    result.plot.caption = out.caption = result.caption;
+    const FigureResult result = it->run(FigureValues(it->params, FigureQuality::quick));
+    out.caption = result.plot.caption;
     out.agreement = result.agreement;
     out.required = result.required;
     fs::create_directories(dir);
