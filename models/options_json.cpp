@@ -12,7 +12,7 @@ using nlohmann::json;
 const Range kSize = Range::between(1, 1 << 30), kSizeOrDefault = Range::between(0, 1 << 30);
 
 // Words of the JSON, in the order of the enumeration.
-const std::vector<std::string> kForms{"plain", "zero_centred", "exp", "or", "product", "er", "exp_sum", "exp_product"};
+const std::vector<std::string>& kForms = scale_form_words();
 const std::vector<std::string> kPlacements{"input", "both", "both_normed", "output"};
 const std::vector<std::string> kExperts{"together", "each"};
 const std::vector<std::string> kNorms{"rms", "layer"};

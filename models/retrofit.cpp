@@ -18,9 +18,8 @@ namespace {
 
 using torch::Tensor;
 
-bool elementwise_positive(ScaleForm form) {
-  return form == ScaleForm::exponential || form == ScaleForm::exponential_sum || form == ScaleForm::exponential_product;
-}
+// γ is an exponential of each element, not of a magnitude alone.
+bool elementwise_positive(ScaleForm form) { return ScaleVector::vector_name(form).starts_with("log_"); }
 
 std::string path_of(const std::string& name) { return name.substr(0, name.rfind('.')); }
 
@@ -33,29 +32,15 @@ struct Parts {
   Tensor vector, magnitude;
 };
 Parts parts_of(ScaleForm form, const Tensor& gamma, const std::string& name) {
-  const Tensor rms = gamma.square().mean().sqrt().view({1});
-  if (has_magnitude(form) && !elementwise_positive(form) && rms.item<double>() == 0.0)
+  if (has_magnitude(form) && !elementwise_positive(form) && gamma.count_nonzero().item<std::int64_t>() == 0)
     throw std::invalid_argument(name + ": is 0 throughout, which has no direction; allowed: a form without magnitude");
-  switch (form) {
-    case ScaleForm::plain:
-      return {gamma, {}};
-    case ScaleForm::zero_centred:
-      return {gamma - 1.0, {}};
-    case ScaleForm::exponential:
-      return {gamma.log(), {}};
-    case ScaleForm::original:
-    case ScaleForm::product:
-      return {gamma / rms, rms};
-    case ScaleForm::exponential_radial:
-      return {gamma / rms, rms.log()};
-    case ScaleForm::exponential_sum: {
-      const Tensor log = gamma.log();
-      return {log - log.mean(), log.mean().view({1})};
-    }
-    case ScaleForm::exponential_product:
-      return {gamma.log(), torch::ones({1}, torch::kFloat64)};
-  }
-  return {};
+  struct {
+    Tensor rms(const Tensor& g) const { return g.square().mean().sqrt().view({1}); }
+    Tensor mean(const Tensor& a) const { return a.mean().view({1}); }
+    Tensor one() const { return torch::ones({1}, torch::kFloat64); }
+    Parts parts(const Tensor& a, const Tensor& m = {}) const { return {a, m}; }
+  } of_tensors;
+  return with_form(form, [&](auto f) { return f.inverse(gamma, of_tensors); });
 }
 
 class Retrofit {

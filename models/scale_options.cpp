@@ -4,37 +4,6 @@
 
 namespace scalevec::models {
 
-std::string_view to_string(ScaleForm form) {
-  switch (form) {
-    case ScaleForm::plain:
-      return "plain";
-    case ScaleForm::zero_centred:
-      return "zero_centred";
-    case ScaleForm::exponential:
-      return "exp";
-    case ScaleForm::original:
-      return "or";
-    case ScaleForm::product:
-      return "product";
-    case ScaleForm::exponential_radial:
-      return "er";
-    case ScaleForm::exponential_sum:
-      return "exp_sum";
-    case ScaleForm::exponential_product:
-      return "exp_product";
-  }
-  return "?";
-}
-
-bool has_magnitude(ScaleForm form) {
-  return form != ScaleForm::plain && form != ScaleForm::zero_centred && form != ScaleForm::exponential;
-}
-
-bool is_positive(ScaleForm form) {
-  return form == ScaleForm::exponential || form == ScaleForm::exponential_radial ||
-         form == ScaleForm::exponential_sum || form == ScaleForm::exponential_product;
-}
-
 std::string_view to_string(ScalePlacement placement) {
   switch (placement) {
     case ScalePlacement::input:

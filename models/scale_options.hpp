@@ -5,32 +5,11 @@
 #include <string_view>
 #include <vector>
 
+#include "optim/core/scale_form.hpp"
+
 namespace scalevec::models {
 
-// How γ ∈ R^d is computed from its parameters (T8 in docs/theory.md); α, δ, a ∈ R^d, β and b scalars.
-//   plain                γ                    parameter "gamma"
-//   zero_centred         1 + δ                "delta" (Gemma)
-//   exponential          e^a, elementwise     "log_gamma"
-//   original             β√d α/‖α‖            "beta" and "alpha" (OR; our reading of the paper)
-//   product              βα                   "beta" and "alpha"
-//   exponential_radial   e^b √d α/‖α‖         "log_beta" and "alpha" (ER; our reading of the paper)
-//   exponential_sum      e^(b + a)            "log_beta" and "log_alpha"
-//   exponential_product  e^(βa)               "beta" and "log_alpha"
-enum class ScaleForm {
-  plain,
-  zero_centred,
-  exponential,
-  original,
-  product,
-  exponential_radial,
-  exponential_sum,
-  exponential_product
-};
-
-// The word in JSON: "plain", "zero_centred", "exp", "or", "product", "er", "exp_sum", "exp_product".
-std::string_view to_string(ScaleForm form);
-bool has_magnitude(ScaleForm form);  // has two parameters, a magnitude and a direction
-bool is_positive(ScaleForm form);    // γ > 0 for all parameters; `initial` must then be > 0 too
+using scalevec::ScaleForm;
 
 // The γ of one kind of place.
 struct GammaOptions {

@@ -19,25 +19,12 @@ ScaleVector::ScaleVector(ScaleForm form, torch::Tensor vector, torch::Tensor mag
 
 torch::Tensor ScaleVector::value() const {
   if (!defined()) return {};
-  switch (form_) {
-    case ScaleForm::plain:
-      return vector_;
-    case ScaleForm::zero_centred:
-      return vector_ + 1.0;
-    case ScaleForm::exponential:
-      return vector_.exp();
-    case ScaleForm::original:
-      return ops::radial(vector_, magnitude_, /*exponential=*/false);
-    case ScaleForm::product:
-      return magnitude_ * vector_;
-    case ScaleForm::exponential_radial:
-      return ops::radial(vector_, magnitude_, /*exponential=*/true);
-    case ScaleForm::exponential_sum:
-      return (magnitude_ + vector_).exp();
-    case ScaleForm::exponential_product:
-      return (magnitude_ * vector_).exp();
-  }
-  return {};
+  struct {
+    torch::Tensor radial(const torch::Tensor& a, const torch::Tensor& m, bool exponential) const {
+      return ops::radial(a, m, exponential);
+    }
+  } of_tensors;
+  return with_form(form_, [&](auto form) { return form.map(vector_, magnitude_, of_tensors); });
 }
 
 torch::Tensor ScaleVector::value_in_double() const {
@@ -47,31 +34,22 @@ torch::Tensor ScaleVector::value_in_double() const {
 }
 
 torch::Tensor ScaleVector::initial_vector(const GammaOptions& options, std::int64_t size) {
-  double value = 1.0;
-  if (options.form == ScaleForm::plain) value = options.initial;
-  if (options.form == ScaleForm::zero_centred) value = options.initial - 1.0;
-  if (options.form == ScaleForm::exponential || options.form == ScaleForm::exponential_product)
-    value = std::log(options.initial);
-  if (options.form == ScaleForm::exponential_sum) value = 0.0;
+  const double value = with_form(options.form, [&](auto f) { return f.start(options.initial).first; });
   return torch::full({size}, value, torch::kFloat32);
 }
 
 torch::Tensor ScaleVector::initial_magnitude(const GammaOptions& options) {
   if (!has_magnitude(options.form)) return {};
-  double value = is_positive(options.form) ? std::log(options.initial) : options.initial;
-  if (options.form == ScaleForm::exponential_product) value = 1.0;
+  const double value = with_form(options.form, [&](auto f) { return f.start(options.initial).second; });
   return torch::full({1}, value, torch::kFloat32);
 }
 
 std::string ScaleVector::vector_name(ScaleForm form) {
-  if (form == ScaleForm::exponential_sum || form == ScaleForm::exponential_product) return "log_alpha";
-  if (has_magnitude(form)) return "alpha";
-  if (form == ScaleForm::zero_centred) return "delta";
-  return form == ScaleForm::exponential ? "log_gamma" : "gamma";
+  return with_form(form, [](auto f) { return std::string(f.vector); });
 }
 
 std::string ScaleVector::magnitude_name(ScaleForm form) {
-  return form == ScaleForm::exponential_radial || form == ScaleForm::exponential_sum ? "log_beta" : "beta";
+  return with_form(form, [](auto f) { return std::string(f.magnitude); });
 }
 
 }  // namespace scalevec::models

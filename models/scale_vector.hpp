@@ -29,8 +29,7 @@ class ScaleVector {
   // undefined for forms without one.
   static torch::Tensor initial_vector(const GammaOptions& options, std::int64_t size);
   static torch::Tensor initial_magnitude(const GammaOptions& options);
-  // The last part of the parameters' names: "gamma", "delta", "log_gamma", "alpha", "log_alpha"; and "beta",
-  // "log_beta".
+  // The last part of the parameters' names (scale_form.hpp); empty: no magnitude.
   static std::string vector_name(ScaleForm form);
   static std::string magnitude_name(ScaleForm form);
 

@@ -20,7 +20,7 @@ fi
 torch_version=2.11.0
 torch_sha256=7aa2f9bbc6d4595ba72138026b2074be1233186150e9292865e04b7a63b8c67a
 packages=(build-essential cmake ninja-build ccache git python3 python3-pip unzip catch2 libeigen3-dev libboost-dev
-  libboost-math-dev nlohmann-json3-dev libcli11-dev libssl-dev gnuplot-nox libbenchmark-dev
+  libboost-math-dev nlohmann-json3-dev libcli11-dev libssl-dev gnuplot-nox libfmt-dev libbenchmark-dev
   libsentencepiece-dev libgloo-dev libxxhash-dev "$@")
 
 say() { printf 'bootstrap: %s\n' "$*"; }

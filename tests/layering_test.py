@@ -37,7 +37,7 @@ ROOMS = {
     "figures": ("record runs statistics plot theory optim/core optim/config", NO_TORCH),
     "claims": ("system record runs statistics plot compare figures distributed/child_process.hpp theory optim/core optim/config", NO_TORCH),
     "probe": ("system record train models optim theory", WITH_TORCH),
-    "toys": ("claims figures train models optim", WITH_TORCH),
+    "toys": ("claims figures train models optim theory", WITH_TORCH),
     "commands": ("system record runs statistics plot data distributed stored scales train compare figures claims probe toys optim models",
                  re.compile(r"^Eigen/")),
 }

@@ -2,6 +2,8 @@
 
 #include <cmath>
 #include <stdexcept>
+#include <string>
+#include <valarray>
 
 #include "theory/domain.hpp"
 
@@ -9,96 +11,44 @@ namespace scalevec::theory {
 namespace {
 
 using namespace domain;
-using Form = Reparameterisation;
+using Values = std::valarray<double>;
 
-void check(Form form, double magnitude, const std::vector<double>& direction) {
-  finite("magnitude", magnitude);
-  require(!direction.empty(), "direction", 0.0, "at least one element");
-  for (const double a : direction) finite("direction", a);
-  if (form == Form::unit || form == Form::exponential)
-    require(length_of(direction) > 0.0, "direction", 0.0, "not 0 in every element");
-}
+struct OfValues {
+  Values radial(const Values& a, double m, bool exponential) const {
+    const double length = length_of({std::begin(a), std::end(a)});
+    require(length > 0.0, "direction", 0.0, "not 0 in every element");
+    return (exponential ? std::exp(m) : m) * std::sqrt(static_cast<double>(a.size())) * (a / length);
+  }
+};
 
 }  // namespace
 
-std::vector<double> reparameterised(Form form, double m, const std::vector<double>& a) {
-  check(form, m, a);
-  const double root = std::sqrt(static_cast<double>(a.size())), length = length_of(a);
-  std::vector<double> gamma;
-  for (const double x : a) switch (form) {
-      case Form::plain:
-        gamma.push_back(x);
-        break;
-      case Form::unit:
-        gamma.push_back(m * root * (x / length));
-        break;
-      case Form::product:
-        gamma.push_back(m * x);
-        break;
-      case Form::exponential:
-        gamma.push_back(std::exp(m) * root * (x / length));
-        break;
-      case Form::exp_sum:
-        gamma.push_back(std::exp(m + x));
-        break;
-      case Form::exp_product:
-        gamma.push_back(std::exp(m * x));
-        break;
-    }
-  return gamma;
+std::vector<double> reparameterised(ScaleForm form, double m, const std::vector<double>& a) {
+  finite("magnitude", m);
+  require(!a.empty(), "direction", 0.0, "at least one element");
+  for (const double x : a) finite("direction", x);
+  const Values gamma = with_form(form, [&](auto f) { return f.map(Values(a.data(), a.size()), m, OfValues()); });
+  return {std::begin(gamma), std::end(gamma)};
 }
 
-std::vector<double> jacobian_gram(Form form, double m, const std::vector<double>& a) {
+std::vector<double> jacobian_gram(ScaleForm form, double m, const std::vector<double>& a) {
   const std::vector<double> gamma = reparameterised(form, m, a);
-  const std::size_t d = a.size();
-  const double dd = static_cast<double>(d), length = length_of(a), each = m / length;
-  std::vector<double> gram(d * d);
-  for (std::size_t i = 0; i < d; ++i)
-    for (std::size_t j = 0; j < d; ++j) {
-      const double same = i == j ? 1.0 : 0.0, along = (a[i] / length) * (a[j] / length);
-      double& out = gram[i * d + j];
-      switch (form) {
-        case Form::plain:
-          out = same;
-          break;
-        case Form::unit:
-          out = dd * along + dd * each * (each * (same - along));
-          break;
-        case Form::product:
-          out = m * m * same + a[i] * a[j];
-          break;
-        case Form::exponential:
-          out = dd * std::exp(2.0 * m) * (along + (same - along) / length / length);
-          break;
-        case Form::exp_sum:
-          out = gamma[i] * gamma[j] * (same + 1.0);
-          break;
-        case Form::exp_product:
-          out = gamma[i] * gamma[j] * (m * m * same + a[i] * a[j]);
-          break;
-      }
-    }
+  const ScalePoint at{m, a, length_of(a), gamma};
+  std::vector<double> gram;
+  for (std::size_t i = 0; i < a.size(); ++i)
+    for (std::size_t j = 0; j < a.size(); ++j)
+      gram.push_back(with_form(form, [&](auto f) { return f.gram(at, i, j); }));
   return gram;
 }
 
-double conserved_quantity(Form form, double m, const std::vector<double>& a) {
-  check(form, m, a);
-  switch (form) {
-    case Form::unit:
-    case Form::exponential:
-      return length_of(a) * length_of(a);
-    case Form::product:
-    case Form::exp_product:
-      return (std::abs(m) - length_of(a)) * (std::abs(m) + length_of(a));
-    case Form::exp_sum: {
-      double sum = m;
-      for (const double x : a) sum -= x;
-      return sum;
-    }
-    case Form::plain:
-      break;
-  }
-  throw std::domain_error("form: got plain, which conserves nothing; allowed: one with a magnitude");
+double conserved_quantity(ScaleForm form, double m, const std::vector<double>& a) {
+  const std::vector<double> gamma = reparameterised(form, m, a);
+  const ScalePoint at{m, a, length_of(a), gamma};
+  const std::optional<double> quantity = with_form(form, [&](auto f) { return f.conserved(at); });
+  if (!quantity)
+    throw std::domain_error("form: got " + std::string(to_string(form)) +
+                            ", which conserves nothing; allowed: one with a magnitude");
+  return *quantity;
 }
 
 }  // namespace scalevec::theory

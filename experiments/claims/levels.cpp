@@ -27,9 +27,8 @@ json figure(const std::string& id, const fs::path& dir) {
       if (it == figures().end()) throw std::runtime_error("this program draws no figure " + id);
       FigureResult result = it->run(FigureValues(it->params, FigureQuality::quick));
       result.plot.name = id;
-      result.plot.caption = result.caption;
       write_file(part, drawn(result.plot, dir));
-      kept = {{"caption", result.caption}, {"agreement", result.agreement}, {"required", result.required}};
+      kept = {{"caption", result.plot.caption}, {"agreement", result.agreement}, {"required", result.required}};
       write_record(record, kept.dump(2));
     }
     for (const char* key : {"agreement", "required"}) out[key] = finite_or_null(number_at(kept, key));

@@ -15,6 +15,7 @@
 #include <iostream>
 #include <memory>
 #include <mutex>
+#include <nlohmann/json.hpp>
 #include <shared_mutex>
 #include <thread>
 
@@ -33,7 +34,7 @@ namespace fs = std::filesystem;
 struct Request {
   std::vector<std::string> ids, settings;
   std::string out, quality = "quick", run;
-  bool list = false, all = false;
+  bool list = false, json = false, all = false;
   int jobs = 1;
 };
 
@@ -50,9 +51,32 @@ std::string with_nearest(const std::string& word, const std::vector<std::string>
   return text;
 }
 
+// All that the figures say of themselves: what scripts/theory_docs.py writes the page from.
+void print_json() {
+  nlohmann::json all = nlohmann::json::array();
+  for (const Figure& f : figures()) {
+    nlohmann::json params = nlohmann::json::array();
+    for (const FigureParam& p : f.params)
+      params.push_back({{"name", p.name},
+                        {"quick", p.quick},
+                        {"paper", p.paper},
+                        {"allowed", p.allowed.text()},
+                        {"whole", p.whole},
+                        {"meaning", p.meaning}});
+    all.push_back({{"id", f.id},
+                   {"title", f.title},
+                   {"formula", f.formula},
+                   {"domain", f.domain},
+                   {"code", f.code},
+                   {"caption", f.caption},
+                   {"params", params}});
+  }
+  std::cout << all.dump(2) << "\n";
+}
+
 void print_list() {
   for (const Figure& f : figures()) {
-    std::cout << f.id << "  " << f.title << "\n";
+    std::cout << f.id << "  " << f.title << "\n    " << f.formula << "\n    holds for: " << f.domain << "\n";
     for (const FigureParam& p : f.params) {
       std::cout << "    " << p.name << "=" << shown(p.quick);
       if (p.paper != p.quick) std::cout << " (paper: " << shown(p.paper) << ")";
@@ -121,23 +145,21 @@ void write_whole(const fs::path& file, const std::string& text) {
 DrawnFigure draw_figure(const Figure& figure, const FigureValues& values, const fs::path& out, const std::string& run,
                         std::shared_mutex& writing) {
   try {
-    FigureResult result = run.empty() ? figure.run(values) : draw_over_run(figure.id, run);
-    result.plot.name = figure.id;
-    result.plot.caption = result.caption;
+    const FigureResult result = run.empty() ? figure.run(values) : draw_over_run(figure.id, run);
     const std::shared_lock lock(writing);
     const std::string links = file_links(write_plot(result.plot, out), "");
-    write_whole(out / (figure.id + ".caption.txt"), result.caption);
+    write_whole(out / (figure.id + ".caption.txt"), result.plot.caption);
     const std::string off = std::isnan(result.agreement) ? "an unknown amount (a run did not arrive or left its range)"
                                                          : shown(result.agreement);
     const char* const how = run.empty()          ? "off by "
                             : figure.id == "T14" ? "curvature over its limit at most "
                                                  : "off by a factor of ";
-    return {figure.id, figure.title, how + off + ", allowed " + shown(result.required),
-            result.agreement <= result.required, picture(result.plot, links)};
+    return {&figure, how + off + ", allowed " + shown(result.required), result.agreement <= result.required,
+            picture(result.plot, links)};
   } catch (const UsageError&) {
     throw;
   } catch (const std::exception& e) {
-    return {figure.id, figure.title, e.what(), false, ""};
+    return {&figure, e.what(), false, ""};
   }
 }
 
@@ -190,7 +212,8 @@ bool run_in_order(size_t count, int jobs, const Work& work, const Done& done, co
 }
 
 void run(const Request& request) {
-  if (request.list) return print_list();
+  if (request.json && !request.list) throw UsageError("--json: allowed: with --list");
+  if (request.list) return request.json ? print_json() : print_list();
   if (request.all && !request.ids.empty()) throw UsageError("theory: allowed: names of figures, or --all");
   if (request.ids.empty() && !request.all) throw UsageError("theory: name figures, or --all; --list shows them");
   if (request.jobs < 1 || request.jobs > 256)
@@ -251,7 +274,8 @@ void add_theory_command(CLI::App& app) {
   command->add_option("FIGURE", request->ids, "Figures to draw");
   command->add_flag("--all", request->all, "Draw every figure, and a page of all: index.html");
   command->add_option("--jobs", request->jobs, "Threads: figures drawn at a time, or parts of one (default 1)");
-  command->add_flag("--list", request->list, "List the figures and their parameters");
+  command->add_flag("--list", request->list, "List the figures: formula, where it holds, parameters");
+  command->add_flag("--json", request->json, "With --list: as JSON");
   command->add_option("--out", request->out, "Folder for FIGURE.csv, .gp, .svg, .png and .caption.txt");
   command->add_option("--set", request->settings, "key=value of a figure's parameter; may be repeated")
       ->allow_extra_args(false);

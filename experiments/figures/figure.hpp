@@ -1,16 +1,18 @@
 #pragma once
 
 #include <cmath>
+#include <concepts>
 #include <cstdint>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "experiments/errors.hpp"
 #include "experiments/plot/plot.hpp"
 
-// A figure of the theory: prediction and simulation, and whether they agree. Each figure is one file; registry.cpp
-// lists them.
+// A figure of the theory: prediction and simulation, and whether they agree. Each figure is one file, t5.cpp and the
+// like, which CMakeLists.txt finds by its name; it defines figure_t5().
 namespace scalevec::experiments {
 
 // A set of defaults for a figure: quick has fewer replicas and coarser grids, paper has more and finer ones.
@@ -24,6 +26,17 @@ struct FigureParam {
   bool whole = false;  // only whole numbers
 };
 
+// A number or word that a caption names.
+struct FigureNumber {
+  FigureNumber(std::string name, double x) : name(std::move(name)), value(x) {}
+  FigureNumber(std::string name, std::string text) : name(std::move(name)), value(std::move(text)) {}
+  template <std::integral T>
+  FigureNumber(std::string name, T n) : name(std::move(name)), value(static_cast<std::int64_t>(n)) {}
+
+  std::string name;
+  std::variant<double, std::int64_t, std::string> value;
+};
+
 // The values of a figure's parameters: the default or what the user has set.
 class FigureValues {
  public:
@@ -34,29 +47,53 @@ class FigureValues {
   double operator[](const std::string& name) const;
   std::int64_t whole(const std::string& name) const { return static_cast<std::int64_t>((*this)[name]); }
 
+  // All of them, the whole ones as integers.
+  std::vector<FigureNumber> numbers() const;
+
   int threads = 1;  // number of threads for a figure whose parts are independent
 
  private:
-  std::vector<std::pair<std::string, double>> values_;
+  struct Value {
+    std::string name;
+    double value;
+    bool whole;
+  };
+  std::vector<Value> values_;
 };
 
 struct FigureResult {
   Plot plot;               // named after the figure
   double agreement = 0.0;  // must be at most `required`; NaN counts as no agreement
   double required = 0.0;
-  std::string caption;  // what is drawn, with which parameters, and what it shows
+  std::vector<FigureNumber> numbers = {};  // for the texts of the plot, beside the parameters
 };
 
 // The larger of two differences, or NaN if one of them is NaN, so that an error is not lost on the way to `agreement`.
 inline double worse(double a, double b) { return std::isnan(a) || a > b ? a : b; }
 
+// A figure as data, and the function that computes it. Page, documentation and --list show the formula and its domain.
 struct Figure {
+  struct Layout {
+    int columns = 1, panel_width = Plot().panel_width, panel_height = Plot().panel_height;
+  };
+
   std::string id, title;
+  std::string formula;  // what the lines are
+  std::string domain;   // "Holds for: " domain
+  std::string code;     // the header of the formula
   std::vector<FigureParam> params;
-  FigureResult (*run)(const FigureValues& values);
+  std::string heading;  // of the picture
+  // In the caption and in titles and labels of the panels {name} stands for a parameter, a number of the result, or
+  // `off`, its agreement; {name:.3f} as of fmt.
+  std::string caption;
+  std::vector<Panel> panels;  // without their series
+  Layout layout = {};
+  void (*draw)(const FigureValues& values, FigureResult& result);  // fills series, agreement, required, numbers
+
+  FigureResult run(const FigureValues& values) const;
 };
 
-// All figures, in the order of their ids.
+// All figures: T1 … , P1 … , M1 … .
 const std::vector<Figure>& figures();
 
 }  // namespace scalevec::experiments

@@ -1,7 +1,8 @@
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <cstdio>
 #include <map>
 #include <string>
 #include <thread>
@@ -130,7 +131,7 @@ Predicted predict(const Problem& p, const TargetSize& target) {
           theory::muon_error_to_noise(n, kMomentum, p.sigma, 1.0, lr, steps) < 1.0};
 }
 
-FigureResult draw_m1(const FigureValues& v) {
+void draw_m1(const FigureValues& v, FigureResult& result) {
   const Problem base{
       v.whole("size"), v.whole("replicas"), v.whole("steps"), static_cast<std::uint64_t>(v["seed"]), "full", 1.0, 1.0};
   const auto grid = static_cast<std::size_t>(v.whole("grid"));
@@ -161,33 +162,16 @@ FigureResult draw_m1(const FigureValues& v) {
   for (unsigned t = 0; t < static_cast<unsigned>(v.threads); ++t) workers.emplace_back(work);
   for (std::thread& t : workers) t.join();
 
-  FigureResult result;
   result.required = std::log(2.0);
   const double cap = std::log(4.0);
   for (std::size_t target = 0; target < 2; ++target) {
-    Panel panel;
     std::vector<double> value;
     for (const Cell& c : cells[target]) value.push_back(std::clamp(std::log(c.none / c.both), -cap, cap));
-    panel.title = target == 0 ? "Target of full rank" : "Target of rank one";
-    panel.x_label = "spread of the target's rows";
-    panel.y_label = "gradient noise σ";
-    panel.log_x = panel.log_y = true;
-    panel.color_label = "ln(loss without scales / both sides)";
-    panel.color_limit = cap;
-    panel.series = phase_diagram(spreads, sigmas, value, true, true);
-    panel.key_position = kPhaseKey;
-    result.plot.panels.push_back(panel);
+    add_measured(result.plot.panels[target], spreads, sigmas, value);
   }
 
   // The loss without scales, where the noise leaves something to learn, and what the placements gain there.
-  Panel loss, gain;
-  loss.title = "Final loss without scales, full rank";
-  loss.x_label = "gradient noise σ";
-  loss.y_label = "loss";
-  gain.title = "Gain at each one's best rates, full rank";
-  gain.x_label = "spread of the target's rows";
-  gain.y_label = "loss without scales / with";
-  loss.log_x = loss.log_y = gain.log_x = gain.log_y = true;
+  Panel &loss = result.plot.panels[2], &gain = result.plot.panels[3];
   double squares = 0.0;
   std::int64_t counted = 0;
   std::vector<double> derived, both_gain, input_gain, drowned;
@@ -221,10 +205,8 @@ FigureResult draw_m1(const FigureValues& v) {
     unit.sigma = 1.0;
     drowned.push_back(std::pow(size.loss / predict(unit, size).loss, 2.0 / 3.0));
     if (i != 0 && i != grid / 2 && i + 1 != grid) continue;
-    char label[60];
-    std::snprintf(label, sizeof label, "spread %.3g (line: derived)", spreads[i]);
     loss.series.push_back(line("", x, line_y, color));
-    loss.series.push_back(points(label, x, measured, color));
+    loss.series.push_back(points(fmt::format("spread {:.3g} (line: derived)", spreads[i]), x, measured, color));
     ++color;
   }
   for (double& d : drowned) d = d > sigmas.back() * 1.5 || d < sigmas.front() ? NAN : d;
@@ -233,8 +215,6 @@ FigureResult draw_m1(const FigureValues& v) {
   gain.series = {points("both sides (DP)", spreads, both_gain, 0), points("input side", spreads, input_gain, 1, 2),
                  line("derived: every row at its own rate", spreads, derived, 0),
                  line("no gain", {spreads.front(), spreads.back()}, {1.0, 1.0}, 6, Series::Style::dashed)};
-  result.plot.panels.push_back(loss);
-  result.plot.panels.push_back(gain);
   result.agreement = std::sqrt(squares / static_cast<double>(counted));
 
   // The least misclassifying constant σ on the rank-one diagram, where noise turns a loss by DP into a gain.
@@ -254,47 +234,50 @@ FigureResult draw_m1(const FigureValues& v) {
     result.plot.panels[1].series.push_back(
         line("fitted: constant σ", {spreads.front(), spreads.back()}, {fitted, fitted}, 2, Series::Style::dashed));
 
-  result.plot.title = "M1  Scales around a map that Muon trains";
-  result.plot.columns = 2;
-  result.plot.panel_width = 600;
-  result.plot.panel_height = 430;
-  char text[1600];
-  std::snprintf(text, sizeof text,
-                "M1: a %lld × %lld map trained by the library's Muon, its scales by AdamW, toward targets whose rows "
-                "spread geometrically, under gradient "
-                "noise, %lld steps with a learning rate that falls linearly to 0; every design at its own best "
-                "learning rates of matrix and scales. "
-                "Above: scales on both sides (DP) against none; red: DP ends lower. Muon gives every row of the map "
-                "the same step; u turns "
-                "it into a step of each row's own. For full rank DP gains with the spread and ties without one, up to "
-                "the noise at which "
-                "nothing is learned (dashed, derived); it is worse by more than 5 %% in %zu of %zu cells. For rank one "
-                "it loses at low noise; the boundary is "
-                "fitted only: σ = %.2g, %zu of %zu cells on its wrong side. Below left: the final loss without scales, "
-                "½n²V(√π/4)(τσ/a)^1.5 √(lr/steps) with lr = "
-                "2‖θ*‖/steps (derived for n large; drawn where the error is below the noise). Below right: geometric "
-                "means over the cells that learn; "
-                "the line is derived from that √lr for rows that each take their own rate, mean √(s_i/s_max). Root "
-                "mean square of the "
-                "logarithm of measured over derived loss: %.2f.",
-                static_cast<long long>(base.size), static_cast<long long>(base.size),
-                static_cast<long long>(base.steps), losing, grid * grid, fitted, fewest, grid * grid, result.agreement);
-  result.caption = text;
-  return result;
+  result.numbers = {{"losing", losing}, {"cells", grid * grid}, {"fitted", fitted}, {"fewest", fewest}};
+}
+
+Panel spread_panel_muon(const std::string& title) {
+  return phase_panel(title, "spread of the target's rows", "gradient noise σ", "ln(loss without scales / both sides)",
+                     std::log(4.0));
 }
 
 }  // namespace
 
 Figure figure_m1() {
-  return {"M1",
+  return {
+      .id = "M1",
+      .title =
           "Muon: final loss with scales on both sides of a map, one side and none, over row-scale spread and noise",
-          {{"grid", 4, 9, Range::between(3, 100), "cells per axis", true},
-           {"size", 8, 8, Range::between(2, 256), "rows and columns of the map", true},
-           {"steps", 200, 200, Range::between(10, 1e6), "steps of a run", true},
-           {"replicas", 1, 4, Range::between(1, 1024), "replicas", true},
-           {"spread", 1000.0, 1000.0, {2.0, 1e6}, "largest spread of the row scales"},
-           {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of targets, start and noise", true}},
-          draw_m1};
+      .formula = "½n²V(√π/4)(τσ/a)^1.5 √(lr/steps), a = (8/3π)/√n, for κ lr T ≫ 1; at any horizon its integral",
+      .domain =
+          "noise above the signal, n large, exact polar factor (`muon_linear_schedule_holds`); within a factor of 2",
+      .code = "theory/muon.hpp",
+      .params = {{"grid", 4, 9, Range::between(3, 100), "cells per axis", true},
+                 {"size", 8, 8, Range::between(2, 256), "rows and columns of the map", true},
+                 {"steps", 200, 200, Range::between(10, 1e6), "steps of a run", true},
+                 {"replicas", 1, 4, Range::between(1, 1024), "replicas", true},
+                 {"spread", 1000.0, 1000.0, {2.0, 1e6}, "largest spread of the row scales"},
+                 {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of targets, start and noise", true}},
+      .heading = "Scales around a map that Muon trains",
+      .caption =
+          "a {size} × {size} map trained by the library's Muon, its scales by AdamW, toward targets whose rows spread "
+          "geometrically, under gradient noise, {steps} steps with a learning rate that falls linearly to 0; every "
+          "design at its own best learning rates of matrix and scales. Above: scales on both sides (DP) against none; "
+          "red: DP ends lower. Muon gives every row of the map the same step; u turns it into a step of each row's "
+          "own. For full rank DP gains with the spread and ties without one, up to the noise at which nothing is "
+          "learned (dashed, derived); it is worse by more than 5 % in {losing} of {cells} cells. For rank one it loses "
+          "at low noise; the boundary is fitted only: σ = {fitted:.2g}, {fewest} of {cells} cells on its wrong side. "
+          "Below left: the final loss without scales, ½n²V(√π/4)(τσ/a)^1.5 √(lr/steps) with lr = 2‖θ*‖/steps (derived "
+          "for n large; drawn where the error is below the noise). Below right: geometric means over the cells that "
+          "learn; the line is derived from that √lr for rows that each take their own rate, mean √(s_i/s_max). Root "
+          "mean square of the logarithm of measured over derived loss: {off:.2f}.",
+      .panels = {spread_panel_muon("Target of full rank"), spread_panel_muon("Target of rank one"),
+                 panel("Final loss without scales, full rank", "gradient noise σ", "loss", Log::both),
+                 panel("Gain at each one's best rates, full rank", "spread of the target's rows",
+                       "loss without scales / with", Log::both)},
+      .layout = {.columns = 2, .panel_width = 600, .panel_height = 430},
+      .draw = draw_m1};
 }
 
 }  // namespace scalevec::experiments

@@ -1,5 +1,6 @@
+#include <fmt/core.h>
+
 #include <cmath>
-#include <cstdio>
 
 #include "experiments/figures/figure.hpp"
 #include "experiments/figures/series.hpp"
@@ -10,22 +11,13 @@
 namespace scalevec::experiments {
 namespace {
 
-FigureResult draw_m2(const FigureValues& v) {
+void draw_m2(const FigureValues& v, FigureResult& result) {
   const double lr = v["lr"], momentum = v["momentum"];
   const std::int64_t sizes[] = {v.whole("size"), 2 * v.whole("size")};
   const std::vector<double> fine = log_grid(v["least"], v["most"], 41),
                             coarse = log_grid(v["least"], v["most"], v.whole("points"));
-  FigureResult result;
   result.required = 1.0;
-  Panel norm, angle;
-  norm.title = "Squared length";
-  norm.y_label = "‖W‖²";
-  angle.title = "Rotation per step";
-  angle.y_label = "angle (radians, root mean square)";
-  for (Panel* p : {&norm, &angle}) {
-    p->x_label = "learning rate × weight decay";
-    p->log_x = p->log_y = true;
-  }
+  Panel &norm = result.plot.panels[0], &angle = result.plot.panels[1];
   double mean_square[2];
   double worst_angle = 0.0, worst_length = 0.0;
   for (int k = 0; k < 2; ++k) {
@@ -71,52 +63,51 @@ FigureResult draw_m2(const FigureValues& v) {
       worst_length = worse(worst_length, std::abs(length / (expected.norm * expected.norm) - 1.0));
       worst_angle = worse(worst_angle, std::abs(turned.back() / expected.angle - 1.0));
     }
-    char label[40];
-    std::snprintf(label, sizeof label, "%lld × %lld", static_cast<long long>(sizes[k]),
-                  static_cast<long long>(sizes[k]));
+    const std::string label = fmt::format("{} × {}", sizes[k], sizes[k]);
     norm.series.push_back(line(label, fine, lengths, k));
     norm.series.push_back(points_with_bars("", coarse, dots, dot_bars, k));
     angle.series.push_back(line(label, fine, turns, k));
     angle.series.push_back(points_with_bars("", coarse, turned, turned_bars, k, k));
   }
   result.agreement = worse(worst_angle, worst_length) / 0.1;
-  result.plot.title = "M2  A matrix before a norm under Muon: length and rotation at equilibrium";
-  result.plot.columns = 2;
-  result.plot.panel_height = 440;
-  result.plot.panels = {norm, angle};
-  char text[1000];
-  std::snprintf(text, sizeof text,
-                "M2: a matrix that a norm follows, trained by the library's Muon under decay and gradient noise alone "
-                "(T9's toy; dots: "
-                "traces of the LibTorch run, time averages, bars 95 %%). Lines: ‖W‖² = ηn²V/(2λ) and angle "
-                "√(2ηλρ/(nV)), derived: V is the long-run variance of the orthogonalised "
-                "momentum's entries, about %.0f/n at momentum %g, and ρ the mean squared singular value that five "
-                "quintic steps leave of noise, %.2f "
-                "and %.2f at these sizes. As under AdamW, the angle depends on ηλ alone, and hardly on the size of the "
-                "matrix. Small "
-                "matrices settle shorter (a tenth at n = 8). Squared length off by at most %.3f, angle by %.3f "
-                "(allowed 0.1); the "
-                "verdict's number is the larger share. η = %g.",
-                theory::muon_noise(1e6, momentum).long_run * 1e6, momentum, mean_square[0], mean_square[1],
-                worst_length, worst_angle, lr);
-  result.caption = text;
-  return result;
+  result.numbers = {{"long_run", theory::muon_noise(1e6, momentum).long_run * 1e6},
+                    {"mean_square_small", mean_square[0]},
+                    {"mean_square_large", mean_square[1]},
+                    {"worst_length", worst_length},
+                    {"worst_angle", worst_angle}};
 }
 
 }  // namespace
 
 Figure figure_m2() {
-  return {"M2",
-          "Muon: squared length and rotation per step of a matrix before a norm against ηλ",
-          {{"size", 16, 16, Range::between(2, 512), "rows and columns of the smaller matrix", true},
-           {"lr", 0.01, 0.01, {0.0, 1.0, true, false}, "learning rate η"},
-           {"momentum", 0.95, 0.95, Range::below(0.0, 1.0), "Muon's momentum"},
-           {"least", 4e-4, 2e-4, {1e-6, 0.1}, "least ηλ"},
-           {"most", 2e-3, 2e-3, {1e-6, 0.1}, "largest ηλ"},
-           {"points", 3, 5, Range::between(2, 50), "values of ηλ simulated", true},
-           {"relaxations", 10.0, 20.0, {10.0, 1e4}, "length of the average in units of 1/(ηλ)"},
-           {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the gradients", true}},
-          draw_m2};
+  return {.id = "M2",
+          .title = "Muon: squared length and rotation per step of a matrix before a norm against ηλ",
+          .formula = "‖W‖² = ηn²V/(2λ), angle √(2ηλρ/(nV))",
+          .domain = "ηλ small against 1 − μ, n large (`muon_rotation_holds`)",
+          .code = "theory/muon.hpp",
+          .params = {{"size", 16, 16, Range::between(2, 512), "rows and columns of the smaller matrix", true},
+                     {"lr", 0.01, 0.01, {0.0, 1.0, true, false}, "learning rate η"},
+                     {"momentum", 0.95, 0.95, Range::below(0.0, 1.0), "Muon's momentum"},
+                     {"least", 4e-4, 2e-4, {1e-6, 0.1}, "least ηλ"},
+                     {"most", 2e-3, 2e-3, {1e-6, 0.1}, "largest ηλ"},
+                     {"points", 3, 5, Range::between(2, 50), "values of ηλ simulated", true},
+                     {"relaxations", 10.0, 20.0, {10.0, 1e4}, "length of the average in units of 1/(ηλ)"},
+                     {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the gradients", true}},
+          .heading = "A matrix before a norm under Muon: length and rotation at equilibrium",
+          .caption =
+              "a matrix that a norm follows, trained by the library's Muon under decay and gradient noise alone (T9's "
+              "toy; dots: traces of the LibTorch run, time averages, bars 95 %). Lines: ‖W‖² = ηn²V/(2λ) and angle "
+              "√(2ηλρ/(nV)), derived: V is the long-run variance of the orthogonalised momentum's entries, about "
+              "{long_run:.0f}/n at momentum {momentum:g}, and ρ the mean squared singular value that five quintic "
+              "steps leave of noise, {mean_square_small:.2f} and {mean_square_large:.2f} at these sizes. As under "
+              "AdamW, the angle depends on ηλ alone, and hardly on the size of the matrix. Small matrices settle "
+              "shorter (a tenth at n = 8). Squared length off by at most {worst_length:.3f}, angle by "
+              "{worst_angle:.3f} (allowed 0.1); the verdict's number is the larger share. η = {lr:g}.",
+          .panels = {panel("Squared length", "learning rate × weight decay", "‖W‖²", Log::both),
+                     panel("Rotation per step", "learning rate × weight decay", "angle (radians, root mean square)",
+                           Log::both)},
+          .layout = {.columns = 2, .panel_height = 440},
+          .draw = draw_m2};
 }
 
 }  // namespace scalevec::experiments

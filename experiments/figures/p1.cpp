@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 #include "experiments/figures/figure.hpp"
 #include "experiments/figures/phase.hpp"
@@ -71,10 +70,9 @@ std::vector<double> smoothed(const std::vector<double>& value, std::size_t width
   return out;
 }
 
-FigureResult draw_p1(const FigureValues& v) {
+void draw_p1(const FigureValues& v, FigureResult& result) {
   const auto grid = v.whole("grid"), most = v.whole("most");
   const double relative = v["relative"];
-  FigureResult result;
   result.required = 0.05;
   const std::vector<double> targets = log_grid(0.05, 20.0, grid), rates = log_grid(1e-3, 2.0, grid);
   const double cap = std::log(30.0);
@@ -100,29 +98,18 @@ FigureResult draw_p1(const FigureValues& v) {
     }
   }
   result.agreement = static_cast<double>(wrong) / static_cast<double>(counted);
-  Panel equal, best;
-  equal.title = "Gradient descent, equal learning rate";
-  equal.x_label = "target R (initial imbalance 1)";
-  equal.y_label = "learning rate × h";
-  equal.log_x = equal.log_y = true;
-  equal.color_label = "ln(steps without / with scale vector)";
-  equal.color_limit = cap;
-  equal.series = phase_diagram(targets, rates, value, true, true);
+  Panel &equal = result.plot.panels[0], &adam = result.plot.panels[1], &best = result.plot.panels[2],
+        &along = result.plot.panels[3];
+  add_measured(equal, targets, rates, value);
   std::vector<double> edge;
   for (const double r : targets) edge.push_back(2.0 / std::sqrt(1.0 + 4.0 * r * r));
   equal.series.push_back(line("predicted: edge of stability 2/√(1 + 4R²)", targets, edge, 2, Series::Style::dashed));
-  equal.key_position = kPhaseKey;
 
   std::vector<double> ratio;
   const std::vector<double> descent_rates = log_grid(1e-3, 1.99, 192);
   const std::vector<double> descent_with = least_of_each(descent_steps(descent_rates, true), descent_rates.size()),
                             descent_without = least_of_each(descent_steps(descent_rates, false), descent_rates.size());
   for (std::size_t i = 0; i < targets.size(); ++i) ratio.push_back(descent_without[i] / descent_with[i]);
-  best.title = "Each at its best learning rate";
-  best.x_label = "target R";
-  best.y_label = "steps without / with scale vector";
-  best.log_x = true;
-  best.y_range = {0.0, 2.0};
 
   // Adam: signs move both parameters while the target is far, and its memory sets the pace near it.
   const double beta2 = v["beta2"], adam_relative = v["adam_relative"];
@@ -168,20 +155,11 @@ FigureResult draw_p1(const FigureValues& v) {
   const std::vector<double> best_with = least_of_each(adam_steps(fine, true, most), fine_rates.size()),
                             best_without = least_of_each(adam_steps(fine, false, most), fine_rates.size());
   for (std::size_t i = 0; i < targets.size(); ++i) adam_ratio.push_back(best_without[i] / best_with[i]);
-  Panel adam = equal;
-  adam.title = "Adam, equal learning rate";
-  adam.y_label = "learning rate";
-  adam.color_limit = std::log(6.0);
-  adam.series = phase_diagram(targets, adam_rates, clamped(adam_value, adam.color_limit), true, true);
+  add_measured(adam, targets, adam_rates, adam_value);
   adam.series[1] = phase_diagram(
       targets, adam_rates, smoothed(clamped(adam_value, adam.color_limit), targets.size(), grid / 9), true, true)[1];
   adam.series[1].label = "measured: equal (smoothed)";
   adam.series.push_back(line("sign descent as long as Adam's memory", targets, memory, 2, Series::Style::dashed));
-  Panel along;
-  along.title = "Adam below that line, and sign descent's speed-up";
-  along.x_label = "target R";
-  along.y_label = "steps without / with scale vector";
-  along.log_x = true;
   std::vector<double> slow, speedup;
   std::vector<Run> slow_runs;
   for (std::size_t i = 0; i < targets.size(); ++i) slow_runs.push_back({targets[i], memory[i] / 60.0});
@@ -198,46 +176,51 @@ FigureResult draw_p1(const FigureValues& v) {
                  line("equal", {targets.front(), targets.back()}, {1.0, 1.0}, 6, Series::Style::dashed)};
   result.agreement = worse(result.agreement / 0.05, off / 0.1);
   result.required = 1.0;
-  result.plot.title = "P1  Removing a scale vector";
-  result.plot.columns = 2;
-  result.plot.panel_width = 640;
-  result.plot.panel_height = 480;
-  result.plot.panels = {equal, adam, best, along};
-  char text[1700];
-  std::snprintf(text, sizeof text,
-                "P1: ½(γw − R)² from γ = 1, w = 0 until the loss is %g (gradient descent) or %g (Adam, β₂ = %g) of its "
-                "start, against the same "
-                "without γ (red: the scale vector is faster, white: neither arrives). Gradient descent at equal "
-                "learning rate: faster up to its "
-                "own edge of stability 2/√(1 + 4R²) (derived for k held at 1; beyond it large steps drain k, T14), "
-                "failing beyond; cells on the wrong side, those within "
-                "0.6 to 1.5 of it left "
-                "out: %.3f of %lld (allowed 0.05). Adam at equal learning rate: while sign descent is slower than "
-                "Adam's memory (below "
-                "the dashed line) the speed-up is sign descent's (derived), off by at most %.3f in the logarithm "
-                "(allowed 0.1); near and above the "
-                "line the ratio goes to 1 and the sign scatters, for which no boundary is known (cells: means over "
-                "%lld runs; the measured line is smoothed over a "
-                "ninth of the axes). At each one's best rate one mode alone needs no scale vector under either. The "
-                "verdict's number is the larger share of its allowance.",
-                relative, adam_relative, beta2, static_cast<double>(wrong) / static_cast<double>(counted),
-                static_cast<long long>(counted), off, static_cast<long long>(samples));
-  result.caption = text;
-  return result;
+  result.numbers = {
+      {"wrong", static_cast<double>(wrong) / static_cast<double>(counted)}, {"counted", counted}, {"adam_off", off}};
 }
 
 }  // namespace
 
 Figure figure_p1() {
-  return {"P1",
-          "Removal: steps without and with a scale vector over target and learning rate",
-          {{"grid", 36, 90, Range::between(4, 400), "cells per axis", true},
-           {"relative", 1e-6, 1e-6, {1e-12, 0.1}, "loss to reach, as a share of the initial one"},
-           {"adam_relative", 1e-4, 1e-4, {1e-12, 0.1}, "the same under Adam"},
-           {"beta2", 0.95, 0.95, Range::below(0.0, 1.0), "Adam's β₂"},
-           {"samples", 8, 12, Range::at_least(1), "runs of Adam averaged in a cell", true},
-           {"most", 20000, 20000, Range::between(100, 1e7), "steps after which a run is given up", true}},
-          draw_p1};
+  return {
+      .id = "P1",
+      .title = "Removal: steps without and with a scale vector over target and learning rate",
+      .formula =
+          "edge of stability of γw at its minimum: lr·h = 2/√(1 + 4R²); Adam: speed-up (1 + √(1 + 4R))/2 (derived)",
+      .domain = "one mode, k held at 1; Adam while sign descent is slower than its memory",
+      .code = "theory/flow.hpp",
+      .params = {{"grid", 36, 90, Range::between(4, 400), "cells per axis", true},
+                 {"relative", 1e-6, 1e-6, {1e-12, 0.1}, "loss to reach, as a share of the initial one"},
+                 {"adam_relative", 1e-4, 1e-4, {1e-12, 0.1}, "the same under Adam"},
+                 {"beta2", 0.95, 0.95, Range::below(0.0, 1.0), "Adam's β₂"},
+                 {"samples", 8, 12, Range::at_least(1), "runs of Adam averaged in a cell", true},
+                 {"most", 20000, 20000, Range::between(100, 1e7), "steps after which a run is given up", true}},
+      .heading = "Removing a scale vector",
+      .caption =
+          "½(γw − R)² from γ = 1, w = 0 until the loss is {relative:g} (gradient descent) or {adam_relative:g} (Adam, "
+          "β₂ = {beta2:g}) of its start, against the same without γ (red: the scale vector is faster, white: neither "
+          "arrives). Gradient descent at equal learning rate: faster up to its own edge of stability 2/√(1 + 4R²) "
+          "(derived for k held at 1; beyond it large steps drain k, T14), failing beyond; cells on the wrong side, "
+          "those within 0.6 to 1.5 of it left out: {wrong:.3f} of {counted} (allowed 0.05). Adam at equal learning "
+          "rate: while sign descent is slower than Adam's memory (below the dashed line) the speed-up is sign "
+          "descent's (derived), off by at most {adam_off:.3f} in the logarithm (allowed 0.1); near and above the line "
+          "the ratio goes to 1 and the sign scatters, for which no boundary is known (cells: means over {samples} "
+          "runs; the measured line is smoothed over a ninth of the axes). At each one's best rate one mode alone needs "
+          "no scale vector under either. The verdict's number is the larger share of its allowance.",
+      .panels = {phase_panel("Gradient descent, equal learning rate", "target R (initial imbalance 1)",
+                             "learning rate × h", "ln(steps without / with scale vector)", std::log(30.0)),
+                 phase_panel("Adam, equal learning rate", "target R (initial imbalance 1)", "learning rate",
+                             "ln(steps without / with scale vector)", std::log(6.0)),
+                 {.title = "Each at its best learning rate",
+                  .x_label = "target R",
+                  .y_label = "steps without / with scale vector",
+                  .log_x = true,
+                  .y_range = {{0.0, 2.0}}},
+                 panel("Adam below that line, and sign descent's speed-up", "target R",
+                       "steps without / with scale vector", Log::x)},
+      .layout = {.columns = 2, .panel_width = 640, .panel_height = 480},
+      .draw = draw_p1};
 }
 
 }  // namespace scalevec::experiments

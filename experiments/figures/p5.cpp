@@ -1,6 +1,7 @@
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 #include "experiments/figures/figure.hpp"
 #include "experiments/figures/phase.hpp"
@@ -11,7 +12,7 @@
 namespace scalevec::experiments {
 namespace {
 
-FigureResult draw_p5(const FigureValues& v) {
+void draw_p5(const FigureValues& v, FigureResult& result) {
   const auto d = static_cast<std::size_t>(v.whole("d"));
   const auto steps = v.whole("steps"), replicas = v.whole("replicas");
   const auto seed = static_cast<std::uint64_t>(v["seed"]);
@@ -44,16 +45,8 @@ FigureResult draw_p5(const FigureValues& v) {
     }
     for (std::size_t j = 0; j < ratios.size(); ++j) {
       const auto make = [&](double lr, std::int64_t k) {
-        theory::MapReplica r;
-        r.h = {1.0};
+        theory::MapReplica r = cosine_replica(lr, steps, 1.0 / ratios[j], k);
         r.target = targets[static_cast<std::size_t>(k)];
-        r.sigma = 1.0 / ratios[j];
-        r.weights.lr = lr;
-        r.weights.beta2 = 0.99;
-        r.weights.schedule.shape = Schedule::Shape::cosine;
-        r.weights.schedule.total_steps = steps;
-        r.scales = r.weights;
-        r.noise = static_cast<std::uint64_t>(k);
         return r;
       };
       const std::vector<double> one = mean_log_losses(input, rates, replicas, options, make);
@@ -73,69 +66,55 @@ FigureResult draw_p5(const FigureValues& v) {
   const double boundary = always == n ? NAN : always == 0 ? spreads[0] : 0.5 * (spreads[always - 1] + spreads[always]);
   double tie = 0.0;
   for (std::size_t j = 0; j < n; ++j) tie += best[j * n] / static_cast<double>(n);
-  FigureResult result;
   result.required = 1.0;
   result.agreement = worse(std::abs(tie) / 0.1, boundary / 1.1);
-  const double limit = 0.6;
   for (const bool at_best : {false, true}) {
-    Panel panel;
-    char title[64];
-    std::snprintf(title, sizeof title, "Equal learning rate, %.2g", rates[fixed]);
-    panel.title = at_best ? "Each at its best learning rate" : title;
-    panel.x_label = "spread of the rows' sizes (standard deviation of their log)";
-    panel.y_label = "signal-to-noise ratio of a gradient at the start";
-    panel.log_y = true;
-    panel.color_label = "ln(final loss, input side / both sides)";
-    panel.color_limit = limit;
-    panel.series = phase_diagram(spreads, ratios, clamped(at_best ? best : equal, limit), false, true);
-    if (at_best) {
-      char label[64];
-      std::snprintf(label, sizeof label, "fitted: spread %.2f", boundary);
-      panel.series.push_back(
-          line(label, {boundary, boundary}, {ratios.front(), ratios.back()}, 2, Series::Style::dashed));
-    }
-    panel.key_position = kPhaseKey;
-    result.plot.panels.push_back(panel);
+    Panel& panel = result.plot.panels[at_best];
+    add_measured(panel, spreads, ratios, at_best ? best : equal);
+    if (at_best)
+      panel.series.push_back(line(fmt::format("fitted: spread {:.2f}", boundary), {boundary, boundary},
+                                  {ratios.front(), ratios.back()}, 2, Series::Style::dashed));
   }
   const double most = *std::max_element(best.begin(), best.end());
-  result.plot.title = "P5  Scales on both sides of a map (DP) against the input side";
-  result.plot.columns = 2;
-  result.plot.panel_width = 620;
-  result.plot.panel_height = 480;
-  char text[1300];
-  std::snprintf(text, sizeof text,
-                "P5: Adam with a cosine on a %zu × %zu map, target rows of lognormal size, gradient noise σ = "
-                "1/(signal-to-noise ratio), "
-                "%lld steps; final loss with scales on the input side over that with both sides (red: both sides win), "
-                "means of logarithms "
-                "over %lld replicas with common noise. At each one's best rate both sides win once the rows differ (up "
-                "to %.0f %% "
-                "less loss) and tie on identically distributed rows (mean ln ratio %+.3f at spread 0, allowed 0.1): "
-                "what the comparisons "
-                "behind T7 found. At one equal rate the two sides' larger steps cost at high signal-to-noise. No "
-                "boundary is derived; dashed: "
-                "fitted, the spread beyond which both sides win at every noise, %.2f (required below 1.1). The "
-                "verdict's number is the larger share of "
-                "its allowance.",
-                d, d, static_cast<long long>(steps), static_cast<long long>(replicas), 100.0 * -std::expm1(-most), tie,
-                boundary);
-  result.caption = text;
-  return result;
+  result.numbers = {
+      {"fixed_rate", rates[fixed]}, {"most_percent", 100.0 * -std::expm1(-most)}, {"tie", tie}, {"boundary", boundary}};
+}
+
+Panel spread_panel(const std::string& title) {
+  return phase_panel(title, "spread of the rows' sizes (standard deviation of their log)",
+                     "signal-to-noise ratio of a gradient at the start", "ln(final loss, input side / both sides)", 0.6,
+                     Log::y);
 }
 
 }  // namespace
 
 Figure figure_p5() {
-  return {"P5",
-          "DP: final loss with both sides against the input side over row-scale spread and signal-to-noise",
-          {{"grid", 9, 16, Range::between(4, 100), "cells per axis", true},
-           {"d", 8, 8, Range::between(2, 64), "rows and columns", true},
-           {"spread", 1.5, 1.5, {0.1, 5.0}, "largest standard deviation of the rows' log size"},
-           {"rates", 13, 17, Range::between(3, 100), "learning rates tried, 2e-3 to 0.3", true},
-           {"steps", 500, 500, Range::between(50, 1e6), "steps", true},
-           {"replicas", 8, 32, Range::at_least(1), "replicas", true},
-           {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of targets and noise", true}},
-          draw_p5};
+  return {
+      .id = "P5",
+      .title = "DP: final loss with both sides against the input side over row-scale spread and signal-to-noise",
+      .formula = "both sides win beyond one spread of the rows' sizes (fitted)",
+      .domain = "this toy under Adam with a cosine; no boundary is derived",
+      .code = "theory/simulate/scaled_map.hpp",
+      .params = {{"grid", 9, 16, Range::between(4, 100), "cells per axis", true},
+                 {"d", 8, 8, Range::between(2, 64), "rows and columns", true},
+                 {"spread", 1.5, 1.5, {0.1, 5.0}, "largest standard deviation of the rows' log size"},
+                 {"rates", 13, 17, Range::between(3, 100), "learning rates tried, 2e-3 to 0.3", true},
+                 {"steps", 500, 500, Range::between(50, 1e6), "steps", true},
+                 {"replicas", 8, 32, Range::at_least(1), "replicas", true},
+                 {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of targets and noise", true}},
+      .heading = "Scales on both sides of a map (DP) against the input side",
+      .caption =
+          "Adam with a cosine on a {d} × {d} map, target rows of lognormal size, gradient noise σ = 1/(signal-to-noise "
+          "ratio), {steps} steps; final loss with scales on the input side over that with both sides (red: both sides "
+          "win), means of logarithms over {replicas} replicas with common noise. At each one's best rate both sides "
+          "win once the rows differ (up to {most_percent:.0f} % less loss) and tie on identically distributed rows "
+          "(mean ln ratio {tie:+.3f} at spread 0, allowed 0.1): what the comparisons behind T7 found. At one equal "
+          "rate the two sides' larger steps cost at high signal-to-noise. No boundary is derived; dashed: fitted, the "
+          "spread beyond which both sides win at every noise, {boundary:.2f} (required below 1.1). The verdict's "
+          "number is the larger share of its allowance.",
+      .panels = {spread_panel("Equal learning rate, {fixed_rate:.2g}"), spread_panel("Each at its best learning rate")},
+      .layout = {.columns = 2, .panel_width = 620, .panel_height = 480},
+      .draw = draw_p5};
 }
 
 }  // namespace scalevec::experiments

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 #include "experiments/figures/figure.hpp"
 #include "experiments/figures/phase.hpp"
@@ -18,10 +17,11 @@ struct HorizonCell {
   double horizon, start, warmup;
 };
 
-double share_off(const std::vector<double>& rotation, const std::vector<double>& settled) {
+double share_off(const std::vector<theory::Turn>& turns, const std::vector<theory::Turn>& settled) {
   std::size_t off = 0;
-  for (std::size_t t = 0; t < rotation.size(); ++t) off += std::abs(rotation[t] / settled[t] - 1.0) > kOffSettled;
-  return static_cast<double>(off) / static_cast<double>(rotation.size());
+  for (std::size_t t = 0; t < turns.size(); ++t)
+    off += std::abs(turns[t].rotation / settled[t].rotation - 1.0) > kOffSettled;
+  return static_cast<double>(off) / static_cast<double>(turns.size());
 }
 
 // ln of the share over a half, in the recursion and in a simulation.
@@ -41,35 +41,24 @@ std::pair<double, double> off_shares(const HorizonCell& c, std::size_t d, std::i
   const double start = c.start * theory::settled_rotation(noise, {lr, lr * rule.weight_decay}).norm_sq;
   // Windows, so that one step's scatter does not count as off.
   const std::size_t window = static_cast<std::size_t>(steps) / 40;
-  const auto windows = [&](const std::vector<theory::Turn>& turns) {
-    std::vector<double> means;
-    for (std::size_t from = 0; from + window <= turns.size(); from += window) {
-      double sum = 0.0;
-      for (std::size_t t = from; t < from + window; ++t) sum += turns[t].rotation;
-      means.push_back(sum);
-    }
-    return means;
-  };
   std::vector<theory::Turn> still;
   // The schedule's last step has an lr of 0, which turns nothing.
   for (const theory::StepRate& rate : rates)
     still.push_back(rate.lr > 0.0 ? theory::settled_rotation(noise, rate) : theory::Turn{});
-  const std::vector<double> settled = windows(still);
-  const double predicted = share_off(windows(theory::moving_rotation(noise, start, rates)), settled);
-  const double got = share_off(windows(simulated_rotation(rule, d, start, steps, seed, stream)), settled);
+  const std::vector<theory::Turn> settled = window_sums(still, window);
+  const double predicted = share_off(window_sums(theory::moving_rotation(noise, start, rates), window), settled);
+  const double got = share_off(window_sums(simulated_rotation(rule, d, start, steps, seed, stream), window), settled);
   return {std::log(std::max(kLeastShare, predicted) / 0.5), std::log(std::max(kLeastShare, got) / 0.5)};
 }
 
-FigureResult draw_p8(const FigureValues& v) {
+void draw_p8(const FigureValues& v, FigureResult& result) {
   const auto d = static_cast<std::size_t>(v.whole("d"));
   const auto steps = v.whole("steps"), grid = v.whole("grid");
   const auto seed = static_cast<std::uint64_t>(v["seed"]);
   const std::vector<double> horizons = log_grid(0.1, v["most"], grid), starts = log_grid(0.03, 30.0, grid),
                             warmups = linear_grid(0.0, 0.8, grid);
-  FigureResult result;
   result.required = 0.08;
   SignCount count;
-  const double limit = 0.7;
   for (const bool by_start : {true, false}) {
     const std::vector<double>& ys = by_start ? starts : warmups;
     std::vector<double> expected, measured;
@@ -82,59 +71,51 @@ FigureResult draw_p8(const FigureValues& v) {
         measured.push_back(m);
         count.add(m, p, 0.15);
       }
-    Panel panel;
-    panel.title = by_start ? "By where it starts" : "By the length of the warm-up";
-    panel.x_label = "ληT";
-    panel.y_label = by_start ? "‖w₀‖² over its settled value at the peak" : "warm-up, share of the run";
-    panel.log_x = true;
-    panel.log_y = by_start;
-    panel.color_label = "ln(share of the run off by > 20 % / ½)";
-    panel.color_limit = limit;
-    panel.series = phase_diagram(horizons, ys, clamped(measured, limit), true, by_start);
+    Panel& panel = result.plot.panels[by_start ? 0 : 1];
+    add_measured(panel, horizons, ys, measured);
     panel.series[1].label = "measured: half the run";
-    panel.series.push_back(predicted_zero(horizons, ys, expected, true, by_start, "predicted: half the run"));
-    panel.key_position = kPhaseKey;
-    result.plot.panels.push_back(panel);
+    add_predicted(panel, horizons, ys, expected, "predicted: half the run");
   }
   result.agreement = count.share();
-  result.plot.title = "P8  How much of a run is out of equilibrium";
-  result.plot.columns = 2;
-  result.plot.panel_width = 600;
-  result.plot.panel_height = 440;
-  char text[1500];
-  std::snprintf(
-      text, sizeof text,
-      "P8: the share of a run with warm-up and cosine in which weights before a norm turn by an angle more than 20 %% "
-      "off "
-      "√(2ηλ(1 − β₁)/(1 + β₁)), what they would settle at (red: more than half of it), %zu weights under the library's "
-      "AdamW with gradient noise, in windows of a fortieth of the run. Green: T11's recursion (derived). With ληT "
-      "below 1 decay cannot act before the run ends, and only a length that happens to be right is settled, and this "
-      "at the peak alone; at ληT = 30 the warm-up and the end of the cosine, a quarter of the run, still are not. "
-      "Left: warm-up %.0f %%; right: from %g times the settled ‖w‖². %lld steps, β₂ = "
-      "%g. "
-      "Cells on the wrong side, those within 15 %% of a half left out: %.4f of %lld.",
-      d, 100.0 * v["warmup"], v["start"], static_cast<long long>(steps), v["beta2"], result.agreement,
-      static_cast<long long>(count.counted));
-  result.caption = text;
-  return result;
+  result.numbers = {{"warmup_percent", 100.0 * v["warmup"]}, {"counted", count.counted}};
 }
+
+constexpr const char* kOffLabel = "ln(share of the run off by > 20 % / ½)";
 
 }  // namespace
 
 Figure figure_p8() {
-  return {"P8",
-          "How much of a run weights before a norm are out of equilibrium: ληT by their start and by the warm-up",
-          {{"grid", 10, 28, Range::between(4, 200), "cells per axis", true},
-           {"d", 256, 512, Range::between(2, 1e5), "weights in the block", true},
-           {"steps", 400, 1600, Range::between(40, 1e6), "steps T", true},
-           {"lr", 0.01, 0.01, {0.0, 1.0, true, false}, "peak learning rate"},
-           {"most", 30.0, 30.0, {1.0, 1e3}, "largest ληT"},
-           {"start", 4.0, 4.0, {0.01, 100.0}, "‖w₀‖² over its settled value, right panel"},
-           {"warmup", 0.05, 0.05, {0.0, 0.9}, "share of the run that the warm-up takes, left panel"},
-           {"beta", 0.9, 0.9, Range::below(0.0, 1.0), "β₁"},
-           {"beta2", 0.95, 0.98, Range::below(0.0, 1.0), "β₂"},
-           {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the gradients", true}},
-          draw_p8};
+  return {
+      .id = "P8",
+      .title = "How much of a run weights before a norm are out of equilibrium: ληT by their start and by the warm-up",
+      .formula = "share of the steps whose rotation by T11 is off √(2ηλ(1 − β₁)/(1 + β₁)) (derived)",
+      .domain = "AdamW, gradient noise alone",
+      .code = "theory/moving_rotation.hpp",
+      .params = {{"grid", 10, 28, Range::between(4, 200), "cells per axis", true},
+                 {"d", 256, 512, Range::between(2, 1e5), "weights in the block", true},
+                 {"steps", 400, 1600, Range::between(40, 1e6), "steps T", true},
+                 {"lr", 0.01, 0.01, {0.0, 1.0, true, false}, "peak learning rate"},
+                 {"most", 30.0, 30.0, {1.0, 1e3}, "largest ληT"},
+                 {"start", 4.0, 4.0, {0.01, 100.0}, "‖w₀‖² over its settled value, right panel"},
+                 {"warmup", 0.05, 0.05, {0.0, 0.9}, "share of the run that the warm-up takes, left panel"},
+                 {"beta", 0.9, 0.9, Range::below(0.0, 1.0), "β₁"},
+                 {"beta2", 0.95, 0.98, Range::below(0.0, 1.0), "β₂"},
+                 {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the gradients", true}},
+      .heading = "How much of a run is out of equilibrium",
+      .caption =
+          "the share of a run with warm-up and cosine in which weights before a norm turn by an angle more than 20 % "
+          "off √(2ηλ(1 − β₁)/(1 + β₁)), what they would settle at (red: more than half of it), {d} weights under the "
+          "library's AdamW with gradient noise, in windows of a fortieth of the run. Green: T11's recursion (derived). "
+          "With ληT below 1 decay cannot act before the run ends, and only a length that happens to be right is "
+          "settled, and this at the peak alone; at ληT = 30 the warm-up and the end of the cosine, a quarter of the "
+          "run, still are not. Left: warm-up {warmup_percent:.0f} %; right: from {start:g} times the settled ‖w‖². "
+          "{steps} steps, β₂ = {beta2:g}. Cells on the wrong side, those within 15 % of a half left out: {off:.4f} of "
+          "{counted}.",
+      .panels = {phase_panel("By where it starts", "ληT", "‖w₀‖² over its settled value at the peak", kOffLabel, 0.7),
+                 phase_panel("By the length of the warm-up", "ληT", "warm-up, share of the run", kOffLabel, 0.7,
+                             Log::x)},
+      .layout = {.columns = 2, .panel_width = 600, .panel_height = 440},
+      .draw = draw_p8};
 }
 
 }  // namespace scalevec::experiments

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 #include "experiments/figures/figure.hpp"
 #include "experiments/figures/phase.hpp"
@@ -90,7 +89,7 @@ double predicted_direction_loss(const CouplingSetting& s, const theory::Simulate
   return 1.0 - cosine;
 }
 
-FigureResult draw_p9(const FigureValues& v) {
+void draw_p9(const FigureValues& v, FigureResult& result) {
   const CouplingSetting s{static_cast<std::size_t>(v.whole("d")),
                           static_cast<std::size_t>(v.whole("replicas")),
                           v.whole("steps"),
@@ -100,10 +99,8 @@ FigureResult draw_p9(const FigureValues& v) {
   const auto grid = v.whole("grid");
   const std::vector<double> horizons = log_grid(0.1, 30.0, grid), sigmas = log_grid(v["least"], v["most"], grid),
                             rates = log_grid(1e-3, 0.3, v.whole("rates"));
-  FigureResult result;
   result.required = 0.1;
   SignCount count;
-  const double limit = 0.5;
   for (const bool best : {false, true}) {
     std::vector<double> expected, measured;
     for (std::size_t j = 0; j < sigmas.size(); ++j)
@@ -124,58 +121,51 @@ FigureResult draw_p9(const FigureValues& v) {
         expected.push_back(std::log(least_expected[0] / least_expected[1]));
         count.add(measured.back(), expected.back(), 0.05);
       }
-    Panel panel;
-    panel.title = best ? "Each at its best learning rate" : "At one learning rate";
-    panel.x_label = "ληT";
-    panel.y_label = "gradient noise σ";
-    panel.log_x = panel.log_y = true;
-    panel.color_label = "ln(loss, decay with η / decay with η²)";
-    panel.color_limit = limit;
-    panel.series = phase_diagram(horizons, sigmas, clamped(measured, limit), true, true);
-    panel.series.push_back(predicted_zero(horizons, sigmas, expected, true, true, "predicted: equal"));
-    panel.key_position = kPhaseKey;
-    result.plot.panels.push_back(panel);
+    Panel& panel = result.plot.panels[best];
+    add_measured(panel, horizons, sigmas, measured);
+    add_predicted(panel, horizons, sigmas, expected, "predicted: equal");
   }
   result.agreement = count.share();
-  result.plot.title = "P9  Which coupling of the decay wins";
-  result.plot.columns = 2;
-  result.plot.panel_width = 600;
-  result.plot.panel_height = 440;
-  char text[1600];
-  std::snprintf(
-      text, sizeof text,
-      "P9: %zu weights before a norm learn a direction t, loss 1 − cos, from a random one and ‖w‖ = 1, under AdamW "
-      "with "
-      "warm-up and cosine over %lld steps and gradient noise; decay in proportion to η (coupling lr, and independent, "
-      "which differs by a constant) against η² (lr2), the same at the peak (red: lr2 ends lower). Green: T11's length "
-      "with the drift and scatter of the cosine in it (derived). Where ληT is below 1 they are nearly one. Decay that "
-      "goes on with η to the end keeps the length shorter and the angle larger: better while the descent is unfinished "
-      "(high noise, ληT of a few), worse once scatter is what is left, from ληT = 1.5 at σ = 0.3 to 8 at σ = 5 at one "
-      "learning rate. %zu replicas with common noise. Cells on the wrong side, those predicted within 5 %% of equal "
-      "left "
-      "out: %.3f of %lld.",
-      s.d, static_cast<long long>(s.steps), s.replicas, result.agreement, static_cast<long long>(count.counted));
-  result.caption = text;
-  return result;
+  result.numbers = {{"counted", count.counted}};
+}
+
+Panel coupling_panel(const std::string& title) {
+  return phase_panel(title, "ληT", "gradient noise σ", "ln(loss, decay with η / decay with η²)", 0.5);
 }
 
 }  // namespace
 
 Figure figure_p9() {
-  return {"P9",
-          "Decay in proportion to η against η²: final loss over the horizon ληT and the gradient noise",
-          {{"grid", 6, 14, Range::between(4, 100), "cells per axis", true},
-           {"d", 64, 64, Range::between(2, 1e4), "weights in the block", true},
-           {"replicas", 4, 16, Range::between(1, 1024), "replicas", true},
-           {"steps", 300, 600, Range::between(20, 1e6), "steps T", true},
-           {"lr", 0.05, 0.05, {1e-4, 1.0}, "peak lr · √d of the left panel, over ‖w₀‖"},
-           {"rates", 6, 10, Range::between(2, 40), "learning rates tried, lr · √d from 1e-3 to .3", true},
-           {"least", 0.3, 0.3, {0.01, 10.0}, "least noise"},
-           {"most", 10.0, 10.0, {0.1, 1e3}, "largest noise"},
-           {"beta", 0.9, 0.9, Range::below(0.0, 1.0), "β₁"},
-           {"beta2", 0.98, 0.99, Range::below(0.0, 1.0), "β₂"},
-           {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of start and noise", true}},
-          draw_p9};
+  return {
+      .id = "P9",
+      .title = "Decay in proportion to η against η²: final loss over the horizon ληT and the gradient noise",
+      .formula = "cosine c: + e(1 − c²)/√(σ² + 1/d) − ½e²dc per step, e = η/‖w‖ by T11 (derived)",
+      .domain = "AdamW on weights before a norm, noise above the signal per coordinate",
+      .code = "theory/moving_rotation.hpp",
+      .params = {{"grid", 6, 14, Range::between(4, 100), "cells per axis", true},
+                 {"d", 64, 64, Range::between(2, 1e4), "weights in the block", true},
+                 {"replicas", 4, 16, Range::between(1, 1024), "replicas", true},
+                 {"steps", 300, 600, Range::between(20, 1e6), "steps T", true},
+                 {"lr", 0.05, 0.05, {1e-4, 1.0}, "peak lr · √d of the left panel, over ‖w₀‖"},
+                 {"rates", 6, 10, Range::between(2, 40), "learning rates tried, lr · √d from 1e-3 to .3", true},
+                 {"least", 0.3, 0.3, {0.01, 10.0}, "least noise"},
+                 {"most", 10.0, 10.0, {0.1, 1e3}, "largest noise"},
+                 {"beta", 0.9, 0.9, Range::below(0.0, 1.0), "β₁"},
+                 {"beta2", 0.98, 0.99, Range::below(0.0, 1.0), "β₂"},
+                 {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of start and noise", true}},
+      .heading = "Which coupling of the decay wins",
+      .caption =
+          "{d} weights before a norm learn a direction t, loss 1 − cos, from a random one and ‖w‖ = 1, under AdamW "
+          "with warm-up and cosine over {steps} steps and gradient noise; decay in proportion to η (coupling lr, and "
+          "independent, which differs by a constant) against η² (lr2), the same at the peak (red: lr2 ends lower). "
+          "Green: T11's length with the drift and scatter of the cosine in it (derived). Where ληT is below 1 they are "
+          "nearly one. Decay that goes on with η to the end keeps the length shorter and the angle larger: better "
+          "while the descent is unfinished (high noise, ληT of a few), worse once scatter is what is left, from ληT = "
+          "1.5 at σ = 0.3 to 8 at σ = 5 at one learning rate. {replicas} replicas with common noise. Cells on the "
+          "wrong side, those predicted within 5 % of equal left out: {off:.3f} of {counted}.",
+      .panels = {coupling_panel("At one learning rate"), coupling_panel("Each at its best learning rate")},
+      .layout = {.columns = 2, .panel_width = 600, .panel_height = 440},
+      .draw = draw_p9};
 }
 
 }  // namespace scalevec::experiments

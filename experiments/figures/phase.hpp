@@ -14,8 +14,28 @@
 // right.
 namespace scalevec::experiments {
 
-// Below the panel: cells fill the panel itself.
-inline constexpr const char* kPhaseKey = "outside bottom center horizontal";
+// The panel of a phase diagram.
+inline Panel phase_panel(std::string title, std::string x_label, std::string y_label, std::string color_label,
+                         double color_limit, Log log = Log::both) {
+  Panel out = panel(std::move(title), std::move(x_label), std::move(y_label), log, kKeyBelow);
+  out.color_label = std::move(color_label);
+  out.color_limit = color_limit;
+  return out;
+}
+
+// A replica of common noise k under Adam, β₂ = .99, with a cosine, loss of curvature 1.
+inline theory::MapReplica cosine_replica(double lr, std::int64_t steps, double sigma, std::int64_t k) {
+  theory::MapReplica r;
+  r.h = {1.0};
+  r.sigma = sigma;
+  r.weights.lr = lr;
+  r.weights.beta2 = 0.99;
+  r.weights.schedule.shape = Schedule::Shape::cosine;
+  r.weights.schedule.total_steps = steps;
+  r.scales = r.weights;
+  r.noise = static_cast<std::uint64_t>(k);
+  return r;
+}
 
 // Mean logarithm of the final loss by learning rate, over replicas that differ in noise and, as `make(lr, replica)`
 // says, in their problem. A design that diverges in one replica has an infinite one.
@@ -84,13 +104,19 @@ inline std::vector<double> clamped(std::vector<double> values, double limit) {
   return values;
 }
 
+// Draws a field that was measured on xs × ys into a panel, its colours limited to the panel's.
+inline void add_measured(Panel& panel, const std::vector<double>& xs, const std::vector<double>& ys,
+                         const std::vector<double>& field) {
+  panel.series = phase_diagram(xs, ys, clamped(field, panel.color_limit), panel.log_x, panel.log_y);
+}
+
 // The line along which a predicted field is 0, drawn over the measured one.
-inline Series predicted_zero(const std::vector<double>& xs, const std::vector<double>& ys,
-                             const std::vector<double>& field, bool log_x, bool log_y, const std::string& label) {
-  Series line = phase_diagram(xs, ys, field, log_x, log_y)[1];
+inline void add_predicted(Panel& panel, const std::vector<double>& xs, const std::vector<double>& ys,
+                          const std::vector<double>& field, const std::string& label) {
+  Series line = phase_diagram(xs, ys, field, panel.log_x, panel.log_y)[1];
   line.label = label;
   line.color = 2;
-  return line;
+  panel.series.push_back(line);
 }
 
 }  // namespace scalevec::experiments

@@ -1,50 +1,52 @@
+#include <fmt/args.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <stdexcept>
+#include <string>
+#include <utility>
 
 #include "experiments/figures/figure.hpp"
 
 namespace scalevec::experiments {
 
-Figure figure_t1();
-Figure figure_t2();
-Figure figure_t3();
-Figure figure_t4();
-Figure figure_t5();
-Figure figure_t6();
-Figure figure_t7();
-Figure figure_t8();
-Figure figure_t9();
-Figure figure_t10();
-Figure figure_t11();
-Figure figure_t12();
-Figure figure_t13();
-Figure figure_t14();
-Figure figure_t15();
-Figure figure_p1();
-Figure figure_p2();
-Figure figure_m1();
-Figure figure_m2();
-Figure figure_p3();
-Figure figure_p4();
-Figure figure_p5();
-Figure figure_p6();
-Figure figure_p7();
-Figure figure_p8();
-Figure figure_p9();
+// Of every file of a figure, generated.
+std::vector<Figure> listed_figures();
 
 const std::vector<Figure>& figures() {
-  static const std::vector<Figure> all = {
-      figure_t1(),  figure_t2(), figure_t3(),  figure_t4(),  figure_t5(),  figure_t6(),  figure_t7(),
-      figure_t8(),  figure_t9(), figure_t10(), figure_t11(), figure_t12(), figure_t13(), figure_t14(),
-      figure_t15(), figure_p1(), figure_p2(),  figure_p3(),  figure_p4(),  figure_p5(),  figure_p6(),
-      figure_p7(),  figure_p8(), figure_p9(),  figure_m1(),  figure_m2()};
+  static const std::vector<Figure> all = [] {
+    std::vector<Figure> listed = listed_figures();
+    const auto place = [](const Figure& f) {
+      return std::pair(std::string("TPM").find(f.id[0]), std::stoi(f.id.substr(1)));
+    };
+    std::sort(listed.begin(), listed.end(), [&](const Figure& a, const Figure& b) { return place(a) < place(b); });
+    return listed;
+  }();
   return all;
 }
 
+FigureResult Figure::run(const FigureValues& values) const {
+  FigureResult result;
+  Plot& plot = result.plot;
+  plot = {id, id + "  " + heading, "", panels, layout.columns, layout.panel_width, layout.panel_height};
+  draw(values, result);
+  fmt::dynamic_format_arg_store<fmt::format_context> known;
+  std::vector<FigureNumber> numbers = values.numbers();
+  numbers.insert(numbers.end(), result.numbers.begin(), result.numbers.end());
+  numbers.emplace_back("off", result.agreement);
+  for (const FigureNumber& n : numbers)
+    std::visit([&](const auto& x) { known.push_back(fmt::arg(n.name.c_str(), x)); }, n.value);
+  const auto filled = [&](const std::string& text) { return fmt::vformat(text, known); };
+  plot.caption = id + ": " + filled(caption);
+  for (Panel& panel : plot.panels)
+    for (std::string* text : {&panel.title, &panel.x_label, &panel.y_label}) *text = filled(*text);
+  return result;
+}
+
 FigureValues::FigureValues(const std::vector<FigureParam>& params, FigureQuality quality) {
-  for (const FigureParam& p : params) values_.emplace_back(p.name, quality == FigureQuality::quick ? p.quick : p.paper);
+  for (const FigureParam& p : params)
+    values_.push_back({p.name, quality == FigureQuality::quick ? p.quick : p.paper, p.whole});
 }
 
 void FigureValues::set(const FigureParam& param, const std::string& text) {
@@ -56,14 +58,25 @@ void FigureValues::set(const FigureParam& param, const std::string& text) {
   if (!sound)
     throw UsageError("--set " + param.name + "=" + text + ": allowed: a" + (param.whole ? " whole" : "") + " number " +
                      param.allowed.text());
-  for (auto& [name, old] : values_)
-    if (name == param.name) old = value;
+  for (Value& v : values_)
+    if (v.name == param.name) v.value = value;
 }
 
 double FigureValues::operator[](const std::string& name) const {
-  const auto it = std::find_if(values_.begin(), values_.end(), [&](const auto& v) { return v.first == name; });
+  const auto it = std::find_if(values_.begin(), values_.end(), [&](const auto& v) { return v.name == name; });
   if (it == values_.end()) throw std::logic_error("no figure parameter " + name);
-  return it->second;
+  return it->value;
+}
+
+std::vector<FigureNumber> FigureValues::numbers() const {
+  std::vector<FigureNumber> out;
+  for (const Value& v : values_) {
+    if (v.whole)
+      out.emplace_back(v.name, static_cast<std::int64_t>(v.value));
+    else
+      out.emplace_back(v.name, v.value);
+  }
+  return out;
 }
 
 }  // namespace scalevec::experiments

@@ -1,8 +1,10 @@
 #include "experiments/figures/run_figure.hpp"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
+#include <cstdint>
 #include <vector>
 
 #include "experiments/errors.hpp"
@@ -31,10 +33,9 @@ std::string extent_of_run(const std::filesystem::path& run) {
     steps = logged;
     status = "unfinished";
   }
-  char text[160];
-  std::snprintf(text, sizeof text, "%s after step %.0f", status.c_str(), steps);
   const double planned = number_at(config, "steps");
-  return std::isfinite(planned) ? text + (" of " + std::to_string(static_cast<long long>(planned))) : text;
+  return fmt::format("{} after step {:.0f}", status, steps) +
+         (std::isfinite(planned) ? fmt::format(" of {}", static_cast<std::int64_t>(planned)) : "");
 }
 
 }  // namespace
@@ -71,6 +72,7 @@ FigureResult draw_over_run(const std::string& figure, const std::filesystem::pat
     if (plot == report.plots.end()) continue;
     FigureResult result;
     result.plot = *plot;
+    result.plot.name = figure;
     result.plot.title = figure + "  " + plot->title;
     result.required = figure == "T14" ? 1.0 : 1.1;
     result.agreement = figure == "T14" ? 0.0 : 1.0;
@@ -83,7 +85,7 @@ FigureResult draw_over_run(const std::string& figure, const std::filesystem::pat
     for (std::size_t i = 0; i < report.rows.size(); ++i)
       if (text_at(report.numbers[i], "picture") == name && said.size() < 1500)
         said += " " + report.rows[i].of + ", " + report.rows[i].quantity + ": " + report.rows[i].words + ".";
-    result.caption = figure + " over the run " + label + " (" + extent_of_run(run) + "). " + plot->caption + said;
+    result.plot.caption = figure + " over the run " + label + " (" + extent_of_run(run) + "). " + plot->caption + said;
     return result;
   }
   throw UsageError("--run: " + run.string() + " has nothing that " + figure +

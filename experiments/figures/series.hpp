@@ -26,6 +26,22 @@ inline std::vector<double> linear_grid(double low, double high, std::int64_t poi
   return grid;
 }
 
+// Below the panel, where it hides no data.
+inline constexpr const char* kKeyBelow = "outside bottom center horizontal";
+
+enum class Log { none, x, y, both };
+
+// A panel without its series.
+inline Panel panel(std::string title, std::string x_label, std::string y_label, Log log = Log::none,
+                   std::string key_position = "auto") {
+  return {.title = std::move(title),
+          .x_label = std::move(x_label),
+          .y_label = std::move(y_label),
+          .log_x = log == Log::x || log == Log::both,
+          .log_y = log == Log::y || log == Log::both,
+          .key_position = std::move(key_position)};
+}
+
 inline Series line(std::string label, std::vector<double> x, std::vector<double> y, int color,
                    Series::Style style = Series::Style::line) {
   Series s;

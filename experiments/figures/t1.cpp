@@ -1,5 +1,4 @@
 #include <cmath>
-#include <cstdio>
 
 #include "experiments/figures/figure.hpp"
 #include "experiments/figures/series.hpp"
@@ -9,14 +8,9 @@
 namespace scalevec::experiments {
 namespace {
 
-FigureResult draw_t1(const FigureValues& v) {
-  FigureResult result;
+void draw_t1(const FigureValues& v, FigureResult& result) {
   result.required = 1.0;
-  Panel panel;
-  panel.title = "Largest difference of the logits, folded against original";
-  panel.x_label = "layers";
-  panel.y_label = "share of the logits' scale";
-  panel.log_x = panel.log_y = true;
+  Panel& panel = result.plot.panels[0];
   const double allowed[] = {2e-5, 1e-12};
   const char* labels[] = {"float32", "float64"};
   double worst[] = {0.0, 0.0};
@@ -38,34 +32,34 @@ FigureResult draw_t1(const FigureValues& v) {
                                 d, Series::Style::dashed));
   }
   result.agreement = worse(worst[0] / allowed[0], worst[1] / allowed[1]);
-  result.plot.title = "T1  Folding input-side scale vectors away";
-  result.plot.panel_width = 700;
-  result.plot.panels = {panel};
-  char text[900];
-  std::snprintf(text, sizeof text,
-                "T1: every γ before a linear map can be multiplied into the map's columns (the paper's expressivity "
-                "result; a γ of 0 makes a column of 0), so removing "
-                "input-side scales after training changes nothing: decoders with gains between %g and %g, %lld models "
-                "each, folded by "
-                "the library. Float32 rounding grows with depth (--set layers=32). Largest difference %.1e in float32 "
-                "(allowed 2e-5) and %.1e in float64 (allowed 1e-12); the verdict's number is the "
-                "larger share of its allowance.",
-                v["least_gain"], v["largest_gain"], static_cast<long long>(v.whole("models")), worst[0], worst[1]);
-  result.caption = text;
-  return result;
+  result.numbers = {{"worst_float", worst[0]}, {"worst_double", worst[1]}};
 }
 
 }  // namespace
 
 Figure figure_t1() {
-  return {"T1",
-          "Largest output difference between folded and original decoders by dtype and depth",
-          {{"layers", 8, 16, Range::between(1, 64), "largest depth; powers of two up to it", true},
-           {"width", 64, 128, Range::between(16, 1024), "of the decoder, a multiple of 32", true},
-           {"models", 2, 5, Range::between(1, 100), "models per depth", true},
-           {"least_gain", 0.3, 0.3, {0.01, 1.0}, "least γ"},
-           {"largest_gain", 3.0, 3.0, {1.0, 100.0}, "largest γ"}},
-          draw_t1};
+  return {.id = "T1",
+          .title = "Largest output difference between folded and original decoders by dtype and depth",
+          .formula = "W diag(γ) x = (W diag(γ)) x",
+          .domain = "any γ, 0 too; with tied embeddings the final norm only after untying",
+          .code = "models/fold.hpp",
+          .params = {{"layers", 8, 16, Range::between(1, 64), "largest depth; powers of two up to it", true},
+                     {"width", 64, 128, Range::between(16, 1024), "of the decoder, a multiple of 32", true},
+                     {"models", 2, 5, Range::between(1, 100), "models per depth", true},
+                     {"least_gain", 0.3, 0.3, {0.01, 1.0}, "least γ"},
+                     {"largest_gain", 3.0, 3.0, {1.0, 100.0}, "largest γ"}},
+          .heading = "Folding input-side scale vectors away",
+          .caption =
+              "every γ before a linear map can be multiplied into the map's columns (the paper's expressivity result; "
+              "a γ of 0 makes a column of 0), so removing input-side scales after training changes nothing: decoders "
+              "with gains between {least_gain:g} and {largest_gain:g}, {models} models each, folded by the library. "
+              "Float32 rounding grows with depth (--set layers=32). Largest difference {worst_float:.1e} in float32 "
+              "(allowed 2e-5) and {worst_double:.1e} in float64 (allowed 1e-12); the verdict's number is the larger "
+              "share of its allowance.",
+          .panels = {panel("Largest difference of the logits, folded against original", "layers",
+                           "share of the logits' scale", Log::both)},
+          .layout = {.panel_width = 700},
+          .draw = draw_t1};
 }
 
 }  // namespace scalevec::experiments

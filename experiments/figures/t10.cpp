@@ -1,5 +1,6 @@
+#include <fmt/core.h>
+
 #include <cmath>
-#include <cstdio>
 #include <string>
 
 #include "experiments/figures/figure.hpp"
@@ -16,7 +17,7 @@ double local_exponent(const Loss& loss, double t) {
   return -(std::log(loss(t * (1 + e))) - std::log(loss(t * (1 - e)))) / (std::log1p(e) - std::log1p(-e));
 }
 
-FigureResult draw_t10(const FigureValues& v) {
+void draw_t10(const FigureValues& v, FigureResult& result) {
   const double a = v["a"], b = v["b"], modes = v["modes"], target = v["target"];
   // For b < 0 the loss is finite for any number of modes where a + 2b > 1.
   const double growing = -0.25 * (a - 1.0);
@@ -24,21 +25,11 @@ FigureResult draw_t10(const FigureValues& v) {
     throw UsageError("--set modes=" + std::to_string(v.whole("modes")) + ": allowed at this a: at least " +
                      std::to_string(static_cast<std::int64_t>(least)) +
                      ", so that 1 ≪ t ≪ N^a leaves times to compare at");
-  FigureResult result;
   result.required = 1.0;
   const theory::PowerLawModes m{a, b, modes, target};
   const double end = 1e-3 * std::pow(modes, a);
   const std::vector<double> fine = log_grid(10.0, end, 61), coarse = log_grid(10.0, end, v.whole("points"));
-  Panel exponent, gain;
-  exponent.title = "Local exponent −d ln L / d ln t";
-  exponent.y_label = "exponent";
-  gain.title = "What scale vectors save";
-  gain.y_label = "1 − L with scales / L without";
-  gain.log_y = true;
-  for (Panel* p : {&exponent, &gain}) {
-    p->x_label = "flow time t";
-    p->log_x = true;
-  }
+  Panel &exponent = result.plot.panels[0], &gain = result.plot.panels[1];
   double worst_exponent = 0.0, worst_gain = 0.0;
   std::vector<double> y, dots;
   for (const double t : fine)
@@ -61,9 +52,8 @@ FigureResult draw_t10(const FigureValues& v) {
           k < 1.0 && t < 5e3
               ? NAN
               : local_exponent([&, k = k](double s) { return theory::spectrum_loss_with_scales(own, k, s); }, t));
-    char label[64];
-    std::snprintf(label, sizeof label, "scales, b = %g, k %s", own_b, k < 1.0 ? "→ 0" : "= 1");
-    exponent.series.push_back(line(label, fine, measured, color));
+    exponent.series.push_back(
+        line(fmt::format("scales, b = {:g}, k {}", own_b, k < 1.0 ? "→ 0" : "= 1"), fine, measured, color));
     const double limit = k < 1.0 || own_b < 0.0 ? theory::balanced_exponent(own) : theory::plain_exponent(own);
     exponent.series.push_back(line("", {fine.front(), fine.back()}, {limit, limit}, color, Series::Style::dashed));
     ++color;
@@ -78,44 +68,42 @@ FigureResult draw_t10(const FigureValues& v) {
       const double off = std::abs(saved.back() / theory::scale_gain(own, t) - 1.0);
       if (own_b == b && t >= 1e3) worst_gain = worse(worst_gain, off);
     }
-    char label[64];
-    std::snprintf(label, sizeof label, "b = %g: C t^(−2b/a)", own_b);
-    gain.series.push_back(line(label, fine, predicted, color));
+    gain.series.push_back(line(fmt::format("b = {:g}: C t^(−2b/a)", own_b), fine, predicted, color));
     gain.series.push_back(points("", coarse, saved, color));
     ++color;
   }
   result.agreement = worse(worst_exponent / 0.01, worst_gain / 0.15);
-  result.plot.title = "T10  Loss curves of a power-law spectrum";
-  result.plot.columns = 2;
-  result.plot.panel_height = 440;
-  result.plot.panels = {exponent, gain};
-  char text[1100];
-  std::snprintf(text, sizeof text,
-                "T10: modes with curvatures j^−a and targets j^−b. With scale vectors of imbalance 1 and b > 0 the "
-                "exponent and the "
-                "prefactor end as without: the gain is transient (right; lines: C t^(−2b/a), for R₀ ≤ 1 and "
-                "2R₀t^(−b/a) ≪ 1; dots: sums over the modes). At b = 0 the "
-                "prefactor changes, for b < 0 the exponent improves, and a balance kept by decay (k → 0) makes it "
-                "worse for b > 0 (dashed: "
-                "limits). a = %g, b = %g, R₀ = %g, %g modes. Local exponent without scales: largest difference %.4f "
-                "(allowed 0.01); gain at t ≥ 1e3: "
-                "%.3f (allowed 0.15); the verdict's number is the larger share of its allowance.",
-                a, b, target, modes, worst_exponent, worst_gain);
-  result.caption = text;
-  return result;
+  result.numbers = {{"worst_exponent", worst_exponent}, {"worst_gain", worst_gain}};
 }
 
 }  // namespace
 
 Figure figure_t10() {
-  return {"T10",
+  return {
+      .id = "T10",
+      .title =
           "Local exponent of the loss against time for a power-law spectrum, and the transient gain of scale vectors",
-          {{"a", 2.0, 2.0, {1.05, 10.0}, "curvatures j^-a"},
-           {"b", 0.5, 0.5, {0.05, 4.0}, "targets j^-b"},
-           {"target", 1.0, 1.0, {1e-3, 1e3}, "R₀, a factor on every target"},
-           {"modes", 1e5, 1e6, Range::between(100, 1e9), "number of modes"},
-           {"points", 9, 15, Range::between(2, 100), "dots per curve", true}},
-          draw_t10};
+      .formula = "L = (2t)^−p/(2a) [γ(p, 2t) − γ(p, 2tN^−a)]; gain C t^(−2b/a)",
+      .domain = "1 ≪ t^(1/a) ≪ N; the gain for R₀ ≤ 1 and 2R₀t^(−b/a) ≪ 1 (`plain_spectrum_holds`, `scale_gain_holds`)",
+      .code = "theory/spectra.hpp",
+      .params = {{"a", 2.0, 2.0, {1.05, 10.0}, "curvatures j^-a"},
+                 {"b", 0.5, 0.5, {0.05, 4.0}, "targets j^-b"},
+                 {"target", 1.0, 1.0, {1e-3, 1e3}, "R₀, a factor on every target"},
+                 {"modes", 1e5, 1e6, Range::between(100, 1e9), "number of modes"},
+                 {"points", 9, 15, Range::between(2, 100), "dots per curve", true}},
+      .heading = "Loss curves of a power-law spectrum",
+      .caption =
+          "modes with curvatures j^−a and targets j^−b. With scale vectors of imbalance 1 and b > 0 the exponent and "
+          "the prefactor end as without: the gain is transient (right; lines: C t^(−2b/a), for R₀ ≤ 1 and 2R₀t^(−b/a) "
+          "≪ 1; dots: sums over the modes). At b = 0 the prefactor changes, for b < 0 the exponent improves, and a "
+          "balance kept by decay (k → 0) makes it worse for b > 0 (dashed: limits). a = {a:g}, b = {b:g}, R₀ = "
+          "{target:g}, {modes:g} modes. Local exponent without scales: largest difference {worst_exponent:.4f} "
+          "(allowed 0.01); gain at t ≥ 1e3: {worst_gain:.3f} (allowed 0.15); the verdict's number is the larger share "
+          "of its allowance.",
+      .panels = {panel("Local exponent −d ln L / d ln t", "flow time t", "exponent", Log::x),
+                 panel("What scale vectors save", "flow time t", "1 − L with scales / L without", Log::both)},
+      .layout = {.columns = 2, .panel_height = 440},
+      .draw = draw_t10};
 }
 
 }  // namespace scalevec::experiments

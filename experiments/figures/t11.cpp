@@ -1,5 +1,4 @@
 #include <cmath>
-#include <cstdio>
 
 #include "experiments/figures/figure.hpp"
 #include "experiments/figures/rotation_run.hpp"
@@ -16,23 +15,14 @@ struct MovingCase {
   DecayCoupling coupling;
 };
 
-FigureResult draw_t11(const FigureValues& v) {
+void draw_t11(const FigureValues& v, FigureResult& result) {
   const auto d = static_cast<std::size_t>(v.whole("d"));
   const auto steps = v.whole("steps");
   const double lr = v["lr"], beta = v["beta"], dd = static_cast<double>(d);
   const double decay = v["horizon"] / (lr * static_cast<double>(steps));
   const auto seed = static_cast<std::uint64_t>(v["seed"]);
-  FigureResult result;
   result.required = 0.06;
-  Panel norm, angle;
-  norm.title = "Squared length over its start";
-  norm.y_label = "‖w‖² / ‖w₀‖²";
-  angle.title = "Rotation per step";
-  angle.y_label = "angle (radians)";
-  for (Panel* p : {&norm, &angle}) {
-    p->x_label = "step";
-    p->log_y = true;
-  }
+  Panel &norm = result.plot.panels[0], &angle = result.plot.panels[1];
   const MovingCase cases[] = {
       {"AdamW, cosine", theory::SimulatedMethod::adamw, Schedule::Shape::cosine, DecayCoupling::lr},
       {"AdamW, cosine, decay lr2", theory::SimulatedMethod::adamw, Schedule::Shape::cosine, DecayCoupling::lr2},
@@ -73,20 +63,14 @@ FigureResult draw_t11(const FigureValues& v) {
     }
     // Each dot a mean over a window, of the run and of the line alike.
     const std::size_t window = predicted.size() / 40;
-    for (std::size_t from = 0; from + window <= predicted.size(); from += window) {
-      double length = 0.0, turn = 0.0, expected_length = 0.0, expected_turn = 0.0;
-      for (std::size_t t = from; t < from + window; ++t) {
-        length += got[t].norm_sq;
-        turn += got[t].rotation;
-        expected_length += predicted[t].norm_sq;
-        expected_turn += predicted[t].rotation;
-      }
+    const std::vector<theory::Turn> sums = window_sums(got, window), expected = window_sums(predicted, window);
+    for (std::size_t k = 0; k < sums.size(); ++k) {
       const double n = static_cast<double>(window);
-      result.agreement = worse(result.agreement, std::abs(length / expected_length - 1.0));
-      result.agreement = worse(result.agreement, std::abs(turn / expected_turn - 1.0));
-      dots_x.push_back(static_cast<double>(from) + 0.5 * n);
-      dots.push_back(length / start / n);
-      turned.push_back(turn / n);
+      result.agreement = worse(result.agreement, std::abs(sums[k].norm_sq / expected[k].norm_sq - 1.0));
+      result.agreement = worse(result.agreement, std::abs(sums[k].rotation / expected[k].rotation - 1.0));
+      dots_x.push_back(static_cast<double>(k * window) + 0.5 * n);
+      dots.push_back(sums[k].norm_sq / start / n);
+      turned.push_back(sums[k].rotation / n);
     }
     norm.series.push_back(line(c.label, x, lengths, color));
     norm.series.push_back(points("", dots_x, dots, color));
@@ -100,48 +84,44 @@ FigureResult draw_t11(const FigureValues& v) {
     }
     ++color;
   }
-  double top = 0.0;
-  for (const Series& one : angle.series)
-    for (const double y : one.y) top = std::max(top, std::isnan(y) ? 0.0 : y);
-  angle.y_range = {1e-3 * top, 1.5 * top};
-  norm.key_position = angle.key_position = "outside bottom center horizontal";
-  result.plot.title = "T11  Weights before a norm while the learning rate moves";
-  result.plot.columns = 2;
-  result.plot.panel_width = 620;
-  result.plot.panel_height = 460;
-  result.plot.panels = {norm, angle};
-  char text[1400];
-  std::snprintf(
-      text, sizeof text,
-      "T11: a block of %zu weights that a norm follows, through %.0f %% warm-up and a schedule, decay λ with "
-      "ληT = %g, from %g times the settled ‖w‖². Lines: the exact recursion of E‖w‖², whose short form is "
-      "d‖w‖²/dt = −2x‖w‖² + η²U (x the share that decay takes per step); dots: the library's update rules, "
-      "means over a fortieth of the run. It forgets its start after 1/(2x) steps, here a share %.2f of the run "
-      "at the peak. Dashed: what the angle would be if it settled at once, √(2x(1 − β₁)/(1 + β₁)): at the end "
-      "of a cosine the length is frozen, decay cannot act any more and the angle falls as η, not √η. With "
-      "decay that falls as η² (lr2) it follows η all along. η = %g, β₁ = %g, β₂ = %g, %lld steps. Largest "
-      "relative difference %.3f.",
-      d, 100.0 * v["warmup"], v["horizon"], v["start"], 0.5 / v["horizon"], lr, beta, v["beta2"],
-      static_cast<long long>(steps), result.agreement);
-  result.caption = text;
-  return result;
+  show_three_decades(angle);
+  result.numbers = {{"warmup_percent", 100.0 * v["warmup"]}, {"memory", 0.5 / v["horizon"]}};
 }
 
 }  // namespace
 
 Figure figure_t11() {
-  return {"T11",
-          "Length and rotation of weights before a norm through warm-up, cosine and WSD, by coupling of the decay",
-          {{"d", 1024, 4096, Range::between(2, 1e5), "weights in the block", true},
-           {"steps", 4000, 8000, Range::between(80, 1e6), "steps T", true},
-           {"lr", 0.01, 0.01, {0.0, 1.0, true, false}, "peak learning rate η"},
-           {"horizon", 4.0, 4.0, {1e-3, 100.0}, "ληT"},
-           {"warmup", 0.1, 0.1, {0.0, 0.9}, "share of the run that the warm-up takes"},
-           {"start", 4.0, 4.0, {0.01, 100.0}, "‖w₀‖² over its settled value at the peak"},
-           {"beta", 0.9, 0.9, Range::below(0.0, 1.0), "momentum, and β₁"},
-           {"beta2", 0.99, 0.99, Range::below(0.0, 1.0), "β₂"},
-           {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the gradients", true}},
-          draw_t11};
+  return {
+      .id = "T11",
+      .title = "Length and rotation of weights before a norm through warm-up, cosine and WSD, by coupling of the decay",
+      .formula = "‖w‖² ← (1 − x)²‖w‖² − 2(1 − x)η E w·u + η²E‖u‖²; in short d‖w‖²/dt = −2x‖w‖² + η²U",
+      .domain =
+          "gradients orthogonal to w and independent from step to step, ‖w‖ steady over Adam's 1/(1 − β₂) steps "
+          "(`moving_rotation_holds`)",
+      .code = "theory/moving_rotation.hpp",
+      .params = {{"d", 1024, 4096, Range::between(2, 1e5), "weights in the block", true},
+                 {"steps", 4000, 8000, Range::between(80, 1e6), "steps T", true},
+                 {"lr", 0.01, 0.01, {0.0, 1.0, true, false}, "peak learning rate η"},
+                 {"horizon", 4.0, 4.0, {1e-3, 100.0}, "ληT"},
+                 {"warmup", 0.1, 0.1, {0.0, 0.9}, "share of the run that the warm-up takes"},
+                 {"start", 4.0, 4.0, {0.01, 100.0}, "‖w₀‖² over its settled value at the peak"},
+                 {"beta", 0.9, 0.9, Range::below(0.0, 1.0), "momentum, and β₁"},
+                 {"beta2", 0.99, 0.99, Range::below(0.0, 1.0), "β₂"},
+                 {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the gradients", true}},
+      .heading = "Weights before a norm while the learning rate moves",
+      .caption =
+          "a block of {d} weights that a norm follows, through {warmup_percent:.0f} % warm-up and a schedule, decay λ "
+          "with ληT = {horizon:g}, from {start:g} times the settled ‖w‖². Lines: the exact recursion of E‖w‖², whose "
+          "short form is d‖w‖²/dt = −2x‖w‖² + η²U (x the share that decay takes per step); dots: the library's update "
+          "rules, means over a fortieth of the run. It forgets its start after 1/(2x) steps, here a share {memory:.2f} "
+          "of the run at the peak. Dashed: what the angle would be if it settled at once, √(2x(1 − β₁)/(1 + β₁)): at "
+          "the end of a cosine the length is frozen, decay cannot act any more and the angle falls as η, not √η. With "
+          "decay that falls as η² (lr2) it follows η all along. η = {lr:g}, β₁ = {beta:g}, β₂ = {beta2:g}, {steps} "
+          "steps. Largest relative difference {off:.3f}.",
+      .panels = {panel("Squared length over its start", "step", "‖w‖² / ‖w₀‖²", Log::y, kKeyBelow),
+                 panel("Rotation per step", "step", "angle (radians)", Log::y, kKeyBelow)},
+      .layout = {.columns = 2, .panel_width = 620, .panel_height = 460},
+      .draw = draw_t11};
 }
 
 }  // namespace scalevec::experiments

@@ -1,8 +1,10 @@
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 #include "experiments/figures/figure.hpp"
+#include "experiments/figures/rotation_run.hpp"
 #include "experiments/figures/series.hpp"
 #include "optim/core/random.hpp"
 #include "theory/scale_ratio.hpp"
@@ -54,23 +56,14 @@ class MuonMatrix {
   std::vector<double> mean_, u_;
 };
 
-FigureResult draw_t12(const FigureValues& v) {
+void draw_t12(const FigureValues& v, FigureResult& result) {
   const auto n = static_cast<std::size_t>(v.whole("size")), replicas = static_cast<std::size_t>(v.whole("replicas"));
   const auto steps = v.whole("steps");
   const double size = static_cast<double>(n), momentum = v["momentum"], lr = v["lr"];
   const auto seed = static_cast<std::uint64_t>(v["seed"]);
   const theory::Orthogonalised by = theory::quintic_steps(static_cast<int>(n));
-  FigureResult result;
   result.required = 1.0;
-  Panel norm, angle, ratio;
-  norm.title = "A matrix before a norm: squared length";
-  norm.y_label = "‖W‖² / ‖W₀‖²";
-  angle.title = "Its rotation per step";
-  angle.y_label = "angle (radians)";
-  for (Panel* p : {&norm, &angle}) {
-    p->x_label = "step";
-    p->log_y = true;
-  }
+  Panel &norm = result.plot.panels[0], &angle = result.plot.panels[1], &ratio = result.plot.panels[2];
   double worst_norm = 0.0, worst_angle = 0.0, worst_ratio = 0.0;
   const theory::UpdateNoise noise = theory::muon_update_noise(size, momentum, by);
   const double decay = v["horizon"] / (lr * static_cast<double>(steps));
@@ -83,7 +76,7 @@ FigureResult draw_t12(const FigureValues& v) {
     const std::vector<theory::StepRate> rates = theory::step_rates(schedule, lr, decay, coupling, steps);
     const double start = 3.0 * theory::settled_rotation(noise, {lr, lr * decay}).norm_sq;
     const std::vector<theory::Turn> expected = theory::moving_rotation(noise, start, rates);
-    std::vector<double> lengths(rates.size(), 0.0), turns(rates.size(), 0.0);
+    std::vector<theory::Turn> got(rates.size(), {0.0, 0.0});  // means over replicas
     for (std::size_t r = 0; r < replicas; ++r) {
       MuonMatrix muon(n, momentum);
       std::vector<double> w(n * n), g(n * n);
@@ -110,8 +103,8 @@ FigureResult draw_t12(const FigureValues& v) {
           dot += before[i] * w[i];
         }
         for (std::size_t i = 0; i < w.size(); ++i) cross += std::pow(w[i] - dot / ww * before[i], 2);
-        lengths[t] += ww / static_cast<double>(replicas);
-        turns[t] += std::atan2(std::sqrt(cross * ww), dot) / static_cast<double>(replicas);
+        got[t].norm_sq += ww / static_cast<double>(replicas);
+        got[t].rotation += std::atan2(std::sqrt(cross * ww), dot) / static_cast<double>(replicas);
       }
     }
     std::vector<double> x, length_line, turn_line, dots_x, dots, turned;
@@ -121,19 +114,14 @@ FigureResult draw_t12(const FigureValues& v) {
       turn_line.push_back(expected[t].rotation > 0.0 ? expected[t].rotation : NAN);
     }
     const std::size_t window = std::max<std::size_t>(1, expected.size() / 25);
-    for (std::size_t from = 0; from + window <= expected.size(); from += window) {
-      double length = 0.0, turn = 0.0, expected_length = 0.0, expected_turn = 0.0;
-      for (std::size_t t = from; t < from + window; ++t) {
-        length += lengths[t];
-        turn += turns[t];
-        expected_length += expected[t].norm_sq;
-        expected_turn += expected[t].rotation;
-      }
-      worst_norm = worse(worst_norm, std::abs(length / expected_length - 1.0));
-      worst_angle = worse(worst_angle, std::abs(turn / expected_turn - 1.0));
-      dots_x.push_back(static_cast<double>(from) + 0.5 * static_cast<double>(window));
-      dots.push_back(length / static_cast<double>(window) / start);
-      turned.push_back(turn / static_cast<double>(window));
+    const std::vector<theory::Turn> sums = window_sums(got, window), due = window_sums(expected, window);
+    for (std::size_t k = 0; k < sums.size(); ++k) {
+      const double n = static_cast<double>(window);
+      worst_norm = worse(worst_norm, std::abs(sums[k].norm_sq / due[k].norm_sq - 1.0));
+      worst_angle = worse(worst_angle, std::abs(sums[k].rotation / due[k].rotation - 1.0));
+      dots_x.push_back(static_cast<double>(k * window) + 0.5 * n);
+      dots.push_back(sums[k].norm_sq / n / start);
+      turned.push_back(sums[k].rotation / n);
     }
     const char* label = coupling == DecayCoupling::lr ? "cosine, decay with the lr" : "cosine, decay lr2";
     norm.series.push_back(line(label, x, length_line, color));
@@ -144,10 +132,6 @@ FigureResult draw_t12(const FigureValues& v) {
   }
 
   // γw = R on the diagonal, W by Muon, the scales of its columns by AdamW at lrs relative to Muon's.
-  ratio.title = "Muon's columns beside AdamW's scales";
-  ratio.x_label = "step";
-  ratio.y_label = "‖w‖/γ";
-  ratio.log_y = true;
   const double lr_w = v["lr_pair"], sigma = v["sigma"];
   const auto pair_steps = v.whole("pair_steps");
   color = 0;
@@ -198,61 +182,54 @@ FigureResult draw_t12(const FigureValues& v) {
       dots.push_back(std::sqrt(squares[k] / scales[k]));
       worst_ratio = worse(worst_ratio, std::abs(std::log(dots.back() / theory::ratio_after(flow, 1.0, at[k]))));
     }
-    char label[80];
-    std::snprintf(label, sizeof label, "γ's lr %g of Muon's: ends at %.3g", multiplier, theory::settled_ratio(flow));
-    ratio.series.push_back(line(label, x, y, color));
+    ratio.series.push_back(line(
+        fmt::format("γ's lr {:g} of Muon's: ends at {:.3g}", multiplier, theory::settled_ratio(flow)), x, y, color));
     ratio.series.push_back(points("", at, dots, color));
     ++color;
   }
-  double top = 0.0;
-  for (const Series& one : angle.series)
-    for (const double y : one.y) top = std::max(top, std::isnan(y) ? 0.0 : y);
-  angle.y_range = {1e-3 * top, 1.5 * top};
-  for (Panel* p : {&norm, &angle, &ratio}) p->key_position = "outside bottom center horizontal";
+  show_three_decades(angle);
   result.agreement = worse(worse(worst_norm, worst_angle) / 0.12, worst_ratio / 0.25);
-  result.plot.title = "T12  Muon while the learning rate moves, and Muon beside AdamW's scales";
-  result.plot.columns = 3;
-  result.plot.panel_width = 520;
-  result.plot.panel_height = 460;
-  result.plot.panels = {norm, angle, ratio};
-  char text[1700];
-  std::snprintf(
-      text, sizeof text,
-      "T12: left and middle: a %zu × %zu matrix before a norm under Muon (momentum %g, five quintic steps, plain "
-      "loops), "
-      "gradient noise alone, warm-up and cosine with ληT = %g from 3 times the settled ‖W‖²: dots over the recursion "
-      "of "
-      "‖W‖² with Muon's update noise, nρ per step and n²V in the long run. Right: each column w of such a matrix with "
-      "a "
-      "scale γ that AdamW trains, loss ½‖W diag(γ) − I‖² with gradient noise %g, decay %g on both, from ‖w‖ = γ. Their "
-      "imbalance γ² − ‖w‖² is not conserved: without noise ‖w‖ − Kγ is, K = η_W a/(τη_γ), and the noise drives the "
-      "ratio "
-      "along the line to [n_w/R + 2Kx_γ]/[Kn_γ/R + 2x_w]: a larger lr of γ lowers it. Dots: %zu replicas. Off by at "
-      "most "
-      "%.3f of ‖W‖², %.3f of the angle (allowed 0.12; a small matrix is shorter than the formula for large n), %.2f in "
-      "the ratio's logarithm (allowed 0.25); the verdict's number is the largest share of its allowance.",
-      n, n, momentum, v["horizon"], sigma, v["pair_decay"], replicas, worst_norm, worst_angle, worst_ratio);
-  result.caption = text;
-  return result;
+  result.numbers = {{"worst_norm", worst_norm}, {"worst_angle", worst_angle}, {"worst_ratio", worst_ratio}};
 }
 
 }  // namespace
 
 Figure figure_t12() {
-  return {"T12",
-          "Muon through warm-up and cosine, and the ratio ‖w‖/γ of its columns to scales under AdamW",
-          {{"size", 12, 16, Range::between(4, 128), "n, rows and columns", true},
-           {"replicas", 4, 16, Range::between(1, 1024), "replicas", true},
-           {"steps", 500, 1000, Range::between(25, 1e6), "steps of the matrix before a norm", true},
-           {"lr", 0.03, 0.03, {0.0, 1.0, true, false}, "Muon's peak lr there"},
-           {"horizon", 3.0, 3.0, {1e-3, 100.0}, "ληT there"},
-           {"momentum", 0.9, 0.9, Range::below(0.0, 1.0), "Muon's momentum"},
-           {"pair_steps", 2400, 4800, Range::between(12, 1e7), "steps of the pair", true},
-           {"lr_pair", 0.012, 0.012, {1e-5, 0.1}, "Muon's lr there"},
-           {"pair_decay", 0.01, 0.01, {0.0, 1.0}, "decay λ of both per unit of lr there"},
-           {"sigma", 0.25, 0.25, {0.01, 10.0}, "gradient noise there"},
-           {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the noise", true}},
-          draw_t12};
+  return {.id = "T12",
+          .title = "Muon through warm-up and cosine, and the ratio ‖w‖/γ of its columns to scales under AdamW",
+          .formula =
+              "the same with Muon's updates; beside AdamW's γ d ln q/dn = [n_w/R + 2Kx_γ − q(Kn_γ/R + 2x_w)]/(K + q), "
+              "q = ‖w‖/γ, K = η_Wa/(τη_γ)",
+          .domain = "gradient noise well above the gradient, n large (`normalised_ratio_holds`)",
+          .code = "theory/scale_ratio.hpp",
+          .params = {{"size", 12, 16, Range::between(4, 128), "n, rows and columns", true},
+                     {"replicas", 4, 16, Range::between(1, 1024), "replicas", true},
+                     {"steps", 500, 1000, Range::between(25, 1e6), "steps of the matrix before a norm", true},
+                     {"lr", 0.03, 0.03, {0.0, 1.0, true, false}, "Muon's peak lr there"},
+                     {"horizon", 3.0, 3.0, {1e-3, 100.0}, "ληT there"},
+                     {"momentum", 0.9, 0.9, Range::below(0.0, 1.0), "Muon's momentum"},
+                     {"pair_steps", 2400, 4800, Range::between(12, 1e7), "steps of the pair", true},
+                     {"lr_pair", 0.012, 0.012, {1e-5, 0.1}, "Muon's lr there"},
+                     {"pair_decay", 0.01, 0.01, {0.0, 1.0}, "decay λ of both per unit of lr there"},
+                     {"sigma", 0.25, 0.25, {0.01, 10.0}, "gradient noise there"},
+                     {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the noise", true}},
+          .heading = "Muon while the learning rate moves, and Muon beside AdamW's scales",
+          .caption =
+              "left and middle: a {size} × {size} matrix before a norm under Muon (momentum {momentum:g}, five quintic "
+              "steps, plain loops), gradient noise alone, warm-up and cosine with ληT = {horizon:g} from 3 times the "
+              "settled ‖W‖²: dots over the recursion of ‖W‖² with Muon's update noise, nρ per step and n²V in the long "
+              "run. Right: each column w of such a matrix with a scale γ that AdamW trains, loss ½‖W diag(γ) − I‖² "
+              "with gradient noise {sigma:g}, decay {pair_decay:g} on both, from ‖w‖ = γ. Their imbalance γ² − ‖w‖² is "
+              "not conserved: without noise ‖w‖ − Kγ is, K = η_W a/(τη_γ), and the noise drives the ratio along the "
+              "line to [n_w/R + 2Kx_γ]/[Kn_γ/R + 2x_w]: a larger lr of γ lowers it. Dots: {replicas} replicas. Off by "
+              "at most {worst_norm:.3f} of ‖W‖², {worst_angle:.3f} of the angle (allowed 0.12; a small matrix is "
+              "shorter than the formula for large n), {worst_ratio:.2f} in the ratio's logarithm (allowed 0.25); the "
+              "verdict's number is the largest share of its allowance.",
+          .panels = {panel("A matrix before a norm: squared length", "step", "‖W‖² / ‖W₀‖²", Log::y, kKeyBelow),
+                     panel("Its rotation per step", "step", "angle (radians)", Log::y, kKeyBelow),
+                     panel("Muon's columns beside AdamW's scales", "step", "‖w‖/γ", Log::y, kKeyBelow)},
+          .layout = {.columns = 3, .panel_width = 520, .panel_height = 460},
+          .draw = draw_t12};
 }
 
 }  // namespace scalevec::experiments

@@ -1,5 +1,6 @@
+#include <fmt/core.h>
+
 #include <cmath>
-#include <cstdio>
 
 #include "experiments/figures/figure.hpp"
 #include "experiments/figures/pair_run.hpp"
@@ -56,21 +57,12 @@ PathError add_ratio_path(Panel& panel, const std::string& label, const theory::R
   return error;
 }
 
-FigureResult draw_t13(const FigureValues& v) {
+void draw_t13(const FigureValues& v, FigureResult& result) {
   const auto rows = static_cast<std::size_t>(v.whole("rows"));
   const double c = static_cast<double>(rows), lr = v["lr"], sigma = v["sigma"], lr_adam = v["lr_adam"];
   const auto seed = static_cast<std::uint64_t>(v["seed"]);
-  FigureResult result;
   result.required = 1.0;
-  Panel sgd, adam, growth;
-  sgd.title = "SGD";
-  sgd.y_label = "‖w‖²/γ²";
-  adam.title = "AdamW and Lion";
-  adam.y_label = "‖w‖/γ";
-  for (Panel* p : {&sgd, &adam}) {
-    p->x_label = "step";
-    p->log_y = true;
-  }
+  Panel &sgd = result.plot.panels[0], &adam = result.plot.panels[1], &growth = result.plot.panels[2];
   PairRun run;
   run.rows = rows;
   run.replicas = static_cast<std::size_t>(v.whole("replicas"));
@@ -134,10 +126,6 @@ FigureResult draw_t13(const FigureValues& v) {
       ++color;
     }
   // What growth of the signal holds the ratio at, by its share of the noise ησ²η.
-  growth.title = "SGD while R grows by g per step";
-  growth.x_label = "g/(η²σ²), growth over noise";
-  growth.y_label = "settled ‖w‖/γ";
-  growth.log_x = growth.log_y = true;
   const std::vector<double> fine = log_grid(0.01, 100.0, 81), coarse = log_grid(0.3, 10.0, v.whole("points"));
   color = 0;
   for (const double of : {c, 960.0, 3072.0}) {
@@ -145,9 +133,7 @@ FigureResult draw_t13(const FigureValues& v) {
     const theory::RatioFlow still = theory::sgd_ratio({of, sigma, 1.0, lr, lr});
     for (const double s : fine)
       y.push_back(std::sqrt(theory::settled_ratio(theory::with_growth(still, s * lr * unit))));
-    char label[40];
-    std::snprintf(label, sizeof label, "c = %g", of);
-    growth.series.push_back(line(label, fine, y, color));
+    growth.series.push_back(line(fmt::format("c = {:g}", of), fine, y, color));
     ++color;
   }
   run.w.weight_decay = 0.0;
@@ -166,61 +152,67 @@ FigureResult draw_t13(const FigureValues& v) {
     growth_error.add(std::log(got.ratio.back() / end), got.bar.back() / got.ratio.back());
   }
   growth.series.push_back(points_with_bars("", coarse, dots, bars, 0));
-  for (Panel* p : {&sgd, &adam, &growth}) p->key_position = "outside bottom center horizontal";
   // What first order in the learning rates leaves.
   result.agreement = worse(worse(sgd_error.beyond_noise, growth_error.beyond_noise) / 0.05,
                            worse(adam_error.beyond_noise, lion_error.beyond_noise) / 0.1);
-  result.plot.title = "T13  The noise's ratio of a column to its scale";
-  result.plot.columns = 3;
-  result.plot.panel_width = 520;
-  result.plot.panel_height = 460;
-  result.plot.panels = {sgd, adam, growth};
-  char text[3000];
-  std::snprintf(
-      text, sizeof text,
-      "T13: θ = γw held at R = 1 by the loss, c = %zu rows, gradient noise. Noise moves ‖w‖² and γ² apart, the loss "
-      "only "
-      "along its own flow: under SGD ρ = ‖w‖²/γ² follows d ln ρ/dn = 2(A − Bρ)/(1 + ρ), A = cη²σ² + 2ηλ_γ, B = η²σ² + "
-      "2ηλ_w, whatever R is, and ends at c without decay; under AdamW and Lion q = ‖w‖/γ follows d ln q/dn = (A − "
-      "Bq)/(1 "
-      "+ q) with A = n_w/R + 2ηλ_γ. With second moments that are held AdamW ends at q = c, that is at ‖w‖² = c²γ²; "
-      "here "
-      "they follow the scale's own fluctuation in part, which takes it to %.1f (`with_second_moments`). Lion ends at "
-      "%.1f: its signs of γ and of the row along the target are one, so that less of their noise brings q down "
-      "(`lion_shared_noise`). "
-      "Lines: the closed path from ρ = 1; dots: the library's update rules, %zu replicas, bars 95 %%. Right: growth of "
-      "R "
-      "by g per step acts as decay on both and holds the ratio at √((c + s)/(1 + s)), s = g/(η²σ²). A published 135M "
-      "model has ratios of 43 to 54 at c = 3072 (MLP) and of 14 to 26 at c = 960 (attention): by SGD's formula s = .66 "
-      "to .05 and 3.9 to .4, by AdamW's, (c + s)/(1 + s) with held second moments and s = (g + 2ηλ)R/η², 72 to 57 and "
-      "73 to 37, much the same "
-      "range in both. lr = %g (SGD), %g (AdamW), %g (Lion). In the logarithm off by at most %.2f (SGD), %.2f (growth), "
-      "%.2f (AdamW), %.2f (Lion); beyond five standard errors %.2f, %.2f, %.2f, %.2f are left of it (allowed 0.05, "
-      "0.05, "
-      "0.1, 0.1; the verdict's number is the largest share; false alarm 2 of 100).%s",
-      rows, adam_end, lion_end, run.replicas, lr, lr_adam, kLionShare * lr_adam, sgd_error.distance,
-      growth_error.distance, adam_error.distance, lion_error.distance, sgd_error.beyond_noise,
-      growth_error.beyond_noise, adam_error.beyond_noise, lion_error.beyond_noise, outside.c_str());
-  result.caption = text;
-  return result;
+  result.numbers = {{"adam_end", adam_end},
+                    {"lion_end", lion_end},
+                    {"lr_lion", kLionShare * lr_adam},
+                    {"sgd", sgd_error.distance},
+                    {"growth", growth_error.distance},
+                    {"adam", adam_error.distance},
+                    {"lion", lion_error.distance},
+                    {"sgd_left", sgd_error.beyond_noise},
+                    {"growth_left", growth_error.beyond_noise},
+                    {"adam_left", adam_error.beyond_noise},
+                    {"lion_left", lion_error.beyond_noise},
+                    {"outside", outside}};
 }
 
 }  // namespace
 
 Figure figure_t13() {
-  return {"T13",
-          "‖w‖/γ over steps under SGD, AdamW and Lion with gradient noise, decay and a growing target",
-          {{"rows", 16, 16, Range::between(2, 1024), "c, rows of the column", true},
-           {"replicas", 16, 64, Range::between(2, 1024), "replicas", true},
-           {"lr", 0.02, 0.02, {1e-4, 0.2}, "SGD's learning rate"},
-           {"sigma", 0.5, 0.5, {0.01, 10.0}, "SGD's gradient noise"},
-           {"lr_adam", 0.0055, 0.0055, {1e-4, 0.1}, "AdamW's learning rate; Lion's is .27 of it"},
-           {"sigma_adam", 1.0, 1.0, {0.01, 100.0}, "AdamW's and Lion's gradient noise"},
-           {"h_adam", 0.67, 0.67, {0.01, 100.0}, "curvature under AdamW and Lion"},
-           {"relaxations", 1.5, 3.0, {0.1, 100.0}, "steps in units of the noise's time"},
-           {"points", 4, 6, Range::between(2, 20), "growth rates simulated", true},
-           {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the noise", true}},
-          draw_t13};
+  return {
+      .id = "T13",
+      .title = "‖w‖/γ over steps under SGD, AdamW and Lion with gradient noise, decay and a growing target",
+      .formula =
+          "SGD: d ln ρ/dn = 2(A − Bρ)/(1 + ρ), ρ = ‖w‖²/γ², A = cη²σ² + 2ηλ_γ + g, B = η²σ² + 2ηλ_w + g; AdamW, Lion: "
+          "d ln q/dn = (A − Bq)/(1 + q), q = ‖w‖/γ, A = η²n_w/R + 2ηλ_γ, B = η²n_γ/R + 2ηλ_w",
+      .domain = "the loss holds γ‖w‖ = R, whose noise is small beside it (`sgd_ratio_holds`, `normalised_ratio_holds`)",
+      .code = "theory/scale_ratio.hpp",
+      .params = {{"rows", 16, 16, Range::between(2, 1024), "c, rows of the column", true},
+                 {"replicas", 16, 64, Range::between(2, 1024), "replicas", true},
+                 {"lr", 0.02, 0.02, {1e-4, 0.2}, "SGD's learning rate"},
+                 {"sigma", 0.5, 0.5, {0.01, 10.0}, "SGD's gradient noise"},
+                 {"lr_adam", 0.0055, 0.0055, {1e-4, 0.1}, "AdamW's learning rate; Lion's is .27 of it"},
+                 {"sigma_adam", 1.0, 1.0, {0.01, 100.0}, "AdamW's and Lion's gradient noise"},
+                 {"h_adam", 0.67, 0.67, {0.01, 100.0}, "curvature under AdamW and Lion"},
+                 {"relaxations", 1.5, 3.0, {0.1, 100.0}, "steps in units of the noise's time"},
+                 {"points", 4, 6, Range::between(2, 20), "growth rates simulated", true},
+                 {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the noise", true}},
+      .heading = "The noise's ratio of a column to its scale",
+      .caption =
+          "θ = γw held at R = 1 by the loss, c = {rows} rows, gradient noise. Noise moves ‖w‖² and γ² apart, the loss "
+          "only along its own flow: under SGD ρ = ‖w‖²/γ² follows d ln ρ/dn = 2(A − Bρ)/(1 + ρ), A = cη²σ² + 2ηλ_γ, B "
+          "= η²σ² + 2ηλ_w, whatever R is, and ends at c without decay; under AdamW and Lion q = ‖w‖/γ follows d ln "
+          "q/dn = (A − Bq)/(1 + q) with A = n_w/R + 2ηλ_γ. With second moments that are held AdamW ends at q = c, that "
+          "is at ‖w‖² = c²γ²; here they follow the scale's own fluctuation in part, which takes it to {adam_end:.1f} "
+          "(`with_second_moments`). Lion ends at {lion_end:.1f}: its signs of γ and of the row along the target are "
+          "one, so that less of their noise brings q down (`lion_shared_noise`). Lines: the closed path from ρ = 1; "
+          "dots: the library's update rules, {replicas} replicas, bars 95 %. Right: growth of R by g per step acts as "
+          "decay on both and holds the ratio at √((c + s)/(1 + s)), s = g/(η²σ²). A published 135M model has ratios of "
+          "43 to 54 at c = 3072 (MLP) and of 14 to 26 at c = 960 (attention): by SGD's formula s = .66 to .05 and 3.9 "
+          "to .4, by AdamW's, (c + s)/(1 + s) with held second moments and s = (g + 2ηλ)R/η², 72 to 57 and 73 to 37, "
+          "much the same range in both. lr = {lr:g} (SGD), {lr_adam:g} (AdamW), {lr_lion:g} (Lion). In the logarithm "
+          "off by at most {sgd:.2f} (SGD), {growth:.2f} (growth), {adam:.2f} (AdamW), {lion:.2f} (Lion); beyond five "
+          "standard errors {sgd_left:.2f}, {growth_left:.2f}, {adam_left:.2f}, {lion_left:.2f} are left of it (allowed "
+          "0.05, 0.05, 0.1, 0.1; the verdict's number is the largest share; false alarm 2 of 100).{outside}",
+      .panels = {panel("SGD", "step", "‖w‖²/γ²", Log::y, kKeyBelow),
+                 panel("AdamW and Lion", "step", "‖w‖/γ", Log::y, kKeyBelow),
+                 panel("SGD while R grows by g per step", "g/(η²σ²), growth over noise", "settled ‖w‖/γ", Log::both,
+                       kKeyBelow)},
+      .layout = {.columns = 3, .panel_width = 520, .panel_height = 460},
+      .draw = draw_t13};
 }
 
 }  // namespace scalevec::experiments

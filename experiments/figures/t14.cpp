@@ -1,6 +1,7 @@
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 #include "experiments/figures/figure.hpp"
 #include "experiments/figures/series.hpp"
@@ -44,22 +45,11 @@ double measured_edge(double gamma, double w, double guess, double beta, const st
   return std::sqrt(low * high);
 }
 
-FigureResult draw_t14(const FigureValues& v) {
+void draw_t14(const FigureValues& v, FigureResult& result) {
   const double target = v["target"], sigma = v["sigma"], beta = v["beta"];
   const int steps = static_cast<int>(v.whole("steps"));
-  FigureResult result;
   result.required = 1.0;
-  Panel edge, drained, gain;
-  edge.title = "Largest stable learning rate";
-  edge.x_label = "‖w‖/γ at γ‖w‖ = R";
-  edge.y_label = "learning rate";
-  drained.title = "Beyond the edge: imbalance at rest";
-  drained.x_label = "lr · hR";
-  drained.y_label = "|γ² − ‖w‖²| / R at the end";
-  gain.title = "What decay buys";
-  gain.x_label = "λ_γ/λ_w";
-  gain.y_label = "stable lr with / without decay";
-  edge.log_x = edge.log_y = gain.log_x = gain.log_y = true;
+  Panel &edge = result.plot.panels[0], &drained = result.plot.panels[1], &gain = result.plot.panels[2];
   const std::vector<double> fine = log_grid(0.02, 50.0, 121), coarse = log_grid(0.04, 25.0, v.whole("points"));
   double worst_edge = 0.0, worst_drained = 0.0, worst_gain = 0.0;
   struct EdgeMethod {
@@ -119,9 +109,7 @@ FigureResult draw_t14(const FigureValues& v) {
       const double off = most >= 1.03 * k0 ? std::abs(end / k0 - 1.0) : rests ? std::max(0.0, end / most - 1.0) : 0.0;
       worst_drained = worse(worst_drained, off);
     }
-    char label[60];
-    std::snprintf(label, sizeof label, "from |k| = %g R (line: at most)", k0);
-    drained.series.push_back(line(label, rates, bound, color));
+    drained.series.push_back(line(fmt::format("from |k| = {:g} R (line: at most)", k0), rates, bound, color));
     drained.series.push_back(points("", tried, ends, color));
     ++color;
   }
@@ -156,55 +144,49 @@ FigureResult draw_t14(const FigureValues& v) {
                                                                                   decays(r).first, decays(r).second) -
                                               1.0));
     }
-    char label[40];
-    std::snprintf(label, sizeof label, "from k = %g R", k0);
-    gain.series.push_back(line(label, ratios, y, color));
+    gain.series.push_back(line(fmt::format("from k = {:g} R", k0), ratios, y, color));
     gain.series.push_back(points("", few, dots, color));
     ++color;
   }
-  for (Panel* p : {&edge, &drained, &gain}) p->key_position = "outside bottom center horizontal";
   result.agreement = worse(worst_edge, worse(worst_drained, worst_gain)) / 0.02;
-  result.plot.title = "T14  Stability of a scale and its column";
-  result.plot.columns = 3;
-  result.plot.panel_width = 520;
-  result.plot.panel_height = 460;
-  result.plot.panels = {edge, drained, gain};
-  char text[1700];
-  std::snprintf(
-      text, sizeof text,
-      "T14: ½h(γ‖w‖ − R)², h = 1, R = %g. Left: lines 2(1 + β)/(h(γ² + ‖w‖²)) for gradient descent and momentum and "
-      "2(1 "
-      "+ β₁)/(1 − β₁) · σ/(h(γ + ‖w‖)) for Adam whose second moments gradient noise σ = %g sets (held at that here; "
-      "left free it rises "
-      "with the error's own swing, and Adam stays below its edge, `adam_live_share`); "
-      "dots: bisection on the library's rule. All are largest where γ = ‖w‖; where noise has brought SGD to ‖w‖² = cγ² "
-      "(T13) the edge is 2/(hR(√c + 1/√c)). Middle: gradient descent beyond its edge "
-      "shrinks |k| = |γ² − ‖w‖²| at every step, by 1 − η²g², until h√(k² + 4R²) is within 2/η: dots are where it comes "
-      "to "
-      "rest, never above the line; above lr · hR = 1 it does not. Right: coupled decays (geometric mean %g) bring the "
-      "pair "
-      "to γ²/‖w‖² = λ_w/λ_γ, and the stable lr with it; where λ_γ/λ_w is far from 1 decay costs stability. β = β₁ = "
-      "%g. "
-      "Off by at most %.4f (edges), %.4f (drained), %.4f (decay), allowed 0.02 each; the verdict's number is the "
-      "largest "
-      "share.",
-      target, sigma, decay, beta, worst_edge, worst_drained, worst_gain);
-  result.caption = text;
-  return result;
+  result.numbers = {{"worst_edge", worst_edge}, {"worst_drained", worst_drained}, {"worst_gain", worst_gain}};
 }
 
 }  // namespace
 
 Figure figure_t14() {
-  return {"T14",
-          "Largest stable learning rate over ‖w‖/γ, the imbalance that is left beyond it, and what decay buys",
-          {{"target", 1.0, 1.0, {0.01, 100.0}, "R"},
-           {"sigma", 0.1, 0.1, {1e-3, 100.0}, "gradient noise that sets Adam's second moments"},
-           {"beta", 0.9, 0.9, Range::below(0.0, 1.0), "momentum, and β₁"},
-           {"decay", 0.02, 0.02, {1e-4, 0.5}, "√(λ_γλ_w)"},
-           {"steps", 3000, 10000, Range::between(100, 1e6), "steps of a trial", true},
-           {"points", 7, 13, Range::between(2, 60), "ratios simulated", true}},
-          draw_t14};
+  return {
+      .id = "T14",
+      .title = "Largest stable learning rate over ‖w‖/γ, the imbalance that is left beyond it, and what decay buys",
+      .formula = "lr < 2(1 + β)/(h(γ² + ‖w‖²)); Adam: lr < 2(1 + β₁)/(1 − β₁) · σ/(h(γ + ‖w‖))",
+      .domain =
+          "isotropic curvature next to the minimum (`pair_edge_holds`); Adam: second moments that noise sets and holds "
+          "(`adam_edge_holds`)",
+      .code = "theory/stability.hpp",
+      .params = {{"target", 1.0, 1.0, {0.01, 100.0}, "R"},
+                 {"sigma", 0.1, 0.1, {1e-3, 100.0}, "gradient noise that sets Adam's second moments"},
+                 {"beta", 0.9, 0.9, Range::below(0.0, 1.0), "momentum, and β₁"},
+                 {"decay", 0.02, 0.02, {1e-4, 0.5}, "√(λ_γλ_w)"},
+                 {"steps", 3000, 10000, Range::between(100, 1e6), "steps of a trial", true},
+                 {"points", 7, 13, Range::between(2, 60), "ratios simulated", true}},
+      .heading = "Stability of a scale and its column",
+      .caption =
+          "½h(γ‖w‖ − R)², h = 1, R = {target:g}. Left: lines 2(1 + β)/(h(γ² + ‖w‖²)) for gradient descent and momentum "
+          "and 2(1 + β₁)/(1 − β₁) · σ/(h(γ + ‖w‖)) for Adam whose second moments gradient noise σ = {sigma:g} sets "
+          "(held at that here; left free it rises with the error's own swing, and Adam stays below its edge, "
+          "`adam_live_share`); dots: bisection on the library's rule. All are largest where γ = ‖w‖; where noise has "
+          "brought SGD to ‖w‖² = cγ² (T13) the edge is 2/(hR(√c + 1/√c)). Middle: gradient descent beyond its edge "
+          "shrinks |k| = |γ² − ‖w‖²| at every step, by 1 − η²g², until h√(k² + 4R²) is within 2/η: dots are where it "
+          "comes to rest, never above the line; above lr · hR = 1 it does not. Right: coupled decays (geometric mean "
+          "{decay:g}) bring the pair to γ²/‖w‖² = λ_w/λ_γ, and the stable lr with it; where λ_γ/λ_w is far from 1 "
+          "decay costs stability. β = β₁ = {beta:g}. Off by at most {worst_edge:.4f} (edges), {worst_drained:.4f} "
+          "(drained), {worst_gain:.4f} (decay), allowed 0.02 each; the verdict's number is the largest share.",
+      .panels = {panel("Largest stable learning rate", "‖w‖/γ at γ‖w‖ = R", "learning rate", Log::both, kKeyBelow),
+                 panel("Beyond the edge: imbalance at rest", "lr · hR", "|γ² − ‖w‖²| / R at the end", Log::none,
+                       kKeyBelow),
+                 panel("What decay buys", "λ_γ/λ_w", "stable lr with / without decay", Log::both, kKeyBelow)},
+      .layout = {.columns = 3, .panel_width = 520, .panel_height = 460},
+      .draw = draw_t14};
 }
 
 }  // namespace scalevec::experiments

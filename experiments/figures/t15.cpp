@@ -1,5 +1,6 @@
+#include <fmt/core.h>
+
 #include <cmath>
-#include <cstdio>
 
 #include "experiments/figures/figure.hpp"
 #include "experiments/figures/series.hpp"
@@ -23,17 +24,9 @@ double trained_position(double h, double target, double imbalance, double w0, do
   return s[0] * s[1];
 }
 
-FigureResult draw_t15(const FigureValues& v) {
-  FigureResult result;
+void draw_t15(const FigureValues& v, FigureResult& result) {
   result.required = 1e-8;
-  Panel rate, loss;
-  rate.title = "Per-channel rate that takes W as far";
-  rate.x_label = "flow time × h|k|";
-  rate.y_label = "equivalent rate / |k|";
-  loss.title = "Loss over a power-law spectrum, relative to rates |k|";
-  loss.x_label = "flow time × |k|";
-  loss.y_label = "loss / loss at the rates |k|";
-  rate.log_x = rate.log_y = loss.log_x = true;
+  Panel &rate = result.plot.panels[0], &loss = result.plot.panels[1];
   const std::vector<double> fine = log_grid(0.01, 300.0, 121), coarse = log_grid(0.02, 30.0, v.whole("points"));
   int color = 0;
   for (const double target : {0.1, 0.5, 2.0, 10.0}) {
@@ -51,9 +44,7 @@ FigureResult draw_t15(const FigureValues& v) {
       result.agreement =
           worse(result.agreement, std::abs(dots.back() / theory::equivalent_rate(flow, t) - 1.0) * left / target);
     }
-    char label[40];
-    std::snprintf(label, sizeof label, "R = %g|k|", target);
-    rate.series.push_back(line(label, fine, y, color));
+    rate.series.push_back(line(fmt::format("R = {:g}|k|", target), fine, y, color));
     rate.series.push_back(points("", coarse, dots, color));
     const double end = theory::channel_rate(1.0, target);
     rate.series.push_back(line(color == 0 ? "√(k² + 4R²)/|k|, the end" : "", {fine.front(), fine.back()}, {end, end},
@@ -93,40 +84,41 @@ FigureResult draw_t15(const FigureValues& v) {
   loss.series.push_back(points("", some, dots, 0));
   loss.series.push_back(line("fixed rates √(k² + 4R_j²), what the scales end at", times, second, 1));
   loss.series.push_back(line("fixed rates |k|", {times.front(), times.back()}, {1.0, 1.0}, 6, Series::Style::dashed));
-  for (Panel* p : {&rate, &loss}) p->key_position = "outside bottom center horizontal";
-  result.plot.title = "T15  A scale vector as a per-channel learning rate";
-  result.plot.columns = 2;
-  result.plot.panel_width = 600;
-  result.plot.panel_height = 460;
-  result.plot.panels = {rate, loss};
-  char text[1300];
-  std::snprintf(
-      text, sizeof text,
-      "T15: a scale γ_j that does not learn is the rate γ_j² on column j of W. Trained beside W from w = 0 the rate "
-      "along "
-      "w is √(k² + 4r²) and grows while r moves outward (dγ²/dt = −2r ∂L/∂r): the equivalence holds to first order in "
-      "r/k, and fails from second order on. Left: the constant rate that takes W as far in the same time, ln((R − "
-      "r(0))/(R − r(t)))/(ht); dots: integration of (γ, w). Right: modes j^−%g with targets %g·j^−%g, %lld of them, "
-      "|k| = 1: training γ pays in the modes with R_j > |k|, and least where it comes late; rates set from the start "
-      "at "
-      "what the scales end at are ahead of it. Largest difference %.1e of what there is to learn.",
-      a, scale, b, static_cast<long long>(modes), result.agreement);
-  result.caption = text;
-  return result;
 }
 
 }  // namespace
 
 Figure figure_t15() {
-  return {"T15",
+  return {
+      .id = "T15",
+      .title =
           "The per-channel learning rate that a trained scale vector amounts to, over time and on a power-law spectrum",
-          {{"a", 1.5, 1.5, {0.1, 4.0}, "exponent of the curvatures"},
-           {"b", 0.25, 0.25, {-1.0, 4.0}, "exponent of the targets"},
-           {"target", 3.0, 3.0, {0.01, 100.0}, "R₀ over |k|"},
-           {"modes", 60, 200, Range::between(2, 10000), "modes", true},
-           {"time", 300.0, 300.0, {1.0, 1e5}, "last flow time"},
-           {"points", 8, 14, Range::between(2, 60), "times integrated", true}},
-          draw_t15};
+      .formula = "rate ln((R − r(0))/(R − r(t)))/(ht), between |k| and √(k² + 4R²)",
+      .domain =
+          "gradient flow along a fixed direction; equal to a fixed per-channel rate to first order in r/k "
+          "(`fixed_channel_rate_holds`)",
+      .code = "theory/channel_rate.hpp",
+      .params = {{"a", 1.5, 1.5, {0.1, 4.0}, "exponent of the curvatures"},
+                 {"b", 0.25, 0.25, {-1.0, 4.0}, "exponent of the targets"},
+                 {"target", 3.0, 3.0, {0.01, 100.0}, "R₀ over |k|"},
+                 {"modes", 60, 200, Range::between(2, 10000), "modes", true},
+                 {"time", 300.0, 300.0, {1.0, 1e5}, "last flow time"},
+                 {"points", 8, 14, Range::between(2, 60), "times integrated", true}},
+      .heading = "A scale vector as a per-channel learning rate",
+      .caption =
+          "a scale γ_j that does not learn is the rate γ_j² on column j of W. Trained beside W from w = 0 the rate "
+          "along w is √(k² + 4r²) and grows while r moves outward (dγ²/dt = −2r ∂L/∂r): the equivalence holds to first "
+          "order in r/k, and fails from second order on. Left: the constant rate that takes W as far in the same time, "
+          "ln((R − r(0))/(R − r(t)))/(ht); dots: integration of (γ, w). Right: modes j^−{a:g} with targets "
+          "{target:g}·j^−{b:g}, {modes} of them, |k| = 1: training γ pays in the modes with R_j > |k|, and least where "
+          "it comes late; rates set from the start at what the scales end at are ahead of it. Largest difference "
+          "{off:.1e} of what there is to learn.",
+      .panels = {panel("Per-channel rate that takes W as far", "flow time × h|k|", "equivalent rate / |k|", Log::both,
+                       kKeyBelow),
+                 panel("Loss over a power-law spectrum, relative to rates |k|", "flow time × |k|",
+                       "loss / loss at the rates |k|", Log::x, kKeyBelow)},
+      .layout = {.columns = 2, .panel_width = 600, .panel_height = 460},
+      .draw = draw_t15};
 }
 
 }  // namespace scalevec::experiments

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 #include "experiments/figures/figure.hpp"
 #include "experiments/figures/series.hpp"
@@ -181,7 +180,7 @@ void add_points(Panel& panel, const Setting& s, const std::vector<Point>& points
   }
 }
 
-FigureResult draw_t5(const FigureValues& values) {
+void draw_t5(const FigureValues& values, FigureResult& result) {
   Setting s(values);
   const auto points_per_curve = values.whole("points");
   const double low = values["lambda_min"], high = values["lambda_max"];
@@ -192,65 +191,56 @@ FigureResult draw_t5(const FigureValues& values) {
   const std::vector<Point> torch =
       torch_points(simulated, s, static_cast<size_t>(points_per_curve), values.whole("torch_replicas"));
 
-  FigureResult result;
   result.agreement = worst(simulated, torch);
   result.required = 0.005;
 
   const std::vector<double> fine = log_grid(low, high, 81);
-  result.plot.title = "T5  Weight decay on an output-norm scale";
-  result.plot.columns = 2;
-  result.plot.panel_height = 440;
-  Panel gamma, excess;
-  gamma.title = "Where the scale settles";
-  gamma.y_label = "γ∞";
-  excess.title = "What it costs";
-  excess.y_label = "excess loss  ½h(γ∞ − γ*)²";
-  excess.log_y = true;
-  for (Panel* panel : {&gamma, &excess}) {
-    panel->x_label = "weight decay λ (per unit of learning rate)";
-    panel->log_x = true;
-    const Quantity quantity = panel == &gamma ? gamma_itself : excess_loss;
-    add_lines(*panel, s, fine, quantity);
-    add_points(*panel, s, torch, quantity, 3, "LibTorch run (AdamW)");
-    add_points(*panel, s, simulated, quantity, 0, "simulation");
+  for (Panel& panel : result.plot.panels) {
+    const Quantity quantity = &panel == &result.plot.panels[0] ? gamma_itself : excess_loss;
+    add_lines(panel, s, fine, quantity);
+    add_points(panel, s, torch, quantity, 3, "LibTorch run (AdamW)");
+    add_points(panel, s, simulated, quantity, 0, "simulation");
   }
-  excess.key_position = "off";  // the same curves as beside it
-  result.plot.panels = {gamma, excess};
 
-  char text[1200];
-  std::snprintf(text, sizeof text,
-                "T5: an output-norm scale γ with loss ½h(γ − γ*)² under gradient noise σ settles at γ∞, short of γ* by "
-                "what decay λ takes. Lines: closed forms for the flow, AdamW and signSGD; discs: batched simulation "
-                "with the library's update rules; squares: the same toy trained by the library's LibTorch AdamW; bars: "
-                "95 %%. With σ above 1 the pull of AdamW and signSGD toward γ* is weaker than the flow's, so that the "
-                "same λ costs them more. Decay to 1 (dashed) harms less than decay to 0 wherever γ* > ½. "
-                "h = %g, γ* = %g, σ = %g, lr = %g, β₂ = %g, %lld replicas, %lld steps. "
-                "Largest relative difference of γ∞: %.4f.",
-                s.h, s.target, s.sigma, s.lr, s.beta2, static_cast<long long>(values.whole("replicas")),
-                static_cast<long long>(s.steps), result.agreement);
-  result.caption = text;
-  return result;
+  result.numbers = {{"steps", s.steps}};
 }
 
 }  // namespace
 
 Figure figure_t5() {
-  return {"T5",
-          "Weight decay on an output-norm scale: γ∞ and the excess loss against λ",
-          {{"h", 1.0, 1.0, Range::above(0.0), "curvature"},
-           {"target", 2.0, 2.0, Range::above(0.0), "γ*, the minimum without decay"},
-           {"sigma", 1.5, 1.5, {1e-3, 20.0}, "standard deviation of the gradient noise"},
-           {"gamma0", 1.0, 1.0, {}, "initial γ"},
-           {"lambda_min", 0.01, 0.01, Range::above(0.0), "least weight decay"},
-           {"lambda_max", 3.0, 3.0, Range::above(0.0), "largest weight decay"},
-           {"points", 8, 14, Range::between(2, 100), "simulated weight decays per curve", true},
-           // Quick: the largest relative standard error is an eighth of the allowance.
-           {"replicas", 512, 8192, Range::at_least(2), "replicas of the batched simulation", true},
-           {"torch_replicas", 512, 2048, Range::at_least(2), "replicas of the LibTorch run", true},
-           {"lr", 2e-3, 5e-4, {0.0, 1.0, true, false}, "learning rate"},
-           {"beta2", 0.999, 0.9995, Range::below(0.0, 1.0), "AdamW's β₂"},
-           {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the noise", true}},
-          draw_t5};
+  return {.id = "T5",
+          .title = "Weight decay on an output-norm scale: γ∞ and the excess loss against λ",
+          .formula = "h(γ* − γ)/√(h²(γ* − γ)² + σ²) = λγ (AdamW)",
+          .domain = "no later weight compensates the scale; small lr",
+          .code = "theory/output_scale_decay.hpp",
+          .params = {{"h", 1.0, 1.0, Range::above(0.0), "curvature"},
+                     {"target", 2.0, 2.0, Range::above(0.0), "γ*, the minimum without decay"},
+                     {"sigma", 1.5, 1.5, {1e-3, 20.0}, "standard deviation of the gradient noise"},
+                     {"gamma0", 1.0, 1.0, {}, "initial γ"},
+                     {"lambda_min", 0.01, 0.01, Range::above(0.0), "least weight decay"},
+                     {"lambda_max", 3.0, 3.0, Range::above(0.0), "largest weight decay"},
+                     {"points", 8, 14, Range::between(2, 100), "simulated weight decays per curve", true},
+                     // Quick: the largest relative standard error is an eighth of the allowance.
+                     {"replicas", 512, 8192, Range::at_least(2), "replicas of the batched simulation", true},
+                     {"torch_replicas", 512, 2048, Range::at_least(2), "replicas of the LibTorch run", true},
+                     {"lr", 2e-3, 5e-4, {0.0, 1.0, true, false}, "learning rate"},
+                     {"beta2", 0.999, 0.9995, Range::below(0.0, 1.0), "AdamW's β₂"},
+                     {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the noise", true}},
+          .heading = "Weight decay on an output-norm scale",
+          .caption =
+              "an output-norm scale γ with loss ½h(γ − γ*)² under gradient noise σ settles at γ∞, short of γ* by what "
+              "decay λ takes. Lines: closed forms for the flow, AdamW and signSGD; discs: batched simulation with the "
+              "library's update rules; squares: the same toy trained by the library's LibTorch AdamW; bars: 95 %. With "
+              "σ above 1 the pull of AdamW and signSGD toward γ* is weaker than the flow's, so that the same λ costs "
+              "them more. Decay to 1 (dashed) harms less than decay to 0 wherever γ* > ½. h = {h:g}, γ* = {target:g}, "
+              "σ = {sigma:g}, lr = {lr:g}, β₂ = {beta2:g}, {replicas} replicas, {steps} steps. Largest relative "
+              "difference of γ∞: {off:.4f}.",
+          .panels = {panel("Where the scale settles", "weight decay λ (per unit of learning rate)", "γ∞", Log::x),
+                     // The same curves as beside it: no key.
+                     panel("What it costs", "weight decay λ (per unit of learning rate)", "excess loss  ½h(γ∞ − γ*)²",
+                           Log::both, "off")},
+          .layout = {.columns = 2, .panel_height = 440},
+          .draw = draw_t5};
 }
 
 }  // namespace scalevec::experiments

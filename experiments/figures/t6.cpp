@@ -1,6 +1,8 @@
+#include <fmt/core.h>
+
 #include <algorithm>
+#include <boost/math/statistics/bivariate_statistics.hpp>
 #include <cmath>
-#include <cstdio>
 
 #include "experiments/figures/branch_race.hpp"
 #include "experiments/figures/figure.hpp"
@@ -16,13 +18,7 @@ namespace {
 // whose curvatures are far apart. Adds their panel; the largest relative difference.
 double add_starts(Plot& plot, std::int64_t draws, std::uint64_t seed, std::int64_t most) {
   constexpr double relative = 1e-4;
-  Panel panel;
-  char title[96];
-  std::snprintf(title, sizeof title, "Steps to %g of the initial loss at half the edge, from w = 0", relative);
-  panel.title = title;
-  panel.x_label = "predicted: the flow's time from the start over the learning rate";
-  panel.y_label = "measured: steps";
-  panel.log_x = panel.log_y = true;
+  Panel& panel = plot.panels[1];
   double worst = 0.0, low = INFINITY, high = 0.0;
   for (const bool own : {false, true}) {
     std::vector<double> x, y;
@@ -56,23 +52,15 @@ double add_starts(Plot& plot, std::int64_t draws, std::uint64_t seed, std::int64
     panel.series.push_back(points(own ? "own scales" : "one scale", x, y, own ? 1 : 0));
   }
   panel.series.push_back(line("equal", {low, high}, {low, high}, 6, Series::Style::dashed));
-  plot.panels.push_back(panel);
   return worst;
 }
 
-FigureResult draw_t6(const FigureValues& v) {
+void draw_t6(const FigureValues& v, FigureResult& result) {
   const auto draws = v.whole("draws");
   const auto seed = static_cast<std::uint64_t>(v["seed"]);
-  FigureResult result;
   result.required = 1.0;
   std::vector<double> predicted, measured;
-  Panel panel;
-  char title[80];
-  std::snprintf(title, sizeof title, "Steps to %g of the initial loss, each at its best learning rate", v["relative"]);
-  panel.title = title;
-  panel.x_label = "predicted: ratio of condition numbers, shared / own";
-  panel.y_label = "measured: steps with a shared γ / with own γ";
-  panel.log_x = panel.log_y = true;
+  Panel& panel = result.plot.panels[0];
   int color = 0;
   const std::vector<double> rates = linear_grid(0.02, 1.04, 64), adam_rates = log_grid(1e-3, 20.0, 128);
   const Race descent{{}, v["relative"], v.whole("most")};
@@ -106,72 +94,74 @@ FigureResult draw_t6(const FigureValues& v) {
     adam_mean[color] = mean_interval(adam_logs).mean;  // NaN of none
     for (double& ratio : logs) ratio = std::log(ratio);
     mean[color] = mean_interval(logs).mean;
-    char label[64];
-    std::snprintf(label, sizeof label, "log h and log R: correlation %g", correlation);
-    panel.series.push_back(points(label, x, y, color));
+    panel.series.push_back(points(fmt::format("log h and log R: correlation {:g}", correlation), x, y, color));
     ++color;
   }
-  double mx = 0.0, my = 0.0, xx = 0.0, yy = 0.0, xy = 0.0;
-  const auto n = static_cast<double>(predicted.size());
-  for (std::size_t i = 0; i < predicted.size(); ++i) {
-    mx += predicted[i] / n;
-    my += measured[i] / n;
-  }
-  for (std::size_t i = 0; i < predicted.size(); ++i) {
-    xx += std::pow(predicted[i] - mx, 2);
-    yy += std::pow(measured[i] - my, 2);
-    xy += (predicted[i] - mx) * (measured[i] - my);
-  }
-  const double correlation = xy / std::sqrt(xx * yy);
+  const double correlation = boost::math::statistics::correlation_coefficient(predicted, measured);
   double low = 1.0, high = 1.0;
   for (const double p : predicted) {
     low = std::min(low, std::exp(p));
     high = std::max(high, std::exp(p));
   }
   panel.series.push_back(line("equal", {low, high}, {low, high}, 6, Series::Style::dashed));
-  result.plot.title = "T6  One scale vector for two branches, or one each (HG)";
-  result.plot.columns = 2;
-  result.plot.panel_width = 620;
-  result.plot.panel_height = 500;
-  result.plot.panels = {panel};
   const double start = add_starts(result.plot, draws, seed, v.whole("most"));
   result.agreement = worse((1.0 - correlation) / 0.1, start / 0.25);
-  char text[2000];
-  std::snprintf(
-      text, sizeof text,
-      "T6: two branches with curvatures h and targets R read one input through a shared γ or one each. What "
-      "decides at each "
-      "one's best stable learning rate is the condition number at the minimum: own scales (HG) win where "
-      "large targets sit on "
-      "flat branches (correlation −1) and lose where they sit on steep ones. The sooner the runs are "
-      "stopped, or the less a flat branch has to lose, the more their beginning counts, which a condition "
-      "number at the minimum says nothing about (--set relative=1e-6). %zu pairs of runs of gradient descent "
-      "from w = 1e-3, log h and log|R| "
-      "normal; geometric means %.2f, %.2f, %.2f for correlation −1, 0, +1, and %.2f, %.2f, %.2f over %zu "
-      "pairs under Adam (β₂ = %g, to %g of the loss). "
-      "Correlation of the logarithms %.3f (required 0.9). Right: the steps from w = 0 at half the edge are the "
-      "flow's time over the learning rate; with own scales by each branch's closed form (T3), with one "
-      "scale steepest branch first, dr/dt = h(R − r)(x + r²x/(x² + S)), x = γ² = ½(k + √(k² + 4(S + r²))), S "
-      "the squares of the steeper targets, for curvatures six times apart and more. Off by at most %.3f of "
-      "them and a step (allowed 0.25). The verdict's number is the larger share of its allowance.",
-      predicted.size(), std::exp(mean[0]), std::exp(mean[1]), std::exp(mean[2]), std::exp(adam_mean[0]),
-      std::exp(adam_mean[1]), std::exp(adam_mean[2]), adam_pairs, v["beta2"], v["adam_relative"], correlation, start);
-  result.caption = text;
-  return result;
+  result.numbers = {{"pairs", predicted.size()},
+                    {"mean_against", std::exp(mean[0])},
+                    {"mean_apart", std::exp(mean[1])},
+                    {"mean_with", std::exp(mean[2])},
+                    {"adam_against", std::exp(adam_mean[0])},
+                    {"adam_apart", std::exp(adam_mean[1])},
+                    {"adam_with", std::exp(adam_mean[2])},
+                    {"adam_pairs", adam_pairs},
+                    {"correlation", correlation},
+                    {"start", start}};
 }
 
 }  // namespace
 
 Figure figure_t6() {
-  return {"T6",
+  return {
+      .id = "T6",
+      .title =
           "Measured ratio of times, shared against own scales, by the condition numbers, and the steps from the start",
-          {{"relative", 1e-10, 1e-10, {1e-20, 0.1}, "loss to reach, as a share of the initial one"},
-           {"adam_relative", 1e-4, 1e-4, {1e-20, 0.1}, "the same under Adam"},
-           {"beta2", 0.99, 0.99, Range::below(0.0, 1.0), "Adam's β₂"},
-           {"draws", 40, 120, Range::between(3, 1e5), "pairs of branches per correlation", true},
-           {"most", 20000, 100000, Range::between(100, 1e7), "steps after which a learning rate is given up", true},
-           {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the branches", true}},
-          draw_t6};
+      .formula =
+          "cond H^½(γ²I + wwᵀ)H^½ against cond h_c√(k² + 4R_c²); from the start dr/dt = h(R − r)(x + r²x/(x² + S)), x "
+          "= ½(k + √(k² + 4(S + r²)))",
+      .domain =
+          "gradient descent, each at its best stable lr (`branch_race_holds`); from the start at half the edge, "
+          "curvatures equal or far apart (`shared_flow_time_holds`)",
+      .code = "theory/branches.hpp",
+      .params = {{"relative", 1e-10, 1e-10, {1e-20, 0.1}, "loss to reach, as a share of the initial one"},
+                 {"adam_relative", 1e-4, 1e-4, {1e-20, 0.1}, "the same under Adam"},
+                 {"beta2", 0.99, 0.99, Range::below(0.0, 1.0), "Adam's β₂"},
+                 {"draws", 40, 120, Range::between(3, 1e5), "pairs of branches per correlation", true},
+                 {"most", 20000, 100000, Range::between(100, 1e7), "steps after which a learning rate is given up",
+                  true},
+                 {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the branches", true}},
+      .heading = "One scale vector for two branches, or one each (HG)",
+      .caption =
+          "two branches with curvatures h and targets R read one input through a shared γ or one each. What decides at "
+          "each one's best stable learning rate is the condition number at the minimum: own scales (HG) win where "
+          "large targets sit on flat branches (correlation −1) and lose where they sit on steep ones. The sooner the "
+          "runs are stopped, or the less a flat branch has to lose, the more their beginning counts, which a condition "
+          "number at the minimum says nothing about (--set relative=1e-6). {pairs} pairs of runs of gradient descent "
+          "from w = 1e-3, log h and log|R| normal; geometric means {mean_against:.2f}, {mean_apart:.2f}, "
+          "{mean_with:.2f} for correlation −1, 0, +1, and {adam_against:.2f}, {adam_apart:.2f}, {adam_with:.2f} over "
+          "{adam_pairs} pairs under Adam (β₂ = {beta2:g}, to {adam_relative:g} of the loss). Correlation of the "
+          "logarithms {correlation:.3f} (required 0.9). Right: the steps from w = 0 at half the edge are the flow's "
+          "time over the learning rate; with own scales by each branch's closed form (T3), with one scale steepest "
+          "branch first, dr/dt = h(R − r)(x + r²x/(x² + S)), x = γ² = ½(k + √(k² + 4(S + r²))), S the squares of the "
+          "steeper targets, for curvatures six times apart and more. Off by at most {start:.3f} of them and a step "
+          "(allowed 0.25). The verdict's number is the larger share of its allowance.",
+      .panels = {panel("Steps to {relative:g} of the initial loss, each at its best learning rate",
+                       "predicted: ratio of condition numbers, shared / own",
+                       "measured: steps with a shared γ / with own γ", Log::both),
+                 panel("Steps to 0.0001 of the initial loss at half the edge, from w = 0",
+                       "predicted: the flow's time from the start over the learning rate", "measured: steps",
+                       Log::both)},
+      .layout = {.columns = 2, .panel_width = 620, .panel_height = 500},
+      .draw = draw_t6};
 }
 
 }  // namespace scalevec::experiments

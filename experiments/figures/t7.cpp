@@ -1,5 +1,4 @@
 #include <cmath>
-#include <cstdio>
 
 #include "experiments/figures/figure.hpp"
 #include "experiments/figures/series.hpp"
@@ -48,10 +47,9 @@ double measured_rate(const theory::TwoSided& m, bool with_u) {
   return -(8.0 * (loss(e) - loss(-e)) - (loss(2 * e) - loss(-2 * e))) / (12.0 * e);
 }
 
-FigureResult draw_t7(const FigureValues& v) {
-  FigureResult result;
+void draw_t7(const FigureValues& v, FigureResult& result) {
   result.required = 1e-9;
-  Panel equal_theta, equal_state;
+  Panel &equal_theta = result.plot.panels[0], &equal_state = result.plot.panels[1];
   const std::vector<double> fine = log_grid(0.01, v["largest"], 121), coarse = log_grid(0.01, v["largest"], 13);
   const auto note = [&](double predicted, double measured) {
     const double off = std::abs(measured / predicted - 1.0);
@@ -79,10 +77,6 @@ FigureResult draw_t7(const FigureValues& v) {
   const double counter =
       theory::both_sides_flow_rate(both_sides(10.0, 0.0)) / theory::input_side_flow_rate(input_side(10.0, 0.0));
   equal_theta.series.push_back(points("θ = (10, 0), g = (0, 1)", {10.0}, {counter}, 5, 4));
-  equal_theta.title = "Equal θ, each on its own trajectory";
-  equal_theta.x_label = "‖θ‖";
-  equal_theta.y_label = "rate with both sides / rate with the input side";
-  equal_theta.log_x = equal_theta.log_y = true;
 
   // Equal (W, v), u = 1: random maps.
   std::vector<double> sizes, flow_ratio, sign_ratio;
@@ -102,40 +96,36 @@ FigureResult draw_t7(const FigureValues& v) {
     flow_ratio.push_back(theory::both_sides_flow_rate(m) / theory::input_side_flow_rate(m));
     sign_ratio.push_back(theory::both_sides_sign_rate(m) / theory::input_side_sign_rate(m));
   }
-  equal_state.title = "Equal (W, v), u = 1: random maps";
-  equal_state.x_label = "standard deviation of W";
-  equal_state.y_label = "rate with both sides / rate with the input side";
-  equal_state.log_x = true;
   equal_state.series = {points("flow", sizes, flow_ratio, 0), points("sign descent", sizes, sign_ratio, 1, 1),
                         line("equal rates", {0.01, 10.0}, {1.0, 1.0}, 6, Series::Style::dashed)};
 
-  result.plot.title = "T7  Scales on both sides of a map (DP) against the input side";
-  result.plot.columns = 2;
-  result.plot.panel_height = 440;
-  result.plot.panels = {equal_theta, equal_state};
-  char text[900];
-  std::snprintf(text, sizeof text,
-                "T7: −dL/dt with scales u, v on both sides of W against v alone. Right: at u = 1 and equal (W, v), as "
-                "the paper's "
-                "Theorem 3.1 compares them, both sides are never slower. Left: at equal θ, each design on its own "
-                "trajectory (u² − w² "
-                "= v² − w² = 1), gradients orthogonal to a large θ make it slower: the diamond is %.2f of the input "
-                "side's rate. Lines: formulas; "
-                "dots: differences of the loss along the flow. Largest relative difference %.1e.",
-                counter, result.agreement);
-  result.caption = text;
-  return result;
+  result.numbers = {{"counter", counter}};
 }
 
 }  // namespace
 
 Figure figure_t7() {
-  return {"T7",
-          "Rate with scales on both sides of a map against the input side, with the counterexample",
-          {{"largest", 100.0, 100.0, {1.0, 1e4}, "largest ‖θ‖"},
-           {"draws", 200, 600, Range::between(1, 1e5), "random maps", true},
-           {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the maps", true}},
-          draw_t7};
+  return {.id = "T7",
+          .title = "Rate with scales on both sides of a map against the input side, with the counterexample",
+          .formula = "−dL/dt = Σ(u_iv_jg_ij)² + Σ_i(Σ_jW_ijv_jg_ij)² + Σ_j(Σ_iu_iW_ijg_ij)²",
+          .domain = "where u = 1, at equal (W, v) (`both_sides_faster_holds`); not along trajectories",
+          .code = "theory/placement.hpp",
+          .params = {{"largest", 100.0, 100.0, {1.0, 1e4}, "largest ‖θ‖"},
+                     {"draws", 200, 600, Range::between(1, 1e5), "random maps", true},
+                     {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the maps", true}},
+          .heading = "Scales on both sides of a map (DP) against the input side",
+          .caption =
+              "−dL/dt with scales u, v on both sides of W against v alone. Right: at u = 1 and equal (W, v), as the "
+              "paper's Theorem 3.1 compares them, both sides are never slower. Left: at equal θ, each design on its "
+              "own trajectory (u² − w² = v² − w² = 1), gradients orthogonal to a large θ make it slower: the diamond "
+              "is {counter:.2f} of the input side's rate. Lines: formulas; dots: differences of the loss along the "
+              "flow. Largest relative difference {off:.1e}.",
+          .panels = {panel("Equal θ, each on its own trajectory", "‖θ‖",
+                           "rate with both sides / rate with the input side", Log::both),
+                     panel("Equal (W, v), u = 1: random maps", "standard deviation of W",
+                           "rate with both sides / rate with the input side", Log::x)},
+          .layout = {.columns = 2, .panel_height = 440},
+          .draw = draw_t7};
 }
 
 }  // namespace scalevec::experiments

@@ -1,11 +1,9 @@
 #include <cmath>
-#include <cstdio>
 
 #include "experiments/figures/figure.hpp"
+#include "experiments/figures/rotation_run.hpp"
 #include "experiments/figures/series.hpp"
-#include "optim/core/random.hpp"
 #include "theory/scale_invariance.hpp"
-#include "theory/simulate/batch_optimizer.hpp"
 
 // T9: the length at which weights before a norm settle, and how far they turn per step.
 namespace scalevec::experiments {
@@ -16,37 +14,17 @@ struct Measured {
   double norm_sq_bar = 0.0, angle_bar = 0.0;  // half the widths of their 95 % intervals
 };
 
-// One block of d weights, gradients of random directions orthogonal to it with length ∝ 1/‖w‖.
+// One block of d weights, gradients of random directions orthogonal to it with unit variance per coordinate over ‖w‖.
 Measured simulate(const theory::SimulatedRule& rule, std::size_t d, double start, std::int64_t settle,
                   std::int64_t steps, std::uint64_t seed, std::uint64_t stream) {
-  theory::BatchOptimizer optimizer(rule, d);
-  std::vector<double> w(d), g(d), before;
-  double ww = 0.0;
-  for (std::size_t i = 0; i < d; ++i) {
-    w[i] = random_normal(seed, stream, i);
-    ww += w[i] * w[i];
-  }
-  for (double& x : w) x *= start / std::sqrt(ww);
+  const std::vector<theory::Turn> turns =
+      simulated_rotation(rule, d, start * start, settle + steps, seed, stream, std::sqrt(static_cast<double>(d - 1)));
   // SGD's formula is of the mean fourth power, AdamW's of the mean square.
   const bool fourth = rule.method == theory::SimulatedMethod::sgd;
   std::vector<double> lengths, angles;
-  for (std::int64_t t = 0; t < settle + steps; ++t) {
-    double wg = 0.0;
-    ww = 0.0;
-    for (std::size_t i = 0; i < d; ++i) {
-      g[i] = random_normal(seed, stream + 1, static_cast<std::uint64_t>(t) * d + i);
-      ww += w[i] * w[i];
-      wg += w[i] * g[i];
-    }
-    for (std::size_t i = 0; i < d; ++i) g[i] = (g[i] - wg / ww * w[i]) / std::sqrt(ww);
-    before = w;
-    optimizer.step(w.data(), g.data());
-    if (t < settle) continue;
-    double dot = 0.0, cross = 0.0;
-    for (std::size_t i = 0; i < d; ++i) dot += before[i] * w[i];
-    for (std::size_t i = 0; i < d; ++i) cross += std::pow(w[i] - dot / ww * before[i], 2);
-    angles.push_back(std::pow(std::atan2(std::sqrt(cross * ww), dot), 2));
-    lengths.push_back(fourth ? ww * ww : ww);
+  for (auto t = static_cast<std::size_t>(settle); t < turns.size(); ++t) {
+    angles.push_back(turns[t].rotation * turns[t].rotation);
+    lengths.push_back(fourth ? turns[t].norm_sq * turns[t].norm_sq : turns[t].norm_sq);
   }
   // A length is remembered for 1/(2ηλ) steps, a fourth of a block or less.
   const MeanInterval length = block_interval(lengths, 10), turn = block_interval(angles, 10);
@@ -55,23 +33,13 @@ Measured simulate(const theory::SimulatedRule& rule, std::size_t d, double start
           turn.half_width / (2.0 * angle)};
 }
 
-FigureResult draw_t9(const FigureValues& v) {
+void draw_t9(const FigureValues& v, FigureResult& result) {
   const double lr = v["lr"], beta = v["beta"];
   const auto d = static_cast<std::size_t>(v.whole("d"));
   const auto seed = static_cast<std::uint64_t>(v["seed"]);
   const double dd = static_cast<double>(d);
-  FigureResult result;
   result.required = 0.03;
-  Panel norm, angle;
-  norm.title = "Squared length";
-  norm.y_label = "‖w‖²";
-  angle.title = "Rotation per step";
-  angle.y_label = "angle (radians, root mean square)";
-  for (Panel* p : {&norm, &angle}) {
-    p->x_label = "learning rate × weight decay";
-    p->log_x = p->log_y = true;
-    p->key_position = "outside bottom center horizontal";
-  }
+  Panel &norm = result.plot.panels[0], &angle = result.plot.panels[1];
   const char* labels[] = {"SGD, decoupled decay", "SGD, coupled decay", "AdamW"};
   const std::vector<double> fine = log_grid(v["least"], v["most"], 41),
                             coarse = log_grid(v["least"], v["most"], v.whole("points"));
@@ -114,39 +82,39 @@ FigureResult draw_t9(const FigureValues& v) {
     if (m < 2) angle.series.push_back(line(m == 0 ? "SGD with decoupled decay, AdamW" : labels[m], fine, turns, m));
     angle.series.push_back(points_with_bars(m == 2 ? "AdamW" : "", coarse, turned, turned_bars, m, m == 2 ? 4 : 0));
   }
-  result.plot.title = "T9  Weights before a norm: length and rotation at equilibrium";
-  result.plot.columns = 2;
-  result.plot.panel_height = 440;
-  result.plot.panels = {norm, angle};
-  char text[1000];
-  std::snprintf(
-      text, sizeof text,
-      "T9: weights that a norm follows see a gradient orthogonal to them; decay and learning rate set their "
-      "length, and with it how far their direction turns per step, √(2ηλ(1 − β)/(1 + β)) whatever the gradient's size "
-      "under AdamW and SGD with decoupled decay, √(2ηλ/(1 + β)) with coupled decay, to first order in ηλ. Lines: the "
-      "formulas exact in ηλ for gradients independent from step to step; dots: one block of %zu weights "
-      "under random "
-      "gradients, time averages, bars 95 %%. η = %g, β = β₁ = %g, β₂ = %g. Largest relative difference %.4f.",
-      d, lr, beta, v["beta2"], result.agreement);
-  result.caption = text;
-  return result;
 }
 
 }  // namespace
 
 Figure figure_t9() {
-  return {"T9",
-          "Squared length and rotation per step of scale-invariant weights against ηλ",
-          {{"d", 128, 256, Range::between(2, 1e5), "weights in the block", true},
-           {"lr", 0.01, 0.01, {0.0, 1.0, true, false}, "learning rate η"},
-           {"beta", 0.9, 0.9, Range::below(0.0, 1.0), "momentum, and AdamW's β₁"},
-           {"beta2", 0.99, 0.99, Range::below(0.0, 1.0), "AdamW's β₂"},
-           {"least", 2e-4, 1e-4, {1e-6, 0.1}, "least ηλ"},
-           {"most", 1e-3, 1e-3, {1e-6, 0.1}, "largest ηλ"},
-           {"points", 3, 6, Range::between(2, 50), "values of ηλ simulated", true},
-           {"relaxations", 30.0, 120.0, {20.0, 1e4}, "length of the average in units of 1/(ηλ)"},
-           {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the gradients", true}},
-          draw_t9};
+  return {
+      .id = "T9",
+      .title = "Squared length and rotation per step of scale-invariant weights against ηλ",
+      .formula = "‖w‖² = ηd/(2λ) · f, cos∠ = (1 + β₁ − ηλ)/(1 + β₁ − β₁ηλ) (AdamW); angle ≈ √(2ηλ(1 − β₁)/(1 + β₁))",
+      .domain = "ηλ < 1, gradients independent from step to step, 1/(1 − β₂) ≪ 1/(2ηλ) (`adamw_rotation_holds`)",
+      .code = "theory/scale_invariance.hpp",
+      .params = {{"d", 128, 256, Range::between(2, 1e5), "weights in the block", true},
+                 {"lr", 0.01, 0.01, {0.0, 1.0, true, false}, "learning rate η"},
+                 {"beta", 0.9, 0.9, Range::below(0.0, 1.0), "momentum, and AdamW's β₁"},
+                 {"beta2", 0.99, 0.99, Range::below(0.0, 1.0), "AdamW's β₂"},
+                 {"least", 2e-4, 1e-4, {1e-6, 0.1}, "least ηλ"},
+                 {"most", 1e-3, 1e-3, {1e-6, 0.1}, "largest ηλ"},
+                 {"points", 3, 6, Range::between(2, 50), "values of ηλ simulated", true},
+                 {"relaxations", 30.0, 120.0, {20.0, 1e4}, "length of the average in units of 1/(ηλ)"},
+                 {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the gradients", true}},
+      .heading = "Weights before a norm: length and rotation at equilibrium",
+      .caption =
+          "weights that a norm follows see a gradient orthogonal to them; decay and learning rate set their length, "
+          "and with it how far their direction turns per step, √(2ηλ(1 − β)/(1 + β)) whatever the gradient's size "
+          "under AdamW and SGD with decoupled decay, √(2ηλ/(1 + β)) with coupled decay, to first order in ηλ. Lines: "
+          "the formulas exact in ηλ for gradients independent from step to step; dots: one block of {d} weights under "
+          "random gradients, time averages, bars 95 %. η = {lr:g}, β = β₁ = {beta:g}, β₂ = {beta2:g}. Largest relative "
+          "difference {off:.4f}.",
+      .panels = {panel("Squared length", "learning rate × weight decay", "‖w‖²", Log::both, kKeyBelow),
+                 panel("Rotation per step", "learning rate × weight decay", "angle (radians, root mean square)",
+                       Log::both, kKeyBelow)},
+      .layout = {.columns = 2, .panel_height = 440},
+      .draw = draw_t9};
 }
 
 }  // namespace scalevec::experiments

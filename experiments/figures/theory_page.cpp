@@ -16,11 +16,13 @@ std::string theory_page(const std::vector<DrawnFigure>& figures, const std::stri
   std::string sections;
   size_t agreeing = 0;
   for (const DrawnFigure& f : figures) {
-    const std::string id = html::escape(f.id), title = html::escape(f.title), line = html::number(f.line);
+    const std::string id = html::escape(f.figure->id), title = html::escape(f.figure->title),
+                      line = html::number(f.line);
     agreeing += f.agrees;
     rows.push_back({"<a href=\"#" + id + "\"><strong>" + id + "</strong></a>", title, verdict_mark(f), line});
     sections += "<h2 id=\"" + id + "\">" + id + ": " + title + "</h2>\n<p>" + verdict_mark(f) + ": " + line +
-                ".</p>\n" + f.picture;
+                ".</p>\n<p><code>" + html::escape(f.figure->formula) +
+                "</code><br>Holds for: " + html::escape(f.figure->domain) + ".</p>\n" + f.picture;
   }
   const std::string title = "Theory: prediction over simulation";
   const std::string missing = figures.size() == chosen ? ""

@@ -4,11 +4,13 @@
 #include <string>
 #include <vector>
 
+#include "experiments/figures/figure.hpp"
+
 namespace scalevec::experiments {
 
 // A figure as it was drawn, or why it was not.
 struct DrawnFigure {
-  std::string id, title;
+  const Figure* figure = nullptr;
   std::string line;  // "off by 0.003, allowed 0.01", or what went wrong
   bool agrees = false;
   std::string picture;  // its part of the page (picture.hpp); empty: not drawn

@@ -1,11 +1,11 @@
 #include "experiments/plot/gnuplot_script.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <sstream>
 
 #include "experiments/plot/axis.hpp"
+#include "experiments/plot/shortest.hpp"
 
 namespace scalevec::experiments {
 namespace {
@@ -16,11 +16,7 @@ constexpr int kMarkers[] = {7, 6, 5, 4, 13, 9};  // gnuplot's point types
 
 using Style = Series::Style;
 
-std::string number(double x) {
-  if (std::isnan(x)) return "NaN";
-  char text[32];
-  return std::string(text, std::to_chars(text, text + sizeof text, x).ptr);
-}
+std::string number(double x) { return std::isnan(x) ? "NaN" : shortest(x); }
 
 bool has_bars(const Series& s) { return !s.y_low.empty() && s.style != Series::Style::cells; }
 

@@ -1,6 +1,6 @@
 #include "experiments/plot/html.hpp"
 
-#include <cstdio>
+#include <fmt/printf.h>
 
 namespace scalevec::experiments::html {
 namespace {
@@ -78,11 +78,7 @@ std::string number(std::string_view text) {
   return out;
 }
 
-std::string printed(const char* format, double x) {
-  char text[40];
-  std::snprintf(text, sizeof text, format, x);
-  return text;
-}
+std::string printed(const char* format, double x) { return fmt::sprintf(format, x); }
 
 std::string table(const std::vector<std::string>& head, const std::vector<std::vector<std::string>>& rows,
                   size_t first_number) {

@@ -1,9 +1,10 @@
 #include "experiments/plot/picture.hpp"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <cctype>
 #include <cmath>
-#include <cstdio>
 #include <set>
 #include <string_view>
 
@@ -77,9 +78,7 @@ std::string url(const std::string& path) {
   for (const unsigned char c : path) {
     const bool plain =
         std::isalnum(c) || (c != 0 && std::string_view("-_.~/").find(static_cast<char>(c)) != std::string_view::npos);
-    char text[8];
-    std::snprintf(text, sizeof text, plain ? "%c" : "%%%02X", c);
-    out += text;
+    out += plain ? std::string(1, static_cast<char>(c)) : fmt::format("%{:02X}", c);
   }
   return out;
 }

@@ -1,9 +1,10 @@
 #include "experiments/plot/picture_panel.hpp"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdio>
 
 #include "experiments/plot/axis.hpp"
 #include "experiments/plot/html.hpp"
@@ -126,13 +127,11 @@ std::string heat(double share) {
       {{0x21, 0x66, 0xac}, {0x92, 0xc5, 0xde}, {0xf7, 0xf7, 0xf7}, {0xf4, 0xa5, 0x82}, {0xb2, 0x18, 0x2b}}};
   const double at = (std::clamp(share, -1.0, 1.0) + 1.0) * 2.0;
   const size_t i = std::min<size_t>(3, static_cast<size_t>(at));
-  char text[8];
   int rgb[3];
   for (size_t k = 0; k < 3; ++k)
     rgb[k] =
         static_cast<int>(std::lround(stops[i][k] + (at - static_cast<double>(i)) * (stops[i + 1][k] - stops[i][k])));
-  std::snprintf(text, sizeof text, "#%02x%02x%02x", rgb[0] & 255, rgb[1] & 255, rgb[2] & 255);
-  return text;
+  return fmt::format("#{:02x}{:02x}{:02x}", rgb[0] & 255, rgb[1] & 255, rgb[2] & 255);
 }
 
 class Drawing {

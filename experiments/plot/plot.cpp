@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <charconv>
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
@@ -12,6 +11,7 @@
 #include "experiments/errors.hpp"
 #include "experiments/plot/gnuplot_program.hpp"
 #include "experiments/plot/gnuplot_script.hpp"
+#include "experiments/plot/shortest.hpp"
 
 namespace scalevec::experiments {
 namespace {
@@ -85,11 +85,7 @@ std::string cell(const std::string& text) {
   return out + "\"";
 }
 
-std::string cell(double x) {
-  if (std::isnan(x)) return "nan";
-  char text[32];
-  return std::string(text, std::to_chars(text, text + sizeof text, x).ptr);
-}
+std::string cell(double x) { return std::isnan(x) ? "nan" : shortest(x); }
 
 bool has_cells(const Plot& plot) {
   for (const Panel& panel : plot.panels)

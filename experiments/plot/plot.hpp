@@ -24,22 +24,22 @@ struct Series {
 };
 
 struct Panel {
-  std::string title;
-  std::string x_label, y_label;  // with units
+  std::string title = {};
+  std::string x_label = {}, y_label = {};  // with units
   bool log_x = false, log_y = false;
-  std::optional<std::pair<double, double>> x_range, y_range;
-  std::vector<Series> series;
+  std::optional<std::pair<double, double>> x_range = {}, y_range = {};
+  std::vector<Series> series = {};
   // For style cells: the meaning of the colour, and the value at the ends of the diverging palette, whose middle is 0.
-  std::string color_label;
+  std::string color_label = {};
   double color_limit = 1.0;
   std::string key_position = "auto";  // auto: a corner free of data, or below; gnuplot's words; "off": no key
 };
 
 struct Plot {
-  std::string name;  // file stem
-  std::string title;
-  std::string caption;  // what the plot shows, in one or two sentences
-  std::vector<Panel> panels;
+  std::string name = {};  // file stem
+  std::string title = {};
+  std::string caption = {};  // what the plot shows, in one or two sentences
+  std::vector<Panel> panels = {};
   int columns = 1;
   int panel_width = 560, panel_height = 380;  // pixels of the SVG
 };

@@ -1,23 +1,18 @@
-#include <ATen/CPUGeneratorImpl.h>
-#include <torch/types.h>
-#include <torch/utils.h>
-
 #include <algorithm>
 #include <cmath>
-#include <memory>
+#include <utility>
 
 #include "experiments/claims/levels.hpp"
 #include "experiments/toys/toys.hpp"
 #include "optim/config/json_reader.hpp"
-#include "optim/role_policy.hpp"
+#include "optim/core/random.hpp"
+#include "theory/simulate/scaled_map.hpp"
 
-// The toy level: a noisy quadratic in θ, reached through matrices and scale vectors, trained by the library's
-// optimizers.
+// The toy level: a noisy quadratic in θ, reached through a matrix and scale vectors, on the replica simulator.
 namespace scalevec::experiments {
 namespace {
 
 using nlohmann::json;
-using torch::Tensor;
 
 // ½ Σ_ij h_ij (θ_ij − R_ij)² + σ Σ_ij n_ij θ_ij, n fresh at every step, for many replicas side by side. h and R vary
 // over columns and rows by so many decades and natural logarithms; R is normal with standard deviation `target`.
@@ -70,114 +65,84 @@ Variant read_variant(const json& value, const char* path) {
   return v;
 }
 
-class Toy {
- public:
-  Toy(const Problem& problem, const Variant& variant) : p_(problem), v_(variant) {
-    const auto generator = at::make_generator<at::CPUGeneratorImpl>(std::uint64_t{1});
-    const std::vector<std::int64_t> shape{p_.replicas, p_.rows, p_.columns};
-    target_ = at::normal(0.0, p_.target, shape, generator, torch::kFloat64);
-    target_ = target_ *
-              torch::exp(p_.row_spread * at::normal(0.0, 1.0, {p_.replicas, p_.rows, 1}, generator, torch::kFloat64));
-    curvature_ = torch::pow(10.0, -p_.curvature_decades * torch::linspace(0.0, 1.0, p_.columns, torch::kFloat64));
-    w_ = add("w",
-             p_.init_std > 0.0 ? at::normal(0.0, p_.init_std, shape, generator, torch::kFloat64)
-                               : torch::zeros(shape, torch::kFloat64),
-             ParamKind::matrix, NormClass::none);
-    if (v_.scale == "output") params_.clear();
-    const std::int64_t rows = v_.scale == "branches" ? 2 : 1;
-    if (v_.scale != "none")
-      add("gamma", torch::ones({p_.replicas, v_.scale == "output" ? p_.rows : rows, p_.columns}, torch::kFloat64),
-          ParamKind::scale, v_.scale == "output" ? NormClass::output : NormClass::input);
-    if (v_.scale == "both")
-      add("u", torch::ones({p_.replicas, p_.rows, 1}, torch::kFloat64), ParamKind::scale, NormClass::input);
-    if (v_.scale == "or")
-      add("beta", torch::ones({p_.replicas, 1, 1}, torch::kFloat64), ParamKind::scale, NormClass::input);
-  }
+constexpr std::uint64_t kSeed = 1;
 
-  // Mean excess loss per replica over the end of the run.
-  Tensor train(double lr) {
-    json scale_rule{{"match", {{"kind", "scale"}}},
-                    {"weight_decay", v_.decay},
-                    {"decay_target", v_.decay_target},
-                    {"lr_mult", v_.lr_mult}};
-    const json policy{{"lr", lr},
-                      {"rules", {{{"match", {{"kind", "matrix"}}}, {"weight_decay", p_.decay}}, scale_rule}}};
-    const auto optimizer = make_optimizer(params_, RolePolicy::from_json(policy.dump(), "toy"));
-    const auto generator = at::make_generator<at::CPUGeneratorImpl>(std::uint64_t{2});
-    Tensor sum = torch::zeros({p_.replicas}, torch::kFloat64);
-    std::int64_t counted = 0;
-    for (std::int64_t t = 0; t < p_.steps; ++t) {
-      if (p_.cosine)
-        optimizer->set_lr_factor(0.5 * (1.0 + std::cos(M_PI * static_cast<double>(t) / static_cast<double>(p_.steps))));
-      optimizer->zero_grad();
-      const Tensor theta = this->theta();
-      const Tensor noise = at::normal(0.0, p_.noise, target_.sizes(), generator, torch::kFloat64);
-      ((0.5 * curvature_ * (theta - target_).square()).sum() + (noise * theta).sum()).backward();
-      try {
-        optimizer->step();
-      } catch (const NonFiniteGradient&) {
-        return torch::full({p_.replicas}, INFINITY, torch::kFloat64);
-      }
-      const bool counts = p_.cosine ? t + 1 == p_.steps : 4 * t >= 3 * p_.steps && t % 8 == 0;
-      if (!counts) continue;
-      const torch::NoGradGuard no_grad;
-      sum += (0.5 * curvature_ * (this->theta() - target_).square()).mean({1, 2});
-      ++counted;
+theory::SimulatedMap map_of(const Problem& p, const Variant& v) {
+  using Map = theory::SimulatedMap;
+  Map map;
+  map.rows = static_cast<std::size_t>(p.rows);
+  map.columns = static_cast<std::size_t>(p.columns);
+  if (v.scale == "none") map.input = Map::Input::none;
+  if (v.scale == "branches") {
+    map.input = Map::Input::own;
+    map.branches = 2;
+  }
+  if (v.scale == "or") map.form = ScaleForm::original;
+  map.output = v.scale == "both";
+  if (v.scale == "output") {
+    // γ alone, one element for each of θ, behind a W of ones that does not learn.
+    map.frozen = true;
+    map.columns *= std::exchange(map.rows, 1);
+  }
+  if (const std::string why = map.error(); !why.empty()) throw ConfigError("toy: " + why);
+  return map;
+}
+
+// Replica k of a run at `lr`: problem and noise are the same at every lr and for every variant.
+theory::MapReplica replica_of(const Problem& p, const Variant& v, double lr, std::int64_t k) {
+  theory::MapReplica r;
+  const auto normal = [&](const char* what, std::size_t i) {
+    return random_normal(kSeed, stream_of(what) + static_cast<std::uint64_t>(k), i);
+  };
+  const auto rows = static_cast<std::size_t>(p.rows), columns = static_cast<std::size_t>(p.columns);
+  for (std::size_t i = 0; i < rows; ++i)
+    for (std::size_t j = 0; j < columns; ++j) {
+      const double share = columns == 1 ? 0.0 : static_cast<double>(j) / static_cast<double>(columns - 1);
+      r.h.push_back(std::pow(10.0, -p.curvature_decades * share));
+      r.target.push_back(p.target * normal("claim.target", i * columns + j) *
+                         std::exp(p.row_spread * normal("claim.row", i)));
+      r.initial_w.push_back(v.scale == "output" ? 1.0 : p.init_std * normal("claim.start", i * columns + j));
     }
-    return sum / static_cast<double>(counted);
-  }
-
- private:
-  Tensor add(const std::string& name, Tensor value, ParamKind kind, NormClass norm_class) {
-    value.set_requires_grad(true);
-    ParamRole role;
-    role.kind = kind;
-    role.norm_class = norm_class;
-    role.site = "toy";
-    if (kind == ParamKind::scale) {
-      role.side = norm_class == NormClass::input ? ScaleSide::before : ScaleSide::after;
-      role.part = ScalePart::value;
-    }
-    params_.push_back({name, value, role});
-    return value;
-  }
-
-  Tensor param(const std::string& name) const {
-    for (const NamedParam& p : params_)
-      if (p.name == name) return p.tensor;
-    return {};
-  }
-
-  Tensor theta() const {
-    const Tensor gamma = param("gamma");
-    if (v_.scale == "none") return w_;
-    if (v_.scale == "output") return gamma;
-    if (v_.scale == "branches") return w_ * gamma.repeat_interleave((p_.rows + 1) / 2, 1).narrow(1, 0, p_.rows);
-    if (v_.scale == "both") return param("u") * w_ * gamma;
-    if (v_.scale == "or")
-      return w_ * (param("beta") * std::sqrt(static_cast<double>(p_.columns)) * gamma / gamma.norm(2, {2}, true));
-    return w_ * gamma;
-  }
-
-  const Problem& p_;
-  const Variant& v_;
-  Tensor target_, curvature_, w_;
-  std::vector<NamedParam> params_;
-};
+  r.sigma = p.noise;
+  r.noise = static_cast<std::uint64_t>(k);
+  r.weights.lr = lr;
+  r.weights.weight_decay = p.decay;
+  if (p.cosine) r.weights.schedule.shape = Schedule::Shape::cosine;
+  r.weights.schedule.total_steps = p.steps;
+  r.scales = r.weights;
+  r.scales.lr *= v.lr_mult;
+  r.scales.weight_decay = v.decay;
+  r.scales.decay_target = v.decay_target;
+  return r;
+}
 
 struct Swept {
-  std::vector<Tensor> losses;  // per lr, per replica
-  std::vector<double> tuning;  // mean over the first half
-  size_t best = 0;
+  std::vector<std::vector<double>> losses;  // per lr and replica: mean excess loss over the end of the run
+  std::vector<double> tuning;               // mean over the first half
+  std::size_t best = 0;
 };
 
 Swept sweep(const Problem& p, const Variant& v) {
+  const theory::SimulatedMap map = map_of(p, v);
+  std::vector<theory::MapReplica> replicas;
+  for (const double lr : p.lrs)
+    for (std::int64_t k = 0; k < p.replicas; ++k) replicas.push_back(replica_of(p, v, lr, k));
+  theory::MapOptions options;
+  options.steps = p.steps;
+  options.average_steps = p.cosine ? 1 : p.steps / 4;
+  options.seed = kSeed;
+  const std::vector<theory::MapResult> results = theory::simulate_scaled_map(map, replicas, options);
   Swept out;
-  for (const double lr : p.lrs) {
-    Toy toy(p, v);
-    out.losses.push_back(toy.train(lr));
-    out.tuning.push_back(out.losses.back().narrow(0, 0, p.replicas / 2).mean().item<double>());
-    if (!(out.tuning.back() >= out.tuning[out.best])) out.best = out.tuning.size() - 1;
+  const std::int64_t half = p.replicas / 2;
+  for (std::size_t at = 0; at < results.size();) {
+    out.losses.emplace_back();
+    double tuning = 0.0;
+    for (std::int64_t k = 0; k < p.replicas; ++k, ++at) {
+      out.losses.back().push_back(results[at].loss / static_cast<double>(p.rows * p.columns));
+      if (k < half) tuning += out.losses.back().back() / static_cast<double>(half);
+    }
+    out.tuning.push_back(tuning);
+    if (!(tuning >= out.tuning[out.best])) out.best = out.tuning.size() - 1;
   }
   return out;
 }
@@ -193,17 +158,16 @@ json finite(const std::vector<double>& values) {
 json run_claim_toy(const ToyClaim& toy) {
   const Problem p = read_problem(toy.problem);
   const Variant worse = read_variant(toy.worse, "toy.worse"), better = read_variant(toy.better, "toy.better");
-  torch::set_num_threads(1);
   const Swept a = sweep(p, worse), b = sweep(p, better);
-  const std::int64_t half = p.replicas / 2;
-  const Tensor gains = torch::log(a.losses[a.best] / b.losses[b.best]).narrow(0, half, p.replicas - half).contiguous();
-  std::vector<double> list(gains.const_data_ptr<double>(), gains.const_data_ptr<double>() + gains.numel());
+  std::vector<double> gains;
+  for (auto k = static_cast<std::size_t>(p.replicas / 2); k < static_cast<std::size_t>(p.replicas); ++k)
+    gains.push_back(std::log(a.losses[a.best][k] / b.losses[b.best][k]));
   return {{"lrs", p.lrs},
           {"worse", finite(a.tuning)},
           {"better", finite(b.tuning)},
           {"worse_lr", p.lrs[a.best]},
           {"better_lr", p.lrs[b.best]},
-          {"gains", finite(list)},
+          {"gains", finite(gains)},
           {"words", p.words + " Worse by the claim: " + worse.words + "; better: " + better.words + "."}};
 }
 

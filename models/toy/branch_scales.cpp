@@ -1,21 +1,32 @@
-#include "models/toy/branch_scales.hpp"
-
 #include <torch/types.h>
 
+#include <cstdint>
+#include <memory>
 #include <string>
+#include <vector>
+
+#include "models/toy/toy.hpp"
 
 namespace scalevec::models {
+namespace {
+
+// The toy of T6 (docs/theory.md). Parameters: "branch.C.weight" [1, replicas] for each branch C, whose elements are w_c
+// of the replicas, and input-class scales: "norm.gamma" [replicas] for all branches, or "branch.C.gamma" for each (HG).
+// θ [branches, replicas] = γ_cw_c.
+class BranchScales : public QuadraticToy {
+ public:
+  BranchScales(const BranchScalesOptions& options, std::uint64_t seed);
+
+  torch::Tensor theta() const override;
+
+ private:
+  std::vector<torch::Tensor> weights_, gammas_;  // one γ, or as many as weights
+};
 
 BranchScales::BranchScales(const BranchScalesOptions& o, std::uint64_t seed) : QuadraticToy(o.sigma, seed) {
-  check_toy(o);
   const auto add_gamma = [&](const std::string& name, const std::string& site, std::vector<std::string> maps) {
     gammas_.push_back(add_scale(name, torch::full({o.replicas}, o.initial, torch::kFloat64),
-                                {.kind = ParamKind::scale,
-                                 .norm_class = NormClass::input,
-                                 .site = site,
-                                 .side = ScaleSide::before,
-                                 .part = ScalePart::value},
-                                std::move(maps)));
+                                scale_role(NormClass::input, site, ScaleSide::before), std::move(maps)));
   };
   std::vector<std::string> names;
   for (size_t c = 0; c < o.curvatures.size(); ++c) {
@@ -34,6 +45,12 @@ BranchScales::BranchScales(const BranchScalesOptions& o, std::uint64_t seed) : Q
 torch::Tensor BranchScales::theta() const {
   const torch::Tensor w = torch::cat(weights_);
   return w * (gammas_.size() == 1 ? gammas_[0] : torch::stack(gammas_));
+}
+
+}  // namespace
+
+std::unique_ptr<Toy> BranchScalesOptions::make(std::uint64_t seed) const {
+  return std::make_unique<BranchScales>(*this, seed);
 }
 
 }  // namespace scalevec::models

@@ -1,27 +1,37 @@
-#include "models/toy/magnitude_direction.hpp"
-
 #include <torch/types.h>
 #include <torch/utils.h>
 
-#include <string>
+#include <cstdint>
+#include <memory>
+
+#include "models/scale_vector.hpp"
+#include "models/toy/toy.hpp"
 
 namespace scalevec::models {
 namespace {
 
-ScaleForm form_of(const std::string& word) {
-  for (const ScaleForm form : {ScaleForm::plain, ScaleForm::original, ScaleForm::product, ScaleForm::exponential_radial,
-                               ScaleForm::exponential_sum, ScaleForm::exponential_product})
-    if (to_string(form) == word) return form;
-  throw std::invalid_argument("form: got " + word);
-}
+// The toy of T8 (docs/theory.md): one output-class scale γ [size] in the given form. Parameters: "scale.gamma", or
+// "scale.alpha" with "scale.beta" or "scale.log_beta" (the names of ScaleVector). Every element of γ is 1 at step 0.
+class MagnitudeDirection : public Toy {
+ public:
+  MagnitudeDirection(const MagnitudeDirectionOptions& options, std::uint64_t seed);
 
-}  // namespace
+  // ½h‖γ − γ*‖² + ½(h_mag − h)(t·(γ − γ*))² + σξ·γ with t = γ*/‖γ*‖. `tokens` is ignored.
+  torch::Tensor loss(const torch::Tensor& tokens, std::int64_t step) override;
+  double excess() const override;
+
+ private:
+  torch::Tensor clean_loss(const torch::Tensor& gamma) const;
+
+  MagnitudeDirectionOptions options_;
+  ScaleVector gamma_;
+  torch::Tensor target_;
+};
 
 MagnitudeDirection::MagnitudeDirection(const MagnitudeDirectionOptions& o, std::uint64_t seed)
     : Toy(o.sigma, seed), options_(o) {
-  check_toy(o);
   GammaOptions gamma;
-  gamma.form = form_of(o.form);
+  gamma.form = parse_scale_form(o.form).value();
   gamma_ = add_scale_vector("scale", gamma, o.size, {.site = "toy", .side = ScaleSide::after}, {});
   // Their initial values, 0 and 1, are float32 without loss.
   to(torch::kFloat64);
@@ -45,6 +55,12 @@ torch::Tensor MagnitudeDirection::loss(const torch::Tensor&, std::int64_t step) 
 double MagnitudeDirection::excess() const {
   const torch::NoGradGuard no_grad;
   return clean_loss(gamma_.value()).item<double>();
+}
+
+}  // namespace
+
+std::unique_ptr<Toy> MagnitudeDirectionOptions::make(std::uint64_t seed) const {
+  return std::make_unique<MagnitudeDirection>(*this, seed);
 }
 
 }  // namespace scalevec::models

@@ -1,32 +1,41 @@
-#include "models/toy/placement.hpp"
-
 #include <torch/types.h>
 
 #include <cmath>
+#include <cstdint>
+#include <memory>
+
+#include "models/toy/toy.hpp"
 
 namespace scalevec::models {
+namespace {
+
+// The toy of T7 (docs/theory.md). Parameters, as far as the placement has them: "map.weight" W [replicas·rows,
+// columns], in which a replica is a block of rows (row_blocks of its role, so that Muon orthogonalises each
+// separately); "input.gamma" v [replicas·columns]; "output.gamma" u [replicas·rows]. v is input-class. u is too,
+// through the rows of W, unless a norm stands between (DNP). θ [replicas, rows, columns]. Under DNP, map.weight is a
+// matrix before a norm only if there is one replica, because the norm in a trace is that of the whole tensor.
+class Placement : public QuadraticToy {
+ public:
+  Placement(const PlacementOptions& options, std::uint64_t seed);
+
+  torch::Tensor theta() const override;
+
+ private:
+  PlacementOptions options_;
+  torch::Tensor weight_, u_, v_;
+};
 
 Placement::Placement(const PlacementOptions& o, std::uint64_t seed) : QuadraticToy(o.sigma, seed), options_(o) {
-  check_toy(o);
   const bool normed = o.scales == "both_normed";
   const auto ones = [&](std::int64_t size) { return torch::ones({o.replicas * size}, torch::kFloat64); };
   if (o.scales != "none")
-    v_ = add_scale("input.gamma", ones(o.columns),
-                   {.kind = ParamKind::scale,
-                    .norm_class = NormClass::input,
-                    .site = "input",
-                    .side = ScaleSide::before,
-                    .part = ScalePart::value},
+    v_ = add_scale("input.gamma", ones(o.columns), scale_role(NormClass::input, "input", ScaleSide::before),
                    {"map.weight"});
   weight_ = add_parameter("map.weight", normal_start({o.replicas * o.rows, o.columns}, o.init_std, "map.weight"),
                           {.site = "map", .row_blocks = o.replicas});
   if (o.scales == "both" || normed) {
     u_ = add_parameter("output.gamma", ones(o.rows),
-                       {.kind = ParamKind::scale,
-                        .norm_class = normed ? NormClass::output : NormClass::input,
-                        .site = "output",
-                        .side = ScaleSide::after,
-                        .part = ScalePart::value});
+                       scale_role(normed ? NormClass::output : NormClass::input, "output", ScaleSide::after));
     ScaleLink link;
     link.scale = "output.gamma";
     if (!normed) link.rows = {"map.weight"};
@@ -51,6 +60,12 @@ torch::Tensor Placement::theta() const {
     theta = theta * (std::sqrt(static_cast<double>(options_.rows)) * theta.square().sum({1, 2}, true).rsqrt());
   if (u_.defined()) theta = theta * u_.view({options_.replicas, options_.rows, 1});
   return theta;
+}
+
+}  // namespace
+
+std::unique_ptr<Toy> PlacementOptions::make(std::uint64_t seed) const {
+  return std::make_unique<Placement>(*this, seed);
 }
 
 }  // namespace scalevec::models

@@ -7,13 +7,6 @@
 #include <string>
 
 #include "models/initial_value.hpp"
-#include "models/toy/branch_scales.hpp"
-#include "models/toy/input_scale.hpp"
-#include "models/toy/magnitude_direction.hpp"
-#include "models/toy/output_scale.hpp"
-#include "models/toy/placement.hpp"
-#include "models/toy/scale_invariant.hpp"
-#include "models/toy/spectrum.hpp"
 #include "optim/core/random.hpp"
 
 namespace scalevec::models {
@@ -56,36 +49,9 @@ double QuadraticToy::excess() const {
   return 0.5 * ((at - target_).square() * curvature_).sum().item<double>() / replicas_;
 }
 
-void check_toy(const ToyOptions& options) {
-  if (const std::string error = toy_error(options); !error.empty()) throw std::invalid_argument(error);
-}
-
-namespace {
-
-std::unique_ptr<Toy> make(const OutputScaleOptions& o, std::uint64_t seed) {
-  return std::make_unique<OutputScale>(o, seed);
-}
-std::unique_ptr<Toy> make(const InputScaleOptions& o, std::uint64_t seed) {
-  return std::make_unique<InputScale>(o, seed);
-}
-std::unique_ptr<Toy> make(const BranchScalesOptions& o, std::uint64_t seed) {
-  return std::make_unique<BranchScales>(o, seed);
-}
-std::unique_ptr<Toy> make(const PlacementOptions& o, std::uint64_t seed) {
-  return std::make_unique<Placement>(o, seed);
-}
-std::unique_ptr<Toy> make(const MagnitudeDirectionOptions& o, std::uint64_t seed) {
-  return std::make_unique<MagnitudeDirection>(o, seed);
-}
-std::unique_ptr<Toy> make(const ScaleInvariantOptions& o, std::uint64_t seed) {
-  return std::make_unique<ScaleInvariant>(o, seed);
-}
-std::unique_ptr<Toy> make(const SpectrumOptions& o, std::uint64_t seed) { return std::make_unique<Spectrum>(o, seed); }
-
-}  // namespace
-
 std::unique_ptr<Toy> make_toy(const ToyOptions& options, std::uint64_t seed) {
-  return std::visit([&](const auto& o) { return make(o, seed); }, options);
+  if (const std::string error = toy_error(options); !error.empty()) throw std::invalid_argument(error);
+  return std::visit([&](const auto& o) { return o.make(seed); }, options);
 }
 
 }  // namespace scalevec::models

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "models/model.hpp"
@@ -12,8 +13,7 @@
 namespace scalevec::models {
 
 // A toy model of the theory: float64 parameters and a loss without data. Its gradient noise comes from counter-based
-// random numbers, so that a simulation without LibTorch uses the same numbers. Constructors of toys throw
-// std::invalid_argument with toy_error() if the options are wrong.
+// random numbers, so that a simulation without LibTorch uses the same numbers.
 class Toy : public Model {
  public:
   bool needs_tokens() const override { return false; }
@@ -59,10 +59,12 @@ class QuadraticToy : public Toy {
   double replicas_ = 1.0;
 };
 
+// The role of a scale vector that is γ itself.
+inline ParamRole scale_role(NormClass norm_class, const std::string& site, ScaleSide side) {
+  return {.kind = ParamKind::scale, .norm_class = norm_class, .site = site, .side = side, .part = ScalePart::value};
+}
+
 // The toy with these options. Throws std::invalid_argument with toy_error().
 std::unique_ptr<Toy> make_toy(const ToyOptions& options, std::uint64_t seed);
-
-// Throws std::invalid_argument with toy_error(); for the constructor of a toy.
-void check_toy(const ToyOptions& options);
 
 }  // namespace scalevec::models

@@ -2,6 +2,8 @@
 
 #include <stdexcept>
 
+#include "optim/core/scale_form.hpp"
+
 namespace scalevec::models {
 namespace {
 
@@ -97,7 +99,7 @@ Options PlacementOptions::fields() {
 
 Options MagnitudeDirectionOptions::fields() {
   return {count("size", &size, "d"),
-          {"form", &form, {}, {"plain", "or", "product", "er", "exp_sum", "exp_product"}, "how γ is computed"},
+          {"form", &form, {}, scale_form_words(), "how γ is computed"},
           curvature_option(&curvature),
           {"magnitude_curvature", &magnitude_curvature, Range::above(0), {}, "h_mag, curvature along γ*"},
           {"target", &target, Range::above(0), {}, "root mean square of γ*"},

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -12,8 +13,12 @@
 // constructor.
 namespace scalevec::models {
 
-// In all of them σ (sigma ≥ 0) is the standard deviation of the gradient noise on θ (or γ), h the curvature, and
-// replicas are independent copies in one tensor. The losses are those of the results T2 to T10 in docs/theory.md.
+class Toy;
+
+// A toy is a struct here with its fields() in toy_options.cpp, its place in ToyOptions, and one source with its class
+// and make(), which make_toy() calls with options that toy_error() accepts. In all of them σ (sigma ≥ 0) is the
+// standard deviation of the gradient noise on θ (or γ), h the curvature, and replicas are independent copies in one
+// tensor. The losses are those of the results T2 to T10 in docs/theory.md.
 
 // T5: an output-class scale γ with loss ½h(γ − γ*)².
 struct OutputScaleOptions {
@@ -24,6 +29,7 @@ struct OutputScaleOptions {
   double sigma = 1.5;
   double initial = 1.0;  // γ at step 0
   Options fields();
+  std::unique_ptr<Toy> make(std::uint64_t seed) const;
 };
 
 // T2, T3, T4: an input-class scale γ and the column w that reads it, θ = γw, with loss ½h‖θ − θ*‖². θ* is R in the
@@ -39,6 +45,7 @@ struct InputScaleOptions {
   double initial = 1.0;    // γ at step 0
   double init_std = 0.02;  // of w at step 0, ≥ 0
   Options fields();
+  std::unique_ptr<Toy> make(std::uint64_t seed) const;
 };
 
 // T6: C branches read one input through one γ, or through one γ each (HG); θ_c = γw_c, with loss ½Σ h_c(θ_c − R_c)².
@@ -52,6 +59,7 @@ struct BranchScalesOptions {
   double initial = 1.0;    // γ at step 0
   double init_std = 1e-3;  // of w at step 0
   Options fields();
+  std::unique_ptr<Toy> make(std::uint64_t seed) const;
 };
 
 // T7: scale vectors u, v around a map W, θ = diag(u) W diag(v), with loss ½h‖θ − θ*‖².
@@ -70,6 +78,7 @@ struct PlacementOptions {
   double sigma = 0.5;
   double init_std = 0.1;  // of W at step 0
   Options fields();
+  std::unique_ptr<Toy> make(std::uint64_t seed) const;
 };
 
 // T8: γ ∈ R^d computed from a magnitude and a direction, with loss ½(γ − γ*)ᵀH(γ − γ*), where H has curvature h_mag
@@ -77,13 +86,14 @@ struct PlacementOptions {
 struct MagnitudeDirectionOptions {
   static constexpr const char* type = "magnitude_direction";
   std::int64_t size = 64;             // d
-  std::string form = "or";            // plain, or, product, er, exp_sum (e^(b + a)), exp_product (e^(ba)): ScaleForm
+  std::string form = "or";            // the word of a ScaleForm
   double curvature = 1.0;             // h
   double magnitude_curvature = 0.01;  // h_mag
   double target = 2.0;
   double tilt = 0.3;
   double sigma = 0.0;
   Options fields();
+  std::unique_ptr<Toy> make(std::uint64_t seed) const;
 };
 
 // T9: a matrix before a norm. With ŵ = W/‖W‖, the loss is signal·½‖ŵ − t‖² for a random unit t, with gradient noise σ
@@ -95,6 +105,7 @@ struct ScaleInvariantOptions {
   double sigma = 1.0;
   double init_std = 1.0;  // of W at step 0, > 0
   Options fields();
+  std::unique_ptr<Toy> make(std::uint64_t seed) const;
 };
 
 // T10: modes j = 1 … N with curvature h_j = j^−a and target R_j = R₀ j^−b, θ_j = γ_jw_j, with loss ½Σ h_j(θ_j − R_j)².
@@ -109,6 +120,7 @@ struct SpectrumOptions {
   double initial_weight = 0.0;  // w at step 0
   double sigma = 0.0;
   Options fields();
+  std::unique_ptr<Toy> make(std::uint64_t seed) const;
 };
 
 using ToyOptions = std::variant<OutputScaleOptions, InputScaleOptions, BranchScalesOptions, PlacementOptions,

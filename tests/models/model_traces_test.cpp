@@ -12,7 +12,7 @@
 #include "models/decoder.hpp"
 #include "models/initial_value.hpp"
 #include "models/model_traces.hpp"
-#include "models/toy/output_scale.hpp"
+#include "models/toy/toy.hpp"
 #include "optim/core/random.hpp"
 #include "tests/support/catch.hpp"
 
@@ -225,7 +225,8 @@ TEST_CASE("the toy's gradient is curvature times error plus the shared noise") {
   o.target = 2.5;
   o.sigma = 1.3;
   o.initial = 0.25;
-  scalevec::models::OutputScale toy(o, 12);
+  const auto made = scalevec::models::make_toy(o, 12);
+  scalevec::models::Toy& toy = *made;
   CHECK(!toy.needs_tokens());
   torch::Tensor gamma = toy.named_parameters()["gamma"];
   REQUIRE(gamma.scalar_type() == torch::kFloat64);

@@ -6,7 +6,7 @@
 
 #include "models/decoder.hpp"
 #include "models/options_json.hpp"
-#include "models/toy/output_scale.hpp"
+#include "models/toy/toy.hpp"
 #include "models/toy/toy_options.hpp"
 #include "tests/support/catch.hpp"
 
@@ -113,7 +113,7 @@ TEST_CASE("options set in code are checked by the constructors") {
   CHECK(error_of([](auto& o) { o.norm_eps = NAN; }) == "norm_eps: got nan; allowed: a number, at least 0");
   CHECK(error_of([](auto& o) { o.rope_theta = -2.5; }) == "rope_theta: got -2.5; allowed: a number, more than 0");
   CHECK(error_of([](auto& o) { o.init_std = INFINITY; }).rfind("init_std: got inf", 0) == 0);
-  CHECK_THROWS_AS(scalevec::models::OutputScale(OutputScaleOptions{.curvature = 0.0}), std::invalid_argument);
+  CHECK_THROWS_AS(scalevec::models::make_toy(OutputScaleOptions{.curvature = 0.0}, 0), std::invalid_argument);
 }
 
 TEST_CASE("toy options are read and refused likewise") {

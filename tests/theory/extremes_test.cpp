@@ -355,7 +355,7 @@ TEST_CASE("T6's condition numbers and equilibria keep 12 digits however far apar
 }
 
 TEST_CASE("T8's Jacobians and ER's equilibrium keep 12 digits", "[extremes]") {
-  using Form = Reparameterisation;
+  using Form = ScaleForm;
   Draw draw;
   for (int i = 0; i < 300; ++i) {
     const std::size_t d = 1 + static_cast<std::size_t>(i % 4);
@@ -366,11 +366,11 @@ TEST_CASE("T8's Jacobians and ER's equilibrium keep 12 digits", "[extremes]") {
       squares += Wide(a[j]) * a[j];
     }
     const double m = draw.either(-5, 5);
-    for (const Form form :
-         {Form::plain, Form::unit, Form::product, Form::exponential, Form::exp_sum, Form::exp_product}) {
+    for (const Form form : {Form::plain, Form::original, Form::product, Form::exponential_radial, Form::exponential_sum,
+                            Form::exponential_product}) {
       // Exponents up to 30, so that e^{2x} stays within double precision and keeps 12 digits.
-      const bool exponents = form == Form::exp_sum || form == Form::exp_product;
-      const double mag = form == Form::exponential || exponents ? std::clamp(m, -5.0, 5.0) : m;
+      const bool exponents = form == Form::exponential_sum || form == Form::exponential_product;
+      const double mag = form == Form::exponential_radial || exponents ? std::clamp(m, -5.0, 5.0) : m;
       std::vector<double> dir = a;
       if (exponents)
         for (double& x : dir) x = std::clamp(x, -5.0, 5.0);
@@ -378,20 +378,20 @@ TEST_CASE("T8's Jacobians and ER's equilibrium keep 12 digits", "[extremes]") {
       const Wide root = sqrt(Wide(static_cast<double>(d)) / squares), wide_m = mag;
       std::vector<std::vector<Wide>> jacobian(d, std::vector<Wide>(1 + d, Wide(0)));
       for (std::size_t j = 0; j < d; ++j) {
-        const Wide x = dir[j], factor = form == Form::exponential ? Wide(exp(wide_m)) : wide_m;
-        if (form == Form::unit) jacobian[j][0] = root * x;
-        if (form == Form::exponential) jacobian[j][0] = exp(wide_m) * root * x;
+        const Wide x = dir[j], factor = form == Form::exponential_radial ? Wide(exp(wide_m)) : wide_m;
+        if (form == Form::original) jacobian[j][0] = root * x;
+        if (form == Form::exponential_radial) jacobian[j][0] = exp(wide_m) * root * x;
         if (form == Form::product) jacobian[j][0] = x;
-        if (form == Form::exp_sum) jacobian[j][0] = exp(wide_m + x);
-        if (form == Form::exp_product) jacobian[j][0] = x * exp(wide_m * x);
+        if (form == Form::exponential_sum) jacobian[j][0] = exp(wide_m + x);
+        if (form == Form::exponential_product) jacobian[j][0] = x * exp(wide_m * x);
         for (std::size_t q = 0; q < d; ++q) {
-          if (form == Form::unit || form == Form::exponential)
+          if (form == Form::original || form == Form::exponential_radial)
             jacobian[j][1 + q] = factor * root * ((j == q ? Wide(1) : Wide(0)) - x * Wide(dir[q]) / squares);
           else if (j == q)
-            jacobian[j][1 + q] = form == Form::plain     ? Wide(1)
-                                 : form == Form::product ? wide_m
-                                 : form == Form::exp_sum ? Wide(exp(wide_m + x))
-                                                         : Wide(wide_m * exp(wide_m * x));
+            jacobian[j][1 + q] = form == Form::plain             ? Wide(1)
+                                 : form == Form::product         ? wide_m
+                                 : form == Form::exponential_sum ? Wide(exp(wide_m + x))
+                                                                 : Wide(wide_m * exp(wide_m * x));
         }
       }
       std::vector<Wide> gram(d * d, Wide(0));

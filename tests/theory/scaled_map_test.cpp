@@ -13,7 +13,7 @@ using namespace scalevec::theory;
 
 namespace {
 
-using MapForm = SimulatedMap::Form;
+using MapForm = ScaleForm;
 using Input = SimulatedMap::Input;
 
 // Parameters in one vector: W, then γ or α by branch, then magnitudes, then u.
@@ -27,7 +27,7 @@ struct MapReference {
   std::vector<double> start() const {
     std::vector<double> p = replica.initial_w;
     p.insert(p.end(), branches() * map.columns, 1.0);
-    if (formed()) p.insert(p.end(), branches(), map.form == MapForm::exponential ? 0.0 : 1.0);
+    if (formed()) p.insert(p.end(), branches(), map.form == MapForm::exponential_radial ? 0.0 : 1.0);
     if (map.output) p.insert(p.end(), map.rows, 1.0);
     return p;
   }
@@ -40,7 +40,7 @@ struct MapReference {
     for (std::size_t x = 0; x < d; ++x) sq += std::pow(p[vectors + branch * d + x], 2);
     const double m = p[magnitudes + branch], unit = std::sqrt(static_cast<double>(d) / sq);
     if (map.form == MapForm::product) return m * raw;
-    return (map.form == MapForm::unit ? m : std::exp(m)) * unit * raw;
+    return (map.form == MapForm::original ? m : std::exp(m)) * unit * raw;
   }
 
   // The loss, and with `noise` the linear form whose gradient is σ times it.
@@ -65,7 +65,7 @@ TEST_CASE("a scaled map's simulation follows its loss's gradient, for every desi
   std::vector<SimulatedMap> maps;
   for (const Input input : {Input::none, Input::shared, Input::own})
     for (const bool output : {false, true})
-      for (const MapForm form : {MapForm::plain, MapForm::unit, MapForm::product, MapForm::exponential})
+      for (const MapForm form : {MapForm::plain, MapForm::original, MapForm::product, MapForm::exponential_radial})
         if (input != Input::none || form == MapForm::plain) maps.push_back({4, 3, 2, input, form, output});
   for (std::size_t n = 0; n < maps.size(); ++n) {
     MapReference r{maps[n], {}};
@@ -119,7 +119,7 @@ TEST_CASE("a scaled map's simulation follows its loss's gradient, for every desi
 }
 
 TEST_CASE("a replica of a scaled map does not depend on the batch, bit for bit", "[scaled_map]") {
-  const SimulatedMap map{4, 2, 2, Input::own, MapForm::unit, true};
+  const SimulatedMap map{4, 2, 2, Input::own, MapForm::original, true};
   MapOptions options;
   options.steps = 60;
   options.average_steps = 10;
@@ -225,7 +225,7 @@ TEST_CASE("an unsound scaled map is refused by name", "[scaled_map]") {
   CHECK(message(map, r, 2) == "scaled-map simulation: replica 0: lr must be finite and > 0");
   CHECK(message({4, 2, 3, Input::own, MapForm::plain, false}, good, 2) ==
         "scaled-map simulation: branches must divide rows");
-  CHECK(message({4, 2, 1, Input::none, MapForm::unit, false}, good, 2) ==
+  CHECK(message({4, 2, 1, Input::none, MapForm::original, false}, good, 2) ==
         "scaled-map simulation: form must be plain where there is no input scale");
   CHECK(message(map, good, 0) == "scaled-map simulation: steps must be >= 1");
 }

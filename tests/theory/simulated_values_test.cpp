@@ -321,7 +321,7 @@ TEST_CASE("T7: at its best lr gradient descent prefers no scale to one side, and
       r.goal += 0.5e-8 * r.h.back() * std::pow(1e-3 - r.target.back(), 2);
     }
     const double none = best({4, 4, 1, SimulatedMap::Input::none}, r), input = best({4, 4}, r);
-    const double both = best({4, 4, 1, SimulatedMap::Input::shared, SimulatedMap::Form::plain, true}, r);
+    const double both = best({4, 4, 1, SimulatedMap::Input::shared, ScaleForm::plain, true}, r);
     INFO(none << " steps without scales, " << input << " with one side, " << both << " with both");
     CHECK(none < input);
     CHECK(input < both);
@@ -380,7 +380,7 @@ TEST_CASE("T7: under noisy Adam both sides tie on iid targets and win on row-sca
                                ? rows[i] * columns[j]
                                : normal(random) *
                                      (kind == iid ? 1.0 : std::pow(10.0, static_cast<double>(i) / 7.0 - 0.5)));
-      log_ratio += std::log(best({n, n, 1, SimulatedMap::Input::shared, SimulatedMap::Form::plain, true}, target) /
+      log_ratio += std::log(best({n, n, 1, SimulatedMap::Input::shared, ScaleForm::plain, true}, target) /
                             best({n, n}, target)) /
                    3.0;
     }
@@ -397,7 +397,7 @@ TEST_CASE("T7: under noisy Adam both sides tie on iid targets and win on row-sca
 // of 10⁴ checks. The stated values are simulations of their own, 1 % above and 4 % below the formula: 6 %.
 TEST_CASE("T8: Adam moves OR's magnitude 8.63 and 15.1 times as far as plain γ at s = .1 and .01, d = 256",
           "[values]") {
-  const auto speed = [](SimulatedMap::Form form, double snr) {
+  const auto speed = [](ScaleForm form, double snr) {
     SimulatedMap map;
     map.columns = 256;
     map.form = form;
@@ -416,13 +416,11 @@ TEST_CASE("T8: Adam moves OR's magnitude 8.63 and 15.1 times as far as plain γ 
       MapOptions options;
       options.steps = end == 0 ? 300 : 1800;
       for (const MapResult& result : simulate_scaled_map(map, replicas, options))
-        where[end] += form == SimulatedMap::Form::plain ? result.input_sum / 256.0 : std::sqrt(result.input_sq / 256.0);
+        where[end] += form == ScaleForm::plain ? result.input_sum / 256.0 : std::sqrt(result.input_sq / 256.0);
     }
     return where[1] - where[0];
   };
-  const auto ratio = [&](double snr) {
-    return speed(SimulatedMap::Form::unit, snr) / speed(SimulatedMap::Form::plain, snr);
-  };
+  const auto ratio = [&](double snr) { return speed(ScaleForm::original, snr) / speed(ScaleForm::plain, snr); };
   const double at_tenth = ratio(0.1), at_hundredth = ratio(0.01);
   CHECK(std::abs(at_tenth / or_adam_amplification(256.0, 0.1) - 1.0) <= 0.02);
   CHECK(std::abs(at_hundredth / or_adam_amplification(256.0, 0.01) - 1.0) <= 0.02);

@@ -176,7 +176,7 @@ TEST_CASE("toys of a scaled map as LibTorch trains them and as its simulation ov
                 SimulatedMap{3, 4}),
       std::pair(
           R"({"type": "placement", "scales": "both", "rows": 3, "columns": 4, "sigma": 0, "spread": 5, "replicas": 1})",
-          SimulatedMap{3, 4, 1, SimulatedMap::Input::shared, SimulatedMap::Form::plain, true}),
+          SimulatedMap{3, 4, 1, SimulatedMap::Input::shared, ScaleForm::plain, true}),
       std::pair(
           R"({"type": "branch_scales", "curvatures": [1, 0.1, 2], "targets": [0.2, 3, -1], "sigma": 0, "replicas": 1})",
           SimulatedMap{3, 1, 3}),

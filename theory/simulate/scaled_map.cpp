@@ -72,8 +72,8 @@ class Block {
       vectors_.assign(branches_ * map.columns * kLanes, 1.0);
       vectors_grad_.resize(vectors_.size());
       vectors_step_ = std::make_unique<ReplicaOptimizer>(scales, branches_ * map.columns);
-      if (map.form != SimulatedMap::Form::plain) {
-        magnitude_.assign(branches_ * kLanes, map.form == SimulatedMap::Form::exponential ? 0.0 : 1.0);
+      if (map.form != ScaleForm::plain) {
+        magnitude_.assign(branches_ * kLanes, map.form == ScaleForm::exponential_radial ? 0.0 : 1.0);
         magnitude_grad_.resize(magnitude_.size());
         inverse_norm_.resize(magnitude_.size());
         v_.resize(vectors_.size());
@@ -111,6 +111,10 @@ class Block {
         if (run_of[l] >= static_cast<double>(options_.hold)) arrival[l] = static_cast<double>(t + 1 - options_.hold);
         running += arrival[l] == kNever;
       }
+      if (next_course_ < options_.course_steps.size() && t == options_.course_steps[next_course_]) {
+        ++next_course_;
+        for (std::size_t l = 0; l < used_; ++l) results[l].course.push_back(state(l));
+      }
       if (!options_.until_arrival && t > options_.steps - options_.average_steps) average(loss, sums);
       if (t == options_.steps || (options_.until_arrival && running == 0)) break;
       step();
@@ -119,10 +123,14 @@ class Block {
     constexpr double kNotGiven = std::numeric_limits<double>::quiet_NaN();
     for (std::size_t l = 0; l < used_; ++l) {
       if (options_.until_arrival)
-        results[l] = {kNotGiven, kNotGiven, kNotGiven, kNotGiven, arrival[l]};
+        results[l] = {kNotGiven, kNotGiven, kNotGiven, kNotGiven, arrival[l], std::move(results[l].course)};
       else
-        results[l] = {diverged[l] ? kNever : sums[l].loss / n, sums[l].input_sum / n, sums[l].input_sq / n,
-                      sums[l].weight_sq / n, arrival[l]};
+        results[l] = {diverged[l] ? kNever : sums[l].loss / n,
+                      sums[l].input_sum / n,
+                      sums[l].input_sq / n,
+                      sums[l].weight_sq / n,
+                      arrival[l],
+                      std::move(results[l].course)};
     }
   }
 
@@ -133,9 +141,9 @@ class Block {
   FormJob form(std::size_t branch) {
     const std::size_t wide = branch * map_.columns * kLanes, one = branch * kLanes;
     const double* magnitude =
-        map_.form == SimulatedMap::Form::exponential ? exp_magnitude_.data() + one : magnitude_.data() + one;
+        map_.form == ScaleForm::exponential_radial ? exp_magnitude_.data() + one : magnitude_.data() + one;
     return {map_.columns,
-            map_.form != SimulatedMap::Form::product,
+            map_.form != ScaleForm::product,
             magnitude,
             vectors_.data() + wide,
             v_.data() + wide,
@@ -147,7 +155,7 @@ class Block {
 
   void gradients(std::int64_t t, double* loss) {
     const Table& table = kernels();
-    if (map_.form == SimulatedMap::Form::exponential) {
+    if (map_.form == ScaleForm::exponential_radial) {
       exp_magnitude_ = magnitude_;
       for (double& x : exp_magnitude_) x = std::exp(x);
     }
@@ -164,7 +172,7 @@ class Block {
     if (!formed()) return;
     for (std::size_t b = 0; b < branches_; ++b) table.form_backward(form(b));
     // ∂v/∂b = v where ∂v/∂β = v/β.
-    if (map_.form == SimulatedMap::Form::exponential)
+    if (map_.form == ScaleForm::exponential_radial)
       for (std::size_t i = 0; i < magnitude_grad_.size(); ++i) magnitude_grad_[i] *= exp_magnitude_[i];
   }
 
@@ -173,6 +181,14 @@ class Block {
     if (branches_ > 0) vectors_step_->step(vectors_.data(), vectors_grad_.data());
     if (formed()) magnitude_step_->step(magnitude_.data(), magnitude_grad_.data());
     if (map_.output) output_step_->step(u_.data(), u_grad_.data());
+  }
+
+  MapState state(std::size_t l) const {
+    const double* v = scale();
+    MapState s;
+    for (std::size_t e = 0; e < entries_; ++e) s.weight_sq += w_[e * kLanes + l] * w_[e * kLanes + l];
+    for (std::size_t e = 0; e < branches_ * map_.columns; ++e) s.input_sq += v[e * kLanes + l] * v[e * kLanes + l];
+    return s;
   }
 
   void average(const Rows& loss, std::vector<MapResult>& sums) const {
@@ -189,7 +205,7 @@ class Block {
 
   SimulatedMap map_;
   MapOptions options_;
-  std::size_t used_, entries_, branches_ = 0;
+  std::size_t used_, entries_, branches_ = 0, next_course_ = 0;
   bool noisy_ = false;
   Rows h_, target_, w_, grad_w_, noise_, sigma_, goal_;
   Rows vectors_, vectors_grad_;  // γ or α
@@ -205,7 +221,10 @@ std::string SimulatedMap::error() const {
   if (rows == 0) return "rows must be at least 1";
   if (columns == 0) return "columns must be at least 1";
   if (branches == 0 || rows % branches != 0) return "branches must divide rows";
-  if (input == Input::none && form != Form::plain) return "form must be plain where there is no input scale";
+  if (form != ScaleForm::plain && form != ScaleForm::original && form != ScaleForm::product &&
+      form != ScaleForm::exponential_radial)
+    return "form must be plain, or, product or er";
+  if (input == Input::none && form != ScaleForm::plain) return "form must be plain where there is no input scale";
   return "";
 }
 
@@ -213,6 +232,9 @@ std::string MapOptions::error() const {
   if (steps < 1) return "steps must be >= 1";
   if (average_steps < 1 || average_steps > steps) return "average_steps must be in 1..steps";
   if (hold < 1 || hold > steps) return "hold must be in 1..steps";
+  for (std::size_t i = 0; i < course_steps.size(); ++i)
+    if (course_steps[i] < (i ? course_steps[i - 1] + 1 : 0) || course_steps[i] > steps)
+      return "course_steps must ascend within 0..steps";
   return "";
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "optim/core/scale_form.hpp"
 #include "theory/simulate/batch_optimizer.hpp"
 
 // One linear map with scale vectors around it, θ = diag(u) W diag(v), loss Σ ½h_ij(θ_ij − R_ij)², gradients ∂L/∂θ_ij
@@ -14,15 +15,14 @@ namespace scalevec::theory {
 
 // What every replica of a simulation shares.
 struct SimulatedMap {
-  enum class Input { none, shared, own };                 // v: none, one for all rows, one per branch (HG)
-  enum class Form { plain, unit, product, exponential };  // v = γ; OR β√d α/‖α‖; βα; ER e^b √d α/‖α‖
+  enum class Input { none, shared, own };  // v: none, one for all rows, one per branch (HG)
 
   std::size_t rows = 1, columns = 1;
   std::size_t branches = 1;  // divides the rows into runs of equal length, each with its own v under `own`
   Input input = Input::shared;
-  Form form = Form::plain;
-  bool output = false;  // u, one per row (DP)
-  bool frozen = false;  // W stays at initial_w: the scales alone learn
+  ScaleForm form = ScaleForm::plain;  // of v: plain, original, product or exponential_radial
+  bool output = false;                // u, one per row (DP)
+  bool frozen = false;                // W stays at initial_w: the scales alone learn
 
   std::string error() const;
 };
@@ -45,16 +45,23 @@ struct MapOptions {
   std::uint64_t seed = 0;
   bool until_arrival = false;  // stop a replica's block when all of it arrived or diverged: only `arrival` is given
   std::int64_t hold = 1;       // consecutive losses at or below `goal` that make an arrival
+  std::vector<std::int64_t> course_steps = {};  // ascending, in [0, steps]: states that MapResult::course gives
 
   std::string error() const;
+};
+
+// Σv², over branches and columns, and ΣW² before a step.
+struct MapState {
+  double input_sq = 0.0, weight_sq = 0.0;
 };
 
 struct MapResult {
   double loss = 0.0;  // mean over the window; infinite where it diverged; NaN, as the next, until_arrival
   double input_sum = 0.0, input_sq = 0.0;  // Σv and Σv² over branches and columns: means over the window
   double weight_sq = 0.0;                  // ΣW²: the same
-  double arrival = 0.0;  // steps before the first of `hold` losses at or below goal, whatever came after;
-                         // infinite: never
+  double arrival = 0.0;               // steps before the first of `hold` losses at or below goal, whatever came after;
+                                      // infinite: never
+  std::vector<MapState> course = {};  // one per course_steps; fewer where until_arrival ended before
 };
 
 // One result per replica, the same in any batch: noise of replica r on θ_ij at step t is random_normal_of_pair(seed,
