@@ -13,7 +13,7 @@ const Range kSize = Range::between(1, 1 << 30), kSizeOrDefault = Range::between(
 
 // Words of the JSON, in the order of the enumeration.
 const std::vector<std::string>& kForms = scale_form_words();
-const std::vector<std::string> kPlacements{"input", "both", "both_normed", "output"};
+const std::vector<std::string>& kPlacements = scale_placement_words();
 const std::vector<std::string> kExperts{"together", "each"};
 const std::vector<std::string> kNorms{"rms", "layer"};
 const std::vector<std::string> kNormPlacements{"pre", "post", "sandwich", "post_residual", "none"};

@@ -27,6 +27,8 @@ struct GammaOptions {
 //   output       γ_a ⊙ Norm(Wx), no norm before the maps: SimpleNorm, arXiv 2602.01212
 enum class ScalePlacement { input, both, both_normed, output };
 std::string_view to_string(ScalePlacement placement);
+// In the order of the enumeration.
+const std::vector<std::string>& scale_placement_words();
 
 // Experts of a mixture under branch scales. together: one γ for all their gates and one for all their ups. each: a γ
 // for each gate and each up.
