@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
-"""Writes docs/claims.md and the claims' sentences of README.md from docs/claims/claims.json: every number in it is read from there.
+"""Writes docs/claims.md and the claims' sentences of README.md from docs/claims/claims.json. The sections of the claims
+are those of the program's page (scalevec claims --page) as Markdown.
 
-    python3 scripts/claims_docs.py [LEDGER]     with a ledger's folder (scalevec claims --out LEDGER), after taking its
-                                                claims.json and pictures (needs pngquant)
-    python3 scripts/claims_docs.py --later LEDGER  the same for claims that were added after that ledger was judged, which have a family of
-                                                their own: docs/claims/later.json
-    python3 scripts/claims_docs.py --check      whether docs/claims.md is what the two files give
+    python3 scripts/claims_docs.py [--program build/cpu/bin/scalevec] [LEDGER] [--later LEDGER] [--check]
+
+LEDGER, the folder of a ledger (scalevec claims --out LEDGER): its claims.json and pictures are taken first (needs
+pngquant). --later: one of claims that were added after that ledger was judged, which have a family of their own
+(docs/claims/later.json). --check: whether the two pages are what the files give.
 """
+import argparse
 import collections
+import html.parser
 import json
 import pathlib
 import re
@@ -18,29 +21,9 @@ import textwrap
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HOME = ROOT / "docs" / "claims"
-PAGE = ROOT / "docs" / "claims.md"
-ABOUT = HOME / "about.md"  # what a reader should know of how these runs came about; its links are relative to docs/claims/
-LATER = HOME / "later.json"
-ABOUT_LATER = HOME / "later.md"
 README = ROOT / "README.md"
 VERDICTS = ("confirmed", "contradicted", "not confirmed", "inconclusive")
 PICTURES = ("lr", "loss", "ladder", "mechanism", "curvature")
-
-
-MECHANISM = """## Reading the mechanism tables
-
-Each row is the first seed of an arm at its own best learning rate. T2 to T9 are sections of [theory.md](theory.md).
-
-| column | meaning |
-|---|---|
-| share of the decrease | share of each group of parameters in −g·Δ, the first-order prediction of the decrease of the loss, over the traced steps |
-| s | signal-to-noise ratio of the gradients of input-class scale vectors between traces, mean over the run |
-| T8 at s | factor by which OR amplifies the movement of a magnitude at s, by T8 |
-| magnitude's step | root mean square of γ·Δγ/‖γ‖ over the learning rate, relative to the baseline |
-| corr(γ², ‖w‖²) | correlation over channels at the end (T2) |
-| ‖w‖/γ, T4 | their ratio at the end if scale vectors are decayed, and its equilibrium at constant learning rate by T4. A run that is short compared with 1/(ηλ), or that follows a cosine, does not reach the equilibrium |
-| rotation / T9 | rotation per step over its equilibrium by T9 |
-| top eigenvalue | largest eigenvalue of the Hessian, by Lanczos, at the start, a quarter, half and the end of the run |"""
 
 RUN = """```
 scripts/claims.sh quick          # minutes on two cores: shows that the machinery works
@@ -55,123 +38,82 @@ Claims share runs that have the same configuration, above all those of the basel
 ledger at one tier. `scalevec probe` measures the curvature and the signal-to-noise ratio of the gradients of one run."""
 
 
-def number(x, digits=4):
-    return "n/a" if x is None else f"{x:+.{digits}f}".replace("-", "−")
+class Markdown(html.parser.HTMLParser):
+    """What the program's page has between its heading and its reproduction, as paragraphs of Markdown."""
+    MARKS = {"strong": "**", "em": "*", "code": "`"}
+
+    def __init__(self, page):
+        super().__init__()
+        self.parts, self.text, self.rows, self.items, self.skipped, self.id, self.href = [], "", [], [], 0, None, None
+        self.feed(page[page.index("</h1>"):page.index("<h2>Reproduction")])
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.skipped += tag == "figure"
+        if tag == "figure":
+            name = attributes["id"].removeprefix("figure-")
+            if re.fullmatch(r"[TP]\d+", name):
+                self.parts.append(f"[{name}](theory.md#{name.lower()})")
+            elif (HOME / f"{name}.png").exists():
+                self.parts.append(f"![{name}](claims/{name}.png)")
+        elif tag in self.MARKS:
+            self.text += self.MARKS[tag]
+        elif tag == "a":
+            self.href = re.sub(r"^#figure-(\w+)$", lambda m: f"theory.md#{m[1].lower()}", attributes["href"])
+            self.text += "["
+        elif tag == "tr":
+            self.rows.append([])
+        elif tag in ("h2", "h3", "p", "td", "th", "dt", "dd"):
+            self.text, self.id = "", attributes.get("id")
+        elif tag in ("br", "div") and self.text:
+            self.text += " "
+
+    def handle_endtag(self, tag):
+        self.skipped -= tag == "figure"
+        text = " ".join(self.text.split())
+        if tag in self.MARKS:
+            self.text += self.MARKS[tag]
+        elif tag == "a":
+            self.text += f"]({self.href})"
+        elif tag in ("td", "th"):
+            self.rows[-1].append(text.replace("|", "\\|"))
+        elif tag == "table":
+            lines = ["| " + " | ".join(row) + " |" for row in self.rows]
+            self.parts.append("\n".join([lines[0], "|" + "---|" * len(self.rows[0])] + lines[1:]))
+            self.rows = []
+        elif tag == "h2":  # "removal: what it says" goes by its name
+            self.parts += [f"## {self.id}", f"**{text.removeprefix(self.id + ': ')}**"]
+        elif tag == "h3" and not self.skipped:
+            self.parts.append("### " + text.replace("**", ""))
+        elif tag == "p" and text and not self.skipped and not (len(text) > 200 and text in self.parts):  # how to read a table: once
+            self.parts.append(text)
+        elif tag == "dt":
+            self.term = text
+        elif tag == "dd":
+            self.items.append(f"- {self.term}: {text}")
+        elif tag == "dl":
+            self.parts.append("\n".join(self.items))
+            self.items = []
+
+    def handle_data(self, data):
+        self.text += "" if self.skipped else data.replace("\u00a0", " ")
 
 
-def short(x):
-    return "n/a" if x is None else f"{x:.3g}"
+def sections(program, file):
+    """What the page has after its first line, which the runs below say better: before the claims, and the claims."""
+    page = subprocess.run([program, "claims", "--page", str(file)], capture_output=True, text=True, check=True).stdout
+    parts = Markdown(page).parts
+    first = next(i for i, part in enumerate(parts) if part.startswith("## "))
+    return "\n\n".join(parts[1:first]), "\n\n".join(parts[first:])
+
+
+def number(x):
+    return f"{x:+.4f}".replace("-", "−")
 
 
 def interval(contrast):
     judged = contrast["judgement"]
-    if contrast["gain"] is None:
-        return "none"
-    text = number(contrast["gain"])
-    if judged["low"] is not None:
-        text += f" [{number(judged['low'])}, {number(judged['high'])}]"
-    return text
-
-
-def cell(text):
-    return str(text).replace("|", "\\|").replace("\n", " ")
-
-
-def table(head, rows):
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join(lines + ["| " + " | ".join(cell(c) for c in row) + " |" for row in rows])
-
-
-def unit(claim):
-    return claim["unit"].replace("of the baseline's", "units of the baseline's value")
-
-
-def deciding(claim):
-    return [c for c in claim["contrasts"] if c["decides"]]
-
-
-def summary(ledger):
-    rows = []
-    for claim in ledger["claims"]:
-        levels = claim["levels"]
-        verdict = f"**{levels['language_model']}**"
-        if claim["headline"] != levels["language_model"]:
-            verdict += "; " + claim["headline"]
-        for i, c in enumerate(deciding(claim)):
-            rows.append([f"[{claim['id']}](#{claim['id']})" if i == 0 else "", c["name"], interval(c), short(c["smallest_effect"]),
-                         c["pairs"], c["seeds_needed"] or "n/a", *((levels["theory"], levels["toy"], verdict) if i == 0 else ("", "", ""))])
-    return table(["claim", "what decides", "gain [interval at Holm's level]", "of interest", "pairs", "needed", "theory", "toy",
-                  "language models"], rows)
-
-
-def power(ledger):
-    rows = []
-    for claim in ledger["claims"]:
-        sd, effect = claim["pilot"]["sd"], deciding(claim)[0]["smallest_effect"]
-        if sd is not None:
-            rows.append([claim["id"], short(sd), short(effect), claim["pilot"]["seeds"] or "n/a", deciding(claim)[0]["pairs"]])
-    if not rows:
-        return ""
-    return ("## Power\n\nThe standard deviation (sd) is that of a paired difference to the baseline on the tuning seeds at equal learning "
-            "rate, pooled over arms and learning rates. δ is the smallest effect of interest. The pairs needed are the least n with "
-            "t(n − 1)·sd/√n ≤ δ, which gives an interval of ±δ at the strictest of Holm's levels.\n\n"
-            + table(["claim", "sd of a pair", "δ", "pairs needed", "pairs made"], rows) + "\n\n")
-
-
-def mechanism(arms):
-    """The runs' own traces against the theory, of the first seed of each arm at its own best lr."""
-    rows = []
-    for name, m in (arms or {}).items():
-        decrease = sorted(m.get("decrease", {}).items(), key=lambda entry: -(entry[1] or 0))
-        correlation = [x for x in m["gamma_w_correlation"] if x is not None]
-        points = m.get("probe", {}).get("points", [])
-        tops = [p["sharpness"]["whole"]["largest"] for p in points]
-        rows.append([name, ", ".join(f"{group} {100 * (share or 0):.0f} %" for group, share in decrease),
-                     short(m.get("snr", {}).get("scale.input")), short(m.get("amplification")), short(m.get("amplification_measured")),
-                     short(correlation[-1]) if correlation else "n/a", short(m.get("w_gamma", {}).get("measured")), short(m.get("w_gamma", {}).get("predicted")),
-                     short(m["rotation_ratio"]), " → ".join(short(x) for x in tops)])
-    if not rows:
-        return []
-    return ["Mechanism:\n\n"
-            + table(["arm", "share of the decrease", "s", "T8 at s", "magnitude's step", "corr(γ², ‖w‖²)", "‖w‖/γ", "T4", "rotation / T9", "top eigenvalue"], rows)]
-
-
-def section(claim, ledger):
-    out = [f"## {claim['id']}", f"*{claim['statement']}*", f"**{claim['headline']}**" + (f": {claim['reason']}" if claim["reason"] else ""),
-           f"Rule: {claim['rule']} Source: {'; '.join(claim['sources'])}."
-           + (f" Against: {'; '.join(claim['against'])}." if claim["against"] else "")]
-    figures = []
-    for f in claim["figures"]:
-        figures.append(f"{f['id']} ({f['problem']})" if f["problem"] else
-                       f"[{f['id']}](theory.md#{f['id'].lower()}) (prediction against simulation {short(f['agreement'])}, allowed {short(f['required'])})")
-    theory = f"Theory: {claim['levels']['theory']}. {claim['theory_says']}"
-    out.append(theory + (f" Figures: {', '.join(figures)}." if figures else ""))
-    toy = claim["toy"]
-    if toy:
-        j = toy["judgement"]
-        out.append(f"Toy: {claim['levels']['toy']}. {toy['words']} Gain ln(loss/loss) at own best lr {number(toy['gain'], 3)} "
-                   f"[{number(j['low'], 3)}, {number(j['high'], 3)}], {toy['pairs']} replicas.")
-    rows = []
-    for c in claim["contrasts"]:
-        arms = ", ".join(f"{a['arm']} at {short(a['lr'])}" for a in c["better"] + c["worse"])
-        rows.append([("**" + c["name"] + "**") if c["decides"] else c["name"], interval(c), f"{100 * c['judgement']['confidence']:.2f} %",
-                     c["pairs"], c["judgement"]["verdict"] if c["decides"] else "",
-                     short(c["judgement"]["adjusted_p"]) if c["decides"] else "", arms])
-    out.append(f"Language models, gain in {unit(claim).removeprefix('of ')} (bold: decides; the others do not decide, with uncorrected intervals at 95 %):\n\n"
-               + table(["contrast", "gain [interval]", "confidence", "pairs", "verdict", "p after Holm", "arms and their lr"], rows))
-    for c in claim["contrasts"]:
-        if c["judgement"]["reason"]:
-            out.append(f"{c['name']}: nothing is concluded: {c['judgement']['reason']}.")
-        for note in c["notes"] + ([c["extrapolation"]] if c.get("extrapolation") else []):
-            out.append(f"{c['name']}: {note}.")
-    out += mechanism(claim["mechanism"])
-    for kind in PICTURES:
-        picture = HOME / f"{claim['id']}-{kind}.png"
-        if picture.exists():
-            out.append(f"![{claim['id']}: {kind}](claims/{picture.name})")
-    out.append(f"`scripts/claims.sh {ledger['tier']} {claim['id']}` repeats this claim alone, with Holm's correction over its own contrasts only. "
-               f"The claim is stated in `experiments/claims/ledger/{claim['id']}.json`; its hash with the set-up is `{claim['hash'][:16]}`.")
-    return "\n\n".join(out)
+    return f"{number(contrast['gain'])} [{number(judged['low'])}, {number(judged['high'])}]"
 
 
 def conclusions(ledger):
@@ -181,107 +123,87 @@ def conclusions(ledger):
     return " ".join(f"{word.capitalize()}: {', '.join(said[word])}." for word in VERDICTS if word in said)
 
 
-def page(ledger, later=None):
-    p = ledger["provenance"]
-    runs = ledger["runs"]
-    text = ["# Which claims hold", "<!-- Written by scripts/claims_docs.py from claims/claims.json. -->",
-            f"This page contains the results of `scalevec claims` at its tier `{ledger['tier']}`: {ledger['purpose']}.",
-            conclusions(ledger) + ("" if ledger["decides"] else " This tier draws no verdict from its runs, whatever their intervals: it shows that "
-                                   "the machinery works."),
-            "HG, DP, DNP, OR, ER and the unified design are explained in [scale-designs.md](scale-designs.md); T1 to T15 and P1 to P9 are "
-            "sections of [theory.md](theory.md). *lr* is the learning rate.",
-            "## Results", summary(ledger),
-            "A gain above 0 supports the claim. Its interval is at the level at which Holm's procedure tests it, over the "
-            f"{ledger['family']} deciding contrasts (α = 0.05). Each arm's learning rate is chosen on seeds that the comparison does not use. "
-            "*Of interest* is the smallest effect of interest; *needed* is the number of pairs for an interval of ± this effect at the strictest "
-            "of Holm's levels.",
-            table(["verdict", "the interval"], [["confirmed", "lies above 0 and reaches the smallest effect of interest"],
-                                                ["contradicted", "lies below 0"],
-                                                ["not confirmed", "ends below the smallest effect of interest"],
-                                                ["inconclusive", "anything else"]]),
-            "## The runs",
-            f"{runs['made']} runs, of which {runs['diverged']} diverged and {len(runs['failed'])} failed. They took {p['seconds'] / 3600:.2f} hours on "
-            f"{'; '.join(p.get('machine', ['an unknown machine']))}. Commits, with their number of runs: "
-            f"{', '.join(f'{commit} ({n})' for commit, n in p['runs_by_commit'].items())}. Data: the GNU dictionary GCIDE, "
-            f"{'; '.join(p.get('data', ['none']))}, SHA-256 {', '.join(h[:16] for h in p.get('data_hash', []))}….",
-            *([filled(ABOUT.read_text().strip().replace("](../", "]("), ledger)] if ledger["decides"] and ABOUT.exists() else []),
-            "## Run it yourself", RUN, MECHANISM]
-    text = "\n\n".join(text) + "\n\n" + power(ledger) + "\n\n".join(section(c, ledger) for c in ledger["claims"]) + "\n"
-    if later is None:
-        return text
-    p = later["provenance"]
-    parts = ["\n## Claims added later", ABOUT_LATER.read_text().strip().replace("](../", "]("),
-             f"{later['runs']['made']} runs, {later['runs']['diverged']} diverged; {p['seconds'] / 60:.0f} minutes of runs on "
-             f"{'; '.join(p.get('machine', ['an unknown machine']))}, commit "
-             f"{', '.join(f'{commit} ({n})' for commit, n in p['runs_by_commit'].items())}; Holm's procedure over these {later['family']} "
-             f"deciding contrasts. {conclusions(later)}", summary(later)]
-    return text + "\n\n".join(parts + [section(c, later) for c in later["claims"]]) + "\n"
-
-
-def filled(text, ledger):
-    """{removal.0} is the gain of the first contrast of removal with its interval."""
+def included(name, ledger):
+    """A text of docs/claims/, whose links are relative to it; {removal.0} is the gain of the first contrast of removal."""
     claims = {claim["id"]: claim for claim in ledger["claims"]}
+    text = (HOME / name).read_text().strip().replace("](../", "](")
     return re.sub(r"\{([a-z-]+)\.(\d+)\}", lambda m: interval(claims[m[1]]["contrasts"][int(m[2])]), text)
 
 
-def counts(claims):
-    """ of 14 claims, 6 are confirmed, …: how many claims have each verdict."""
-    said = collections.Counter(claim["verdict"] for claim in claims)
-    return f" of {len(claims)} claims, " + ", ".join(f"{said[word]} {'is' if said[word] == 1 else 'are'} {word}" for word in VERDICTS if said[word])
+def runs(ledger):
+    p = ledger["provenance"]
+    return (f"{ledger['runs']['made']} runs, of which {ledger['runs']['diverged']} diverged and {len(ledger['runs']['failed'])} failed. They took "
+            f"{p['seconds'] / 3600:.2f} hours on {'; '.join(p.get('machine', ['an unknown machine']))}. Commits, with their number of runs: "
+            f"{', '.join(f'{commit} ({n})' for commit, n in p['runs_by_commit'].items())}. Data: the GNU dictionary GCIDE, "
+            f"{'; '.join(p.get('data', ['none']))}, SHA-256 {', '.join(h[:16] for h in p.get('data_hash', []))}….")
+
+
+def page(program, ledger, later):
+    results, claims = sections(program, HOME / "claims.json")
+    parts = ["# Which claims hold", "<!-- Written by scripts/claims_docs.py from claims/claims.json. -->",
+             f"This page contains the results of `scalevec claims` at its tier `{ledger['tier']}`: {ledger['purpose']}.", conclusions(ledger),
+             "HG, DP, DNP, OR, ER and the unified design are explained in [scale-designs.md](scale-designs.md); T1 to T15 and P1 to P9 are "
+             "sections of [theory.md](theory.md). *lr* is the learning rate.", "## Results", results, "## The runs", runs(ledger),
+             *([included("about.md", ledger)] if ledger["decides"] else []), "## Run it yourself", RUN, claims]
+    if later:
+        results, claims = sections(program, HOME / "later.json")
+        parts += ["## Claims added later", included("later.md", later), runs(later), conclusions(later), results, claims]
+    return "\n\n".join(parts) + "\n"
 
 
 def wrapped(text):
     return textwrap.fill(" ".join(text.split()), 120, break_on_hyphens=False, break_long_words=False)
 
 
-def readme(ledger, later=None):
-    """README.md with its sentences on the claims."""
+def readme(ledger, later):
+    """README.md with its sentences on the claims, and with how many claims have each verdict."""
     claims = {claim["id"]: claim for claim in ledger["claims"]}
     first = {name: interval(claims[name]["contrasts"][0]) for name in ("removal", "unified")}
     said = (f"On decoders of 0.1 M parameters, {ledger['runs']['made']} runs: the removal of all scale vectors costs {first['removal']} nats with "
             f"each variant at its own best learning rate; the unified design gains {first['unified']}. {conclusions(ledger)}"
             + (f" Added later: {conclusions(later)}" if later else ""))
     text = re.sub(r"(<!-- claims -->\n).*?(\n<!-- /claims -->)", lambda m: m[1] + wrapped(said) + m[2], README.read_text(), flags=re.S)
+    every = [claim["verdict"] for claim in ledger["claims"] + (later["claims"] if later else [])]
+    said = collections.Counter(every)
+    counts = f" of {len(every)} claims, " + ", ".join(f"{said[word]} {'is' if said[word] == 1 else 'are'} {word}" for word in VERDICTS if said[word])
     # The counts stand in a paragraph, which is wrapped again. Their marks have no space, so that none begins a line.
     return re.sub(r"[^\n]+(\n[^\n]+)*<!--counts-->[^\n]*(\n[^\n]+)*",
-                  lambda m: wrapped(re.sub(r"(<!--counts-->).*?(<!--/counts-->)", lambda c: c[1] + counts(ledger["claims"] + (later["claims"] if later else [])) + c[2], m[0], flags=re.S)), text)
+                  lambda m: wrapped(re.sub(r"(<!--counts-->).*?(<!--/counts-->)", lambda c: c[1] + counts + c[2], m[0], flags=re.S)), text)
 
 
 def take(folder, file):
     if not shutil.which("pngquant"):
         sys.exit("claims_docs.py: needs pngquant (apt-get install pngquant), which makes the pictures small enough to commit")
-    HOME.mkdir(parents=True, exist_ok=True)
     if not (folder / "claims.json").is_file():
         sys.exit(f"{folder}: holds no claims.json; allowed: what `scalevec claims --out` wrote, or --check")
     ledger = json.loads((folder / "claims.json").read_text())
-    for claim in ledger["claims"]:
-        for kind in PICTURES:
-            (HOME / f"{claim['id']}-{kind}.png").unlink(missing_ok=True)
     # The name of the folder it was made in says nothing to a reader.
     ledger.pop("checksum", None)
-    ledger["command"] = ledger["command"].split(" --data")[0].split(" --ledger")[0].split(" --out")[0] + " --data DIR --out DIR"
+    ledger["command"] = re.split(r" --(?:data|ledger|out)", ledger["command"])[0] + " --data DIR --out DIR"
     ledger["provenance"]["data"] = [d.split(": ", 1)[-1] for d in ledger["provenance"].get("data", [])]
     file.write_text(json.dumps(ledger, indent=1, ensure_ascii=False) + "\n")
-    # A ledger that decides nothing needs no pictures.
-    for kind in PICTURES if ledger["decides"] else ():
-        for picture in (folder / "claims_files").glob(f"*-{kind}.png"):
-            subprocess.run(["pngquant", "--quality", "0-95", "--speed", "1", "--force", "--output", str(HOME / picture.name), str(picture)],
+    for name in (f"{claim['id']}-{kind}.png" for claim in ledger["claims"] for kind in PICTURES):
+        (HOME / name).unlink(missing_ok=True)
+        # A ledger that decides nothing needs no pictures.
+        if ledger["decides"] and (folder / "claims_files" / name).exists():
+            subprocess.run(["pngquant", "--quality", "0-95", "--speed", "1", "--force", "--output", HOME / name, folder / "claims_files" / name],
                            check=True)
 
 
 def main():
-    arguments = sys.argv[1:]
-    check = arguments == ["--check"]
-    if len(arguments) == 2 and arguments[0] == "--later":
-        take(pathlib.Path(arguments[1]), LATER)
-    elif len(arguments) > 1:
-        sys.exit(__doc__)
-    elif arguments and not check:
-        take(pathlib.Path(arguments[0]), HOME / "claims.json")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--program", default=ROOT / "build/cpu/bin/scalevec")
+    parser.add_argument("ledger", nargs="?", type=pathlib.Path)
+    parser.add_argument("--later", type=pathlib.Path)
+    parser.add_argument("--check", action="store_true")
+    a = parser.parse_args()
+    for folder, name in ((a.ledger, "claims.json"), (a.later, "later.json")):
+        if folder:
+            take(folder, HOME / name)
     ledger = json.loads((HOME / "claims.json").read_text())
-    later = json.loads(LATER.read_text()) if LATER.exists() else None
-    for file, text in ((PAGE, page(ledger, later)), (README, readme(ledger, later))):
-        if not check:
+    later = json.loads((HOME / "later.json").read_text()) if (HOME / "later.json").exists() else None
+    for file, text in ((ROOT / "docs" / "claims.md", page(a.program, ledger, later)), (README, readme(ledger, later))):
+        if not a.check:
             file.write_text(text)
         elif file.read_text() != text:
             sys.exit(f"{file.relative_to(ROOT)} is not what docs/claims/*.json give; run scripts/claims_docs.py")

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "experiments/claims/claim.hpp"
+#include "experiments/claims/plan.hpp"
 
 // The first two levels of evidence: the figures of the theory, and a toy model trained by the library's optimizers.
 // Both are stored in the folder of the ledger and not computed again.
@@ -17,6 +17,21 @@ namespace scalevec::experiments {
 // available" where a figure is out of agreement); and "headline": the verdict of the language models, or that the
 // levels disagree.
 void add_levels(nlohmann::json& result, const Claim& claim, ToyRunner run, const std::filesystem::path& dir);
+
+// The third level's own traces against the theory, "mechanism" in claims.json.
+// Per arm of the claim, of its first comparison seed at its own best lr: from the run's traces
+//   steps, imbalance, w_gamma_ratio, precond_min, gamma_w_correlation (means over the scales that maps read);
+//   decrease: share of the predicted loss decrease by group, summed over the traced steps;
+//   snr: signal-to-noise ratio of the gradients by group, mean over the traced steps, and amplification: T8's at that
+//   of the input-norm scales, of vectors as long as the model is wide;
+//   magnitude_step: how far a step moves the magnitude of an input-norm scale over the lr, root mean square over the
+//   traced steps, and the scales' lengths;
+//   amplification_measured: magnitude_step over the claim's baseline's, of scales of the same lengths (T8 predicts
+//   OR's);
+// and for the arms that the claim names under "probe", the measured curvature and signal-to-noise ratio at four points.
+// Null where the run is not there.
+nlohmann::json mechanism(const Plan& plan, const Claim& claim, const RunStore& store,
+                         const std::filesystem::path& probes, const std::string& program);
 
 // Whether a figure of "figures" is there and its prediction agrees with its simulation.
 bool agrees(const nlohmann::json& figure);

@@ -1,11 +1,10 @@
-#include "experiments/claims/mechanism.hpp"
-
 #include <chrono>
 #include <cmath>
 #include <map>
 #include <set>
 #include <thread>
 
+#include "experiments/claims/levels.hpp"
 #include "experiments/claims/metrics.hpp"
 #include "experiments/distributed/child_process.hpp"
 #include "experiments/record/overrides.hpp"

@@ -5,8 +5,6 @@
 #include <stdexcept>
 #include <tuple>
 
-#include "experiments/statistics/holm.hpp"
-
 namespace scalevec::experiments {
 
 const char* to_string(Verdict verdict) {

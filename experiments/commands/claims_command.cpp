@@ -13,7 +13,6 @@
 
 #include "experiments/claims/evidence.hpp"
 #include "experiments/claims/levels.hpp"
-#include "experiments/claims/mechanism.hpp"
 #include "experiments/claims/page.hpp"
 #include "experiments/compare/runner.hpp"
 #include "experiments/compare/spread.hpp"

@@ -5,7 +5,6 @@
 #include <tuple>
 
 #include "experiments/compare/tables.hpp"
-#include "experiments/statistics/holm.hpp"
 #include "experiments/system/terminal_text.hpp"
 #include "experiments/system/text.hpp"
 

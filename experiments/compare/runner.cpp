@@ -20,7 +20,6 @@
 #include "experiments/record/overrides.hpp"
 #include "experiments/record/record_files.hpp"
 #include "experiments/record/run_lock.hpp"
-#include "experiments/record/side_files.hpp"
 #include "experiments/system/file_io.hpp"
 #include "experiments/system/staging_folder.hpp"
 #include "experiments/system/terminal_text.hpp"
@@ -63,21 +62,13 @@ struct CellPlan {
 class DataHashes {
  public:
   const std::string& of(const json& config) {
-    const json* dir = find_at(config, "data.dir");
-    return hashes_.try_emplace(dir && dir->is_string() ? dir->get<std::string>() : "").first->second.value([&] {
-      return dir && dir->is_string() ? hash(dir->get<std::string>()) : "";
-    });
+    const json* given = find_at(config, "data.dir");
+    const std::string dir = given && given->is_string() ? given->get<std::string>() : "";
+    const auto known = hashes_.find(dir);
+    return known != hashes_.end() ? known->second : hashes_[dir] = dir.empty() ? "" : hash(dir);
   }
 
  private:
-  struct Lazy {
-    std::optional<std::string> text;
-    template <class Make>
-    const std::string& value(Make make) {
-      if (!text) text = make();
-      return *text;
-    }
-  };
   static std::string hash(const std::string& dir) {
     try {
       return TokenFolderSource(dir, 0).data_hash();
@@ -85,7 +76,7 @@ class DataHashes {
       return {};
     }
   }
-  std::map<std::string, Lazy> hashes_;
+  std::map<std::string, std::string> hashes_;
 };
 
 // A cell, if it is unfinished. Throws UsageError for a folder that holds something else.

@@ -1,20 +1,13 @@
 #include "experiments/compare/spread.hpp"
 
-#include <charconv>
 #include <optional>
 #include <set>
 
 #include "experiments/errors.hpp"
+#include "experiments/system/text.hpp"
 
 namespace scalevec::experiments {
 namespace {
-
-std::optional<size_t> whole_number(std::string_view text) {
-  size_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
 
 Grid with_cells(const Grid& grid, std::vector<Cell> cells) {
   Grid out = grid;
@@ -30,7 +23,7 @@ Shard parse_shard(const std::string& text) {
   const auto count = slash == std::string::npos ? std::nullopt : whole_number(std::string_view(text).substr(slash + 1));
   if (!index || !count || *index < 1 || *index > *count)
     throw UsageError("--shard: got \"" + text + "\"; allowed: I/N with I from 1 to N, for example 2/8");
-  return {*index, *count};
+  return {static_cast<size_t>(*index), static_cast<size_t>(*count)};
 }
 
 Grid shard_of(const Grid& grid, const Shard& shard) {

@@ -1,11 +1,11 @@
 #include "experiments/record/overrides.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "experiments/system/text.hpp"
 #include "optim/config/json_reader.hpp"
 
 namespace scalevec::experiments {
@@ -14,10 +14,8 @@ namespace {
 using nlohmann::json;
 
 std::optional<size_t> index_in(const json& array, std::string_view key) {
-  size_t index = 0;
-  const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), index);
-  if (error != std::errc() || end != key.data() + key.size() || index >= array.size()) return std::nullopt;
-  return index;
+  const auto index = whole_number(key);
+  return index && static_cast<size_t>(*index) < array.size() ? std::optional<size_t>(*index) : std::nullopt;
 }
 
 // A key path taken apart. Empty keys: `error` says what is wrong with it.

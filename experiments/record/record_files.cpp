@@ -1,6 +1,5 @@
 #include "experiments/record/record_files.hpp"
 
-#include <charconv>
 #include <cmath>
 #include <fstream>
 #include <limits>
@@ -9,6 +8,7 @@
 
 #include "experiments/errors.hpp"
 #include "experiments/system/file_io.hpp"
+#include "experiments/system/text.hpp"
 #include "optim/config/checksum.hpp"
 #include "optim/config/json_reader.hpp"
 
@@ -142,6 +142,12 @@ void check_output_file(const std::filesystem::path& file, std::string_view optio
   if (std::filesystem::is_directory(file, error)) refuse("is a folder; allowed: a file");
 }
 
+bool is_side_file(const std::filesystem::path& name) {
+  for (const char* end : {".log", ".txt", ".out", ".err"})
+    if (name.extension() == end) return true;
+  return name.string().starts_with(".");
+}
+
 std::vector<std::filesystem::path> checkpoint_folders(const std::filesystem::path& run) {
   constexpr std::string_view kPrefix = "step-";
   std::map<std::int64_t, std::filesystem::path> found;
@@ -149,10 +155,7 @@ std::vector<std::filesystem::path> checkpoint_folders(const std::filesystem::pat
   for (const auto& entry : std::filesystem::directory_iterator(run / "checkpoints", error)) {
     const std::string name = entry.path().filename().string();
     if (!name.starts_with(kPrefix)) continue;
-    std::int64_t step = 0;
-    const char *first = name.data() + kPrefix.size(), *last = name.data() + name.size();
-    const auto [end, failure] = std::from_chars(first, last, step);
-    if (failure == std::errc() && end == last) found[step] = entry.path();
+    if (const auto step = whole_number(std::string_view(name).substr(kPrefix.size()))) found[*step] = entry.path();
   }
   std::vector<std::filesystem::path> folders;
   for (const auto& [step, path] : found) folders.push_back(path);

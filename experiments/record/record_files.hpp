@@ -49,6 +49,10 @@ std::string damage_of_run(const std::filesystem::path& run, const nlohmann::json
 // compare.json, config.json, metrics.jsonl and their like, in any folder.
 void check_output_file(const std::filesystem::path& file, std::string_view option);
 
+// Whether a file of this name may lie in any folder of ours: hidden, or what a launcher writes (.log, .txt, .out,
+// .err).
+bool is_side_file(const std::filesystem::path& name);
+
 // In a checkpoint, the weights to validate and to keep where a run trains at others.
 inline constexpr const char* kAverageWeights = "average.safetensors";
 

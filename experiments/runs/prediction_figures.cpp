@@ -98,6 +98,12 @@ class PredictionBuilder {
                                {"last_log_ratio", p.last}});
   }
 
+  // Rotation and norm (T11, T12).
+  void compare_turns(const TracedRun& run, const std::string& picture, const Followed& f) {
+    compare(run, picture, f.name, "rotation", "T11, T12", f.step, f.rotation, f.predicted_rotation);
+    compare(run, picture, f.name, "norm", "T11, T12", f.step, f.norm, f.predicted_norm);
+  }
+
   void add(Plot plot) {
     std::erase_if(plot.panels, [](const Panel& p) { return p.series.empty(); });
     if (plot.panels.empty()) return;
@@ -136,22 +142,27 @@ void add_turns(Plot& plot, const std::string& title, const std::vector<const Fol
   plot.panels.push_back(std::move(norm));
 }
 
+// At most kMostTensors of them, the first and the last among these.
+template <class T>
+std::vector<T> evenly(const std::vector<T>& all) {
+  std::vector<T> out;
+  const std::size_t n = std::min(kMostTensors, all.size());
+  for (std::size_t i = 0; i < n; ++i) out.push_back(all[n == 1 ? 0 : i * (all.size() - 1) / (n - 1)]);
+  return out;
+}
+
 std::vector<const Followed*> evenly_chosen(const std::vector<Followed>& all,
                                            const std::function<bool(const Followed&)>& which) {
-  std::vector<const Followed*> chosen, out;
+  std::vector<const Followed*> chosen;
   for (const Followed& f : all)
     if (which(f)) chosen.push_back(&f);
-  const std::size_t n = std::min(kMostTensors, chosen.size());
-  for (std::size_t i = 0; i < n; ++i) out.push_back(chosen[n == 1 ? 0 : i * (chosen.size() - 1) / (n - 1)]);
-  return out;
+  return evenly(chosen);
 }
 
 std::string chosen_words(std::size_t shown, std::size_t all) {
   if (shown == all) return "";
   return " Shown: " + std::to_string(shown) + " of " + std::to_string(all) + ", evenly chosen; the table has all.";
 }
-
-constexpr const char* kTurnFormula = "T11, T12";
 
 void groups_over_run(const std::vector<TracedRun>& runs, PredictionBuilder& builder) {
   Plot plot = two_columns(
@@ -168,11 +179,7 @@ void groups_over_run(const std::vector<TracedRun>& runs, PredictionBuilder& buil
   std::size_t drawn = 0;
   for (const TracedRun& run : runs) {
     const std::vector<Followed> all = followed(run.traces, "groups");
-    for (const Followed& f : all) {
-      builder.compare(run, "predicted_groups", f.name, "rotation", kTurnFormula, f.step, f.rotation,
-                      f.predicted_rotation);
-      builder.compare(run, "predicted_groups", f.name, "norm", kTurnFormula, f.step, f.norm, f.predicted_norm);
-    }
+    for (const Followed& f : all) builder.compare_turns(run, "predicted_groups", f);
     if (!all.empty() && drawn++ < kMostRuns)
       add_turns(plot, runs.size() > 1 ? run.label + ": " : "",
                 evenly_chosen(all, [](const Followed&) { return true; }));
@@ -184,12 +191,8 @@ void tensors_over_run(const TracedRun& run, const std::string& suffix, Predictio
   const std::vector<Followed> all = followed(run.traces, "params");
   const auto scale = [](const Followed& f) { return f.group.starts_with("scale"); };
   for (const Followed& f : all)
-    if (f.before_norm || scale(f)) {
-      builder.compare(run, (scale(f) ? "predicted_scales" : "predicted_matrices") + suffix, f.name, "rotation",
-                      kTurnFormula, f.step, f.rotation, f.predicted_rotation);
-      builder.compare(run, (scale(f) ? "predicted_scales" : "predicted_matrices") + suffix, f.name, "norm",
-                      kTurnFormula, f.step, f.norm, f.predicted_norm);
-    }
+    if (f.before_norm || scale(f))
+      builder.compare_turns(run, (scale(f) ? "predicted_scales" : "predicted_matrices") + suffix, f);
   Plot matrices = two_columns(
       "predicted_matrices" + suffix, "Matrices before a norm, with T11's and T12's curve",
       "Lines: measured; dashed: predicted. A gradient has no part along such a matrix, so that length and angle follow "
@@ -232,9 +235,9 @@ void ratios_over_run(const TracedRun& run, const std::string& suffix, Prediction
                     std::vector<double>(off.size(), 1.0));
     if (p.predicted.size() == p.step.size()) shown.push_back(&p);
   }
-  const std::size_t n = std::min(kMostTensors, shown.size());
-  for (std::size_t i = 0; i < n; ++i) {
-    const RatioPrediction& p = *shown[n == 1 ? 0 : i * (shown.size() - 1) / (n - 1)];
+  const std::vector<const RatioPrediction*> drawn = evenly(shown);
+  for (std::size_t i = 0; i < drawn.size(); ++i) {
+    const RatioPrediction& p = *drawn[i];
     std::vector<double> y, dashed;
     for (std::size_t k = 0; k < p.step.size(); ++k) {
       y.push_back(p.measured[k] * p.measured[k] / p.rows);
@@ -245,7 +248,7 @@ void ratios_over_run(const TracedRun& run, const std::string& suffix, Prediction
       add_pair(imbalance, p.scale, static_cast<int>(i), p.imbalance_step, p.imbalance, p.predicted_imbalance);
   }
   if (!ratio.series.empty()) imbalance.key_position = "off";
-  plot.caption += chosen_words(n, shown.size());
+  plot.caption += chosen_words(drawn.size(), shown.size());
   plot.panels = {ratio, imbalance};
   builder.add(std::move(plot));
 }

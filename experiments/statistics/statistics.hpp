@@ -4,8 +4,9 @@
 #include <limits>
 #include <optional>
 #include <span>
+#include <vector>
 
-// Means, paired differences and their Student-t intervals.
+// Means, paired differences, their Student-t intervals, and several of them tested together.
 namespace scalevec::experiments {
 
 // The value of a quantity that the given values do not define.
@@ -44,5 +45,20 @@ double two_sided_p(const MeanInterval& interval);
 // The smallest n ≥ 2 whose interval has a half width ≤ `effect` at this standard deviation of the paired differences;
 // empty if sd is not finite, effect is not positive, or n would exceed 10⁹.
 std::optional<std::int64_t> pairs_needed(double sd, double effect, double confidence = 0.95);
+
+// The result of Holm's step-down procedure (Scandinavian Journal of Statistics 6, 1979) for one hypothesis among
+// several.
+struct HolmResult {
+  double adjusted_p = 1.0;
+  // The level at which the hypothesis was tested: α/(m − k + 1) for the k-th smallest of m p-values. Every hypothesis
+  // after the first that is not rejected has the level of that one. An interval at confidence 1 − level excludes 0 if
+  // and only if `rejected` is true, provided that interval and p-value come from the same test.
+  double level = 0.0;
+  bool rejected = false;
+};
+
+// The results in the order of `p`. NaN stands for a test that could not be made. It counts as p = 1, so that m stays
+// the planned number of tests.
+std::vector<HolmResult> holm(std::span<const double> p, double alpha = 0.05);
 
 }  // namespace scalevec::experiments

@@ -1,6 +1,7 @@
 #include "experiments/system/text.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstdarg>
 #include <cstdio>
@@ -18,6 +19,13 @@ std::string printed(const char* format, ...) {
   va_end(twice);
   va_end(once);
   return out;
+}
+
+std::optional<std::int64_t> whole_number(std::string_view text) {
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (text.empty() || text[0] == '-' || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
 }
 
 std::string fixed_text(double x, int decimals) { return std::isfinite(x) ? printed("%.*f", decimals, x) : "n/a"; }

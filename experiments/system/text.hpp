@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "optim/core/option.hpp"
@@ -11,6 +13,9 @@ namespace scalevec::experiments {
 
 // What printf writes for `format`.
 [[gnu::format(printf, 1, 2)]] std::string printed(const char* format, ...);
+
+// A number of digits only; empty for other text, and for a number that is too large.
+std::optional<std::int64_t> whole_number(std::string_view text);
 
 // x with `decimals` digits after the point, or with four digits in all; "n/a" if it is not finite.
 std::string fixed_text(double x, int decimals = 4);

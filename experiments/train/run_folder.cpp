@@ -4,7 +4,6 @@
 
 #include "experiments/errors.hpp"
 #include "experiments/record/record_files.hpp"
-#include "experiments/record/side_files.hpp"
 #include "experiments/system/file_io.hpp"
 
 namespace scalevec::experiments {

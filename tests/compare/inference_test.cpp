@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "experiments/statistics/bootstrap.hpp"
-#include "experiments/statistics/holm.hpp"
 #include "experiments/statistics/statistics.hpp"
 #include "optim/core/random.hpp"
 #include "tests/support/catch.hpp"
