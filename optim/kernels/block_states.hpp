@@ -140,10 +140,11 @@ struct BlockScale {
 };
 
 #if defined(__AVX2__)
-// The same codes by vectors: compilers widen and narrow bytes by twice as many instructions. These do the whole vectors
-// of a block, and say how many elements that was. The value y·s − o·s is rounded as (y − o)·s is: not at all.
+// The same codes by vectors: compilers widen and narrow bytes by twice as many instructions. The value y·s − o·s is
+// rounded as (y − o)·s is: not at all.
 inline __m256i broadcast_bits(std::uint32_t bits) { return _mm256_set1_epi32(static_cast<int>(bits)); }
 
+// Whole groups of 32 elements; gives how many elements that was.
 template <bool kSigned>
 inline int decode_vectors(const std::uint8_t* __restrict__ codes, float scale, int size, float* __restrict__ out,
                           Ahead ahead) {
@@ -172,44 +173,41 @@ inline int decode_vectors(const std::uint8_t* __restrict__ codes, float scale, i
   return i;
 }
 
+// 32 elements. With kRoot the values go as their roots, which costs little beside the rest.
 template <bool kSigned, bool kRoot>
-inline int encode_vectors(float* __restrict__ in, float inverse, int size, const std::uint32_t* __restrict__ dither,
-                          std::uint8_t* __restrict__ codes, Ahead ahead) {
+inline __attribute__((always_inline)) void encode_vectors(float* __restrict__ in, float inverse,
+                                                          const std::uint32_t* __restrict__ dither,
+                                                          std::uint8_t* __restrict__ codes) {
   const __m256 inverses = _mm256_set1_ps(inverse), offset = _mm256_set1_ps(kCodeOffset<kSigned>);
   const __m256i in_order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-  int i = 0;
-  for (; i + 32 <= size; i += 32) {
-    ahead.ask(i);
-    __m256i x[4], y[4];
+  __m256i x[4], y[4];
 #pragma GCC unroll 4
-    for (int k = 0; k < 4; ++k) {
-      const __m256 value = _mm256_loadu_ps(in + i + 8 * k);
-      const __m256i random = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(dither + i + 8 * k));
-      const __m256 from = kSigned ? _mm256_or_ps(_mm256_and_ps(value, _mm256_set1_ps(-0.0f)), offset) : offset;
-      if constexpr (kRoot) _mm256_storeu_ps(in + i + 8 * k, _mm256_sqrt_ps(value));
-      x[k] = _mm256_castps_si256(value);
-      y[k] = _mm256_add_epi32(_mm256_castps_si256(_mm256_fmadd_ps(value, inverses, from)), random);
-      y[k] = kSigned ? _mm256_srai_epi32(y[k], kCodeShift) : _mm256_srli_epi32(y[k], kCodeShift);
-    }
-    __m256i code;
-    if constexpr (kSigned) {
-      // In a word the sign is bit 8 and above; the offset's exponent reaches down to bit 7, where it is 1.
-      const auto word = [](__m256i a, __m256i b) {
-        const __m256i both = _mm256_packs_epi32(a, b);
-        return _mm256_and_si256(both, _mm256_or_si256(_mm256_srli_epi16(both, 8), _mm256_set1_epi16(0x7F)));
-      };
-      code = _mm256_packus_epi16(word(y[0], y[1]), word(y[2], y[3]));
-    } else {
-      const auto word = [](__m256i a, __m256i b) {
-        return _mm256_and_si256(_mm256_packus_epi32(a, b), _mm256_set1_epi16(0xFF));
-      };
-      const __m256i positive = _mm256_packus_epi16(_mm256_packs_epi32(x[0], x[1]), _mm256_packs_epi32(x[2], x[3]));
-      code = _mm256_max_epu8(_mm256_packus_epi16(word(y[0], y[1]), word(y[2], y[3])),
-                             _mm256_min_epu8(positive, _mm256_set1_epi8(1)));
-    }
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes + i), _mm256_permutevar8x32_epi32(code, in_order));
+  for (int k = 0; k < 4; ++k) {
+    const __m256 value = _mm256_loadu_ps(in + 8 * k);
+    const __m256i random = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(dither + 8 * k));
+    const __m256 from = kSigned ? _mm256_or_ps(_mm256_and_ps(value, _mm256_set1_ps(-0.0f)), offset) : offset;
+    if constexpr (kRoot) _mm256_storeu_ps(in + 8 * k, _mm256_sqrt_ps(value));
+    x[k] = _mm256_castps_si256(value);
+    y[k] = _mm256_add_epi32(_mm256_castps_si256(_mm256_fmadd_ps(value, inverses, from)), random);
+    y[k] = kSigned ? _mm256_srai_epi32(y[k], kCodeShift) : _mm256_srli_epi32(y[k], kCodeShift);
   }
-  return i;
+  __m256i code;
+  if constexpr (kSigned) {
+    // In a word the sign is bit 8 and above; the offset's exponent reaches down to bit 7, where it is 1.
+    const auto word = [](__m256i a, __m256i b) {
+      const __m256i both = _mm256_packs_epi32(a, b);
+      return _mm256_and_si256(both, _mm256_or_si256(_mm256_srli_epi16(both, 8), _mm256_set1_epi16(0x7F)));
+    };
+    code = _mm256_packus_epi16(word(y[0], y[1]), word(y[2], y[3]));
+  } else {
+    const auto word = [](__m256i a, __m256i b) {
+      return _mm256_and_si256(_mm256_packus_epi32(a, b), _mm256_set1_epi16(0xFF));
+    };
+    const __m256i positive = _mm256_packus_epi16(_mm256_packs_epi32(x[0], x[1]), _mm256_packs_epi32(x[2], x[3]));
+    code = _mm256_max_epu8(_mm256_packus_epi16(word(y[0], y[1]), word(y[2], y[3])),
+                           _mm256_min_epu8(positive, _mm256_set1_epi8(1)));
+  }
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes), _mm256_permutevar8x32_epi32(code, in_order));
 }
 
 // The bits of the largest |x|, of a NaN where there is one. `size` is a multiple of 32.
@@ -247,25 +245,6 @@ inline BlockScale<T> scale_of_block(const T* __restrict__ in, int size) {
     }
 #endif
   return {power_of_two_scale(largest_of(in, size)), false};
-}
-
-// With kRoot the values go as their roots.
-template <bool kSigned, bool kRoot, class T>
-inline void encode_block(T* __restrict__ in, int size, BlockScale<T> by, const std::uint32_t* __restrict__ dither,
-                         std::uint8_t* __restrict__ codes, [[maybe_unused]] Ahead ahead) {
-#if defined(__AVX2__)
-  if constexpr (std::is_same_v<T, float>)
-    if (by.plain) {
-      // 1/s, without a division.
-      encode_vectors<kSigned, kRoot>(in, float_of(0x7F000000u - bits_of(by.scale)), size, dither, codes, ahead);
-      return;
-    }
-#endif
-  encode_any<kSigned>(in, T(1) / by.scale, size, dither, codes);
-  if constexpr (kRoot) {
-#pragma omp simd
-    for (int i = 0; i < size; ++i) in[i] = std::sqrt(in[i]);
-  }
 }
 
 // The rule of M::Rule on the elements [begin, end), which begin a block.
@@ -316,20 +295,48 @@ void apply_to_codes(const Job& job, std::int64_t begin, std::int64_t end, StepSu
       apply<typename Rule::Advance, kHeld, P, Sums::none>(part, 0, size, nullptr, nullptr);
     else
       apply<Rule, kHeld, P, kSums>(part, 0, size, &of_part, by ? by + from : nullptr);
-    each_buffer([&]<std::size_t k, bool kSigned>(std::integral_constant<std::size_t, k>, std::bool_constant<kSigned>) {
-      auto* codes = static_cast<std::uint8_t*>(job.state[k]) + first;
-      auto* scales = static_cast<T*>(job.state[kCount + k]);
-      // All scales first: each takes a chain of instructions, and they go side by side.
-      BlockScale<T> scale_of[kStatePart / kStateBlock];
-      each_block([&](std::int64_t at, int count, std::int64_t block) {
-        scale_of[at / kStateBlock] = scale_of_block(states[k] + at, count);
-        scales[block] = scale_of[at / kStateBlock].scale;
-      });
-      each_block([&](std::int64_t at, int count, std::int64_t block) {
-        encode_block<kSigned, kInStages<Rule> && k + 1 == kCount>(states[k] + at, count, scale_of[at / kStateBlock],
-                                                                  dither[k].of_block(block), codes + at,
-                                                                  ahead(k, job.grad, from + at));
-      });
+    // All scales first: each takes a chain of instructions, and they go side by side.
+    BlockScale<T> scale_of[kStatePart / kStateBlock][kCount];
+    each_block([&](std::int64_t at, int count, std::int64_t block) {
+      for (std::size_t k = 0; k < kCount; ++k) {
+        scale_of[at / kStateBlock][k] = scale_of_block(states[k] + at, count);
+        static_cast<T*>(job.state[kCount + k])[block] = scale_of[at / kStateBlock][k].scale;
+      }
+    });
+    each_block([&](std::int64_t at, int count, std::int64_t block) {
+      const auto& by_scale = scale_of[at / kStateBlock];
+      std::uint8_t* codes[kCount];
+      bool plain = true;
+      for (std::size_t k = 0; k < kCount; ++k) {
+        codes[k] = static_cast<std::uint8_t*>(job.state[k]) + first + at;
+        plain &= by_scale[k].plain;
+      }
+#if defined(__AVX2__)
+      if constexpr (std::is_same_v<T, float>)
+        if (plain) {
+          // The buffers by turns, so that the one's roots are found while the other is coded.
+          const Ahead grad = ahead(0, job.grad, from + at);
+          for (int i = 0; i < static_cast<int>(kStateBlock); i += 32) {
+            grad.ask(i);
+            each_buffer(
+                [&]<std::size_t k, bool kSigned>(std::integral_constant<std::size_t, k>, std::bool_constant<kSigned>) {
+                  const float inverse = float_of(0x7F000000u - bits_of(by_scale[k].scale));  // 1/s
+                  encode_vectors<kSigned, kInStages<Rule> && k + 1 == kCount>(
+                      states[k] + at + i, inverse, dither[k].of_block(block) + i, codes[k] + i);
+                });
+          }
+          return;
+        }
+#endif
+      each_buffer(
+          [&]<std::size_t k, bool kSigned>(std::integral_constant<std::size_t, k>, std::bool_constant<kSigned>) {
+            encode_any<kSigned>(states[k] + at, T(1) / by_scale[k].scale, count, dither[k].of_block(block), codes[k]);
+          });
+      if constexpr (kInStages<Rule>) {
+        T* const last = states[kCount - 1] + at;
+#pragma omp simd
+        for (int i = 0; i < count; ++i) last[i] = std::sqrt(last[i]);
+      }
     });
     if constexpr (kInStages<Rule>)
       apply<typename Rule::Move, kHeld, P, kSums>(part, 0, size, &of_part, by ? by + from : nullptr);
