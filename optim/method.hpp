@@ -142,10 +142,7 @@ class ElementwiseMethodOf final : public ElementwiseMethod {
   explicit ElementwiseMethodOf(const Compiled<M>& compiled) : compiled_(compiled) {}
 
   bool adaptive() const override { return kAdaptive<M>; }
-  bool takes_modifiers() const override {
-    return !kOwnDecay<M> && !requires { M::kAverage; }
-    &&!requires { requires M::kUnmodified; };
-  }
+  bool takes_modifiers() const override { return !kOwnDecay<M> && !kHasAverage<M> && !kUnmodified<M>; }
   std::vector<std::string> buffers(const MethodOptions&) const override { return {M::kState.begin(), M::kState.end()}; }
   bool needs(const MethodOptions& options, std::string_view buffer) const override {
     for (std::size_t k = 0; k < kBuffers<M>; ++k)
@@ -170,9 +167,7 @@ class ElementwiseMethodOf final : public ElementwiseMethod {
       M::advance(values(options), at(options, step, fresh, nullptr), sums ? sums->data() : nullptr, numbers);
   }
   bool measures() const override { return kMeasures<M>; }
-  bool sums_of_group() const override {
-    return requires { requires M::kSumsOfGroup; };
-  }
+  bool sums_of_group() const override { return kSumsOfGroup<M>; }
   kernels::Rule measure(const MethodOptions& options, const rules::Decay<double>& decay, std::int64_t step, bool fresh,
                         const double* numbers) const override {
     if constexpr (kMeasures<M>) {
@@ -198,7 +193,7 @@ class ElementwiseMethodOf final : public ElementwiseMethod {
     return ElementwiseMethod::curvature(options, samples);
   }
   std::optional<AverageSpec> average(const MethodOptions& options) const override {
-    if constexpr (requires { M::kAverage; })
+    if constexpr (kHasAverage<M>)
       return AverageSpec{M::kAverage, M::average_weight(values(options))};
     else
       return std::nullopt;
@@ -318,11 +313,19 @@ torch::Tensor param_values(const MatrixJob& job);
 // and where it applies kFactorises, kRowsStay (state is not by row), flops(values, rows, cols) of one row block, and
 // kAnyShape, whose state(values, sizes) is of a tensor of any shape.
 template <class M>
-inline constexpr bool kAnyShape = requires {
+concept kAnyShape = requires {
   requires M::kAnyShape;
 };
 template <class M>
-inline constexpr bool kHasMomentum = requires(typename M::Values v) {
+concept kRowsStay = requires {
+  requires M::kRowsStay;
+};
+template <class M>
+concept kFactorises = requires {
+  requires M::kFactorises;
+};
+template <class M>
+concept kHasMomentum = requires(typename M::Values v) {
   M::momentum(v, std::int64_t{1});
 };
 template <class M>
@@ -335,12 +338,8 @@ class MatrixMethodOf final : public MatrixMethod {
       return M::state(values(options), sizes[0], sizes[1]);
   }
   bool same_buffers(const MethodOptions& a, const MethodOptions& b) const override { return values(a) == values(b); }
-  bool rows_may_move() const override {
-    return !requires { requires M::kRowsStay; };
-  }
-  bool factorises() const override {
-    return requires { requires M::kFactorises; };
-  }
+  bool rows_may_move() const override { return !kRowsStay<M>; }
+  bool factorises() const override { return kFactorises<M>; }
   bool any_shape() const override { return kAnyShape<M>; }
   double flops(const MethodOptions& options, c10::IntArrayRef sizes, std::int64_t row_blocks) const override {
     if (sizes.size() < 2) return 0.0;

@@ -13,7 +13,7 @@
 
 #include "optim/cuda/cuda_step.hpp"
 #include "optim/kernels/library_rules.hpp"
-#include "optim/optimizer_parts.hpp"
+#include "optim/optimizer_step.hpp"
 #include "optim/parallel/parallel.hpp"
 #include "optim/step_shard.hpp"
 
@@ -66,73 +66,6 @@ kernels::Modifier Optimizer::Entry::modifier(const ParamState& state) const {
   return out;
 }
 
-struct Optimizer::Slot {
-  Entry* entry;
-  Tensor work_copy;    // where the kernel cannot write the parameter itself; undefined elsewhere
-  Tensor grad_copy;    // where the gradient is laid out otherwise; undefined elsewhere
-  const Tensor* grad;  // laid out like work(): the parameter's or grad_copy
-  const void* grad_data = nullptr;
-  kernels::Dtype dtype;
-  bool on_device = false;                     // stepped by device_
-  ParamState* state = nullptr;                // null: another process updates the parameter
-  bool fresh = false;                         // buffers of the state begin at this step, which is not its first
-  std::array<double, kMaxScalars> numbers{};  // the method's, of the last step and then of this one
-  double* kept_numbers = nullptr;             // null: it has none
-
-  const MethodOptions& options() const { return *entry->options; }
-  // What the kernel writes: dense, on the CPU or on_device.
-  const Tensor& work() const { return work_copy.defined() ? work_copy : entry->param; }
-  void* data() const { return work_copy.defined() ? work_copy.data_ptr() : entry->data; }
-  std::int64_t step() const { return state->step + 1; }
-  // The method's: behind them lie the held norms and the low part, if any.
-  size_t own_buffers() const {
-    return state->buffers.size() - (entry->rounding == kernels::Rounding::compensated) - entry->options->hold_norm();
-  }
-  // Has the state say what the optimizer does beside the method.
-  void note_step() const {
-    if (entry->rounding != kernels::Rounding::nearest) state->store = entry->store(*state);
-    if (entry->modified) state->modifier = entry->modifier(*state);
-  }
-  const kernels::Modifier* modifier() const { return entry->modified ? &state->modifier : nullptr; }
-  void read_numbers() {
-    kept_numbers = state->buffer(kNumbers).data_ptr<double>();
-    std::copy_n(kept_numbers, elementwise().numbers(), numbers.begin());
-  }
-  void keep_numbers() const {
-    if (kept_numbers) std::copy_n(numbers.begin(), elementwise().numbers(), kept_numbers);
-  }
-  const ElementwiseMethod& elementwise() const { return *entry->elementwise; }
-  bool measures() const { return entry->elementwise && elementwise().measures(); }
-  // What autograd compares with the version it saw, so that a graph from before the step is refused.
-  void bump_version() const {
-    if (entry->has_version) entry->param.unsafeGetTensorImpl()->bump_version();
-  }
-};
-
-// States that a step makes or converts: the optimizer has them once the step is sure.
-struct Optimizer::NewStates {
-  explicit NewStates(Optimizer& optimizer) : state(optimizer.state_) {}
-  NewStates(const NewStates&) = delete;
-  NewStates& operator=(const NewStates&) = delete;
-  ~NewStates() {
-    for (const auto& [key, made] : list)
-      if (const auto it = state.find(key); it != state.end() && !it->second) state.erase(it);
-  }
-
-  ParamState* add(void* key, std::unique_ptr<ParamState> made) {
-    list.emplace_back(key, std::move(made));
-    state[key];  // so that commit() allocates nothing
-    return list.back().second.get();
-  }
-  void commit() {
-    for (auto& [key, made] : list) state.find(key)->second = std::move(made);
-    list.clear();
-  }
-
-  decltype(Optimizer::state_)& state;
-  std::vector<std::pair<void*, std::unique_ptr<ParamState>>> list;
-};
-
 // The matrices' updates and what undoes their forming, which advances the buffers in place.
 struct Optimizer::Matrices {
   std::vector<MatrixJob> jobs;
@@ -149,15 +82,6 @@ struct Optimizer::Matrices {
       for (size_t b = 0; b < before[i].size(); ++b)
         std::memcpy(jobs[i].buffers[b].data_ptr(), before[i][b].const_data_ptr(), before[i][b].nbytes());
   }
-};
-
-// The passes that come before the step, of methods that need sums of theirs.
-struct Optimizer::Measures {
-  std::vector<kernels::Job> jobs;
-  std::vector<size_t> members, places;  // the slot of each, and the place of its step among the step's jobs
-  std::vector<StepSums> sums;
-  std::vector<double> values, sorted;  // two for each slot, in the order of the slots; room to sort one of them
-  std::optional<kernels::StepPlan> plan;
 };
 
 bool Optimizer::owned(const std::string& name) const { return !shard_ || shard_->owns(name); }
@@ -293,59 +217,6 @@ void Optimizer::add_elementwise(std::vector<Slot>& slots, double clip_factor, st
     for (size_t k = 0; k < kMaxBuffers; ++k)
       if (rule.loops->held >> k & 1) job.state[k] = s.state->buffers[next++].data_ptr();
     members.push_back(k);
-  }
-}
-
-void Optimizer::plan_measures(const std::vector<Slot>& slots, double clip_factor, const std::vector<kernels::Job>& jobs,
-                              const std::vector<size_t>& members, Measures& measures) const {
-  if (std::none_of(slots.begin(), slots.end(), [](const Slot& s) { return s.measures(); })) return;
-  for (size_t j = 0; j < jobs.size(); ++j) {
-    const Slot& s = slots[members[j]];
-    if (!s.measures()) continue;
-    measures.jobs.push_back(jobs[j]);
-    measures.jobs.back().modifier = nullptr;
-    measures.jobs.back().rule =
-        s.elementwise().measure(s.options(), decay_of(s.options(), clip_factor), s.step(), s.fresh, s.numbers.data());
-    measures.members.push_back(members[j]);
-    measures.places.push_back(j);
-  }
-  measures.sums.resize(measures.jobs.size());
-  measures.values.resize(2 * slots.size());
-  measures.sorted.resize(slots.size());
-  measures.plan.emplace(measures.jobs, true);
-}
-
-// Runs the first passes and gives the steps the constants that follow from their sums. A group's sum adds its tensors'
-// in sorted order, so that it depends on neither the order of parameters nor who owns them.
-void Optimizer::run_measures(std::vector<Slot>& slots, double clip_factor, Measures& measures,
-                             std::vector<kernels::Job>& jobs) const {
-  if (!measures.plan) return;
-  measures.plan->run(measures.sums, parallel_for);
-  for (size_t j = 0; j < measures.jobs.size(); ++j) {
-    measures.values[2 * measures.members[j]] = measures.sums[j].grad_update;
-    measures.values[2 * measures.members[j] + 1] = measures.sums[j].inv_denom;
-  }
-  if (shard_) shard_->sum(measures.values);
-  const MethodOptions* group = nullptr;
-  PassSums of_group{};
-  for (size_t j = 0; j < measures.jobs.size(); ++j) {
-    Slot& s = slots[measures.members[j]];
-    PassSums sums{measures.values[2 * measures.members[j]], measures.values[2 * measures.members[j] + 1]};
-    if (s.elementwise().sums_of_group()) {
-      for (size_t which = 0; group != s.entry->options && which < 2; ++which) {
-        size_t count = 0;
-        for (size_t k = 0; k < slots.size(); ++k)
-          if (slots[k].entry->options == s.entry->options) measures.sorted[count++] = measures.values[2 * k + which];
-        std::sort(measures.sorted.begin(), measures.sorted.begin() + static_cast<std::ptrdiff_t>(count));
-        of_group[which] = 0.0;
-        for (size_t i = 0; i < count; ++i) of_group[which] += measures.sorted[i];
-      }
-      group = s.entry->options;
-      sums = of_group;
-    }
-    s.elementwise().advance(s.options(), s.step(), s.fresh, &sums, s.numbers.data());
-    jobs[measures.places[j]].rule =
-        s.elementwise().rule(s.options(), decay_of(s.options(), clip_factor), s.step(), s.fresh, s.numbers.data());
   }
 }
 
@@ -512,69 +383,6 @@ Tensor Optimizer::step(LossClosure closure) {
   for (void* key : left) state_.erase(key);
   layout_is_new_ = false;
   return loss;
-}
-
-std::int64_t Optimizer::hessian_every() const {
-  std::int64_t least = 0;
-  for (const auto& group : param_groups_) {
-    const MethodOptions& options = method_options(group);
-    const auto* method = dynamic_cast<const ElementwiseMethod*>(&options.implementation());
-    const std::int64_t every = method ? method->hessian_every(options) : 0;
-    if (every > 0 && (least == 0 || every < least)) least = every;
-  }
-  return least;
-}
-
-void Optimizer::update_hessian(double samples, const LossClosure& closure) {
-  if (!(std::isfinite(samples) && samples > 0.0))
-    throw std::invalid_argument("update_hessian(): samples: got " + std::to_string(samples) + "; allowed: above 0");
-  if (closure) {
-    const torch::AutoGradMode with_gradients(true);
-    closure();
-  }
-  const torch::NoGradGuard no_grad;
-  check_layout();
-  std::vector<Slot> slots;
-  std::vector<Slot> all = slots_with_gradients();
-  slots.reserve(all.size());
-  for (Slot& s : all) {
-    if (!s.entry->elementwise || s.elementwise().hessian_every(s.options()) == 0) continue;
-    const bool copied = s.grad == &s.grad_copy;
-    slots.push_back(std::move(s));
-    if (copied) slots.back().grad = &slots.back().grad_copy;
-  }
-  for (const Slot& s : slots)
-    if (check_finite_ && !torch::isfinite(*s.grad).all().item<bool>()) throw NonFiniteGradient(s.entry->name);
-  NewStates made(*this);
-  find_states(slots, made);
-  std::vector<kernels::Job> jobs;
-  std::vector<Tensor> held;                             // of a device, brought here
-  std::vector<std::pair<Tensor, Tensor>> brought_back;  // to where it belongs
-  const auto on_host = [&](const Tensor& tensor) {
-    held.push_back(tensor.detach().cpu());
-    return held.back();
-  };
-  for (Slot& s : slots) {
-    if (!s.state) continue;
-    const kernels::Rule rule = s.elementwise().curvature(s.options(), samples);
-    kernels::Job& job = jobs.emplace_back(kernels::Job{rule, s.dtype, s.data(), s.grad_data, {}, s.work().numel()});
-    if (s.on_device) {
-      job.param = on_host(s.work()).data_ptr();
-      job.grad = on_host(*s.grad).const_data_ptr();
-    }
-    size_t next = 0;
-    for (size_t k = 0; k < kMaxBuffers; ++k) {
-      if (!(rule.loops->held >> k & 1)) continue;
-      const Tensor& buffer = s.state->buffers[next++];
-      if (s.on_device) brought_back.emplace_back(buffer, on_host(buffer));
-      job.state[k] = s.on_device ? brought_back.back().second.data_ptr() : buffer.data_ptr();
-    }
-  }
-  kernels::StepPlan(jobs, false).run({}, parallel_for);
-  for (auto& [device, host] : brought_back) device.copy_(host);
-  made.commit();
-  for (const Slot& s : slots)
-    if (s.state) s.entry->fitted = true;
 }
 
 bool Optimizer::has_average_weights() const {

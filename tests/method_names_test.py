@@ -17,7 +17,7 @@ USES = {
     # What torch::optim's archives are called.
     "optim/optimizer_archive.cpp": {"adam", "adamw", "adagrad", "rmsprop", "sgd"},
     # Programs for torch's options beside ours.
-    "optim/testing/testing.hpp": {"adamw"},
+    "optim/testing/testing.cpp": {"adamw"},
     # Results of the theory that hold for one method, their figures, and where runs are held against them.
     "theory/simulate/batch_optimizer.hpp": {"adamw"},
     "theory/muon.cpp": {"muon"},

@@ -88,37 +88,56 @@ inline constexpr bool kHeld = !std::is_same_v<std::remove_cv_t<Buffer>, Absent>;
 template <class M>
 inline constexpr std::size_t kBuffers = M::kState.size();
 
+// Whether M has a switch, and it is on.
 template <class M>
-inline constexpr bool kAdaptive = requires {
+concept kAdaptive = requires {
   requires M::kAdaptive;
 };
-
 template <class M>
-inline constexpr bool kOwnDecay = requires {
+concept kOwnDecay = requires {
   requires M::kOwnDecay;
+};
+template <class M>
+concept kUnmodified = requires {
+  requires M::kUnmodified;
+};
+template <class M>
+concept kSumsOfGroup = requires {
+  requires M::kSumsOfGroup;
 };
 
 // Whether the method writes the parameter: a first pass does not.
 template <class M>
-inline constexpr bool kMoves = !requires {
+concept kLeavesParam = requires {
   requires !M::kMoves;
+};
+template <class M>
+concept kMoves = !kLeavesParam<M>;
+
+template <class M>
+concept kHasAverage = requires {
+  M::kAverage;
 };
 
 // How many numbers the method keeps of a parameter.
 template <class M>
+concept kHasScalars = requires {
+  M::kScalars;
+};
+template <class M>
 constexpr std::size_t scalar_count() {
-  if constexpr (requires { M::kScalars; })
+  if constexpr (kHasScalars<M>)
     return M::kScalars.size();
   else
     return 0;
 }
 
 template <class M>
-inline constexpr bool kMeasures = requires {
+concept kMeasures = requires {
   typename M::Measure;
 };
 template <class M>
-inline constexpr bool kHasCurvature = requires {
+concept kHasCurvature = requires {
   typename M::Curvature;
 };
 
@@ -246,10 +265,11 @@ SCALEVEC_HD constexpr typename M::Values values_from_numbers(const double* numbe
 
 // Whether the constants change from step to step at a constant lr.
 template <class M>
-inline constexpr bool kTimed = kPowers<M> != 0 || requires {
+concept kAsksForTime = requires {
   requires M::kTimed;
-}
-|| requires { M::kScalars; };
+};
+template <class M>
+inline constexpr bool kTimed = kPowers<M> != 0 || kAsksForTime<M> || kHasScalars<M>;
 
 template <class M>
 SCALEVEC_HD auto step_at(const typename M::Values& values, double lr, double t, bool first) {

@@ -43,14 +43,23 @@ struct AdamW {
 
   template <class T, class Largest>
   SCALEVEC_HD static T update(const Constants<T>& c, T, T g, T& m, T& v, Largest& largest, T& inv_denom) {
-    m += c.one_minus_beta1 * (g - m);
-    v = c.beta2 * v + c.one_minus_beta2 * g * g;
+    advance(c, g, m, v);
     T square = v;
     if constexpr (kHeld<Largest>) {
       largest = rules::larger(largest, v);
       square = c.amsgrad != T(0) ? largest : v;
     }
-    inv_denom = rules::inverse_or_zero(std::sqrt(square) * c.inv_sqrt_bias2 + c.eps);
+    return step(c, m, std::sqrt(square), inv_denom);
+  }
+
+  template <class T>
+  SCALEVEC_HD static void advance(const Constants<T>& c, T g, T& m, T& v) {
+    m += c.one_minus_beta1 * (g - m);
+    v = c.beta2 * v + c.one_minus_beta2 * g * g;
+  }
+  template <class T>
+  SCALEVEC_HD static T step(const Constants<T>& c, T m, T root_v, T& inv_denom) {
+    inv_denom = rules::inverse_or_zero(root_v * c.inv_sqrt_bias2 + c.eps);
     return c.step_size * m * inv_denom;
   }
 };

@@ -28,11 +28,29 @@ struct AdamW8bit : AdamW {
       return AdamW::constants({o.beta1, o.beta2, o.eps, false}, s);
     }
 
-    template <class T>
-    SCALEVEC_HD static T update(const Constants<T>& c, T p, T g, T& m, T& v, T& inv_denom) {
-      Absent largest;
-      return AdamW::update(c, p, g, m, v, largest, inv_denom);
-    }
+    struct Advance {
+      template <class T>
+      using Constants = AdamW::Constants<T>;
+      static constexpr std::array kState = Rule::kState;
+      static constexpr bool kMoves = false;
+
+      template <class T>
+      SCALEVEC_HD static T update(const Constants<T>& c, T, T g, T& m, T& v) {
+        AdamW::advance(c, g, m, v);
+        return T(0);
+      }
+    };
+    struct Move {
+      template <class T>
+      using Constants = AdamW::Constants<T>;
+      static constexpr std::array kState = Rule::kState;
+      static constexpr bool kAdaptive = true;
+
+      template <class T>
+      SCALEVEC_HD static T update(const Constants<T>& c, T, T, T& m, T& root_v, T& inv_denom) {
+        return AdamW::step(c, m, root_v, inv_denom);
+      }
+    };
   };
 };
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "optim/methods/method.hpp"
+#include "optim/methods/mars.hpp"
 
 namespace scalevec::methods {
 
@@ -18,32 +18,16 @@ struct MarsAdamW {
                    (double, eps, 1e-8, kNonnegative, "added to √v̂, 0/0 is no update; the authors' code"))
 
   static constexpr std::array kState{"exp_avg", "exp_avg_sq", "previous_grad"};
-  static constexpr std::array kScalars{"clip"};  // 1/max(1, ‖c‖)
+  static constexpr auto kScalars = mars::kScalars;
   static constexpr bool kAdaptive = true;
 
-  struct Measure {
-    using Values = MarsAdamW::Values;
+  struct Measure : mars::Measure<Values> {
     static constexpr std::array kState = MarsAdamW::kState;
-    static constexpr bool kMoves = false;
-
-    template <class T>
-    struct Constants {
-      T correction;
-    };
-    template <class Step>
-    static Constants<double> constants(const Values& o, const Step&) {
-      return {correction_of(o)};
-    }
-    template <class T>
-    SCALEVEC_HD static T update(const Constants<T>& c, T, T g, T&, T&, T& previous) {
-      const T corrected = g + c.correction * (g - previous);
-      return corrected * corrected;
-    }
   };
 
   template <class Step>
   static void advance(const Values&, const Step&, const double* sums, double* clip) {
-    *clip = sums[0] > 1.0 ? 1.0 / std::sqrt(sums[0]) : 1.0;
+    mars::advance(sums, clip);
   }
 
   template <class T>
@@ -58,22 +42,19 @@ struct MarsAdamW {
 
   template <class Step>
   static Constants<double> constants(const Values& o, const Step& s) {
-    return {correction_of(o), *s.scalars,           1.0 - o.beta1,          o.beta2,
-            1.0 - o.beta2,    s.over_bias(s.lr, 0), s.inverse_root_bias(1), o.eps};
+    return {mars::correction(o), *s.scalars,           1.0 - o.beta1,          o.beta2,
+            1.0 - o.beta2,       s.over_bias(s.lr, 0), s.inverse_root_bias(1), o.eps};
   }
 
   template <class T>
   SCALEVEC_HD static T update(const Constants<T>& c, T, T g, T& m, T& v, T& previous, T& inv_denom) {
-    const T corrected = (g + c.correction * (g - previous)) * c.clip;
+    const T corrected = mars::corrected(c.correction, g, previous) * c.clip;
     previous = g;
     m += c.one_minus_beta1 * (corrected - m);
     v = c.beta2 * v + c.one_minus_beta2 * corrected * corrected;
     inv_denom = rules::inverse_or_zero(std::sqrt(v) * c.inv_sqrt_bias2 + c.eps);
     return c.step_size * m * inv_denom;
   }
-
- private:
-  static constexpr double correction_of(const Values& o) { return o.gamma * o.beta1 / (1.0 - o.beta1); }
 };
 
 }  // namespace scalevec::methods

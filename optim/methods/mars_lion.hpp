@@ -1,6 +1,6 @@
 #pragma once
 
-#include "optim/methods/method.hpp"
+#include "optim/methods/mars.hpp"
 
 namespace scalevec::methods {
 
@@ -16,31 +16,15 @@ struct MarsLion {
                    (double, gamma, 0.025, kNonnegative, "weight of the correction; the paper"))
 
   static constexpr std::array kState{"exp_avg", "previous_grad"};
-  static constexpr std::array kScalars{"clip"};  // 1/max(1, ‖c‖)
+  static constexpr auto kScalars = mars::kScalars;
 
-  struct Measure {
-    using Values = MarsLion::Values;
+  struct Measure : mars::Measure<Values> {
     static constexpr std::array kState = MarsLion::kState;
-    static constexpr bool kMoves = false;
-
-    template <class T>
-    struct Constants {
-      T correction;
-    };
-    template <class Step>
-    static Constants<double> constants(const Values& o, const Step&) {
-      return {correction_of(o)};
-    }
-    template <class T>
-    SCALEVEC_HD static T update(const Constants<T>& c, T, T g, T&, T& previous) {
-      const T corrected = g + c.correction * (g - previous);
-      return corrected * corrected;
-    }
   };
 
   template <class Step>
   static void advance(const Values&, const Step&, const double* sums, double* clip) {
-    *clip = sums[0] > 1.0 ? 1.0 / std::sqrt(sums[0]) : 1.0;
+    mars::advance(sums, clip);
   }
 
   template <class T>
@@ -50,19 +34,16 @@ struct MarsLion {
 
   template <class Step>
   static Constants<double> constants(const Values& o, const Step& s) {
-    return {s.lr, correction_of(o), *s.scalars, 1.0 - o.beta1};
+    return {s.lr, mars::correction(o), *s.scalars, 1.0 - o.beta1};
   }
 
   template <class T>
   SCALEVEC_HD static T update(const Constants<T>& c, T, T g, T& m, T& previous) {
-    const T corrected = (g + c.correction * (g - previous)) * c.clip;
+    const T corrected = mars::corrected(c.correction, g, previous) * c.clip;
     previous = g;
     m += c.one_minus_beta1 * (corrected - m);
     return c.lr * rules::sign(m);
   }
-
- private:
-  static constexpr double correction_of(const Values& o) { return o.gamma * o.beta1 / (1.0 - o.beta1); }
 };
 
 }  // namespace scalevec::methods

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "optim/methods/method.hpp"
+#include "optim/methods/schedule_free.hpp"
 
 namespace scalevec::methods {
 
@@ -21,24 +21,18 @@ struct ScheduleFreeAdamW {
                     "power of the largest lr so far in a step's weight; the authors' code"))
 
   static constexpr std::array kState{"exp_avg_sq", "z_minus_y"};
-  static constexpr std::array kScalars{"weight_sum", "lr_max", "mean_weight"};
+  static constexpr auto kScalars = schedule_free::kScalars;
   static constexpr bool kAdaptive = true;
   static constexpr bool kOwnDecay = true;
 
-  static constexpr const char* kAverage = "z_minus_y";
-  static double average_weight(const Values& o) { return 1.0 - 1.0 / o.beta1; }
+  static constexpr const char* kAverage = schedule_free::kAverage;
+  static double average_weight(const Values& o) { return schedule_free::average_weight(o.beta1); }
 
-  static std::string conflict(const Values& o) {
-    return o.beta1 > 0.0 ? std::string() : "beta1: got " + std::to_string(o.beta1) + "; allowed: above 0";
-  }
+  static std::string conflict(const Values& o) { return schedule_free::conflict("beta1", o.beta1); }
 
   template <class Step>
   static void advance(const Values& o, const Step& s, const double*, double* scalars) {
-    double &sum = scalars[0], &lr_max = scalars[1], &mean_weight = scalars[2];
-    lr_max = rules::larger(lr_max, s.lr);
-    const double weight = std::pow(s.t, o.r) * std::pow(lr_max, o.weight_lr_power);
-    sum += weight;
-    mean_weight = sum > 0.0 ? weight / sum : 0.0;
+    schedule_free::advance(o, s, scalars);
   }
 
   template <class T>
@@ -57,7 +51,7 @@ struct ScheduleFreeAdamW {
   template <class Step>
   static Constants<double> constants(const Values& o, const Step& s) {
     const double c = s.scalars[2];
-    return {s.lr,    o.beta2, 1.0 - o.beta2, s.inverse_root_bias(0), o.eps, c, 1.0 - o.beta1 * (1.0 - c),
+    return {s.lr,    o.beta2, 1.0 - o.beta2, s.inverse_root_bias(0), o.eps, c, schedule_free::share(o.beta1, c),
             1.0 - c, o.beta1};
   }
 
@@ -65,9 +59,7 @@ struct ScheduleFreeAdamW {
   SCALEVEC_HD static T update(const Constants<T>& c, T, T g, T decay, T& v, T& offset, T& inv_denom) {
     v = c.beta2 * v + c.one_minus_beta2 * g * g;
     inv_denom = rules::inverse_or_zero(std::sqrt(v) * c.inv_sqrt_bias2 + c.eps);
-    const T step = c.lr * g * inv_denom + decay, before = offset;
-    offset = c.keep * (before - c.beta1 * step);
-    return c.share * step - c.mean_weight * before;
+    return schedule_free::step_of_mean(c, c.beta1, c.lr * g * inv_denom + decay, offset);
   }
 };
 

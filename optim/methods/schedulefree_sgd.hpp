@@ -1,6 +1,6 @@
 #pragma once
 
-#include "optim/methods/method.hpp"
+#include "optim/methods/schedule_free.hpp"
 
 namespace scalevec::methods {
 
@@ -19,23 +19,17 @@ struct ScheduleFreeSGD {
                     "power of the largest lr so far in a step's weight; the authors' code"))
 
   static constexpr std::array kState{"z_minus_y"};
-  static constexpr std::array kScalars{"weight_sum", "lr_max", "mean_weight"};
+  static constexpr auto kScalars = schedule_free::kScalars;
   static constexpr bool kOwnDecay = true;
 
-  static constexpr const char* kAverage = "z_minus_y";
-  static double average_weight(const Values& o) { return 1.0 - 1.0 / o.momentum; }
+  static constexpr const char* kAverage = schedule_free::kAverage;
+  static double average_weight(const Values& o) { return schedule_free::average_weight(o.momentum); }
 
-  static std::string conflict(const Values& o) {
-    return o.momentum > 0.0 ? std::string() : "momentum: got " + std::to_string(o.momentum) + "; allowed: above 0";
-  }
+  static std::string conflict(const Values& o) { return schedule_free::conflict("momentum", o.momentum); }
 
   template <class Step>
   static void advance(const Values& o, const Step& s, const double*, double* scalars) {
-    double &sum = scalars[0], &lr_max = scalars[1], &mean_weight = scalars[2];
-    lr_max = rules::larger(lr_max, s.lr);
-    const double weight = std::pow(s.t, o.r) * std::pow(lr_max, o.weight_lr_power);
-    sum += weight;
-    mean_weight = sum > 0.0 ? weight / sum : 0.0;
+    schedule_free::advance(o, s, scalars);
   }
 
   template <class T>
@@ -50,14 +44,12 @@ struct ScheduleFreeSGD {
   template <class Step>
   static Constants<double> constants(const Values& o, const Step& s) {
     const double c = s.scalars[2];
-    return {s.lr, c, 1.0 - o.momentum * (1.0 - c), 1.0 - c, o.momentum};
+    return {s.lr, c, schedule_free::share(o.momentum, c), 1.0 - c, o.momentum};
   }
 
   template <class T>
   SCALEVEC_HD static T update(const Constants<T>& c, T, T g, T decay, T& offset) {
-    const T step = c.lr * g + decay, before = offset;
-    offset = c.keep * (before - c.momentum * step);
-    return c.share * step - c.mean_weight * before;
+    return schedule_free::step_of_mean(c, c.momentum, c.lr * g + decay, offset);
   }
 };
 

@@ -37,10 +37,7 @@ struct Adafactor {
   }
 
   static void form_update(const Values& o, MatrixJob& job) {
-    if (job.dtype == kernels::Dtype::float64)
-      form<double>(o, job);
-    else
-      form<float>(o, job);
+    with_state_type(job, [&](auto zero) { form<decltype(zero)>(o, job); });
   }
 
  private:

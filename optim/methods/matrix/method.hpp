@@ -14,3 +14,16 @@
 #include "optim/matrix/products.hpp"
 #include "optim/method.hpp"
 #include "optim/parallel/parallel.hpp"
+
+namespace scalevec::methods {
+
+// Calls body(T()) with the type of the job's state.
+template <class F>
+void with_state_type(const MatrixJob& job, F&& body) {
+  if (job.dtype == kernels::Dtype::float64)
+    body(double());
+  else
+    body(float());
+}
+
+}  // namespace scalevec::methods
