@@ -55,31 +55,14 @@ void draw_t11(const FigureValues& v, FigureResult& result) {
         sgd ? theory::moving_rotation_sgd(beta, 1.0, start, rates) : theory::moving_rotation(noise, start, rates);
     const std::vector<theory::Turn> got =
         simulated_rotation(rule, d, start, steps, seed, 10 * static_cast<std::uint64_t>(color));
-    std::vector<double> x, lengths, turns, dots_x, dots, turned;
-    for (std::size_t t = 0; t < predicted.size(); t += std::max<std::size_t>(1, predicted.size() / 400)) {
-      x.push_back(static_cast<double>(t));
-      lengths.push_back(predicted[t].norm_sq / start);
-      turns.push_back(predicted[t].rotation > 0.0 ? predicted[t].rotation : NAN);
-    }
-    // Each dot a mean over a window, of the run and of the line alike.
-    const std::size_t window = predicted.size() / 40;
-    const std::vector<theory::Turn> sums = window_sums(got, window), expected = window_sums(predicted, window);
-    for (std::size_t k = 0; k < sums.size(); ++k) {
-      const double n = static_cast<double>(window);
-      result.agreement = worse(result.agreement, std::abs(sums[k].norm_sq / expected[k].norm_sq - 1.0));
-      result.agreement = worse(result.agreement, std::abs(sums[k].rotation / expected[k].rotation - 1.0));
-      dots_x.push_back(static_cast<double>(k * window) + 0.5 * n);
-      dots.push_back(sums[k].norm_sq / start / n);
-      turned.push_back(sums[k].rotation / n);
-    }
-    norm.series.push_back(line(c.label, x, lengths, color));
-    norm.series.push_back(points("", dots_x, dots, color));
-    angle.series.push_back(line("", x, turns, color));
-    angle.series.push_back(points("", dots_x, turned, color));
+    const RotationError error = add_rotation_paths(norm, angle, c.label, predicted, got, start, 400, 40, color);
+    result.agreement = worse(result.agreement, worse(error.norm_sq, error.rotation));
     if (color == 0) {
-      std::vector<double> still;
-      for (std::size_t t = 0; t < predicted.size(); t += std::max<std::size_t>(1, predicted.size() / 400))
+      std::vector<double> x, still;
+      for (std::size_t t = 0; t < predicted.size(); t += std::max<std::size_t>(1, predicted.size() / 400)) {
+        x.push_back(static_cast<double>(t));
         still.push_back(rates[t].lr > 0.0 ? theory::settled_rotation(noise, rates[t]).rotation : NAN);
+      }
       angle.series.push_back(line("AdamW, cosine: settled at the moment's lr", x, still, 6, Series::Style::dashed));
     }
     ++color;

@@ -79,55 +79,22 @@ void draw_t12(const FigureValues& v, FigureResult& result) {
     std::vector<theory::Turn> got(rates.size(), {0.0, 0.0});  // means over replicas
     for (std::size_t r = 0; r < replicas; ++r) {
       MuonMatrix muon(n, momentum);
-      std::vector<double> w(n * n), g(n * n);
-      const std::uint64_t stream = 10 * r + static_cast<std::uint64_t>(color);
-      double ww = 0.0;
-      for (std::size_t i = 0; i < w.size(); ++i) {
-        w[i] = random_normal(seed, stream, i);
-        ww += w[i] * w[i];
-      }
-      for (double& x : w) x *= std::sqrt(start / ww);
-      for (std::size_t t = 0; t < rates.size(); ++t) {
-        double wg = 0.0, dot = 0.0, cross = 0.0;
-        ww = 0.0;
-        for (std::size_t i = 0; i < w.size(); ++i) {
-          g[i] = random_normal(seed, stream + 5, t * w.size() + i);
-          ww += w[i] * w[i];
-          wg += w[i] * g[i];
-        }
-        for (std::size_t i = 0; i < w.size(); ++i) g[i] = (g[i] - wg / ww * w[i]) / std::sqrt(ww);
-        const std::vector<double> before = w;
+      const auto step = [&](std::vector<double>& w, const std::vector<double>& g, std::int64_t t) {
+        const theory::StepRate& rate = rates[static_cast<std::size_t>(t)];
         const std::vector<double>& u = muon.update(g);
-        for (std::size_t i = 0; i < w.size(); ++i) {
-          w[i] = (1.0 - rates[t].decay) * w[i] - rates[t].lr * u[i];
-          dot += before[i] * w[i];
-        }
-        for (std::size_t i = 0; i < w.size(); ++i) cross += std::pow(w[i] - dot / ww * before[i], 2);
-        got[t].norm_sq += ww / static_cast<double>(replicas);
-        got[t].rotation += std::atan2(std::sqrt(cross * ww), dot) / static_cast<double>(replicas);
+        for (std::size_t i = 0; i < w.size(); ++i) w[i] = (1.0 - rate.decay) * w[i] - rate.lr * u[i];
+      };
+      const std::vector<theory::Turn> turns =
+          rotation_by(step, n * n, start, steps, seed, 20 * r + 2 * static_cast<std::uint64_t>(color));
+      for (std::size_t t = 0; t < turns.size(); ++t) {
+        got[t].norm_sq += turns[t].norm_sq / static_cast<double>(replicas);
+        got[t].rotation += turns[t].rotation / static_cast<double>(replicas);
       }
-    }
-    std::vector<double> x, length_line, turn_line, dots_x, dots, turned;
-    for (std::size_t t = 0; t < expected.size(); t += std::max<std::size_t>(1, expected.size() / 200)) {
-      x.push_back(static_cast<double>(t));
-      length_line.push_back(expected[t].norm_sq / start);
-      turn_line.push_back(expected[t].rotation > 0.0 ? expected[t].rotation : NAN);
-    }
-    const std::size_t window = std::max<std::size_t>(1, expected.size() / 25);
-    const std::vector<theory::Turn> sums = window_sums(got, window), due = window_sums(expected, window);
-    for (std::size_t k = 0; k < sums.size(); ++k) {
-      const double n = static_cast<double>(window);
-      worst_norm = worse(worst_norm, std::abs(sums[k].norm_sq / due[k].norm_sq - 1.0));
-      worst_angle = worse(worst_angle, std::abs(sums[k].rotation / due[k].rotation - 1.0));
-      dots_x.push_back(static_cast<double>(k * window) + 0.5 * n);
-      dots.push_back(sums[k].norm_sq / n / start);
-      turned.push_back(sums[k].rotation / n);
     }
     const char* label = coupling == DecayCoupling::lr ? "cosine, decay with the lr" : "cosine, decay lr2";
-    norm.series.push_back(line(label, x, length_line, color));
-    norm.series.push_back(points("", dots_x, dots, color));
-    angle.series.push_back(line("", x, turn_line, color));
-    angle.series.push_back(points("", dots_x, turned, color));
+    const RotationError error = add_rotation_paths(norm, angle, label, expected, got, start, 200, 25, color);
+    worst_norm = worse(worst_norm, error.norm_sq);
+    worst_angle = worse(worst_angle, error.rotation);
     ++color;
   }
 

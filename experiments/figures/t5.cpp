@@ -73,23 +73,29 @@ std::vector<Point> grid_points(const Setting& s, const std::vector<double>& lamb
   return points;
 }
 
-void simulate(std::vector<Point>& points, const Setting& s, std::int64_t replicas) {
-  std::vector<theory::OutputScaleCell> cells;
-  for (const Point& p : points) {
-    theory::SimulatedRule rule;
-    rule.method = kMethods[p.method].rule;
-    rule.lr = s.lr;
-    rule.weight_decay = p.lambda;
-    rule.decay_target = p.decay_target;
-    rule.beta2 = s.beta2;
-    cells.push_back({{s.h, s.target, s.sigma, s.gamma0}, rule});
-  }
+theory::OutputScaleCell cell_of(const Setting& s, const Point& p) {
+  theory::SimulatedRule rule;
+  rule.method = kMethods[p.method].rule;
+  rule.lr = s.lr;
+  rule.weight_decay = p.lambda;
+  rule.decay_target = p.decay_target;
+  rule.beta2 = s.beta2;
+  return {{s.h, s.target, s.sigma, s.gamma0}, rule};
+}
+
+theory::SimulationOptions options_of(const Setting& s, std::int64_t replicas) {
   theory::SimulationOptions options;
   options.steps = s.steps;
   options.replicas = replicas;
   options.average_steps = s.average_steps;
   options.seed = s.seed;
-  const std::vector<theory::OutputScaleResult> results = theory::simulate_output_scale(cells, options);
+  return options;
+}
+
+void simulate(std::vector<Point>& points, const Setting& s, std::int64_t replicas) {
+  std::vector<theory::OutputScaleCell> cells;
+  for (const Point& p : points) cells.push_back(cell_of(s, p));
+  const std::vector<theory::OutputScaleResult> results = theory::simulate_output_scale(cells, options_of(s, replicas));
   for (size_t i = 0; i < points.size(); ++i) {
     points[i].mean = results[i].gamma_mean;
     points[i].standard_error = results[i].gamma_stderr;
@@ -103,21 +109,7 @@ std::vector<Point> torch_points(const std::vector<Point>& simulated, const Setti
   for (size_t i = 0; i < simulated.size(); ++i) {
     if (simulated[i].method != kAdamW || i % lambdas % 3 != 1) continue;
     Point p = simulated[i];
-    ToyRunOptions options;
-    options.method = "adamw";
-    options.h = s.h;
-    options.target = s.target;
-    options.sigma = s.sigma;
-    options.gamma0 = s.gamma0;
-    options.lr = s.lr;
-    options.weight_decay = p.lambda;
-    options.decay_target = p.decay_target;
-    options.beta2 = s.beta2;
-    options.steps = s.steps;
-    options.replicas = replicas;
-    options.seed = s.seed;
-    options.average_steps = s.average_steps;
-    const ToyRunResult result = trained_runs().run_toy(options);
+    const theory::OutputScaleResult result = trained_runs().run_toy(cell_of(s, p), options_of(s, replicas));
     p.mean = result.gamma_mean;
     p.standard_error = result.gamma_stderr;
     points.push_back(p);

@@ -10,37 +10,39 @@
 
 namespace scalevec::experiments {
 
-ToyRunResult run_toy_with_torch(const ToyRunOptions& o) {
+theory::OutputScaleResult run_toy_with_torch(const theory::OutputScaleCell& cell, const theory::SimulationOptions& o) {
+  const theory::SimulatedRule& by = cell.rule;
   nlohmann::json rule = {{"match", nlohmann::json::object()},
-                         {"method", o.method},
-                         {"weight_decay", o.weight_decay},
-                         {"decay_coupling", "lr"},
-                         {"decay_target", o.decay_target}};
-  // Those of the method's own options that the toy knows; without memory where a momentum is an option.
-  const std::pair<const char*, double> own[] = {
-      {"beta1", o.beta1}, {"beta2", o.beta2}, {"eps", o.eps}, {"momentum", 0.0}};
-  for (const Option& field : make_method_options(o.method)->fields())
-    for (const auto& [name, value] : own)
+                         {"method", theory::to_string(by.method)},
+                         {"weight_decay", by.weight_decay},
+                         {"decay_coupling", to_string(by.coupling)},
+                         {"decay_target", by.decay_target}};
+  // Those of the method's own options that the rule states.
+  const std::pair<const char*, double> stated[] = {
+      {"beta1", by.beta1}, {"beta2", by.beta2}, {"eps", by.eps}, {"momentum", by.momentum}};
+  for (const Option& field : make_method_options(std::string(theory::to_string(by.method)))->fields())
+    for (const auto& [name, value] : stated)
       if (field.key == name) rule[name] = value;
   Session session(read_run_config({{"model",
                                     {{"type", "output_scale"},
                                      {"replicas", o.replicas},
-                                     {"curvature", o.h},
-                                     {"target", o.target},
-                                     {"sigma", o.sigma},
-                                     {"initial", o.gamma0}}},
+                                     {"curvature", cell.toy.h},
+                                     {"target", cell.toy.target},
+                                     {"sigma", cell.toy.sigma},
+                                     {"initial", cell.toy.gamma0}}},
                                    {"seed", o.seed},
                                    {"device", "cpu"},
                                    {"steps", o.steps},
-                                   {"optimizer", {{"lr", o.lr}, {"rules", nlohmann::json::array({rule})}}}}));
-  ToyRunResult result;
+                                   {"optimizer", {{"lr", by.lr}, {"rules", nlohmann::json::array({rule})}}}}));
+  theory::OutputScaleResult result;
   std::vector<double> sum(static_cast<size_t>(o.replicas), 0.0);
   const double* gamma = session.params().at(0).tensor.data_ptr<double>();
   for (std::int64_t step = 0; step < o.steps; ++step) {
-    StepResult made = session.step(step + 1 == o.steps);
+    const bool trace = std::find(o.trace_steps.begin(), o.trace_steps.end(), step) != o.trace_steps.end();
+    StepResult made = session.step(trace);
     if (step + o.average_steps >= o.steps)
       for (size_t i = 0; i < sum.size(); ++i) sum[i] += gamma[i];
-    if (step + 1 == o.steps) result.last_traces.assign(made.params.begin(), made.params.end());
+    if (trace) result.traces.push_back(std::move(made.params.at(0)));
   }
   const double n = static_cast<double>(o.replicas);
   double mean = 0.0, square = 0.0;

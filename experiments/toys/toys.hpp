@@ -6,7 +6,8 @@
 // The toys of figures and claims as LibTorch modules, trained by the library's optimizers.
 namespace scalevec::experiments {
 
-ToyRunResult run_toy_with_torch(const ToyRunOptions& options);
+theory::OutputScaleResult run_toy_with_torch(const theory::OutputScaleCell& cell,
+                                             const theory::SimulationOptions& options);
 double toy_excess_with_torch(const nlohmann::json& config);
 std::vector<TraceRow> toy_traces_with_torch(const nlohmann::json& config, std::int64_t first, std::int64_t every);
 double fold_gap(std::int64_t layers, std::int64_t width, double least, double largest, bool float64,

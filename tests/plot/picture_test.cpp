@@ -189,14 +189,20 @@ TEST_CASE("links to files are encoded", "[plot]") {
 }
 
 TEST_CASE("the theory's page lists every figure with its verdict", "[figures]") {
-  const std::string page = theory_page({{"T1", "Folding <W>", "off by 0.1, allowed 0.2", true, "<figure>one</figure>"},
-                                        {"T2", "Other", "cannot write", false, ""}},
-                                       "quick", 2);
+  Figure one, two;
+  one.id = "T1";
+  one.title = "Folding <W>";
+  one.formula = "a < b";
+  one.domain = "any γ";
+  two.id = "T2";
+  const std::string page = theory_page(
+      {{&one, "off by 0.1, allowed 0.2", true, "<figure>one</figure>"}, {&two, "cannot write", false, ""}}, "quick", 2);
   CHECK(has(page, "1 of 2 figures agree"));
   CHECK(!has(page, "Interrupted"));
   CHECK(has(page, "<h2 id=\"T1\">T1: Folding &lt;W&gt;</h2>"));
   CHECK(has(page, "<figure>one</figure>"));
   CHECK(has(page, "<strong class=\"bad\">out</strong>: cannot write."));
-  CHECK(has(theory_page({{"T1", "Folding", "off by 0.1, allowed 0.2", true, ""}}, "quick", 26),
+  CHECK(has(page, "<p><code>a &lt; b</code><br>Holds for: any γ.</p>"));
+  CHECK(has(theory_page({{&one, "off by 0.1, allowed 0.2", true, ""}}, "quick", 26),
             "1 of 1 figures agree with their simulation. Interrupted: 25 more figures were not drawn."));
 }

@@ -32,15 +32,17 @@ namespace {
 double stand_in_error = 0.0;
 int stand_in_runs = 0;
 
-ToyRunResult stand_in_run(const ToyRunOptions& o) {
+theory::OutputScaleResult stand_in_run(const theory::OutputScaleCell& cell, const theory::SimulationOptions&) {
+  const theory::OutputScaleToy& o = cell.toy;
+  const double decay_target = cell.rule.decay_target;
   ++stand_in_runs;
-  double low = std::min(o.target, o.decay_target), high = std::max(o.target, o.decay_target);
+  double low = std::min(o.target, decay_target), high = std::max(o.target, decay_target);
   for (int i = 0; i < 200; ++i) {
     const double gamma = (low + high) / 2, pull = o.h * (o.target - gamma);
-    const bool up = pull / std::sqrt(pull * pull + o.sigma * o.sigma) > o.weight_decay * (gamma - o.decay_target);
+    const bool up = pull / std::sqrt(pull * pull + o.sigma * o.sigma) > cell.rule.weight_decay * (gamma - decay_target);
     (up ? low : high) = gamma;
   }
-  ToyRunResult result;
+  theory::OutputScaleResult result;
   result.gamma_mean = low * (1.0 + stand_in_error);
   return result;
 }

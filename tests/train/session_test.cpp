@@ -286,60 +286,51 @@ TEST_CASE("a loss that is not finite stops the step before anything is changed")
 }
 
 TEST_CASE("the LibTorch toy and a hand-written AdamW on the same noise agree step by step") {
-  ToyRunOptions o;
-  o.replicas = 5;
-  o.steps = 200;
-  o.lr = 1e-2;
-  o.weight_decay = 0.1;
-  o.seed = 11;
-  const ToyRunResult result = run_toy_with_torch(o);
-  for (std::int64_t i = 0; i < o.replicas; ++i) {
-    double p = o.gamma0, m = 0, v = 0;
-    for (std::int64_t t = 1; t <= o.steps; ++t) {
-      const double noise = random_normal(o.seed, stream_of("toy.noise") + static_cast<std::uint64_t>(i),
+  OutputScaleCell cell;
+  cell.rule.lr = 1e-2;
+  cell.rule.weight_decay = 0.1;
+  SimulationOptions options;
+  options.replicas = 5;
+  options.steps = 200;
+  options.seed = 11;
+  const OutputScaleResult result = run_toy_with_torch(cell, options);
+  for (std::int64_t i = 0; i < options.replicas; ++i) {
+    double p = cell.toy.gamma0, m = 0, v = 0;
+    for (std::int64_t t = 1; t <= options.steps; ++t) {
+      const double noise = random_normal(options.seed, stream_of("toy.noise") + static_cast<std::uint64_t>(i),
                                          static_cast<std::uint64_t>(t - 1));
-      const double g = o.h * (p - o.target) + o.sigma * noise;
+      const double g = cell.toy.h * (p - cell.toy.target) + cell.toy.sigma * noise;
       m = 0.9 * m + 0.1 * g;
       v = 0.999 * v + 0.001 * g * g;
-      p -= o.lr * o.weight_decay * p;
-      p -= o.lr * (m / (1 - std::pow(0.9, t))) / (std::sqrt(v / (1 - std::pow(0.999, t))) + 1e-8);
+      p -= cell.rule.lr * cell.rule.weight_decay * p;
+      p -= cell.rule.lr * (m / (1 - std::pow(0.9, t))) / (std::sqrt(v / (1 - std::pow(0.999, t))) + 1e-8);
     }
     CHECK(std::abs(result.final_gamma[static_cast<size_t>(i)] - p) < 1e-12);
   }
 }
 
 TEST_CASE("the batched simulation and the LibTorch toy are the same run, in values and in traces") {
-  for (const auto& [name, method] : {std::pair("adamw", SimulatedMethod::adamw), std::pair("sgd", SimulatedMethod::sgd),
-                                     std::pair("signum", SimulatedMethod::signum)})
+  for (const SimulatedMethod method : {SimulatedMethod::adamw, SimulatedMethod::sgd, SimulatedMethod::signum})
     for (const std::int64_t steps : {1, 2, 50, 200}) {
-      ToyRunOptions o;
-      o.method = name;
-      o.replicas = 300;
-      o.steps = steps;
-      o.lr = 3e-3;
-      o.weight_decay = 0.2;
-      o.decay_target = 1.0;
-      o.seed = 4;
-      const ToyRunResult torch = run_toy_with_torch(o);
       OutputScaleCell cell;
-      cell.toy = {o.h, o.target, o.sigma, o.gamma0};
       cell.rule.method = method;
-      cell.rule.lr = o.lr;
-      cell.rule.weight_decay = o.weight_decay;
-      cell.rule.decay_target = o.decay_target;
-      SimulationOptions simulation;
-      simulation.steps = steps;
-      simulation.replicas = o.replicas;
-      simulation.seed = o.seed;
-      simulation.trace_steps = {steps - 1};
-      const OutputScaleResult batch = simulate_output_scale(cell, simulation);
-      INFO(name << " after " << steps);
+      cell.rule.lr = 3e-3;
+      cell.rule.weight_decay = 0.2;
+      cell.rule.decay_target = 1.0;
+      SimulationOptions options;
+      options.steps = steps;
+      options.replicas = 300;
+      options.seed = 4;
+      options.trace_steps = {steps - 1};
+      const OutputScaleResult torch = run_toy_with_torch(cell, options);
+      const OutputScaleResult batch = simulate_output_scale(cell, options);
+      INFO(to_string(method) << " after " << steps);
       for (size_t i = 0; i < batch.final_gamma.size(); ++i)
         CHECK(std::abs(batch.final_gamma[i] - torch.final_gamma[i]) < 1e-12);
-      REQUIRE(torch.last_traces.size() == 1);
+      REQUIRE(torch.traces.size() == 1);
       REQUIRE(batch.traces.size() == 1);
       for (const TraceField& field : trace_fields()) {
-        const double a = batch.traces[0].*field.member, b = torch.last_traces[0].*field.member;
+        const double a = batch.traces[0].*field.member, b = torch.traces[0].*field.member;
         INFO(field.name);
         CHECK(std::isnan(a) == std::isnan(b));
         if (!std::isnan(a)) CHECK(std::abs(a - b) <= 1e-9 * std::abs(a));
