@@ -332,6 +332,13 @@ def losses_json(losses):
     return [None if x is None else "diverged" if math.isinf(x) else round(x, 5) for x in losses]
 
 
+def baseline_lower(runs):
+    """The baseline's next lower tuned learning rate, as its factor, and the cells that show what luck in tuning makes."""
+    tuned, (_, factor) = Tuning(runs, "adamw").lrs, chosen(runs, "adamw", False)
+    lower = max(f for f in tuned if f < factor)
+    return lower, [("adamw", lower, seed) for seed in SEEDS[:3]]
+
+
 def pair_loss(folder):
     """Nats per token of a table of pairs, counted in the training tokens with 0.1 added to each, on the validation tokens."""
     parts = {}
@@ -373,9 +380,11 @@ def collect(args):
             if not own:
                 entry["state_bytes"] = rounded(state_bytes(folder))
         methods.append(entry)
+    lower, cells = baseline_lower(runs)
     summaries = [json.loads((folder / "summary.json").read_text()) for folder in runs.index.values()]
     one = summaries[0]
     result = {"base": BASE, "tuning_runs": TUNING_RUNS, "tuning_seed": TUNING_SEED, "seeds": seeds[False], "own_seeds": seeds[True], "adamw_lr": ADAMW_LR,
+              "baseline_lower": {"factor": lower, "losses": losses_json(runs.loss(*cell) for cell in cells)},
               "runs": len(summaries), "diverged": sum(s["status"] == "diverged" for s in summaries),
               "cpu_seconds": round(sum(s["cpu_seconds"] for s in summaries)), "git_commit": one["git_commit"],
               "machine": one["machine"], "kernels": one["versions"]["kernels"], "parameters": one["parameters"],
@@ -399,6 +408,7 @@ def main():
         runs = Runs(args.out, args.program, args.jobs)
         tune(runs)
         compare(runs)
+        runs.train(baseline_lower(runs)[1])
     if args.what == "speed":
         speed(args)
     if args.what == "collect":

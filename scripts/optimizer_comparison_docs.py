@@ -357,18 +357,24 @@ def findings(results, pairs):
     gains = [m for m in own if (d := results.own_difference(m)).resolved() and d.mean < 0]
     losses = [m for m in own if (d := results.own_difference(m)).resolved() and d.mean > 0]
     same = [m for m in own if not results.own_difference(m).resolved()]
+    lower = results.data["baseline_lower"]
     changes = [results.own_difference(m).mean for m in own]
     return "\n".join([
         bullet(f"Least mean loss: `{best['name']}`, {statistics.fmean(best['adamw']['losses']):.3f} nats per byte, against "
                f"{statistics.fmean(results.adamw['adamw']['losses']):.3f} of `adamw`. Not resolved from it: {few(top)}."),
         bullet(f"Resolved from `adamw` and better: {names(better)}. Resolved and worse: {names(worse)}. Not resolved: {few(open_)}."),
+        bullet(f"The learning rate of `adamw`, {short(results.adamw['lr'] * results.adamw['factor'])}, was lucky in its tuning run "
+               f"({tuning_loss(results.adamw):.3f}) and is not with fresh seeds. Outside the equal budget it was run at "
+               f"{short(results.adamw['lr'] * lower['factor'])} with {len(lower['losses'])} of the seeds: {statistics.fmean(lower['losses']):.3f}. So up "
+               f"to {statistics.fmean(results.adamw['adamw']['losses']) - statistics.fmean(lower['losses']):.2f} of a difference to `adamw` is that "
+               "luck. Other methods had the same risk: see [what is not resolved](#what-is-not-resolved)."),
         bullet(f"Scale vectors trained by the method itself, with the learning rate that was tuned while AdamW trained them: resolved "
                f"and better for {names(gains)}; resolved and worse for {names(losses)}; not resolved for {len(same)} of {len(own)} methods. "
                f"It is better for {sum(x < 0 for x in changes)} and worse for {sum(x > 0 for x in changes)} methods (sign test: p = {sign_test(changes):.2g}); the median "
                f"difference is {signed(statistics.median(changes))}."),
         bullet(f"Of the {len(pairs)} pairs of methods, {sum(not d.resolved() for d in pairs.values())} are not resolved. Each interval is a "
-               f"95 % interval of its own, so about one in twenty pairs of equal methods would look resolved. With Holm's "
-               f"correction over all pairs, of the resolved ones {results.holm(pairs)} remain."),
+               f"95 % interval of its own, so about one in twenty pairs of equal methods would look resolved. Holm's correction over "
+               f"all pairs leaves {results.holm(pairs)} resolved: so few seeds can't separate so many pairs at once."),
     ])
 
 
@@ -423,7 +429,8 @@ vectors of the blue runs have the same method and learning rate everywhere, Adam
 {bullet(f'''Pairs: the orange cells. {sum(not d.resolved() for d in pairs.values())} of {len(pairs)} have an interval that contains zero.''')}
 {bullet(f'''Learning rate at an end of the tried ones: {names(edges)}. The loss of these methods is an upper bound.''')}
 {bullet(f'''Luck in tuning: with the fresh seeds, the mean loss is more than 0.1 above that of the tuning run for {names(lucky)}. One
-tuning seed does not show that a learning rate is near the largest stable one; with a smaller one, these methods may be better.''')}
+tuning seed does not show that a learning rate is near the largest stable one; with a smaller one, these methods may be better, as
+`adamw` is.''')}
 {bullet(f'''The tuned option was not tried for {names(untried)}, since its run was spent on a fourth learning rate.''')}
 
 ## Method
