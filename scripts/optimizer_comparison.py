@@ -4,11 +4,13 @@
   scripts/optimizer_comparison.py config                                   writes experiments/configs/optimizers.json
   scripts/optimizer_comparison.py run --program scalevec --out DIR         tunes and trains, stage by stage; can be repeated
   scripts/optimizer_comparison.py speed --program scalevec --out DIR       times a training step of each method, on a quiet machine
-  scripts/optimizer_comparison.py collect --out DIR                        writes docs/optimizers/comparison.json
+  scripts/optimizer_comparison.py collect --out DIR                        writes docs/optimizers/comparison.json; reads data/gcide4
 
 Every cell is one of the grid's, so that `scalevec compare experiments/configs/optimizers.json --out DIR` trains the rest.
 """
 import argparse
+import array
+import collections
 import json
 import math
 import pathlib
@@ -330,6 +332,27 @@ def losses_json(losses):
     return [None if x is None else "diverged" if math.isinf(x) else round(x, 5) for x in losses]
 
 
+def baseline_lower(runs):
+    """The baseline's next lower tuned learning rate, as its factor, and the cells that show what luck in tuning makes."""
+    tuned, (_, factor) = Tuning(runs, "adamw").lrs, chosen(runs, "adamw", False)
+    lower = max(f for f in tuned if f < factor)
+    return lower, [("adamw", lower, seed) for seed in SEEDS[:3]]
+
+
+def pair_loss(folder):
+    """Nats per token of a table of pairs, counted in the training tokens with 0.1 added to each, on the validation tokens."""
+    parts = {}
+    for part in ("train", "val"):
+        tokens = array.array("H")
+        for file in sorted(pathlib.Path(folder).glob(f"{part}_*.bin")):
+            tokens.frombytes(file.read_bytes()[1024:])
+        parts[part] = tokens
+    train, val = parts["train"], parts["val"]
+    firsts, pairs = collections.Counter(train), collections.Counter(zip(train, train[1:]))
+    return -sum(n * math.log((pairs[a, b] + 0.1) / (firsts[a] + 25.6)) for (a, b), n in
+                collections.Counter(zip(val, val[1:])).items()) / (len(val) - 1)
+
+
 def finished_seeds(runs, own):
     """The seeds that every method has been trained with."""
     methods = [m for m in tuned_methods() if has_scales(m) or not own]
@@ -357,13 +380,15 @@ def collect(args):
             if not own:
                 entry["state_bytes"] = rounded(state_bytes(folder))
         methods.append(entry)
+    lower, cells = baseline_lower(runs)
     summaries = [json.loads((folder / "summary.json").read_text()) for folder in runs.index.values()]
     one = summaries[0]
     result = {"base": BASE, "tuning_runs": TUNING_RUNS, "tuning_seed": TUNING_SEED, "seeds": seeds[False], "own_seeds": seeds[True], "adamw_lr": ADAMW_LR,
+              "baseline_lower": {"factor": lower, "losses": losses_json(runs.loss(*cell) for cell in cells)},
               "runs": len(summaries), "diverged": sum(s["status"] == "diverged" for s in summaries),
               "cpu_seconds": round(sum(s["cpu_seconds"] for s in summaries)), "git_commit": one["git_commit"],
               "machine": one["machine"], "kernels": one["versions"]["kernels"], "parameters": one["parameters"],
-              "scale_parameters": one["scale_parameters"], "data": one["data"].split(": ")[1], "data_hash": one["data_hash"]}
+              "scale_parameters": one["scale_parameters"], "pair_loss": rounded(pair_loss(BASE["data"]["dir"])), "data": one["data"].split(": ")[1], "data_hash": one["data_hash"]}
     lines = [f" {json.dumps(k)}: {json.dumps(v)}," for k, v in result.items()]
     lines += [' "methods": [', ",\n".join("  " + json.dumps(m) for m in methods), " ]"]
     RESULTS.write_text("{\n" + "\n".join(lines) + "\n}\n")
@@ -383,6 +408,7 @@ def main():
         runs = Runs(args.out, args.program, args.jobs)
         tune(runs)
         compare(runs)
+        runs.train(baseline_lower(runs)[1])
     if args.what == "speed":
         speed(args)
     if args.what == "collect":
