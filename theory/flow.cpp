@@ -24,7 +24,7 @@ void check(const Flow& f) {
 }
 
 // With R ≥ 0: the flow is odd in (r, R).
-Flow upright(Flow f) {
+Flow with_positive_target(Flow f) {
   f.imbalance = std::abs(f.imbalance);
   if (f.target < 0.0 || (f.target == 0.0 && f.initial < 0.0)) {
     f.target = -f.target;
@@ -91,7 +91,7 @@ double balanced_position(const Flow& f, double t) {
 // the argument that asks for r.
 double time_to(const Flow& flow, double r, double moved, double gap, const char* name, double value) {
   if (moved == 0.0) return 0.0;
-  const Flow f = upright(flow);
+  const Flow f = with_positive_target(flow);
   const double sign = orientation(flow), to = sign * r, left = sign * gap, by = sign * moved;
   if (f.imbalance == 0.0) {
     require(f.initial != 0.0, "initial", f.initial, "not 0 where the imbalance is 0: the flow stays there");
@@ -121,7 +121,7 @@ double flow_position(const Flow& flow, double t) {
   check(flow);
   not_negative("t", t);
   if (t == 0.0) return flow.initial;
-  const Flow f = upright(flow);
+  const Flow f = with_positive_target(flow);
   if (f.imbalance == 0.0) return orientation(flow) * balanced_position(f, t);
   return orientation(flow) * unbalanced_position(Unbalanced(f), 2.0 * f.initial / f.imbalance, t);
 }
@@ -130,7 +130,7 @@ double flow_gap(const Flow& flow, double t) {
   check(flow);
   not_negative("t", t);
   if (t == 0.0) return flow.target - flow.initial;
-  const Flow f = upright(flow);
+  const Flow f = with_positive_target(flow);
   const double sign = orientation(flow);
   if (f.imbalance == 0.0) {
     if (f.initial > 0.0 && f.target > 0.0) {

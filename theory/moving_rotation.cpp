@@ -139,7 +139,7 @@ double RotationWalk::update_square() const {
 // What the correction makes of the mean of the step before.
 double RotationWalk::fresh() const { return noise_.bias_corrected ? (1.0 - power_) / (1.0 - power_ * beta_) : 1.0; }
 
-RotationWalk::Move RotationWalk::look(const StepRate& rate) const {
+RotationWalk::Move RotationWalk::next_move(const StepRate& rate) const {
   check(rate);
   const double along = update_along(), square = update_square(), kept = 1.0 - rate.decay;
   return {norm_sq_, kept * norm_sq_ - rate.lr * along,
@@ -148,7 +148,7 @@ RotationWalk::Move RotationWalk::look(const StepRate& rate) const {
 }
 
 RotationWalk::Move RotationWalk::step(const StepRate& rate) {
-  const Move move = look(rate);
+  const Move move = next_move(rate);
   const double square = update_square(), kept = 1.0 - rate.decay;
   for (std::size_t i = 0; i < along_.size(); ++i) {
     const double amplitude = noise_.bias_corrected ? square : noise_.lags[i].amplitude;

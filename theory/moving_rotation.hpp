@@ -67,8 +67,8 @@ class RotationWalk {
     double rotation() const;  // radians
     Move& operator+=(const Move& block);
   };
-  Move look(const StepRate& rate) const;
-  Move step(const StepRate& rate);  // the same, made
+  Move next_move(const StepRate& rate) const;
+  Move step(const StepRate& rate);  // makes it
 
   double norm_sq() const { return norm_sq_; }
   double update_along() const;   // E w·u of the next step

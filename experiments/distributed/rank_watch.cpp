@@ -180,7 +180,7 @@ void RankWatch::stop(const Finding& finding) {
   ::_exit(1);
 }
 
-RankWatch::Finding RankWatch::look(std::vector<Peer>& peers) const {
+RankWatch::Finding RankWatch::inspect(std::vector<Peer>& peers) const {
   std::int64_t furthest = 0;
   for (const Peer& p : peers) furthest = std::max(furthest, p.last.collectives);
   for (Peer& p : peers) {
@@ -234,7 +234,7 @@ void RankWatch::run_first() {
     if (peers[0].last.collectives != collectives_) peers[0].behind = false;
     peers[0].last = message(kBeat);
     peers[0].heard = Clock::now();
-    if (const Finding finding = look(peers); !finding.text.empty()) {
+    if (const Finding finding = inspect(peers); !finding.text.empty()) {
       Message verdict = message(finding.says_why ? kVerdictOnFailure : kVerdict, finding.text);
       verdict.rank = finding.rank;
       for (const Peer& p : peers) p.send(verdict);
@@ -259,7 +259,7 @@ void RankWatch::run_other() {
     peer.read();
     if (peer.bye) break;
     // Rank 0 may stay behind in its collectives too, but it is rank 0 that knows.
-    const Finding finding = peer.verdict.text.empty() ? look(first) : peer.verdict;
+    const Finding finding = peer.verdict.text.empty() ? inspect(first) : peer.verdict;
     if (finding.text.empty()) continue;
     if (grace(finding)) stop(finding);
     break;

@@ -76,7 +76,7 @@ class RankWatch {
   Message message(int kind, const std::string& text = {}) const;
   void run_first();
   void run_other();
-  Finding look(std::vector<Peer>& peers) const;  // what is wrong with whom; empty text: nothing
+  Finding inspect(std::vector<Peer>& peers) const;  // what is wrong with whom; empty text: nothing
   bool grace(const Finding& finding) const;
   [[noreturn]] void stop(const Finding& finding);
   double interval() const;  // seconds between beats

@@ -69,7 +69,7 @@ struct FigureResult {
 };
 
 // The larger of two differences, or NaN if one of them is NaN, so that an error is not lost on the way to `agreement`.
-inline double worse(double a, double b) { return std::isnan(a) || a > b ? a : b; }
+inline double larger_or_nan(double a, double b) { return std::isnan(a) || a > b ? a : b; }
 
 // A figure as data, and the function that computes it. Page, documentation and --list show the formula and its domain.
 struct Figure {

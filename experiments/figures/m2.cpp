@@ -60,8 +60,8 @@ void draw_m2(const FigureValues& v, FigureResult& result) {
       dot_bars.push_back(length_sq.half_width);
       turned.push_back(std::sqrt(turn_sq.mean));
       turned_bars.push_back(turn_sq.half_width / (2.0 * turned.back()));
-      worst_length = worse(worst_length, std::abs(length / (expected.norm * expected.norm) - 1.0));
-      worst_angle = worse(worst_angle, std::abs(turned.back() / expected.angle - 1.0));
+      worst_length = larger_or_nan(worst_length, std::abs(length / (expected.norm * expected.norm) - 1.0));
+      worst_angle = larger_or_nan(worst_angle, std::abs(turned.back() / expected.angle - 1.0));
     }
     const std::string label = fmt::format("{} × {}", sizes[k], sizes[k]);
     norm.series.push_back(line(label, fine, lengths, k));
@@ -69,7 +69,7 @@ void draw_m2(const FigureValues& v, FigureResult& result) {
     angle.series.push_back(line(label, fine, turns, k));
     angle.series.push_back(points_with_bars("", coarse, turned, turned_bars, k, k));
   }
-  result.agreement = worse(worst_angle, worst_length) / 0.1;
+  result.agreement = larger_or_nan(worst_angle, worst_length) / 0.1;
   result.numbers = {{"long_run", theory::muon_noise(1e6, momentum).long_run * 1e6},
                     {"mean_square_small", mean_square[0]},
                     {"mean_square_large", mean_square[1]},

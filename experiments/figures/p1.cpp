@@ -148,7 +148,7 @@ void draw_p1(const FigureValues& v, FigureResult& result) {
       }
       const double ratio = arrived > 0.0 ? sum / arrived : NAN;
       adam_value[j * targets.size() + i] = ratio;
-      if (adam_rates[j] < memory[i] / 50.0) off = worse(off, std::abs(ratio - predicted));
+      if (adam_rates[j] < memory[i] / 50.0) off = larger_or_nan(off, std::abs(ratio - predicted));
     }
   }
   const std::vector<Run> fine = product_of(targets, fine_rates);
@@ -168,13 +168,13 @@ void draw_p1(const FigureValues& v, FigureResult& result) {
   for (std::size_t i = 0; i < targets.size(); ++i) {
     slow.push_back(slow_without[i] / slow_with[i]);
     speedup.push_back(theory::sign_descent_speedup(targets[i]));
-    off = worse(off, std::abs(std::log(slow.back() / speedup.back())));
+    off = larger_or_nan(off, std::abs(std::log(slow.back() / speedup.back())));
   }
   along.series = {line("derived: (1 + √(1 + 4R))/2", targets, speedup, 2),
                   points("Adam, lr 1/60 of the dashed line's", targets, slow, 1)};
   best.series = {points("gradient descent", targets, ratio, 0), points("Adam", targets, adam_ratio, 1, 1),
                  line("equal", {targets.front(), targets.back()}, {1.0, 1.0}, 6, Series::Style::dashed)};
-  result.agreement = worse(result.agreement / 0.05, off / 0.1);
+  result.agreement = larger_or_nan(result.agreement / 0.05, off / 0.1);
   result.required = 1.0;
   result.numbers = {
       {"wrong", static_cast<double>(wrong) / static_cast<double>(counted)}, {"counted", counted}, {"adam_off", off}};

@@ -67,7 +67,7 @@ void draw_p5(const FigureValues& v, FigureResult& result) {
   double tie = 0.0;
   for (std::size_t j = 0; j < n; ++j) tie += best[j * n] / static_cast<double>(n);
   result.required = 1.0;
-  result.agreement = worse(std::abs(tie) / 0.1, boundary / 1.1);
+  result.agreement = larger_or_nan(std::abs(tie) / 0.1, boundary / 1.1);
   for (const bool at_best : {false, true}) {
     Panel& panel = result.plot.panels[at_best];
     add_measured(panel, spreads, ratios, at_best ? best : equal);

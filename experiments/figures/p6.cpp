@@ -90,7 +90,7 @@ void draw_p6(const FigureValues& v, FigureResult& result) {
         adam_count.add(adam[0][at], std::log(theory::or_adam_amplification(sizes[j], ratios[i]) / std::sqrt(2.0)),
                        0.25);
     }
-  result.agreement = worse(count.share() / 0.05, adam_count.share() / 0.15);
+  result.agreement = larger_or_nan(count.share() / 0.05, adam_count.share() / 0.15);
 
   Panel& left = result.plot.panels[0];
   add_measured(left, curvatures, dimensions, descent);

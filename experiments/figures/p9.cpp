@@ -160,7 +160,8 @@ Figure figure_p9() {
           "independent, which differs by a constant) against η² (lr2), the same at the peak (red: lr2 ends lower). "
           "Green: T11's length with the drift and scatter of the cosine in it (derived). Where ληT is below 1 they are "
           "nearly one. Decay that goes on with η to the end keeps the length shorter and the angle larger: better "
-          "while the descent is unfinished (high noise, ληT of a few), worse once scatter is what is left, from ληT = "
+          "while the descent is unfinished (high noise, ληT of a few), larger_or_nan once scatter is what is left, "
+          "from ληT = "
           "1.5 at σ = 0.3 to 8 at σ = 5 at one learning rate. {replicas} replicas with common noise. Cells on the "
           "wrong side, those predicted within 5 % of equal left out: {off:.3f} of {counted}.",
       .panels = {coupling_panel("At one learning rate"), coupling_panel("Each at its best learning rate")},

@@ -95,8 +95,8 @@ inline RotationError add_rotation_paths(Panel& norm, Panel& angle, const std::st
   const std::vector<theory::Turn> sums = window_sums(got, window), expected = window_sums(predicted, window);
   RotationError error;
   for (std::size_t k = 0; k < sums.size(); ++k) {
-    error.norm_sq = worse(error.norm_sq, std::abs(sums[k].norm_sq / expected[k].norm_sq - 1.0));
-    error.rotation = worse(error.rotation, std::abs(sums[k].rotation / expected[k].rotation - 1.0));
+    error.norm_sq = larger_or_nan(error.norm_sq, std::abs(sums[k].norm_sq / expected[k].norm_sq - 1.0));
+    error.rotation = larger_or_nan(error.rotation, std::abs(sums[k].rotation / expected[k].rotation - 1.0));
     dots_x.push_back(static_cast<double>(k * window) + 0.5 * n);
     dots.push_back(sums[k].norm_sq / start / n);
     turned.push_back(sums[k].rotation / n);

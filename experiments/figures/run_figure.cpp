@@ -80,7 +80,7 @@ FigureResult draw_over_run(const std::string& figure, const std::filesystem::pat
     for (const json& row : report.numbers) {
       if (text_at(row, "picture") != name || text_at(row, "formula").starts_with("T2")) continue;
       const double off = number_at(row, "largest_log_ratio");
-      result.agreement = worse(result.agreement, std::exp(figure == "T14" ? off : std::abs(off)));
+      result.agreement = larger_or_nan(result.agreement, std::exp(figure == "T14" ? off : std::abs(off)));
     }
     for (std::size_t i = 0; i < report.rows.size(); ++i)
       if (text_at(report.numbers[i], "picture") == name && said.size() < 1500)

@@ -21,17 +21,17 @@ void draw_t1(const FigureValues& v, FigureResult& result) {
       for (std::int64_t seed = 1; seed <= v.whole("models"); ++seed) {
         const double gap = trained_runs().fold_gap(layers, v.whole("width"), v["least_gain"], v["largest_gain"], d == 1,
                                                    static_cast<std::uint64_t>(seed));
-        most = worse(most, gap);
+        most = larger_or_nan(most, gap);
       }
       depths.push_back(static_cast<double>(layers));
       gaps.push_back(most);
-      worst[d] = worse(worst[d], most);
+      worst[d] = larger_or_nan(worst[d], most);
     }
     panel.series.push_back(points(labels[d], depths, gaps, d));
     panel.series.push_back(line(std::string("required, ") + labels[d], {1.0, depths.back()}, {allowed[d], allowed[d]},
                                 d, Series::Style::dashed));
   }
-  result.agreement = worse(worst[0] / allowed[0], worst[1] / allowed[1]);
+  result.agreement = larger_or_nan(worst[0] / allowed[0], worst[1] / allowed[1]);
   result.numbers = {{"worst_float", worst[0]}, {"worst_double", worst[1]}};
 }
 

@@ -38,7 +38,7 @@ void draw_t10(const FigureValues& v, FigureResult& result) {
     dots.push_back(local_exponent([&](double s) { return theory::spectrum_loss_without(m, s); }, t));
     const double off =
         std::abs(dots.back() - local_exponent([&](double s) { return theory::plain_spectrum_loss(m, s); }, t));
-    if (t >= 100.0) worst_exponent = worse(worst_exponent, off);
+    if (t >= 100.0) worst_exponent = larger_or_nan(worst_exponent, off);
   }
   exponent.series.push_back(line("no scale vector", fine, y, 0));
   exponent.series.push_back(points("", coarse, dots, 0));
@@ -66,13 +66,13 @@ void draw_t10(const FigureValues& v, FigureResult& result) {
     for (const double t : coarse) {
       saved.push_back(1.0 - theory::spectrum_loss_with_scales(own, 1.0, t) / theory::spectrum_loss_without(own, t));
       const double off = std::abs(saved.back() / theory::scale_gain(own, t) - 1.0);
-      if (own_b == b && t >= 1e3) worst_gain = worse(worst_gain, off);
+      if (own_b == b && t >= 1e3) worst_gain = larger_or_nan(worst_gain, off);
     }
     gain.series.push_back(line(fmt::format("b = {:g}: C t^(−2b/a)", own_b), fine, predicted, color));
     gain.series.push_back(points("", coarse, saved, color));
     ++color;
   }
-  result.agreement = worse(worst_exponent / 0.01, worst_gain / 0.15);
+  result.agreement = larger_or_nan(worst_exponent / 0.01, worst_gain / 0.15);
   result.numbers = {{"worst_exponent", worst_exponent}, {"worst_gain", worst_gain}};
 }
 
@@ -96,7 +96,7 @@ Figure figure_t10() {
           "modes with curvatures j^−a and targets j^−b. With scale vectors of imbalance 1 and b > 0 the exponent and "
           "the prefactor end as without: the gain is transient (right; lines: C t^(−2b/a), for R₀ ≤ 1 and 2R₀t^(−b/a) "
           "≪ 1; dots: sums over the modes). At b = 0 the prefactor changes, for b < 0 the exponent improves, and a "
-          "balance kept by decay (k → 0) makes it worse for b > 0 (dashed: limits). a = {a:g}, b = {b:g}, R₀ = "
+          "balance kept by decay (k → 0) makes it larger_or_nan for b > 0 (dashed: limits). a = {a:g}, b = {b:g}, R₀ = "
           "{target:g}, {modes:g} modes. Local exponent without scales: largest difference {worst_exponent:.4f} "
           "(allowed 0.01); gain at t ≥ 1e3: {worst_gain:.3f} (allowed 0.15); the verdict's number is the larger share "
           "of its allowance.",

@@ -56,7 +56,7 @@ void draw_t11(const FigureValues& v, FigureResult& result) {
     const std::vector<theory::Turn> got =
         simulated_rotation(rule, d, start, steps, seed, 10 * static_cast<std::uint64_t>(color));
     const RotationError error = add_rotation_paths(norm, angle, c.label, predicted, got, start, 400, 40, color);
-    result.agreement = worse(result.agreement, worse(error.norm_sq, error.rotation));
+    result.agreement = larger_or_nan(result.agreement, larger_or_nan(error.norm_sq, error.rotation));
     if (color == 0) {
       std::vector<double> x, still;
       for (std::size_t t = 0; t < predicted.size(); t += std::max<std::size_t>(1, predicted.size() / 400)) {

@@ -93,8 +93,8 @@ void draw_t12(const FigureValues& v, FigureResult& result) {
     }
     const char* label = coupling == DecayCoupling::lr ? "cosine, decay with the lr" : "cosine, decay lr2";
     const RotationError error = add_rotation_paths(norm, angle, label, expected, got, start, 200, 25, color);
-    worst_norm = worse(worst_norm, error.norm_sq);
-    worst_angle = worse(worst_angle, error.rotation);
+    worst_norm = larger_or_nan(worst_norm, error.norm_sq);
+    worst_angle = larger_or_nan(worst_angle, error.rotation);
     ++color;
   }
 
@@ -147,7 +147,7 @@ void draw_t12(const FigureValues& v, FigureResult& result) {
     for (const double t : x) y.push_back(theory::ratio_after(flow, 1.0, t));
     for (std::size_t k = 0; k < at.size(); ++k) {
       dots.push_back(std::sqrt(squares[k] / scales[k]));
-      worst_ratio = worse(worst_ratio, std::abs(std::log(dots.back() / theory::ratio_after(flow, 1.0, at[k]))));
+      worst_ratio = larger_or_nan(worst_ratio, std::abs(std::log(dots.back() / theory::ratio_after(flow, 1.0, at[k]))));
     }
     ratio.series.push_back(line(
         fmt::format("γ's lr {:g} of Muon's: ends at {:.3g}", multiplier, theory::settled_ratio(flow)), x, y, color));
@@ -155,7 +155,7 @@ void draw_t12(const FigureValues& v, FigureResult& result) {
     ++color;
   }
   show_three_decades(angle);
-  result.agreement = worse(worse(worst_norm, worst_angle) / 0.12, worst_ratio / 0.25);
+  result.agreement = larger_or_nan(larger_or_nan(worst_norm, worst_angle) / 0.12, worst_ratio / 0.25);
   result.numbers = {{"worst_norm", worst_norm}, {"worst_angle", worst_angle}, {"worst_ratio", worst_ratio}};
 }
 

@@ -28,13 +28,13 @@ constexpr double kFiveErrors = 2.35;
 struct PathError {
   double distance = 0.0, beyond_noise = 0.0;
   void add(double off, double half_width) {
-    distance = worse(distance, std::abs(off));
+    distance = larger_or_nan(distance, std::abs(off));
     const double beyond = std::abs(off) - kFiveErrors * half_width;
-    beyond_noise = worse(beyond_noise, beyond < 0.0 ? 0.0 : beyond);  // NaN stays
+    beyond_noise = larger_or_nan(beyond_noise, beyond < 0.0 ? 0.0 : beyond);  // NaN stays
   }
   void add(const PathError& other) {
-    distance = worse(distance, other.distance);
-    beyond_noise = worse(beyond_noise, other.beyond_noise);
+    distance = larger_or_nan(distance, other.distance);
+    beyond_noise = larger_or_nan(beyond_noise, other.beyond_noise);
   }
 };
 
@@ -153,8 +153,8 @@ void draw_t13(const FigureValues& v, FigureResult& result) {
   }
   growth.series.push_back(points_with_bars("", coarse, dots, bars, 0));
   // What first order in the learning rates leaves.
-  result.agreement = worse(worse(sgd_error.beyond_noise, growth_error.beyond_noise) / 0.05,
-                           worse(adam_error.beyond_noise, lion_error.beyond_noise) / 0.1);
+  result.agreement = larger_or_nan(larger_or_nan(sgd_error.beyond_noise, growth_error.beyond_noise) / 0.05,
+                                   larger_or_nan(adam_error.beyond_noise, lion_error.beyond_noise) / 0.1);
   result.numbers = {{"adam_end", adam_end},
                     {"lion_end", lion_end},
                     {"lr_lion", kLionShare * lr_adam},

@@ -72,7 +72,7 @@ void draw_t14(const FigureValues& v, FigureResult& result) {
       dots.push_back(measured_edge(gamma, w, expected, m.beta,
                                    m.adam ? std::vector<double>{sigma * w, sigma * gamma} : std::vector<double>{},
                                    steps));
-      worst_edge = worse(worst_edge, std::abs(dots.back() / expected - 1.0));
+      worst_edge = larger_or_nan(worst_edge, std::abs(dots.back() / expected - 1.0));
     }
     edge.series.push_back(line(m.label, fine, y, color));
     edge.series.push_back(points("", coarse, dots, color));
@@ -107,7 +107,7 @@ void draw_t14(const FigureValues& v, FigureResult& result) {
       const double most = theory::largest_stable_imbalance(1.0, target, x / target) / target;
       // Within the edge nothing is drained; beyond it what rests is inside.
       const double off = most >= 1.03 * k0 ? std::abs(end / k0 - 1.0) : rests ? std::max(0.0, end / most - 1.0) : 0.0;
-      worst_drained = worse(worst_drained, off);
+      worst_drained = larger_or_nan(worst_drained, off);
     }
     drained.series.push_back(line(fmt::format("from |k| = {:g} R (line: at most)", k0), rates, bound, color));
     drained.series.push_back(points("", tried, ends, color));
@@ -140,15 +140,16 @@ void draw_t14(const FigureValues& v, FigureResult& result) {
         w_step.step(&w, &g_w);
       }
       dots.push_back((at.gamma_sq + at.w_sq) / (gamma * gamma + w * w));
-      worst_gain = worse(worst_gain, std::abs(dots.back() / theory::decay_lr_gain(1.0, target, k0 * target,
-                                                                                  decays(r).first, decays(r).second) -
-                                              1.0));
+      worst_gain = larger_or_nan(
+          worst_gain,
+          std::abs(dots.back() / theory::decay_lr_gain(1.0, target, k0 * target, decays(r).first, decays(r).second) -
+                   1.0));
     }
     gain.series.push_back(line(fmt::format("from k = {:g} R", k0), ratios, y, color));
     gain.series.push_back(points("", few, dots, color));
     ++color;
   }
-  result.agreement = worse(worst_edge, worse(worst_drained, worst_gain)) / 0.02;
+  result.agreement = larger_or_nan(worst_edge, larger_or_nan(worst_drained, worst_gain)) / 0.02;
   result.numbers = {{"worst_edge", worst_edge}, {"worst_drained", worst_drained}, {"worst_gain", worst_gain}};
 }
 

@@ -41,8 +41,8 @@ void draw_t15(const FigureValues& v, FigureResult& result) {
         continue;
       }
       dots.push_back(-std::log(left / target) / t);
-      result.agreement =
-          worse(result.agreement, std::abs(dots.back() / theory::equivalent_rate(flow, t) - 1.0) * left / target);
+      result.agreement = larger_or_nan(result.agreement,
+                                       std::abs(dots.back() / theory::equivalent_rate(flow, t) - 1.0) * left / target);
     }
     rate.series.push_back(line(fmt::format("R = {:g}|k|", target), fine, y, color));
     rate.series.push_back(points("", coarse, dots, color));
@@ -78,7 +78,7 @@ void draw_t15(const FigureValues& v, FigureResult& result) {
     const double got =
         sum(t, [](double h, double target, double at) { return target - trained_position(h, target, 1.0, 0.0, at); });
     dots.push_back(got / sum(t, fixed));
-    result.agreement = worse(result.agreement, std::abs(got / sum(t, trained) - 1.0) * got);
+    result.agreement = larger_or_nan(result.agreement, std::abs(got / sum(t, trained) - 1.0) * got);
   }
   loss.series.push_back(line("γ trained beside W (T3)", times, first, 0));
   loss.series.push_back(points("", some, dots, 0));

@@ -92,7 +92,7 @@ void draw_t2(const FigureValues& v, FigureResult& result) {
     const Course course = simulate(sgd, c, target, sigma, replicas, steps, checks, seed);
     const double cc = static_cast<double>(c);
     const double off = std::abs(course.final_ratio / cc - 1.0);
-    worst_ratio = worse(worst_ratio, off);
+    worst_ratio = larger_or_nan(worst_ratio, off);
     theory::SimulatedRule adam;
     adam.lr = v["adam_lr"];
     const Course other = simulate(adam, c, target, sigma, replicas, steps, checks, seed);
@@ -121,7 +121,7 @@ void draw_t2(const FigureValues& v, FigureResult& result) {
       const std::vector<double> s = orthogonal_flow(w_sq, length, 400.0, 1e-13);
       dots.push_back(s[0] * s[0]);
       const double off = std::abs(s[0] * s[0] - s[1] * s[1] - s[2] * s[2] - (1.0 - w_sq));
-      worst_flow = worse(worst_flow, off);
+      worst_flow = larger_or_nan(worst_flow, off);
     }
     floor.series.push_back(line(fmt::format("‖θ*‖ = {:g}", length), fine, y, color));
     floor.series.push_back(points("", coarse, dots, color));
@@ -134,7 +134,7 @@ void draw_t2(const FigureValues& v, FigureResult& result) {
     floor.series.push_back(points(fmt::format("initial std 0.02, c = {:g}", rows), {rows * 0.0004},
                                   {theory::gamma_sq_floor(1.0, rows * 0.0004)}, 5, marker));
   }
-  result.agreement = worse(worst_ratio / 0.1, worst_flow / 1e-9);
+  result.agreement = larger_or_nan(worst_ratio / 0.1, worst_flow / 1e-9);
   result.numbers = {{"worst_ratio", worst_ratio}, {"worst_flow", worst_flow}};
 }
 

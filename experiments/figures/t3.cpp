@@ -32,7 +32,7 @@ void draw_t3(const FigureValues& v, FigureResult& result) {
       dots.push_back(0.5 * h * std::pow(target - r[0], 2));
       const double size = std::max(std::abs(target), std::abs(start)),
                    off = std::abs(theory::flow_position(flow, t) - r[0]) / (size > 0.0 ? size : 1.0);
-      result.agreement = worse(result.agreement, off);
+      result.agreement = larger_or_nan(result.agreement, off);
     }
     loss.series.push_back(line(fmt::format("k = {:g}", k), fine, y, color));
     loss.series.push_back(points("", coarse, dots, color));

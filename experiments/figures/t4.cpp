@@ -59,8 +59,8 @@ void draw_t4(const FigureValues& v, FigureResult& result) {
       loss_bars.push_back(o.loss.half_width);
       if (cosine == 1) continue;
       const DecayOutcome at = predicted_decay(s, ratio * decay_w, decay_w);
-      worst_adamw = worse(worst_adamw,
-                          worse(std::abs(tops.back() / at.curvature - 1.0), std::abs(losses.back() / at.loss - 1.0)));
+      worst_adamw = larger_or_nan(worst_adamw, larger_or_nan(std::abs(tops.back() / at.curvature - 1.0),
+                                                             std::abs(losses.back() / at.loss - 1.0)));
     }
     const DecayMeans none = simulate(s, 0.0, decay_w, cosine == 1);
     curvature.series.push_back(points_with_bars(names[cosine], coarse, tops, top_bars, cosine));
@@ -81,9 +81,9 @@ void draw_t4(const FigureValues& v, FigureResult& result) {
     };
     theory::integrate_flow(slope, state, 1000.0);
     const double off = std::abs(state[0] * state[1] - theory::group_lasso_equilibrium(p).length);
-    worst_flow = worse(worst_flow, off);
+    worst_flow = larger_or_nan(worst_flow, off);
   }
-  result.agreement = worse(worst_adamw / 0.15, worst_flow / 1e-6);
+  result.agreement = larger_or_nan(worst_adamw / 0.15, worst_flow / 1e-6);
   result.numbers = {{"worst_adamw", worst_adamw}, {"worst_flow", worst_flow}};
 }
 

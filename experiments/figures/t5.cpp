@@ -121,7 +121,8 @@ std::vector<Point> torch_points(const std::vector<Point>& simulated, const Setti
 double worst(std::vector<Point> points, const std::vector<Point>& more) {
   points.insert(points.end(), more.begin(), more.end());
   double most = 0.0;
-  for (const Point& p : points) most = worse(most, std::abs(p.mean - p.predicted.gamma) / std::abs(p.predicted.gamma));
+  for (const Point& p : points)
+    most = larger_or_nan(most, std::abs(p.mean - p.predicted.gamma) / std::abs(p.predicted.gamma));
   return most;
 }
 

@@ -45,7 +45,7 @@ double add_starts(Plot& plot, std::int64_t draws, std::uint64_t seed, std::int64
       x.push_back(theory::descent_steps(time, range, lr));
       y.push_back(arrivals(map, r, {lr}, 1, most)[0]);
       // Beside a whole step.
-      worst = worse(worst, (std::abs(y.back() - x.back()) - 1.0) / x.back());
+      worst = larger_or_nan(worst, (std::abs(y.back() - x.back()) - 1.0) / x.back());
       low = std::min(low, x.back());
       high = std::max(high, x.back());
     }
@@ -105,7 +105,7 @@ void draw_t6(const FigureValues& v, FigureResult& result) {
   }
   panel.series.push_back(line("equal", {low, high}, {low, high}, 6, Series::Style::dashed));
   const double start = add_starts(result.plot, draws, seed, v.whole("most"));
-  result.agreement = worse((1.0 - correlation) / 0.1, start / 0.25);
+  result.agreement = larger_or_nan((1.0 - correlation) / 0.1, start / 0.25);
   result.numbers = {{"pairs", predicted.size()},
                     {"mean_against", std::exp(mean[0])},
                     {"mean_apart", std::exp(mean[1])},

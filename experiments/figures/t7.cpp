@@ -53,7 +53,7 @@ void draw_t7(const FigureValues& v, FigureResult& result) {
   const std::vector<double> fine = log_grid(0.01, v["largest"], 121), coarse = log_grid(0.01, v["largest"], 13);
   const auto note = [&](double predicted, double measured) {
     const double off = std::abs(measured / predicted - 1.0);
-    result.agreement = worse(result.agreement, off);
+    result.agreement = larger_or_nan(result.agreement, off);
   };
   int color = 0;
   for (const double along : {1.0, 0.7071067811865476, 0.0}) {

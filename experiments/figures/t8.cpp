@@ -124,7 +124,7 @@ double add_turns(Plot& plot, double d, std::int64_t points_on_axis) {
     for (const double h : log_grid(0.02, 5.0, points_on_axis)) coarse.push_back(h);
     const std::vector<double> got = turn_steps(d, coarse, angle, 1000000);
     for (std::size_t i = 0; i < coarse.size(); ++i)
-      if (holds(coarse[i])) worst = worse(worst, std::abs(std::log(got[i] / predicted(coarse[i]))));
+      if (holds(coarse[i])) worst = larger_or_nan(worst, std::abs(std::log(got[i] / predicted(coarse[i]))));
     panel.series.push_back(line(fmt::format("φ = {:g}", angle), x, y, color));
     panel.series.push_back(points("", coarse, got, color));
     ++color;
@@ -158,7 +158,7 @@ void draw_t8(const FigureValues& v, FigureResult& result) {
       for (std::size_t n = 0; n < plain.size(); ++n) magnitude[n] -= ratio * plain[n];
       bars.push_back(mean_interval(magnitude).half_width / plain_mean);
       const double off = std::abs(ratio / theory::or_adam_amplification(d, coarse[i]) - 1.0);
-      if (coarse[i] >= kLeastChecked) result.agreement = worse(result.agreement, off);
+      if (coarse[i] >= kLeastChecked) result.agreement = larger_or_nan(result.agreement, off);
     }
     panel.series.push_back(line(fmt::format("d = {:g}", d), fine, y, color));
     panel.series.push_back(points_with_bars("", coarse, dots, bars, color));
@@ -166,7 +166,7 @@ void draw_t8(const FigureValues& v, FigureResult& result) {
     ++color;
   }
   const double adam = result.agreement, turning = add_turns(result.plot, v["d_turn"], v.whole("points"));
-  result.agreement = worse(adam / 0.1, turning / std::log(1.1));
+  result.agreement = larger_or_nan(adam / 0.1, turning / std::log(1.1));
   result.numbers = {{"least_checked", kLeastChecked}, {"adam", adam}, {"turning", turning}};
 }
 

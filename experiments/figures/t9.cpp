@@ -74,7 +74,7 @@ void draw_t9(const FigureValues& v, FigureResult& result) {
       dot_bars.push_back(r.norm_sq_bar);
       turned_bars.push_back(r.angle_bar);
       for (const double off : {std::abs(r.norm_sq / (p.norm * p.norm) - 1.0), std::abs(r.angle / p.angle - 1.0)})
-        result.agreement = worse(result.agreement, off);
+        result.agreement = larger_or_nan(result.agreement, off);
     }
     norm.series.push_back(line(labels[m], fine, lengths, m));
     norm.series.push_back(points_with_bars("", coarse, dots, dot_bars, m));

@@ -17,7 +17,7 @@ struct Scale {
   std::string at(double x) const { return printed("%.2f%%", 100.0 * std::clamp((x - low) / (high - low), 0.0, 1.0)); }
 };
 
-std::string upright(const Scale& scale, double x, const char* kind, const char* from, const char* to) {
+std::string vertical_mark(const Scale& scale, double x, const char* kind, const char* from, const char* to) {
   const std::string at = scale.at(x);
   return std::string("<line class=\"") + kind + "\" x1=\"" + at + "\" x2=\"" + at + "\" y1=\"" + from + "\" y2=\"" +
          to + "\"/>";
@@ -44,15 +44,15 @@ std::string arrows(const Scale& scale, const ForestRow& row) {
 
 std::string strip(const Scale& scale, const ForestRow& row, const std::vector<double>& ticks) {
   std::string out = "<svg role=\"img\" aria-label=\"" + escape(row.name) + "\">";
-  for (const double t : ticks) out += upright(scale, t, "tick", "0", "100%");
-  out += upright(scale, 0.0, "zero", "0", "100%");
-  if (row.effect) out += upright(scale, *row.effect, "effect", "0", "100%");
+  for (const double t : ticks) out += vertical_mark(scale, t, "tick", "0", "100%");
+  out += vertical_mark(scale, 0.0, "zero", "0", "100%");
+  if (row.effect) out += vertical_mark(scale, *row.effect, "effect", "0", "100%");
   for (const double x : row.dots)
     if (x >= scale.low && x <= scale.high)
       out += "<circle class=\"dot\" cx=\"" + scale.at(x) + "\" cy=\"78%\" r=\"2.6\"/>";
   out += level(scale, row.outer, "outer") + level(scale, row.interval, "ci");
   for (const double end : {row.outer.first, row.outer.second})
-    if (end >= scale.low && end <= scale.high) out += upright(scale, end, "outer", "29%", "55%");
+    if (end >= scale.low && end <= scale.high) out += vertical_mark(scale, end, "outer", "29%", "55%");
   out += arrows(scale, row);
   if (row.reference)
     out += "<svg x=\"" + scale.at(0.0) +

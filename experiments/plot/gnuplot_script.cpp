@@ -44,7 +44,7 @@ void write_data(std::ostream& out, const Series& s, const std::string& block) {
 }
 
 // "with …" of a series.
-std::string look(const Series& s, int color, bool bars) {
+std::string series_style(const Series& s, int color, bool bars) {
   const std::string rgb = std::string(" lc rgb '") + kPalette[color % std::size(kPalette)] + "'";
   const int marker = (s.marker < 0 ? color : s.marker) % static_cast<int>(std::size(kMarkers));
   // Open markers are larger, so that they can stand around a filled one.
@@ -71,12 +71,12 @@ std::string look(const Series& s, int color, bool bars) {
 
 std::string drawing(const Series& s, const Panel& panel, const std::string& block, int color) {
   const std::string title = s.label.empty() ? "notitle" : "title " + gnuplot_quoted(s.label);
-  if (!anything_to_draw(s, panel)) return "NaN " + title + " " + look(s, color, false);
-  if (s.style == Style::cells) return block + " using 1:2:3:4:5:6:7 notitle " + look(s, color, false);
-  if (s.style == Style::band) return block + " using 1:3:4 " + title + " " + look(s, color, true);
+  if (!anything_to_draw(s, panel)) return "NaN " + title + " " + series_style(s, color, false);
+  if (s.style == Style::cells) return block + " using 1:2:3:4:5:6:7 notitle " + series_style(s, color, false);
+  if (s.style == Style::band) return block + " using 1:3:4 " + title + " " + series_style(s, color, true);
   const bool bars = has_bars(s) && (s.style == Style::points || s.style == Style::line_points);
   const std::string x = s.x_factor == 1.0 ? "1" : "($1*" + number(s.x_factor) + ")";
-  return block + " using " + x + (bars ? ":2:3:4 " : ":2 ") + title + " " + look(s, color, bars);
+  return block + " using " + x + (bars ? ":2:3:4 " : ":2 ") + title + " " + series_style(s, color, bars);
 }
 
 void write_axis(std::ostream& out, char axis, const std::string& label, bool log, const AxisRange& extent,

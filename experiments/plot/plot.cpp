@@ -20,9 +20,9 @@ namespace fs = std::filesystem;
 
 // A folder inside `dir`, so that a rename out of it stays in one file system; gone with what is left in it. One that a
 // killed call left for the same plot goes too.
-class Workplace {
+class ScratchFolder {
  public:
-  Workplace(const fs::path& dir, const std::string& plot) {
+  ScratchFolder(const fs::path& dir, const std::string& plot) {
     const std::string stem = ".plot-" + plot + "-";
     std::error_code ignored;
     std::vector<fs::path> left;
@@ -35,12 +35,12 @@ class Workplace {
     if (!mkdtemp(pattern.data())) throw RunError("cannot write into " + dir.string());
     path_ = pattern;
   }
-  ~Workplace() {
+  ~ScratchFolder() {
     std::error_code ignored;
     fs::remove_all(path_, ignored);
   }
-  Workplace(const Workplace&) = delete;
-  Workplace& operator=(const Workplace&) = delete;
+  ScratchFolder(const ScratchFolder&) = delete;
+  ScratchFolder& operator=(const ScratchFolder&) = delete;
   const fs::path& path() const { return path_; }
 
  private:
@@ -123,7 +123,7 @@ bool have_gnuplot() { return find_gnuplot().has_value(); }
 
 PlotFiles write_plot(const Plot& plot, const fs::path& dir) {
   check(plot);
-  const Workplace work(dir, plot.name);
+  const ScratchFolder work(dir, plot.name);
   const auto inside = [&](const char* extension) { return work.path() / (plot.name + extension); };
   const auto final_place = [&](const char* extension) { return dir / (plot.name + extension); };
   write_file(inside(".csv"), csv_text(plot));

@@ -102,7 +102,7 @@ RunPrediction::RunPrediction(const json& config, const json& policy) {
                        theory::RotationWalk(*noise, norm * norm),
                        {}});
   }
-  for (Param& p : params_) p.move = p.walk.look(rate(p, 0));
+  for (Param& p : params_) p.move = p.walk.next_move(rate(p, 0));
 }
 
 theory::StepRate RunPrediction::rate(const Param& p, std::int64_t step) const {
@@ -115,7 +115,7 @@ void RunPrediction::go_to(std::int64_t step) {
     const double factor = schedule_.factor(steps_);
     for (Param& p : params_) p.walk.step(rate_at(p.lr, p.weight_decay, p.coupling, factor));
   }
-  for (Param& p : params_) p.move = p.walk.look(rate(p, steps_));
+  for (Param& p : params_) p.move = p.walk.next_move(rate(p, steps_));
 }
 
 namespace {

@@ -301,12 +301,12 @@ SCALEVEC_HD constexpr typename M::template Constants<T> constants_as(const doubl
 
 namespace detail {
 template <class M, class T, class... Buffers>
-SCALEVEC_HD rules::Moved<T> step_with(const typename M::template Constants<T>& c, const rules::Decay<T>& decay, T p,
-                                      T g, T& inv_denom, Buffers&... buffers) {
+SCALEVEC_HD rules::SteppedValue<T> step_with(const typename M::template Constants<T>& c, const rules::Decay<T>& decay,
+                                             T p, T g, T& inv_denom, Buffers&... buffers) {
   const T shrink = decay.shrink * (p - decay.target);
   const T step = call_update<M>(c, p, rules::effective_grad(decay, p, g), shrink, inv_denom, buffers...);
   if constexpr (!kMoves<M>) return {p, step};
-  rules::Moved<T> moved = rules::moved(decay, p, step);
+  rules::SteppedValue<T> moved = rules::apply_step(decay, p, step);
   if constexpr (kOwnDecay<M>) moved = {p - step, step};
   if constexpr (requires { M::after(c, p, buffers...); }) M::after(c, moved.value, buffers...);
   return moved;
@@ -316,8 +316,9 @@ SCALEVEC_HD rules::Moved<T> step_with(const typename M::template Constants<T>& c
 // The stored parameter p and raw gradient g of an element to its new value; advances those of the buffers a to d that
 // the method has and `kHeldBuffers` says.
 template <class M, unsigned kHeldBuffers, class T>
-SCALEVEC_HD rules::Moved<T> step_element(const typename M::template Constants<T>& constants,
-                                         const rules::Decay<T>& decay, T p, T g, T& a, T& b, T& c, T& d, T& inv_denom) {
+SCALEVEC_HD rules::SteppedValue<T> step_element(const typename M::template Constants<T>& constants,
+                                                const rules::Decay<T>& decay, T p, T g, T& a, T& b, T& c, T& d,
+                                                T& inv_denom) {
   static_assert(kBuffers<M> <= kMaxBuffers && kConstants<M> <= kMaxConstants);
   Absent none;
   if constexpr (kBuffers<M> == 0)

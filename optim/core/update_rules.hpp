@@ -29,7 +29,7 @@ SCALEVEC_HD constexpr T effective_grad(const Decay<T>& d, T p, T g) {
 // A rule's result: the new value, which it converts to, and what was taken off the old one, of which p may show
 // nothing.
 template <class T>
-struct Moved {
+struct SteppedValue {
   T value, by;
 
   SCALEVEC_HD constexpr operator T() const { return value; }
@@ -37,7 +37,7 @@ struct Moved {
 
 // p after its decay and a step. The two are added before they meet p, so that p, the largest of the three, rounds once.
 template <class T>
-SCALEVEC_HD constexpr Moved<T> moved(const Decay<T>& d, T p, T step) {
+SCALEVEC_HD constexpr SteppedValue<T> apply_step(const Decay<T>& d, T p, T step) {
   const T by = d.shrink * (p - d.target) + step;
   return {p - by, by};
 }

@@ -255,7 +255,7 @@ __device__ void apply(const TensorRow& tensor, const void* grads, Range range, c
       P stored = params[i];
       if constexpr (kernels::kShort<P>)
         if (tensor.rounding == kernels::Rounding::compensated) old = joined(stored, tensor.low[i]);
-      const rules::Moved<T> moved = step_element<M, kHeldBuffers>(
+      const rules::SteppedValue<T> moved = step_element<M, kHeldBuffers>(
           constants, decay, old, g[lane], state[0][lane], state[1][lane], state[2][lane], state[3][lane], inv_denom);
       const bool still = store_element(tensor, stored, i, random.word[lane], moved.value);
       params[i] = stored;

@@ -116,7 +116,8 @@ void apply(const Job& job, std::int64_t begin, std::int64_t end, StepSums* sums,
       T c = kHeldBuffers & 4 ? s2[i] : T(0);
       T d = kHeldBuffers & 8 ? s3[i] : T(0);
       T inv_denom = 0;
-      const rules::Moved<T> moved = step_element<M, kHeldBuffers>(constants, decay, old_p, grad, a, b, c, d, inv_denom);
+      const rules::SteppedValue<T> moved =
+          step_element<M, kHeldBuffers>(constants, decay, old_p, grad, a, b, c, d, inv_denom);
       if constexpr (kMoves<M>) store(p[i], moved.value);
       if constexpr (kHeldBuffers & 1) s0[i] = a;
       if constexpr (kHeldBuffers & 2) s1[i] = b;

@@ -41,7 +41,7 @@ TEST_CASE("AdamW's first step has length lr whatever the gradient's scale") {
 TEST_CASE("decay pulls toward its target and l2 enters after the clip factor") {
   rules::Decay<double> d{0.5, 0.1, 0.2, 1.0};
   CHECK(std::abs(rules::effective_grad(d, 3.0, 4.0) - (0.5 * 4.0 + 0.1 * 2.0)) < 1e-15);
-  CHECK(std::abs(rules::moved(d, 3.0, 0.5) - (3.0 - 0.2 * 2.0 - 0.5)) < 1e-15);
+  CHECK(std::abs(rules::apply_step(d, 3.0, 0.5) - (3.0 - 0.2 * 2.0 - 0.5)) < 1e-15);
 }
 
 TEST_CASE("sign methods move by lr, and not at all on a zero gradient") {

@@ -93,18 +93,18 @@ class Block {
     std::vector<double> run_of(kLanes, 0.0), arrival(kLanes, kNever);
     std::vector<MapResult> sums(kLanes);
     std::vector<bool> diverged(kLanes, false);
-    bool stirred = false;
+    bool any_lane_ended = false;
     for (std::int64_t t = 0; t <= options_.steps; ++t) {
       gradients(t, loss.data());
       if (t == 0)
         for (std::size_t l = 0; l < kLanes; ++l) most[l] = 1e6 * (1.0 + loss[l]);
       // Until a lane arrives or diverges there is nothing to note down.
-      int calm = 1;
+      int all_run_on = 1;
       for (std::size_t l = 0; l < kLanes; ++l)
-        calm &= static_cast<int>(loss[l] <= most[l]) & static_cast<int>(loss[l] > goal_[l]);
-      stirred = stirred || calm == 0;
-      std::size_t running = stirred ? 0 : kLanes;
-      for (std::size_t l = 0; stirred && l < kLanes; ++l) {
+        all_run_on &= static_cast<int>(loss[l] <= most[l]) & static_cast<int>(loss[l] > goal_[l]);
+      any_lane_ended = any_lane_ended || all_run_on == 0;
+      std::size_t running = any_lane_ended ? 0 : kLanes;
+      for (std::size_t l = 0; any_lane_ended && l < kLanes; ++l) {
         if (!(loss[l] <= most[l])) diverged[l] = true;
         if (diverged[l] || arrival[l] < kNever) continue;
         run_of[l] = loss[l] <= goal_[l] ? run_of[l] + 1.0 : 0.0;
