@@ -70,14 +70,8 @@ std::vector<Case> cases() {
   list.push_back(make_case("sgd plain", SGDOptions(1e-2)));
   list.push_back(make_case("sgd nesterov", SGDOptions(1e-2).momentum(0.9).nesterov(true)));
   list.push_back(make_case("ademamix", AdEMAMixOptions(1e-2).weight_decay(0.1).alpha_warmup(5).beta3_warmup(5)));
-  // The default precision, bfloat16, once: its products take most of the time where the processor has none.
   for (const auto coupling : {DecayCoupling::l2, DecayCoupling::lr, DecayCoupling::independent, DecayCoupling::lr2})
-    list.push_back(make_case("muon",
-                             MuonOptions(1e-2)
-                                 .precision(coupling == DecayCoupling::lr ? "bfloat16" : "float32")
-                                 .decay_coupling(coupling)
-                                 .decay_target(1),
-                             true));
+    list.push_back(make_case("muon", MuonOptions(1e-2).decay_coupling(coupling).decay_target(1), true));
   list.push_back(make_case("muon float32", MuonOptions(1e-2).coefficients("polar_express").precision("float32"), true));
   list.push_back(make_case("soap", SOAPOptions(1e-2).precondition_frequency(2).max_precond_dim(200), true));
   list.push_back(make_case("adam amsgrad", AdamOptions(1e-2).weight_decay(0.1).amsgrad(true)));
@@ -85,7 +79,7 @@ std::vector<Case> cases() {
   list.push_back(make_case("adamw cautious", AdamWOptions(1e-2).weight_decay(0.1).cautious(true).cautious_decay(true)));
   list.push_back(make_case("adamw hold_norm", AdamWOptions(1e-2).weight_decay(0).hold_norm(true)));
   list.push_back(make_case("sgd trust_ratio", SGDOptions(1e-2).momentum(0.9).trust_ratio(true)));
-  list.push_back(make_case("muon update_rms", MuonOptions(1e-2).precision("float32").update_rms(0.2), true));
+  list.push_back(make_case("muon update_rms", MuonOptions(1e-2).update_rms(0.2), true));
   list.push_back(make_case("dion", DionOptions(1e-2).rank_fraction(0.25), true));
   // Trained as a whole, of any shape: with triangular factors of small sides, and without bfloat16's slow products.
   for (Case of_any_shape : {make_case("kron", KronOptions(1e-2).weight_decay(0.1).max_size_triangular(140)),
