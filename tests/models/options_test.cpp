@@ -138,9 +138,7 @@ TEST_CASE("toy options are read and refused likewise") {
   CHECK(toy_message(R"({"spread": 0.5})", "placement") == "model.spread: got 0.5; allowed: a number, at least 1");
   CHECK(toy_message(R"({"scales": "both_normed", "init_std": 0})", "placement") ==
         "model.init_std: got 0; allowed: more than 0 with scales both_normed, since a norm follows W");
-  CHECK(
-      toy_message(R"({"form": "zero_centred"})", "magnitude_direction").rfind("model.form: got \"zero_centred\"", 0) ==
-      0);
+  CHECK(toy_message(R"({"form": "unit"})", "magnitude_direction").rfind("model.form: got \"unit\"", 0) == 0);
   CHECK(toy_message(R"({"init_std": 0})", "scale_invariant") ==
         "model.init_std: got 0; allowed: a number, more than 0");
   CHECK(toy_message(R"({"modes": 2.5})", "spectrum").rfind("model.modes: got 2.5; allowed: an integer", 0) == 0);
