@@ -16,7 +16,12 @@ using Shards = std::map<std::string, std::set<std::string>>;  // file name → t
 
 Shards read_index(const fs::path& index) {
   const auto refuse = [&](const std::string& what) { throw std::runtime_error(index.string() + ": " + what); };
-  const nlohmann::json json = read_json_file(index.string());
+  nlohmann::json json;
+  try {
+    json = read_json_file(index.string());
+  } catch (const ConfigError& e) {  // of a file that the user wrote, which an index is not
+    throw std::runtime_error(e.what());
+  }
   if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object())
     refuse("has no weight_map; allowed: an object from tensor to file name");
   Shards shards;

@@ -116,6 +116,9 @@ put("shard_index", "two.json", INDEX)
 put("shard_index", "lacking.json", INDEX | {"weight_map": {"w": "a.safetensors"}})
 put("shard_index", "outside.json", INDEX | {"weight_map": {"x": "../a.safetensors"}})
 put("shard_index", "no-map.json", {"weight_map": []})
+put("shard_index", "empty.json", b"")
+put("shard_index", "torn.json", b'{"weight_map": {"x": "a.safetens')
+put("shard_index", "twice.json", b'{"weight_map": {}, "weight_map": {}}')
 TABLE = [{"model_types": ["mine"], "prefix": "model.", "offset": 1, "scales": [
     {"site": "attn.{q,k}_norm", "scale": "layers.{L}.{q,k}_norm.weight", "readers": []},
     {"site": "attn", "scale": "layers.{L}.ln_1.weight", "offset": 0, "tied": "wte.weight",

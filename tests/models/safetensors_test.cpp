@@ -217,6 +217,12 @@ TEST_CASE("sharded folders are read as one, and an index that lies is refused") 
     INFO(message);
     CHECK(message.find(why) != std::string::npos);
   }
+  for (const char* text : {"", "{\"weight_map\": {", "{\"weight_map\": {}, \"weight_map\": {}}", "1e999"}) {
+    INFO(text);
+    folder.write("model.safetensors.index.json", text);
+    CHECK_THROWS_AS(read_safetensors_folder(folder.path()), std::runtime_error);
+    CHECK(refusal().starts_with((folder / "model.safetensors.index.json").string() + ": "));
+  }
 }
 
 TEST_CASE("no flipped bit of a written file gives other tensors") {
