@@ -11,3 +11,4 @@
 #include "optim/own_method.hpp"
 #include "optim/role_policy.hpp"
 #include "optim/roles_by_module.hpp"
+#include "optim/step_hooks.hpp"
