@@ -10,44 +10,45 @@
 namespace scalevec {
 namespace {
 
-struct Writer {
-  torch::serialize::OutputArchive& archive;
-  std::string name;
-  const std::vector<std::string>& words;
-  void operator()(const double* v) const { archive.write(name, c10::IValue(*v)); }
-  void operator()(const bool* v) const { archive.write(name, c10::IValue(*v)); }
-  void operator()(const std::int64_t* v) const { archive.write(name, c10::IValue(*v)); }
-  void operator()(const std::string* v) const { archive.write(name, c10::IValue(*v)); }
-  void operator()(const EnumValue& v) const { archive.write(name, c10::IValue(words[v.get(v.at)])); }
-  template <class T>
-  void operator()(const T&) const {
-    TORCH_CHECK(false, "saved optimizer options: ", name, " is of a kind that archives do not hold");
-  }
-};
+template <class T>
+constexpr bool kArchived = std::is_same_v<T, double*> || std::is_same_v<T, bool*> || std::is_same_v<T, std::int64_t*> ||
+                           std::is_same_v<T, std::string*>;
 
-struct Reader {
-  torch::serialize::InputArchive& archive;
-  std::string name;
-  const std::vector<std::string>& words;
-  c10::IValue value() const {
-    c10::IValue v;
-    archive.read(name, v);
-    return v;
-  }
-  void operator()(double* v) const { *v = value().toDouble(); }
-  void operator()(bool* v) const { *v = value().toBool(); }
-  void operator()(std::int64_t* v) const { *v = value().toInt(); }
-  void operator()(std::string* v) const { *v = value().toStringRef(); }
-  void operator()(const EnumValue& v) const {
-    const auto word = std::find(words.begin(), words.end(), value().toStringRef());
-    TORCH_CHECK(word != words.end(), "saved optimizer options: unknown ", name, " ", value().toStringRef());
-    v.set(v.at, static_cast<size_t>(word - words.begin()));
-  }
-  template <class T>
-  void operator()(const T&) const {
-    TORCH_CHECK(false, "saved optimizer options: ", name, " is of a kind that archives do not hold");
-  }
-};
+[[noreturn]] void refuse_kind(const std::string& name) {
+  TORCH_CHECK(false, "saved optimizer options: ", name, " is of a kind that archives do not hold");
+}
+
+void write(torch::serialize::OutputArchive& archive, const Option& option) {
+  std::visit(
+      [&](const auto& at) {
+        using T = std::remove_cvref_t<decltype(at)>;
+        if constexpr (kArchived<T>)
+          archive.write(option.key, c10::IValue(*at));
+        else if constexpr (std::is_same_v<T, EnumValue>)
+          archive.write(option.key, c10::IValue(option.words.at(at.get(at.at))));
+        else
+          refuse_kind(option.key);
+      },
+      option.value);
+}
+
+void take(const c10::IValue& value, const Option& option) {
+  std::visit(
+      [&](const auto& at) {
+        using T = std::remove_cvref_t<decltype(at)>;
+        if constexpr (kArchived<T>) {
+          *at = value.to<std::remove_pointer_t<T>>();
+        } else if constexpr (std::is_same_v<T, EnumValue>) {
+          const auto word = std::find(option.words.begin(), option.words.end(), value.toStringRef());
+          TORCH_CHECK(word != option.words.end(), "saved optimizer options: unknown ", option.key, " ",
+                      value.toStringRef());
+          at.set(at.at, static_cast<size_t>(word - option.words.begin()));
+        } else {
+          refuse_kind(option.key);
+        }
+      },
+      option.value);
+}
 
 }  // namespace
 
@@ -165,15 +166,17 @@ bool MethodOptions::shares(const MethodOptions& other) const {
 }
 
 void MethodOptions::serialize(torch::serialize::OutputArchive& archive) const {
-  for (const Option& f : const_cast<MethodOptions*>(this)->fields())
-    std::visit(Writer{archive, f.key, f.words}, f.value);
+  for (const Option& option : const_cast<MethodOptions*>(this)->fields()) write(archive, option);
 }
 
 void MethodOptions::serialize(torch::serialize::InputArchive& archive) {
-  for (const Option& f : fields()) {
+  for (const Option& option : fields()) {
     c10::IValue value;
-    if (f.later && !archive.try_read(f.key, value)) continue;
-    std::visit(Reader{archive, f.key, f.words}, f.value);
+    if (!option.later)
+      archive.read(option.key, value);
+    else if (!archive.try_read(option.key, value))
+      continue;
+    take(value, option);
   }
 }
 
