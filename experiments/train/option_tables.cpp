@@ -33,9 +33,9 @@ std::vector<OptionTable> option_tables() {
   add("validation", "validation", validation_fields(run));
   add("log", "log", log_fields(run));
   add("checkpoint", "checkpoint", checkpoint_fields(run));
-  const auto adamw = make_method_options("adamw");
-  Options rule = rule_fields(*adamw);
-  rule.resize(rule.size() - adamw->own_fields().size());
+  const auto any = make_method_options(method_names().front());
+  Options rule = rule_fields(*any);
+  rule.resize(rule.size() - any->own_fields().size());
   add("rule", "optimizer.rules[]", rule);
   for (const std::string& method : method_names())
     add(method, "optimizer.rules[]", make_method_options(method)->own_fields());
