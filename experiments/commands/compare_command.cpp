@@ -16,6 +16,7 @@
 #include "experiments/compare/ranking.hpp"
 #include "experiments/compare/report.hpp"
 #include "experiments/compare/runner.hpp"
+#include "experiments/compare/search.hpp"
 #include "experiments/compare/spread.hpp"
 #include "experiments/compare/tables.hpp"
 #include "experiments/errors.hpp"
@@ -59,7 +60,8 @@ void conclude(const Grid& grid, const CompareCall& call) {
 }
 
 void list_cells(const CompareArguments& a, const Grid& grid, const RunnerOptions& options) {
-  const std::vector<Cell> cells = unfinished_cells(grid, a.call.out, options);
+  const Grid needed = subgrid(grid, needed_cells(grid, read_outcomes(a.call.out, grid)));
+  const std::vector<Cell> cells = unfinished_cells(needed, a.call.out, options);
   size_t running = 0, trunk = 0;
   for (const Cell& cell : cells) {
     trunk += cell.name == kTrunk;
@@ -68,9 +70,32 @@ void list_cells(const CompareArguments& a, const Grid& grid, const RunnerOptions
   }
   std::cout << std::flush;
   if (trunk) std::cerr << "the trunk, which the cells wait for, is not finished; ";
-  std::cerr << grid.cells.size() + trunk - cells.size() << " of " << grid.cells.size() << " cells are finished";
+  std::cerr << needed.cells.size() + trunk - cells.size() << " of " << needed.cells.size() << " cells are finished";
   if (running) std::cerr << ", " << running << " of the others are running now";
+  if (grid.search && !cells.empty()) std::cerr << "; the search names more when they are finished";
   std::cerr << '\n';
+}
+
+// Stage by stage, as the search asks; without one it is one stage.
+RunnerResult run_needed(const Grid& grid, const fs::path& dir, const RunnerOptions& options) {
+  if (grid.search) {
+    const Grid each = samples(grid);
+    *options.progress << "checking " << each.cells.size() << " configurations" << std::endl;
+    unfinished_cells(each, dir, options);
+  }
+  RunnerResult all;
+  for (std::vector<size_t> before;;) {
+    std::vector<size_t> needed = needed_cells(grid, read_outcomes(dir, grid));
+    if (needed == before) return all;
+    RunnerResult result = run_cells(subgrid(grid, needed), dir, options);
+    if (before.empty()) all.skipped = result.skipped;
+    all.finished += result.finished;
+    all.signal = result.signal;
+    all.failed.insert(all.failed.end(), result.failed.begin(), result.failed.end());
+    all.busy.insert(all.busy.end(), result.busy.begin(), result.busy.end());
+    if (all.signal || !all.failed.empty() || !all.busy.empty()) return all;
+    before = std::move(needed);
+  }
 }
 
 void compare(const CompareArguments& a) {
@@ -95,11 +120,12 @@ void compare(const CompareArguments& a) {
   const bool part = !a.shard.empty() || !a.cell.empty();
   if (!a.shard.empty()) grid = shard_of(grid, parse_shard(a.shard));
   if (!a.cell.empty()) grid = only_cell(grid, a.cell);
-  const RunnerResult result = run_cells(grid, dir, options);
+  const RunnerResult result = a.cell.empty() ? run_needed(grid, dir, options) : run_cells(grid, dir, options);
+  const size_t cells = result.skipped + result.finished + result.failed.size() + result.busy.size();
   if (result.skipped)
-    std::cout << result.skipped << " of " << grid.cells.size() << " cells were finished before and not run again\n";
+    std::cout << result.skipped << " of " << cells << " cells were finished before and not run again\n";
   if (!result.busy.empty())
-    std::cout << result.busy.size() << " of " << grid.cells.size()
+    std::cout << result.busy.size() << " of " << cells
               << " cells are in other processes' hands (first: " << result.busy.front() << ")\n";
   if (result.signal) {
     std::cout << "stopped by a signal; the same command continues\n" << std::flush;
@@ -108,7 +134,7 @@ void compare(const CompareArguments& a) {
   if (!part) conclude(grid, a.call);
   if (result.failed.empty()) return;
   const auto& [cell, reason] = result.failed.front();
-  throw RunError(std::to_string(result.failed.size()) + " of " + std::to_string(grid.cells.size()) +
+  throw RunError(std::to_string(result.failed.size()) + " of " + std::to_string(cells) +
                  " cells failed (first: " + cell + ": " + reason + "); the same command tries them again");
 }
 

@@ -7,6 +7,7 @@
 #include <tuple>
 #include <utility>
 
+#include "experiments/compare/search.hpp"
 #include "experiments/errors.hpp"
 #include "experiments/record/record_files.hpp"
 #include "experiments/record/run_lock.hpp"
@@ -95,6 +96,25 @@ std::vector<AxisEnd> ends_of(const std::vector<size_t>& candidates, const Grid& 
   return ends;
 }
 
+// The same lr and alternative of another variant, whose alternative has a name of its own.
+std::optional<size_t> counterpart(const json& setting, const std::string& variant, const Grid& grid,
+                                  const std::vector<json>& settings) {
+  for (const Cell& cell : grid.cells)
+    if (cell.variant == variant && cell.setting.at(grid.lr_key) == setting.at(grid.lr_key) &&
+        cell.setting.contains(kAlternative) == setting.contains(kAlternative))
+      return static_cast<size_t>(std::find(settings.begin(), settings.end(), cell.setting) - settings.begin());
+  return std::nullopt;
+}
+
+// A search ends inside its axis: the end of what it tried is what counts.
+std::vector<AxisEnd> ends_of_search(const VariantResult& v, const Grid& grid, const std::vector<json>& settings) {
+  if (!v.best || v.curve.size() < 2) return {};
+  const double lr = settings[*v.best].at(grid.lr_key).get<double>();
+  if (lr == v.curve.front().lr) return {{grid.lr_key, GridEdge::low}};
+  if (lr == v.curve.back().lr) return {{grid.lr_key, GridEdge::high}};
+  return {};
+}
+
 Judged judge(const Losses& losses, const std::string& variant, const std::vector<std::optional<size_t>>& chosen,
              const std::vector<std::int64_t>& seeds) {
   Judged judged;
@@ -106,13 +126,16 @@ Judged judge(const Losses& losses, const std::string& variant, const std::vector
 std::vector<LrPoint> lr_curve(const Losses& losses, const std::string& variant, const Grid& grid,
                               const std::vector<json>& settings) {
   std::vector<LrPoint> curve;
+  const std::vector<std::int64_t>& seeds = grid.search ? grid.tuning_seeds : grid.seeds;
   for (const double lr : sorted_lrs(grid)) {
     std::vector<size_t> candidates;
     for (size_t i = 0; i < settings.size(); ++i)
       if (settings[i].at(grid.lr_key).get<double>() == lr) candidates.push_back(i);
     if (candidates.empty()) continue;
-    const size_t setting = losses.best(variant, candidates, grid.seeds).value_or(candidates.front());
-    curve.push_back(lr_point(lr, losses.of(variant, setting, grid.seeds), setting));
+    const auto best = losses.best(variant, candidates, seeds);
+    if (grid.search && !best) continue;
+    const size_t setting = best.value_or(candidates.front());
+    curve.push_back(lr_point(lr, losses.of(variant, setting, seeds), setting));
   }
   return curve;
 }
@@ -188,14 +211,14 @@ std::string misfit(const std::filesystem::path& folder, const Cell& cell) {
 }
 
 // Runs of other data than most runs have are no part of the comparison.
-void leave_out_other_data(Comparison& comparison) {
+void leave_out_other_data(std::vector<CellOutcome>& outcomes) {
   std::map<std::string, size_t> counts;
-  for (const CellOutcome& o : comparison.outcomes)
+  for (const CellOutcome& o : outcomes)
     if (!o.data.empty()) ++counts[o.data];
   if (counts.size() < 2) return;
   const auto most =
       std::max_element(counts.begin(), counts.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
-  for (CellOutcome& o : comparison.outcomes)
+  for (CellOutcome& o : outcomes)
     if (!o.data.empty() && o.data != most->first)
       o = missing("its run is of other data (SHA-256 " + o.data.substr(0, 12) + "…, and that of most cells is " +
                   most->first.substr(0, 12) + "…)");
@@ -203,19 +226,25 @@ void leave_out_other_data(Comparison& comparison) {
 
 }  // namespace
 
+std::vector<CellOutcome> read_outcomes(const std::filesystem::path& dir, const Grid& grid) {
+  std::vector<CellOutcome> outcomes;
+  for (const Cell& cell : grid.cells) {
+    CellOutcome outcome = read_outcome(dir / cell.name);
+    if (outcome.state != CellOutcome::State::missing)
+      if (const std::string why = misfit(dir / cell.name, cell); !why.empty()) outcome = missing(why);
+    outcomes.push_back(std::move(outcome));
+  }
+  leave_out_other_data(outcomes);
+  return outcomes;
+}
+
 Comparison load_comparison(const std::filesystem::path& dir) {
   Comparison out{dir, {}, {}, {}};
   const auto manifest = read_record(dir / "compare.json");
   if (!manifest) throw UsageError(dir.string() + ": has no compare.json, so it is no comparison's folder");
   out.manifest = *manifest;
   out.grid = grid_from_manifest(*manifest);
-  for (const Cell& cell : out.grid.cells) {
-    CellOutcome outcome = read_outcome(dir / cell.name);
-    if (outcome.state != CellOutcome::State::missing)
-      if (const std::string why = misfit(dir / cell.name, cell); !why.empty()) outcome = missing(why);
-    out.outcomes.push_back(std::move(outcome));
-  }
-  leave_out_other_data(out);
+  out.outcomes = read_outcomes(dir, out.grid);
   return out;
 }
 
@@ -240,6 +269,9 @@ Analysis analyse(const Comparison& comparison) {
     VariantResult v;
     v.name = name;
     v.best = losses.best(name, all, choosing);
+    if (grid.search && grid.search->same_as.count(name))
+      if (const auto other = losses.best(grid.search->same_as.at(name), all, choosing))
+        v.best = counterpart(out.settings[*other], name, grid, out.settings);
     for (const std::int64_t seed : grid.seeds)
       v.chosen.push_back(out.selection == Selection::leave_one_out ? losses.best(name, all, without(grid.seeds, seed))
                                                                    : v.best);
@@ -250,22 +282,22 @@ Analysis analyse(const Comparison& comparison) {
           out.selection == Selection::leave_one_out ? without(grid.seeds, grid.seeds[i]) : choosing;
       if (v.chosen[i] && !losses.diverged(name, *v.chosen[i], seeds)) candidates.push_back(*v.chosen[i]);
     }
-    v.ends = ends_of(candidates, grid, out.settings);
-    for (const AxisEnd& end : v.ends)
-      if (end.key == grid.lr_key) v.edge = end.edge;
     v.own = judge(losses, name, v.chosen, grid.seeds);
     v.curve = lr_curve(losses, name, grid, out.settings);
+    v.ends = grid.search ? ends_of_search(v, grid, out.settings) : ends_of(candidates, grid, out.settings);
+    for (const AxisEnd& end : v.ends)
+      if (end.key == grid.lr_key) v.edge = end.edge;
     if (name == grid.baseline) out.baseline = out.variants.size();
     out.variants.push_back(std::move(v));
   }
   const VariantResult baseline = out.variants[out.baseline];
   for (VariantResult& v : out.variants) {
-    v.matched = judge(losses, v.name, baseline.chosen, grid.seeds);
+    if (!grid.search) v.matched = judge(losses, v.name, baseline.chosen, grid.seeds);
     if (v.name == baseline.name) continue;
     v.own.difference = paired_difference(v.own.losses, baseline.own.losses);
-    v.matched.difference = paired_difference(v.matched.losses, baseline.own.losses);
+    if (!grid.search) v.matched.difference = paired_difference(v.matched.losses, baseline.own.losses);
   }
-  for (size_t i = 0; i < grid.cells.size(); ++i) {
+  for (const size_t i : needed_cells(grid, comparison.outcomes)) {
     const CellOutcome& outcome = comparison.outcomes[i];
     const auto v = std::find_if(out.variants.begin(), out.variants.end(),
                                 [&](const VariantResult& r) { return r.name == grid.cells[i].variant; });

@@ -26,6 +26,11 @@ struct CellOutcome {
 // not finite counts as a divergence.
 CellOutcome read_outcome(const std::filesystem::path& folder);
 
+// Of every cell of the grid in the folder `dir`. Missing too, with the reason, is a cell whose run has another
+// configuration than the grid says (by the hash in cell.json), was trained on other data than most of the cells, or has
+// a damaged log.
+std::vector<CellOutcome> read_outcomes(const std::filesystem::path& dir, const Grid& grid);
+
 struct Comparison {
   std::filesystem::path dir;
   Grid grid;  // without configurations
@@ -33,10 +38,7 @@ struct Comparison {
   std::vector<CellOutcome> outcomes;  // one per cell
 };
 
-// Reads DIR/compare.json, and cell.json and summary.json of every cell. A cell is missing, with the reason, if it has
-// no finished run, if its run has another configuration than the manifest says (by the hash in cell.json), if it was
-// trained on other data than most of the cells, or if its log is damaged. Throws UsageError if DIR is not the folder of
-// a comparison.
+// Reads DIR/compare.json and the outcomes of its cells. Throws UsageError if DIR is not the folder of a comparison.
 Comparison load_comparison(const std::filesystem::path& dir);
 
 // On which seeds a setting is chosen. Only with same_seed can a lucky run in the search count as a gain.
@@ -84,8 +86,8 @@ struct VariantResult {
   GridEdge edge = GridEdge::none;             // the end of the lr axis where `best`, or else one of `chosen`, lies
   std::vector<AxisEnd> ends;                  // the same for every axis of two numbers or more, including the lr
   bool all_diverged = false;                  // every run diverged
-  Judged own, matched;                        // at its own chosen settings, and at the baseline's
-  std::vector<LrPoint> curve;                 // in order of lr; empty without an lr axis
+  Judged own, matched;                        // at its own chosen settings, and at the baseline's (not of a search)
+  std::vector<LrPoint> curve;                 // in order of lr; empty without an lr axis; of a search what it tried
   size_t runs = 0, done = 0, diverged = 0, missing = 0;
 };
 

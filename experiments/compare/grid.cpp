@@ -71,6 +71,90 @@ void check_sets(const Grid& grid, const std::vector<std::string>& sets, const js
   }
 }
 
+// The overrides of the alternatives, by variant.
+using Alternatives = std::map<std::string, json>;
+
+// "beta1=0.95,beta2=0.98"
+std::string overrides_text(const json& overrides) {
+  std::vector<std::string> words;
+  for (const auto& [key, value] : overrides.items())
+    words.push_back(key.substr(key.find_last_of('.') + 1) + "=" + value_text(value));
+  return joined(words, ",");
+}
+
+std::string no_variant(const std::string& name, const Grid& grid) {
+  const std::string nearest = nearest_word(name, grid.variants);
+  return "is no variant" +
+         (nearest.empty() ? "; allowed: a name of \"variants\"" : "; did you mean \"" + nearest + "\"?");
+}
+
+bool is_variant(const json& name, const Grid& grid) {
+  return std::find(grid.variants.begin(), grid.variants.end(), name) != grid.variants.end();
+}
+
+Alternatives read_alternatives(JsonReader& in, const Grid& grid) {
+  Alternatives out;
+  const json& given = in.value("alternatives");
+  if (!given.is_object())
+    throw ConfigError("search.alternatives: got " + given.dump() + "; allowed: an object of overrides by variant");
+  for (const auto& [variant, overrides] : given.items()) {
+    const std::string where = "search.alternatives." + variant;
+    if (!is_variant(variant, grid)) throw ConfigError(where + ": " + no_variant(variant, grid));
+    if (!overrides.is_object() || overrides.empty())
+      throw ConfigError(where + ": got " + overrides.dump() + "; allowed: an object of overrides");
+    for (const char* axis : {grid.lr_key.c_str(), grid.seed_key.c_str()})
+      if (overrides.contains(axis)) throw ConfigError(where + ": sets " + axis + ", which is an axis of the grid");
+    out[variant] = overrides;
+  }
+  return out;
+}
+
+void read_same_as(JsonReader& in, const Grid& grid, const Alternatives& alternatives, Search& search) {
+  const json& given = in.value("same_as");
+  if (!given.is_object())
+    throw ConfigError("search.same_as: got " + given.dump() + "; allowed: an object of variants by variant");
+  for (const auto& [variant, other] : given.items()) {
+    const std::string where = "search.same_as." + variant;
+    if (!is_variant(variant, grid)) throw ConfigError(where + ": " + no_variant(variant, grid));
+    if (!is_variant(other, grid) || given.contains(other.get<std::string>()))
+      throw ConfigError(where + ": got " + other.dump() + "; allowed: a variant that is tuned itself");
+    if (alternatives.count(variant) != alternatives.count(other.get<std::string>()))
+      throw ConfigError("search.alternatives: one of " + variant + " and " + other.get<std::string>() +
+                        ", which share their setting, has no alternative; allowed: both or none");
+    search.same_as[variant] = other.get<std::string>();
+  }
+}
+
+Alternatives read_search(JsonReader& reader, Grid& grid) {
+  if (!reader.has("search")) return {};
+  JsonReader in = reader.object("search");
+  if (grid.tuning_seeds.empty())
+    throw ConfigError("search: the grid has no \"tuning_seeds\"; allowed: with one or more, on which it searches");
+  if (grid.axes.size() != 1 || grid.axes[0].key != grid.lr_key)
+    throw ConfigError("search: works along the axis \"" + grid.lr_key +
+                      "\" (lr_key); allowed: no other axis in \"grid\" than this and that of the seeds");
+  Search search;
+  const json& start = in.value("start");
+  const std::vector<json>& values = grid.axes[0].values;
+  if (!start.is_array() || start.empty())
+    throw ConfigError("search.start: got " + start.dump() + "; allowed: an array of learning rates of the axis");
+  for (const json& lr : start) {
+    if (std::find(values.begin(), values.end(), lr) == values.end())
+      throw ConfigError("search.start: got " + lr.dump() + "; allowed: values of the axis \"" + grid.lr_key + "\"");
+    if (std::find(search.start.begin(), search.start.end(), lr.get<double>()) != search.start.end())
+      throw ConfigError("search.start: the value " + lr.dump() + " is given twice");
+    search.start.push_back(lr.get<double>());
+  }
+  search.settings = in.integer("settings", static_cast<std::int64_t>(start.size()),
+                               Range::between(static_cast<double>(start.size()), static_cast<double>(values.size())));
+  Alternatives alternatives;
+  if (in.has("alternatives")) alternatives = read_alternatives(in, grid);
+  if (in.has("same_as")) read_same_as(in, grid, alternatives, search);
+  in.finish();
+  grid.search = std::move(search);
+  return alternatives;
+}
+
 // Every combination of the axes' values, the last axis fastest.
 std::vector<json> settings_of(const std::vector<GridAxis>& axes) {
   std::vector<json> settings{json::object()};
@@ -116,6 +200,7 @@ json variant_config(const json& base, const Grid& grid, const std::string& varia
 void check_size(const Grid& grid) {
   double cells = static_cast<double>(grid.variants.size() * (grid.seeds.size() + grid.tuning_seeds.size()));
   for (const GridAxis& axis : grid.axes) cells *= static_cast<double>(axis.values.size());
+  if (grid.search) cells *= 2.0;
   if (cells > kMaxCells) {
     throw ConfigError(printed("grid: its axes multiply to %g cells; allowed: at most %lld", cells,
                               static_cast<long long>(kMaxCells)));
@@ -217,19 +302,31 @@ void keep_checkpoints(Grid& grid) {
     if (cell.trunk_step > 0) cell.hash = config_hash({cell.config, grid.trunk->config});
 }
 
-void expand(Grid& grid, const std::map<std::string, json>& configs) {
+void expand(Grid& grid, const std::map<std::string, json>& configs, const Alternatives& alternatives) {
   check_size(grid);
   check_names(grid);
   std::set<std::string> names;
-  const std::vector<json> settings = settings_of(grid.axes);
+  std::vector<std::pair<json, bool>> settings;
+  for (const json& setting : settings_of(grid.axes))
+    for (const bool alternative : {false, true})
+      if (!alternative || !alternatives.empty()) settings.emplace_back(setting, alternative);
   const auto add_seed = [&](std::int64_t seed, bool tuning) {
-    for (const json& setting : settings)
+    for (const auto& [setting, alternative] : settings)
       for (const std::string& variant : grid.variants) {
+        if (tuning && grid.search && grid.search->same_as.count(variant)) continue;
+        if (alternative && !alternatives.count(variant)) continue;
         Cell cell{"", variant, setting, seed, tuning, configs.at(variant), ""};
         std::string values;
         for (const GridAxis& axis : grid.axes) {
           set_at(cell.config, axis.key, setting.at(axis.key), "grid");
           values += short_key(grid, axis.key) + "=" + value_text(setting.at(axis.key)) + ",";
+        }
+        if (alternative) {
+          const json& overrides = alternatives.at(variant);
+          for (const auto& [path, value] : overrides.items())
+            set_at(cell.config, path, value, "search.alternatives." + variant);
+          cell.setting[kAlternative] = overrides_text(overrides);
+          values += overrides_text(overrides) + ",";
         }
         set_at(cell.config, grid.seed_key, seed, "grid");
         values += short_key(grid, grid.seed_key) + "=" + std::to_string(seed);
@@ -268,7 +365,8 @@ Grid read_grid(const std::filesystem::path& file, const std::vector<std::string>
   const json root = read_json_file(file.string());
   JsonReader reader(root, "");
   const auto expect = [&] {
-    reader.expect({"name", "base", "variants", "grid", "lr_key", "seed_key", "tuning_seeds", "baseline", "trunk"});
+    reader.expect(
+        {"name", "base", "variants", "grid", "lr_key", "seed_key", "tuning_seeds", "baseline", "trunk", "search"});
   };
   if (reader.has("variants") || reader.has("grid")) expect();
   if (!reader.has("base"))
@@ -311,10 +409,11 @@ Grid read_grid(const std::filesystem::path& file, const std::vector<std::string>
       throw ConfigError("tuning_seeds: the seed " + std::to_string(seed) + " is also on the axis \"" + grid.seed_key +
                         "\"; the comparison needs fresh seeds");
 
+  const Alternatives alternatives = read_search(reader, grid);
   std::map<std::string, json> configs;
   for (const std::string& variant : grid.variants)
     configs[variant] = variant_config(base, grid, variant, variants.at(variant));
-  expand(grid, configs);
+  expand(grid, configs, alternatives);
   return grid;
 }
 
@@ -334,7 +433,15 @@ void check_manifest(const Grid& grid) {
     for (const GridAxis& axis : grid.axes)
       if (!cell.setting.is_object() || !cell.setting.contains(axis.key) || !in(axis.values, cell.setting.at(axis.key)))
         refuse("the setting of the cell " + cell.name + " is not on the axis " + axis.key);
+    if (cell.setting.is_object() && cell.setting.contains(kAlternative) && !cell.setting.at(kAlternative).is_string())
+      refuse("the alternative of the cell " + cell.name + " has no name");
   }
+  if (grid.search && (grid.axes.size() != 1 || grid.axes[0].key != grid.lr_key))
+    refuse("its search has no axis of learning rates");
+  if (grid.search)
+    for (const auto& [variant, other] : grid.search->same_as)
+      if (!in(grid.variants, variant) || !in(grid.variants, other) || grid.search->same_as.count(other))
+        refuse("its search takes the setting of " + other + ", which is not tuned");
   for (const GridAxis& axis : grid.axes)
     for (const json& value : axis.values)
       if (axis.key == grid.lr_key && !value.is_number()) refuse("a learning rate is no number");
@@ -347,6 +454,9 @@ json grid_manifest(const Grid& grid) {
            {"lr_key", grid.lr_key}, {"seed_key", grid.seed_key}, {"seeds", grid.seeds},
            {"axes", json::array()}, {"cells", json::array()},    {"tuning_seeds", grid.tuning_seeds}};
   if (grid.trunk) out["trunk"] = {{"steps", grid.trunk->config.at("steps")}, {"hash", grid.trunk->hash}};
+  if (grid.search)
+    out["search"] = {
+        {"start", grid.search->start}, {"settings", grid.search->settings}, {"same_as", grid.search->same_as}};
   for (const GridAxis& axis : grid.axes) out["axes"].push_back({{"key", axis.key}, {"values", axis.values}});
   for (const Cell& cell : grid.cells)
     out["cells"].push_back({{"name", cell.name},
@@ -371,6 +481,11 @@ Grid grid_from_manifest(const json& manifest) {
       const json& trunk = manifest.at("trunk");
       const json config = {{"steps", trunk.at("steps").get<std::int64_t>()}};
       grid.trunk = Cell{kTrunk, "", json::object(), 0, false, config, trunk.at("hash").get<std::string>()};
+    }
+    if (manifest.contains("search")) {
+      const json& search = manifest.at("search");
+      grid.search = Search{search.at("start").get<std::vector<double>>(), search.at("settings").get<std::int64_t>(),
+                           search.at("same_as").get<std::map<std::string, std::string>>()};
     }
     for (const json& axis : manifest.at("axes"))
       grid.axes.push_back({axis.at("key").get<std::string>(), axis.at("values").get<std::vector<json>>()});
@@ -397,6 +512,7 @@ std::string describe_setting(const Grid& grid, const json& setting) {
   std::string text;
   for (const GridAxis& axis : grid.axes)
     text += (text.empty() ? "" : ", ") + short_key(grid, axis.key) + "=" + value_text(setting.at(axis.key));
+  if (setting.contains(kAlternative)) text += ", " + setting.at(kAlternative).get<std::string>();
   return text;
 }
 

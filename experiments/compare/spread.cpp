@@ -29,9 +29,21 @@ Shard parse_shard(const std::string& text) {
 Grid shard_of(const Grid& grid, const Shard& shard) {
   std::set<std::string> names;
   size_t rank = 0;
-  for (const std::string& variant : grid.variants)
-    for (const Cell& cell : grid.cells)
-      if (cell.variant == variant && rank++ % shard.count == shard.index - 1) names.insert(cell.name);
+  // A search needs the outcomes of a variant's own cells, so that its variants stay whole.
+  if (grid.search)
+    for (const std::string& variant : grid.variants) {
+      if (grid.search->same_as.count(variant)) continue;
+      if (rank++ % shard.count != shard.index - 1) continue;
+      for (const Cell& cell : grid.cells) {
+        const auto same_as = grid.search->same_as.find(cell.variant);
+        if ((same_as == grid.search->same_as.end() ? cell.variant : same_as->second) == variant)
+          names.insert(cell.name);
+      }
+    }
+  else
+    for (const std::string& variant : grid.variants)
+      for (const Cell& cell : grid.cells)
+        if (cell.variant == variant && rank++ % shard.count == shard.index - 1) names.insert(cell.name);
   std::vector<Cell> cells;
   for (const Cell& cell : grid.cells)
     if (names.count(cell.name)) cells.push_back(cell);

@@ -16,6 +16,7 @@ std::string of_total(std::int64_t n, std::int64_t total, const char* what) {
 }
 
 std::string loss_text(const Judged& judged) {
+  if (judged.losses.empty()) return "not run";
   const MeanInterval& m = judged.loss;
   if (m.n == 0)
     return std::any_of(judged.losses.begin(), judged.losses.end(), [](double x) { return std::isinf(x); }) ? "diverged"
@@ -142,7 +143,7 @@ std::vector<ComparisonRow> comparison_rows(const Analysis& analysis) {
                       edge_text(v.ends),
                       loss_text(v.matched),
                       difference_text(v.own.difference),
-                      difference_text(v.matched.difference),
+                      v.matched.losses.empty() ? "not run" : difference_text(v.matched.difference),
                       "",
                       ""};
     if (v.own.difference) {
