@@ -22,7 +22,7 @@ namespace scalevec::experiments {
 namespace {
 
 struct Arguments {
-  std::string config;
+  std::vector<std::string> configs;
   std::vector<std::string> sets;
   std::string out;
   std::int64_t profile = 0;
@@ -32,14 +32,14 @@ struct Arguments {
   double rank_timeout = 60.0;
 };
 
-RunConfig load(const Arguments& args) {
-  nlohmann::json root = read_json_file(args.config);
+RunConfig load(const Arguments& args, size_t i = 0) {
+  nlohmann::json root = read_json_file(args.configs[i]);
   for (const std::string& assignment : args.sets) apply_set(root, assignment);
   return read_run_config(root);
 }
 
 void add_config_options(CLI::App& command, Arguments& args) {
-  command.add_option("CONFIG", args.config, "run configuration, a JSON file")->required();
+  command.add_option("CONFIG", args.configs, "run configuration, a JSON file")->required()->expected(1);
   command.add_option("--set", args.sets, "override: key.path=value; a number in the path indexes an array")
       ->take_all()
       ->allow_extra_args(false);
@@ -55,9 +55,13 @@ void add_train_command(CLI::App& app, int& status) {
       "  torchrun --no-python --nproc-per-node 2 scalevec train experiments/configs/small.json --out runs/two");
   auto args = std::make_shared<Arguments>();
   add_config_options(*command, *args);
+  command->get_option("CONFIG")->expected(1, CLI::detail::expected_max_vector_size);
   command->add_option("--out", args->out, "folder of the run");
   command->add_flag("--resume", args->resume, "go on from the newest checkpoint, or start if there is none");
-  command->add_flag("--check", args->check, "check configuration and data, train and write nothing");
+  command->add_flag(
+      "--check", args->check,
+      "check configuration and data, train and write nothing; several CONFIGs can be checked, and each that is "
+      "right is named");
   command->add_option("--profile", args->profile, "write OUT/profile.json, a Chrome trace of so many steps")
       ->check(CLI::Range(1, 10000));
   command
@@ -66,12 +70,19 @@ void add_train_command(CLI::App& app, int& status) {
       ->check(CLI::Range(1.0, 86400.0))
       ->capture_default_str();
   command->callback([args, &status] {
-    const RunConfig config = load(*args);
     if (args->check) {
-      const Session session(config);
-      static_cast<void>(session);
+      for (size_t i = 0; i < args->configs.size(); ++i) {
+        const Session session(load(*args, i));
+        static_cast<void>(session);
+        if (args->configs.size() > 1) std::printf("right: %s\n", args->configs[i].c_str());
+        std::fflush(stdout);
+      }
       return;
     }
+    if (args->configs.size() > 1)
+      throw UsageError("train: got " + std::to_string(args->configs.size()) +
+                       " configurations; allowed: one, or several with --check");
+    const RunConfig config = load(*args);
     if (args->out.empty()) throw UsageError("train: --out is missing; allowed: the folder to write the run to");
     const auto group = join_launched(config, args->rank_timeout);
     status = train(config, args->out, args->resume, args->profile, group);

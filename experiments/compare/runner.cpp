@@ -11,6 +11,7 @@
 #include <optional>
 #include <ostream>
 #include <set>
+#include <sstream>
 #include <thread>
 
 #include "experiments/compare/analysis.hpp"
@@ -34,6 +35,7 @@ using nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
 constexpr const char* kStarting = ".starting-";
+constexpr size_t kChecksAtOnce = 256;  // configurations in one process, whose arguments have a limit
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -138,20 +140,28 @@ json runnable(const Grid& grid, const Cell& cell, const std::optional<fs::path>&
   return config;
 }
 
-// Has the program check one configuration per variant and setting of the cells that were never started.
+// Has the program check one configuration per variant and setting of the cells that were never started, all in one
+// process, since starting one takes longer than most checks.
 void check_configurations(const Grid& grid, const fs::path& dir, const Plan& plan, const RunnerOptions& options,
                           const SignalGuard& signals) {
   std::vector<CellPlan> pending = plan.pending;
   if (plan.trunk) pending.insert(pending.begin(), *plan.trunk);
   const std::optional<fs::path> in = plan.trunk ? std::nullopt : std::optional(dir);
   const TemporaryFolder scratch(fs::temp_directory_path() / "scalevec-check-XXXXXX");
-  std::set<std::pair<std::string, std::string>> checked;
-  for (const auto& [cell, started] : pending) {
-    if (started || !checked.emplace(cell->variant, cell->setting.dump()).second) continue;
-    const fs::path config = scratch.path() / "config.json",
-                   log = scratch.path() / ("log" + std::to_string(checked.size()));
-    write_file(config, runnable(grid, *cell, in).dump(2));
-    const pid_t child = start_child({options.program.string(), "train", config.string(), "--check"}, log);
+  std::set<std::pair<std::string, std::string>> seen;
+  std::vector<const Cell*> cells;
+  for (const auto& [cell, started] : pending)
+    if (!started && seen.emplace(cell->variant, cell->setting.dump()).second) cells.push_back(cell);
+  for (size_t first = 0; first < cells.size(); first += kChecksAtOnce) {
+    const size_t count = std::min(kChecksAtOnce, cells.size() - first);
+    std::vector<std::string> command{options.program.string(), "train"};
+    for (size_t i = first; i < first + count; ++i) {
+      command.push_back((scratch.path() / (std::to_string(i) + ".json")).string());
+      write_file(command.back(), runnable(grid, *cells[i], in).dump(2));
+    }
+    command.push_back("--check");
+    const fs::path log = scratch.path() / ("log" + std::to_string(first));
+    const pid_t child = start_child(command, log);
     std::optional<ChildEnd> end;
     for (bool told = false; !(end = poll_child(child)); std::this_thread::sleep_for(std::chrono::milliseconds(5)))
       if (signals.first() && !told) {
@@ -159,9 +169,13 @@ void check_configurations(const Grid& grid, const fs::path& dir, const Plan& pla
         kill(child, SIGTERM);
       }
     if (signals.first()) return;
-    if (end->signal)
-      throw RunError("cell " + cell->name + ": the check of its configuration ended: " + reason_of(log, *end));
-    if (end->status) throw ConfigError("cell " + cell->name + ": " + reason_of(log, *end));
+    if (!end->signal && !end->status) continue;
+    size_t right = 0;
+    std::istringstream lines(read_whole(log));
+    for (std::string line; std::getline(lines, line);) right += line.starts_with("right: ");
+    const std::string cell = "cell " + cells[first + std::min(right, count - 1)]->name + ": ";
+    if (end->signal) throw RunError(cell + "the check of its configuration ended: " + reason_of(log, *end));
+    throw ConfigError(cell + reason_of(log, *end));
   }
 }
 

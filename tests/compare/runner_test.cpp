@@ -27,14 +27,19 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// Stands for the program: `train CONFIG --check`, or `train CONFIG --out CELL --resume`. What it does in a cell depends
-// on its seed; every training call adds a line to CELL/calls.
+// Stands for the program: `train CONFIG… --check`, or `train CONFIG --out CELL --resume`. What it does in a cell
+// depends on its seed; every training call adds a line to CELL/calls.
 constexpr const char* kProgram = R"SH(#!/bin/sh
-config=$2
-if [ "$3" = --check ]; then
-  grep -q '"bad"' "$config" && { echo "bad: unknown key" >&2; exit 2; }
-  exit 0
+for last; do :; done
+if [ "$last" = --check ]; then
+  shift
+  for config; do
+    [ "$config" = --check ] && exit 0
+    grep -q '"bad"' "$config" && { echo "bad: unknown key" >&2; exit 2; }
+    echo "right: $config"
+  done
 fi
+config=$2
 cell=$4
 mkdir "$cell/running" && echo "$(ls -d "$(dirname "$cell")"/*/running | wc -l)" >> "$(dirname "$cell")/at-once"
 trap 'rmdir "$cell/running"' EXIT
@@ -171,6 +176,14 @@ TEST_CASE("a configuration that the program refuses stops everything before it s
   CHECK(!fs::exists(s.scratch / "out"));
   s.options.program = s.scratch / "absent";
   CHECK(contains(message_of<ConfigError>([&] { s.run(s.grid("1")); }), "cannot be started"));
+}
+
+TEST_CASE("of configurations that are checked together, the wrong one is named") {
+  Setup s;
+  const Grid grid = read_grid(s.scratch.write(
+      "grid.json", R"({"base": {}, "variants": {"a": {}, "b": {}, "c": {"bad": 1}, "d": {}}, "grid": {"seed": [1]}})"));
+  CHECK(message_of<ConfigError>([&] { s.run(grid); }) == "cell c/seed=1: bad: unknown key");
+  CHECK_FALSE(fs::exists(s.scratch / "out/a"));
 }
 
 TEST_CASE("a cell in another process's hands is neither finished nor failed") {
