@@ -57,6 +57,8 @@ json parse_json(std::string_view text, std::string_view what) {
   // nlohmann takes a zero byte for the end and leaves what follows unread; JSON has none.
   if (const size_t zero = text.find('\0'); zero != text.npos)
     throw ConfigError(std::string(what) + ": not valid JSON: byte " + std::to_string(zero) + " is zero");
+  if (text.find_first_not_of(" \t\r\n") == text.npos)
+    throw ConfigError(std::string(what) + ": is empty; allowed: JSON (write it again, or take a copy of it)");
   json result;
   try {
     result = json::parse(text.begin(), text.end(), watch, true, true);
@@ -93,10 +95,10 @@ json parse_json_if_sound(std::string_view text) {
 
 json read_json_file(const std::string& file) {
   std::ifstream in(file, std::ios::binary);
-  if (!in) throw ConfigError(file + ": cannot be read");
   std::ostringstream text;
-  text << in.rdbuf();
-  if (in.bad() || text.fail()) throw ConfigError(file + ": cannot be read");
+  if (in.is_open() && in.peek() != std::ifstream::traits_type::eof())
+    text << in.rdbuf();  // fails with nothing to write
+  if (!in.is_open() || in.bad() || text.fail()) throw ConfigError(file + ": cannot be read");
   return parse_json(text.str(), file);
 }
 

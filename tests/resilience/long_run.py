@@ -31,9 +31,12 @@ CONFIG = {
 
 
 def memory_and_files(pid):
-    """Resident memory in KiB, of it what is not a file's (code of libraries is), and the number of open files."""
-    status = pathlib.Path(f"/proc/{pid}/status").read_text()
-    rss, anon = (next(int(line.split()[1]) for line in status.splitlines() if line.startswith(key)) for key in ("VmRSS", "RssAnon"))
+    """Resident memory in KiB, of it what is not a file's (code of libraries is), and the number of open files; OSError of a
+    process that has ended, whose memory is gone before the process is."""
+    status = dict(line.split(":", 1) for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines())
+    if "VmRSS" not in status:
+        raise ProcessLookupError(pid)
+    rss, anon = (int(status[key].split()[0]) for key in ("VmRSS", "RssAnon"))
     return rss, len(os.listdir(f"/proc/{pid}/fd")), anon
 
 
@@ -156,7 +159,7 @@ def main():
             time.sleep(0.1)
             try:
                 samples.append((run.step(), *memory_and_files(run.process.pid)))
-            except (OSError, StopIteration):
+            except OSError:
                 continue
             if samples[-1][0] >= 0.9 * args.steps and not measured:
                 measured = speed_ratio(run, program, root, args.steps // 20)

@@ -198,6 +198,8 @@ TEST_CASE("wrong input ends with status 2, one line, and nothing written") {
   refused({"train", config, "--set", "optimizer.rules.0.match.kind=matrix"},
           "no rule of the policy matches embed.weight");
   refused({"train", folder.path / "missing.json"}, "missing.json: cannot be read");
+  std::ofstream(folder.path / "empty.json").flush();
+  refused({"train", folder.path / "empty.json"}, "empty.json: is empty");
   refused({"train", config, "--set", "device=cuda"}, "cuda");
   refused({"train"}, "CONFIG");
 

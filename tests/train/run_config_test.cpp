@@ -1,8 +1,12 @@
 #include "experiments/train/run_config.hpp"
 
+#include <fstream>
+
 #include "experiments/data/validation_windows.hpp"
 #include "experiments/errors.hpp"
+#include "experiments/system/staging_folder.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/message.hpp"
 
 using namespace scalevec;
 using namespace scalevec::experiments;
@@ -135,4 +139,18 @@ TEST_CASE("JSON with a zero byte is refused, where the parser would leave the re
     CHECK_THROWS_AS(parse_json(text, "file"), ConfigError);
   }
   CHECK(parse_json_if_sound("{\"a\": \"\\u0000\"}")["a"] == std::string(1, '\0'));
+}
+
+TEST_CASE("an empty file is said to be empty; a folder or a missing file cannot be read") {
+  const TemporaryFolder folder(std::filesystem::temp_directory_path() / "scalevec-json-XXXXXX");
+  const auto refusal = [](const std::string& file) { return message_of([&] { read_json_file(file); }); };
+  const std::string file = (folder.path() / "config.json").string(), folder_name = folder.path().string();
+  CHECK(refusal(file) == file + ": cannot be read");
+  CHECK(refusal(folder_name) == folder_name + ": cannot be read");
+  for (const char* text : {"", "\n", " \t\r\n"}) {
+    std::ofstream(file) << text;
+    CHECK(refusal(file) == file + ": is empty; allowed: JSON (write it again, or take a copy of it)");
+  }
+  std::ofstream(file) << "{\"a\": 1}";
+  CHECK(read_json_file(file) == json::parse(R"({"a": 1})"));
 }
