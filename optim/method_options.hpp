@@ -39,6 +39,7 @@ class NotedLr {
 class MethodOptions : public torch::optim::OptimizerOptions {
  public:
   virtual std::string_view method() const = 0;  // "adamw", …
+  virtual std::string_view source() const = 0;  // where the method's formula is from
   virtual const Method& implementation() const = 0;
 
   // As data: what every method has, the method's own, and both in this order.
@@ -214,6 +215,7 @@ class OptionsOf : public M::template Setters<OptionsOf<M>, ValuesOf<M, OptionsOf
       : M::template Setters<OptionsOf<M>, ValuesOf<M, OptionsOf<M>>>(lr, M::kDefaults.weight_decay,
                                                                      M::kDefaults.coupling) {}
   std::string_view method() const override { return M::kName; }
+  std::string_view source() const override { return M::kSource; }
   const Method& implementation() const override { return implementation_of<M>(); }
   Options own_fields() override {
     return std::apply(

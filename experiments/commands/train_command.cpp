@@ -124,10 +124,11 @@ void add_options_command(CLI::App& app) {
   command->add_option("NAME", *name, "an object of the configuration, a toy or a method");
   command->add_flag("--json", *as_json, "all tables as JSON");
   command->callback([name, as_json] {
-    nlohmann::json all = nlohmann::json::object();
+    nlohmann::ordered_json all = nlohmann::ordered_json::object();
     std::string names;
     for (const OptionTable& table : option_tables()) {
       all[table.name] = {{"path", table.path}, {"options", table.rows}};
+      if (!table.method.is_null()) all[table.name]["method"] = table.method;
       names += table.name + (table.path.empty() ? "" : "  " + table.path) + "\n";
     }
     const std::string text = *as_json ? all.dump(2) + "\n" : name->empty() ? names : option_text(*name);

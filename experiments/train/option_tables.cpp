@@ -1,12 +1,46 @@
 #include "experiments/train/option_tables.hpp"
 
+#include <c10/util/Type.h>
+
 #include <algorithm>
+#include <map>
+#include <typeinfo>
 
 #include "experiments/train/run_config.hpp"
 #include "models/options_json.hpp"
-#include "optim/method_options.hpp"
+#include "optim/method.hpp"
 
 namespace scalevec::experiments {
+namespace {
+
+// A method's buffers of a matrix, their shapes in words: "rows", "cols", "elements", "blocks" of those of 8 bits.
+nlohmann::json state_of(const MethodOptions& options) {
+  constexpr std::int64_t kRows = 2 * kStateBlock, kCols = 3 * kStateBlock, kElements = kRows * kCols;
+  const std::map<std::int64_t, std::string> words{
+      {kRows, "rows"}, {kCols, "cols"}, {kElements, "elements"}, {kElements / kStateBlock, "blocks"}};
+  nlohmann::json state = nlohmann::json::array();
+  for (const BufferSpec& buffer : options.implementation().state(options, {kRows, kCols})) {
+    std::vector<std::string> shape;
+    for (const std::int64_t size : buffer.shape)
+      if (words.contains(size)) shape.push_back(words.at(size));
+    state.push_back(
+        {{"bytes", buffer.kind == BufferSpec::Kind::codes ? 1 : 4}, {"shape", shape}, {"needed", buffer.needed}});
+  }
+  return state;
+}
+
+nlohmann::json method_facts(const MethodOptions& options) {
+  std::string type = c10::demangle(typeid(options).name());  // scalevec::OptionsOf<scalevec::methods::AdamW>
+  type = type.substr(type.rfind(':') + 1);
+  const auto* matrix = dynamic_cast<const MatrixMethod*>(&options.implementation());
+  return {{"class", type.substr(0, type.find('>'))},
+          {"source", options.source()},
+          {"trains", matrix && !matrix->any_shape() ? "matrices" : "anything"},
+          {"lr", options.lr()},
+          {"state", state_of(options)}};
+}
+
+}  // namespace
 
 std::vector<OptionTable> option_tables() {
   std::vector<OptionTable> tables;
@@ -37,8 +71,11 @@ std::vector<OptionTable> option_tables() {
   Options rule = rule_fields(*any);
   rule.resize(rule.size() - any->own_fields().size());
   add("rule", "optimizer.rules[]", rule);
-  for (const std::string& method : method_names())
-    add(method, "optimizer.rules[]", make_method_options(method)->own_fields());
+  for (const std::string& method : method_names()) {
+    const auto options = make_method_options(method);
+    add(method, "optimizer.rules[]", options->own_fields());
+    tables.back().method = method_facts(*options);
+  }
   return tables;
 }
 

@@ -11,6 +11,9 @@ struct OptionTable {
   std::string name;     // what docs/configuration.md calls it: "run", "decoder", "input_scale", "adamw", …
   std::string path;     // where it stands: "model.moe", "optimizer.rules[]"
   nlohmann::json rows;  // [{"key", "default", "allowed", "meaning"}, …]
+  // Of a method: {"class", "source", "trains", "lr", its default, "state": [{"bytes" an element of a float32
+  // parameter's buffer, "shape", of a matrix in words, "needed" by the defaults}, …]}; else null.
+  nlohmann::json method = {};
 };
 
 // Of a run, of its models, and of the methods, all with their defaults.
