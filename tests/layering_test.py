@@ -25,7 +25,7 @@ WITH_TORCH = re.compile(r"^(Eigen|CLI)/")
 ROOMS = {
     "system": ("optim/core optim/config", NO_TORCH),
     "statistics": ("optim/core", NO_TORCH),
-    "plot": ("optim/config", NO_TORCH),
+    "plot": ("system optim/config", NO_TORCH),
     "data": ("system optim/core optim/config", NO_TORCH),
     "record": ("system models/trace_row.hpp optim/core optim/config", NO_TORCH),
     "runs": ("record statistics plot theory optim/core optim/config", NO_TORCH),

@@ -5,12 +5,12 @@
 
 #include "experiments/plot/axis.hpp"
 #include "experiments/plot/html.hpp"
+#include "experiments/system/text.hpp"
 
 namespace scalevec::experiments {
 namespace {
 
 using html::escape;
-using html::printed;
 
 struct Scale {
   double low, high;

@@ -1,7 +1,5 @@
 #include "experiments/plot/html.hpp"
 
-#include <fmt/printf.h>
-
 namespace scalevec::experiments::html {
 namespace {
 
@@ -77,8 +75,6 @@ std::string number(std::string_view text) {
   }
   return out;
 }
-
-std::string printed(const char* format, double x) { return fmt::sprintf(format, x); }
 
 std::string table(const std::vector<std::string>& head, const std::vector<std::vector<std::string>>& rows,
                   size_t first_number) {

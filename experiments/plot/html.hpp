@@ -17,9 +17,6 @@ std::string escape(std::string_view text);
 // ("-0.1 [-0.2, 0]" → "−0.1 [−0.2, 0]" with a no-break space inside the brackets).
 std::string number(std::string_view text);
 
-// One number, formatted by printf's `format`.
-std::string printed(const char* format, double x);
-
 // A table with a head. The cells are HTML. Columns from `first_number` on (counted from 0) are aligned as numbers. On a
 // narrow screen each row becomes a block of lines "head: cell".
 std::string table(const std::vector<std::string>& head, const std::vector<std::vector<std::string>>& rows,

@@ -11,6 +11,7 @@
 #include "experiments/plot/axis.hpp"
 #include "experiments/plot/html.hpp"
 #include "experiments/plot/picture_panel.hpp"
+#include "experiments/system/text.hpp"
 
 namespace scalevec::experiments {
 namespace {
@@ -68,9 +69,9 @@ std::vector<Key> common_key(const std::vector<std::vector<Key>>& panels) {
 }
 
 std::string color_bar(const Panel& panel) {
-  return "<div class=\"color-bar\"><span>" + html::number(html::printed("%.3g", -panel.color_limit)) +
-         "</span><i></i><span>" + html::printed("%.3g", panel.color_limit) + "</span><span>" +
-         escape(panel.color_label) + "</span></div>\n";
+  return "<div class=\"color-bar\"><span>" + html::number(printed("%.3g", -panel.color_limit)) +
+         "</span><i></i><span>" + printed("%.3g", panel.color_limit) + "</span><span>" + escape(panel.color_label) +
+         "</span></div>\n";
 }
 
 std::string url(const std::string& path) {

@@ -8,12 +8,12 @@
 
 #include "experiments/plot/axis.hpp"
 #include "experiments/plot/html.hpp"
+#include "experiments/system/text.hpp"
 
 namespace scalevec::experiments {
 namespace {
 
 using html::escape;
-using html::printed;
 using Style = Series::Style;
 
 constexpr int kColourCount = 7, kDashCount = 6, kMarkerCount = 7;

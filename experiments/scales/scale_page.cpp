@@ -4,6 +4,7 @@
 
 #include "experiments/plot/html.hpp"
 #include "experiments/scales/scale_report.hpp"
+#include "experiments/system/text.hpp"
 
 namespace scalevec::experiments {
 namespace {
@@ -84,7 +85,7 @@ Plot by_site(const std::vector<ModelScales>& models, const char* name, const cha
 }
 
 std::string cell(double x, const char* format = "%.3g") {
-  return std::isfinite(x) ? html::number(html::printed(format, x)) : "";
+  return std::isfinite(x) ? html::number(printed(format, x)) : "";
 }
 
 std::string site_table(const ModelScales& m) {

@@ -45,7 +45,7 @@ json config_of_newest_checkpoint(const fs::path& run) {
 // As this version resolves it, so that keys which an older version did not know have their defaults.
 json as_resolved_now(const json& stored) {
   try {
-    return json::parse(read_run_config(stored).resolved.dump());
+    return read_run_config(stored).resolved;
   } catch (const std::exception&) {
     return stored;
   }
@@ -53,7 +53,7 @@ json as_resolved_now(const json& stored) {
 
 std::vector<ChangedKey> refuse_other(const RunConfig& config, const json& stored, const std::string& holder) {
   std::vector<ChangedKey> found, changed;
-  differences(as_resolved_now(stored), json::parse(config.resolved.dump()), "", found);
+  differences(as_resolved_now(stored), config.resolved, "", found);
   // Other keys follow it where they are not given.
   std::stable_partition(found.begin(), found.end(), [](const ChangedKey& d) { return d.key == "steps"; });
   for (ChangedKey& d : found) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -67,6 +68,10 @@ std::string option_error(const Options& options, std::string_view prefix = {});
 // "field: got VALUE; allowed: …"
 std::string not_allowed(std::string_view field, std::string_view value, std::string_view allowed);
 std::string not_allowed(std::string_view field, double value, std::string_view allowed);
+template <std::integral T>
+std::string not_allowed(std::string_view field, T value, std::string_view allowed) {
+  return not_allowed(field, std::string_view(std::to_string(value)), allowed);
+}
 
 // What the option allows, as messages and tables say it: "an integer, [1, 1024]", "true, false", "l2, lr".
 std::string allowed_text(const Option& option);
