@@ -37,7 +37,7 @@ def main():
     if args.figures or args.text:
         # What a section says of the picture, after its formula.
         sections = {name: text.strip() for name, text in
-                    re.findall(r"^## (\w+)\n.*?^Holds for: .*?\. Code: `\S+`\. (.*?)(?=^## |\Z)", after, re.M | re.S)}
+                    re.findall(r"^## (\w+)\n.*?^Holds for: .*?\. Code: `\S+`\. (.*?)(?=^Parameters|^## |\Z)", after, re.M | re.S)}
     if not args.text and not draw(args, images, sections):
         return 1
     listed = subprocess.run([args.program, "theory", "--list", "--json"], capture_output=True, text=True, check=True).stdout
@@ -45,7 +45,9 @@ def main():
     text = before + HEAD + "".join(f"| [{f['id']}](#{f['id'].lower()}) | {f['title']} |\n" for f in figures)
     for f in figures:
         text += f"\n## {f['id']}\n\n`{f['formula']}`\n\nHolds for: {f['domain']}. Code: `{f['code']}`. {sections[f['id']]}\n"
+        text += f"\nParameters: <!-- keys: {f['id']} --><!-- /keys -->\n"
     page.write_text(text)
+    subprocess.run([sys.executable, str(ROOT / "scripts/options_docs.py"), args.program], check=True)
     size = sum(f.stat().st_size for f in images.glob("*.png"))
     print(f"wrote docs/theory.md; {size / 2**20:.1f} MiB of pictures")
     return 0

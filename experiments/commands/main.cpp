@@ -13,6 +13,7 @@
 #include "experiments/commands/compare_command.hpp"
 #include "experiments/commands/data_command.hpp"
 #include "experiments/commands/model_command.hpp"
+#include "experiments/commands/options_command.hpp"
 #include "experiments/commands/probe_command.hpp"
 #include "experiments/commands/theory_command.hpp"
 #include "experiments/commands/train_command.hpp"

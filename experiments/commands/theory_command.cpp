@@ -25,6 +25,7 @@
 #include "experiments/figures/run_figure.hpp"
 #include "experiments/figures/theory_page.hpp"
 #include "experiments/plot/picture.hpp"
+#include "optim/config/option_json.hpp"
 
 namespace scalevec::experiments {
 namespace {
@@ -55,21 +56,13 @@ std::string with_nearest(const std::string& word, const std::vector<std::string>
 void print_json() {
   nlohmann::json all = nlohmann::json::array();
   for (const Figure& f : figures()) {
-    nlohmann::json params = nlohmann::json::array();
-    for (const FigureParam& p : f.params)
-      params.push_back({{"name", p.name},
-                        {"quick", p.quick},
-                        {"paper", p.paper},
-                        {"allowed", p.allowed.text()},
-                        {"whole", p.whole},
-                        {"meaning", p.meaning}});
     all.push_back({{"id", f.id},
                    {"title", f.title},
                    {"formula", f.formula},
                    {"domain", f.domain},
                    {"code", f.code},
                    {"caption", f.caption},
-                   {"params", params}});
+                   {"params", f.parameter_rows()}});
   }
   std::cout << all.dump(2) << "\n";
 }
@@ -113,12 +106,16 @@ std::vector<FigureValues> values_of(const std::vector<const Figure*>& chosen, co
     const size_t equals = setting.find('=');
     if (equals == std::string::npos || equals == 0)
       throw UsageError("--set: got \"" + setting + "\"; allowed: key=value");
-    const std::string key = setting.substr(0, equals);
+    const std::string key = setting.substr(0, equals), text = setting.substr(equals + 1);
+    nlohmann::json value = parse_json_if_sound(text);
+    if (value.is_discarded()) value = text;
     bool used = false;
-    for (size_t i = 0; i < chosen.size(); ++i)
-      for (const FigureParam& p : chosen[i]->params)
-        if (p.name == key) {
-          values[i].set(p, setting.substr(equals + 1));
+    for (FigureValues& v : values)
+      for (const Option& option : v.options())
+        if (option.key == key) {
+          const nlohmann::json given{{key, value}};
+          JsonReader in(given, "");
+          read_options(in, {option});
           used = true;
         }
     if (!used) throw UsageError("--set: unknown key \"" + key + "\"" + with_nearest(key, known));

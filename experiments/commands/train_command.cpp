@@ -10,7 +10,6 @@
 #include "experiments/errors.hpp"
 #include "experiments/record/overrides.hpp"
 #include "experiments/train/launch.hpp"
-#include "experiments/train/option_tables.hpp"
 #include "experiments/train/plan_advice.hpp"
 #include "experiments/train/plan_table.hpp"
 #include "experiments/train/policy_record.hpp"
@@ -112,27 +111,6 @@ void add_plan_command(CLI::App& app) {
     const double memory = static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE));
     if (!config.decoder) return;
     for (const std::string& note : plan_notes(config, parameters, measured_flops(), memory)) std::puts(note.c_str());
-  });
-}
-
-void add_options_command(CLI::App& app) {
-  CLI::App* command =
-      app.add_subcommand("options", "Print the keys of a configuration: default, allowed values, meaning");
-  command->footer("Example:\n  scalevec options decoder\nWithout a name it prints the names.");
-  auto name = std::make_shared<std::string>();
-  auto as_json = std::make_shared<bool>(false);
-  command->add_option("NAME", *name, "an object of the configuration, a toy or a method");
-  command->add_flag("--json", *as_json, "all tables as JSON");
-  command->callback([name, as_json] {
-    nlohmann::ordered_json all = nlohmann::ordered_json::object();
-    std::string names;
-    for (const OptionTable& table : option_tables()) {
-      all[table.name] = {{"path", table.path}, {"options", table.rows}};
-      if (!table.method.is_null()) all[table.name]["method"] = table.method;
-      names += table.name + (table.path.empty() ? "" : "  " + table.path) + "\n";
-    }
-    const std::string text = *as_json ? all.dump(2) + "\n" : name->empty() ? names : option_text(*name);
-    std::fputs(text.c_str(), stdout);
   });
 }
 

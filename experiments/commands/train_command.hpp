@@ -7,6 +7,5 @@ namespace scalevec::experiments {
 // `scalevec train` and `scalevec plan`. A command that ends without an exception sets `status`.
 void add_train_command(CLI::App& app, int& status);
 void add_plan_command(CLI::App& app);
-void add_options_command(CLI::App& app);
 
 }  // namespace scalevec::experiments

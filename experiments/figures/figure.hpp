@@ -3,6 +3,7 @@
 #include <cmath>
 #include <concepts>
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <utility>
 #include <variant>
@@ -10,6 +11,7 @@
 
 #include "experiments/errors.hpp"
 #include "experiments/plot/plot.hpp"
+#include "optim/core/option.hpp"
 
 // A figure of the theory: prediction and simulation, and whether they agree. Each figure is one file, t5.cpp and the
 // like, which CMakeLists.txt finds by its name; it defines figure_t5().
@@ -18,9 +20,10 @@ namespace scalevec::experiments {
 // A set of defaults for a figure: quick has fewer replicas and coarser grids, paper has more and finer ones.
 enum class FigureQuality { quick, paper };
 
+// A parameter: an option with a default for each quality.
 struct FigureParam {
   std::string name;
-  double quick, paper;  // default at each quality
+  double quick, paper;
   Range allowed;
   std::string meaning;
   bool whole = false;  // only whole numbers
@@ -42,21 +45,19 @@ class FigureValues {
  public:
   FigureValues(const std::vector<FigureParam>& params, FigureQuality quality);
 
-  // Throws UsageError if `text` is not a number or not allowed for the parameter.
-  void set(const FigureParam& param, const std::string& text);
+  // As data that is stored here and may be set: a whole number is an integer.
+  Options options();
   double operator[](const std::string& name) const;
   std::int64_t whole(const std::string& name) const { return static_cast<std::int64_t>((*this)[name]); }
 
-  // All of them, the whole ones as integers.
-  std::vector<FigureNumber> numbers() const;
+  std::vector<FigureNumber> numbers() const;  // all of them
 
   int threads = 1;  // number of threads for a figure whose parts are independent
 
  private:
   struct Value {
-    std::string name;
-    double value;
-    bool whole;
+    FigureParam param;
+    std::variant<double, std::int64_t> now;
   };
   std::vector<Value> values_;
 };
@@ -91,6 +92,9 @@ struct Figure {
   void (*draw)(const FigureValues& values, FigureResult& result);  // fills series, agreement, required, numbers
 
   FigureResult run(const FigureValues& values) const;
+
+  // The parameters as rows of a printed table (option_rows()), with the defaults of both qualities.
+  nlohmann::json parameter_rows() const;
 };
 
 // All figures: T1 … , P1 … , M1 … .

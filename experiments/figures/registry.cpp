@@ -1,13 +1,13 @@
 #include <fmt/args.h>
 
 #include <algorithm>
-#include <charconv>
-#include <cmath>
+#include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
 #include <utility>
 
 #include "experiments/figures/figure.hpp"
+#include "optim/config/option_json.hpp"
 
 namespace scalevec::experiments {
 
@@ -44,38 +44,42 @@ FigureResult Figure::run(const FigureValues& values) const {
   return result;
 }
 
-FigureValues::FigureValues(const std::vector<FigureParam>& params, FigureQuality quality) {
-  for (const FigureParam& p : params)
-    values_.push_back({p.name, quality == FigureQuality::quick ? p.quick : p.paper, p.whole});
+nlohmann::json Figure::parameter_rows() const {
+  nlohmann::json rows = option_rows(FigureValues(params, FigureQuality::quick).options());
+  const nlohmann::json paper = option_rows(FigureValues(params, FigureQuality::paper).options());
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    if (rows[i]["default"] != paper[i]["default"])
+      rows[i]["default"] =
+          rows[i]["default"].get<std::string>() + ", at paper quality " + paper[i]["default"].get<std::string>();
+  return rows;
 }
 
-void FigureValues::set(const FigureParam& param, const std::string& text) {
-  double value = 0.0;
-  const char* end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, value);
-  const bool sound = error == std::errc() && stop == end && std::isfinite(value) && param.allowed.contains(value) &&
-                     (!param.whole || value == std::floor(value));
-  if (!sound)
-    throw UsageError("--set " + param.name + "=" + text + ": allowed: a" + (param.whole ? " whole" : "") + " number " +
-                     param.allowed.text());
+FigureValues::FigureValues(const std::vector<FigureParam>& params, FigureQuality quality) {
+  for (const FigureParam& p : params) {
+    const double value = quality == FigureQuality::quick ? p.quick : p.paper;
+    if (p.whole)
+      values_.push_back({p, static_cast<std::int64_t>(value)});
+    else
+      values_.push_back({p, value});
+  }
+}
+
+Options FigureValues::options() {
+  Options out;
   for (Value& v : values_)
-    if (v.name == param.name) v.value = value;
+    std::visit([&](auto& now) { out.push_back({v.param.name, &now, v.param.allowed, {}, v.param.meaning}); }, v.now);
+  return out;
 }
 
 double FigureValues::operator[](const std::string& name) const {
-  const auto it = std::find_if(values_.begin(), values_.end(), [&](const auto& v) { return v.name == name; });
+  const auto it = std::find_if(values_.begin(), values_.end(), [&](const auto& v) { return v.param.name == name; });
   if (it == values_.end()) throw std::logic_error("no figure parameter " + name);
-  return it->value;
+  return std::visit([](const auto& now) { return static_cast<double>(now); }, it->now);
 }
 
 std::vector<FigureNumber> FigureValues::numbers() const {
   std::vector<FigureNumber> out;
-  for (const Value& v : values_) {
-    if (v.whole)
-      out.emplace_back(v.name, static_cast<std::int64_t>(v.value));
-    else
-      out.emplace_back(v.name, v.value);
-  }
+  for (const Value& v : values_) std::visit([&](const auto& now) { out.emplace_back(v.param.name, now); }, v.now);
   return out;
 }
 

@@ -79,9 +79,9 @@ std::vector<OptionTable> option_tables() {
   return tables;
 }
 
-std::string option_text(const std::string& name) {
+std::string option_text(const std::vector<OptionTable>& tables, const std::string& name) {
   std::vector<std::string> names;
-  for (const OptionTable& table : option_tables()) {
+  for (const OptionTable& table : tables) {
     names.push_back(table.name);
     if (table.name != name) continue;
     std::string out = table.path.empty() ? "" : table.path + "\n";

@@ -19,7 +19,7 @@ struct OptionTable {
 // Of a run, of its models, and of the methods, all with their defaults.
 std::vector<OptionTable> option_tables();
 
-// A table for a terminal. Throws ConfigError for an unknown name.
-std::string option_text(const std::string& name);
+// One of the tables for a terminal. Throws ConfigError for an unknown name.
+std::string option_text(const std::vector<OptionTable>& tables, const std::string& name);
 
 }  // namespace scalevec::experiments

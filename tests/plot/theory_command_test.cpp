@@ -18,6 +18,7 @@
 
 #include "experiments/errors.hpp"
 #include "experiments/figures/trained_runs.hpp"
+#include "optim/config/json_reader.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/text.hpp"
 
@@ -64,6 +65,8 @@ Outcome run(std::vector<std::string> arguments) {
     app.parse(arguments);
   } catch (const UsageError& e) {
     outcome.error = std::string("usage: ") + e.what();
+  } catch (const ConfigError& e) {
+    outcome.error = std::string("config: ") + e.what();
   } catch (const RunError& e) {
     outcome.error = std::string("run: ") + e.what();
   } catch (...) {
@@ -108,9 +111,12 @@ TEST_CASE("theory refuses what it does not know", "[figures]") {
   CHECK(
       contains(run({"T5", "--out", out, "--set", "sigmo=1"}).error, "unknown key \"sigmo\"; did you mean \"sigma\"?"));
   CHECK(contains(run({"T5", "--out", out, "--set", "sigma"}).error, "usage: --set: got \"sigma\"; allowed: key=value"));
-  CHECK(contains(run({"T5", "--out", out, "--set", "sigma=-1"}).error, "usage: --set sigma=-1: allowed: a number"));
-  CHECK(contains(run({"T5", "--out", out, "--set", "sigma=1.5x"}).error, "usage: --set sigma=1.5x"));
-  CHECK(contains(run({"T5", "--out", out, "--set", "points=2.5"}).error, "allowed: a whole number"));
+  CHECK(contains(run({"T5", "--out", out, "--set", "sigma=-1"}).error,
+                 "config: sigma: got -1; allowed: a number, [0.001, 20]"));
+  CHECK(contains(run({"T5", "--out", out, "--set", "sigma=1.5x"}).error,
+                 "config: sigma: got \"1.5x\"; allowed: a number"));
+  CHECK(
+      contains(run({"T5", "--out", out, "--set", "points=2.5"}).error, "config: points: got 2.5; allowed: an integer"));
   CHECK(contains(run({"T5", "--out", out, "--set", "lambda_min=7"}).error, "usage: --set lambda_min"));
   CHECK(run({"T5", "--out", out, "--quality", "best"}).error ==
         "usage: --quality: got \"best\"; allowed: quick, paper");
