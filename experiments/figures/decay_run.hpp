@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "experiments/figures/figure.hpp"
 #include "theory/input_scale_decay.hpp"
 #include "theory/simulate/scaled_map.hpp"
 
@@ -16,6 +17,17 @@ struct DecayRun {
   double target, sigma, lr;
   std::uint64_t seed;
 };
+
+// Of a figure's parameters.
+inline DecayRun decay_run(const FigureValues& v) {
+  return {static_cast<std::size_t>(v.whole("rows")),
+          v.whole("steps"),
+          v.whole("replicas"),
+          v["target"],
+          v["sigma"],
+          v["lr"],
+          static_cast<std::uint64_t>(v["seed"])};
+}
 
 // Results of `replicas` for each decay on γ, one after the other: means over the last third, or of the end of a cosine.
 inline std::vector<theory::MapResult> simulated_decay(const DecayRun& s, const std::vector<double>& decays_gamma,

@@ -24,13 +24,7 @@ std::vector<DecayOutcome> mean_outcomes(const DecayRun& s, const std::vector<dou
 }
 
 void draw_p3(const FigureValues& v, FigureResult& result) {
-  const DecayRun s{static_cast<std::size_t>(v.whole("rows")),
-                   v.whole("steps"),
-                   v.whole("replicas"),
-                   v["target"],
-                   v["sigma"],
-                   v["lr"],
-                   static_cast<std::uint64_t>(v["seed"])};
+  const DecayRun s = decay_run(v);
   const std::vector<double> axis = log_grid(v["least"], v["most"], v.whole("grid"));
   std::vector<double> decays{0.0};
   decays.insert(decays.end(), axis.begin(), axis.end());

@@ -24,13 +24,7 @@ DecayMeans simulate(const DecayRun& s, double decay_gamma, double decay_w, bool 
 }
 
 void draw_t4(const FigureValues& v, FigureResult& result) {
-  const DecayRun s{static_cast<std::size_t>(v.whole("rows")),
-                   v.whole("steps"),
-                   v.whole("replicas"),
-                   v["target"],
-                   v["sigma"],
-                   v["lr"],
-                   static_cast<std::uint64_t>(v["seed"])};
+  const DecayRun s = decay_run(v);
   const double decay_w = v["decay_w"];
   result.required = 1.0;
   Panel &curvature = result.plot.panels[0], &loss = result.plot.panels[1];
