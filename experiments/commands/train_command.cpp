@@ -15,7 +15,7 @@
 #include "experiments/train/policy_record.hpp"
 #include "experiments/train/session.hpp"
 #include "experiments/train/step_cost.hpp"
-#include "experiments/train/trainer.hpp"
+#include "experiments/train/train.hpp"
 
 namespace scalevec::experiments {
 namespace {

@@ -53,4 +53,9 @@ class ProcessGroup {
   std::unique_ptr<Impl> impl_;
 };
 
+// While it lives, the other ranks wait for this one without taking it for hung; null without a group.
+inline std::unique_ptr<RankWatch::Busy> busy_with(ProcessGroup* group) {
+  return group ? std::make_unique<RankWatch::Busy>(group->watch()) : nullptr;
+}
+
 }  // namespace scalevec::experiments

@@ -1,23 +1,19 @@
 #include "experiments/train/trainer.hpp"
 
-#include <ATen/Parallel.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <limits>
 #include <memory>
 #include <optional>
 #include <utility>
 
-#include "experiments/distributed/child_process.hpp"
 #include "experiments/distributed/process_group.hpp"
 #include "experiments/errors.hpp"
 #include "experiments/record/json_lines.hpp"
 #include "experiments/record/record_files.hpp"
 #include "experiments/record/run_events.hpp"
-#include "experiments/record/run_lock.hpp"
 #include "experiments/runs/run_prediction.hpp"
 #include "experiments/stored/stored_model.hpp"
 #include "experiments/system/file_io.hpp"
@@ -39,15 +35,10 @@ namespace {
 using nlohmann::json;
 namespace fs = std::filesystem;
 
-// While it lives, the other ranks wait for this one without taking it for hung.
-std::unique_ptr<RankWatch::Busy> busy_with(ProcessGroup* group) {
-  return group ? std::make_unique<RankWatch::Busy>(group->watch()) : nullptr;
-}
-
-class Trainer {
+class FolderTrainer : public Trainer {
  public:
-  Trainer(const RunConfig& config, const fs::path& out, std::int64_t profiled_steps,
-          std::shared_ptr<ProcessGroup> group, std::vector<ChangedKey> changed)
+  FolderTrainer(const RunConfig& config, const fs::path& out, std::int64_t profiled_steps,
+                std::shared_ptr<ProcessGroup> group, std::vector<ChangedKey> changed)
       : config_(config),
         out_(out),
         changed_(std::move(changed)),
@@ -57,7 +48,7 @@ class Trainer {
         start_(Clock::now()),
         last_checkpoint_(start_) {}
 
-  int run(bool resume) {
+  int run(bool resume) override {
     const bool begun = fs::exists(out_ / "config.json");
     auto busy = busy_with(group_.get());  // the folder may be slow
     if (writes() && !begun) write_config();
@@ -390,81 +381,11 @@ class Trainer {
   std::unique_ptr<StepProfiler> profiler_;
 };
 
-// Says which keys decide how much memory `work` takes, where there is none left.
-template <class Work>
-auto with_memory(const std::string& what, const Work& work) {
-  try {
-    return work();
-  } catch (const std::exception& e) {
-    if (const auto none = out_of_memory(e)) throw RunError(*none + ", " + what);
-    throw;
-  }
-}
-
 }  // namespace
 
-int train(const RunConfig& config, const fs::path& out, bool resume, std::int64_t profiled_steps,
-          std::shared_ptr<ProcessGroup> group) {
-  const bool first = !group || group->rank() == 0;
-  enum Word { kTrain, kDone, kBusy };
-  // Rank 0 alone knows the folder: its word is everyone's.
-  const auto agree = [&](Word word) {
-    double value = first ? static_cast<double>(word) : 0.0;
-    if (group) group->sum({&value, 1});
-    return static_cast<Word>(value);
-  };
-  std::vector<ChangedKey> changed;
-  const auto done_already = [&] {
-    changed = claim_folder(config, out, resume);
-    // One that is empty or damaged says nothing: the run goes on from its newest checkpoint.
-    if (!resume || text_at(read_record_if_sound(out / "summary.json").value_or(json()), "status") != "done")
-      return kTrain;
-    std::printf("%s is done already\n", out.c_str());
-    return kDone;
-  };
-  const auto end = [&](int status) {
-    if (group) group->finish();
-    return status;
-  };
-  try {
-    if (agree(first ? done_already() : kTrain) == kDone) return end(0);
-  } catch (const UsageError&) {
-    const Session session(config);  // a wrong value is the first thing to say
-    static_cast<void>(session);
-    throw;
-  }
-  if (config.threads > 0) at::set_num_threads(config.threads);
-  // Everything that can be wrong with the input is found here, before the folder exists.
-  auto busy = busy_with(group.get());
-  const auto trainer = with_memory(
-      "for the model and the optimizer's state; less is needed with fewer model.layers or a "
-      "smaller model.width or model.vocab_size",
-      [&] { return std::make_unique<Trainer>(config, out, profiled_steps, group, std::move(changed)); });
-  std::optional<RunLock> lock;
-  Word word = kTrain;
-  if (first) {
-    std::error_code ec;
-    fs::create_directories(out, ec);
-    if (ec) throw UsageError(out.string() + ": cannot be made: " + ec.message());
-    // A comparison that was killed leaves cells that write their checkpoint before they end: a resume waits for them.
-    lock.emplace(out, resume ? std::chrono::seconds(5) : std::chrono::seconds(0));
-    if (!lock->held()) {
-      std::fprintf(stderr, "scalevec: %s: %s is at work on it; left to it\n", out.c_str(), lock_holder(out).c_str());
-      word = kBusy;
-    } else {
-      word = done_already();  // another process may have had the lock before
-    }
-  }
-  busy.reset();
-  word = agree(word);
-  if (word != kTrain) return end(word == kBusy ? kBusyStatus : 0);
-  install_signal_handlers();
-  const std::int64_t rows = config.batch_size / config.accumulation;
-  return end(with_memory("with batch_size / accumulation = " + std::to_string(rows) + " sequences of " +
-                             std::to_string(config.sequence_length) +
-                             " at once; less is needed with a larger accumulation, or a smaller batch_size, "
-                             "sequence_length or model",
-                         [&] { return trainer->run(resume); }));
+std::unique_ptr<Trainer> make_trainer(const RunConfig& config, const fs::path& out, std::int64_t profiled_steps,
+                                      std::shared_ptr<ProcessGroup> group, std::vector<ChangedKey> changed) {
+  return std::make_unique<FolderTrainer>(config, out, profiled_steps, std::move(group), std::move(changed));
 }
 
 }  // namespace scalevec::experiments

@@ -2,21 +2,27 @@
 
 #include <filesystem>
 #include <memory>
+#include <vector>
 
 #include "experiments/train/run_config.hpp"
+#include "experiments/train/run_folder.hpp"
 
 namespace scalevec::experiments {
 
 class ProcessGroup;
 
-// Trains the configured run in the folder `out` and returns the exit status: 0 done; 1 diverged; 128 + the signal
-// (kStopSignals: 130, 143, 129, 141) if one stopped it, with a checkpoint written; 75 if another process trains the run
-// (run_lock.hpp). Writes config.json, policy.json, metrics.jsonl, traces.jsonl, summary.json and checkpoints/, and with
-// `profiled_steps` > 0 also profile.json (profiler.hpp). With `resume` it continues from the newest checkpoint, or
-// starts if there is none; a finished run is not changed. Throws UsageError if `out` contains another configuration, or
-// a run and `resume` is false. With a group, every rank calls it and gets the same result; only rank 0 reads and writes
-// `out` and reports progress.
-int train(const RunConfig& config, const std::filesystem::path& out, bool resume, std::int64_t profiled_steps = 0,
-          std::shared_ptr<ProcessGroup> group = nullptr);
+// The configured run with its model and data in memory, and nothing of it in its folder yet.
+class Trainer {
+ public:
+  virtual ~Trainer() = default;
+
+  // Trains in the folder, which is this process's own, and returns the exit status as train() does.
+  virtual int run(bool resume) = 0;
+};
+
+// `changed`: the keys that differ from the folder's run, of claim_folder(). Throws what a wrong configuration throws.
+std::unique_ptr<Trainer> make_trainer(const RunConfig& config, const std::filesystem::path& out,
+                                      std::int64_t profiled_steps, std::shared_ptr<ProcessGroup> group,
+                                      std::vector<ChangedKey> changed);
 
 }  // namespace scalevec::experiments
