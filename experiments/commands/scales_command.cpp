@@ -48,16 +48,17 @@ void run(const ScalesOptions& o) {
   }
   const fs::path out = o.out;
   make_folder(out / "figures");
+  const nlohmann::ordered_json scales = scales_json(models, decays);
   std::vector<std::string> pictures;
-  for (const Plot& plot : scale_plots(models)) pictures.push_back(drawn(plot, out / "figures"));
+  for (const Plot& plot : scale_plots(scales)) pictures.push_back(drawn(plot, out / "figures"));
   std::string command = "scalevec model scales";
   for (const std::string& folder : o.folders) command += " " + folder;
   if (!o.names.empty()) command += " --names " + o.names;
   for (std::size_t i = 0; i < o.decays.size(); ++i)
     command += (i == 0 ? " --decays " : " ") + std::to_string(o.decays[i]);
-  write_file(out / "scales.csv", scales_csv(models));
-  write_file(out / "scales.json", scales_json(models, decays).dump(1) + "\n");
-  write_file(out / "index.html", scales_page(models, decays, pictures, command + " --out " + o.out));
+  write_file(out / "scales.csv", scales_csv(scales));
+  write_file(out / "scales.json", scales.dump(1) + "\n");
+  write_file(out / "index.html", scales_page(scales, pictures, command + " --out " + o.out));
   for (const ModelScales& m : models) {
     std::cout << m.label << " (" << m.architecture << "): " << m.scales.size() << " scale vectors\n";
     for (const Finding& f : findings(m, decays))

@@ -59,31 +59,36 @@ ModelScales analysed(const ScaledModel& model) {
   return out;
 }
 
-std::string scales_csv(const std::vector<ModelScales>& models) {
+double number_of(const ordered_json& record, const char* key, std::size_t at) {
+  const auto it = record.find(key);
+  if (it == record.end()) return std::nan("");
+  const ordered_json& value = it->is_array() ? it->at(at) : *it;
+  return value.is_number() ? value.get<double>() : std::nan("");
+}
+
+std::string scales_csv(const ordered_json& scales) {
   std::string text =
       "model,scale,site,layer,class,size,mean,rms,least,greatest,abs_q05,abs_q25,abs_q50,abs_q75,abs_q95,negative,"
       "near_zero,participation,outliers,rows,ratio,ratio_over_sqrt_rows,channel_q05,channel_q50,channel_q95,imbalance,"
       "correlation,precond_min,precond_max,spread,folded_spread\n";
-  for (const ModelScales& m : models)
-    for (const ScaleRecord& r : m.scales) {
-      const GammaStatistics& g = r.gamma;
-      std::string label = m.label;
+  const auto columns = [&](const ordered_json& r, std::initializer_list<const char*> keys, std::size_t count = 1) {
+    for (const char* key : keys)
+      for (std::size_t i = 0; i < count; ++i) text += "," + number(number_of(r, key, i));
+  };
+  for (const ordered_json& m : scales.at("models"))
+    for (const ordered_json& r : m.at("scales")) {
+      std::string label = m.at("label");
       std::replace(label.begin(), label.end(), ',', ' ');
-      text += label + "," + r.name + "," + r.site + "," + (r.layer < 0 ? "" : std::to_string(r.layer)) + "," +
-              (r.input ? "input" : "output") + "," + std::to_string(r.size);
-      for (const double x : {g.mean, g.rms, g.least, g.greatest, g.quantiles[0], g.quantiles[1], g.quantiles[2],
-                             g.quantiles[3], g.quantiles[4], g.negative, g.near_zero, g.participation})
-        text += "," + number(x);
-      text += "," + std::to_string(g.outliers.size());
-      if (r.maps) {
-        const ReaderStatistics& s = *r.maps;
-        for (const double x :
-             {s.rows, s.ratio, s.trace_ratio, s.channel[0], s.channel[1], s.channel[2], s.imbalance,
-              s.correlation.value_or(std::nan("")), s.precond_min, s.precond_max, s.spread, s.folded_spread})
-          text += "," + number(x);
-      } else {
-        text += std::string(12, ',');
-      }
+      text += label;
+      for (const char* key : {"name", "site", "layer", "class", "size"})
+        text += "," + (r.at(key).is_string() ? r.at(key).get<std::string>() : number(number_of(r, key)));
+      columns(r, {"mean", "rms", "least", "greatest"});
+      columns(r, {"abs_quantiles"}, 5);
+      columns(r, {"negative", "near_zero", "participation"});
+      text += "," + std::to_string(r.at("outliers").size());
+      columns(r, {"rows", "ratio", "ratio_over_sqrt_rows"});
+      columns(r, {"channel_quantiles"}, 3);
+      columns(r, {"imbalance", "correlation", "precond_min", "precond_max", "spread", "folded_spread"});
       text += "\n";
     }
   return text;

@@ -49,21 +49,26 @@ struct Decays {
   double gamma = 0.0, w = 0.0;
 };
 
-// A row per scale vector of every model.
-std::string scales_csv(const std::vector<ModelScales>& models);
-nlohmann::ordered_json scales_json(const std::vector<ModelScales>& models, const std::optional<Decays>& decays);
-
 // A finding in words with its numbers; `bears_on`: "T2", or several.
 struct Finding {
   std::string title, text, bears_on;
 };
 std::vector<Finding> findings(const ModelScales& model, const std::optional<Decays>& decays);
 
+// All of it: the content of scales.json, from which the rest is made.
+nlohmann::ordered_json scales_json(const std::vector<ModelScales>& models, const std::optional<Decays>& decays);
+
+// A number of one scale vector there, the one at `at` of several; NaN where it has none.
+double number_of(const nlohmann::ordered_json& record, const char* key, std::size_t at = 0);
+
+// A row per scale vector of every model.
+std::string scales_csv(const nlohmann::ordered_json& scales);
+
 // One per kind of number, a panel per site, a curve per model.
-std::vector<Plot> scale_plots(const std::vector<ModelScales>& models);
+std::vector<Plot> scale_plots(const nlohmann::ordered_json& scales);
 
 // `pictures` are the parts of the page for the plots; `command` reproduces it.
-std::string scales_page(const std::vector<ModelScales>& models, const std::optional<Decays>& decays,
-                        const std::vector<std::string>& pictures, const std::string& command);
+std::string scales_page(const nlohmann::ordered_json& scales, const std::vector<std::string>& pictures,
+                        const std::string& command);
 
 }  // namespace scalevec::experiments
