@@ -12,14 +12,20 @@
 #include "theory/moving_rotation.hpp"
 #include "theory/simulate/batch_optimizer.hpp"
 
-// What T9, T11, T12 and P8 simulate: a block of d weights before a norm.
+// What T9, T11, T12, P8 and P9 simulate: a block of d weights before a norm.
 namespace scalevec::experiments {
 
-// ‖w‖² before and rotation of each step(w, g, t) under gradients of random directions orthogonal to w, of root mean
-// square length `gradient`/‖w‖, from ‖w₀‖² = norm_sq.
+// The gradient of the direction, before it is made orthogonal to w: `mean` in every coordinate and noise, all of it
+// multiplied by length/√(d − 1), so that noise alone has root mean square length `length`.
+struct DirectionGradient {
+  double length = 1.0, mean = 0.0, noise = 1.0;
+};
+
+// ‖w‖² before and rotation of each step(w, g, t) under such gradients over ‖w‖, from a random w with ‖w₀‖² = norm_sq.
 template <class Step>
 std::vector<theory::Turn> rotation_by(const Step& step, std::size_t d, double norm_sq, std::int64_t steps,
-                                      std::uint64_t seed, std::uint64_t stream, double gradient = 1.0) {
+                                      std::uint64_t seed, std::uint64_t stream,
+                                      const DirectionGradient& gradient = {}) {
   std::vector<double> w(d), g(d), before;
   double ww = 0.0;
   for (std::size_t i = 0; i < d; ++i) {
@@ -32,11 +38,12 @@ std::vector<theory::Turn> rotation_by(const Step& step, std::size_t d, double no
     double wg = 0.0;
     ww = 0.0;
     for (std::size_t i = 0; i < d; ++i) {
-      g[i] = random_normal_of_pair(seed, stream + 1, static_cast<std::uint64_t>(t) * d + i);
+      g[i] = gradient.mean +
+             gradient.noise * random_normal_of_pair(seed, stream + 1, static_cast<std::uint64_t>(t) * d + i);
       ww += w[i] * w[i];
       wg += w[i] * g[i];
     }
-    const double unit = gradient / std::sqrt(ww * static_cast<double>(d - 1));
+    const double unit = gradient.length / std::sqrt(ww * static_cast<double>(d - 1));
     for (std::size_t i = 0; i < d; ++i) g[i] = (g[i] - wg / ww * w[i]) * unit;
     before = w;
     step(w, g, t);
@@ -56,7 +63,7 @@ inline std::vector<theory::Turn> simulated_rotation(const theory::SimulatedRule&
   const auto step = [&](std::vector<double>& w, const std::vector<double>& g, std::int64_t) {
     optimizer.step(w.data(), g.data());
   };
-  return rotation_by(step, d, norm_sq, steps, seed, stream, gradient);
+  return rotation_by(step, d, norm_sq, steps, seed, stream, {.length = gradient});
 }
 
 // Sums over consecutive windows of so many steps; what is left at the end is not in them.
