@@ -1,11 +1,12 @@
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "experiments/figures/figure.hpp"
-#include "experiments/figures/pair_run.hpp"
 #include "experiments/figures/series.hpp"
 #include "theory/scale_ratio.hpp"
+#include "theory/simulate/scaled_map.hpp"
 
 // T13: where gradient noise drives the ratio of a column's length to its scale, and what holds it back.
 namespace scalevec::experiments {
@@ -13,6 +14,54 @@ namespace {
 
 constexpr std::int64_t kRatioDots = 16;
 constexpr double kLionShare = 0.27;  // of AdamW's learning rate
+
+// A scale γ and the column w that reads it: the replica simulator's map of one column.
+struct PairRun {
+  theory::MapReplica replica;
+  std::size_t replicas = 16;
+};
+
+// ‖w‖²/γ² over steps, of the means over replicas, with half the width of its 95 % interval.
+struct RatioPath {
+  std::vector<double> step, ratio, bar;
+};
+
+// From γ‖w‖ = R, w along the target's row, at this ratio.
+RatioPath simulated_ratio(const PairRun& run, double ratio, std::int64_t steps, std::int64_t dots, std::uint64_t seed,
+                          std::uint64_t noise) {
+  theory::MapReplica one = run.replica;
+  one.initial_input = std::sqrt(one.target[0] / std::sqrt(ratio));
+  one.initial_w = one.target;
+  one.initial_w[0] /= one.initial_input;
+  std::vector<theory::MapReplica> replicas(run.replicas, one);
+  for (std::size_t i = 0; i < run.replicas; ++i) replicas[i].noise = noise + i;
+  theory::SimulatedMap map;
+  map.rows = one.target.size();
+  theory::MapOptions options;
+  options.steps = steps;
+  options.seed = seed;
+  const std::int64_t every = std::max<std::int64_t>(1, steps / dots);
+  for (std::int64_t t = every; t <= steps; t += every) options.course_steps.push_back(t);
+  const std::vector<theory::MapResult> results = theory::simulate_scaled_map(map, replicas, options);
+  RatioPath out;
+  for (std::size_t k = 0; k < options.course_steps.size(); ++k) {
+    double squares = 0.0, scales = 0.0;
+    for (const theory::MapResult& r : results) {
+      squares += r.course[k].weight_sq;
+      scales += r.course[k].input_sq;
+    }
+    const double mean = squares / scales;
+    // Of the ratio of two means, to first order.
+    std::vector<double> each;
+    for (const theory::MapResult& r : results)
+      each.push_back((r.course[k].weight_sq - mean * r.course[k].input_sq) /
+                     (scales / static_cast<double>(run.replicas)));
+    out.step.push_back(static_cast<double>(options.course_steps[k]));
+    out.ratio.push_back(mean);
+    out.bar.push_back(mean_interval(each).half_width);
+  }
+  return out;
+}
 
 struct RatioCase {
   const char* label;
@@ -63,12 +112,13 @@ void draw_t13(const FigureValues& v, FigureResult& result) {
   const auto seed = static_cast<std::uint64_t>(v["seed"]);
   result.required = 1.0;
   Panel &sgd = result.plot.panels[0], &adam = result.plot.panels[1], &growth = result.plot.panels[2];
-  PairRun run;
-  run.rows = rows;
-  run.replicas = static_cast<std::size_t>(v.whole("replicas"));
-  run.sigma = sigma;
-  run.w.method = theory::SimulatedMethod::sgd;
-  run.w.lr = lr;
+  PairRun run{{}, static_cast<std::size_t>(v.whole("replicas"))};
+  run.replica.h = {1.0};
+  run.replica.target.assign(rows, 0.0);
+  run.replica.target[0] = 1.0;
+  run.replica.sigma = sigma;
+  run.replica.weights.method = theory::SimulatedMethod::sgd;
+  run.replica.weights.lr = lr;
   const double unit = lr * sigma * sigma;  // ησ²: the decay per unit of lr that counts as the noise
   const RatioCase cases[] = {{"no decay: c", 0.0, 0.0, 1.0},
                              {"equal decays, λ = 4ησ²", 4.0, 4.0, 1.0},
@@ -79,39 +129,43 @@ void draw_t13(const FigureValues& v, FigureResult& result) {
   std::string outside;
   int color = 0;
   for (const RatioCase& k : cases) {
-    run.w.weight_decay = k.decay_w * unit;
-    run.gamma = run.w;
-    run.gamma.weight_decay = k.decay_gamma * unit;
-    run.first_row = k.first_row;
+    theory::SimulatedRule &w = run.replica.weights, &gamma = run.replica.scales;
+    w.weight_decay = k.decay_w * unit;
+    gamma = w;
+    gamma.weight_decay = k.decay_gamma * unit;
+    run.replica.noise_factor.assign(rows, 1.0);
+    run.replica.noise_factor[0] = std::sqrt(k.first_row);
     const double trace = (c - 1.0 + k.first_row) / c;
-    const theory::RatioFlow flow = theory::sgd_ratio({c, sigma * std::sqrt(trace), k.first_row / trace, lr, lr,
-                                                      lr * run.w.weight_decay, lr * run.gamma.weight_decay});
+    const theory::RatioFlow flow = theory::sgd_ratio(
+        {c, sigma * std::sqrt(trace), k.first_row / trace, lr, lr, lr * w.weight_decay, lr * gamma.weight_decay});
     const auto steps = static_cast<std::int64_t>(v["relaxations"] / (2.0 * unit * lr));
     const RatioPath got = simulated_ratio(run, 1.0, steps, kRatioDots, seed, 1000 * static_cast<std::uint64_t>(color));
     sgd_error.add(add_ratio_path(sgd, k.label, flow, 1.0, false, got, color));
     ++color;
   }
-  run.first_row = 1.0;
+  run.replica.noise_factor.clear();
   color = 0;
   for (const bool lion : {false, true})
     for (const bool decays : {false, true}) {
       // Lion's signs respond more strongly, so that it needs smaller steps for the same conditions.
       const double rate = lion ? kLionShare * lr_adam : lr_adam, beta2 = lion ? 0.9 : 0.99;
       PairRun of = run;
-      of.h = v["h_adam"];
-      of.sigma = v["sigma_adam"];
-      of.w = theory::SimulatedRule();
-      of.w.method = lion ? theory::SimulatedMethod::lion : theory::SimulatedMethod::adamw;
-      of.w.lr = rate;
-      of.w.beta2 = beta2;
+      const double h = v["h_adam"], noise = v["sigma_adam"];
+      of.replica.h = {h};
+      of.replica.sigma = noise;
+      theory::SimulatedRule &w = of.replica.weights, &gamma = of.replica.scales;
+      w = theory::SimulatedRule();
+      w.method = lion ? theory::SimulatedMethod::lion : theory::SimulatedMethod::adamw;
+      w.lr = rate;
+      w.beta2 = beta2;
       theory::RatioNormalised pair =
           lion ? theory::lion_pair(c, 1.0, rate, rate, 0.9, beta2) : theory::adamw_pair(c, 1.0, rate, rate);
-      of.w.weight_decay = decays ? 2.0 * rate * pair.scatter_gamma : 0.0;
-      of.gamma = of.w;
-      of.gamma.weight_decay = decays ? 4.0 * rate * pair.scatter_gamma : 0.0;
-      pair.decay_w = rate * of.w.weight_decay;
-      pair.decay_gamma = rate * of.gamma.weight_decay;
-      if (!lion) pair = theory::with_second_moments(pair, c, of.h, of.sigma, beta2);
+      w.weight_decay = decays ? 2.0 * rate * pair.scatter_gamma : 0.0;
+      gamma = w;
+      gamma.weight_decay = decays ? 4.0 * rate * pair.scatter_gamma : 0.0;
+      pair.decay_w = rate * w.weight_decay;
+      pair.decay_gamma = rate * gamma.weight_decay;
+      if (!lion) pair = theory::with_second_moments(pair, c, h, noise, beta2);
       const theory::RatioFlow flow = theory::normalised_ratio(pair);
       const auto steps = static_cast<std::int64_t>(v["relaxations"] / (rate * rate * pair.scatter_gamma));
       const RatioPath got =
@@ -121,7 +175,7 @@ void draw_t13(const FigureValues& v, FigureResult& result) {
       const double end = theory::settled_ratio(flow);
       if (!decays) (lion ? lion_end : adam_end) = end;
       // At the path's end, where the rate is largest.
-      if (const theory::Holds holds = theory::normalised_ratio_holds(pair, of.h, of.sigma, end); !holds)
+      if (const theory::Holds holds = theory::normalised_ratio_holds(pair, h, noise, end); !holds)
         outside += std::string(lion ? " Lion's" : " AdamW's") + " path ends outside its domain: " + holds.why + ".";
       ++color;
     }
@@ -136,16 +190,16 @@ void draw_t13(const FigureValues& v, FigureResult& result) {
     growth.series.push_back(line(fmt::format("c = {:g}", of), fine, y, color));
     ++color;
   }
-  run.w.weight_decay = 0.0;
-  run.gamma = run.w;
+  run.replica.weights.weight_decay = 0.0;
+  run.replica.scales = run.replica.weights;
   std::vector<double> dots, bars;
   for (std::size_t i = 0; i < coarse.size(); ++i) {
     const theory::RatioFlow flow =
         theory::with_growth(theory::sgd_ratio({c, sigma, 1.0, lr, lr}), coarse[i] * lr * unit);
     const double end = theory::settled_ratio(flow);
-    run.growth = coarse[i] * lr * unit;
+    run.replica.growth = coarse[i] * lr * unit;
     // From its end, for as long as R grows e-fold.
-    const RatioPath got = simulated_ratio(run, end, static_cast<std::int64_t>(1.0 / run.growth), 1, seed,
+    const RatioPath got = simulated_ratio(run, end, static_cast<std::int64_t>(1.0 / run.replica.growth), 1, seed,
                                           90000 + 1000 * static_cast<std::uint64_t>(i));
     dots.push_back(std::sqrt(got.ratio.back()));
     bars.push_back(got.bar.back() / (2.0 * dots.back()));

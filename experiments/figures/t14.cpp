@@ -2,47 +2,76 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 
 #include "experiments/figures/figure.hpp"
 #include "experiments/figures/series.hpp"
 #include "theory/input_scale_decay.hpp"
-#include "theory/simulate/batch_optimizer.hpp"
+#include "theory/simulate/scaled_map.hpp"
 #include "theory/stability.hpp"
 
 // T14: the largest learning rate at which a scale and its column stay at their minimum.
 namespace scalevec::experiments {
 namespace {
 
-// Whether a small error of γw − R is larger after `steps` than at the start, from next to (γ, w). `second`: the held
-// second moments' roots of γ and w that Adam divides by; empty for gradient descent.
-bool pair_diverges(double gamma, double w, double lr, double beta, const std::vector<double>& second, int steps) {
-  theory::SimulatedRule rule;
-  rule.method = theory::SimulatedMethod::sgd;
-  rule.lr = lr;
-  rule.momentum = beta;
-  if (!second.empty()) rule.dampening = beta;  // Adam's mean
-  theory::BatchOptimizer optimizer(rule, 2);
-  const double target = gamma * w, start = 1e-7 * target;
-  std::vector<double> x{gamma, w + start / gamma}, g(2);
-  double largest = 0.0;
-  for (int t = 0; t < steps; ++t) {
-    const double error = x[0] * x[1] - target;
-    if (!(std::abs(error) < 1e-2 * target)) return true;
-    if (t > steps - steps / 4) largest = std::max(largest, std::abs(error));
-    g = {error * x[1], error * x[0]};
-    for (std::size_t i = 0; i < second.size(); ++i) g[i] /= second[i];
-    optimizer.step(x.data(), g.data());
-  }
-  return largest > start;
+// γ and a w of one row with γw = R up to a share `off`, gradient descent, loss ½(γw − R)².
+theory::MapReplica descent(double gamma, double w, double off, double lr) {
+  theory::MapReplica r;
+  r.h = {1.0};
+  r.target = {gamma * w};
+  r.initial_input = gamma;
+  r.initial_w = {w * (1.0 + off)};
+  r.weights.method = theory::SimulatedMethod::sgd;
+  r.weights.lr = lr;
+  r.scales = r.weights;
+  return r;
 }
 
-double measured_edge(double gamma, double w, double guess, double beta, const std::vector<double>& second, int steps) {
-  double low = guess / 3.0, high = guess * 3.0;
-  for (int i = 0; i < 24; ++i) {
-    const double middle = std::sqrt(low * high);
-    (pair_diverges(gamma, w, middle, beta, second, steps) ? high : low) = middle;
+struct Edge {
+  double gamma, w, guess;
+  bool momentum, adam;
+};
+
+// The learning rates above which an error of γw − R, a share 10⁻⁷ of R at first, has grown after `steps`, by bisection
+// around the guesses. Under Adam the second moments' roots are held at what noise σ makes of them, σw and σγ: each of
+// the pair has its learning rate divided by its own.
+std::vector<double> measured_edges(const std::vector<Edge>& edges, double beta, double sigma, int steps) {
+  constexpr double kOff = 1e-7;
+  std::vector<double> low, high, middle;
+  for (const Edge& e : edges) {
+    low.push_back(e.guess / 3.0);
+    high.push_back(e.guess * 3.0);
   }
-  return std::sqrt(low * high);
+  middle = low;
+  theory::MapOptions options;
+  options.steps = steps;
+  options.average_steps = std::max(1, steps / 4);
+  for (int i = 0; i < 24; ++i) {
+    std::vector<theory::MapReplica> replicas;
+    for (std::size_t k = 0; k < edges.size(); ++k) {
+      const Edge& e = edges[k];
+      middle[k] = std::sqrt(low[k] * high[k]);
+      theory::MapReplica r = descent(e.gamma, e.w, kOff, middle[k]);
+      for (theory::SimulatedRule* rule : {&r.weights, &r.scales}) {
+        rule->momentum = e.momentum ? beta : 0.0;
+        if (e.adam) rule->dampening = beta;  // Adam's mean
+      }
+      if (e.adam) {
+        r.weights.lr /= sigma * e.gamma;
+        r.scales.lr /= sigma * e.w;
+      }
+      replicas.push_back(r);
+      // An error of a hundredth of R is out of the linear range, and may come to rest at another γ/w.
+      options.limit = 0.5 * std::pow(1e-2 * r.target[0], 2);
+    }
+    const std::vector<theory::MapResult> results = theory::simulate_scaled_map({}, replicas, options);
+    for (std::size_t k = 0; k < edges.size(); ++k) {
+      const double first = 0.5 * std::pow(kOff * replicas[k].target[0], 2);
+      (results[k].loss > first ? high : low)[k] = middle[k];
+    }
+  }
+  for (std::size_t k = 0; k < edges.size(); ++k) middle[k] = std::sqrt(low[k] * high[k]);
+  return middle;
 }
 
 void draw_t14(const FigureValues& v, FigureResult& result) {
@@ -59,23 +88,26 @@ void draw_t14(const FigureValues& v, FigureResult& result) {
   };
   const EdgeMethod methods[] = {
       {"gradient descent", 0.0, false}, {"momentum", beta, false}, {"Adam, noise-set moments", beta, true}};
+  const auto formula = [&](const EdgeMethod& m, double gamma, double w) {
+    return m.adam ? theory::adam_edge(theory::pair_adam_curvature(1.0, sigma, gamma, w), m.beta)
+                  : theory::momentum_edge(theory::pair_curvature(1.0, gamma, w), m.beta);
+  };
+  std::vector<Edge> edges;
+  for (const EdgeMethod& m : methods)
+    for (const double q : coarse) {
+      const double gamma = std::sqrt(target / q), w = std::sqrt(target * q);
+      edges.push_back({gamma, w, formula(m, gamma, w), m.beta > 0.0, m.adam});
+    }
+  const std::vector<double> measured = measured_edges(edges, beta, sigma, steps);
+  for (std::size_t k = 0; k < edges.size(); ++k)
+    worst_edge = larger_or_nan(worst_edge, std::abs(measured[k] / edges[k].guess - 1.0));
   int color = 0;
   for (const EdgeMethod& m : methods) {
-    const auto formula = [&](double gamma, double w) {
-      return m.adam ? theory::adam_edge(theory::pair_adam_curvature(1.0, sigma, gamma, w), m.beta)
-                    : theory::momentum_edge(theory::pair_curvature(1.0, gamma, w), m.beta);
-    };
-    std::vector<double> y, dots;
-    for (const double q : fine) y.push_back(formula(std::sqrt(target / q), std::sqrt(target * q)));
-    for (const double q : coarse) {
-      const double gamma = std::sqrt(target / q), w = std::sqrt(target * q), expected = formula(gamma, w);
-      dots.push_back(measured_edge(gamma, w, expected, m.beta,
-                                   m.adam ? std::vector<double>{sigma * w, sigma * gamma} : std::vector<double>{},
-                                   steps));
-      worst_edge = larger_or_nan(worst_edge, std::abs(dots.back() / expected - 1.0));
-    }
+    std::vector<double> y;
+    for (const double q : fine) y.push_back(formula(m, std::sqrt(target / q), std::sqrt(target * q)));
+    const auto from = measured.begin() + static_cast<std::ptrdiff_t>(coarse.size()) * color;
     edge.series.push_back(line(m.label, fine, y, color));
-    edge.series.push_back(points("", coarse, dots, color));
+    edge.series.push_back(points("", coarse, {from, from + static_cast<std::ptrdiff_t>(coarse.size())}, color));
     ++color;
   }
   edge.series.push_back(
@@ -88,23 +120,20 @@ void draw_t14(const FigureValues& v, FigureResult& result) {
     std::vector<double> bound, ends;
     for (const double x : rates)
       bound.push_back(std::min(k0, theory::largest_stable_imbalance(1.0, target, x / target) / target));
-    for (const double x : tried) {
-      const theory::InputScaleEquilibrium at = theory::split_length(target, k0 * target);
-      theory::SimulatedRule rule;
-      rule.method = theory::SimulatedMethod::sgd;
-      rule.lr = x / target;
-      theory::BatchOptimizer optimizer(rule, 2);
-      std::vector<double> s{std::sqrt(at.gamma_sq), std::sqrt(at.w_sq) * 1.001}, g(2);
-      for (int t = 0; t < 20 * steps; ++t) {
-        const double error = s[0] * s[1] - target;
-        if (!(std::abs(error) < 1e6 * target)) break;
-        g = {error * s[1], error * s[0]};
-        optimizer.step(s.data(), g.data());
-      }
-      const bool rests = std::abs(s[0] * s[1] / target - 1.0) < 1e-3;
-      const double end = std::abs(s[0] * s[0] - s[1] * s[1]) / target;
+    const theory::InputScaleEquilibrium at = theory::split_length(target, k0 * target);
+    std::vector<theory::MapReplica> replicas;
+    for (const double x : tried)
+      replicas.push_back(descent(std::sqrt(at.gamma_sq), std::sqrt(at.w_sq), 1e-3, x / target));
+    theory::MapOptions options;
+    options.steps = 20 * steps;
+    options.course_steps = {options.steps};
+    const std::vector<theory::MapResult> results = theory::simulate_scaled_map({}, replicas, options);
+    for (std::size_t i = 0; i < tried.size(); ++i) {
+      const bool rests = std::sqrt(2.0 * results[i].loss) < 1e-3 * target;
+      const theory::MapState& last = results[i].course.front();
+      const double end = std::abs(last.input_sq - last.weight_sq) / target;
       ends.push_back(rests ? end : NAN);
-      const double most = theory::largest_stable_imbalance(1.0, target, x / target) / target;
+      const double most = theory::largest_stable_imbalance(1.0, target, tried[i] / target) / target;
       // Within the edge nothing is drained; beyond it what rests is inside.
       const double off = most >= 1.03 * k0 ? std::abs(end / k0 - 1.0) : rests ? std::max(0.0, end / most - 1.0) : 0.0;
       worst_drained = larger_or_nan(worst_drained, off);
@@ -123,27 +152,24 @@ void draw_t14(const FigureValues& v, FigureResult& result) {
     std::vector<double> y, dots;
     for (const double r : ratios)
       y.push_back(theory::decay_lr_gain(1.0, target, k0 * target, decays(r).first, decays(r).second));
+    const theory::InputScaleEquilibrium at = theory::split_length(target, k0 * target);
+    std::vector<theory::MapReplica> replicas;
+    theory::MapOptions options;
     for (const double r : few) {
-      const theory::InputScaleEquilibrium at = theory::split_length(target, k0 * target);
-      theory::SimulatedRule rule;
-      rule.method = theory::SimulatedMethod::sgd;
-      rule.lr = 0.2 / (at.gamma_sq + at.w_sq);
-      theory::SimulatedRule gamma_rule = rule;
-      rule.weight_decay = decays(r).second;
-      gamma_rule.weight_decay = decays(r).first;
-      theory::BatchOptimizer w_step(rule, 1), gamma_step(gamma_rule, 1);
-      double gamma = std::sqrt(at.gamma_sq), w = std::sqrt(at.w_sq);
-      const auto most = static_cast<int>(12.0 / (rule.lr * std::min(rule.weight_decay, gamma_rule.weight_decay)));
-      for (int t = 0; t < most; ++t) {
-        const double error = gamma * w - target, g_gamma = error * w, g_w = error * gamma;
-        gamma_step.step(&gamma, &g_gamma);
-        w_step.step(&w, &g_w);
-      }
-      dots.push_back((at.gamma_sq + at.w_sq) / (gamma * gamma + w * w));
+      replicas.push_back(descent(std::sqrt(at.gamma_sq), std::sqrt(at.w_sq), 0.0, 0.2 / (at.gamma_sq + at.w_sq)));
+      std::tie(replicas.back().scales.weight_decay, replicas.back().weights.weight_decay) = decays(r);
+      const double relaxation = 1.0 / (replicas.back().weights.lr * std::min(decays(r).first, decays(r).second));
+      options.steps = std::max(options.steps, static_cast<std::int64_t>(12.0 * relaxation));
+    }
+    options.course_steps = {options.steps};
+    const std::vector<theory::MapResult> results = theory::simulate_scaled_map({}, replicas, options);
+    for (std::size_t i = 0; i < few.size(); ++i) {
+      const theory::MapState& last = results[i].course.front();
+      dots.push_back((at.gamma_sq + at.w_sq) / (last.input_sq + last.weight_sq));
+      const auto [decay_gamma, decay_w] = decays(few[i]);
       worst_gain = larger_or_nan(
           worst_gain,
-          std::abs(dots.back() / theory::decay_lr_gain(1.0, target, k0 * target, decays(r).first, decays(r).second) -
-                   1.0));
+          std::abs(dots.back() / theory::decay_lr_gain(1.0, target, k0 * target, decay_gamma, decay_w) - 1.0));
     }
     gain.series.push_back(line(fmt::format("from k = {:g} R", k0), ratios, y, color));
     gain.series.push_back(points("", few, dots, color));

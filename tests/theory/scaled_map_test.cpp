@@ -26,7 +26,7 @@ struct MapReference {
 
   std::vector<double> start() const {
     std::vector<double> p = replica.initial_w;
-    p.insert(p.end(), branches() * map.columns, 1.0);
+    p.insert(p.end(), branches() * map.columns, replica.initial_input);
     if (formed()) p.insert(p.end(), branches(), map.form == MapForm::exponential_radial ? 0.0 : 1.0);
     if (map.output) p.insert(p.end(), map.rows, 1.0);
     return p;
@@ -53,7 +53,7 @@ struct MapReference {
         if (branches() > 0) theta *= scale(p, branches() == 1 ? 0 : i / (map.rows / map.branches), j);
         if (map.output) theta *= p[p.size() - map.rows + i];
         sum += 0.5 * replica.h[e] * std::pow(theta - replica.target[e], 2);
-        if (noise) sum += replica.sigma * noise[e] * theta;
+        if (noise) sum += replica.sigma * replica.noise_factor[e] * noise[e] * theta;
       }
     return sum;
   }
@@ -73,8 +73,11 @@ TEST_CASE("a scaled map's simulation follows its loss's gradient, for every desi
       r.replica.h.push_back(0.5 + 0.1 * static_cast<double>(e));
       r.replica.target.push_back(std::sin(1.0 + static_cast<double>(e)));
       r.replica.initial_w.push_back(0.3 * std::cos(2.0 * static_cast<double>(e)));
+      r.replica.noise_factor.push_back(e % 5 == 0 ? 2.0 : 1.0);
     }
     r.replica.sigma = 0.2;
+    r.replica.growth = 0.01;
+    if (!r.formed()) r.replica.initial_input = 0.8;
     r.replica.noise = 17;
     r.replica.weights.method = SimulatedMethod::sgd;
     r.replica.weights.lr = 0.05;
@@ -102,6 +105,7 @@ TEST_CASE("a scaled map's simulation follows its loss's gradient, for every desi
         b[k] = 0.5 * b[k] + g[k];
         p[k] = k < 12 ? p[k] - 0.05 * b[k] : p[k] - 0.02 * 0.1 * p[k] - 0.02 * b[k];
       }
+      for (double& target : r.replica.target) target *= 1.01;
     }
     double weight_sq = 0.0, input_sq = 0.0, input_sum = 0.0;
     for (std::size_t e = 0; e < 12; ++e) weight_sq += p[e] * p[e];
@@ -196,6 +200,12 @@ TEST_CASE("arrivals are counted in steps, and divergence is infinite", "[scaled_
   options.until_arrival = false;
   CHECK(std::isinf(simulate_scaled_map(none, replicas, options)[1].loss));
   CHECK(std::isinf(got[2].arrival));
+  // From 1 the loss grows by 1.2² a step: 1.44³ is within the limit of 1.5 · (1 + 1), 1.44⁴ is not.
+  replicas = std::vector<MapReplica>{replicas[1]};
+  options = {.steps = 3, .limit = 1.5};
+  CHECK(std::abs(simulate_scaled_map(none, replicas, options)[0].loss - std::pow(1.2, 6.0)) <= 1e-12);
+  options.steps = 4;
+  CHECK(std::isinf(simulate_scaled_map(none, replicas, options)[0].loss));
 }
 
 TEST_CASE("an unsound scaled map is refused by name", "[scaled_map]") {
@@ -220,6 +230,17 @@ TEST_CASE("an unsound scaled map is refused by name", "[scaled_map]") {
   r = good;
   r.sigma = -1.0;
   CHECK(message(map, r, 2) == "scaled-map simulation: replica 0: sigma must be finite and >= 0");
+  r = good;
+  r.growth = -1.0;
+  CHECK(message(map, r, 2) == "scaled-map simulation: replica 0: growth must be finite and > -1");
+  r = good;
+  r.initial_input = 2.0;
+  CHECK(message(map, r, 2).empty());
+  CHECK(message({4, 2, 2, Input::own, MapForm::original, false}, r, 2) ==
+        "scaled-map simulation: replica 0: initial_input must be 1 where the form is not plain");
+  r = good;
+  r.noise_factor = {1.0, 2.0};
+  CHECK(message(map, r, 2) == "scaled-map simulation: replica 0: noise_factor must have 0, 1 or rows*columns elements");
   r = good;
   r.scales.lr = 0.0;
   CHECK(message(map, r, 2) == "scaled-map simulation: replica 0: lr must be finite and > 0");

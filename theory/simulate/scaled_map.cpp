@@ -28,11 +28,19 @@ std::string replica_error(const SimulatedMap& map, const MapReplica& r) {
   if (!fits(r.h)) return "h must have 1 or rows*columns elements";
   if (!fits(r.target)) return "target must have 1 or rows*columns elements";
   if (!r.initial_w.empty() && !fits(r.initial_w)) return "initial_w must have 0, 1 or rows*columns elements";
+  if (!r.noise_factor.empty() && !fits(r.noise_factor)) return "noise_factor must have 0, 1 or rows*columns elements";
   for (const double x : r.h)
     if (!(std::isfinite(x) && x >= 0.0)) return "h must be finite and >= 0";
-  for (const auto* values : {&r.target, &r.initial_w})
-    for (const double x : *values)
-      if (!std::isfinite(x)) return values == &r.target ? "target must be finite" : "initial_w must be finite";
+  const auto finite = [](const std::vector<double>& x) {
+    return std::all_of(x.begin(), x.end(), [](double value) { return std::isfinite(value); });
+  };
+  if (!finite(r.target)) return "target must be finite";
+  if (!finite(r.initial_w)) return "initial_w must be finite";
+  if (!finite(r.noise_factor)) return "noise_factor must be finite";
+  if (!std::isfinite(r.initial_input)) return "initial_input must be finite";
+  if (map.form != ScaleForm::plain && r.initial_input != 1.0)
+    return "initial_input must be 1 where the form is not plain";
+  if (!(std::isfinite(r.growth) && r.growth > -1.0)) return "growth must be finite and > -1";
   if (!(std::isfinite(r.sigma) && r.sigma >= 0.0)) return "sigma must be finite and >= 0";
   if (std::isnan(r.goal)) return "goal must not be NaN";
   if (r.weights.method != r.scales.method) return "weights and scales must have one method";
@@ -45,16 +53,22 @@ class Block {
   Block(const SimulatedMap& map, std::span<const MapReplica> replicas, const MapOptions& options)
       : map_(map), options_(options), used_(replicas.size()), entries_(map.rows * map.columns) {
     const auto at = [&](std::size_t l) -> const MapReplica& { return replicas[std::min(l, used_ - 1)]; };
-    const auto fill = [&](Rows& rows, const std::vector<double> MapReplica::*values) {
+    const auto fill = [&](Rows& rows, const std::vector<double> MapReplica::*values, double fallback = 0.0) {
       rows.resize(entries_ * kLanes);
       for (std::size_t l = 0; l < kLanes; ++l) {
         const std::vector<double>& x = at(l).*values;
-        for (std::size_t e = 0; e < entries_; ++e) rows[e * kLanes + l] = x.empty() ? 0.0 : x[x.size() == 1 ? 0 : e];
+        for (std::size_t e = 0; e < entries_; ++e)
+          rows[e * kLanes + l] = x.empty() ? fallback : x[x.size() == 1 ? 0 : e];
       }
     };
+    const auto any = [&](const auto& says) { return std::any_of(replicas.begin(), replicas.end(), says); };
     fill(h_, &MapReplica::h);
     fill(target_, &MapReplica::target);
     fill(w_, &MapReplica::initial_w);
+    if (any([](const MapReplica& r) { return !r.noise_factor.empty(); }))
+      fill(noise_factor_, &MapReplica::noise_factor, 1.0);
+    if (any([](const MapReplica& r) { return r.growth != 0.0; }))
+      for (std::size_t l = 0; l < kLanes; ++l) growth_.push_back(1.0 + at(l).growth);
     std::vector<SimulatedRule> weights, scales;
     for (std::size_t l = 0; l < kLanes; ++l) {
       weights.push_back(at(l).weights);
@@ -69,7 +83,8 @@ class Block {
     weight_step_ = std::make_unique<ReplicaOptimizer>(weights, entries_);
     branches_ = map.input == SimulatedMap::Input::none ? 0 : map.input == SimulatedMap::Input::own ? map.branches : 1;
     if (branches_ > 0) {
-      vectors_.assign(branches_ * map.columns * kLanes, 1.0);
+      for (std::size_t e = 0; e < branches_ * map.columns; ++e)
+        for (std::size_t l = 0; l < kLanes; ++l) vectors_.push_back(at(l).initial_input);
       vectors_grad_.resize(vectors_.size());
       vectors_step_ = std::make_unique<ReplicaOptimizer>(scales, branches_ * map.columns);
       if (map.form != ScaleForm::plain) {
@@ -97,7 +112,7 @@ class Block {
     for (std::int64_t t = 0; t <= options_.steps; ++t) {
       gradients(t, loss.data());
       if (t == 0)
-        for (std::size_t l = 0; l < kLanes; ++l) most[l] = 1e6 * (1.0 + loss[l]);
+        for (std::size_t l = 0; l < kLanes; ++l) most[l] = options_.limit * (1.0 + loss[l]);
       // Until a lane arrives or diverges there is nothing to note down.
       int all_run_on = 1;
       for (std::size_t l = 0; l < kLanes; ++l)
@@ -163,6 +178,7 @@ class Block {
       for (std::size_t b = 0; b < branches_; ++b) table.form_forward(form(b));
     if (noisy_)
       replica_noise(options_.seed, streams_, static_cast<std::uint64_t>(t) * entries_, entries_, noise_.data());
+    for (std::size_t x = 0; noisy_ && x < noise_factor_.size(); ++x) noise_[x] *= noise_factor_[x];
     table.map({map_.rows, map_.columns, std::max<std::size_t>(1, branches_), h_.data(), target_.data(), sigma_.data(),
                noisy_ ? noise_.data() : nullptr, w_.data(), scale(), map_.output ? u_.data() : nullptr, grad_w_.data(),
                branches_ == 0 ? nullptr
@@ -181,6 +197,7 @@ class Block {
     if (branches_ > 0) vectors_step_->step(vectors_.data(), vectors_grad_.data());
     if (formed()) magnitude_step_->step(magnitude_.data(), magnitude_grad_.data());
     if (map_.output) output_step_->step(u_.data(), u_grad_.data());
+    for (std::size_t x = 0; !growth_.empty() && x < target_.size(); ++x) target_[x] *= growth_[x % kLanes];
   }
 
   MapState state(std::size_t l) const {
@@ -208,6 +225,7 @@ class Block {
   std::size_t used_, entries_, branches_ = 0, next_course_ = 0;
   bool noisy_ = false;
   Rows h_, target_, w_, grad_w_, noise_, sigma_, goal_;
+  Rows noise_factor_, growth_;   // empty where no replica has them
   Rows vectors_, vectors_grad_;  // γ or α
   Rows magnitude_, magnitude_grad_, exp_magnitude_, inverse_norm_, v_, v_grad_;
   Rows u_, u_grad_;
@@ -231,6 +249,7 @@ std::string SimulatedMap::error() const {
 std::string MapOptions::error() const {
   if (steps < 1) return "steps must be >= 1";
   if (average_steps < 1 || average_steps > steps) return "average_steps must be in 1..steps";
+  if (!(limit > 0.0)) return "limit must be > 0";
   if (hold < 1 || hold > steps) return "hold must be in 1..steps";
   for (std::size_t i = 0; i < course_steps.size(); ++i)
     if (course_steps[i] < (i ? course_steps[i - 1] + 1 : 0) || course_steps[i] > steps)

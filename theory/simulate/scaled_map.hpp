@@ -27,15 +27,18 @@ struct SimulatedMap {
   std::string error() const;
 };
 
-// γ = 1, u = 1, W = 0 at the start, except where `initial_w` says otherwise.
+// γ = 1, u = 1, W = 0 at the start, except where `initial_w` and `initial_input` say otherwise.
 struct MapReplica {
-  std::vector<double> h, target;  // rows·columns, row-major; one element stands for all
-  std::vector<double> initial_w;  // the same; empty: 0
-  double sigma = 0.0;             // ≥ 0
-  SimulatedRule weights;          // of W
-  SimulatedRule scales;           // of every scale vector's parameters; the same method as `weights`
-  std::uint64_t noise = 0;        // replicas with one number see the same noise, whatever else they differ in
-  double goal = 0.0;              // loss to reach, see MapResult::arrival
+  std::vector<double> h, target;     // rows·columns, row-major; one element stands for all
+  std::vector<double> initial_w;     // the same; empty: 0
+  double initial_input = 1.0;        // of every element of v; 1 where its form is not plain
+  double sigma = 0.0;                // ≥ 0
+  std::vector<double> noise_factor;  // as h: on σ of each element; empty: 1
+  double growth = 0.0;               // > −1: every step multiplies the target by 1 + growth
+  SimulatedRule weights;             // of W
+  SimulatedRule scales;              // of every scale vector's parameters; the same method as `weights`
+  std::uint64_t noise = 0;           // replicas with one number see the same noise, whatever else they differ in
+  double goal = 0.0;                 // loss to reach, see MapResult::arrival
 };
 
 struct MapOptions {
@@ -44,6 +47,7 @@ struct MapOptions {
       1;  // results are means over the last so many states: before the last average_steps − 1 steps and at the end
   std::uint64_t seed = 0;
   bool until_arrival = false;  // stop a replica's block when all of it arrived or diverged: only `arrival` is given
+  double limit = 1e6;          // > 0: a loss above limit · (1 + its start) counts as diverged
   std::int64_t hold = 1;       // consecutive losses at or below `goal` that make an arrival
   std::vector<std::int64_t> course_steps = {};  // ascending, in [0, steps]: states that MapResult::course gives
 
@@ -65,8 +69,8 @@ struct MapResult {
 };
 
 // One result per replica, the same in any batch: noise of replica r on θ_ij at step t is random_normal_of_pair(seed,
-// stream_of("map.noise") + r.noise, t·rows·columns + i·columns + j). A loss above 10⁶(1 + its start) counts as
-// diverged. Throws std::invalid_argument naming what is wrong.
+// stream_of("map.noise") + r.noise, t·rows·columns + i·columns + j). Throws std::invalid_argument naming
+// what is wrong.
 std::vector<MapResult> simulate_scaled_map(const SimulatedMap& map, std::span<const MapReplica> replicas,
                                            const MapOptions& options);
 
