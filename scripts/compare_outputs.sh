@@ -56,7 +56,7 @@ done
 python3 - "$dir" <<'EOF'
 import json, math, pathlib, re, sys
 root = pathlib.Path(sys.argv[1]).resolve()
-TIMED = re.compile(r"seconds|tokens_per_second|checksum$|git_commit|peak_memory|runs_by_commit|^logs$|^versions$|^date|^time")
+TIMED = re.compile(r"seconds|tokens_per_second|checksum$|git_commit|peak_memory|runs_by_commit|^logs$|^versions$|^date|^time|^reproduction$")
 MASKS = [(r"\(\d[\d.e+]* (ms|s|min|h)\)", "(TIME)"), (r", about [\d.]+ (ms|s|min|h) left", ""), (r"[\d.]+k tokens/s", "RATE"),
          (r"  [\d:]+ left", ""), (r"[\d.]+ (minutes|hours) (over|of)", "TIME"), (r"<dt>(Commit|Versions|git_commit|versions)</dt><dd>.*?</dd>", ""),
          (r"takes about .*", ""), (r"process \d+", "PROCESS")]

@@ -1,49 +1,49 @@
 #include "experiments/compare/report_parts.hpp"
 
 #include <algorithm>
-#include <cmath>
 
-#include "experiments/compare/ranking.hpp"
-#include "experiments/compare/tables.hpp"
 #include "experiments/plot/forest.hpp"
 #include "experiments/plot/html.hpp"
+#include "experiments/record/record_files.hpp"
 #include "experiments/system/text.hpp"
 
 namespace scalevec::experiments {
 namespace {
 
 using html::escape;
+using nlohmann::json;
 
-std::string reason_text(const VariantResult& v) {
-  const bool diverged = v.done == 0 && v.diverged > 0;
-  return v.done ? "no pair of finished runs at its own best setting" : diverged ? "diverged" : "no finished run";
+std::string reason_text(const json& v) {
+  const bool done = v.at("done") > 0, diverged = !done && v.at("diverged") > 0;
+  return done ? "no pair of finished runs at its own best setting" : diverged ? "diverged" : "no finished run";
 }
 
-ForestRow forest_row(const Analysis& analysis, const Ranked& ranked, const ComparisonRow& words, bool correct) {
-  const VariantResult& v = analysis.variants[ranked.variant];
-  const VariantResult& baseline = analysis.variants[analysis.baseline];
+ForestRow forest_row(const json& v, const json& baseline, const json& ranked, bool correct) {
+  const json &own = v.at("own"), &words = v.at("words"), &d = own.at("difference");
+  const std::string loss = text_at(words, "loss");
   ForestRow row;
-  row.name = v.name;
-  row.note = v.own.loss.n ? "loss " + words.own_loss + " at " + words.own_setting : words.own_loss;
-  if (!v.own.difference) {
+  row.name = text_at(v, "name");
+  row.note = own.at("loss").at("n") > 0 ? "loss " + loss + " at " + text_at(words, "setting") : loss;
+  if (d.is_null()) {
     row.reference = true;
     row.estimate = 0.0;
     row.value = "baseline";
     return row;
   }
-  const MeanInterval& d = *v.own.difference;
-  if (d.n == 0) {
+  if (d.at("n") == 0) {
     row.reason = reason_text(v);
     return row;
   }
-  row.estimate = d.mean;
-  row.value = html::number(words.own_difference);
-  for (size_t i = 0; i < v.own.losses.size(); ++i) row.dots.push_back(v.own.losses[i] - baseline.own.losses[i]);
-  if (!d.defined()) return row;
-  row.interval = {d.low(), d.high()};
-  row.strong = ranked.resolution == Resolution::corrected;
+  row.estimate = number_at(d, "mean");
+  row.value = html::number(text_at(words, "difference"));
+  row.dots = numbers_at(own, "losses");
+  const std::vector<double> reference = numbers_at(baseline.at("own"), "losses");
+  for (size_t i = 0; i < row.dots.size(); ++i) row.dots[i] -= reference[i];
+  if (d.at("n") < 2) return row;
+  row.interval = {number_at(d, "low"), number_at(d, "high")};
+  row.strong = ranked.at("resolution") == "corrected";
   if (correct) {
-    row.outer = {ranked.corrected->low(), ranked.corrected->high()};
+    row.outer = {number_at(ranked.at("holm"), "low"), number_at(ranked.at("holm"), "high")};
     row.subvalue = html::number(printed("corrected [%+.4f, %+.4f]", row.outer.first, row.outer.second));
   }
   return row;
@@ -76,19 +76,23 @@ std::string forest_legend(size_t compared, bool beyond) {
 
 }  // namespace
 
-std::string forest_figure(const Analysis& analysis) {
-  const std::string& baseline = analysis.variants[analysis.baseline].name;
-  const size_t compared = analysis.variants.size() - 1;
-  const auto has_pair = [](const VariantResult& v) { return v.own.difference && v.own.difference->n > 0; };
-  if (std::none_of(analysis.variants.begin(), analysis.variants.end(), has_pair)) return "";
-  const std::vector<ComparisonRow> words = comparison_rows(analysis);
+std::string forest_figure(const json& report) {
+  const std::string baseline = text_at(report, "baseline");
+  const json& variants = report.at("variants");
+  const size_t compared = variants.size() - 1;
+  const auto has_pair = [](const json& v) {
+    const json& d = v.at("own").at("difference");
+    return !d.is_null() && d.at("n") > 0;
+  };
+  if (std::none_of(variants.begin(), variants.end(), has_pair)) return "";
   Forest forest;
   forest.head_name = "Variant";
   forest.head_value = "difference [95 % interval]";
   forest.low_end = "← lower loss: better";
   forest.high_end = "worse →";
-  for (const Ranked& ranked : ranking(analysis))
-    forest.rows.push_back(forest_row(analysis, ranked, words[ranked.variant], compared > 1));
+  for (const json& ranked : report.at("ranking"))
+    forest.rows.push_back(
+        forest_row(variant_of(report, text_at(ranked, "variant")), variant_of(report, baseline), ranked, compared > 1));
   const std::string drawn = forest_html(forest);
   return "<figure id=\"figure-answer\">\n<h3>Difference in final validation loss to " + escape(baseline) + "</h3>\n" +
          drawn + forest_legend(compared, drawn.find("class=\"beyond\"") != std::string::npos) + "</figure>\n";

@@ -1,5 +1,7 @@
 #include "experiments/compare/report_parts.hpp"
 
+#include <algorithm>
+
 #include "experiments/compare/ranking.hpp"
 #include "experiments/compare/tables.hpp"
 #include "experiments/record/record_files.hpp"
@@ -24,6 +26,17 @@ json judged_json(const Judged& judged) {
           {"difference", judged.difference ? interval_json(*judged.difference) : json()}};
 }
 
+json words_json(const ComparisonRow& row) {
+  return {{"loss", row.own_loss},
+          {"setting", row.own_setting},
+          {"edge", row.edge},
+          {"difference", row.own_difference},
+          {"matched_loss", row.matched_loss},
+          {"matched_difference", row.matched_difference},
+          {"seeds_needed", row.seeds_needed},
+          {"runs", row.runs}};
+}
+
 const char* edge_word(GridEdge edge) {
   return edge == GridEdge::none ? "none" : edge == GridEdge::low ? "low" : "high";
 }
@@ -44,6 +57,11 @@ const char* resolution_word(Resolution resolution) {
 
 }  // namespace
 
+const json& variant_of(const json& report, const std::string& name) {
+  const json& variants = report.at("variants");
+  return *std::find_if(variants.begin(), variants.end(), [&](const json& v) { return v.at("name") == name; });
+}
+
 json report_json(const Comparison& comparison, const Analysis& analysis) {
   const char* selection = analysis.selection == Selection::tuning_seeds    ? "tuning_seeds"
                           : analysis.selection == Selection::leave_one_out ? "leave_one_out"
@@ -51,6 +69,8 @@ json report_json(const Comparison& comparison, const Analysis& analysis) {
   json out{{"kind", "comparison"},
            {"name", comparison.grid.name},
            {"baseline", comparison.grid.baseline},
+           {"settings", analysis.settings.size()},
+           {"trunk_steps", comparison.grid.trunk ? comparison.grid.trunk->config.at("steps") : json()},
            {"seeds", comparison.grid.seeds},
            {"tuning_seeds", comparison.grid.tuning_seeds},
            {"selection", selection},
@@ -60,12 +80,14 @@ json report_json(const Comparison& comparison, const Analysis& analysis) {
            {"variants", json::array()},
            {"missing", json::array()},
            {"cells", json::array()}};
+  const std::vector<ComparisonRow> rows = comparison_rows(analysis);
   for (const VariantResult& v : analysis.variants) {
     json chosen = json::array(), curve = json::array();
     for (const auto& c : v.chosen) chosen.push_back(c ? analysis.settings[*c] : json());
     for (const LrPoint& p : v.curve)
       curve.push_back({{"lr", p.lr},
                        {"setting", analysis.settings[p.setting]},
+                       {"label", analysis.labels[p.setting]},
                        {"loss", interval_json(p.loss)},
                        {"diverged", p.diverged},
                        {"missing", p.missing}});
@@ -73,6 +95,7 @@ json report_json(const Comparison& comparison, const Analysis& analysis) {
                                {"best", v.best ? analysis.settings[*v.best] : json()},
                                {"chosen", chosen},
                                {"edge", edge_word(v.edge)},
+                               {"words", words_json(rows[out["variants"].size()])},
                                {"own", judged_json(v.own)},
                                {"matched", judged_json(v.matched)},
                                {"lr_curve", curve},

@@ -82,9 +82,9 @@ FigureResult draw_over_run(const std::string& figure, const std::filesystem::pat
       const double off = number_at(row, "largest_log_ratio");
       result.agreement = larger_or_nan(result.agreement, std::exp(figure == "T14" ? off : std::abs(off)));
     }
-    for (std::size_t i = 0; i < report.rows.size(); ++i)
-      if (text_at(report.numbers[i], "picture") == name && said.size() < 1500)
-        said += " " + report.rows[i].of + ", " + report.rows[i].quantity + ": " + report.rows[i].words + ".";
+    for (const json& row : report.numbers)
+      if (text_at(row, "picture") == name && said.size() < 1500)
+        said += " " + text_at(row, "of") + ", " + text_at(row, "quantity") + ": " + text_at(row, "words") + ".";
     result.plot.caption = figure + " over the run " + label + " (" + extent_of_run(run) + "). " + plot->caption + said;
     return result;
   }

@@ -84,12 +84,12 @@ class PredictionBuilder {
                const std::vector<double>& predicted) {
     const Parting p = parting(step, measured, predicted);
     if (p.points == 0) return;
-    report_.rows.push_back({run.label, of, quantity, formula, parting_words(p)});
     report_.numbers.push_back({{"run", run.label},
                                {"picture", picture},
                                {"of", of},
                                {"quantity", quantity},
                                {"formula", formula},
+                               {"words", parting_words(p)},
                                {"points", p.points},
                                {"within_10_percent", p.within},
                                {"parts_at_step", std::isfinite(p.from) ? json(p.from) : json()},

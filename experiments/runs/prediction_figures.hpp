@@ -8,14 +8,10 @@
 
 namespace scalevec::experiments {
 
-// What the theory said of the runs, over what they did: pictures, a sentence for each pair of curves, and the same as
+// What the theory said of the runs, over what they did: pictures, and for each pair of curves a sentence and its
 // numbers.
 struct PredictionReport {
-  struct Row {
-    std::string run, of, quantity, formula, words;
-  };
   std::vector<Plot> plots;
-  std::vector<Row> rows;
   nlohmann::json numbers = nlohmann::json::array();
 };
 

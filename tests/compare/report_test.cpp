@@ -284,7 +284,7 @@ TEST_CASE("of many runs theory is drawn over the first, and all are in the table
   // Twice the size in the PNG, where Cairo takes 32767 pixels.
   CHECK(report.plots[0].panels.size() / 2 * static_cast<size_t>(report.plots[0].panel_height) * 2 < 32767);
   CHECK(contains(report.plots[0].caption, "Of 250 runs the first 12 are drawn"));
-  CHECK(report.rows.size() == 500);
+  CHECK(report.numbers.size() == 500);
 }
 
 // 2(1 + .9)/(1 − .9) over the mean steps: .3 of everything, (.3 + 1·.1)/2 of the pair at ‖w‖/γ = 1.

@@ -102,10 +102,12 @@ def one_line(done):
 
 
 def numbers_of(file):
-    """A report's numbers without times, paths and machine."""
+    """A report's numbers without times, names of folders and machine."""
+    elsewhere = runs.MEASURED | {"dir", "command", "label", "title", "of", "reproduction"}
+
     def clean(value):
         if isinstance(value, dict):
-            return {k: clean(v) for k, v in value.items() if k not in runs.MEASURED | {"dir", "command"}}
+            return {k: clean(v) for k, v in value.items() if k not in elsewhere}
         return [clean(v) for v in value] if isinstance(value, list) else value
     return clean(json.loads(file.read_text()))
 
