@@ -6,6 +6,7 @@
 
 #include "optim/optimizer_step.hpp"
 #include "optim/parallel/parallel.hpp"
+#include "optim/step_shard.hpp"
 
 // The passes of elementwise methods beside their step: sums that it needs first, and estimates of curvature.
 namespace scalevec {

@@ -5,6 +5,7 @@
 #include <limits>
 #include <map>
 #include <sstream>
+#include <utility>
 
 #include "experiments/errors.hpp"
 #include "experiments/system/file_io.hpp"
@@ -160,6 +161,17 @@ std::vector<std::filesystem::path> checkpoint_folders(const std::filesystem::pat
   std::vector<std::filesystem::path> folders;
   for (const auto& [step, path] : found) folders.push_back(path);
   return folders;
+}
+
+json checkpoint_state(const std::filesystem::path& checkpoint) {
+  const std::filesystem::path file = checkpoint / "state.json";
+  auto state = read_record(file);
+  if (!state) throw RunError(file.string() + ": is missing");
+  return std::move(*state);
+}
+
+std::string checksum_in(const json& checkpoint_state, const std::string& name) {
+  return text_at(checkpoint_state.value("files", json::object()), name);
 }
 
 double number_at(const json& object, std::string_view key) {

@@ -53,10 +53,9 @@ fs::path checkpoint_of(const fs::path& run, const std::string& step) {
   throw UsageError(run.string() + ": has no checkpoint of step " + step + "; allowed: " + steps);
 }
 
-models::DecoderOptions run_options(const fs::path& run) {
-  const std::string file = (run / "config.json").string();
-  const nlohmann::json parsed = read_json_file(file);
-  JsonReader json(parsed, file);
+// The model of a run's configuration, which stands in `file`.
+models::DecoderOptions configured_model(const nlohmann::json& config, const std::string& file) {
+  JsonReader json(config, file);
   JsonReader model = json.object("model");
   model.choice("type", "decoder", {"decoder"});
   for (const char* key : {"from", "from_sha256", "optimizer_state", "go_on", "exact", "ignore"}) model.has(key);
@@ -65,12 +64,25 @@ models::DecoderOptions run_options(const fs::path& run) {
   return options;
 }
 
+// By config.json, which has no checksum of its own: the checkpoint says the same, or one of the two is of another run.
+models::DecoderOptions run_options(const fs::path& run, const fs::path& checkpoint, const nlohmann::json& state) {
+  const std::string file = (run / "config.json").string(), other = (checkpoint / "state.json").string();
+  const models::DecoderOptions options = configured_model(read_json_file(file), file);
+  const nlohmann::json stored = state.value("config", nlohmann::json());
+  if (!stored.is_null() && models::json_of(configured_model(stored, other)) != models::json_of(options))
+    throw RunError(file + ": has another model than " + other + ": one of the two was damaged, or is another run's");
+  return options;
+}
+
 StoredModel open_run(const fs::path& run, const std::string& step, bool as_trained) {
   StoredModel out;
-  out.decoder = std::make_shared<models::Decoder>(run_options(run), 0);
-  const fs::path checkpoint = checkpoint_of(run, step), average = checkpoint / kAverageWeights;
-  const fs::path weights = !as_trained && fs::exists(average) ? average : checkpoint / "weights.safetensors";
-  out.dtype = models::load_weights(*out.decoder, models::read_safetensors(weights), weights.string());
+  const fs::path checkpoint = checkpoint_of(run, step);
+  const nlohmann::json state = checkpoint_state(checkpoint);
+  out.decoder = std::make_shared<models::Decoder>(run_options(run, checkpoint, state), 0);
+  const bool average = !as_trained && fs::exists(checkpoint / kAverageWeights);
+  const std::string name = average ? kAverageWeights : "weights.safetensors";
+  out.dtype = models::load_weights(*out.decoder, models::read_safetensors(checkpoint / name, checksum_in(state, name)),
+                                   (checkpoint / name).string());
   if (fs::is_directory(run / kHuggingFaceFolder)) out.hugging_face = run / kHuggingFaceFolder;
   return out;
 }
@@ -137,8 +149,8 @@ StoredOptions stored_options(const std::string& path, const std::vector<std::str
     StoredOptions out;
     std::vector<fs::path> files;
     if (place.kind == Kind::run) {
-      out.options = run_options(place.folder);
       const fs::path checkpoint = checkpoint_of(place.folder, place.step);
+      out.options = run_options(place.folder, checkpoint, checkpoint_state(checkpoint));
       out.checkpoint = checkpoint.string();
       out.step = std::stoll(checkpoint.filename().string().substr(5));
       files = {checkpoint / "weights.safetensors"};

@@ -99,11 +99,10 @@ nlohmann::json restore_latest(const fs::path& run, Session& session) {
   for (auto it = all.rbegin(); it != all.rend(); ++it) {
     check_readable(*it);
     try {
-      const nlohmann::json state = read_record(*it / kState).value();
-      const nlohmann::json files = state.value("files", nlohmann::json::object());
+      const nlohmann::json state = checkpoint_state(*it);
       session.restore(state.at("step").get<std::int64_t>(),
-                      models::read_safetensors(*it / kWeights, text_at(files, kWeights)),
-                      models::read_safetensors(*it / kOptimizer, text_at(files, kOptimizer)));
+                      models::read_safetensors(*it / kWeights, checksum_in(state, kWeights)),
+                      models::read_safetensors(*it / kOptimizer, checksum_in(state, kOptimizer)));
       return state.at("progress");
     } catch (const std::bad_alloc&) {
       throw;

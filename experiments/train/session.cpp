@@ -12,6 +12,7 @@
 #include "experiments/distributed/child_process.hpp"
 #include "experiments/distributed/data_parallel.hpp"
 #include "experiments/errors.hpp"
+#include "experiments/record/record_files.hpp"
 #include "experiments/stored/stored_model.hpp"
 #include "models/decoder.hpp"
 #include "models/decoder_sites.hpp"
@@ -163,10 +164,10 @@ void Session::start_from(const StartFrom& from) {
   if (from.go_on) steps_done_ = from.step;
   if (!from.optimizer_state) return;
   if (parallel_) throw UsageError("model.optimizer_state: got true; allowed: false with several processes");
-  const std::string file = from.checkpoint + "/optimizer.safetensors";
+  const std::string name = "optimizer.safetensors", file = from.checkpoint + "/" + name;
   models::NamedTensors state;
   try {
-    for (auto& entry : models::read_safetensors(file))
+    for (auto& entry : models::read_safetensors(file, checksum_in(checkpoint_state(from.checkpoint), name)))
       if (!GradientWindow::owns(entry.first)) state.push_back(std::move(entry));
     optimizer_->load_named_state(state);
   } catch (const std::invalid_argument& e) {

@@ -5,7 +5,7 @@ line and a status other than 0, never another number.
     python3 tests/resilience/damage_harness.py --program build/cpu/bin/scalevec --cases 100 --seed 1
 
 Folders: a run that was killed (resumed), runs that are done (reported), comparisons (collected, or run again), prepared
-tokens (trained on) and model folders (logits). In each, one file is hit in one way: random bits flipped, a page of zeros,
+tokens (trained on), model folders (logits), and a run's newest checkpoint (logits, and a run that goes on from it). In each, one file is hit in one way: random bits flipped, a page of zeros,
 the tail dropped or doubled, cut to whole pages, exchanged with the file of the same name of another folder, or replaced
 by an older copy. Case number n of a seed is always the same one; --only n makes it alone and keeps its folder.
 """
@@ -268,6 +268,54 @@ class Trained(Folder):
         return "as undamaged"
 
 
+class Opened(Folder):
+    """The newest checkpoint of a run: the logits that it gives, and a run that goes on from it."""
+    name = "run as model"
+
+    def __init__(self, program, root):
+        super().__init__(program, root)
+        (root / "tokens.json").write_text("[[1, 2, 3, 4]]")
+        # A run with an average of the weights has one file more.
+        method = {"method": "schedulefree_adamw"}
+        config = {**RUN, "optimizer": {**RUN["optimizer"], "rules": [{**RUN["optimizer"]["rules"][0], **method}]}}
+        other = {**config, "model": {**config["model"], "norm_eps": 1e-4}}
+        for name, made in (("one", config), ("two", {**config, "seed": 7}), ("three", other)):
+            (root / f"{name}.json").write_text(json.dumps(made))
+            program.good(["train", f"{name}.json", "--out", name], root)
+        for name in ("one", "two", "three"):
+            for step in ("16", "20"):
+                shutil.rmtree(root / name / "checkpoints" / f"step-000000{step}")
+        self.sound = root / "one"
+        self.elsewhere = [root / "two", root / "three"]
+        program.good(["model", "logits", "one", "--tokens", "tokens.json", "--out", "logits.json"], root)
+        program.good(["train", self.branch(root / "one", root), "--out", "branch"], root)
+
+    @staticmethod
+    def branch(folder, place):
+        config = {k: v for k, v in RUN.items() if k != "optimizer"}
+        rule = {**RUN["optimizer"]["rules"][0], "method": "schedulefree_adamw"}
+        config.update(steps=2, schedule={}, model={"from": str(folder), "optimizer_state": True},
+                      optimizer={**RUN["optimizer"], "rules": [rule]})
+        (place / "branch.json").write_text(json.dumps(config))
+        return place / "branch.json"
+
+    def files(self, folder):
+        return [f for f in super().files(folder) if f.startswith("checkpoints") or f == "config.json"]
+
+    def check(self, folder, _, where):
+        out, branch = folder.parent / "logits.json", folder.parent / "branch"
+        logits = self.program(["model", "logits", folder, "--tokens", "tokens.json", "--out", out], self.root)
+        trained = self.program(["train", self.branch(folder, folder.parent), "--out", branch], self.root)
+        refused = [self.refused(logits, where), self.refused(trained, where)]
+        if not refused[0] and out.read_text() != (self.root / "logits.json").read_text():
+            raise Failure(f"{where}: other logits")
+        weights = "checkpoints/step-00000002/weights.safetensors"
+        if not refused[1] and (branch / weights).read_bytes() != (self.root / "branch" / weights).read_bytes():
+            raise Failure(f"{where}: other weights were trained")
+        # A file that one of the two commands does not read.
+        return "refused" if all(refused) else "as undamaged" if not any(refused) else "refused by its reader"
+
+
 class Modelled(Folder):
     """A model folder, and the logits that it gives."""
     name = "model"
@@ -293,7 +341,7 @@ class Modelled(Folder):
         return "as undamaged"
 
 
-KINDS = {k.name: (k, weight) for k, weight in ((Resumed, 5), (Reported, 2), (Compared, 1), (Trained, 4), (Modelled, 3))}
+KINDS = {k.name: (k, weight) for k, weight in ((Resumed, 5), (Reported, 2), (Compared, 1), (Trained, 4), (Modelled, 3), (Opened, 2))}
 
 
 def main():
@@ -302,6 +350,7 @@ def main():
     parser.add_argument("--cases", type=int, default=100)
     parser.add_argument("--from", type=int, default=0, dest="begin", metavar="NUMBER", help="number of the first case")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--of", choices=KINDS, action="append", help="only these kinds of folder, other cases than without")
     parser.add_argument("--only", type=int, metavar="N", help="one case of that seed, whose folder is kept")
     parser.add_argument("--folder", help="where the folders are made; default: the system's temporary folder")
     args = parser.parse_args()
@@ -312,7 +361,8 @@ def main():
     made, counts, failed = {}, collections.Counter(), 0
     for number in range(args.begin, args.begin + args.cases) if args.only is None else (args.only,):
         rng = random.Random(f"{args.seed}/{number}")
-        kind = rng.choices(list(KINDS), [w for _, w in KINDS.values()])[0]
+        wanted = args.of or list(KINDS)
+        kind = rng.choices(wanted, [KINDS[k][1] for k in wanted])[0]
         if kind not in made:
             made[kind] = KINDS[kind][0](program, root / kind)
         maker = made[kind]
