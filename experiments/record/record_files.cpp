@@ -167,6 +167,7 @@ json checkpoint_state(const std::filesystem::path& checkpoint) {
   const std::filesystem::path file = checkpoint / "state.json";
   auto state = read_record(file);
   if (!state) throw RunError(file.string() + ": is missing");
+  if (!state->is_object()) throw RunError(file.string() + ": is no JSON object");
   return std::move(*state);
 }
 
