@@ -282,7 +282,7 @@ std::vector<cuda::CudaEntry> Optimizer::device_entries(const std::vector<Slot>& 
   return entries;
 }
 
-void Optimizer::update_device() {
+bool Optimizer::update_device() {
   if (!norm_on_device_) throw std::logic_error("update_device() without a step that was made on a device alone");
   check_layout();
   std::vector<Slot> slots = slots_with_gradients();
@@ -292,7 +292,7 @@ void Optimizer::update_device() {
       throw std::logic_error("update_device(): " + s.entry->name + " was not in the step on the device");
     s.state = static_cast<ParamState*>(stored->second.get());
   }
-  device_->update(device_entries(slots), {max_norm_, check_finite_});
+  return device_->update(device_entries(slots), {max_norm_, check_finite_});
 }
 
 double Optimizer::grad_norm() const { return norm_on_device_ ? device_->status().grad_norm : grad_norm_; }

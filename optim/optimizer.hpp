@@ -248,7 +248,7 @@ class Optimizer : public torch::optim::Optimizer {
   void form_updates(const std::vector<Slot>& slots, double clip_factor, Matrices& matrices) const;
   std::vector<cuda::CudaEntry> device_entries(const std::vector<Slot>& slots) const;
   bool owned(const std::string& name) const;
-  void update_device();  // see StepHooks
+  bool update_device();  // see StepHooks
   LogitClip plan_logit_clip() const;
   void share_step(const std::vector<Slot>& slots, std::vector<StepSums>& sums);
   void prepare_traces(const std::vector<Slot>& slots);

@@ -25,8 +25,9 @@ class StepHooks {
   // Whether the last step was made on a CUDA device alone, so that it can be captured in a CUDA graph.
   bool steps_on_device() const { return optimizer_.norm_on_device_; }
   // For a captured step: brings the options and the clip norm of the moment to the device, whose next replay then takes
-  // them. Gradients must be where they were. std::logic_error unless steps_on_device().
-  void update_device() { optimizer_.update_device(); }
+  // them. Gradients must be where they were. Returns whether what was captured still is the step; false asks for
+  // another capture. std::logic_error unless steps_on_device().
+  bool update_device() { return optimizer_.update_device(); }
 
  private:
   Optimizer& optimizer_;

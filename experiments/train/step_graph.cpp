@@ -2,9 +2,14 @@
 
 #if defined(SCALEVEC_CUDA)
 #include <ATen/cuda/CUDAGraph.h>
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
+#include <cuda_runtime_api.h>
+
+#include <exception>
+#include <vector>
 #endif
 
 namespace scalevec::experiments {
@@ -23,28 +28,42 @@ class CudaStepGraph : public StepGraph {
   }
 
   void record(const std::function<void()>& work) override {
+    recorded_ = false;
     c10::cuda::device_synchronize();
-    graph_ = std::make_unique<at::cuda::CUDAGraph>();
-    graph_->capture_begin();
+    // A graph has memory of its own: what the steps before it took would stay beside it in the allocator's cache.
+    c10::cuda::CUDACachingAllocator::emptyCache();
+    // Also of a failed recording: tensors that live on may lie in its memory.
+    graphs_.push_back(std::make_unique<at::cuda::CUDAGraph>());
+    std::exception_ptr failed;
+    graphs_.back()->capture_begin(pool_);
     try {
       work();
     } catch (...) {
-      // A capture has to be ended on every way out; its own complaint would hide the reason.
-      try {
-        graph_->capture_end();
-      } catch (const std::exception&) {
-      }
-      graph_.reset();
-      throw;
+      failed = std::current_exception();
     }
-    graph_->capture_end();
+    // A capture has to be ended on every way out; its own complaint would hide the reason.
+    try {
+      graphs_.back()->capture_end();
+    } catch (...) {
+      if (!failed) failed = std::current_exception();
+      try {
+        c10::cuda::CUDACachingAllocator::endAllocateToPool(c10::cuda::current_device(), pool_);
+      } catch (const std::exception&) {  // it has ended
+      }
+      cudaGetLastError();
+    }
+    if (failed) std::rethrow_exception(failed);
+    recorded_ = true;
   }
 
-  bool recorded() const override { return graph_ != nullptr; }
-  void replay() override { graph_->replay(); }
+  bool recorded() const override { return recorded_; }
+  void replay() override { graphs_.back()->replay(); }
 
  private:
-  std::unique_ptr<at::cuda::CUDAGraph> graph_;
+  std::vector<std::unique_ptr<at::cuda::CUDAGraph>> graphs_;  // the last is replayed
+  // Of all of them, so that another recording takes no more memory.
+  const at::cuda::MempoolId_t pool_ = at::cuda::graph_pool_handle();
+  bool recorded_ = false;
 };
 
 }  // namespace

@@ -13,9 +13,9 @@ class StepGraph {
  public:
   virtual ~StepGraph() = default;
 
-  // Records what `work` enqueues, without running it. `work` must have run before, so that the memory it keeps is
-  // allocated. It must not wait for the device and must use the same addresses every time. If it throws, the exception
-  // is passed on and nothing is recorded.
+  // Records what `work` enqueues, without running it, in place of what was recorded before. `work` must have run
+  // before, so that the memory it keeps is allocated. It must not wait for the device and must use the same addresses
+  // every time. If it throws or cannot be recorded, the exception is passed on and nothing is recorded.
   virtual void record(const std::function<void()>& work) = 0;
   virtual bool recorded() const = 0;
 

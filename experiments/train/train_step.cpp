@@ -1,6 +1,8 @@
 #include "experiments/train/train_step.hpp"
 
 #include <algorithm>
+#include <cstdio>
+#include <string>
 #include <utility>
 
 #include "models/autocast.hpp"
@@ -95,13 +97,21 @@ void TrainStep::run(const torch::Tensor& tokens, bool trace, StepGraph* graph) {
     return enqueue();
   }
   StepHooks hooks(optimizer_);
-  if (!graph || !(warm_ == 0 || hooks.steps_on_device())) return enqueue();
-  if (!graph->recorded()) {
-    if (warm_++ < kWarmUp) return enqueue();
+  if (!graph || unrecordable_ || !(warm_ == 0 || hooks.steps_on_device())) return enqueue();
+  if (!graph->recorded() && warm_++ < kWarmUp) return enqueue();
+  const bool holds = hooks.update_device();
+  if (!(graph->recorded() && holds)) {
+    try {
+      graph->record([this] { enqueue(); });
+    } catch (const std::exception& e) {
+      const std::string what = e.what();
+      std::fprintf(stderr, "scalevec: steps are made without a CUDA graph, since one cannot be recorded: %s\n",
+                   what.substr(0, what.find('\n')).c_str());
+      unrecordable_ = true;
+      return enqueue();
+    }
     hooks.update_device();
-    graph->record([this] { enqueue(); });
   }
-  hooks.update_device();
   graph->replay();
 }
 

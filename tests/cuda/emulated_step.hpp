@@ -23,11 +23,13 @@ class EmulatedStep : public cuda::DeviceStep {
   // While a graph is replayed, a step takes what the last update() brought: the host's part of it does not run then.
   bool replayed = false;
 
-  void update(const std::vector<cuda::CudaEntry>& entries, const cuda::StepLimits& limits) override {
+  bool update(const std::vector<cuda::CudaEntry>& entries, const cuda::StepLimits& limits) override {
     jobs_.clear();
     groups_ = cuda::groups_of(entries, jobs_);
     limits_ = limits;
+    return std::exchange(captures_hold, true);
   }
+  bool captures_hold = true;  // what the next update() says
 
   void step(const std::vector<cuda::CudaEntry>& entries, const cuda::StepLimits& limits, bool sums) override {
     ++steps;

@@ -2,11 +2,16 @@
 #include <torch/types.h>
 #include <torch/utils.h>
 
+#include <array>
 #include <cmath>
 #include <limits>
+#include <optional>
+#include <stdexcept>
+#include <tuple>
 
 #include "experiments/train/session.hpp"
 #include "models/decoder.hpp"
+#include "models/ops/fused.hpp"
 #include "tests/cuda/emulated_step.hpp"
 #include "tests/support/catch.hpp"
 
@@ -26,7 +31,12 @@ class EmulatedGraph : public StepGraph {
  public:
   explicit EmulatedGraph(std::shared_ptr<EmulatedStep> device) : device_(std::move(device)) {}
 
-  void record(const std::function<void()>& work) override { work_ = work; }
+  void record(const std::function<void()>& work) override {
+    ++records;
+    work_ = nullptr;
+    if (fails) throw std::runtime_error("operation not permitted when stream is capturing\nwhere: here");
+    work_ = work;
+  }
   bool recorded() const override { return work_ != nullptr; }
   void replay() override {
     ++replays;
@@ -35,7 +45,8 @@ class EmulatedGraph : public StepGraph {
     device_->replayed = false;
   }
 
-  int replays = 0;
+  int replays = 0, records = 0;
+  bool fails = false;
 
  private:
   std::shared_ptr<EmulatedStep> device_;
@@ -61,7 +72,30 @@ torch::Tensor& meta_where_out(const torch::Tensor& condition, const torch::Tenso
   out.resize_(meta_where(condition, x, y).sizes());
   return out;
 }
+// As on CUDA: an input and a weight of two types are an error.
+std::tuple<torch::Tensor, torch::Tensor> meta_rms_norm(const torch::Tensor& x, c10::IntArrayRef shape,
+                                                       const std::optional<torch::Tensor>& weight,
+                                                       std::optional<double>) {
+  TORCH_CHECK(!weight || weight->scalar_type() == x.scalar_type(), "expected scalar type ", x.scalar_type(),
+              " but found ", weight->scalar_type());
+  std::vector<std::int64_t> rows = x.sizes().vec();
+  for (std::size_t i = rows.size() - shape.size(); i < rows.size(); ++i) rows[i] = 1;
+  const auto type = x.scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
+  return {torch::empty_like(x), x.new_empty(rows, x.options().dtype(type))};
+}
+std::tuple<torch::Tensor, torch::Tensor> meta_rms_norm_backward(const torch::Tensor& grad, const torch::Tensor& x,
+                                                                c10::IntArrayRef, const torch::Tensor&,
+                                                                const std::optional<torch::Tensor>& weight,
+                                                                std::array<bool, 2> wanted) {
+  TORCH_CHECK(grad.scalar_type() == x.scalar_type() &&
+                  (!weight || !weight->defined() || weight->scalar_type() == x.scalar_type()),
+              "two types");
+  return {torch::empty_like(x),
+          wanted[1] && weight && weight->defined() ? torch::empty_like(*weight) : torch::Tensor()};
+}
 TORCH_LIBRARY_IMPL(aten, Meta, library) {
+  library.impl("_fused_rms_norm", &meta_rms_norm);
+  library.impl("_fused_rms_norm_backward", &meta_rms_norm_backward);
   library.impl("where.self", &meta_where);
   library.impl("where.self_out", &meta_where_out);
   library.impl("index_select", &meta_index_select);
@@ -142,6 +176,36 @@ TEST_CASE("a step that the host has a part in is not recorded, nor is a mixture 
     }
     if (config["optimizer"]["rules"].size() == 2) CHECK(on.recorded->replays == 0);
   }
+}
+
+TEST_CASE("a step is recorded again when the device's tables have moved, and not at all when that fails") {
+  for (const bool fails : {false, true}) {
+    INFO((fails ? "fails" : "moves"));
+    Session host(read_run_config(tiny()));
+    OnDevice on(tiny());
+    on.recorded->fails = fails;
+    for (int i = 0; i < 8; ++i) {
+      if (!fails && i == 6) on.device->captures_hold = false;
+      CHECK(std::abs(on.session.step(false, 0, true).loss - host.step(false).loss) <= 1e-12);
+    }
+    CHECK(on.recorded->records == (fails ? 1 : 2));
+    CHECK(on.recorded->replays == (fails ? 0 : 8 - TrainStep::kWarmUp));
+  }
+}
+
+TEST_CASE("LibTorch's fused norm gets an input and a scale of one type") {
+  const auto like = [](torch::ScalarType type) { return torch::dtype(type).device(torch::kMeta).requires_grad(true); };
+  for (const auto of_x : {torch::kFloat32, torch::kBFloat16})
+    for (const auto of_gamma : {torch::kFloat32, torch::kBFloat16})
+      for (const bool scaled : {true, false}) {
+        INFO(c10::toString(of_x) << ", " << (scaled ? c10::toString(of_gamma) : "no scale"));
+        const torch::Tensor x = torch::empty({2, 3, 4, 8}, like(of_x)), gamma = torch::empty({8}, like(of_gamma));
+        const torch::Tensor y = ops::rms_norm(x, scaled ? gamma : torch::Tensor(), 1e-6);
+        CHECK(y.scalar_type() == (scaled ? c10::promoteTypes(of_x, of_gamma) : of_x));
+        y.sum().backward();
+        CHECK(x.grad().scalar_type() == of_x);
+        if (scaled) CHECK(gamma.grad().scalar_type() == of_gamma);
+      }
 }
 
 TEST_CASE("a gradient that is not finite changes nothing and is told at the next step that waits") {
