@@ -78,6 +78,7 @@ size_t make_runs(const Plan& plan, RunStore& store, const ClaimsArguments& a, co
   options.program = a.program;
   options.jobs = a.jobs;
   options.cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  options.gpus = visible_gpus();
   options.terminal = isatty(STDOUT_FILENO) == 1;
   options.progress = &std::cout;
   for (int stage = 1;; ++stage) {

@@ -105,6 +105,7 @@ void compare(const CompareArguments& a) {
   RunnerOptions options;
   options.jobs = a.call.jobs;
   options.cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  options.gpus = visible_gpus();
   options.terminal = isatty(STDOUT_FILENO) == 1;
   options.progress = &std::cout;
   options.manifest = grid_manifest(grid);

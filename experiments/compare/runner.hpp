@@ -17,6 +17,8 @@ struct RunnerOptions {
   // Cores shared by the jobs. A configuration without "threads", or with 0, gets max(1, cores/jobs). If the threads of
   // the cells add up to more than `cores`, fewer cells run at a time.
   int cores = 1;
+  // GPUs by what CUDA_VISIBLE_DEVICES calls them. Of several, each cell sees the one that has the fewest cells.
+  std::vector<std::string> gpus;
   bool terminal = false;             // true: one progress line that is redrawn; false: a line per cell
   std::ostream* progress = nullptr;  // null: silent
   nlohmann::json manifest;           // written as compare.json after the checks have passed; null: not written
@@ -46,6 +48,10 @@ RunnerResult run_cells(const Grid& grid, const std::filesystem::path& dir, const
 
 // The cells that run_cells() would run, the trunk first, after the same checks with the same errors. Writes nothing.
 std::vector<Cell> unfinished_cells(const Grid& grid, const std::filesystem::path& dir, const RunnerOptions& options);
+
+// The GPUs of this machine that this process may use: those of CUDA_VISIBLE_DEVICES, else all that NVIDIA's driver
+// lists under `driver`. None without a driver.
+std::vector<std::string> visible_gpus(const std::filesystem::path& driver = "/proc/driver/nvidia/gpus");
 
 // Throws UsageError, naming the file, if the folder has no compare.json and holds what neither a comparison of this
 // manifest nor a launcher leaves there.

@@ -1,10 +1,12 @@
 #include "experiments/train/session.hpp"
 
+#include <ATen/Context.h>
 #include <torch/cuda.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <iterator>
 #include <map>
 #include <utility>
@@ -18,6 +20,7 @@
 #include "models/retrofit.hpp"
 #include "models/toy/toy.hpp"
 #include "optim/core/random.hpp"
+#include "optim/cuda/multi_tensor.hpp"
 #include "optim/role_policy_json.hpp"
 #include "optim/step_hooks.hpp"
 
@@ -103,11 +106,20 @@ torch::Device choose_device(const RunConfig& config) {
   if (config.device == "cpu") return torch::kCPU;
   if (torch::cuda::is_available()) return torch::kCUDA;
   if (config.device == "cuda")
-    throw UsageError("device: got \"cuda\", but this build or machine has no CUDA device; allowed here: auto, cpu");
+    throw UsageError("device: got \"cuda\", but there is none (" + cuda::why_unavailable() +
+                     "); allowed here: auto, cpu");
   return torch::kCPU;
 }
 
 namespace {
+
+// The same bits twice on a GPU. Products then need this of cuBLAS, which reads it when it is first used.
+void choose_determinism(bool deterministic, torch::Device device) {
+  if (!device.is_cuda()) return;
+  if (deterministic) setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
+  at::globalContext().setDeterministicAlgorithms(deterministic, /*warn_only=*/false);
+  at::globalContext().setDeterministicFillUninitializedMemory(false);
+}
 
 // Rows `first` to first + count of the batch of a step, on the host.
 torch::Tensor host_rows(const BatchSource& source, const RunConfig& c, std::int64_t step, std::int64_t first,
@@ -135,6 +147,7 @@ Session::Session(const RunConfig& config, std::shared_ptr<ProcessGroup> group)
       policy_rows_(policy_.resolve(params_)),
       optimizer_(make_optimizer(params_, policy_, policy_rows_)),
       source_(open_source(config)) {
+  choose_determinism(config.deterministic, device_);
   check_qk_clip(*model_, policy_);
   if (config.from && !config.data_dir.empty()) check_tokenizer(start_.hugging_face, config.data_dir);
   if (group) {

@@ -117,6 +117,27 @@ TEST_CASE("a step whose gradient is not finite changes nothing on the GPU, recor
   }
 }
 
+TEST_CASE("deterministic runs on the GPU have the same bits, also after a resume") {
+  if (skipped()) return;
+  for (const std::string autocast : {"none", "bfloat16"}) {
+    INFO("autocast " << autocast);
+    json chosen = config("cuda", autocast);
+    chosen["deterministic"] = true;
+    const auto one = session(chosen), two = session(chosen), third = session(chosen);
+    std::vector<double> losses;
+    for (int i = 0; i < kSteps; ++i) {
+      losses.push_back(one->step(false, 0, true).loss);
+      CHECK(two->step(false, 0, true).loss == losses.back());
+      if (i != 4) continue;
+      models::NamedTensors weights, state;
+      for (const auto& [name, tensor] : two->weights()) weights.emplace_back(name, tensor.clone());
+      for (const auto& [name, tensor] : two->optimizer_state()) state.emplace_back(name, tensor.clone());
+      third->restore(two->steps_done(), weights, state);
+    }
+    for (int i = 5; i < kSteps; ++i) CHECK(third->step(false, 0, true).loss == losses[static_cast<std::size_t>(i)]);
+  }
+}
+
 TEST_CASE("a longer validation after the recording leaves the recorded step as it is") {
   if (skipped()) return;
   json longer = config("cuda", "none");
