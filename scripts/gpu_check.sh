@@ -2,7 +2,7 @@
 # Checks and measures the CUDA build on a machine with a GPU that has no network and is there for minutes.
 #   scripts/gpu_check.sh --pack DIR [--text FILE]
 #   DIR/scripts/gpu_check.sh --run DIR --torch PATH --out OUT [--minutes N] [--stages A,B…] [--again] [--one-file]
-#   scripts/gpu_check.sh --run DIR --torch PATH --out OUT --dry --programs build/dev/bin
+#   DIR/scripts/gpu_check.sh --run DIR --torch PATH --out OUT --dry
 #   scripts/gpu_check.sh --list
 # --pack builds for sm_80, sm_90 and sm_100 here and puts stripped programs, the libraries that are not LibTorch's, tokens and
 # the PyTorch peers into DIR, at most 60 MiB. FILE is English text, Debian's dict-gcide by default.
@@ -10,7 +10,7 @@
 # all of them in OUT/all.json (alone with --one-file). A stage that fails stops no other; one that has passed is not made
 # again without --again. PATH is the folder `torch` of a Python wheel of LibTorch 2.11, with NVIDIA's wheels beside it. Without
 # a GPU it ends with one line and status 1.
-# --dry makes the same stages at small sizes on the CPU, with programs of a CPU build, and leaves out what only a GPU has.
+# --dry makes the same stages with the same programs, but on the CPU at small sizes, and leaves out what only a GPU has.
 # scripts/cuda_docs.py OUT writes the tables of docs/cuda.md and docs/performance.md.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)

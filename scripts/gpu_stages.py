@@ -35,7 +35,7 @@ class Run:
 
     def __init__(self, args):
         self.dry, self.pack = args.dry, pathlib.Path(args.pack).resolve()
-        self.bin = pathlib.Path(args.programs).resolve() if args.programs else self.pack / "bin"
+        self.bin = self.pack / "bin"
         self.out = pathlib.Path(args.out).resolve()
         self.work = self.out / "work"
         self.work.mkdir(parents=True, exist_ok=True)
@@ -45,8 +45,7 @@ class Run:
         torch = pathlib.Path(args.torch).resolve()
         libraries = [torch / "lib", *sorted(glob.glob(str(torch.parent / "nvidia/*/lib"))), self.pack / "lib"]
         self.environment = {**os.environ, "PYTHONPATH": f"{torch.parent}:{self.pack / 'bench'}"}
-        if not args.programs:
-            self.environment["LD_LIBRARY_PATH"] = ":".join(map(str, [*libraries, os.environ.get("LD_LIBRARY_PATH", "")])).rstrip(":")
+        self.environment["LD_LIBRARY_PATH"] = ":".join(map(str, [*libraries, os.environ.get("LD_LIBRARY_PATH", "")])).rstrip(":")
         self.data = {"dir": str(self.pack / "tokens")}
 
     def command(self, command, limit=None, check=True):
@@ -392,10 +391,7 @@ def main():
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--one-file", action="store_true")
     parser.add_argument("--dry", action="store_true")
-    parser.add_argument("--programs", help="of a CPU build, with --dry")
     args = parser.parse_args()
-    if args.dry != bool(args.programs):
-        parser.error("--dry and --programs go together")
     why = "" if args.dry else why_no_gpu()
     if why:
         sys.exit(f"gpu_check: no GPU here: {why}")

@@ -14,6 +14,7 @@
 #include "experiments/claims/evidence.hpp"
 #include "experiments/claims/levels.hpp"
 #include "experiments/claims/page.hpp"
+#include "experiments/compare/gpus.hpp"
 #include "experiments/compare/runner.hpp"
 #include "experiments/compare/spread.hpp"
 #include "experiments/errors.hpp"

@@ -49,10 +49,6 @@ RunnerResult run_cells(const Grid& grid, const std::filesystem::path& dir, const
 // The cells that run_cells() would run, the trunk first, after the same checks with the same errors. Writes nothing.
 std::vector<Cell> unfinished_cells(const Grid& grid, const std::filesystem::path& dir, const RunnerOptions& options);
 
-// The GPUs of this machine that this process may use: those of CUDA_VISIBLE_DEVICES, else all that NVIDIA's driver
-// lists under `driver`. None without a driver.
-std::vector<std::string> visible_gpus(const std::filesystem::path& driver = "/proc/driver/nvidia/gpus");
-
 // Throws UsageError, naming the file, if the folder has no compare.json and holds what neither a comparison of this
 // manifest nor a launcher leaves there.
 void refuse_foreign(const std::filesystem::path& dir, const nlohmann::json& manifest);

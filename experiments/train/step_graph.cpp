@@ -27,8 +27,8 @@ class CudaStepGraph : public StepGraph {
         c10::cuda::getStreamFromPool(/*isHighPriority=*/false, guard.current_device().index()));
   }
 
-  void record(const std::function<void()>& work) override {
-    recorded_ = false;
+  void record(bool traced, const std::function<void()>& work) override {
+    current_[traced] = nullptr;
     c10::cuda::device_synchronize();
     // A graph has memory of its own: what the steps before it took would stay beside it in the allocator's cache.
     c10::cuda::CUDACachingAllocator::emptyCache();
@@ -53,17 +53,18 @@ class CudaStepGraph : public StepGraph {
       cudaGetLastError();
     }
     if (failed) std::rethrow_exception(failed);
-    recorded_ = true;
+    current_[traced] = graphs_.back().get();
   }
 
-  bool recorded() const override { return recorded_; }
-  void replay() override { graphs_.back()->replay(); }
+  bool recorded(bool traced) const override { return current_[traced] != nullptr; }
+  void forget() override { current_[0] = current_[1] = nullptr; }
+  void replay(bool traced) override { current_[traced]->replay(); }
 
  private:
-  std::vector<std::unique_ptr<at::cuda::CUDAGraph>> graphs_;  // the last is replayed
+  std::vector<std::unique_ptr<at::cuda::CUDAGraph>> graphs_;
+  at::cuda::CUDAGraph* current_[2] = {};  // without and with traces
   // Of all of them, so that another recording takes no more memory.
   const at::cuda::MempoolId_t pool_ = at::cuda::graph_pool_handle();
-  bool recorded_ = false;
 };
 
 }  // namespace

@@ -142,6 +142,6 @@ void CudaStep::step(const std::vector<CudaEntry>& entries, const StepLimits& lim
 
 Status CudaStep::status() const { return kernels_.status(stream_); }
 
-std::vector<StepSums> CudaStep::step_sums() const { return kernels_.step_sums(stream_); }
+std::vector<StepSums> CudaStep::step_sums(std::int64_t ago) const { return kernels_.step_sums(stream_, ago); }
 
 }  // namespace scalevec::cuda

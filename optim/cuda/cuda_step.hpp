@@ -41,7 +41,7 @@ class DeviceStep {
 
   // These wait for the last step, whichever stream is current.
   virtual Status status() const = 0;
-  virtual std::vector<StepSums> step_sums() const = 0;
+  virtual std::vector<StepSums> step_sums(std::int64_t ago = 0) const = 0;  // see MultiTensorStep
 };
 
 // What the kernels know of a method. Throws std::invalid_argument for a method they do not have.
@@ -75,7 +75,7 @@ class CudaStep : public DeviceStep {
 
   // These wait for the last step; see MultiTensorStep.
   Status status() const override;
-  std::vector<StepSums> step_sums() const override;
+  std::vector<StepSums> step_sums(std::int64_t ago) const override;
 
  private:
   MultiTensorStep kernels_;

@@ -215,7 +215,7 @@ bool MultiTensorStep::prepare(std::span<const GroupOptions> groups, std::span<co
   grow(t.tensor_finite.reserve(tensors * sizeof(int)));
   grow(t.constants.reserve(tensors * sizeof(Constants)));
   grow(t.unit_sums.reserve(units * kSumCount * sizeof(double)));
-  grow(t.tensor_sums.reserve(tensors * sizeof(StepSums)));
+  grow(t.tensor_sums.reserve(static_cast<std::size_t>(kSumsKept) * tensors * sizeof(StepSums)));
   grow(t.groups.reserve(options.size()));
   grow(t.rows.reserve(rows.size()));
   grow(t.grads.reserve(grads.size()));
@@ -254,11 +254,12 @@ Status MultiTensorStep::status(Stream stream) const {
   return status;
 }
 
-std::vector<StepSums> MultiTensorStep::step_sums(Stream stream) const {
+std::vector<StepSums> MultiTensorStep::step_sums(Stream stream, std::int64_t ago) const {
   std::vector<StepSums> sums(static_cast<std::size_t>(tables_->tensors));
   if (sums.empty()) return sums;
-  check(cudaMemcpyAsync(sums.data(), tables_->tensor_sums.as<StepSums>(), sums.size() * sizeof(StepSums),
-                        cudaMemcpyDeviceToHost, stream),
+  const StepSums* from =
+      tables_->tensor_sums.as<StepSums>() + sums_slot(status(stream).launches, ago) * tables_->tensors;
+  check(cudaMemcpyAsync(sums.data(), from, sums.size() * sizeof(StepSums), cudaMemcpyDeviceToHost, stream),
         "step_sums");
   check(cudaStreamSynchronize(stream), "step_sums");
   return sums;

@@ -45,12 +45,16 @@ struct StepLimits {
   bool operator==(const StepLimits&) const = default;
 };
 
+// How many launches' sums the device keeps.
+inline constexpr std::int64_t kSumsKept = 64;
+
 // Of the last launch.
 struct Status {
   double grad_norm = kNoTrace;  // over the members of the clip norm, before clipping; NaN if the step did not need it
   double clip_factor = 1.0;
   std::int64_t bad_tensor = -1;    // first job whose gradient is not finite; -1: none, or not checked
   std::int64_t refused_steps = 0;  // no-ops since construction
+  std::int64_t launches = 0;       // since construction, refused ones included
 };
 
 // Where the tables' memory comes from. Both are called on the device that was current when the step was made.
@@ -82,10 +86,10 @@ class MultiTensorStep {
   // With `sums`, also accumulates every job's StepSums.
   void launch(bool sums, Stream stream);
 
-  // These wait for the stream, which is that of the last launch. step_sums() has one entry per job, of the last launch
-  // with sums; zero if it was refused.
+  // These wait for the stream, which is that of the last launch. step_sums() has one entry per job, of the launch
+  // `ago` launches before, below kSumsKept, which had sums and as many jobs; zero if it was refused.
   Status status(Stream stream) const;
-  std::vector<StepSums> step_sums(Stream stream) const;
+  std::vector<StepSums> step_sums(Stream stream, std::int64_t ago = 0) const;
 
  private:
   struct Tables;

@@ -18,6 +18,6 @@ bool MultiTensorStep::prepare(std::span<const GroupOptions>, std::span<const Ten
 }
 void MultiTensorStep::launch(bool, Stream) {}
 Status MultiTensorStep::status(Stream) const { return {}; }
-std::vector<StepSums> MultiTensorStep::step_sums(Stream) const { return {}; }
+std::vector<StepSums> MultiTensorStep::step_sums(Stream, std::int64_t) const { return {}; }
 
 }  // namespace scalevec::cuda

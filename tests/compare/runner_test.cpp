@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "experiments/compare/gpus.hpp"
 #include "experiments/errors.hpp"
 #include "experiments/record/record_files.hpp"
 #include "tests/compare/scratch.hpp"

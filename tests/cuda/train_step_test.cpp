@@ -31,17 +31,18 @@ class EmulatedGraph : public StepGraph {
  public:
   explicit EmulatedGraph(std::shared_ptr<EmulatedStep> device) : device_(std::move(device)) {}
 
-  void record(const std::function<void()>& work) override {
+  void record(bool traced, const std::function<void()>& work) override {
     ++records;
-    work_ = nullptr;
+    work_[traced] = nullptr;
     if (fails) throw std::runtime_error("operation not permitted when stream is capturing\nwhere: here");
-    work_ = work;
+    work_[traced] = work;
   }
-  bool recorded() const override { return work_ != nullptr; }
-  void replay() override {
+  bool recorded(bool traced) const override { return work_[traced] != nullptr; }
+  void forget() override { work_[0] = work_[1] = nullptr; }
+  void replay(bool traced) override {
     ++replays;
     device_->replayed = true;
-    work_();
+    work_[traced]();
     device_->replayed = false;
   }
 
@@ -50,7 +51,7 @@ class EmulatedGraph : public StepGraph {
 
  private:
   std::shared_ptr<EmulatedStep> device_;
-  std::function<void()> work_;
+  std::function<void()> work_[2];  // without and with traces
 };
 
 // The shapes of what LibTorch leaves to Python on the meta device.
@@ -122,34 +123,57 @@ struct OnDevice {
 
 }  // namespace
 
-TEST_CASE("recorded steps are the host's, with the lr of each step, and wait for nothing") {
+TEST_CASE("recorded steps are the host's, with the lr of each step, and wait for nothing, traced or not") {
+  json config = tiny();
+  config["log"] = json::parse(R"({"traces_every": 5, "snr": true})");
   for (const bool graph : {false, true}) {
     INFO((graph ? "recorded" : "enqueued"));
-    Session host(read_run_config(tiny()));
-    OnDevice on(tiny(), graph);
-    for (int i = 0; i < 10; ++i) {
-      const bool trace = i == 7, wait = i == 5;
+    Session host(read_run_config(config));
+    OnDevice on(config, graph);
+    std::vector<StepTraces> expected_traces, traces;
+    for (int i = 0; i < 12; ++i) {
+      const bool trace = i == 1 || i == 6 || i == 7 || i == 11, wait = i == 5 || i == 9 || i == 11;
       const int waits = on.device->waits;
-      const StepResult expected = host.step(trace), got = on.session.step(trace, 0, wait);
+      StepResult expected = host.step(trace), got = on.session.step(trace, 0, wait);
       INFO("step " << i);
-      CHECK(got.known == (trace || wait));
+      CHECK(got.known == wait);
       CHECK(got.lr == expected.lr);
+      if (trace) expected_traces.push_back({i + 1, std::move(expected.params), std::move(expected.groups)});
       if (!got.known) {
         CHECK(on.device->waits == waits);
+        CHECK(got.params.empty());
         continue;
       }
+      for (StepTraces& earlier : got.earlier) traces.push_back(std::move(earlier));
+      if (trace) traces.push_back({i + 1, std::move(got.params), std::move(got.groups)});
       CHECK(std::abs(got.loss - expected.loss) <= 1e-12);
       CHECK(std::abs(got.grad_norm - expected.grad_norm) <= 1e-9 * expected.grad_norm);
-      REQUIRE(got.params.size() == expected.params.size());
-      for (std::size_t k = 0; k < got.params.size(); ++k) {
-        CHECK(got.params[k].name == expected.params[k].name);
-        CHECK(std::abs(got.params[k].update_norm - expected.params[k].update_norm) <=
-              1e-9 * expected.params[k].update_norm);
+    }
+    REQUIRE(traces.size() == expected_traces.size());
+    for (std::size_t t = 0; t < traces.size(); ++t) {
+      INFO("traces " << t);
+      CHECK(traces[t].step == expected_traces[t].step);
+      for (const auto rows : {&StepTraces::params, &StepTraces::groups}) {
+        REQUIRE((traces[t].*rows).size() == (expected_traces[t].*rows).size());
+        for (std::size_t k = 0; k < (traces[t].*rows).size(); ++k) {
+          const RunTraceRow &a = (traces[t].*rows)[k], &b = (expected_traces[t].*rows)[k];
+          INFO(b.name);
+          CHECK(a.name == b.name);
+          CHECK(a.gamma_quantiles.size() == b.gamma_quantiles.size());
+          for (const RunTraceField& field : run_trace_fields()) {
+            INFO(field.name);
+            const double x = a.*field.member, y = b.*field.member;
+            CHECK(std::isnan(x) == std::isnan(y));
+            // Sums that cancel are in another order.
+            if (!std::isnan(y)) CHECK(std::abs(x - y) <= 1e-6 * std::abs(y) + 1e-9);
+          }
+        }
       }
     }
-    // Three steps to warm up, one with traces, six replays.
-    if (graph) CHECK(on.recorded->replays == 10 - TrainStep::kWarmUp - 1);
-    CHECK(on.device->steps == 10);
+    // Three steps to warm up; the others are replayed, traced or not.
+    if (graph) CHECK(on.recorded->replays == 12 - TrainStep::kWarmUp);
+    if (graph) CHECK(on.recorded->records == 2);
+    CHECK(on.device->steps == 12);
     const NamedTensors a = host.weights(), b = on.session.weights();
     for (std::size_t i = 0; i < a.size(); ++i) {
       INFO(a[i].first);
