@@ -13,7 +13,6 @@ import time
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 
 
 class Block(torch.nn.Module):
@@ -77,6 +76,8 @@ def load(model, weights):
 
 
 def main():
+    from safetensors.torch import load_file
+
     config_file, threads, folder, *options = sys.argv[1:]
     torch.set_num_threads(int(threads))
     with open(config_file, encoding="utf-8") as file:

@@ -69,10 +69,9 @@ if(LibTorch_FOUND AND NOT TARGET scalevec::torch)
     find_library(LibTorch_CUDA torch_cuda PATHS ${LibTorch_ROOT}/lib NO_DEFAULT_PATH REQUIRED)
     find_library(LibTorch_C10_CUDA c10_cuda PATHS ${LibTorch_ROOT}/lib NO_DEFAULT_PATH REQUIRED)
     target_link_libraries(scalevec::torch INTERFACE
-      -Wl,--no-as-needed ${LibTorch_CUDA} ${LibTorch_C10_CUDA} -Wl,--as-needed CUDA::cudart)
+      -Wl,--no-as-needed ${LibTorch_CUDA} ${LibTorch_C10_CUDA} -Wl,--as-needed ${CUDA_cudart_LIBRARY})
     # The wheel's CUDA libraries name NVIDIA wheels that only a machine with a GPU has.
     target_link_options(scalevec::torch INTERFACE -Wl,--allow-shlib-undefined)
-    target_compile_definitions(scalevec::torch INTERFACE SCALEVEC_CUDA=1)
   endif()
 endif()
 mark_as_advanced(LibTorch_ROOT LibTorch_CPU LibTorch_C10 LibTorch_GOMP)

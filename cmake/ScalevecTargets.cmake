@@ -51,6 +51,17 @@ function(scalevec_use_torch_pch target)
   target_precompile_headers(${target} REUSE_FROM scalevec_torch_pch)
 endfunction()
 
+# scalevec_cuda_sources(TARGET SOURCES...): these sources of TARGET have #if defined(SCALEVEC_CUDA), which is on in a CUDA
+# build. No others see it or CUDA's headers, so that a compiler cache gives a CUDA build what a CPU build compiled.
+function(scalevec_cuda_sources target)
+  set_source_files_properties(${ARGN} TARGET_DIRECTORY ${target} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+  if(SCALEVEC_CUDA)
+    find_package(CUDAToolkit REQUIRED)
+    set_source_files_properties(${ARGN} TARGET_DIRECTORY ${target} PROPERTIES COMPILE_DEFINITIONS SCALEVEC_CUDA=1
+      INCLUDE_DIRECTORIES "${CUDAToolkit_INCLUDE_DIRS}" SKIP_PRECOMPILE_HEADERS ON)
+  endif()
+endfunction()
+
 # scalevec_isa_kernels(NAME SOURCES...): SOURCES, once per instruction set, become part of scalevec_NAME; which of the tables
 # named by SCALEVEC_ISA_TABLE is used is chosen when the program runs (optim/core/instruction_set.hpp).
 function(scalevec_isa_kernels name)

@@ -57,9 +57,7 @@ void add_relation(const std::vector<double>& gamma, const std::vector<double>& c
   if (varies(xx, x, n) && varies(yy, y, n)) correlation = xy / std::sqrt(xx * yy);
 }
 
-void add_step(const std::vector<double>& before, const ScaleVector& form, ModelTraceRow& row) {
-  std::vector<double> after;
-  copy_to_doubles(form.value_in_double(), after);
+void add_step(const std::vector<double>& before, const std::vector<double>& after, ModelTraceRow& row) {
   double step_sq = 0.0, along = 0.0, length_sq = 0.0;
   for (std::size_t j = 0; j < before.size(); ++j) {
     const double step = after[j] - before[j];
@@ -118,12 +116,15 @@ void ModelTraces::add_parts(const torch::Tensor& matrix, bool by_column, std::si
   }
 }
 
+torch::Tensor ModelTraces::squares_on_device(const Part& part) {
+  const std::int64_t along = part.by_column ? 0 : 1;
+  return at::linalg_vector_norm(part.matrix.narrow(0, part.begin, part.end - part.begin), 2, {along}, false,
+                                torch::kFloat64)
+      .square();
+}
+
 void ModelTraces::sum_squares(Part& part) const {
-  if (!plain(part.matrix)) {
-    const std::int64_t along = part.by_column ? 0 : 1;
-    copy_to_doubles(at::linalg_vector_norm(part.matrix, 2, {along}, false, torch::kFloat64).square(), part.sums);
-    return;
-  }
+  if (!plain(part.matrix)) return copy_to_doubles(squares_on_device(part), part.sums);
   part.sums.assign(static_cast<std::size_t>(part.by_column ? part.matrix.size(1) : part.end - part.begin), 0.0);
   if (part.matrix.scalar_type() == torch::kFloat32)
     sum_rows<float>(part.matrix, part.by_column, part.begin, part.end, part.sums.data());
@@ -166,6 +167,7 @@ void ModelTraces::measure() {
   for (Scale& scale : scales_) {
     copy_to_doubles(scale.form.value_in_double(), scale.gamma);
     scale.before = scale.gamma;
+    scale.after.clear();
   }
   // Only the kernels run on our threads; LibTorch has its own.
   parallel_for(static_cast<std::int64_t>(parts_.size()), [&](std::int64_t i) {
@@ -177,11 +179,48 @@ void ModelTraces::measure() {
   parallel_for(static_cast<std::int64_t>(scales_.size()), [&](std::int64_t i) { finish(static_cast<std::size_t>(i)); });
 }
 
+ModelTraces::Snapshot ModelTraces::snapshot() const {
+  const torch::NoGradGuard no_grad;
+  std::vector<torch::Tensor> pieces;
+  for (const Scale& scale : scales_) pieces.push_back(scale.form.value_in_double().flatten());
+  for (const Part& part : parts_) pieces.push_back(squares_on_device(part));
+  return {pieces.empty() ? torch::Tensor() : at::cat(pieces), {}};
+}
+
+void ModelTraces::add_after(Snapshot& to) const {
+  const torch::NoGradGuard no_grad;
+  std::vector<torch::Tensor> pieces;
+  for (const Scale& scale : scales_) pieces.push_back(scale.form.value_in_double().flatten());
+  if (!pieces.empty()) to.after = at::cat(pieces);
+}
+
+void ModelTraces::load(const Snapshot& from) {
+  std::vector<double> before, after;
+  if (from.before.defined()) copy_to_doubles(from.before, before);
+  if (from.after.defined()) copy_to_doubles(from.after, after);
+  auto value = before.begin(), later = after.begin();
+  for (Scale& scale : scales_) {
+    scale.gamma.assign(value, value + scale.size);
+    scale.before = scale.gamma;
+    scale.after.assign(later, later + scale.size);
+    value += scale.size;
+    later += scale.size;
+  }
+  for (Part& part : parts_) {
+    const std::int64_t count = part.by_column ? part.matrix.size(1) : part.end - part.begin;
+    part.sums.assign(value, value + count);
+    value += count;
+  }
+  for (std::size_t i = 0; i < scales_.size(); ++i) finish(i);
+}
+
 void ModelTraces::merge_into(ModelTraceRow& row) const {
   if (const auto it = scale_of_.find(row.name); it != scale_of_.end()) {
     const Scale& scale = scales_[it->second];
     row.gamma_quantiles = scale.quantiles;
-    add_step(scale.before, scale.form, row);
+    std::vector<double> after = scale.after;
+    if (after.empty()) copy_to_doubles(scale.form.value_in_double(), after);
+    add_step(scale.before, after, row);
     row.precond_min = scale.precond_min;
     row.precond_max = scale.precond_max;
     row.imbalance = scale.imbalance;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <torch/types.h>
+
 #include <cstdint>
 #include <string>
 #include <unordered_map>
@@ -23,6 +25,15 @@ class ModelTraces {
   // number of threads.
   void measure();
 
+  // The same in three parts for a model on a device, of which only the last waits for it: what measure() reads, after
+  // the step the values of γ, and then all of it as if it had been measured and stepped.
+  struct Snapshot {
+    torch::Tensor before, after;  // float64, on the device
+  };
+  Snapshot snapshot() const;
+  void add_after(Snapshot& to) const;
+  void load(const Snapshot& from);
+
   // Sets these traces in the row of a parameter that one of them concerns:
   // - For a scale vector γ, in the row of the parameter that is γ or contains its direction: gamma_quantiles of the γ
   // in effect, formed in double precision from the stored parameters, and its change since measure(): gamma_update_norm
@@ -40,6 +51,7 @@ class ModelTraces {
     std::int64_t size = 0;       // of γ
     std::int64_t block = 0;      // ScaleLink::block
     std::vector<double> before;  // γ_j as measured
+    std::vector<double> after;   // γ_j after the step, where a snapshot was loaded
     std::vector<double> gamma,
         squares;  // γ_j, sorted in the end, and ‖w_j‖²; no squares where no matrix of γ's size reads it
     std::vector<double> quantiles;
@@ -59,6 +71,7 @@ class ModelTraces {
   };
 
   void add_parts(const torch::Tensor& matrix, bool by_column, std::size_t scale, std::size_t first);
+  static torch::Tensor squares_on_device(const Part& part);
   void sum_squares(Part& part) const;
   void finish(std::size_t scale);
 

@@ -52,8 +52,12 @@ std::pair<Tensor, Tensor> Rope::tables_for(const Tensor& x) {
   const auto type = x.scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
   if (!cos_.defined() || cos_.size(0) < length || cos_.scalar_type() != type || cos_.device() != x.device()) {
     const torch::NoGradGuard no_grad;
+    // A recorded step goes on reading the table that it was recorded with.
+    if (cos_.defined() && !cos_.is_cpu()) older_.insert(older_.end(), {cos_, sin_});
+    std::int64_t rows = 1;
+    while (rows < length) rows *= 2;
     const auto options = torch::TensorOptions().dtype(type).device(x.device());
-    const Tensor angle = torch::arange(length, torch::kFloat64).view({length, 1}) * frequencies();
+    const Tensor angle = torch::arange(rows, torch::kFloat64).view({rows, 1}) * frequencies();
     cos_ = angle.cos().to(options);
     sin_ = angle.sin().to(options);
   }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <utility>
+#include <vector>
 
 #include "models/decoder_options.hpp"
 
@@ -17,7 +18,8 @@ class Rope {
   Rope(std::int64_t head_dim, double theta, const RopeScaling& scaling = {});
 
   // Rotates x [B, T, H, head_dim] for positions 0 … T−1. The result has x's shape and dtype. The object keeps a table
-  // for the longest T so far, for one dtype and device, so it must not be used from two threads at once.
+  // for the longest T so far, rounded up to a power of two, for one dtype and device, so it must not be used from two
+  // threads at once.
   torch::Tensor rotate(const torch::Tensor& x);
   // Rotates γ ⊙ RMSNorm(x) in the same way. With `per_head` the norm is taken over each head, with gamma [head_dim];
   // else over all heads of a token, with gamma [H·head_dim]. gamma may be undefined. eps is added to the mean square.
@@ -30,7 +32,8 @@ class Rope {
   std::int64_t head_dim_;
   double theta_;
   RopeScaling scaling_;
-  torch::Tensor cos_, sin_;  // [T, head_dim/2]
+  torch::Tensor cos_, sin_;           // [T, head_dim/2]
+  std::vector<torch::Tensor> older_;  // on a device
 };
 
 }  // namespace scalevec::models

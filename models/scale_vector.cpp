@@ -29,7 +29,7 @@ torch::Tensor ScaleVector::value() const {
 
 torch::Tensor ScaleVector::value_in_double() const {
   const torch::NoGradGuard no_grad;
-  const auto in_double = [](const torch::Tensor& t) { return t.defined() ? t.to(torch::kCPU, torch::kFloat64) : t; };
+  const auto in_double = [](const torch::Tensor& t) { return t.defined() ? t.detach().to(torch::kFloat64) : t; };
   return ScaleVector(form_, in_double(vector_), in_double(magnitude_)).value();
 }
 

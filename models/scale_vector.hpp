@@ -22,7 +22,7 @@ class ScaleVector {
   ScaleForm form() const { return form_; }
   // γ [d], differentiable; undefined if there is no scale vector.
   torch::Tensor value() const;
-  // The same γ in double precision on the CPU, of the parameters as they are now; detached.
+  // The same γ in double precision, of the parameters as they are now and on their device; detached.
   torch::Tensor value_in_double() const;
 
   // Parameters with which every element of γ equals options.initial; float32, [size] and [1]. The magnitude is

@@ -282,7 +282,7 @@ std::vector<cuda::CudaEntry> Optimizer::device_entries(const std::vector<Slot>& 
   return entries;
 }
 
-void Optimizer::update_device() {
+bool Optimizer::update_device(bool traced) {
   if (!norm_on_device_) throw std::logic_error("update_device() without a step that was made on a device alone");
   check_layout();
   std::vector<Slot> slots = slots_with_gradients();
@@ -292,7 +292,9 @@ void Optimizer::update_device() {
       throw std::logic_error("update_device(): " + s.entry->name + " was not in the step on the device");
     s.state = static_cast<ParamState*>(stored->second.get());
   }
-  device_->update(device_entries(slots), {max_norm_, check_finite_});
+  if (traced) prepare_traces(slots);
+  make_room(slots.size());
+  return device_->update(device_entries(slots), {max_norm_, check_finite_});
 }
 
 double Optimizer::grad_norm() const { return norm_on_device_ ? device_->status().grad_norm : grad_norm_; }
@@ -337,10 +339,12 @@ Tensor Optimizer::step(LossClosure closure) {
   }
   kernels::StepPlan plan(jobs, trace_);
   std::vector<StepSums> sums(trace_ ? slots.size() : 0), own(trace_ ? jobs.size() : 0);
+  const bool deferred = trace_ && defers_traces_ && norm.on_device;
   if (trace_) prepare_traces(slots);
   const LogitClip clip = plan_logit_clip();
   const std::vector<void*> left = left_states();
   const std::vector<cuda::CudaEntry> device = device_entries(slots);
+  if (!device.empty() && !recording_) make_room(device.size());
   if (!device.empty())
     device_->step(
         device, norm.on_device ? cuda::StepLimits{max_norm_, check_finite_} : cuda::StepLimits{0.0, false, norm.factor},
@@ -368,7 +372,8 @@ Tensor Optimizer::step(LossClosure closure) {
   grad_norm_ = norm.grad_norm;
   clip_factor_ = norm.factor;
   norm_on_device_ = norm.on_device;
-  if (trace_ && !device.empty()) {
+  if (!device.empty() && !recording_) note_launch(deferred);
+  if (trace_ && !device.empty() && !deferred) {
     const std::vector<StepSums> of_device = device_->step_sums();
     size_t next = 0;
     for (size_t k = 0; k < slots.size(); ++k)
@@ -378,7 +383,7 @@ Tensor Optimizer::step(LossClosure closure) {
   if (shard_) share_step(slots, sums);
   clip.run();
   max_logits_.clear();
-  if (trace_) record_traces(sums);
+  if (trace_ && !deferred) record_traces(sums);
   trace_ = false;
   for (void* key : left) state_.erase(key);
   layout_is_new_ = false;
@@ -419,57 +424,6 @@ void Optimizer::use_average_weights(bool on) {
   averaged_ = std::move(kept);
   for (auto& [param, value] : values) param.copy_(value);
   if (shard_ && !names.empty()) shard_->share(names, params);
-}
-
-// Sums of others' parameters are zero here, so that each total is its owner's to the bit.
-void Optimizer::share_step(const std::vector<Slot>& slots, std::vector<StepSums>& sums) {
-  std::vector<std::string> names;
-  std::vector<Tensor> params;
-  for (const Slot& s : slots) {
-    names.push_back(s.entry->name);
-    params.push_back(s.entry->param.detach());
-  }
-  shard_->share(names, params);
-  for (const Slot& s : slots)
-    if (!s.state) s.bump_version();
-  if (sums.empty()) return;
-  constexpr double StepSums::*kFields[] = {&StepSums::grad_sq,      &StepSums::param_sq,    &StepSums::update_sq,
-                                           &StepSums::param_update, &StepSums::grad_update, &StepSums::inv_denom,
-                                           &StepSums::rounding_sq,  &StepSums::stalled,     &StepSums::stalled_of};
-  std::vector<double> flat;
-  for (const StepSums& s : sums) {
-    for (const auto field : kFields) flat.push_back(s.*field);
-    flat.push_back(static_cast<double>(s.count));
-  }
-  shard_->sum(flat);
-  const double* value = flat.data();
-  for (StepSums& s : sums) {
-    for (const auto field : kFields) s.*field = *value++;
-    s.count = static_cast<std::int64_t>(*value++);
-  }
-}
-
-// Rows with everything but numbers, beside the last step's, so that record_traces() allocates nothing.
-void Optimizer::prepare_traces(const std::vector<Slot>& slots) {
-  trace_inputs_.clear();
-  trace_inputs_.reserve(slots.size());
-  for (const Slot& s : slots) {
-    const Entry& e = *s.entry;
-    trace_inputs_.push_back({e.name, e.group, e.options->method(), e.options->lr(), e.method->adaptive(), {}});
-  }
-  next_traces_.resize(trace_inputs_.size());
-  for (size_t k = 0; k < trace_inputs_.size(); ++k) name_trace_row(trace_inputs_[k], next_traces_[k]);
-  next_group_traces_.prepare(trace_inputs_);
-}
-
-void Optimizer::record_traces(const std::vector<StepSums>& sums) {
-  for (size_t k = 0; k < sums.size(); ++k) {
-    trace_inputs_[k].sums = sums[k];
-    fill_trace_row(trace_inputs_[k], next_traces_[k]);
-  }
-  next_group_traces_.fill(trace_inputs_);
-  std::swap(traces_, next_traces_);
-  std::swap(group_traces_, next_group_traces_.rows);
 }
 
 }  // namespace scalevec

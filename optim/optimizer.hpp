@@ -54,6 +54,11 @@ struct KeepRows {
   std::vector<std::int64_t> from;
 };
 
+// The traces of one step: a row per parameter, and one per trace_group().
+struct TracedStep {
+  std::vector<TraceRow> params, groups;
+};
+
 // An optimizer whose every group's options name the method that trains it. It is a torch::optim::Optimizer: zero_grad,
 // add_param_group, torch::optim schedulers, torch::save and torch::load work on it. Parameters must be distinct, apart
 // in memory, strided and real; a parameter without a gradient is left alone and keeps its step count. What a program
@@ -215,6 +220,13 @@ class Optimizer : public torch::optim::Optimizer {
     double grad_norm = kNoTrace;
     double factor = 1.0;
   };
+  // A traced step whose sums a device has; `names` holds what `inputs` point to.
+  struct DeferredTraces {
+    std::vector<std::string> names;
+    std::vector<TraceInput> inputs;
+    std::int64_t ago = 0;        // launches since
+    std::vector<StepSums> sums;  // empty until they are read
+  };
   struct Slot;
   struct NewStates;
   struct Matrices;
@@ -248,7 +260,11 @@ class Optimizer : public torch::optim::Optimizer {
   void form_updates(const std::vector<Slot>& slots, double clip_factor, Matrices& matrices) const;
   std::vector<cuda::CudaEntry> device_entries(const std::vector<Slot>& slots) const;
   bool owned(const std::string& name) const;
-  void update_device();  // see StepHooks
+  bool update_device(bool traced);  // see StepHooks
+  void make_room(size_t entries);
+  void note_launch(bool traced);
+  void read_sums();
+  std::vector<TracedStep> take_traces();
   LogitClip plan_logit_clip() const;
   void share_step(const std::vector<Slot>& slots, std::vector<StepSums>& sums);
   void prepare_traces(const std::vector<Slot>& slots);
@@ -276,6 +292,9 @@ class Optimizer : public torch::optim::Optimizer {
   std::shared_ptr<StepShard> shard_;          // none: all parameters are ours
   std::shared_ptr<cuda::DeviceStep> device_;  // made when a parameter is on CUDA
   bool norm_on_device_ = false;               // the last step's norm and factor are the device's
+  bool defers_traces_ = false;                // see StepHooks
+  bool recording_ = false;
+  std::vector<DeferredTraces> deferred_;
   std::vector<TraceRow> traces_;
   std::vector<TraceRow> group_traces_;
   // Of the step being made, and then the memory of the last but one.

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "optim/optimizer.hpp"
 #include "optim/step_shard.hpp"
@@ -25,8 +27,18 @@ class StepHooks {
   // Whether the last step was made on a CUDA device alone, so that it can be captured in a CUDA graph.
   bool steps_on_device() const { return optimizer_.norm_on_device_; }
   // For a captured step: brings the options and the clip norm of the moment to the device, whose next replay then takes
-  // them. Gradients must be where they were. std::logic_error unless steps_on_device().
-  void update_device() { optimizer_.update_device(); }
+  // them. Gradients must be where they were. Returns whether what was captured still is the step; false asks for
+  // another capture. `traced`: the replay is of a step with traces. std::logic_error unless steps_on_device().
+  bool update_device(bool traced = false) { return optimizer_.update_device(traced); }
+  // A captured step is replayed after update_device(traced).
+  void note_replay(bool traced) { optimizer_.note_launch(traced); }
+  // While `on`, step() is captured and not made.
+  void set_recording(bool on) { optimizer_.recording_ = on; }
+
+  // With `on`, a traced step that is made on a device alone does not wait for its sums; take_traces() does, and returns
+  // the steps traced since the last call in their order. traces() are not set then.
+  void defer_traces(bool on) { optimizer_.defers_traces_ = on; }
+  std::vector<TracedStep> take_traces() { return optimizer_.take_traces(); }
 
  private:
   Optimizer& optimizer_;

@@ -14,6 +14,7 @@
 #include "experiments/claims/evidence.hpp"
 #include "experiments/claims/levels.hpp"
 #include "experiments/claims/page.hpp"
+#include "experiments/compare/gpus.hpp"
 #include "experiments/compare/runner.hpp"
 #include "experiments/compare/spread.hpp"
 #include "experiments/errors.hpp"
@@ -78,6 +79,7 @@ size_t make_runs(const Plan& plan, RunStore& store, const ClaimsArguments& a, co
   options.program = a.program;
   options.jobs = a.jobs;
   options.cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  options.gpus = visible_gpus();
   options.terminal = isatty(STDOUT_FILENO) == 1;
   options.progress = &std::cout;
   for (int stage = 1;; ++stage) {

@@ -15,6 +15,7 @@
 #include "experiments/compare/analysis.hpp"
 #include "experiments/compare/ranking.hpp"
 #include "experiments/compare/report.hpp"
+#include "experiments/compare/gpus.hpp"
 #include "experiments/compare/runner.hpp"
 #include "experiments/compare/search.hpp"
 #include "experiments/compare/spread.hpp"
@@ -105,6 +106,7 @@ void compare(const CompareArguments& a) {
   RunnerOptions options;
   options.jobs = a.call.jobs;
   options.cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  options.gpus = visible_gpus();
   options.terminal = isatty(STDOUT_FILENO) == 1;
   options.progress = &std::cout;
   options.manifest = grid_manifest(grid);

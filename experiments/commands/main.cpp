@@ -98,6 +98,7 @@ int main(int argc, char** argv) {
   } catch (const std::exception& e) {
     // LibTorch's messages carry a backtrace after their first line.
     const std::string line = std::string(e.what()).substr(0, std::string(e.what()).find('\n'));
-    return fail(1, scalevec::experiments::out_of_memory(e).value_or(line));
+    return fail(1,
+                scalevec::experiments::out_of_memory(e).value_or(scalevec::experiments::gpu_failed(e).value_or(line)));
   }
 }

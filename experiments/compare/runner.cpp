@@ -304,6 +304,7 @@ struct Running {
   pid_t child;
   const Cell* cell;
   std::int64_t threads;
+  std::string gpu;  // empty: whichever it finds
   Clock::time_point start;
 };
 
@@ -315,11 +316,23 @@ struct RunningCells : std::vector<Running> {
       while (!poll_child(r.child)) std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
 
-  void start(const fs::path& program, const fs::path& folder, const Cell& cell, std::int64_t threads) {
-    const std::string config = (folder / "config-in.json").string();
-    push_back(
-        {start_child({program.string(), "train", config, "--out", folder.string(), "--resume"}, folder / "log.txt"),
-         &cell, threads, Clock::now()});
+  void start(const RunnerOptions& options, const fs::path& folder, const Cell& cell, std::int64_t threads) {
+    const std::string config = (folder / "config-in.json").string(), gpu = next_gpu(options.gpus);
+    std::vector<std::string> variables;
+    if (!gpu.empty()) variables.push_back("CUDA_VISIBLE_DEVICES=" + gpu);
+    push_back({start_child({options.program.string(), "train", config, "--out", folder.string(), "--resume"},
+                           folder / "log.txt", variables),
+               &cell, threads, gpu, Clock::now()});
+  }
+
+  // The first of those that have the fewest cells; empty unless there are several.
+  std::string next_gpu(const std::vector<std::string>& gpus) const {
+    if (gpus.size() < 2) return {};
+    const auto cells = [&](const std::string& gpu) {
+      return std::count_if(begin(), end(), [&](const Running& r) { return r.gpu == gpu; });
+    };
+    return *std::min_element(gpus.begin(), gpus.end(),
+                             [&](const std::string& a, const std::string& b) { return cells(a) < cells(b); });
   }
 
   // The first signal ends them with a checkpoint, the next one at once.
@@ -358,7 +371,7 @@ bool train_trunk(const Grid& grid, const fs::path& dir, const RunnerOptions& opt
   while (!finished(folder)) {
     if (!fs::exists(folder / "cell.json")) write_cell(grid, *grid.trunk, dir, alone, data_hash);
     RunningCells running;
-    running.start(options.program, folder, *grid.trunk, 0);
+    running.start(options, folder, *grid.trunk, 0);
     std::optional<std::pair<Running, ChildEnd>> ended;
     for (; !(ended = running.take_ended()); std::this_thread::sleep_for(std::chrono::milliseconds(20)))
       running.pass_on(signals);
@@ -447,7 +460,7 @@ RunnerResult run_cells(const Grid& grid, const fs::path& dir, const RunnerOption
       for (const Running& r : running) busy += r.threads;
       if (!running.empty() && busy > options.cores) break;
       ++next;
-      running.start(options.program, folder, *cell, threads);
+      running.start(options, folder, *cell, threads);
     }
     while (const auto one = running.take_ended()) {
       const auto& [ended, end] = *one;

@@ -17,6 +17,8 @@ struct RunnerOptions {
   // Cores shared by the jobs. A configuration without "threads", or with 0, gets max(1, cores/jobs). If the threads of
   // the cells add up to more than `cores`, fewer cells run at a time.
   int cores = 1;
+  // GPUs by what CUDA_VISIBLE_DEVICES calls them. Of several, each cell sees the one that has the fewest cells.
+  std::vector<std::string> gpus;
   bool terminal = false;             // true: one progress line that is redrawn; false: a line per cell
   std::ostream* progress = nullptr;  // null: silent
   nlohmann::json manifest;           // written as compare.json after the checks have passed; null: not written

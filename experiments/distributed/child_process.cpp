@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <iterator>
@@ -28,15 +29,23 @@ void note_signal(int signal) {
 
 }  // namespace
 
-pid_t start_child(const std::vector<std::string>& arguments, const std::filesystem::path& log) {
+pid_t start_child(const std::vector<std::string>& arguments, const std::filesystem::path& log,
+                  const std::vector<std::string>& more) {
   std::vector<char*> argv;
   for (const std::string& a : arguments) argv.push_back(const_cast<char*>(a.c_str()));
   argv.push_back(nullptr);
   // A child is one process by itself, also where a launcher started this one.
   std::vector<char*> variables;
-  for (char** entry = environ; *entry; ++entry)
-    if (const std::string_view text = *entry; !is_launcher_variable(text.substr(0, text.find('='))))
-      variables.push_back(*entry);
+  const auto replaced = [&](std::string_view name) {
+    return std::any_of(more.begin(), more.end(), [&](const std::string& entry) {
+      return entry.size() > name.size() && entry.starts_with(name) && entry[name.size()] == '=';
+    });
+  };
+  for (char** entry = environ; *entry; ++entry) {
+    const std::string_view text = *entry, name = text.substr(0, text.find('='));
+    if (!is_launcher_variable(name) && !replaced(name)) variables.push_back(*entry);
+  }
+  for (const std::string& entry : more) variables.push_back(const_cast<char*>(entry.c_str()));
   variables.push_back(nullptr);
   const int out = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (out < 0) throw RunError(log.string() + ": cannot be written: " + std::strerror(errno));

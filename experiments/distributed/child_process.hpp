@@ -11,9 +11,11 @@
 namespace scalevec::experiments {
 
 // Starts `arguments` (the first is the program) with stdin from /dev/null, and with stdout and stderr appended to
-// `log`. The child has its own process group, so a Ctrl-C on the terminal reaches only this process. It gets SIGTERM
-// when the calling thread dies. Throws RunError.
-pid_t start_child(const std::vector<std::string>& arguments, const std::filesystem::path& log);
+// `log`, and with `more` ("NAME=value") in its environment in place of variables of those names. The child has its own
+// process group, so a Ctrl-C on the terminal reaches only this process. It gets SIGTERM when the calling thread dies.
+// Throws RunError.
+pid_t start_child(const std::vector<std::string>& arguments, const std::filesystem::path& log,
+                  const std::vector<std::string>& more = {});
 
 // How a child ended.
 struct ChildEnd {

@@ -15,6 +15,13 @@ namespace {
 
 constexpr std::uintptr_t kHugePage = std::uintptr_t{1} << 21;
 
+// LibTorch's messages of CUDA and its libraries, and those of our own kernels' host side.
+bool of_cuda(const std::string& line) {
+  for (const char* start : {"CUDA error: ", "CUDA: ", "cuDNN error: ", "cuBLAS error: ", "NCCL error"})
+    if (line.starts_with(start)) return true;
+  return false;
+}
+
 }  // namespace
 
 void keep_freed_memory() {
@@ -44,7 +51,16 @@ std::optional<std::string> out_of_memory(const std::exception& e) {
        {std::pair{"[enforce fail", "you tried to allocate"}, std::pair{"CUDA out of memory", "Tried to allocate"}})
     if (const auto at = line.find(amount); line.starts_with(start) && at != std::string::npos)
       return "out of memory: " + line.substr(at);
+  if (of_cuda(line))
+    for (const char* word : {"out of memory", "ALLOC_FAILED"})
+      if (line.find(word) != std::string::npos) return "out of memory on the GPU: " + line;
   return std::nullopt;
+}
+
+std::optional<std::string> gpu_failed(const std::exception& e) {
+  const std::string what = e.what(), line = what.substr(0, what.find('\n'));
+  if (!of_cuda(line) || out_of_memory(e)) return std::nullopt;
+  return "the GPU failed: " + line;
 }
 
 }  // namespace scalevec::experiments

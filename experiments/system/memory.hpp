@@ -11,7 +11,12 @@ namespace scalevec::experiments {
 // before the first large allocation. A process with a limit on its address space keeps small pages.
 void keep_freed_memory();
 
-// "out of memory" and how much was asked for, if an exception says that there was none left; C++'s own or LibTorch's.
+// "out of memory" and how much was asked for, if an exception says that there was none left; C++'s own, LibTorch's or
+// CUDA's.
 std::optional<std::string> out_of_memory(const std::exception& e);
+
+// "the GPU failed" and CUDA's words, if an exception is any other error of CUDA: the process cannot use the device any
+// more.
+std::optional<std::string> gpu_failed(const std::exception& e);
 
 }  // namespace scalevec::experiments

@@ -25,10 +25,20 @@ SignalSums& SignalSums::operator+=(const SignalSums& other) {
   return *this;
 }
 
-SignalSums signal_sums(const torch::Tensor& mean, const torch::Tensor& variance) {
+namespace {
+
+// Both sums, [2] float64 on the device.
+torch::Tensor sums_of(const torch::Tensor& mean, const torch::Tensor& variance) {
   const torch::Tensor varies = variance > 0;
   const torch::Tensor ratios = torch::where(varies, mean * mean / variance, torch::zeros_like(mean));
-  return {ratios.sum(torch::kFloat64).item<double>(), varies.sum().to(torch::kFloat64).item<double>()};
+  return at::stack({ratios.sum(torch::kFloat64), varies.sum().to(torch::kFloat64)});
+}
+
+}  // namespace
+
+SignalSums signal_sums(const torch::Tensor& mean, const torch::Tensor& variance) {
+  const torch::Tensor sums = sums_of(mean, variance).cpu();
+  return {sums.const_data_ptr<double>()[0], sums.const_data_ptr<double>()[1]};
 }
 
 double debiased_snr(const SignalSums& sums, std::int64_t n) {
@@ -56,25 +66,40 @@ void GradientWindow::add() {
   }
 }
 
-void GradientWindow::report(std::vector<RunTraceRow>& params, std::vector<RunTraceRow>& groups) {
+GradientWindow::Taken GradientWindow::take() {
   const torch::NoGradGuard no_grad;
-  std::map<std::string, double> of_param;
-  std::map<std::string, SignalSums> of_group;
-  if (n_ >= 4)
-    for (const Entry& e : entries_) {
-      const SignalSums sums = signal_sums(e.mean, e.squares / static_cast<double>(n_ - 1));
-      of_param[e.param.name] = debiased_snr(sums, n_);
-      of_group[trace_group(e.param.role)] += sums;
-    }
-  for (RunTraceRow& row : params)
-    if (const auto it = of_param.find(row.name); it != of_param.end()) row.snr = it->second;
-  for (RunTraceRow& row : groups)
-    if (const auto it = of_group.find(row.name); it != of_group.end()) row.snr = debiased_snr(it->second, n_);
+  Taken out{{}, n_};
+  if (n_ >= 4) {
+    std::vector<torch::Tensor> rows;
+    for (const Entry& e : entries_) rows.push_back(sums_of(e.mean, e.squares / static_cast<double>(n_ - 1)));
+    out.sums = at::stack(rows);
+  }
   for (Entry& e : entries_) {
     e.mean.zero_();
     e.squares.zero_();
   }
   n_ = 0;
+  return out;
+}
+
+void GradientWindow::report(const Taken& taken, std::vector<RunTraceRow>& params,
+                            std::vector<RunTraceRow>& groups) const {
+  std::map<std::string, double> of_param;
+  std::map<std::string, SignalSums> of_group;
+  if (taken.sums.defined()) {
+    const torch::Tensor all = taken.sums.cpu();
+    const double* next = all.const_data_ptr<double>();
+    for (const Entry& e : entries_) {
+      const SignalSums sums{next[0], next[1]};
+      next += 2;
+      of_param[e.param.name] = debiased_snr(sums, taken.steps);
+      of_group[trace_group(e.param.role)] += sums;
+    }
+  }
+  for (RunTraceRow& row : params)
+    if (const auto it = of_param.find(row.name); it != of_param.end()) row.snr = it->second;
+  for (RunTraceRow& row : groups)
+    if (const auto it = of_group.find(row.name); it != of_group.end()) row.snr = debiased_snr(it->second, taken.steps);
 }
 
 models::NamedTensors GradientWindow::state() const {

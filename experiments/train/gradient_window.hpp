@@ -34,8 +34,14 @@ class GradientWindow {
 
   // Adds the current gradients of the parameters; one that is not defined counts as 0.
   void add();
-  // Sets snr in the rows of parameters and groups, and starts again from zero.
-  void report(std::vector<RunTraceRow>& params, std::vector<RunTraceRow>& groups);
+  // What report() needs, without waiting for a device; the window starts again from zero.
+  struct Taken {
+    torch::Tensor sums;  // [parameters, 2] float64 on their device; undefined for less than 4 steps
+    std::int64_t steps = 0;
+  };
+  Taken take();
+  // Sets snr in the rows of parameters and groups.
+  void report(const Taken& taken, std::vector<RunTraceRow>& params, std::vector<RunTraceRow>& groups) const;
 
   // State for a checkpoint, which may contain other tensors too; owns() tells which are ours. restore() throws
   // std::invalid_argument with the name of what is missing.

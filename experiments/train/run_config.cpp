@@ -168,6 +168,15 @@ Options run_fields(RunConfig& c) {
        "float32",
        false,
        c.autocast != "none"},
+      // Left out where it is off, so that runs from before there was a choice go on.
+      {"deterministic",
+       &c.deterministic,
+       {},
+       {},
+       "the same bits each time on one GPU, which is slower: attention and embeddings add gradients in a fixed order. "
+       "On the CPU runs have the same bits anyway",
+       false,
+       c.deterministic},
       {"steps", &c.steps, kPositiveCount, {}, "optimizer steps", true},
       {"batch_size",
        &c.batch_size,
@@ -217,8 +226,9 @@ Options checkpoint_fields(RunConfig& c) {
 
 RunConfig read_run_config(const json& root) {
   JsonReader in(root, "");
-  in.expect({"name", "seed", "data_seed", "threads", "device", "steps", "model", "dtype", "autocast", "batch_size",
-             "accumulation", "sequence_length", "data", "optimizer", "schedule", "validation", "log", "checkpoint"});
+  in.expect({"name", "seed", "data_seed", "threads", "device", "deterministic", "steps", "model", "dtype", "autocast",
+             "batch_size", "accumulation", "sequence_length", "data", "optimizer", "schedule", "validation", "log",
+             "checkpoint"});
   RunConfig c;
   read_model(in.object("model"), root.contains("model") ? root["model"] : json::object(), c);
   const bool toy = !c.decoder;

@@ -31,6 +31,7 @@ struct RunConfig {
   std::uint64_t data_seed = 1;  // of the order of batches; the same as seed unless given
   int threads = 0;              // 0: as many as the machine has cores
   std::string device = "auto";  // auto, cpu, cuda
+  bool deterministic = false;
   std::string dtype = "float32";
   std::string autocast = "none";  // none, bfloat16: the type of products in the forward pass
   std::int64_t steps = 0;

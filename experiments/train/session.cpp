@@ -1,10 +1,12 @@
 #include "experiments/train/session.hpp"
 
+#include <ATen/Context.h>
 #include <torch/cuda.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <iterator>
 #include <map>
 #include <utility>
@@ -19,6 +21,7 @@
 #include "models/retrofit.hpp"
 #include "models/toy/toy.hpp"
 #include "optim/core/random.hpp"
+#include "optim/cuda/multi_tensor.hpp"
 #include "optim/role_policy_json.hpp"
 #include "optim/step_hooks.hpp"
 
@@ -104,11 +107,20 @@ torch::Device choose_device(const RunConfig& config) {
   if (config.device == "cpu") return torch::kCPU;
   if (torch::cuda::is_available()) return torch::kCUDA;
   if (config.device == "cuda")
-    throw UsageError("device: got \"cuda\", but this build or machine has no CUDA device; allowed here: auto, cpu");
+    throw UsageError("device: got \"cuda\", but there is none (" + cuda::why_unavailable() +
+                     "); allowed here: auto, cpu");
   return torch::kCPU;
 }
 
 namespace {
+
+// The same bits twice on a GPU. Products then need this of cuBLAS, which reads it when it is first used.
+void choose_determinism(bool deterministic, torch::Device device) {
+  if (!device.is_cuda()) return;
+  if (deterministic) setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
+  at::globalContext().setDeterministicAlgorithms(deterministic, /*warn_only=*/false);
+  at::globalContext().setDeterministicFillUninitializedMemory(false);
+}
 
 // Rows `first` to first + count of the batch of a step, on the host.
 torch::Tensor host_rows(const BatchSource& source, const RunConfig& c, std::int64_t step, std::int64_t first,
@@ -136,6 +148,7 @@ Session::Session(const RunConfig& config, std::shared_ptr<ProcessGroup> group)
       policy_rows_(policy_.resolve(params_)),
       optimizer_(make_optimizer(params_, policy_, policy_rows_)),
       source_(open_source(config)) {
+  choose_determinism(config.deterministic, device_);
   check_qk_clip(*model_, policy_);
   if (config.from && !config.data_dir.empty()) check_tokenizer(start_.hugging_face, config.data_dir);
   if (group) {
@@ -181,6 +194,7 @@ void Session::use_device(std::unique_ptr<StepGraph> graph, std::shared_ptr<cuda:
   on_device_ = true;
   if (model_->work_is_fixed()) graph_ = std::move(graph);
   if (device) StepHooks(*optimizer_).set_device_step(std::move(device));
+  StepHooks(*optimizer_).defer_traces(true);
 }
 
 std::int64_t Session::tokens_per_step() const { return source_ ? config_.batch_size * config_.sequence_length : 0; }
@@ -267,7 +281,10 @@ void Session::step_on_host(StepResult& result, bool trace, bool reports) {
   result.loss = backward_on_every_rank(result);
   refuse_if_not_finite(result.loss);
   if (trace) optimizer_->trace_next_step();
-  if (reports) measure_model();
+  if (reports) {
+    const auto timed = phases_.scope(Phase::traces);
+    model_traces().measure();
+  }
   pass_max_logits();
   if (before_update_) before_update_();
   update_hessian();
@@ -280,10 +297,17 @@ void Session::step_on_host(StepResult& result, bool trace, bool reports) {
 }
 
 void Session::step_on_device(StepResult& result, bool trace, bool reports, bool wait) {
-  if (reports) measure_model();
+  if (reports) {
+    const auto timed = phases_.scope(Phase::traces);
+    snapshot_ = model_traces().snapshot();
+  }
   update_hessian();
   train_step_->run(host_batch(), trace, graph_.get());
-  result.known = wait || trace || !StepHooks(*optimizer_).steps_on_device();
+  if (reports) {
+    const auto timed = phases_.scope(Phase::traces);
+    model_traces().add_after(snapshot_);
+  }
+  result.known = wait || !StepHooks(*optimizer_).steps_on_device();
   if (!result.known) return;
   result.loss = train_step_->loss();
   result.balance_loss = train_step_->balance();
@@ -294,23 +318,6 @@ void Session::step_on_device(StepResult& result, bool trace, bool reports, bool 
                      "step " + std::to_string(steps_done_ + 1) + ": gradients were not finite in " +
                          std::to_string(refused) +
                          " of the steps since the last that was logged, which changed nothing"};
-}
-
-void Session::add_max_logits(std::vector<RunTraceRow>& rows) const {
-  const auto& logits = train_step_->max_logits();
-  for (const NamedParam& p : params_) {
-    if (p.role.kind != ParamKind::matrix || p.role.site != "attn.q" || p.role.layer < 0) continue;
-    const auto layer = static_cast<std::size_t>(p.role.layer);
-    if (layer >= logits.size() || logits[layer].empty()) continue;
-    for (RunTraceRow& row : rows)
-      if (row.name == p.name) row.max_logit = *std::max_element(logits[layer].begin(), logits[layer].end());
-  }
-}
-
-void Session::measure_model() {
-  const auto timed = phases_.scope(Phase::traces);
-  if (!model_traces_) model_traces_ = std::make_unique<models::ModelTraces>(*model_);
-  model_traces_->measure();
 }
 
 // Where a method asks for it: the gradients of a loss on labels drawn from the model's predictions on the batch of the
@@ -384,19 +391,9 @@ StepResult Session::step(bool trace, int stop_signal, bool wait) {
     result.grad_norm = optimizer_->grad_norm();
     result.clip_factor = optimizer_->clip_factor();
   }
-  if (window_ || trace) {
-    const auto timed = phases_.scope(Phase::traces);
-    if (window_) window_->add();
-    if (trace) {
-      result.params = run_rows(optimizer_->traces());
-      result.groups = run_rows(optimizer_->group_traces());
-      if (window_) window_->report(result.params, result.groups);
-      if (reports)
-        for (RunTraceRow& row : result.params) model_traces_->merge_into(row);
-      add_max_logits(result.params);
-    }
-  }
+  if (window_ || trace) add_traces(result, trace, reports);
   ++steps_done_;
+  if (result.known && !pending_.empty()) add_pending_traces(result);
   if (parallel_) parallel_->group().watch().set_step(steps_done_);
   return result;
 }

@@ -32,6 +32,12 @@ struct Divergence {
   std::string reason;     // one line with both
 };
 
+// The traces of a step.
+struct StepTraces {
+  std::int64_t step = 0;  // counted from 1
+  std::vector<RunTraceRow> params, groups;
+};
+
 struct StepResult {
   bool known = true;  // false: the step did not wait for the device; loss, norm and factor are not known
   double loss = 0.0;
@@ -40,7 +46,8 @@ struct StepResult {
   double grad_norm = 0.0;
   double clip_factor = 1.0;
   int stop_signal = 0;                      // that any rank was stopped by; 0: none
-  std::vector<RunTraceRow> params, groups;  // empty unless traced
+  std::vector<RunTraceRow> params, groups;  // empty unless traced and known
+  std::vector<StepTraces> earlier;          // of traced steps before, that did not wait for the device
 };
 
 // How the model that a run starts from was changed.
@@ -84,10 +91,13 @@ class Session {
   void set_before_update(std::function<void()> call) { before_update_ = std::move(call); }
 
   // Makes step number steps_done() + 1. `stop_signal` is the signal that this rank received; the result contains that
-  // of any rank. Throws Divergence, on every rank. Without `wait` and traces, a step on a CUDA device is only enqueued
-  // if the device has all its methods. A divergence is then reported by the next step that waits; until then, the
-  // device has refused every update that was not finite.
+  // of any rank. Throws Divergence, on every rank. Without `wait`, a step on a CUDA device is only enqueued if the
+  // device has all its methods. A divergence is then reported by the next step that waits, as are traces; until then,
+  // the device has refused every update that was not finite.
   StepResult step(bool trace, int stop_signal = 0, bool wait = true);
+
+  // Waits for the device, and returns the traces that no step's result has had yet.
+  std::vector<StepTraces> take_traces();
 
   // The mean loss over the fixed validation sequences, in nats per token; for a toy, the loss without noise minus its
   // minimum.
@@ -133,7 +143,9 @@ class Session {
   void refuse_if_not_finite(double loss) const;
   void sample_gradients();
   void update_hessian();
-  void measure_model();
+  models::ModelTraces& model_traces();
+  void add_traces(StepResult& result, bool trace, bool reports);  // of the step just made
+  void add_pending_traces(StepResult& result);
   torch::Tensor backward();  // returns the step's loss; with a group, this rank's part of it
   double backward_on_every_rank(StepResult& result);
   void pass_max_logits();
@@ -151,6 +163,14 @@ class Session {
   std::shared_ptr<DataParallel> parallel_;  // null for one process
   models::NamedTensors restored_state_;     // of rank 0, until it is shared
   std::int64_t steps_done_ = 0;
+  // What is left to do for the traces of a step that did not wait.
+  struct PendingTraces {
+    std::int64_t step;
+    models::ModelTraces::Snapshot model;
+    GradientWindow::Taken window;
+  };
+  std::vector<PendingTraces> pending_;
+  models::ModelTraces::Snapshot snapshot_;             // of the traced step being made on a device
   std::unique_ptr<models::ModelTraces> model_traces_;  // null until a step is traced
   std::unique_ptr<GradientWindow> window_;             // null: signal-to-noise ratios are not asked for
   std::function<void()> before_update_;

@@ -20,13 +20,15 @@
 namespace scalevec::experiments {
 namespace {
 
-// Says which keys decide how much memory `work` takes, where there is none left.
+// Says which keys decide how much memory `work` takes, where there is none left, and how to go on after a GPU failed.
 template <class Work>
 auto with_memory(const std::string& what, const Work& work) {
   try {
     return work();
   } catch (const std::exception& e) {
     if (const auto none = out_of_memory(e)) throw RunError(*none + ", " + what);
+    if (const auto failed = gpu_failed(e))
+      throw RunError(*failed + "; --resume continues from the newest checkpoint, in a new process");
     throw;
   }
 }

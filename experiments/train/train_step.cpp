@@ -1,6 +1,8 @@
 #include "experiments/train/train_step.hpp"
 
 #include <algorithm>
+#include <cstdio>
+#include <string>
 #include <utility>
 
 #include "models/autocast.hpp"
@@ -90,19 +92,37 @@ void TrainStep::run(const torch::Tensor& tokens, bool trace, StepGraph* graph) {
     const auto timed = phases_.scope(Phase::batch);
     tokens_.copy_(tokens, /*non_blocking=*/true);
   }
-  if (trace) {
-    optimizer_.trace_next_step();
-    return enqueue();
-  }
   StepHooks hooks(optimizer_);
-  if (!graph || !(warm_ == 0 || hooks.steps_on_device())) return enqueue();
-  if (!graph->recorded()) {
-    if (warm_++ < kWarmUp) return enqueue();
-    hooks.update_device();
-    graph->record([this] { enqueue(); });
+  const auto make = [this, trace] {
+    if (trace) optimizer_.trace_next_step();
+    enqueue();
+  };
+  if (!graph || unrecordable_ || !(warm_ == 0 || hooks.steps_on_device())) return make();
+  if (!graph->recorded(trace) && warm_ < kWarmUp) {
+    ++warm_;
+    return make();
   }
-  hooks.update_device();
-  graph->replay();
+  if (!hooks.update_device(trace)) graph->forget();
+  if (!graph->recorded(trace)) {
+    const auto recorded = [this, make] {
+      StepHooks recording(optimizer_);
+      recording.set_recording(true);
+      make();
+      recording.set_recording(false);
+    };
+    try {
+      graph->record(trace, recorded);
+    } catch (const std::exception& e) {
+      hooks.set_recording(false);
+      const std::string what = e.what();
+      std::fprintf(stderr, "scalevec: steps are made without a CUDA graph, since one cannot be recorded: %s\n",
+                   what.substr(0, what.find('\n')).c_str());
+      unrecordable_ = true;
+      return make();
+    }
+  }
+  hooks.note_replay(trace);
+  graph->replay(trace);
 }
 
 }  // namespace scalevec::experiments

@@ -43,9 +43,10 @@ class TrainStep {
 
   // The whole step for a model whose loss does not depend on the step. `tokens` [parts, rows, length] on the host is
   // copied to a fixed place on the device. All further work is the same at the same addresses every time, gradients
-  // included. With a graph, the step is recorded after kWarmUp steps without traces and is replayed from then on, with
-  // the current lr; a step with traces is enqueued in the normal way. Nothing waits for the device, unless the
-  // optimizer has parameters that it updates on the host (then nothing is recorded) or the step is traced.
+  // included. With a graph, the step is recorded after kWarmUp steps, without and with traces, and is replayed from
+  // then on, with the current lr; if recording fails, which is said once on stderr, every step is enqueued in the
+  // normal way. Nothing waits for the device, unless the optimizer has parameters that it updates on the host; then
+  // nothing is recorded. Traces are the optimizer's to take: StepHooks::take_traces() if it defers them.
   void run(const torch::Tensor& tokens, bool trace, StepGraph* graph);
   // For the option qk_clip; nothing without it. Passes the largest attention logits of the last backward() to the
   // optimizer, after `of_all`, if given, has set each to the largest of all processes.
@@ -72,6 +73,7 @@ class TrainStep {
   torch::Tensor tokens_, loss_;  // of run()
   torch::Tensor balance_;
   int warm_ = 0;
+  bool unrecordable_ = false;
 };
 
 }  // namespace scalevec::experiments

@@ -207,7 +207,7 @@ class FolderTrainer : public Trainer {
     logged_seconds_ += step_seconds;
     if (!result.known) return;
     counters_.train_loss = result.loss;
-    if (writes()) record(number, log, trace, result);
+    if (writes()) record(number, log, result);
     progress.update(number, result.loss, result.lr, result.grad_norm, session_.phases().seconds());
     if (config_.validation_every > 0 && number % config_.validation_every == 0) record_validation();
     if (!last && (every(config_.checkpoint_every) || minutes_are_over(number))) checkpoint();
@@ -246,7 +246,7 @@ class FolderTrainer : public Trainer {
     ::_exit(128 + stop_signal());
   }
 
-  void record(std::int64_t number, bool log, bool trace, StepResult& result) {
+  void record(std::int64_t number, bool log, StepResult& result) {
     const auto busy = busy_with(group_.get());
     const auto timed = session_.phases().scope(Phase::log);
     if (log) {
@@ -266,11 +266,23 @@ class FolderTrainer : public Trainer {
       metrics_->append(line);
       if (events_) events_->training(number, {result.loss, result.lr, result.grad_norm, result.clip_factor, rate});
     }
-    if (trace) {
-      prediction_->merge_into(number, result.params, result.groups);
-      traces_->append_line(trace_line(number, result.params, result.groups));
-      if (events_) events_->traces(number, result.params, result.groups);
+    for (StepTraces& earlier : result.earlier) record_traces(earlier);
+    if (!result.params.empty()) {
+      StepTraces now{number, std::move(result.params), std::move(result.groups)};
+      record_traces(now);
     }
+  }
+
+  void record_traces(StepTraces& traces) {
+    prediction_->merge_into(traces.step, traces.params, traces.groups);
+    traces_->append_line(trace_line(traces.step, traces.params, traces.groups));
+    if (events_) events_->traces(traces.step, traces.params, traces.groups);
+  }
+
+  // Of steps that did not wait for the device, where the run ends before one that does.
+  void record_left_traces() {
+    for (StepTraces& left : session_.take_traces())
+      if (writes()) record_traces(left);
   }
 
   double validate() {
@@ -322,6 +334,7 @@ class FolderTrainer : public Trainer {
   }
 
   int interrupted(Progress& progress) {
+    record_left_traces();
     checkpoint();
     finish_profile(progress);
     write_summary(base_summary("interrupted"));
@@ -331,6 +344,7 @@ class FolderTrainer : public Trainer {
   }
 
   int diverged(const Divergence& d, Progress& progress) {
+    record_left_traces();
     if (writes())
       metrics_->append({{"kind", "diverged"}, {"step", d.step}, {"parameter", d.parameter}, {"reason", d.reason}});
     json summary = base_summary("diverged");

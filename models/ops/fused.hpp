@@ -72,7 +72,7 @@ torch::Tensor norm_rotate(const torch::Tensor& x, const torch::Tensor& gamma, co
 std::vector<torch::Tensor> scaled_linear(const torch::Tensor& x, const std::vector<Scaled>& maps);
 }  // namespace composed
 
-// LibTorch's own fused norm: one kernel on CUDA, composed on the CPU.
+// LibTorch's own fused norm: one kernel on CUDA, composed on the CPU. x and gamma of two types go as the wider one.
 namespace library {
 torch::Tensor rms_norm(const torch::Tensor& x, const torch::Tensor& gamma, double eps);
 }  // namespace library

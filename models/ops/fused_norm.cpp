@@ -110,7 +110,7 @@ struct Radial : torch::autograd::Function<Radial> {
 Tensor rms_norm(const Tensor& x, const Tensor& gamma, double eps) {
   RECORD_FUNCTION("scalevec::rms_norm", std::vector<c10::IValue>{});
   if (takes_kernels(x)) return RmsNorm::apply(unrounded(x), Maybe(), maybe(gamma), eps)[0];
-  return x.is_cuda() ? library::rms_norm(x, gamma, eps) : composed::rms_norm(x, gamma, eps);
+  return x.is_cpu() ? composed::rms_norm(x, gamma, eps) : library::rms_norm(x, gamma, eps);
 }
 
 NormOfSum rms_norm_of_sum(const Tensor& x, const Tensor& added, const Tensor& gamma, double eps) {
@@ -132,7 +132,10 @@ Tensor radial(const Tensor& alpha, const Tensor& magnitude, bool exponential) {
 namespace library {
 
 Tensor rms_norm(const Tensor& x, const Tensor& gamma, double eps) {
-  return std::get<0>(at::_fused_rms_norm(x, {x.size(-1)}, maybe(gamma), eps));
+  // Under autocast x may be rounded and gamma not; the kernel on CUDA takes one type.
+  if (!gamma.defined()) return std::get<0>(at::_fused_rms_norm(x, {x.size(-1)}, std::nullopt, eps));
+  const auto type = c10::promoteTypes(x.scalar_type(), gamma.scalar_type());
+  return std::get<0>(at::_fused_rms_norm(x.to(type), {x.size(-1)}, gamma.to(type), eps));
 }
 
 }  // namespace library

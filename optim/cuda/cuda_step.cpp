@@ -8,6 +8,7 @@
 #include <utility>
 
 #if defined(SCALEVEC_CUDA)
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAStream.h>
 #endif
 
@@ -21,6 +22,16 @@ Stream current_stream(torch::Device device) {
   return c10::cuda::getCurrentCUDAStream(device.index()).stream();
 #else
   throw std::runtime_error(why_unavailable());
+#endif
+}
+
+// A nearly full card has memory left in blocks that the caching allocator holds, and cudaMalloc would not see it.
+DeviceAllocator caching_allocator() {
+#if defined(SCALEVEC_CUDA)
+  return {[](std::size_t bytes) { return c10::cuda::CUDACachingAllocator::raw_alloc(bytes); },
+          [](void* data) { c10::cuda::CUDACachingAllocator::raw_delete(data); }};
+#else
+  return {};
 #endif
 }
 
@@ -103,24 +114,34 @@ bool handles(const torch::Tensor& param, const MethodOptions& options) {
           dtype == torch::kFloat16);
 }
 
-void CudaStep::update(const std::vector<CudaEntry>& entries, const StepLimits& limits) {
-  if (entries.empty()) return;
+CudaStep::CudaStep() : kernels_(caching_allocator()) {}
+
+// The tables go back to the allocator, which may give them to another stream while a step still uses them.
+CudaStep::~CudaStep() {
+#if defined(SCALEVEC_CUDA)
+  if (stream_) cudaStreamSynchronize(stream_);
+#endif
+}
+
+bool CudaStep::update(const std::vector<CudaEntry>& entries, const StepLimits& limits) {
+  if (entries.empty()) return true;
   device_ = entries.front().param.device();
   const c10::DeviceGuard guard(device_);
+  stream_ = current_stream(device_);
   std::vector<TensorJob> jobs;
   const std::vector<GroupOptions> groups = groups_of(entries, jobs);
-  kernels_.prepare(groups, jobs, limits, current_stream(device_));
+  return kernels_.prepare(groups, jobs, limits, stream_);
 }
 
 void CudaStep::step(const std::vector<CudaEntry>& entries, const StepLimits& limits, bool sums) {
   if (entries.empty()) return;
   update(entries, limits);
   const c10::DeviceGuard guard(device_);
-  kernels_.launch(sums, current_stream(device_));
+  kernels_.launch(sums, stream_);
 }
 
-Status CudaStep::status() const { return kernels_.status(current_stream(device_)); }
+Status CudaStep::status() const { return kernels_.status(stream_); }
 
-std::vector<StepSums> CudaStep::step_sums() const { return kernels_.step_sums(current_stream(device_)); }
+std::vector<StepSums> CudaStep::step_sums(std::int64_t ago) const { return kernels_.step_sums(stream_, ago); }
 
 }  // namespace scalevec::cuda

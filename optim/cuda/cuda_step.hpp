@@ -32,15 +32,16 @@ class DeviceStep {
   // Whether this can train the parameter.
   virtual bool handles(const torch::Tensor& param, const MethodOptions& options) const = 0;
 
-  // Brings a changed lr or limit to the device without a step: for a step that was captured and is replayed.
-  virtual void update(const std::vector<CudaEntry>& entries, const StepLimits& limits) = 0;
+  // Brings a changed lr or limit to the device without a step: for a step that was captured and is replayed. Returns
+  // whether steps that were captured since the last false still do what a new one would.
+  virtual bool update(const std::vector<CudaEntry>& entries, const StepLimits& limits) = 0;
 
   // Enqueues a step; waits for nothing.
   virtual void step(const std::vector<CudaEntry>& entries, const StepLimits& limits, bool sums) = 0;
 
-  // These wait for the last step.
+  // These wait for the last step, whichever stream is current.
   virtual Status status() const = 0;
-  virtual std::vector<StepSums> step_sums() const = 0;
+  virtual std::vector<StepSums> step_sums(std::int64_t ago = 0) const = 0;  // see MultiTensorStep
 };
 
 // What the kernels know of a method. Throws std::invalid_argument for a method they do not have.
@@ -55,9 +56,13 @@ bool handles(const torch::Tensor& param, const MethodOptions& options);
 // The options of the entries' groups; `jobs` receives a job for each entry.
 std::vector<GroupOptions> groups_of(const std::vector<CudaEntry>& entries, std::vector<TensorJob>& jobs);
 
-// On the device that is current when it is made. Throws std::runtime_error with why_unavailable().
+// On the device that is current when it is made; tables are in memory of LibTorch's caching allocator. Throws
+// std::runtime_error with why_unavailable().
 class CudaStep : public DeviceStep {
  public:
+  CudaStep();
+  ~CudaStep() override;
+
   bool handles(const torch::Tensor& param, const MethodOptions& options) const override {
     return cuda::handles(param, options);
   }
@@ -66,15 +71,16 @@ class CudaStep : public DeviceStep {
   // the entries' addresses and options are those of the last call it can be captured in a CUDA graph.
   void step(const std::vector<CudaEntry>& entries, const StepLimits& limits, bool sums) override;
 
-  void update(const std::vector<CudaEntry>& entries, const StepLimits& limits) override;
+  bool update(const std::vector<CudaEntry>& entries, const StepLimits& limits) override;
 
   // These wait for the last step; see MultiTensorStep.
   Status status() const override;
-  std::vector<StepSums> step_sums() const override;
+  std::vector<StepSums> step_sums(std::int64_t ago) const override;
 
  private:
   MultiTensorStep kernels_;
   torch::Device device_{torch::kCPU};
+  Stream stream_ = nullptr;  // of the last step
 };
 
 }  // namespace scalevec::cuda

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 #include <stdexcept>
+#include <string>
+#include <vector>
 
 #include "optim/cuda/step_kernels.cuh"
 
@@ -30,32 +33,49 @@ __global__ void upload_kernel(unsigned char* to, Piece piece, int count) {
   for (int i = static_cast<int>(threadIdx.x); i < count; i += static_cast<int>(blockDim.x)) to[i] = piece.bytes[i];
 }
 
-// Device memory that only grows. Its content is lost when it does.
+void send(void* to, const void* from, std::size_t bytes, Stream stream) {
+  Piece piece;
+  std::memcpy(piece.bytes, from, bytes);
+  upload_kernel<<<1, kThreads, 0, stream>>>(static_cast<unsigned char*>(to), piece, static_cast<int>(bytes));
+  check(cudaGetLastError(), "upload");
+}
+
+void* plain_allocate(std::size_t bytes) {
+  void* data = nullptr;
+  check(cudaMalloc(&data, bytes), "cudaMalloc");
+  return data;
+}
+
+void plain_release(void* data) { cudaFree(data); }
+
+// Device memory that only grows. Its content is lost when it does; a recorded graph may still point to the old place.
 class DeviceMemory {
  public:
-  DeviceMemory() = default;
+  explicit DeviceMemory(const DeviceAllocator& allocator) : allocator_(allocator) {}
   DeviceMemory(const DeviceMemory&) = delete;
   DeviceMemory& operator=(const DeviceMemory&) = delete;
-  ~DeviceMemory() { cudaFree(data_); }
+  ~DeviceMemory() {
+    for (void* data : all_) allocator_.release(data);
+  }
 
   // Whether it grew.
   bool reserve(std::size_t bytes) {
     if (bytes <= capacity_) return false;
-    void* grown = nullptr;
-    check(cudaMalloc(&grown, bytes), "cudaMalloc");
-    check(cudaFree(data_), "cudaFree");
-    data_ = grown;
-    capacity_ = bytes;
+    const std::size_t grown = std::max(bytes, 2 * capacity_);
+    all_.reserve(all_.size() + 1);
+    all_.push_back(allocator_.allocate(grown));
+    capacity_ = grown;
     return true;
   }
 
   template <class T>
   T* as() const {
-    return static_cast<T*>(data_);
+    return all_.empty() ? nullptr : static_cast<T*>(all_.back());
   }
 
  private:
-  void* data_ = nullptr;
+  const DeviceAllocator& allocator_;
+  std::vector<void*> all_;
   std::size_t capacity_ = 0;
 };
 
@@ -65,19 +85,23 @@ class Table {
   static_assert(std::is_trivially_copyable_v<T>);
 
  public:
+  explicit Table(const DeviceAllocator& allocator) : memory_(allocator) {}
+
   bool differs(const std::vector<T>& values) const { return values != known_; }
+
+  // Whether it grew.
+  bool reserve(std::size_t count) {
+    if (!memory_.reserve(count * sizeof(T))) return false;
+    known_.clear();
+    return true;
+  }
 
   void upload(const std::vector<T>& values, bool in_capture, Stream stream) {
     constexpr std::size_t kPerPiece = Piece::kBytes / sizeof(T);
-    if (memory_.reserve(values.size() * sizeof(T))) known_.clear();
     for (std::size_t at = 0; at < values.size(); at += kPerPiece) {
       const std::size_t count = std::min(values.size() - at, kPerPiece);
       if (at + count <= known_.size() && std::equal(&values[at], &values[at] + count, &known_[at])) continue;
-      Piece piece;
-      std::memcpy(piece.bytes, &values[at], count * sizeof(T));
-      upload_kernel<<<1, kThreads, 0, stream>>>(reinterpret_cast<unsigned char*>(data() + at), piece,
-                                                static_cast<int>(count * sizeof(T)));
-      check(cudaGetLastError(), "upload");
+      send(data() + at, &values[at], count * sizeof(T), stream);
       replayed_ = replayed_ || in_capture;
     }
     // Every replay of a captured upload writes the table again, so that what it holds is no longer known.
@@ -95,12 +119,17 @@ class Table {
 }  // namespace
 
 struct MultiTensorStep::Tables {
-  Table<GroupOptions> groups;
-  Table<TensorRow> rows;
-  Table<const void*> grads;
-  Table<std::int64_t> first_unit;
-  Table<StepLimits> limits;
-  DeviceMemory unit_norms, unit_finite, tensor_norms, tensor_finite, constants, unit_sums, tensor_sums, status;
+  explicit Tables(const DeviceAllocator& given)
+      : allocator{given.allocate ? given.allocate : &plain_allocate, given.release ? given.release : &plain_release} {}
+
+  const DeviceAllocator allocator;
+  Table<GroupOptions> groups{allocator};
+  Table<TensorRow> rows{allocator};
+  Table<const void*> grads{allocator};
+  Table<std::int64_t> first_unit{allocator};
+  Table<StepLimits> limits{allocator};
+  DeviceMemory unit_norms{allocator}, unit_finite{allocator}, tensor_norms{allocator}, tensor_finite{allocator},
+      constants{allocator}, unit_sums{allocator}, tensor_sums{allocator}, status{allocator};
   std::int64_t tensors = 0, units = 0;
   bool norms = false;
   std::vector<GroupOptions> used;  // by the last prepare()
@@ -132,17 +161,14 @@ std::string why_unavailable() {
   return count > 0 ? "" : "no CUDA device";
 }
 
-MultiTensorStep::MultiTensorStep() {
+MultiTensorStep::MultiTensorStep(DeviceAllocator allocator) {
   if (const std::string why = why_unavailable(); !why.empty()) throw std::runtime_error(why);
-  tables_ = std::make_unique<Tables>();
-  const Status none;
-  tables_->status.reserve(sizeof(Status));
-  check(cudaMemcpy(tables_->status.as<Status>(), &none, sizeof(Status), cudaMemcpyHostToDevice), "cudaMemcpy");
+  tables_ = std::make_unique<Tables>(allocator);
 }
 
 MultiTensorStep::~MultiTensorStep() = default;
 
-void MultiTensorStep::prepare(std::span<const GroupOptions> groups, std::span<const TensorJob> jobs,
+bool MultiTensorStep::prepare(std::span<const GroupOptions> groups, std::span<const TensorJob> jobs,
                               const StepLimits& limits, Stream stream) {
   Tables& t = *tables_;
   std::vector<TensorRow> rows(jobs.size());
@@ -164,24 +190,43 @@ void MultiTensorStep::prepare(std::span<const GroupOptions> groups, std::span<co
   if (in_capture && (t.groups.differs(options) || t.limits.differs(limit) || t.first_unit.differs(first)))
     throw std::logic_error(
         "options or sizes have changed since the last step: make one step before the capture begins");
+  const bool norms = limits.check_finite || limits.max_norm > 0.0;
+  const auto rules = [](const std::vector<GroupOptions>& of) {
+    std::set<std::int32_t> out;
+    for (const GroupOptions& group : of) out.insert(group.rule);
+    return out;
+  };
+  bool holds = !t.first_unit.differs(first) && t.norms == norms && rules(t.used) == rules(options);
+  const auto grow = [&](bool grew) { holds = holds && !grew; };
   t.tensors = static_cast<std::int64_t>(jobs.size());
   t.units = first.back();
   t.used = options;
-  t.norms = limits.check_finite || limits.max_norm > 0.0;
+  t.norms = norms;
   const auto tensors = jobs.size();
   const auto units = static_cast<std::size_t>(t.units);
-  t.unit_norms.reserve(units * sizeof(double));
-  t.unit_finite.reserve(units * sizeof(int));
-  t.tensor_norms.reserve(tensors * sizeof(double));
-  t.tensor_finite.reserve(tensors * sizeof(int));
-  t.constants.reserve(tensors * sizeof(Constants));
-  t.unit_sums.reserve(units * kSumCount * sizeof(double));
-  t.tensor_sums.reserve(tensors * sizeof(StepSums));
+  if (t.status.reserve(sizeof(Status))) {
+    grow(true);
+    const Status none;
+    send(t.status.as<Status>(), &none, sizeof(Status), stream);
+  }
+  grow(t.unit_norms.reserve(units * sizeof(double)));
+  grow(t.unit_finite.reserve(units * sizeof(int)));
+  grow(t.tensor_norms.reserve(tensors * sizeof(double)));
+  grow(t.tensor_finite.reserve(tensors * sizeof(int)));
+  grow(t.constants.reserve(tensors * sizeof(Constants)));
+  grow(t.unit_sums.reserve(units * kSumCount * sizeof(double)));
+  grow(t.tensor_sums.reserve(static_cast<std::size_t>(kSumsKept) * tensors * sizeof(StepSums)));
+  grow(t.groups.reserve(options.size()));
+  grow(t.rows.reserve(rows.size()));
+  grow(t.grads.reserve(grads.size()));
+  grow(t.first_unit.reserve(first.size()));
+  grow(t.limits.reserve(1));
   t.groups.upload(options, in_capture, stream);
   t.rows.upload(rows, in_capture, stream);
   t.grads.upload(grads, in_capture, stream);
   t.first_unit.upload(first, in_capture, stream);
   t.limits.upload(limit, in_capture, stream);
+  return holds;
 }
 
 void MultiTensorStep::launch(bool sums, Stream stream) {
@@ -202,17 +247,19 @@ void MultiTensorStep::launch(bool sums, Stream stream) {
 
 Status MultiTensorStep::status(Stream stream) const {
   Status status;
+  if (!tables_->status.as<Status>()) return status;
   check(cudaMemcpyAsync(&status, tables_->status.as<Status>(), sizeof(Status), cudaMemcpyDeviceToHost, stream),
         "status");
   check(cudaStreamSynchronize(stream), "status");
   return status;
 }
 
-std::vector<StepSums> MultiTensorStep::step_sums(Stream stream) const {
+std::vector<StepSums> MultiTensorStep::step_sums(Stream stream, std::int64_t ago) const {
   std::vector<StepSums> sums(static_cast<std::size_t>(tables_->tensors));
   if (sums.empty()) return sums;
-  check(cudaMemcpyAsync(sums.data(), tables_->tensor_sums.as<StepSums>(), sums.size() * sizeof(StepSums),
-                        cudaMemcpyDeviceToHost, stream),
+  const StepSums* from =
+      tables_->tensor_sums.as<StepSums>() + sums_slot(status(stream).launches, ago) * tables_->tensors;
+  check(cudaMemcpyAsync(sums.data(), from, sums.size() * sizeof(StepSums), cudaMemcpyDeviceToHost, stream),
         "step_sums");
   check(cudaStreamSynchronize(stream), "step_sums");
   return sums;

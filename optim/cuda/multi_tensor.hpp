@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -44,37 +45,51 @@ struct StepLimits {
   bool operator==(const StepLimits&) const = default;
 };
 
+// How many launches' sums the device keeps.
+inline constexpr std::int64_t kSumsKept = 64;
+
 // Of the last launch.
 struct Status {
   double grad_norm = kNoTrace;  // over the members of the clip norm, before clipping; NaN if the step did not need it
   double clip_factor = 1.0;
   std::int64_t bad_tensor = -1;    // first job whose gradient is not finite; -1: none, or not checked
   std::int64_t refused_steps = 0;  // no-ops since construction
+  std::int64_t launches = 0;       // since construction, refused ones included
+};
+
+// Where the tables' memory comes from. Both are called on the device that was current when the step was made.
+struct DeviceAllocator {
+  void* (*allocate)(std::size_t bytes) = nullptr;  // throws if there is none; null: cudaMalloc
+  void (*release)(void* data) = nullptr;           // null: cudaFree
 };
 
 // Two calls make a step. prepare() brings the tables on the device up to date: it uploads what differs from the last
-// call, as kernel arguments, and waits for nothing unless the number of tensors grew. launch() enqueues the kernels,
-// whose arguments are the tables' addresses: it can be captured in a CUDA graph, and after prepare() with another lr
-// the replayed graph uses it. A captured launch holds while prepare() is given tensors of the same sizes, and either
-// always or never limits that need norms, and groups of the same rules.
+// call, as kernel arguments, and waits for nothing. launch() enqueues the kernels, whose arguments are the tables'
+// addresses: it can be captured in a CUDA graph, and after prepare() with another lr the replayed graph uses it. A
+// captured launch holds while prepare() is given tensors of the same sizes, and either always or never limits that need
+// norms, and groups of the same rules. Memory that tables grew out of stays until the end, so that a graph recorded
+// before never writes to memory of others.
 class MultiTensorStep {
  public:
-  MultiTensorStep();  // on the current device; throws std::runtime_error with why_unavailable()
+  // On the current device; throws std::runtime_error with why_unavailable().
+  explicit MultiTensorStep(DeviceAllocator allocator = {});
   ~MultiTensorStep();
   MultiTensorStep(const MultiTensorStep&) = delete;
   MultiTensorStep& operator=(const MultiTensorStep&) = delete;
 
   // Throws std::invalid_argument for a job without its group, and std::logic_error when a capturing stream would have
-  // to upload options: the captured upload would undo every later change of lr.
-  void prepare(std::span<const GroupOptions> groups, std::span<const TensorJob> jobs, const StepLimits& limits,
+  // to upload options: the captured upload would undo every later change of lr. Returns whether a launch captured
+  // since the last call that returned false still holds.
+  bool prepare(std::span<const GroupOptions> groups, std::span<const TensorJob> jobs, const StepLimits& limits,
                Stream stream);
 
   // With `sums`, also accumulates every job's StepSums.
   void launch(bool sums, Stream stream);
 
-  // These wait for the stream. step_sums() has one entry per job, of the last launch with sums; zero if it was refused.
+  // These wait for the stream, which is that of the last launch. step_sums() has one entry per job, of the launch
+  // `ago` launches before, below kSumsKept, which had sums and as many jobs; zero if it was refused.
   Status status(Stream stream) const;
-  std::vector<StepSums> step_sums(Stream stream) const;
+  std::vector<StepSums> step_sums(Stream stream, std::int64_t ago = 0) const;
 
  private:
   struct Tables;

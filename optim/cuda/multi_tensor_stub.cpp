@@ -9,13 +9,15 @@ struct MultiTensorStep::Tables {};
 bool available() { return false; }
 std::string why_unavailable() { return "built without CUDA: configure with -DSCALEVEC_CUDA=ON"; }
 
-MultiTensorStep::MultiTensorStep() { throw std::runtime_error(why_unavailable()); }
+MultiTensorStep::MultiTensorStep(DeviceAllocator) { throw std::runtime_error(why_unavailable()); }
 MultiTensorStep::~MultiTensorStep() = default;
 
 // No object exists to call these on.
-void MultiTensorStep::prepare(std::span<const GroupOptions>, std::span<const TensorJob>, const StepLimits&, Stream) {}
+bool MultiTensorStep::prepare(std::span<const GroupOptions>, std::span<const TensorJob>, const StepLimits&, Stream) {
+  return false;
+}
 void MultiTensorStep::launch(bool, Stream) {}
 Status MultiTensorStep::status(Stream) const { return {}; }
-std::vector<StepSums> MultiTensorStep::step_sums(Stream) const { return {}; }
+std::vector<StepSums> MultiTensorStep::step_sums(Stream, std::int64_t) const { return {}; }
 
 }  // namespace scalevec::cuda

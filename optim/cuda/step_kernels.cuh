@@ -48,11 +48,16 @@ struct View {
   int* unit_finite;
   double* tensor_norms;
   int* tensor_finite;
-  Constants* constants;  // of each tensor
-  double* unit_sums;     // kSumCount for each unit
-  StepSums* tensor_sums;
+  Constants* constants;   // of each tensor
+  double* unit_sums;      // kSumCount for each unit
+  StepSums* tensor_sums;  // of the last kSumsKept launches
   Status* status;
 };
+
+// Where the sums of the launch before `launches` − `ago` are, in blocks of one per tensor.
+SCALEVEC_HD constexpr std::int64_t sums_slot(std::int64_t launches, std::int64_t ago) {
+  return (launches - 1 - ago + kSumsKept) % kSumsKept;
+}
 
 template <class P>
 using Compute = std::conditional_t<std::is_same_v<P, double>, double, float>;
@@ -182,6 +187,7 @@ __global__ void __launch_bounds__(kThreads) setup_kernel(View v, bool norms) {
     v.status->clip_factor = factor;
     v.status->bad_tensor = refused ? bad : -1;
     v.status->refused_steps += refused ? 1 : 0;
+    v.status->launches += 1;
   }
   if (refused) return;
   for (std::int64_t j = thread; j < v.tensors; j += kThreads) {
@@ -356,16 +362,17 @@ __global__ void __launch_bounds__(kThreads) tensor_sums_kernel(View v) {
                          : dtype == Dtype::float16  ? kernels::kSpacing<F16>
                                                     : kernels::kSpacing<double>;
   const bool short_type = dtype == Dtype::bfloat16 || dtype == Dtype::float16;
-  v.tensor_sums[j] = StepSums{total[0],
-                              total[1],
-                              total[2],
-                              total[3],
-                              total[4],
-                              total[5],
-                              refused ? 0 : v.rows[j].size,
-                              spacing * spacing * total[1] / 12.0,
-                              total[6],
-                              short_type && !refused ? static_cast<double>(v.rows[j].size) : 0.0};
+  v.tensor_sums[sums_slot(v.status->launches, 0) * v.tensors + j] =
+      StepSums{total[0],
+               total[1],
+               total[2],
+               total[3],
+               total[4],
+               total[5],
+               refused ? 0 : v.rows[j].size,
+               spacing * spacing * total[1] / 12.0,
+               total[6],
+               short_type && !refused ? static_cast<double>(v.rows[j].size) : 0.0};
 }
 
 }  // namespace scalevec::cuda

@@ -10,11 +10,14 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <map>
 #include <sstream>
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
+#include "experiments/compare/gpus.hpp"
 #include "experiments/errors.hpp"
 #include "experiments/record/record_files.hpp"
 #include "tests/compare/scratch.hpp"
@@ -45,6 +48,7 @@ mkdir "$cell/running" && echo "$(ls -d "$(dirname "$cell")"/*/running | wc -l)" 
 trap 'rmdir "$cell/running"' EXIT
 [ "$SLEEP" ] && sleep "$SLEEP"
 echo call >> "$cell/calls"
+echo "$CUDA_VISIBLE_DEVICES" > "$cell/gpu"
 seed=$(sed -n 's/.*"seed": \([0-9]*\).*/\1/p' "$config")
 case "$seed" in
   13) echo "step 1"; echo "error: out of luck" >&2; exit 1 ;;
@@ -100,6 +104,36 @@ TEST_CASE("cells run once, and a second call skips the finished ones") {
   CHECK(s.cell(2, "calls") == "call\n");
   // A longer grid in the same folder runs what is new.
   CHECK(s.run(s.grid("1, 2, 3, 4")).finished == 1);
+}
+
+TEST_CASE("cells are given the GPUs in turn, and one GPU is left to whoever finds it") {
+  for (const auto& gpus : {std::vector<std::string>{"0", "GPU-7"}, std::vector<std::string>{"3"}}) {
+    Setup s;
+    s.options.gpus = gpus;
+    setenv("SLEEP", "0.2", 1);
+    setenv("CUDA_VISIBLE_DEVICES", "8", 1);
+    s.run(s.grid("1, 2, 3, 4"));
+    unsetenv("SLEEP");
+    unsetenv("CUDA_VISIBLE_DEVICES");
+    std::map<std::string, int> cells;
+    for (const int seed : {1, 2, 3, 4}) ++cells[s.cell(seed, "gpu")];
+    if (gpus.size() == 2)
+      CHECK(cells == std::map<std::string, int>{{"0\n", 2}, {"GPU-7\n", 2}});
+    else
+      CHECK(cells == std::map<std::string, int>{{"8\n", 4}});
+  }
+}
+
+TEST_CASE("the GPUs are those that CUDA_VISIBLE_DEVICES names, else those of the driver") {
+  const Scratch scratch;
+  for (const char* bus : {"0000:1a:00.0", "0000:1b:00.0"}) fs::create_directories(scratch / "gpus" / bus);
+  CHECK(visible_gpus(scratch / "gpus") == std::vector<std::string>{"0", "1"});
+  CHECK(visible_gpus(scratch / "none").empty());
+  setenv("CUDA_VISIBLE_DEVICES", "2,GPU-5", 1);
+  CHECK(visible_gpus(scratch / "gpus") == std::vector<std::string>{"2", "GPU-5"});
+  setenv("CUDA_VISIBLE_DEVICES", "", 1);
+  CHECK(visible_gpus(scratch / "gpus").empty());
+  unsetenv("CUDA_VISIBLE_DEVICES");
 }
 
 TEST_CASE("a thread count in the configuration stands, and a cell keeps the one it began with") {

@@ -23,11 +23,13 @@ class EmulatedStep : public cuda::DeviceStep {
   // While a graph is replayed, a step takes what the last update() brought: the host's part of it does not run then.
   bool replayed = false;
 
-  void update(const std::vector<cuda::CudaEntry>& entries, const cuda::StepLimits& limits) override {
+  bool update(const std::vector<cuda::CudaEntry>& entries, const cuda::StepLimits& limits) override {
     jobs_.clear();
     groups_ = cuda::groups_of(entries, jobs_);
     limits_ = limits;
+    return std::exchange(captures_hold, true);
   }
+  bool captures_hold = true;  // what the next update() says
 
   void step(const std::vector<cuda::CudaEntry>& entries, const cuda::StepLimits& limits, bool sums) override {
     ++steps;
@@ -39,9 +41,10 @@ class EmulatedStep : public cuda::DeviceStep {
     ++waits;
     return status_;
   }
-  std::vector<StepSums> step_sums() const override {
+  std::vector<StepSums> step_sums(std::int64_t ago) const override {
     ++waits;
-    return sums_;
+    const auto first = sums_.begin() + cuda::sums_slot(status_.launches, ago) * static_cast<std::int64_t>(jobs_.size());
+    return {first, first + static_cast<std::int64_t>(jobs_.size())};
   }
 
  private:
@@ -62,7 +65,7 @@ class EmulatedStep : public cuda::DeviceStep {
     std::vector<double> unit_norms(units), tensor_norms(n), unit_sums(units * cuda::kSumCount);
     std::vector<int> unit_finite(units), tensor_finite(n);
     std::vector<cuda::Constants> constants(n);
-    sums_.assign(n, StepSums{});
+    sums_.resize(static_cast<std::size_t>(cuda::kSumsKept) * n);
     const cuda::View view{static_cast<std::int64_t>(n),
                           groups.data(),
                           rows.data(),

@@ -196,6 +196,42 @@ TEST_CASE("state moves between the CPU and a device by saving and loading") {
     }
 }
 
+TEST_CASE(
+    "deferred traces wait for nothing until the device's memory of them is full, and are those of waiting steps") {
+  const auto one = make_params(), two = make_params();
+  const auto emulated = std::make_shared<EmulatedStep>();
+  const AdamWOptions options(1e-2);
+  auto waiting = make({one[3]}, options, std::make_shared<EmulatedStep>()),
+       deferring = make({two[3]}, options, emulated);
+  StepHooks hooks(*deferring);
+  hooks.defer_traces(true);
+  const int steps = static_cast<int>(cuda::kSumsKept) + 6;
+  std::vector<TraceRow> expected;
+  std::vector<int> waits;
+  for (int i = 0; i < steps; ++i) {
+    // A step without traces in between, which takes a place too.
+    if (i != 3) {
+      waiting->trace_next_step();
+      deferring->trace_next_step();
+    }
+    run(*waiting, {one[3]}, i, i + 1);
+    run(*deferring, {two[3]}, i, i + 1);
+    if (i != 3) expected.push_back(waiting->traces().at(0));
+    waits.push_back(emulated->waits);
+  }
+  CHECK(waits[cuda::kSumsKept - 1] == 0);
+  CHECK(waits.back() == cuda::kSumsKept - 1);  // one for each traced step then kept
+  const std::vector<TracedStep> traced = hooks.take_traces();
+  REQUIRE(traced.size() == expected.size());
+  for (size_t i = 0; i < traced.size(); ++i) {
+    CHECK(traced[i].params.at(0).update_norm == expected[i].update_norm);
+    CHECK(traced[i].params.at(0).grad_norm == expected[i].grad_norm);
+    CHECK(traced[i].params.at(0).scheduled_lr == expected[i].scheduled_lr);
+    CHECK(traced[i].groups.size() == 1);
+  }
+  CHECK(hooks.take_traces().empty());
+}
+
 TEST_CASE("a gradient that is not finite makes a device's step a no-op without an exception") {
   for (const auto& options : elementwise_methods()) {
     INFO(std::string(options->method()));

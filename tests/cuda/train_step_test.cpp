@@ -2,11 +2,16 @@
 #include <torch/types.h>
 #include <torch/utils.h>
 
+#include <array>
 #include <cmath>
 #include <limits>
+#include <optional>
+#include <stdexcept>
+#include <tuple>
 
 #include "experiments/train/session.hpp"
 #include "models/decoder.hpp"
+#include "models/ops/fused.hpp"
 #include "tests/cuda/emulated_step.hpp"
 #include "tests/support/catch.hpp"
 
@@ -26,20 +31,27 @@ class EmulatedGraph : public StepGraph {
  public:
   explicit EmulatedGraph(std::shared_ptr<EmulatedStep> device) : device_(std::move(device)) {}
 
-  void record(const std::function<void()>& work) override { work_ = work; }
-  bool recorded() const override { return work_ != nullptr; }
-  void replay() override {
+  void record(bool traced, const std::function<void()>& work) override {
+    ++records;
+    work_[traced] = nullptr;
+    if (fails) throw std::runtime_error("operation not permitted when stream is capturing\nwhere: here");
+    work_[traced] = work;
+  }
+  bool recorded(bool traced) const override { return work_[traced] != nullptr; }
+  void forget() override { work_[0] = work_[1] = nullptr; }
+  void replay(bool traced) override {
     ++replays;
     device_->replayed = true;
-    work_();
+    work_[traced]();
     device_->replayed = false;
   }
 
-  int replays = 0;
+  int replays = 0, records = 0;
+  bool fails = false;
 
  private:
   std::shared_ptr<EmulatedStep> device_;
-  std::function<void()> work_;
+  std::function<void()> work_[2];  // without and with traces
 };
 
 // The shapes of what LibTorch leaves to Python on the meta device.
@@ -61,7 +73,30 @@ torch::Tensor& meta_where_out(const torch::Tensor& condition, const torch::Tenso
   out.resize_(meta_where(condition, x, y).sizes());
   return out;
 }
+// As on CUDA: an input and a weight of two types are an error.
+std::tuple<torch::Tensor, torch::Tensor> meta_rms_norm(const torch::Tensor& x, c10::IntArrayRef shape,
+                                                       const std::optional<torch::Tensor>& weight,
+                                                       std::optional<double>) {
+  TORCH_CHECK(!weight || weight->scalar_type() == x.scalar_type(), "expected scalar type ", x.scalar_type(),
+              " but found ", weight->scalar_type());
+  std::vector<std::int64_t> rows = x.sizes().vec();
+  for (std::size_t i = rows.size() - shape.size(); i < rows.size(); ++i) rows[i] = 1;
+  const auto type = x.scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
+  return {torch::empty_like(x), x.new_empty(rows, x.options().dtype(type))};
+}
+std::tuple<torch::Tensor, torch::Tensor> meta_rms_norm_backward(const torch::Tensor& grad, const torch::Tensor& x,
+                                                                c10::IntArrayRef, const torch::Tensor&,
+                                                                const std::optional<torch::Tensor>& weight,
+                                                                std::array<bool, 2> wanted) {
+  TORCH_CHECK(grad.scalar_type() == x.scalar_type() &&
+                  (!weight || !weight->defined() || weight->scalar_type() == x.scalar_type()),
+              "two types");
+  return {torch::empty_like(x),
+          wanted[1] && weight && weight->defined() ? torch::empty_like(*weight) : torch::Tensor()};
+}
 TORCH_LIBRARY_IMPL(aten, Meta, library) {
+  library.impl("_fused_rms_norm", &meta_rms_norm);
+  library.impl("_fused_rms_norm_backward", &meta_rms_norm_backward);
   library.impl("where.self", &meta_where);
   library.impl("where.self_out", &meta_where_out);
   library.impl("index_select", &meta_index_select);
@@ -88,34 +123,57 @@ struct OnDevice {
 
 }  // namespace
 
-TEST_CASE("recorded steps are the host's, with the lr of each step, and wait for nothing") {
+TEST_CASE("recorded steps are the host's, with the lr of each step, and wait for nothing, traced or not") {
+  json config = tiny();
+  config["log"] = json::parse(R"({"traces_every": 5, "snr": true})");
   for (const bool graph : {false, true}) {
     INFO((graph ? "recorded" : "enqueued"));
-    Session host(read_run_config(tiny()));
-    OnDevice on(tiny(), graph);
-    for (int i = 0; i < 10; ++i) {
-      const bool trace = i == 7, wait = i == 5;
+    Session host(read_run_config(config));
+    OnDevice on(config, graph);
+    std::vector<StepTraces> expected_traces, traces;
+    for (int i = 0; i < 12; ++i) {
+      const bool trace = i == 1 || i == 6 || i == 7 || i == 11, wait = i == 5 || i == 9 || i == 11;
       const int waits = on.device->waits;
-      const StepResult expected = host.step(trace), got = on.session.step(trace, 0, wait);
+      StepResult expected = host.step(trace), got = on.session.step(trace, 0, wait);
       INFO("step " << i);
-      CHECK(got.known == (trace || wait));
+      CHECK(got.known == wait);
       CHECK(got.lr == expected.lr);
+      if (trace) expected_traces.push_back({i + 1, std::move(expected.params), std::move(expected.groups)});
       if (!got.known) {
         CHECK(on.device->waits == waits);
+        CHECK(got.params.empty());
         continue;
       }
+      for (StepTraces& earlier : got.earlier) traces.push_back(std::move(earlier));
+      if (trace) traces.push_back({i + 1, std::move(got.params), std::move(got.groups)});
       CHECK(std::abs(got.loss - expected.loss) <= 1e-12);
       CHECK(std::abs(got.grad_norm - expected.grad_norm) <= 1e-9 * expected.grad_norm);
-      REQUIRE(got.params.size() == expected.params.size());
-      for (std::size_t k = 0; k < got.params.size(); ++k) {
-        CHECK(got.params[k].name == expected.params[k].name);
-        CHECK(std::abs(got.params[k].update_norm - expected.params[k].update_norm) <=
-              1e-9 * expected.params[k].update_norm);
+    }
+    REQUIRE(traces.size() == expected_traces.size());
+    for (std::size_t t = 0; t < traces.size(); ++t) {
+      INFO("traces " << t);
+      CHECK(traces[t].step == expected_traces[t].step);
+      for (const auto rows : {&StepTraces::params, &StepTraces::groups}) {
+        REQUIRE((traces[t].*rows).size() == (expected_traces[t].*rows).size());
+        for (std::size_t k = 0; k < (traces[t].*rows).size(); ++k) {
+          const RunTraceRow &a = (traces[t].*rows)[k], &b = (expected_traces[t].*rows)[k];
+          INFO(b.name);
+          CHECK(a.name == b.name);
+          CHECK(a.gamma_quantiles.size() == b.gamma_quantiles.size());
+          for (const RunTraceField& field : run_trace_fields()) {
+            INFO(field.name);
+            const double x = a.*field.member, y = b.*field.member;
+            CHECK(std::isnan(x) == std::isnan(y));
+            // Sums that cancel are in another order.
+            if (!std::isnan(y)) CHECK(std::abs(x - y) <= 1e-6 * std::abs(y) + 1e-9);
+          }
+        }
       }
     }
-    // Three steps to warm up, one with traces, six replays.
-    if (graph) CHECK(on.recorded->replays == 10 - TrainStep::kWarmUp - 1);
-    CHECK(on.device->steps == 10);
+    // Three steps to warm up; the others are replayed, traced or not.
+    if (graph) CHECK(on.recorded->replays == 12 - TrainStep::kWarmUp);
+    if (graph) CHECK(on.recorded->records == 2);
+    CHECK(on.device->steps == 12);
     const NamedTensors a = host.weights(), b = on.session.weights();
     for (std::size_t i = 0; i < a.size(); ++i) {
       INFO(a[i].first);
@@ -142,6 +200,36 @@ TEST_CASE("a step that the host has a part in is not recorded, nor is a mixture 
     }
     if (config["optimizer"]["rules"].size() == 2) CHECK(on.recorded->replays == 0);
   }
+}
+
+TEST_CASE("a step is recorded again when the device's tables have moved, and not at all when that fails") {
+  for (const bool fails : {false, true}) {
+    INFO((fails ? "fails" : "moves"));
+    Session host(read_run_config(tiny()));
+    OnDevice on(tiny());
+    on.recorded->fails = fails;
+    for (int i = 0; i < 8; ++i) {
+      if (!fails && i == 6) on.device->captures_hold = false;
+      CHECK(std::abs(on.session.step(false, 0, true).loss - host.step(false).loss) <= 1e-12);
+    }
+    CHECK(on.recorded->records == (fails ? 1 : 2));
+    CHECK(on.recorded->replays == (fails ? 0 : 8 - TrainStep::kWarmUp));
+  }
+}
+
+TEST_CASE("LibTorch's fused norm gets an input and a scale of one type") {
+  const auto like = [](torch::ScalarType type) { return torch::dtype(type).device(torch::kMeta).requires_grad(true); };
+  for (const auto of_x : {torch::kFloat32, torch::kBFloat16})
+    for (const auto of_gamma : {torch::kFloat32, torch::kBFloat16})
+      for (const bool scaled : {true, false}) {
+        INFO(c10::toString(of_x) << ", " << (scaled ? c10::toString(of_gamma) : "no scale"));
+        const torch::Tensor x = torch::empty({2, 3, 4, 8}, like(of_x)), gamma = torch::empty({8}, like(of_gamma));
+        const torch::Tensor y = ops::rms_norm(x, scaled ? gamma : torch::Tensor(), 1e-6);
+        CHECK(y.scalar_type() == (scaled ? c10::promoteTypes(of_x, of_gamma) : of_x));
+        y.sum().backward();
+        CHECK(x.grad().scalar_type() == of_x);
+        if (scaled) CHECK(gamma.grad().scalar_type() == of_gamma);
+      }
 }
 
 TEST_CASE("a gradient that is not finite changes nothing and is told at the next step that waits") {

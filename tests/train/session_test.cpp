@@ -5,6 +5,7 @@
 #include <map>
 
 #include "experiments/errors.hpp"
+#include "experiments/system/memory.hpp"
 #include "experiments/toys/toys.hpp"
 #include "experiments/train/session.hpp"
 #include "optim/core/random.hpp"
@@ -345,4 +346,28 @@ TEST_CASE("wrong data is refused with one line") {
   config = tiny();
   config["data"] = {{"dir", "/nonexistent/folder"}};
   CHECK_THROWS_AS(Session(read_run_config(config)), UsageError);
+}
+
+TEST_CASE("errors of CUDA are one line: no memory left, or a GPU that failed") {
+  const auto words = [](const std::string& what) {
+    const std::runtime_error error(what);
+    return out_of_memory(error).value_or(gpu_failed(error).value_or("neither"));
+  };
+  CHECK(words("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 1 GiB free\nbacktrace") ==
+        "out of memory: Tried to allocate 2.00 GiB. GPU 0 has 1 GiB free");
+  CHECK(words("CUDA: cudaMalloc: out of memory") == "out of memory on the GPU: CUDA: cudaMalloc: out of memory");
+  CHECK(words("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`") ==
+        "out of memory on the GPU: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`");
+  CHECK(words("CUDA error: unspecified launch failure\nSearch for it") ==
+        "the GPU failed: CUDA error: unspecified launch failure");
+  CHECK(words("the folder is full") == "neither");
+}
+
+TEST_CASE("deterministic is kept in the configuration where it is on") {
+  nlohmann::json config = nlohmann::json::parse(R"({"model": {"vocab_size": 16, "width": 8, "layers": 1, "heads": 2},
+    "data": {"synthetic": {}}, "steps": 1, "optimizer": {"lr": 1e-2, "rules": [{"match": {}}]}})");
+  CHECK_FALSE(read_run_config(config).resolved.contains("deterministic"));
+  config["deterministic"] = true;
+  CHECK(read_run_config(config).resolved.at("deterministic") == true);
+  CHECK(read_run_config(config).deterministic);
 }

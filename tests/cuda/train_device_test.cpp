@@ -1,0 +1,152 @@
+#include <torch/cuda.h>
+#include <torch/types.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "experiments/train/session.hpp"
+#include "models/decoder.hpp"
+#include "tests/support/catch.hpp"
+
+// Training steps on a GPU: enqueued one by one, recorded, and on the CPU.
+using namespace scalevec;
+using namespace scalevec::experiments;
+using nlohmann::json;
+
+namespace {
+
+// CTest shows the whole binary as skipped when it reads this line.
+bool skipped() {
+  if (torch::cuda::is_available()) return false;
+  std::printf("SKIPPED: this build or machine has no CUDA device\n");
+  return true;
+}
+
+json config(const std::string& device, const std::string& autocast) {
+  json out = json::parse(R"({"model": {"vocab_size": 64, "width": 64, "layers": 2, "heads": 4, "qk_norm": true},
+    "data": {"synthetic": {}}, "sequence_length": 32, "batch_size": 8, "accumulation": 2, "steps": 12, "threads": 1,
+    "schedule": {"shape": "cosine", "warmup_steps": 2},
+    "optimizer": {"lr": 1e-2, "max_norm": 1.0, "rules": [{"match": {}, "weight_decay": 0.1}]}})");
+  out["device"] = device;
+  out["autocast"] = autocast;
+  return out;
+}
+
+std::unique_ptr<Session> session(const json& of, bool recorded = true) {
+  auto made = std::make_unique<Session>(read_run_config(of));
+  if (!recorded) made->use_device(nullptr);
+  return made;
+}
+
+// Of each step the loss, and of the traced one every parameter's update norm.
+struct Run {
+  std::vector<double> losses, updates;
+};
+
+constexpr int kSteps = 10, kTraced = 7;
+
+Run run(Session& of) {
+  Run out;
+  for (int i = 0; i < kSteps; ++i) {
+    const StepResult step = of.step(i == kTraced, 0, true);
+    out.losses.push_back(step.loss);
+    for (const RunTraceRow& row : step.params) out.updates.push_back(row.update_norm);
+  }
+  return out;
+}
+
+double distance(const std::vector<double>& a, const std::vector<double>& b) {
+  REQUIRE(a.size() == b.size());
+  double worst = 0.0;
+  for (std::size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(a[i] - b[i]) / std::abs(b[i]));
+  return worst;
+}
+
+}  // namespace
+
+TEST_CASE("ten steps on the GPU, recorded and not, are those of the CPU") {
+  if (skipped()) return;
+  for (const std::string autocast : {"none", "bfloat16"}) {
+    INFO("autocast " << autocast);
+    const auto host = session(config("cpu", "none")), eager = session(config("cuda", autocast), false),
+               recorded = session(config("cuda", autocast));
+    const Run expected = run(*host), one = run(*eager), two = run(*recorded);
+    // In float32 sums have another order; with bfloat16 each product is off by up to 2⁻⁸ of its factors.
+    const double of_loss = autocast == "none" ? 1e-4 : 2e-2, of_update = autocast == "none" ? 1e-2 : 0.2;
+    CHECK(distance(one.losses, expected.losses) <= of_loss);
+    CHECK(distance(two.losses, one.losses) <= of_loss);
+    REQUIRE(!expected.updates.empty());
+    CHECK(distance(one.updates, expected.updates) <= of_update);
+    CHECK(distance(two.updates, one.updates) <= of_update);
+  }
+}
+
+TEST_CASE("a step whose gradient is not finite changes nothing on the GPU, recorded or not") {
+  if (skipped()) return;
+  for (const bool recorded : {false, true}) {
+    INFO((recorded ? "recorded" : "enqueued"));
+    const auto on = session(config("cuda", "none"), recorded);
+    for (int i = 0; i < 5; ++i) on->step(false, 0, false);
+    const torch::Tensor p = on->params().front().tensor, other = on->params().back().tensor;
+    const torch::Tensor sound = p.detach().clone(), before = other.detach().clone();
+    {
+      const torch::NoGradGuard no_grad;
+      p.fill_(std::numeric_limits<double>::quiet_NaN());
+    }
+    CHECK_FALSE(on->step(false, 0, false).known);
+    CHECK(torch::equal(other, before));
+    {
+      const torch::NoGradGuard no_grad;
+      p.copy_(sound);
+    }
+    CHECK_FALSE(on->step(false, 0, false).known);
+    CHECK_FALSE(torch::equal(other, before));
+    bool told = false;
+    try {
+      on->step(false, 0, true);
+    } catch (const Divergence& d) {
+      told = true;
+      CHECK(d.reason.find("not finite in 1 of the steps") != std::string::npos);
+    }
+    CHECK(told);
+  }
+}
+
+TEST_CASE("deterministic runs on the GPU have the same bits, also after a resume") {
+  if (skipped()) return;
+  for (const std::string autocast : {"none", "bfloat16"}) {
+    INFO("autocast " << autocast);
+    json chosen = config("cuda", autocast);
+    chosen["deterministic"] = true;
+    const auto one = session(chosen), two = session(chosen), third = session(chosen);
+    std::vector<double> losses;
+    for (int i = 0; i < kSteps; ++i) {
+      losses.push_back(one->step(false, 0, true).loss);
+      CHECK(two->step(false, 0, true).loss == losses.back());
+      if (i != 4) continue;
+      models::NamedTensors weights, state;
+      for (const auto& [name, tensor] : two->weights()) weights.emplace_back(name, tensor.clone());
+      for (const auto& [name, tensor] : two->optimizer_state()) state.emplace_back(name, tensor.clone());
+      third->restore(two->steps_done(), weights, state);
+    }
+    for (int i = 5; i < kSteps; ++i) CHECK(third->step(false, 0, true).loss == losses[static_cast<std::size_t>(i)]);
+  }
+}
+
+TEST_CASE("a longer validation after the recording leaves the recorded step as it is") {
+  if (skipped()) return;
+  json longer = config("cuda", "none");
+  longer["validation"] = {{"sequence_length", 100}, {"sequences", 2}};
+  const auto plain = session(config("cuda", "none")), validated = session(longer);
+  for (int i = 0; i < kSteps; ++i) {
+    const double a = plain->step(false, 0, true).loss, b = validated->step(false, 0, true).loss;
+    INFO("step " << i);
+    CHECK(std::abs(a - b) <= 1e-4 * a);
+    if (i == 5) CHECK(std::isfinite(validated->validate()));
+  }
+}
