@@ -169,6 +169,7 @@ Claim read_claim(const std::string& file, const std::string& text, const std::ve
   c.against = in.strings("against", {});
   c.rule = in.string("rule");
   c.unit = in.string("unit", "nats per token");
+  c.times = in.boolean("times", false);
   JsonReader theory = in.object("theory");
   c.figures = theory.strings("figures", {});
   c.theory_reading = theory.choice("reading", "silent", {"confirmed", "contradicted", "conditional", "silent"});

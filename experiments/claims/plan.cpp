@@ -47,7 +47,11 @@ std::optional<CellOutcome> RunStore::outcome(const std::string& run) const {
 Plan::Plan(const Ledger& ledger, const std::string& tier, const std::vector<std::string>& ids,
            const std::string& data_dir)
     : ledger_(ledger), tier_(tier) {
-  for (const std::string& id : ids) static_cast<void>(ledger.claim(id));
+  const auto here = [&](const Claim& claim) { return claim.times == (tier == kTimesTier); };
+  for (const std::string& id : ids)
+    if (const Claim& named = ledger.claim(id); !here(named))
+      throw UsageError("claims: " + id +
+                       (named.times ? " is decided by times: scalevec claims --times" : " has no times"));
   // Named over the whole ledger, whatever part of it is asked for, so that the parts share their runs.
   std::map<std::string, std::string> names;
   for (const Claim& claim : ledger.claims) {
@@ -59,7 +63,8 @@ Plan::Plan(const Ledger& ledger, const std::string& tier, const std::vector<std:
       planned.folder = names.emplace(hash, file_name(arm.name)).first->second + "-" + hash.substr(0, 8);
       arms_[{claim.id, arm.name}] = std::move(planned);
     }
-    if (ids.empty() || std::find(ids.begin(), ids.end(), claim.id) != ids.end()) claims_.push_back(&claim);
+    if (here(claim) && (ids.empty() || std::find(ids.begin(), ids.end(), claim.id) != ids.end()))
+      claims_.push_back(&claim);
   }
 }
 

@@ -46,7 +46,8 @@ struct Tuning {
 
 class Plan {
  public:
-  // `data_dir` replaces the data of the tier; empty: the tier's. Throws UsageError for an unknown claim.
+  // `data_dir` replaces the data of the tier; empty: the tier's. Claims that times decide are left out, or the others
+  // at the tier kTimesTier. Throws UsageError for an unknown claim, and for one that is left out and named.
   Plan(const Ledger& ledger, const std::string& tier, const std::vector<std::string>& ids, const std::string& data_dir);
 
   const std::vector<const Claim*>& claims() const { return claims_; }

@@ -12,8 +12,10 @@
 #include <thread>
 
 #include "experiments/claims/evidence.hpp"
+#include "experiments/claims/joined.hpp"
 #include "experiments/claims/levels.hpp"
 #include "experiments/claims/page.hpp"
+#include "experiments/commands/claims_times.hpp"
 #include "experiments/compare/gpus.hpp"
 #include "experiments/compare/runner.hpp"
 #include "experiments/compare/spread.hpp"
@@ -31,9 +33,10 @@ using nlohmann::json;
 
 struct ClaimsArguments {
   std::vector<std::string> ids;
-  std::string tier = "quick", out, data, ledger, page, shard, program = "/proc/self/exe";
+  std::vector<std::string> page, since;
+  std::string tier = "quick", out, data, ledger, shard, program = "/proc/self/exe";
   int jobs = 1;
-  bool list = false, plan = false;
+  bool list = false, plan = false, times = false, loaded = false, as_json = false;
 };
 
 void print_list(const Ledger& ledger) {
@@ -128,7 +131,7 @@ json provenance(const fs::path& folder, const std::set<std::string>& used, json&
 std::string command_text(const ClaimsArguments& a) {
   std::string text = "scalevec claims";
   for (const std::string& id : a.ids) text += " " + id;
-  text += " --tier " + a.tier;
+  text += a.times ? " --times" : " --tier " + a.tier;
   if (!a.data.empty()) text += " --data " + a.data;
   if (!a.ledger.empty()) text += " --ledger " + a.ledger;
   return text + " --out " + a.out;
@@ -193,9 +196,11 @@ void print_plan(const Plan& plan, const fs::path& configs) {
 
 void claims(const ClaimsArguments& a, ToyRunner toy) {
   if (!a.page.empty()) {
-    const auto judged = read_json_if_whole(a.page);
-    if (!judged || text_at(*judged, "kind") != "ledger") throw UsageError("--page: " + a.page + " is no claims.json");
-    std::cout << ledger_page(*judged, "");
+    const json judged = joined_files(a.page, "--page");
+    if (a.as_json)
+      std::cout << judged.dump(1) << '\n';
+    else
+      std::cout << ledger_page(judged, "", a.since.empty() ? json() : joined_files(a.since, "--since"));
     return;
   }
   const Ledger ledger = read_ledger(a.ledger.empty() ? built_in_ledger() : ledger_files(a.ledger));
@@ -203,8 +208,10 @@ void claims(const ClaimsArguments& a, ToyRunner toy) {
   const auto tier = ledger.tiers.find(a.tier);
   if (tier == ledger.tiers.end()) {
     std::vector<std::string> known;
-    for (const auto& [name, t] : ledger.tiers) known.push_back(name);
-    throw UsageError("--tier: got \"" + a.tier + "\"; allowed: " + joined(known));
+    for (const auto& [name, t] : ledger.tiers)
+      if (name != kTimesTier) known.push_back(name);
+    throw UsageError(a.times ? "--times: the ledger has no tier \"times\""
+                             : "--tier: got \"" + a.tier + "\"; allowed: " + joined(known));
   }
   const Shard shard = a.shard.empty() ? Shard{} : parse_shard(a.shard);
   const Plan plan(ledger, a.tier, a.ids, a.data);
@@ -213,6 +220,7 @@ void claims(const ClaimsArguments& a, ToyRunner toy) {
   check_data(tier->second, a.data);
   fix_ledger(plan, a);
   const fs::path out = a.out;
+  if (a.times) return judge_times(plan, tier->second, {a.program, out, a.loaded}, toy, command_text(a));
   RunStore store(out / "runs");
   std::vector<std::pair<std::string, std::string>> failed;
   const size_t waiting = make_runs(plan, store, a, shard, failed);
@@ -246,8 +254,9 @@ void claims(const ClaimsArguments& a, ToyRunner toy) {
   result["family"] = family;
   result["provenance"] = provenance(store.folder(), used, result["runs"]);
   write_record(out / "claims.json", result.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
-  write_file(out / "claims.html", ledger_page(result, out));
-  std::cout << '\n' << ledger_text(result) << "\nledger: " << (out / "claims.html").string() << std::endl;
+  const json shown = joined_ledgers({result});
+  write_file(out / "claims.html", ledger_page(shown, out));
+  std::cout << '\n' << ledger_text(shown) << "\nledger: " << (out / "claims.html").string() << std::endl;
   if (failed.empty()) return;
   throw RunError(std::to_string(failed.size()) + " runs failed (first: " + failed[0].first + ": " + failed[0].second +
                  "); the same command tries them again");
@@ -266,17 +275,33 @@ void add_claims_command(CLI::App& app, ToyRunner toy) {
   command->add_option("--jobs", a->jobs, "Runs at a time")->capture_default_str()->check(CLI::Range(1, 1024));
   command->add_option("--shard", a->shard, "I/N: make only the I-th of N parts of the runs");
   command->add_option("--ledger", a->ledger, "Folder of claim files in place of the built-in ones");
+  CLI::Option* times = command->add_flag(
+      "--times", a->times, "Judge the claims about time and memory, by short runs in turns; needs a quiet machine");
+  times->excludes("--tier")->excludes("--shard");
+  command->add_flag("--loaded", a->loaded, "With --times: measure on a loaded machine, which decides nothing")
+      ->needs(times);
   command->add_flag("--list", a->list, "Print the claims, their rules and the tiers");
   command->add_flag("--plan", a->plan,
                     "Print the arms, what a run of each costs and how its lr is chosen, and with --out write their "
                     "configurations; make no run");
-  command->add_option("--page", a->page, "Print the page of this claims.json without its pictures; run nothing");
+  CLI::Option* page = command->add_option(
+      "--page", a->page, "Print the page of these claims.json, joined, without its pictures; run nothing");
+  command->add_option("--since", a->since, "With --page: the claims.json that these follow; the page says what changed")
+      ->needs(page);
+  command->add_flag("--json", a->as_json, "With --page: print what the page shows as JSON")->needs(page);
   command->add_option("--program", a->program)->group("");  // for tests: what makes a run
   command->footer(
       "Examples:\n  scalevec claims --tier quick --jobs 2 --out runs/claims\n"
       "  scalevec claims removal decay-input --tier standard --data data/text --jobs 2 --out runs/claims-standard\n"
+      "  scalevec claims --times --out runs/claims-times\n"
       "Stopped, it goes on with the same command and ends as if nothing had happened.");
-  command->callback([a, toy] { claims(*a, toy); });
+  command->callback([a, toy] {
+    if (a->times)
+      a->tier = kTimesTier;
+    else if (a->tier == kTimesTier)
+      throw UsageError("--tier: \"times\" is what --times runs");
+    claims(*a, toy);
+  });
 }
 
 }  // namespace scalevec::experiments
