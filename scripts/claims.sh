@@ -19,4 +19,4 @@ if [[ ! -f $text ]]; then
 fi
 data=runs/demo-text/tokens-$(sha256sum "$text" | cut -c1-12)
 $program data prepare --text "$text" --out "$data"
-$program claims "$@" --tier "$tier" --data "$data" --out "runs/claims-$tier" --jobs "$(nproc)"
+$program claims "$@" --tier "$tier" --text english-bytes="$data" --out "runs/claims-$tier" --jobs "$(nproc)"
