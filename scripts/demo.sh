@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Sets up, builds, runs the default comparison on English text and says where the report is.
 #   scripts/demo.sh [--full] [--text FILE…] [--out DIR]
-# --full compares nine variants at three learning rates in place of five. Without --text it takes the GNU dictionary
-# (Debian's dict-gcide, 40 MB of English).
+# --full compares nine variants at three learning rates in place of five. Without --text it takes the
+# English of scripts/texts.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -34,17 +34,14 @@ scripts/build.sh cpu scalevec
 program=build/cpu/bin/scalevec
 
 stage 3 "the text becomes tokens (seconds)"
-if ((${#texts[@]} == 0)); then
-  texts=(runs/demo-text/gcide.txt)
-  if [[ ! -f ${texts[0]} ]]; then
-    mkdir -p runs/demo-text
-    gzip -dc /usr/share/dictd/gcide.dict.dz >"${texts[0]}.part"
-    mv "${texts[0]}.part" "${texts[0]}"
-  fi
+if ((${#texts[@]})); then
+  # Each text has its own token folder, so that the demo on another text does not meet the first one's.
+  data=runs/demo-text/tokens-$(cat "${texts[@]}" | sha256sum | cut -c1-12)
+  "$program" data prepare --text "${texts[@]}" --out "$data"
+else
+  data=runs/texts/english-bytes
+  SCALEVEC=$program scripts/texts.sh english-bytes
 fi
-# Each text has its own token folder, so that the demo on another text does not meet the first one's.
-data=runs/demo-text/tokens-$(cat "${texts[@]}" | sha256sum | cut -c1-12)
-"$program" data prepare --text "${texts[@]}" --out "$data"
 
 stage 4 "training: $training"
 "$program" compare "$config" --set "data.dir=$data" --out "$out" --jobs "$(nproc)"
