@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Writes docs/claims.md and the claims' sentences of README.md from docs/claims/claims.json. The sections of the claims
-are those of the program's page (scalevec claims --page) as Markdown.
+"""Writes docs/claims.md and the claims' sentences of README.md from the ledgers in docs/claims/, joined: claims.json first, then
+others by name. The page is the program's (scalevec claims --page) as Markdown. Ledgers that were replaced have a page each,
+docs/claims/superseded-MONTH.md, from the folder of that name.
 
-    python3 scripts/claims_docs.py [--program build/cpu/bin/scalevec] [LEDGER] [--later LEDGER] [--check]
+    python3 scripts/claims_docs.py [--program build/cpu/bin/scalevec] [--supersede 2026-11] [NAME=LEDGER…] [--check]
 
-LEDGER, the folder of a ledger (scalevec claims --out LEDGER): its claims.json and pictures are taken first (needs
-pngquant). --later: one of claims that were added after that ledger was judged, which have a family of their own
-(docs/claims/later.json). --check: whether the two pages are what the files give.
+NAME=LEDGER: the folder of a ledger (scalevec claims --out LEDGER), whose claims.json becomes docs/claims/NAME.json (claims for the
+main one) and whose pictures are taken (needs pngquant, and chromium for the picture of all intervals). --supersede: before that,
+what is there moves to the folder of this month. --check: whether the pages are what the files give.
 """
 import argparse
 import collections
@@ -17,18 +18,21 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HOME = ROOT / "docs" / "claims"
 README = ROOT / "README.md"
-VERDICTS = ("confirmed", "contradicted", "not confirmed", "inconclusive")
+VERDICTS = ("confirmed", "contradicted", "not confirmed", "inconclusive", "not judged")
 PICTURES = ("lr", "loss", "ladder", "mechanism", "curvature")
+FORESTS = ("forest-gains", "forest-others")
 
 RUN = """```
 scripts/claims.sh quick          # minutes on two cores: shows that the machinery works
 scripts/claims.sh standard       # hours on two cores; if it is stopped, the same command continues
 scalevec claims removal decay-input --tier standard --data TOKENS --jobs 2 --out DIR
+scalevec claims --times --out DIR               # what a step costs, by turns on a quiet machine
 scalevec claims --list           # every claim, its rule, and the tiers
 DATA=TOKENS OUT=DIR sbatch --array=1-64%16 scripts/claims_full.sbatch   # the paper's sizes, on GPUs
 ```
@@ -39,33 +43,37 @@ ledger at one tier. `scalevec probe` measures the curvature and the signal-to-no
 
 
 class Markdown(html.parser.HTMLParser):
-    """What the program's page has between its heading and its reproduction, as paragraphs of Markdown."""
+    """What the program's page has between its heading and its reproduction, as paragraphs of Markdown. `pictures`: the folder of the
+    pictures, and how the page links to it; `up`: how it links to docs/."""
     MARKS = {"strong": "**", "em": "*", "code": "`"}
 
-    def __init__(self, page):
+    def __init__(self, page, pictures, link, up):
         super().__init__()
         self.parts, self.text, self.rows, self.items, self.skipped, self.id, self.href = [], "", [], [], 0, None, None
+        self.pictures, self.link, self.up = pictures, link, up
         self.feed(page[page.index("</h1>"):page.index("<h2>Reproduction")])
 
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
         self.skipped += tag == "figure"
         if tag == "figure":
-            name = attributes["id"].removeprefix("figure-")
+            name = attributes.get("id", "").removeprefix("figure-")
             if re.fullmatch(r"[TP]\d+", name):
-                self.parts.append(f"[{name}](theory.md#{name.lower()})")
-            elif (HOME / f"{name}.png").exists():
-                self.parts.append(f"![{name}](claims/{name}.png)")
+                self.parts.append(f"[{name}]({self.up}theory.md#{name.lower()})")
+            elif (self.pictures / f"{name}.png").exists():
+                self.parts.append(f"![{name}]({self.link}{name}.png)")
         elif tag in self.MARKS:
             self.text += self.MARKS[tag]
         elif tag == "a":
-            self.href = re.sub(r"^#figure-(\w+)$", lambda m: f"theory.md#{m[1].lower()}", attributes["href"])
+            self.href = re.sub(r"^#figure-(\w+)$", lambda m: f"{self.up}theory.md#{m[1].lower()}", attributes["href"])
             self.text += "["
         elif tag == "tr":
             self.rows.append([])
-        elif tag in ("h2", "h3", "p", "td", "th", "dt", "dd"):
+        elif tag in ("h2", "h3", "h4", "p", "td", "th", "dt", "dd", "li", "summary"):
             self.text, self.id = "", attributes.get("id")
-        elif tag in ("br", "div") and self.text:
+        elif tag == "br" and self.text:
+            self.text += "<br>"
+        elif tag == "div" and self.text:
             self.text += " "
 
     def handle_endtag(self, tag):
@@ -75,23 +83,32 @@ class Markdown(html.parser.HTMLParser):
             self.text += self.MARKS[tag]
         elif tag == "a":
             self.text += f"]({self.href})"
+        elif self.skipped:
+            return
         elif tag in ("td", "th"):
             self.rows[-1].append(text.replace("|", "\\|"))
         elif tag == "table":
             lines = ["| " + " | ".join(row) + " |" for row in self.rows]
             self.parts.append("\n".join([lines[0], "|" + "---|" * len(self.rows[0])] + lines[1:]))
             self.rows = []
-        elif tag == "h2":  # "removal: what it says" goes by its name
-            self.parts += [f"## {self.id}", f"**{text.removeprefix(self.id + ': ')}**"]
-        elif tag == "h3" and not self.skipped:
-            self.parts.append("### " + text.replace("**", ""))
-        elif tag == "p" and text and not self.skipped and not (len(text) > 200 and text in self.parts):  # how to read a table: once
+        elif tag == "h2":
+            name, colon, title = text.partition(": ")
+            self.parts += [f"## {name}", f"**{title}**"] if colon and name == self.id else [f"## {text}"]
+        elif tag in ("h3", "h4"):
+            self.parts.append("#" * int(tag[1]) + " " + text.replace("**", ""))
+        elif tag == "p" and text and not (len(text) > 200 and text in self.parts):  # how to read a table: once
             self.parts.append(text)
+        elif tag == "summary":
+            self.parts.append(f"<details>\n<summary>{text}</summary>")
+        elif tag == "details":
+            self.parts.append("</details>")
         elif tag == "dt":
             self.term = text
         elif tag == "dd":
             self.items.append(f"- {self.term}: {text}")
-        elif tag == "dl":
+        elif tag == "li":
+            self.items.append(f"- {text}")
+        elif tag in ("dl", "ul"):
             self.parts.append("\n".join(self.items))
             self.items = []
 
@@ -99,12 +116,19 @@ class Markdown(html.parser.HTMLParser):
         self.text += "" if self.skipped else data.replace("\u00a0", " ")
 
 
-def sections(program, file):
-    """What the page has after its first line, which the runs below say better: before the claims, and the claims."""
-    page = subprocess.run([program, "claims", "--page", str(file)], capture_output=True, text=True, check=True).stdout
-    parts = Markdown(page).parts
-    first = next(i for i, part in enumerate(parts) if part.startswith("## "))
-    return "\n\n".join(parts[1:first]), "\n\n".join(parts[first:])
+def ledgers(folder):
+    """The files of a ledger, the main one first."""
+    return sorted(folder.glob("*.json"), key=lambda file: (file.name != "claims.json", file.name))
+
+
+def superseded():
+    """The folders of replaced ledgers, oldest first."""
+    return sorted(folder for folder in HOME.glob("superseded-*") if folder.is_dir())
+
+
+def program_page(program, folder, *more):
+    return subprocess.run([program, "claims", "--page", *map(str, ledgers(folder)), *map(str, more)], capture_output=True, text=True,
+                          check=True).stdout
 
 
 def number(x):
@@ -116,54 +140,73 @@ def interval(contrast):
     return f"{number(contrast['gain'])} [{number(judged['low'])}, {number(judged['high'])}]"
 
 
-def conclusions(ledger):
+def leading(claim):
+    """The first contrast that decides, where the claim is decided, and the level."""
+    entry = next(e for e in claim["evidence"] if e["level"] == claim["decided_at"])
+    return next((c for c in entry["contrasts"] if c["decides"]), entry["contrasts"][0]), entry["level"].replace("M", " M")
+
+
+def conclusions(joined):
     said = {}
-    for claim in ledger["claims"]:
+    for claim in joined["claims"]:
         said.setdefault(claim["verdict"], []).append(claim["id"])
     return " ".join(f"{word.capitalize()}: {', '.join(said[word])}." for word in VERDICTS if word in said)
 
 
-def included(name, ledger):
-    """A text of docs/claims/, whose links are relative to it; {removal.0} is the gain of the first contrast of removal."""
-    claims = {claim["id"]: claim for claim in ledger["claims"]}
-    text = (HOME / name).read_text().strip().replace("](../", "](")
-    return re.sub(r"\{([a-z-]+)\.(\d+)\}", lambda m: interval(claims[m[1]]["contrasts"][int(m[2])]), text)
+def included(file, joined, link):
+    """A text, whose links are relative to its folder; {removal.0} is the gain of the first contrast of removal's first evidence."""
+    claims = {claim["id"]: claim for claim in joined["claims"]}
+    text = re.sub(r"\{([a-z-]+)\.(\d+)\}", lambda m: interval(claims[m[1]]["evidence"][0]["contrasts"][int(m[2])]), file.read_text().strip())
+    # From the text's folder to the page's.
+    up = len(file.parent.relative_to(ROOT / "docs").parts)
+    return text.replace("](" + "../" * up, "](" + link)
 
 
-def runs(ledger):
-    p = ledger["provenance"]
-    return (f"{ledger['runs']['made']} runs, of which {ledger['runs']['diverged']} diverged and {len(ledger['runs']['failed'])} failed. They took "
-            f"{p['seconds'] / 3600:.2f} hours on {'; '.join(p.get('machine', ['an unknown machine']))}. Commits, with their number of runs: "
-            f"{', '.join(f'{commit} ({n})' for commit, n in p['runs_by_commit'].items())}. Data: the GNU dictionary GCIDE, "
-            f"{'; '.join(p.get('data', ['none']))}, SHA-256 {', '.join(h[:16] for h in p.get('data_hash', []))}….")
+def runs(part):
+    p = part["provenance"]
+    commits = p.get("runs_by_commit", {})
+    return (f"Tier `{part['tier']}`: {part['runs']['made']} runs, of which {part['runs']['diverged']} diverged and {len(part['runs']['failed'])} failed. "
+            f"They took {p['seconds'] / 3600:.2f} hours on {'; '.join(p.get('machine', ['an unknown machine']))}."
+            + (f" Commits, with their number of runs: {', '.join(f'{commit} ({n})' for commit, n in commits.items())}." if commits else "")
+            + f" It is `{part['command']}`.")
 
 
-def page(program, ledger, later):
-    results, claims = sections(program, HOME / "claims.json")
-    parts = ["# Which claims hold", "<!-- Written by scripts/claims_docs.py from claims/claims.json. -->",
-             f"This page contains the results of `scalevec claims` at its tier `{ledger['tier']}`: {ledger['purpose']}.", conclusions(ledger),
-             "HG, DP, DNP, OR, ER and the unified design are explained in [scale-designs.md](scale-designs.md); T1 to T15 and P1 to P9 are "
-             "sections of [theory.md](theory.md). *lr* is the learning rate.", "## Results", results, "## The runs", runs(ledger),
-             *([included("about.md", ledger)] if ledger["decides"] else []), "## Run it yourself", RUN, claims]
-    if later:
-        results, claims = sections(program, HOME / "later.json")
-        parts += ["## Claims added later", included("later.md", later), runs(later), conclusions(later), results, claims]
-    return "\n\n".join(parts) + "\n"
+def page(program, folder, banner=""):
+    """The page of the ledger in `folder`: docs/claims.md, or with a banner the one beside a folder of a replaced ledger."""
+    main = folder == HOME
+    up, link = ("", "claims/") if main else ("../", folder.name + "/")
+    joined = json.loads(program_page(program, folder, "--json"))
+    since = [s for s in superseded() if main or s.name < folder.name]
+    more = ["--since", *ledgers(since[-1])] if since else []
+    parts = Markdown(program_page(program, folder, *more), folder, link, up).parts
+    first = next(i for i, part in enumerate(parts) if part == f"## {joined['claims'][0]['id']}")
+    files = [file for file in sorted(folder.glob("*.md")) if not file.name.startswith("superseded-")]
+    texts = [included(file, joined, up) for file in files]
+    if files:
+        texts.append(f"The text of this section is in {', '.join(f'[{file.name}]({link}{file.name})' for file in files)}.")
+    before = [f"Earlier ledgers: {', '.join(f'[{s.name}]({link}{s.name}.md)' for s in reversed(since))}."] if main and since else []
+    return "\n\n".join([
+        "# Which claims hold", f"<!-- Written by scripts/claims_docs.py from {folder.name}/*.json. -->", *([banner] if banner else []),
+        conclusions(joined), parts[0], *parts[1:first],
+        f"HG, DP, DNP, OR, ER and the unified design are explained in [scale-designs.md]({up}scale-designs.md); T1 to T15 and P1 to P9 are "
+        f"sections of [theory.md]({up}theory.md). *lr* is the learning rate.", *before,
+        "## The runs", *map(runs, joined["parts"]), *texts, *(["## Run it yourself", RUN] if main else []), *parts[first:]]) + "\n"
 
 
 def wrapped(text):
     return textwrap.fill(" ".join(text.split()), 120, break_on_hyphens=False, break_long_words=False)
 
 
-def readme(ledger, later):
+def readme(joined):
     """README.md with its sentences on the claims, and with how many claims have each verdict."""
-    claims = {claim["id"]: claim for claim in ledger["claims"]}
-    first = {name: interval(claims[name]["contrasts"][0]) for name in ("removal", "unified")}
-    said = (f"On decoders of 0.1 M parameters, {ledger['runs']['made']} runs: the removal of all scale vectors costs {first['removal']} nats with "
-            f"each variant at its own best learning rate; the unified design gains {first['unified']}. {conclusions(ledger)}"
-            + (f" Added later: {conclusions(later)}" if later else ""))
+    claims = {claim["id"]: claim for claim in joined["claims"]}
+    (removal, small), (unified, large) = leading(claims["removal"]), leading(claims["unified"])
+    made = sum(part["runs"]["made"] for part in joined["parts"])
+    at = "" if large == small else f"on decoders of {large} "
+    said = (f"On decoders of {small} parameters the removal of all scale vectors costs {interval(removal)} nats with each variant at its own best "
+            f"learning rate; {at}the unified design gains {interval(unified)}. {made} runs. {conclusions(joined)}")
     text = re.sub(r"(<!-- claims -->\n).*?(\n<!-- /claims -->)", lambda m: m[1] + wrapped(said) + m[2], README.read_text(), flags=re.S)
-    every = [claim["verdict"] for claim in ledger["claims"] + (later["claims"] if later else [])]
+    every = [claim["verdict"] for claim in joined["claims"]]
     said = collections.Counter(every)
     counts = f" of {len(every)} claims, " + ", ".join(f"{said[word]} {'is' if said[word] == 1 else 'are'} {word}" for word in VERDICTS if said[word])
     # The counts stand in a paragraph, which is wrapped again. Their marks have no space, so that none begins a line.
@@ -171,7 +214,8 @@ def readme(ledger, later):
                   lambda m: wrapped(re.sub(r"(<!--counts-->).*?(<!--/counts-->)", lambda c: c[1] + counts + c[2], m[0], flags=re.S)), text)
 
 
-def take(folder, file):
+def take(folder, name):
+    """Takes claims.json and the pictures of the ledger in `folder` as NAME.json."""
     if not shutil.which("pngquant"):
         sys.exit("claims_docs.py: needs pngquant (apt-get install pngquant), which makes the pictures small enough to commit")
     if not (folder / "claims.json").is_file():
@@ -179,30 +223,76 @@ def take(folder, file):
     ledger = json.loads((folder / "claims.json").read_text())
     # The name of the folder it was made in says nothing to a reader.
     ledger.pop("checksum", None)
-    ledger["command"] = re.split(r" --(?:data|ledger|out)", ledger["command"])[0] + " --data DIR --out DIR"
+    ledger["command"] = re.sub(r" --(data|ledger|out|results) \S+", r" --\1 DIR", re.sub(r"( --text [^ =]+=)\S+", r"\1DIR", ledger["command"]))
     ledger["provenance"]["data"] = [d.split(": ", 1)[-1] for d in ledger["provenance"].get("data", [])]
-    file.write_text(json.dumps(ledger, indent=1, ensure_ascii=False) + "\n")
-    for name in (f"{claim['id']}-{kind}.png" for claim in ledger["claims"] for kind in PICTURES):
-        (HOME / name).unlink(missing_ok=True)
-        # A ledger that decides nothing needs no pictures.
-        if ledger["decides"] and (folder / "claims_files" / name).exists():
-            subprocess.run(["pngquant", "--quality", "0-95", "--speed", "1", "--force", "--output", HOME / name, folder / "claims_files" / name],
-                           check=True)
+    for claim in ledger["claims"]:
+        if "evidence" in claim:  # the page reads these from the evidence
+            for key in ("contrasts", "tuning", "pilot"):
+                claim.pop(key, None)
+    (HOME / f"{name}.json").write_text(json.dumps(ledger, indent=1, ensure_ascii=False) + "\n")
+    for claim in ledger["claims"]:
+        for picture in (folder / "claims_files").glob(f"{claim['id']}-{ledger['tier']}-*.png"):
+            # A ledger that decides nothing needs no pictures.
+            if ledger["decides"] and picture.stem.rsplit("-", 1)[-1] in PICTURES:
+                subprocess.run(["pngquant", "--quality", "0-95", "--speed", "1", "--force", "--output", HOME / picture.name, picture], check=True)
+
+
+def draw_forests(program, folder):
+    """The pictures of all intervals, as a browser shows them."""
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if not browser:
+        sys.exit("claims_docs.py: needs chromium, which draws the picture of all intervals")
+    html_page = program_page(program, folder)
+    for name in FORESTS:
+        found = re.search(rf'<figure id="figure-{name}">.*?</figure>', html_page, flags=re.S)
+        if not found:
+            continue
+        head = html_page[:html_page.index("<body>")]
+        style = "<style>:root { color-scheme: light } body { padding: 12px 20px; margin: 0; max-width: none } figure { margin: 0 }</style>"
+        with tempfile.TemporaryDirectory() as scratch:
+            file, picture = pathlib.Path(scratch) / "forest.html", pathlib.Path(scratch) / "forest.png"
+            file.write_text(head + "<body>" + style + found[0] + "</body></html>")
+            rows = found[0].count('class="row')
+            subprocess.run([browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--force-device-scale-factor=1.5",
+                            f"--window-size=1000,{28 + 48 * rows}", f"--screenshot={picture}", file.as_uri()], check=True, capture_output=True)
+            subprocess.run(["pngquant", "--quality", "0-95", "--speed", "1", "--force", "--output", folder / f"{name}.png", picture], check=True)
+
+
+def supersede(month):
+    """Moves the ledger that is there into a folder of its own."""
+    folder = HOME / f"superseded-{month}"
+    if folder.exists():
+        sys.exit(f"{folder.relative_to(ROOT)} is there already; give another month")
+    folder.mkdir()
+    for file in [*HOME.glob("*.json"), *HOME.glob("*.png"), *(f for f in HOME.glob("*.md") if not f.name.startswith("superseded-"))]:
+        text = file.read_text().replace("](../", "](../../") if file.suffix == ".md" else None
+        file.rename(folder / file.name)
+        if text:
+            (folder / file.name).write_text(text)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", default=ROOT / "build/cpu/bin/scalevec")
-    parser.add_argument("ledger", nargs="?", type=pathlib.Path)
-    parser.add_argument("--later", type=pathlib.Path)
+    parser.add_argument("--supersede", metavar="MONTH")
+    parser.add_argument("ledgers", nargs="*", metavar="NAME=LEDGER")
     parser.add_argument("--check", action="store_true")
     a = parser.parse_args()
-    for folder, name in ((a.ledger, "claims.json"), (a.later, "later.json")):
-        if folder:
-            take(folder, HOME / name)
-    ledger = json.loads((HOME / "claims.json").read_text())
-    later = json.loads((HOME / "later.json").read_text()) if (HOME / "later.json").exists() else None
-    for file, text in ((ROOT / "docs" / "claims.md", page(a.program, ledger, later)), (README, readme(ledger, later))):
+    if a.supersede:
+        supersede(a.supersede)
+    for given in a.ledgers:
+        name, equals, folder = given.partition("=")
+        if not equals or not re.fullmatch(r"[a-z0-9-]+", name):
+            sys.exit(f"{given}: give NAME=LEDGER, as in claims=runs/claims-standard")
+        take(pathlib.Path(folder), name)
+    if a.ledgers or not (a.check or (HOME / f"{FORESTS[0]}.png").exists()):
+        draw_forests(a.program, HOME)
+    pages = [(ROOT / "docs" / "claims.md", page(a.program, HOME)),
+             (README, readme(json.loads(program_page(a.program, HOME, "--json"))))]
+    for folder in superseded():
+        banner = "> **Superseded.** This ledger was replaced; its runs stand, its verdicts do not. [claims.md](../claims.md) has the present one."
+        pages.append((HOME / f"{folder.name}.md", page(a.program, folder, banner)))
+    for file, text in pages:
         if not a.check:
             file.write_text(text)
         elif file.read_text() != text:

@@ -212,6 +212,7 @@ Claim read_claim(const std::string& file, const std::string& text, const std::ve
   c.quoted = in.string("quoted", "");
   c.judged = in.boolean("judged", true);
   c.unit = in.string("unit", "nats per token");
+  c.times = in.boolean("times", false);
   JsonReader theory = in.object("theory");
   c.figures = theory.strings("figures", {});
   c.theory_reading = theory.choice("reading", "silent", {"confirmed", "contradicted", "conditional", "silent"});
@@ -273,6 +274,7 @@ TierChoice Ledger::choice(const Claim& claim, const std::string& tier) const {
 }
 
 bool Ledger::runs_at(const Claim& claim, const std::string& tier) const {
+  if (claim.times != (tier == kTimesTier)) return false;
   const std::vector<std::string>& ids = tiers.at(tier).claims;
   return ids.empty() || std::count(ids.begin(), ids.end(), claim.id) > 0;
 }

@@ -85,6 +85,9 @@ struct ToyClaim {
 // no LibTorch.
 using ToyRunner = nlohmann::json (*)(const ToyClaim& toy);
 
+// The tier of the claims about time and memory, which have no other.
+inline constexpr const char* kTimesTier = "times";
+
 struct Claim {
   std::string id, title, statement, rule, unit;
   std::string quoted;  // figures of others for the same, with their source
@@ -99,6 +102,7 @@ struct Claim {
   std::vector<std::string> probes;  // names of the arms whose curvature and gradient noise are measured
   std::vector<Contrast> contrasts;
   std::map<std::string, nlohmann::json> tiers;  // tier → overrides of TierChoice
+  bool times = false;                           // decided by the turns of the tier kTimesTier (times.hpp) alone
   std::string hash;                             // SHA-256 of the claim's file and the set-up's
 };
 

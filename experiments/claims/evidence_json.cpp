@@ -4,6 +4,7 @@
 #include <set>
 
 #include "experiments/claims/evidence.hpp"
+#include "experiments/claims/joined.hpp"
 #include "experiments/record/record_files.hpp"
 #include "experiments/statistics/sequential.hpp"
 #include "experiments/statistics/statistics.hpp"
@@ -125,14 +126,6 @@ double core_hours(const RunStore& store, const std::set<std::string>& runs) {
   return seconds / 3600.0;
 }
 
-// "1M": the power of ten nearest to a number of parameters.
-std::string level_of(double parameters) {
-  if (!(parameters > 0.0)) return "";
-  const double power = std::round(std::log10(parameters));
-  return power < 9.0 ? short_number(std::pow(10.0, power - 6.0)) + "M"
-                     : short_number(std::pow(10.0, power - 9.0)) + "B";
-}
-
 json evidence_of(const Plan& plan, const Claim& claim, const RunStore& store, double error,
                  const std::string& withheld) {
   const Outcomes outcomes = store.outcomes();
@@ -177,7 +170,7 @@ json evidence_of(const Plan& plan, const Claim& claim, const RunStore& store, do
           {"tier", plan.tier()},
           {"text", plan.text().name},
           {"parameters", finite_or_null(parameters)},
-          {"level", level_of(parameters)},
+          {"level", level_of_size(parameters)},
           {"verdict", claim.judged ? verdict : "not judged"},
           {"reason", claim.judged ? reason : ""},
           {"core_hours", core_hours(store, runs)},

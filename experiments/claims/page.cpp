@@ -4,9 +4,10 @@
 #include <cmath>
 #include <set>
 
-#include "experiments/claims/levels.hpp"
+#include "experiments/claims/joined.hpp"
+#include "experiments/claims/page_changes.hpp"
+#include "experiments/claims/page_claim.hpp"
 #include "experiments/plot/html.hpp"
-#include "experiments/plot/picture.hpp"
 #include "experiments/record/record_files.hpp"
 #include "experiments/system/staging_folder.hpp"
 #include "experiments/system/text.hpp"
@@ -20,214 +21,140 @@ using nlohmann::json;
 
 std::string signed_number(double x) { return printed(std::abs(x) < 10.0 ? "%+.4f" : "%+.4g", x); }
 
-std::string count_text(const json& value) { return value.is_number() ? value.dump() : "n/a"; }
-
-std::string short_at(const json& object, const char* key) { return short_number(number_at(object, key)); }
-
-std::vector<std::string> words_at(const json& object, const char* key) {
-  return object.at(key).get<std::vector<std::string>>();
+std::string theory_of(const json& claim, const char* which) {
+  return claim.contains("levels") ? text_at(claim.at("levels"), which) : "";
 }
 
-std::string mark(const std::string& verdict) {
-  const char* tone = verdict == "confirmed"       ? "good"
-                     : verdict == "contradicted"  ? "bad"
-                     : verdict == "not confirmed" ? "doubt"
-                                                  : "soft";
-  return std::string("<strong class=\"") + tone + "\">" + escape(verdict) + "</strong>";
+const json* at_level(const json& claim, const std::string& level) {
+  for (const json& at : claim.at("at"))
+    if (text_at(at, "level") == level) return &at;
+  return nullptr;
 }
 
-std::string level(const json& claim, const char* which) { return text_at(claim.at("levels"), which); }
+bool is_judged(const json& claim) { return claim.value("judged", true); }
 
-// An empty figure in place of a picture that is not drawn.
-std::string place_of(const std::string& name) { return "<figure id=\"figure-" + name + "\"></figure>\n"; }
-
-std::string shown(const Plot& plot, const fs::path& files) {
-  return files.empty() && !plot.panels.empty() ? place_of(plot.name) : drawn(plot, files);
+// A verdict, and where texts disagree what each says.
+std::string level_cell(const json& at) {
+  const json& texts = at.at("texts");
+  std::string out = verdict_mark(text_at(at, "verdict"));
+  if (std::all_of(texts.begin(), texts.end(), [&](const json& t) { return t.at("verdict") == texts[0].at("verdict"); }))
+    return out;
+  for (const json& t : texts)
+    out += "<br><span class=\"sub\">" + escape(text_at(t, "text")) + ": " + escape(text_at(t, "verdict")) + "</span>";
+  return out;
 }
 
-bool disagree(const json& claim) { return text_at(claim, "headline") != text_at(claim, "verdict"); }
+std::string absent(const char* word) { return std::string("<span class=\"sub\">") + word + "</span>"; }
 
-// Why a claim or a contrast is inconclusive; nothing where the whole ledger decides nothing, which its head says.
-std::string reason_of(const json& ledger, const json& of) {
-  const std::string reason = text_at(of, "reason");
-  return !ledger.at("decides").get<bool>() && reason == withheld_reason(text_at(ledger, "tier")) ? "" : reason;
+// What the paper says of it, in its own figures.
+std::string quoted_text(const json& claim) {
+  if (const std::string text = text_at(claim, "quoted"); !text.empty()) return text;
+  for (const json& source : array_at(claim, "sources"))
+    if (const auto text = source.get<std::string>(); text.find("(quoted)") != std::string::npos) return text;
+  return "";
 }
 
-// A row per deciding contrast, the claim's own cells in its first.
-std::string summary_table(const json& ledger) {
-  std::vector<std::vector<std::string>> rows;
-  for (const json& claim : ledger.at("claims")) {
-    std::string verdict = mark(level(claim, "language_model"));
-    if (const std::string reason = reason_of(ledger, claim); !reason.empty())
-      verdict +=
-          "<br><span class=\"sub\">" + escape(reason.size() > 100 ? reason.substr(0, 97) + "..." : reason) + "</span>";
-    if (disagree(claim)) verdict += "<br><span class=\"mark\">" + escape(text_at(claim, "headline")) + "</span>";
-    const std::string id = text_at(claim, "id");
-    std::vector<std::string> first{"<a href=\"#" + id + "\"><strong>" + escape(id) + "</strong></a>",
-                                   mark(level(claim, "theory")), mark(level(claim, "toy")), verdict};
-    for (const json& c : claim.at("contrasts")) {
-      if (!c.at("decides").get<bool>()) continue;
-      rows.push_back(first);
-      rows.back().insert(
-          rows.back().end(),
-          {"<div class=\"wide\">" + escape(text_at(c, "name")) + "</div>", html::number(gain_text(c)),
-           short_at(c, "smallest_effect") + "<div class=\"unit\">" + escape(text_at(claim, "unit")) + "</div>",
-           count_text(c.at("pairs")), count_text(c.at("seeds_needed"))});
-      first.assign(4, "");
-    }
-  }
-  return html::table({"Claim", "Theory", "Toy", "Language models", "What decides", "Gain [interval<br>at Holm's level]",
-                      "Effect of<br>interest", "Pairs", "Seeds<br>needed"},
-                     rows, 5);
-}
-
-std::string theory_panel(const json& claim, const fs::path& dir, std::set<std::string>& seen) {
-  std::string out =
-      "<h3>Theory: " + mark(level(claim, "theory")) + "</h3>\n<p>" + escape(text_at(claim, "theory_says")) + "</p>\n";
-  for (const json& f : claim.at("figures")) {
-    const std::string id = text_at(f, "id"), problem = text_at(f, "problem");
-    if (!problem.empty()) {
-      out += "<p class=\"sub\">" + escape(id) + ": " + escape(problem) + "</p>\n";
-      continue;
-    }
-    const std::string agreement = "Prediction against simulation: " + short_at(f, "agreement") + ", allowed " +
-                                  short_at(f, "required") + (agrees(f) ? "." : ": out of agreement.");
-    const fs::path picture = dir / "theory" / (id + ".part.html");
-    if (!seen.insert(id).second)
-      out += "<p><a href=\"#figure-" + id + "\">" + escape(id) + "</a>, shown above. " + agreement + "</p>\n";
-    else
-      out += (fs::exists(picture) ? read_whole(picture) : place_of(id)) + "<p><em>" + html::number(agreement) +
-             "</em></p>\n";
+// A line per text at the level where the claim is decided.
+std::string effect_cell(const json& claim) {
+  std::string out;
+  bool named = false;
+  for (const json& entry : evidence_at(claim, text_at(claim, "decided_at"))) {
+    const json& c = leading_contrast(entry);
+    if (!c.at("decides").get<bool>() && is_judged(claim)) continue;
+    const std::string text = text_at(entry, "text");
+    std::vector<std::string> words{named || c.contains("ratio") ? "" : text_at(claim, "unit"), text_at(entry, "text")};
+    std::erase(words, "");
+    out += (out.empty() ? "" : "<br>") + html::number(effect_text(c)) + " <span class=\"sub\">" +
+           escape(joined(words)) + "</span>";
+    if (named) continue;
+    named = true;
+    const json& all = entry.at("contrasts");
+    if (std::count_if(all.begin(), all.end(), [](const json& x) { return x.at("decides").get<bool>(); }) > 1)
+      out += "<br><span class=\"sub\">" + escape(text_at(c, "name")) + "</span>";
   }
   return out;
 }
 
-std::string toy_panel(const json& claim, const fs::path& files) {
-  const json& toy = claim.at("toy");
-  if (!toy.is_object())
-    return "<h3>Toy: none</h3>\n<p class=\"sub\">The ledger states no toy for this claim; the figures' simulations run "
-           "the same update rules.</p>\n";
-  const json& j = toy.at("judgement");
-  std::string text = printed(
-      "Gain ln(loss/loss), each at its own best lr (%.3g and %.3g, chosen on the other half of the replicas): %+.3f "
-      "[%+.3f, %+.3f], %s replicas",
-      number_at(toy, "worse_lr"), number_at(toy, "better_lr"), number_at(toy, "gain"), number_at(j, "low"),
-      number_at(j, "high"), toy.at("pairs").dump().c_str());
-  // Older files do not say it.
-  if (const double effect = number_at(toy, "smallest_effect"); std::isfinite(effect))
-    text += printed("; of interest from %.3g", effect);
-  return "<h3>Toy: " + mark(text_at(j, "verdict")) + "</h3>\n" +
-         (files.empty() ? "<p>" + escape(text_at(toy, "words")) + "</p>\n" : drawn(toy_plot(claim), files)) + "<p>" +
-         html::number(text + ".") + "</p>\n";
-}
-
-std::string contrast_table(const json& ledger, const json& claim) {
+std::string summary_table(const json& ledger, bool judged) {
+  const std::vector<std::string> levels = levels_of(ledger);
+  std::vector<std::string> head{"Claim", "Theory", "Toy"};
+  for (const std::string& level : levels) head.push_back(escape(level_name(level)));
+  head.insert(head.end(), {"Effect [interval]", "The paper, quoted"});
   std::vector<std::vector<std::string>> rows;
-  for (const json& c : claim.at("contrasts")) {
-    const auto side = [&](const char* key) {
-      std::vector<std::string> words;
-      for (const json& a : c.at(key))
-        words.push_back(text_at(a, "arm") + (a.at("lr").is_number() ? " at lr " + short_at(a, "lr") : ""));
-      return escape(joined(words));
-    };
-    const json& j = c.at("judgement");
-    std::vector<std::string> notes{reason_of(ledger, j)};
-    for (const std::string& note : words_at(c, "notes"))
-      if (note != text_at(j, "reason")) notes.push_back(note);
-    notes.push_back(text_at(c, "extrapolation"));
-    std::erase(notes, "");
-    for (std::string& note : notes) note = escape(note);
-    rows.push_back({escape(text_at(c, "name")), side("better"), side("worse"), html::number(gain_text(c)),
-                    html::number(fixed_text(100.0 * number_at(j, "confidence"), 2) + " %"), count_text(c.at("pairs")),
-                    short_at(c, "sd"),
-                    c.at("decides").get<bool>() ? mark(text_at(j, "verdict"))
-                                                : "<span class=\"sub\">not decisive, uncorrected</span>",
-                    joined(notes, "<br>")});
-  }
-  return html::table({"Contrast", "Better, by the claim", "Worse", "Gain [interval]", "Confidence", "Pairs",
-                      "sd of<br>a pair", "Verdict", "Notes"},
-                     rows, 3);
-}
-
-std::string mechanism_panel(const json& claim, const fs::path& files) {
-  const json& m = claim.at("mechanism");
-  std::string out;
-  for (const Plot& plot : mechanism_plots(claim)) out += shown(plot, files);
-  if (!m.is_object()) return out;
-  std::vector<std::string> head{"Arm"};
-  std::vector<std::vector<std::string>> rows;
-  for (const json& values : m) {
-    const json decrease = values.value("decrease", json::object());
-    for (const auto& [group, share] : decrease.items())
-      if (std::find(head.begin(), head.end(), group) == head.end()) head.push_back(group);
-  }
-  const size_t groups = head.size();
-  for (const char* word : {"rotation / T9", "corr(γ², ‖w‖²)", "‖w‖/γ at the end", "T4's", "snr of input scales",
-                           "T8 at it", "magnitude's step over the baseline's"})
-    head.push_back(word);
-  for (const auto& [arm, values] : m.items()) {
-    std::vector<std::string> row{escape(arm)};
-    for (size_t g = 1; g < groups; ++g) {
-      const double share = number_at(values.value("decrease", json::object()), head[g]);
-      row.push_back(std::isfinite(share) ? html::number(fixed_text(100.0 * share, 1) + " %") : "");
+  for (const json& claim : ledger.at("claims")) {
+    if (is_judged(claim) != judged) continue;
+    const std::string id = text_at(claim, "id"), toy = theory_of(claim, "toy");
+    rows.push_back(
+        {"<a href=\"#" + id + "\"><strong>" + escape(id) + "</strong></a><br>" + escape(text_at(claim, "title")),
+         verdict_mark(theory_of(claim, "theory")), toy == "none" ? absent("none") : verdict_mark(toy)});
+    for (const std::string& level : levels) {
+      const json* at = at_level(claim, level);
+      rows.back().push_back(at ? level_cell(*at) : absent("not run"));
     }
-    const std::vector<double> correlation = numbers_at(values, "gamma_w_correlation");
-    row.push_back(short_at(values, "rotation_ratio"));
-    row.push_back(short_number(correlation.empty() ? NAN : correlation.back()));
-    const json balance = values.value("w_gamma", json::object());
-    for (const double x : {number_at(balance, "measured"), number_at(balance, "predicted"),
-                           number_at(values.value("snr", json::object()), "scale.input"),
-                           number_at(values, "amplification"), number_at(values, "amplification_measured")})
-      row.push_back(std::isfinite(x) ? short_number(x) : "");
-    rows.push_back(std::move(row));
+    rows.back().push_back("<div class=\"wide\">" + effect_cell(claim) + "</div>");
+    rows.back().push_back("<span class=\"sub\">" + escape(quoted_text(claim)) + "</span>");
   }
-  return out + html::table(head, rows, 1) +
-         "<p class=\"sub\">Share of the loss decrease that a first-order prediction (−g·Δ, summed over the traced "
-         "steps) gives each group of parameters: who does the work. Signal-to-noise ratio of the gradients between "
-         "traces, mean over the run, and the amplification of a magnitude that T8 gives OR at it, beside the step of "
-         "the magnitude over the baseline's; ‖w‖/γ where the scales are decayed, and the equilibrium at constant lr "
-         "that T4 gives. The first seed of each arm at its own best learning rate; curvature where the ledger asks for "
-         "it.</p>\n";
+  return rows.empty() ? "" : html::table(head, rows, head.size());
 }
 
-std::string section(const json& ledger, const json& claim, const fs::path& dir, const fs::path& files,
-                    std::set<std::string>& seen) {
-  const std::string id = text_at(claim, "id"), reason = reason_of(ledger, claim),
-                    verdict = mark(level(claim, "language_model"));
-  const json& pilot = claim.at("pilot");
-  std::string power;
-  if (pilot.at("sd").is_number())
-    power = html::number("Standard deviation of a paired difference on the tuning seeds: " + short_at(pilot, "sd") +
-                         "; an interval of ± " + short_at(claim.at("contrasts").front(), "smallest_effect") +
-                         " at the strictest of Holm's levels takes " + count_text(pilot.at("seeds")) + " pairs.");
-  const bool with_data = text_at(ledger, "command").find(" --data ") != std::string::npos;
-  std::string out =
-      "<h2 id=\"" + id + "\">" + escape(id) + ": " + escape(text_at(claim, "title")) +
-      "</h2>\n<div class=\"findings\"><p>" + escape(text_at(claim, "statement")) + "</p>\n<p>" + verdict +
-      (disagree(claim) ? ": <span class=\"mark\">" + escape(text_at(claim, "headline")) + "</span>" : "") +
-      (reason.empty() ? "" : ": " + escape(reason)) + "</p></div>\n" +
-      html::terms({{"Rule", escape(text_at(claim, "rule"))},
-                   {"Source", escape(joined(words_at(claim, "sources"), "; "))},
-                   {"Against", escape(joined(words_at(claim, "against"), "; "))},
-                   {"Power", power},
-                   {"Stated in",
-                    id + ".json, SHA-256 with the set-up <code>" + text_at(claim, "hash").substr(0, 16) + "…</code>"},
-                   {"Run it", "<code>scalevec claims " + id + " --tier " + text_at(ledger, "tier") +
-                                  (with_data ? " --data TOKENS" : "") +
-                                  " --out DIR</code>; alone, with Holm's correction over its own contrasts only"}}) +
-      theory_panel(claim, dir, seen) + toy_panel(claim, files) + "<h3>Language models: " + verdict + "</h3>\n" +
-      "<figure id=\"figure-" + id + "-forest\">\n" + forest_html(claim_forest(claim)) +
-      "<figcaption><strong>Gain of each contrast.</strong> Right of 0 is the claim's way; dashed: the smallest effect "
-      "of interest; small dots: seeds. Blue ones decide: thick their 95 % interval, thin the one at Holm's level, by "
-      "which they are judged. Grey ones are shown at 95 %, uncorrected.</figcaption></figure>\n" +
-      contrast_table(ledger, claim);
-  for (const Plot& plot : run_plots(claim, dir / "runs")) out += shown(plot, files);
-  return out + "<h3>Mechanism</h3>\n" + mechanism_panel(claim, files);
+std::string head_text(const json& ledger) {
+  size_t made = 0, diverged = 0, failed = 0;
+  double hours = 0.0;
+  std::vector<std::string> texts;
+  for (const json& part : ledger.at("parts")) {
+    made += part.at("runs").at("made").get<size_t>();
+    diverged += part.at("runs").at("diverged").get<size_t>();
+    failed += part.at("runs").at("failed").size();
+    const json provenance = part.value("provenance", json::object());
+    const double own = number_at(provenance, "core_hours"), seconds = number_at(provenance, "seconds");
+    hours += std::isfinite(own) ? own : std::isfinite(seconds) ? seconds / 3600.0 : 0.0;
+  }
+  const bool decides = std::any_of(ledger.at("parts").begin(), ledger.at("parts").end(),
+                                   [](const json& part) { return part.at("decides").get<bool>(); });
+  return std::to_string(ledger.at("claims").size()) + " claims; " + std::to_string(made) + " runs, of which " +
+         std::to_string(diverged) + " diverged and " + std::to_string(failed) + " failed; " +
+         printed("%.4g core-hours.", hours) +
+         (decides ? "" : " No verdict is drawn from this tier's runs, whatever their intervals.");
+}
+
+// What each file says about how it was judged.
+std::string method_text(const json& ledger) {
+  std::vector<std::string> said;
+  for (const json& part : ledger.at("parts")) {
+    std::string one =
+        "<h3>" + escape(text_at(part, "tier")) + "</h3>\n<p>" + escape(text_at(part, "purpose")) + "</p>\n";
+    std::vector<std::string> items;
+    for (const json& line : array_at(part, "method")) items.push_back(escape(line.get<std::string>()));
+    for (const json& text : array_at(part, "texts")) {
+      std::string item = "Text " + text_at(text, "name");
+      if (text.contains("train_tokens"))
+        item += printed(": %.3g million training tokens, vocabulary %g, SHA-256 ",
+                        number_at(text, "train_tokens") / 1e6, number_at(text, "vocab_size")) +
+                text_at(text, "data_hash").substr(0, 16) + "…";
+      items.push_back(escape(item));
+    }
+    if (!items.empty()) one += html::list(items);
+    if (std::find(said.begin(), said.end(), one) == said.end()) said.push_back(one);
+  }
+  return joined(said, "");
 }
 
 std::string provenance_text(const json& value) {
   if (value.is_number()) return fixed_text(value.get<double>() / 3600.0, 2) + " hours of runs";
   return value.is_array() ? joined(value.get<std::vector<std::string>>(), "; ") : "";
+}
+
+std::string reproduction(const json& ledger) {
+  std::string out = "<h2>Reproduction</h2>\n";
+  for (const json& part : ledger.at("parts")) {
+    out += "<pre>" + escape(text_at(part, "command")) + "</pre>\n";
+    std::vector<std::pair<std::string, std::string>> items;
+    const json provenance = part.value("provenance", json::object());
+    for (const auto& [key, value] : provenance.items())
+      if (key != "core_hours") items.emplace_back(key, escape(provenance_text(value)));
+    out += html::terms(items);
+  }
+  return out;
 }
 
 }  // namespace
@@ -245,51 +172,93 @@ std::string gain_text(const json& contrast) {
   return text;
 }
 
-std::string ledger_text(const json& ledger) {
-  std::vector<std::vector<std::string>> lines{
-      {"claim", "gain [Holm's interval]", "of interest", "pairs", "theory", "toy", "language model"}};
-  std::string reasons;
-  for (const json& claim : ledger.at("claims")) {
-    const json& all = claim.at("contrasts");
-    const json& c = *std::find_if(all.begin(), all.end(), [](const json& x) { return x.at("decides").get<bool>(); });
-    const std::string reason = text_at(claim, "reason");
-    lines.push_back({text_at(claim, "id"), gain_text(c), fixed_text(number_at(c, "smallest_effect"), 3),
-                     count_text(c.at("pairs")), level(claim, "theory"), level(claim, "toy"),
-                     level(claim, "language_model") + (disagree(claim) ? "  (levels disagree)" : "")});
-    if (!reason.empty()) reasons += text_at(claim, "id") + ": inconclusive: " + reason + "\n";
-  }
-  return columns_text(lines) + (ledger.at("decides").get<bool>()
-                                    ? reasons
-                                    : "No verdict is drawn at this tier: it " + text_at(ledger, "purpose") + ".\n");
+std::string effect_text(const json& contrast) {
+  const json ratio = contrast.value("ratio", json::object());
+  if (!std::isfinite(number_at(ratio, "estimate"))) return gain_text(contrast);
+  return printed("%.3f [%.3f, %.3f] ×", number_at(ratio, "estimate"), number_at(ratio, "low"),
+                 number_at(ratio, "high"));
 }
 
-std::string ledger_page(const json& ledger, const fs::path& dir) {
+std::string verdict_mark(const std::string& verdict) {
+  if (verdict.empty()) return "";
+  const char* tone = verdict == "confirmed"       ? "good"
+                     : verdict == "contradicted"  ? "bad"
+                     : verdict == "not confirmed" ? "doubt"
+                                                  : "soft";
+  return std::string("<strong class=\"verdict ") + tone + "\">" + escape(verdict) + "</strong>";
+}
+
+std::string level_name(const std::string& level) {
+  if (level.empty()) return "Language models";
+  return level.substr(0, level.size() - 1) + " " + level.back();
+}
+
+std::string entry_name(const json& entry) {
+  const std::string text = text_at(entry, "text");
+  return level_name(text_at(entry, "level")) + (text.empty() ? "" : ", " + text);
+}
+
+std::string picture_name(const std::string& claim, const json& entry, const std::string& kind) {
+  std::string name = claim;
+  for (const std::string& part : {text_at(entry, "tier"), text_at(entry, "text"), kind})
+    if (!part.empty()) name += "-" + part;
+  return name;
+}
+
+std::string ledger_text(const json& ledger) {
+  std::vector<std::vector<std::string>> lines{
+      {"claim", "at", "gain [interval]", "of interest", "pairs", "theory", "toy", "verdict"}};
+  std::string reasons;
+  bool decides = false;
+  for (const json& part : ledger.at("parts")) decides = decides || part.at("decides").get<bool>();
+  for (const json& claim : ledger.at("claims"))
+    for (const json& entry : claim.at("evidence")) {
+      const json& c = leading_contrast(entry);
+      const std::string id = text_at(claim, "id"), reason = text_at(entry, "reason");
+      lines.push_back({id, entry_name(entry), effect_text(c), fixed_text(number_at(c, "smallest_effect"), 3),
+                       c.at("pairs").dump(), theory_of(claim, "theory"), theory_of(claim, "toy"),
+                       text_at(entry, "verdict")});
+      if (!reason.empty()) reasons += id + ", " + entry_name(entry) + ": inconclusive: " + reason + "\n";
+    }
+  for (const json& claim : ledger.at("claims"))
+    if (const std::string headline = text_at(claim, "headline"); headline.starts_with("levels disagree"))
+      reasons += text_at(claim, "id") + ": " + headline + "\n";
+  return columns_text(lines) +
+         (decides ? reasons
+                  : "No verdict is drawn at this tier: it " + text_at(ledger.at("parts").front(), "purpose") + ".\n");
+}
+
+std::string ledger_page(const json& ledger, const fs::path& dir, const json& since) {
   const fs::path files = dir.empty() ? dir : dir / "claims_files";
   if (!files.empty()) make_folder(files);
-  const json &claims = ledger.at("claims"), &runs = ledger.at("runs");
-  std::string body =
-      "<h1>Which claims hold</h1>\n<p class=\"meta\">" + escape(text_at(ledger, "tier")) + ": " +
-      escape(text_at(ledger, "purpose")) + ". " + std::to_string(claims.size()) + " claims, " + runs.at("made").dump() +
-      " runs, " + runs.at("diverged").dump() + " diverged, " + std::to_string(runs.at("failed").size()) + " failed." +
-      (ledger.at("decides").get<bool>() ? ""
-                                        : " No verdict is drawn from this tier's runs, whatever their intervals.") +
-      "</p>\n" + summary_table(ledger) +
-      "<p class=\"sub\">A gain above 0 is the claim's way. Its interval is at the level at which Holm's procedure, "
-      "over "
-      "the " +
-      ledger.at("family").dump() +
-      " deciding contrasts of this ledger (α = 0.05), tests it. <em>Confirmed</em>: the interval lies above 0 and "
-      "reaches the smallest effect of interest; <em>contradicted</em>: it lies below 0; <em>not confirmed</em>: it "
-      "ends "
-      "short of that effect; else <em>inconclusive</em>. Theory: what the closed form says, where its figure agrees "
-      "with simulation; <em>conditional</em>: it depends.</p>\n";
+  std::string body = "<h1>Which claims hold</h1>\n<p class=\"meta\">" + html::number(head_text(ledger)) + "</p>\n" +
+                     summary_table(ledger, true) +
+                     "<p class=\"sub\">Each cell is the verdict of one level of evidence: the closed form, a toy "
+                     "model, decoders of this "
+                     "many parameters. A gain above 0 is the claim's way. <em>Confirmed</em>: the interval lies above "
+                     "0 and reaches the "
+                     "smallest effect of interest; <em>contradicted</em>: it lies below 0; <em>not confirmed</em>: it "
+                     "ends short of that "
+                     "effect; else <em>inconclusive</em>. <em>Conditional</em>: the closed form says that it depends. "
+                     "The effect is that "
+                     "of the largest decoders that decide. The paper's decoders have 120 M parameters and more.</p>\n";
+  if (const std::string shown = summary_table(ledger, false); !shown.empty())
+    body += html::details("Shown and not judged", shown);
+  body += "<h2 id=\"intervals\">All intervals</h2>\n";
+  const std::vector<Forest> forests = ledger_forests(ledger);
+  for (size_t i = 0; i < forests.size(); ++i)
+    if (!forests[i].rows.empty())
+      body += std::string("<figure id=\"figure-forest-") + (i ? "others" : "gains") + "\">\n" +
+              forest_html(forests[i]) + "</figure>\n";
+  body +=
+      "<p class=\"sub\">The contrast that decides, of each claim at each level and text. Right of 0 is the claim's "
+      "way; "
+      "dashed: the smallest effect of interest; small dots: pairs of runs. Blue: the interval excludes 0.</p>\n"
+      "<h2 id=\"method\">How it was judged</h2>\n" +
+      method_text(ledger) + changes_section(ledger, since) + failures_section(ledger);
   std::set<std::string> seen;
-  for (const json& claim : claims) body += section(ledger, claim, dir, files, seen);
-  std::vector<std::pair<std::string, std::string>> items;
-  for (const auto& [key, value] : ledger.at("provenance").items())
-    items.emplace_back(key, escape(provenance_text(value)));
-  return html::page("Which claims hold", body + "<h2>Reproduction</h2>\n<pre>" + escape(text_at(ledger, "command")) +
-                                             "</pre>\n" + html::terms(items));
+  for (const json& claim : ledger.at("claims")) body += claim_section(claim, dir, files, seen);
+  return html::page("Which claims hold", body + reproduction(ledger));
 }
 
 }  // namespace scalevec::experiments

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "experiments/claims/joined.hpp"
 #include "experiments/claims/page.hpp"
 #include "experiments/claims/plan.hpp"
 #include "experiments/claims/verdict.hpp"
@@ -15,8 +16,8 @@ using nlohmann::json;
 
 constexpr size_t kMostCurves = 8;
 
-Plot one_panel(const json& claim, const char* name, const char* title, const char* caption) {
-  return {text_at(claim, "id") + name, title, caption, {}, 1, 560, 380};
+Plot one_panel(const std::string& name, const char* title, const char* caption) {
+  return {name, title, caption, {}, 1, 560, 380};
 }
 
 Series points_series(const std::string& label, int color) {
@@ -28,10 +29,10 @@ Series points_series(const std::string& label, int color) {
 }
 
 // The arms at their own best lr with their runs of the comparison seeds, as curves of the picture.
-std::vector<RunGroup> compared_arms(const json& claim, const std::filesystem::path& runs) {
+std::vector<RunGroup> compared_arms(const json& entry, const std::filesystem::path& runs) {
   std::vector<RunGroup> groups;
   std::vector<std::string> names;
-  for (const json& c : claim.at("contrasts"))
+  for (const json& c : entry.at("contrasts"))
     for (const char* side : {"worse", "better"})
       for (const json& a : c.at(side)) {
         if (text_at(c, "at") != "own best lr" || !a.at("lr").is_number() ||
@@ -42,7 +43,7 @@ std::vector<RunGroup> compared_arms(const json& claim, const std::filesystem::pa
         for (size_t i = 0; i < a.at("values").size(); ++i)
           group.runs.push_back(runs /
                                run_name(text_at(a, "folder"), number_at(a, "lr"),
-                                        claim.value("first_seed", std::int64_t{1}) + static_cast<std::int64_t>(i)));
+                                        entry.value("first_seed", std::int64_t{1}) + static_cast<std::int64_t>(i)));
         for (size_t i = 0; i < group.runs.size(); ++i)
           if (metric_curve(group.log("metrics.jsonl", i), "val", "tokens", "loss").x.size() > 1)
             whole.runs.push_back(group.runs[i]);
@@ -52,23 +53,24 @@ std::vector<RunGroup> compared_arms(const json& claim, const std::filesystem::pa
   return groups;
 }
 
-Plot loss_plot(const json& claim, const std::filesystem::path& runs) {
+Plot loss_plot(const std::string& claim, const json& entry, const std::filesystem::path& runs) {
   Plot plot = one_panel(
-      claim, "-loss", "Validation loss in training",
+      picture_name(claim, entry, "loss"), "Validation loss in training",
       "Mean over the comparison seeds, each arm at its own best learning rate; band: one standard deviation between "
       "seeds. Seeds are paired, so that overlapping bands don't mean equality.");
-  Panel panel = loss_panel(compared_arms(claim, runs), "val", "", "validation loss (nats per token)", 0.2);
+  Panel panel = loss_panel(compared_arms(entry, runs), "val", "", "validation loss (nats per token)", 0.2);
   if (!panel.series.empty()) plot.panels.push_back(std::move(panel));
   return plot;
 }
 
-Plot lr_plot(const json& claim) {
+Plot lr_plot(const std::string& claim, const json& entry) {
   Plot plot = one_panel(
-      claim, "-lr", "Loss against learning rate",
+      picture_name(claim, entry, "lr"), "Loss against learning rate",
       "Mean over the tuning seeds, which the comparison does not use. The grid grows at an end where the best lies.");
   Panel panel = make_panel("", "learning rate", "final validation loss (nats per token)");
   panel.log_x = true;
-  for (const auto& [name, t] : claim.at("tuning").items()) {
+  const json tuning = entry.value("tuning", json::object());
+  for (const auto& [name, t] : tuning.items()) {
     Series s = points_series(name, static_cast<int>(panel.series.size()));
     for (const json& p : t.at("curve")) {
       const MeanInterval loss = mean_interval(numbers_at(p, "losses"));
@@ -82,14 +84,14 @@ Plot lr_plot(const json& claim) {
   return plot;
 }
 
-Plot ladder_plot(const json& claim) {
-  Plot plot = one_panel(claim, "-ladder", "Scaling",
+Plot ladder_plot(const std::string& claim, const json& entry) {
+  Plot plot = one_panel(picture_name(claim, entry, "ladder"), "Scaling",
                         "Final loss against compute (6 × parameters × tokens), mean over seeds; lines: "
                         "E + A·C^(−α), fitted. Nothing is drawn outside the measured budgets.");
   Panel panel = make_panel("", "compute (FLOP)", "final validation loss (nats per token)");
   panel.log_x = true;
   int color = 0;
-  for (const json& c : claim.at("contrasts"))
+  for (const json& c : entry.at("contrasts"))
     for (const json& f : array_at(c, "fits")) {
       Series points = line_series(text_at(f, "arm"), {numbers_at(f, "compute"), numbers_at(f, "loss")}, color++);
       points.style = Series::Style::points;
@@ -109,10 +111,10 @@ Plot ladder_plot(const json& claim) {
 
 }  // namespace
 
-Forest claim_forest(const json& claim) {
+Forest entry_forest(const json& entry) {
   Forest forest;
   forest.shared_axis = false;
-  for (const json& c : claim.at("contrasts")) {
+  for (const json& c : entry.at("contrasts")) {
     const json& judgement = c.at("judgement");
     ForestRow row;
     row.name = text_at(c, "name");
@@ -136,15 +138,40 @@ Forest claim_forest(const json& claim) {
   return forest;
 }
 
-std::vector<Plot> run_plots(const json& claim, const std::filesystem::path& runs) {
-  return {lr_plot(claim), loss_plot(claim, runs), ladder_plot(claim)};
+std::vector<Forest> ledger_forests(const json& ledger) {
+  std::vector<Forest> forests(2);
+  forests[0].low_end = "against the claim";
+  forests[0].high_end = "for the claim, nats per token";
+  forests[1].shared_axis = false;
+  for (const json& claim : ledger.at("claims")) {
+    if (!claim.value("judged", true)) continue;
+    Forest& forest = forests[text_at(claim, "unit") == "nats per token" ? 0 : 1];
+    for (const json& entry : claim.at("evidence")) {
+      const json& c = leading_contrast(entry);
+      if (!c.at("decides").get<bool>()) continue;
+      Forest one = entry_forest({{"contrasts", {c}}});
+      ForestRow row = std::move(one.rows.front());
+      row.name = text_at(claim, "id");
+      row.note = entry_name(entry) + ", " + c.at("pairs").dump() + " pairs";
+      row.strong = text_at(c.at("judgement"), "verdict") == "confirmed" ||
+                   text_at(c.at("judgement"), "verdict") == "contradicted";
+      row.value = html::number(effect_text(c));
+      row.subvalue = verdict_mark(text_at(entry, "verdict"));
+      forest.rows.push_back(std::move(row));
+    }
+  }
+  return forests;
 }
 
-std::vector<Plot> mechanism_plots(const json& claim) {
-  const json mechanism = claim.value("mechanism", json());
+std::vector<Plot> run_plots(const std::string& claim, const json& entry, const std::filesystem::path& runs) {
+  return {lr_plot(claim, entry), loss_plot(claim, entry, runs), ladder_plot(claim, entry)};
+}
+
+std::vector<Plot> mechanism_plots(const std::string& claim, const json& entry) {
+  const json mechanism = entry.value("mechanism", json());
   if (!mechanism.is_object()) return {};
   Plot traces{
-      text_at(claim, "id") + "-mechanism",
+      picture_name(claim, entry, "mechanism"),
       "Scale vectors and their matrices in training",
       "One run of each arm (the first seed, own best learning rate), means over the scales that maps read. Left: the "
       "flow conserves the imbalance (T2); what moves it is noise, the optimizer and decay. Right: with decay on both, "
@@ -170,7 +197,7 @@ std::vector<Plot> mechanism_plots(const json& claim) {
     }
     if (!panel.series.empty()) traces.panels.push_back(std::move(panel));
   }
-  Plot curvature{text_at(claim, "id") + "-curvature",
+  Plot curvature{picture_name(claim, entry, "curvature"),
                  "Top eigenvalue of the Hessian",
                  "Of the loss on fixed validation sequences, by Lanczos; whole, and restricted to the first attention "
                  "scale with the maps that it is multiplied into, which is what T4 speaks of.",
@@ -202,7 +229,7 @@ std::vector<Plot> mechanism_plots(const json& claim) {
 
 Plot toy_plot(const json& claim) {
   const json& toy = claim.at("toy");
-  Plot plot = one_panel(claim, "-toy", "Toy through the real optimizers", "");
+  Plot plot = one_panel(text_at(claim, "id") + "-toy", "Toy through the real optimizers", "");
   plot.caption = text_at(toy, "words");
   Panel panel = make_panel("", "learning rate", "final excess loss");
   panel.log_x = panel.log_y = true;

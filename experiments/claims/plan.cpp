@@ -78,7 +78,15 @@ std::string run_name(const std::string& arm_folder, double lr, std::int64_t seed
 
 Plan::Plan(const Ledger& ledger, const std::string& tier, const std::vector<std::string>& ids, const Text& text)
     : ledger_(ledger), tier_(tier), text_(text) {
-  for (const std::string& id : ids) static_cast<void>(ledger.claim(id));
+  for (const std::string& id : ids) {
+    const Claim& named = ledger.claim(id);
+    if (named.times != (tier == kTimesTier))
+      throw UsageError("claims: " + id +
+                       (named.times ? " is decided by times: scalevec claims --times" : " has no times"));
+    if (!ledger.runs_at(named, tier))
+      throw UsageError("claims: " + id + " does not run at --tier " + tier +
+                       ", which runs: " + joined(ledger.tiers.at(tier).claims));
+  }
   // Named over the whole ledger, whatever part of it is asked for, so that the parts share their runs.
   std::map<std::string, std::string> names;
   const auto arm_config = [&](const Claim& claim, const Arm& arm) {

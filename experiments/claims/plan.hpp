@@ -62,7 +62,7 @@ struct Tuning {
 class Plan {
  public:
   // The claims of the ledger that run on the text at the tier, or those of them that `ids` name. Throws UsageError for
-  // an unknown claim.
+  // an unknown claim, and for one that does not run at the tier.
   Plan(const Ledger& ledger, const std::string& tier, const std::vector<std::string>& ids, const Text& text);
 
   const std::string& tier() const { return tier_; }

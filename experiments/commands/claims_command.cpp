@@ -12,9 +12,11 @@
 #include <thread>
 
 #include "experiments/claims/evidence.hpp"
+#include "experiments/claims/joined.hpp"
 #include "experiments/claims/levels.hpp"
 #include "experiments/claims/outlook.hpp"
 #include "experiments/claims/page.hpp"
+#include "experiments/commands/claims_times.hpp"
 #include "experiments/compare/runner.hpp"
 #include "experiments/compare/spread.hpp"
 #include "experiments/data/batch_source.hpp"
@@ -33,10 +35,11 @@ using nlohmann::json;
 
 struct ClaimsArguments {
   std::vector<std::string> ids;
-  std::string tier = "quick", out, results, ledger, page, shard, program = "/proc/self/exe";
+  std::vector<std::string> page, since;
   std::vector<std::string> texts;  // NAME=DIR
+  std::string tier = "quick", out, results, ledger, shard, program = "/proc/self/exe";
   int jobs = 1;
-  bool list = false, plan = false, power = false;
+  bool list = false, plan = false, power = false, times = false, loaded = false, as_json = false;
 };
 
 void print_list(const Ledger& ledger) {
@@ -210,7 +213,7 @@ json provenance(const RunStore& store, const std::set<std::string>& used, json& 
 std::string command_text(const ClaimsArguments& a) {
   std::string text = "scalevec claims";
   for (const std::string& id : a.ids) text += " " + id;
-  text += " --tier " + a.tier;
+  text += a.times ? " --times" : " --tier " + a.tier;
   for (const std::string& given : a.texts) text += " --text " + given;
   if (!a.results.empty()) text += " --results " + a.results;
   if (!a.ledger.empty()) text += " --ledger " + a.ledger;
@@ -236,9 +239,11 @@ void write_configs(const std::vector<Plan>& plans, const fs::path& folder) {
 
 void claims(const ClaimsArguments& a, ToyRunner toy) {
   if (!a.page.empty()) {
-    const auto judged = read_json_if_whole(a.page);
-    if (!judged || text_at(*judged, "kind") != "ledger") throw UsageError("--page: " + a.page + " is no claims.json");
-    std::cout << ledger_page(*judged, "");
+    const json judged = joined_files(a.page, "--page");
+    if (a.as_json)
+      std::cout << judged.dump(1) << '\n';
+    else
+      std::cout << ledger_page(judged, "", a.since.empty() ? json() : joined_files(a.since, "--since"));
     return;
   }
   const Ledger ledger = read_ledger(a.ledger.empty() ? built_in_ledger() : ledger_files(a.ledger));
@@ -246,13 +251,11 @@ void claims(const ClaimsArguments& a, ToyRunner toy) {
   const auto tier = ledger.tiers.find(a.tier);
   if (tier == ledger.tiers.end()) {
     std::vector<std::string> known;
-    for (const auto& [name, t] : ledger.tiers) known.push_back(name);
-    throw UsageError("--tier: got \"" + a.tier + "\"; allowed: " + joined(known));
+    for (const auto& [name, t] : ledger.tiers)
+      if (name != kTimesTier) known.push_back(name);
+    throw UsageError(a.times ? "--times: the ledger has no tier \"times\""
+                             : "--tier: got \"" + a.tier + "\"; allowed: " + joined(known));
   }
-  for (const std::string& id : a.ids)
-    if (!ledger.runs_at(ledger.claim(id), a.tier))
-      throw UsageError("claims: " + id + " does not run at --tier " + a.tier +
-                       ", which runs: " + joined(tier->second.claims));
   const Shard shard = a.shard.empty() ? Shard{} : parse_shard(a.shard);
   const std::vector<GivenText> texts = read_texts(ledger, tier->second, a);
   std::vector<Plan> plans;
@@ -270,6 +273,7 @@ void claims(const ClaimsArguments& a, ToyRunner toy) {
   }
   if (a.out.empty()) throw UsageError("claims: --out DIR is missing");
   fix_ledger(plans, texts, a);
+  if (a.times) return judge_times(plans.front(), tier->second, {a.program, out, a.loaded}, toy, command_text(a));
   std::vector<std::pair<std::string, std::string>> failed;
   const size_t waiting = make_runs(plans, store, a, shard, error, failed);
   if (waiting) {
@@ -285,6 +289,7 @@ void claims(const ClaimsArguments& a, ToyRunner toy) {
               {"alpha", kLedgerError},
               {"family", family},
               {"level", error},
+              {"method", method_text(ledger, a.tier, family, error)},
               {"texts", json::array()},
               {"claims", json::array()},
               {"runs", {{"failed", json::array()}}}};
@@ -313,8 +318,9 @@ void claims(const ClaimsArguments& a, ToyRunner toy) {
   result["provenance"] = provenance(store, used, result["runs"]);
   store.save();
   write_record(out / "claims.json", result.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
-  write_file(out / "claims.html", ledger_page(result, out));
-  std::cout << '\n' << ledger_text(result) << "\nledger: " << (out / "claims.html").string() << std::endl;
+  const json shown = joined_ledgers({result});
+  write_file(out / "claims.html", ledger_page(shown, out));
+  std::cout << '\n' << ledger_text(shown) << "\nledger: " << (out / "claims.html").string() << std::endl;
   if (failed.empty()) return;
   throw RunError(std::to_string(failed.size()) + " runs failed (first: " + failed[0].first + ": " + failed[0].second +
                  "); the same command tries them again");
@@ -337,19 +343,35 @@ void add_claims_command(CLI::App& app, ToyRunner toy) {
   command->add_option("--jobs", a->jobs, "Runs at a time")->capture_default_str()->check(CLI::Range(1, 1024));
   command->add_option("--shard", a->shard, "I/N: make only the I-th of N parts of the runs");
   command->add_option("--ledger", a->ledger, "Folder of claim files in place of the built-in ones");
+  CLI::Option* times = command->add_flag(
+      "--times", a->times, "Judge the claims about time and memory, by short runs in turns; needs a quiet machine");
+  times->excludes("--tier")->excludes("--shard");
+  command->add_flag("--loaded", a->loaded, "With --times: measure on a loaded machine, which decides nothing")
+      ->needs(times);
   command->add_flag("--list", a->list, "Print the claims, their rules and the tiers");
   command->add_flag("--plan", a->plan,
                     "Print the arms, the runs that are left and their core-hours, and with a new --out write the "
                     "arms' configurations; make no run");
   command->add_flag("--power", a->power, "Print from the tuning runs what the comparison can decide; make no run");
-  command->add_option("--page", a->page, "Print the page of this claims.json without its pictures; run nothing");
+  CLI::Option* page = command->add_option(
+      "--page", a->page, "Print the page of these claims.json, joined, without its pictures; run nothing");
+  command->add_option("--since", a->since, "With --page: the claims.json that these follow; the page says what changed")
+      ->needs(page);
+  command->add_flag("--json", a->as_json, "With --page: print what the page shows as JSON")->needs(page);
   command->add_option("--program", a->program)->group("");  // for tests: what makes a run
   command->footer(
       "Examples:\n  scalevec claims --tier quick --jobs 2 --out runs/claims\n"
       "  scalevec claims removal unified --tier standard --text english-bytes=runs/texts/english-bytes --jobs 2 "
       "--out runs/claims-standard --results docs/claims/results\n"
+      "  scalevec claims --times --out runs/claims-times\n"
       "Stopped, it goes on with the same command and ends as if nothing had happened.");
-  command->callback([a, toy] { claims(*a, toy); });
+  command->callback([a, toy] {
+    if (a->times)
+      a->tier = kTimesTier;
+    else if (a->tier == kTimesTier)
+      throw UsageError("--tier: \"times\" is what --times runs");
+    claims(*a, toy);
+  });
 }
 
 }  // namespace scalevec::experiments

@@ -33,6 +33,7 @@ ul.findings li { max-width: 84ch; margin: 5px 0; }
 .sub { color: var(--soft); font-size: 13px; }
 .mark { color: var(--mark); font-size: 13px; font-weight: 600; }
 .clear { font-weight: 600; }
+.verdict { white-space: nowrap; }
 .good { color: var(--good); } .bad { color: var(--bad); } .doubt { color: var(--doubt); } .soft { color: var(--soft); }
 
 .scroll { overflow-x: auto; margin: 14px 0; }

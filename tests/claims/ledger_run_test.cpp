@@ -122,7 +122,7 @@ TEST_CASE("a true claim is confirmed, a false one contradicted, and levels that 
   CHECK(s.result("out") == r);
   // The page needs nothing but the file: without pictures it says the same.
   REQUIRE(s.claims("out", fake_ledger(), {"--page", (s.scratch / "out/claims.json").string()}) == 0);
-  CHECK(contains(s.printed, "<figure id=\"figure-good-lr\"></figure>"));
+  CHECK(contains(s.printed, "<figure id=\"figure-good-standard-synthetic-lr\"></figure>"));
   const size_t table = page.find("<table>"), end = page.find("</table>");
   CHECK(contains(s.printed, page.substr(table, end - table)));
   CHECK(s.claims("out", fake_ledger(), {"--page", (s.scratch / "program.sh").string()}) == 2);
