@@ -1,12 +1,10 @@
 #!/usr/bin/env python3
-"""The comparison of all methods: its grid, its runs, and the small file of results that the page is made of.
+"""The comparison of all methods: its configuration, and the small file of results that the page is made of.
 
-  scripts/optimizer_comparison.py config                                   writes experiments/configs/optimizers.json
-  scripts/optimizer_comparison.py run --program scalevec --out DIR         tunes and trains, stage by stage; can be repeated
-  scripts/optimizer_comparison.py speed --program scalevec --out DIR       times a training step of each method, on a quiet machine
-  scripts/optimizer_comparison.py collect --out DIR                        writes docs/optimizers/comparison.json; reads data/gcide4
-
-Every cell is one of the grid's, so that `scalevec compare experiments/configs/optimizers.json --out DIR` trains the rest.
+  scripts/optimizer_comparison.py config                                 writes experiments/configs/optimizers.json
+  scalevec compare experiments/configs/optimizers.json --out DIR         tunes and trains; repeated, it goes on
+  scripts/optimizer_comparison.py speed --program scalevec --out DIR     times a training step of each method, on a quiet machine
+  scripts/optimizer_comparison.py collect --out DIR                      writes docs/optimizers/comparison.json; reads data/gcide4
 """
 import argparse
 import array
@@ -17,25 +15,25 @@ import pathlib
 import statistics
 import struct
 import subprocess
-import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "experiments/configs/optimizers.json"
 RESULTS = ROOT / "docs/optimizers/comparison.json"
 FACTORS = [0.03, 0.1, 0.3, 1, 3, 10, 30]  # of a method's middle learning rate
-FIRST = [0.3, 1, 3]
-TUNING_RUNS = 4
-TUNING_SEED = 101
-SEEDS = [1, 2, 3, 4, 5]
+START = [0.3, 1, 3]
+SETTINGS = 4
+TUNING_SEEDS = [101, 102]
+SEEDS = [1, 2, 3, 4]
 LR_KEY = "optimizer.rules.0.lr_mult"
-TRACED = [10, 20, 30, 50, 70, 100, 130, 160, 190]  # steps whose traces the page shows
+STEPS = 1200
+TRACED = [50, 100, 200, 300, 450, 600, 750, 900, 1050, 1150]  # steps whose traces the page shows
 ADAMW_LR = 4e-3  # of what AdamW trains beside the method
 
 ADAM_BETA2 = {"beta2": 0.99}
 FLOAT32 = {"lr_scaling": "match_rms_adamw", "precision": "float32"}
 MATRIX = {"matrix": True, "scales": False}
-# method: middle learning rate, options, the alternative that one tuning run is for, what else differs
+# method: middle learning rate, options, the alternative that one setting is for, what else differs
 METHODS = {
     "adamw": (4e-3, {"beta2": 0.95}, ADAM_BETA2, {}),
     "adam": (4e-3, {"beta2": 0.95}, None, {"same": "adamw"}),
@@ -45,7 +43,7 @@ METHODS = {
     "adamax": (6e-3, {"beta2": 0.99}, {"beta2": 0.95}, {}),
     "laprop": (2e-3, {"beta2": 0.95}, ADAM_BETA2, {}),
     "adopt": (4e-3, {"beta2": 0.99}, {"beta2": 0.9999}, {}),
-    "ademamix": (4e-3, {"beta2": 0.99, "beta3": 0.999, "alpha": 2, "alpha_warmup": 200, "beta3_warmup": 200},
+    "ademamix": (4e-3, {"beta2": 0.99, "beta3": 0.999, "alpha": 2, "alpha_warmup": STEPS, "beta3_warmup": STEPS},
                  {"alpha": 5}, {}),
     "adam_mini": (4e-3, {"beta2": 0.95}, ADAM_BETA2, {}),
     "adamw8bit": (4e-3, {"beta2": 0.95}, ADAM_BETA2, {}),
@@ -76,33 +74,34 @@ BASE = {
     "model": {"vocab_size": 256, "width": 64, "layers": 2, "heads": 2, "qk_norm": True},
     "data": {"dir": "data/gcide4"},
     "sequence_length": 64,
-    "batch_size": 4,
-    "steps": 200,
+    "batch_size": 8,
+    "steps": STEPS,
     "threads": 1,
     "optimizer": {"lr": ADAMW_LR, "max_norm": 1.0, "rules": [{"match": {"kind": "matrix"}, "lr_mult": 1}]},
-    "schedule": {"shape": "cosine", "warmup_steps": 20, "final_factor": 0.05},
+    "schedule": {"shape": "cosine", "warmup_steps": 60, "final_factor": 0.05},
     "validation": {"sequences": 256},
-    "log": {"every": 10, "traces_every": 10},
+    "log": {"every": 50, "traces_every": 50},
     "checkpoint": {"minutes": 0, "keep": 1},
 }
 
 
-def variant_name(method, alternative=False, own=False):
-    option = METHODS[method][2]
-    text = " " + " ".join(f"{k}={v}" for k, v in option.items()) if alternative else ""
-    return method + text + (", own scales" if own else "")
+OWN = ", own scales"  # the suffix of the variants whose scale vectors the method trains itself
 
 
 def has_scales(method):
     return METHODS[method][3].get("scales", True)
 
 
-def variant(method, alternative, own):
-    lr, options, option, more = METHODS[method]
+def is_tuned(method):
+    return "same" not in METHODS[method][3]
+
+
+def variant(method, own):
+    lr, options, _, more = METHODS[method]
     kinds = ["matrix"] if more.get("matrix") else ["matrix", "embedding"]
     rest = ["embedding"] if more.get("matrix") else []
     (kinds if own else rest).append("scale")
-    rules = [{"match": {"kind": kinds}, "method": method, "lr_mult": 1, **options, **(option if alternative else {})}]
+    rules = [{"match": {"kind": kinds}, "method": method, "lr_mult": 1, **options}]
     if rest:
         rules.append({"match": {"kind": rest}, "method": "adamw", "beta2": 0.95, "lr_mult": float(f"{ADAMW_LR / lr:.6g}")})
     out = {"optimizer.lr": lr, "optimizer.rules": rules}
@@ -112,173 +111,97 @@ def variant(method, alternative, own):
     return out
 
 
-def grid():
-    variants = {}
-    for method, (_, _, option, more) in METHODS.items():
-        for own in [False, True] if has_scales(method) else [False]:
-            for alternative in [False, True] if option else [False]:
-                variants[variant_name(method, alternative, own)] = variant(method, alternative, own)
+def alternative(method):
+    """The overrides of a method's other value of its tuned option."""
+    option = METHODS[METHODS[method][3].get("same", method)][2]
+    return {f"optimizer.rules.0.{key}": value for key, value in option.items()} if option else None
+
+
+def comparison():
+    variants = {method: variant(method, False) for method in METHODS}
+    same_as = {method: METHODS[method][3]["same"] for method in METHODS if not is_tuned(method)}
+    for method in METHODS:
+        if has_scales(method) and is_tuned(method):
+            variants[method + OWN] = variant(method, True)
+            same_as[method + OWN] = method
+    alternatives = {name: alternative(name.removesuffix(OWN)) for name in variants if alternative(name.removesuffix(OWN))}
     return {"name": "every method on one small decoder", "base": BASE, "variants": variants, "baseline": "adamw",
-            "tuning_seeds": [TUNING_SEED], "grid": {LR_KEY: FACTORS, "seed": SEEDS}, "lr_key": LR_KEY}
+            "lr_key": LR_KEY, "tuning_seeds": TUNING_SEEDS, "grid": {LR_KEY: FACTORS, "seed": SEEDS},
+            "search": {"start": START, "settings": SETTINGS, "alternatives": alternatives, "same_as": same_as}}
 
 
 def config_text():
-    whole = grid()
-    lines = ["{",
-             "  // Written by scripts/optimizer_comparison.py config, which also says which of these cells the page",
-             "  // docs/optimizers/comparison.md has: four tuning runs per method, and fresh seeds at the best. The axis is the",
-             "  // learning rate over the middle one of the method, which is the variant's optimizer.lr.",
-             f'  "name": {json.dumps(whole["name"])},', '  "base": {']
-    lines += [f"    {json.dumps(k)}: {json.dumps(v)}," for k, v in BASE.items()]
-    lines[-1] = lines[-1][:-1]
-    lines += ["  },", '  "variants": {']
-    lines += [f"    {json.dumps(k)}: {json.dumps(v)}," for k, v in whole["variants"].items()]
-    lines[-1] = lines[-1][:-1]
-    lines += ["  },", f'  "baseline": {json.dumps(whole["baseline"])},', f'  "lr_key": {json.dumps(LR_KEY)},',
-              f'  "tuning_seeds": {json.dumps(whole["tuning_seeds"])},', f'  "grid": {json.dumps(whole["grid"])}', "}"]
-    return "\n".join(lines) + "\n"
+    whole = comparison()
+
+    def block(entries, indent):
+        inner = [f"{indent}  {json.dumps(k)}: {json.dumps(v)}," for k, v in entries.items()]
+        inner[-1] = inner[-1][:-1]
+        return "{\n" + "\n".join(inner) + f"\n{indent}}}"
+
+    search = dict(whole["search"])
+    parts = {key: json.dumps(value) for key, value in whole.items()}
+    parts["base"] = block(whole["base"], "  ")
+    parts["variants"] = block(whole["variants"], "  ")
+    parts["search"] = ('{"start": ' + json.dumps(search["start"]) + ', "settings": ' + json.dumps(search["settings"]) +
+                       ',\n    "alternatives": ' + block(search["alternatives"], "    ") +
+                       ',\n    "same_as": ' + block(search["same_as"], "    ") + "}")
+    return ("{\n  // Written by scripts/optimizer_comparison.py config. The axis is the learning rate over the middle one of the\n"
+            "  // method, which is the variant's optimizer.lr. Results: docs/optimizers/comparison.md.\n" +
+            ",\n".join(f'  "{key}": {text}' for key, text in parts.items()) + "\n}\n")
 
 
 class Runs:
-    def __init__(self, out, program=None, jobs=2):
-        self.out, self.program, self.jobs = pathlib.Path(out), program, jobs
+    """The finished runs of a comparison's folder."""
+
+    def __init__(self, out):
         self.index = {}
-        self.rescan()
+        for cell in pathlib.Path(out).glob("*/*/cell.json"):
+            if (cell.parent / "summary.json").exists():
+                identity = json.loads(cell.read_text())
+                setting = identity["setting"]
+                self.index[identity["variant"], setting[LR_KEY], "alternative" in setting, identity["seed"]] = cell.parent
 
-    def rescan(self):
-        for cell in self.out.glob("*/*/cell.json"):
-            if cell.parent in self.index.values() or not (cell.parent / "summary.json").exists():
-                continue
-            identity = json.loads(cell.read_text())
-            self.index[identity["variant"], identity["setting"][LR_KEY], identity["seed"]] = cell.parent
+    def summary(self, *cell):
+        return json.loads((self.index[cell] / "summary.json").read_text())
 
-    def summary(self, name, factor, seed):
-        folder = self.index.get((name, factor, seed))
-        return json.loads((folder / "summary.json").read_text()) if folder else None
-
-    def loss(self, name, factor, seed):
-        """None: not run; infinite: diverged."""
-        summary = self.summary(name, factor, seed)
-        if summary is None or summary["status"] == "interrupted":
-            return None
-        value = summary.get("val_loss")
-        return value if summary["status"] == "done" and value is not None else math.inf
-
-    def train(self, wanted):
-        """(name, factor, seed) -> trained, those with the same factor and seeds in one call of compare."""
-        groups = {}
-        for name, factor, seed in wanted:
-            if self.loss(name, factor, seed) is None:
-                groups.setdefault((factor, seed), []).append(name)
-        for (factor, seed), names in groups.items():
-            part = grid()
-            part["variants"] = {name: part["variants"][name] for name in names}
-            part["baseline"] = names[0]
-            del part["tuning_seeds"]
-            part["grid"] = {LR_KEY: [factor], "seed": [seed]}
-            with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-                json.dump(part, file)
-                file.flush()
-                code = subprocess.call([self.program, "compare", file.name, "--out", str(self.out), "--jobs", str(self.jobs)],
-                                       stdout=subprocess.DEVNULL)
-            if code not in (0, 1):
-                sys.exit(f"scalevec compare ended with {code}")
-        self.rescan()
-
-
-def beyond(factors, step):
-    at = FACTORS.index(factors[-1] if step > 0 else factors[0]) + step
-    return FACTORS[at] if 0 <= at < len(FACTORS) else None
+    def losses(self, name, factor, other, seeds):
+        """A loss per seed; infinite: diverged. None if one is missing."""
+        out = []
+        for seed in seeds:
+            if (name, factor, other, seed) not in self.index:
+                return None
+            summary = self.summary(name, factor, other, seed)
+            value = summary.get("val_loss")
+            out.append(value if summary["status"] == "done" and value is not None else math.inf)
+        return out
 
 
 class Tuning:
-    """What has been tuned of one method: the losses that are there, the best, and the next run."""
+    """What was tuned of one method: mean losses over the tuning seeds, by factor, and the choice of `scalevec compare`."""
 
     def __init__(self, runs, method):
-        self.method = method
-        self.lrs = {f: runs.loss(variant_name(method), f, TUNING_SEED) for f in FACTORS}
-        self.lrs = {f: x for f, x in self.lrs.items() if x is not None}
-        self.alternatives = {}
-        if METHODS[method][2]:
-            name = variant_name(method, True)
-            losses = {f: runs.loss(name, f, TUNING_SEED) for f in FACTORS}
-            self.alternatives = {f: x for f, x in losses.items() if x is not None}
+        def means(other):
+            found = {f: runs.losses(method, f, other, TUNING_SEEDS) for f in FACTORS}
+            return {f: statistics.fmean(x) for f, x in found.items() if x}
 
-    def count(self):
-        return len(self.lrs) + len(self.alternatives)
-
-    def best_lr(self):
-        return min(self.lrs, key=self.lrs.get)
-
-    def best(self):
-        """(alternative?, factor)"""
-        best = self.best_lr()
-        better = [f for f, x in self.alternatives.items() if x < self.lrs[best]]
-        return (True, min(better, key=self.alternatives.get)) if better else (False, best)
-
-    def edge(self):
+        self.lrs, self.alternatives = means(False), means(True)
+        settings = [(x, f, False) for f, x in self.lrs.items()] + [(x, f, True) for f, x in self.alternatives.items()]
+        _, self.factor, self.other = min(settings)
         factors = sorted(self.lrs)
-        best = self.best()[1]
-        return "low" if best == factors[0] else "high" if best == factors[-1] else ""
-
-    def next(self):
-        """Three learning rates; then one outward if the best is an end, else the alternative, else outward on the better side."""
-        for f in FIRST:
-            if f not in self.lrs:
-                return False, f
-        if self.count() >= TUNING_RUNS:
-            return None
-        factors, best = sorted(self.lrs), self.best_lr()
-        inner = best not in (factors[0], factors[-1])
-        if inner and self.count() == TUNING_RUNS - 1 and METHODS[self.method][2]:
-            return True, best
-        if inner:
-            at = factors.index(best)
-            up = self.lrs[factors[at + 1]] < self.lrs[factors[at - 1]]
-        else:
-            up = best == factors[-1]
-        step = 1 if up else -1
-        f = beyond(factors, step) or beyond(factors, -step)
-        return (False, f)
-
-
-def tuned_methods():
-    return [m for m in METHODS if "same" not in METHODS[m][3]]
-
-
-def tune(runs):
-    runs.train([(variant_name(m), f, TUNING_SEED) for f in FIRST for m in tuned_methods()])
-    while True:
-        wanted = [(variant_name(m, n[0]), n[1], TUNING_SEED) for m in tuned_methods() if (n := Tuning(runs, m).next())]
-        if not wanted:
-            return
-        runs.train(wanted)
-
-
-def chosen(runs, method, own):
-    """(name, factor) of a method's best, or of the method that takes the same steps without decay."""
-    source = METHODS[method][3].get("same", method)
-    alternative, factor = Tuning(runs, source).best()
-    return variant_name(source, alternative, own), factor
-
-
-def compare(runs):
-    """In an order that makes the intervals of a run that is stopped early as narrow as they can be."""
-    order = [(own, seed) for own in (False, True) for seed in SEEDS[:2]]
-    for own, seed in order + [(own, seed) for own in (False, True) for seed in SEEDS[2:]]:
-        runs.train([(*chosen(runs, m, own), seed) for m in tuned_methods() if has_scales(m) or not own])
+        self.edge = "low" if self.factor == factors[0] else "high" if self.factor == factors[-1] else ""
 
 
 def cell_config(method):
     """The configuration of the method's own best cell without its seed; AdamW trains the scale vectors."""
     config = json.loads(json.dumps(BASE))
-    changes = variant(method, False, False)
+    changes = variant(method, False)
     config["optimizer"].update(lr=changes["optimizer.lr"], rules=changes["optimizer.rules"])
     return config
 
 
 def speed(args):
-    """Seconds of a training step: the median over a run's log lines of ten steps each. Rounds are added to those of before."""
+    """Seconds of a training step: the median over a run's log lines of ten steps each. Repeated, it adds a round; the least
+    of all rounds counts, since other work on the machine only adds time."""
     file = pathlib.Path(args.out) / "speed.json"
     times = json.loads(file.read_text()) if file.exists() else {}
     with tempfile.TemporaryDirectory() as folder:
@@ -332,13 +255,6 @@ def losses_json(losses):
     return [None if x is None else "diverged" if math.isinf(x) else round(x, 5) for x in losses]
 
 
-def baseline_lower(runs):
-    """The baseline's next lower tuned learning rate, as its factor, and the cells that show what luck in tuning makes."""
-    tuned, (_, factor) = Tuning(runs, "adamw").lrs, chosen(runs, "adamw", False)
-    lower = max(f for f in tuned if f < factor)
-    return lower, [("adamw", lower, seed) for seed in SEEDS[:3]]
-
-
 def pair_loss(folder):
     """Nats per token of a table of pairs, counted in the training tokens with 0.1 added to each, on the validation tokens."""
     parts = {}
@@ -353,42 +269,33 @@ def pair_loss(folder):
                 collections.Counter(zip(val, val[1:])).items()) / (len(val) - 1)
 
 
-def finished_seeds(runs, own):
-    """The seeds that every method has been trained with."""
-    methods = [m for m in tuned_methods() if has_scales(m) or not own]
-    return [seed for seed in SEEDS if all(runs.loss(*chosen(runs, m, own), seed) is not None for m in methods)]
-
-
 def collect(args):
     runs = Runs(args.out)
-    seeds = {own: finished_seeds(runs, own) for own in (False, True)}
     methods, times = [], json.loads((pathlib.Path(args.out) / "speed.json").read_text())
-    for method, (lr, options, option, more) in METHODS.items():
+    for method, (lr, options, _, more) in METHODS.items():
         source = more.get("same", method)
         tuning = Tuning(runs, source)
-        alternative, factor = tuning.best()
-        entry = {"name": method, "lr": lr, "options": options, "alternative": option, **more, "factor": factor,
-                 "took_alternative": alternative, "edge": tuning.edge(),
+        entry = {"name": method, "lr": lr, "options": options, "alternative": METHODS[source][2], **more, "factor": tuning.factor,
+                 "took_alternative": tuning.other, "edge": tuning.edge,
                  "tuning": dict(zip(map(str, sorted(tuning.lrs)), losses_json(tuning.lrs[f] for f in sorted(tuning.lrs)))),
                  "tuning_alternative": dict(zip(map(str, tuning.alternatives), losses_json(tuning.alternatives.values()))),
-                 "step_seconds": rounded(statistics.median(times[method]))}
-        for own in [False, True] if has_scales(method) else [False]:
-            name, factor = chosen(runs, method, own)
-            folder = runs.index[name, factor, SEEDS[0]]
-            entry["own" if own else "adamw"] = {"losses": losses_json(runs.loss(name, factor, seed) for seed in seeds[own]),
+                 "step_seconds": rounded(min(times[method]))}
+        for own in [False, True] if has_scales(method) and is_tuned(method) else [False]:
+            name = method + OWN if own else method
+            folder = runs.index[name, tuning.factor, tuning.other, SEEDS[0]]
+            entry["own" if own else "adamw"] = {"losses": losses_json(runs.losses(name, tuning.factor, tuning.other, SEEDS)),
                                                 "traces": traces(folder)}
             if not own:
                 entry["state_bytes"] = rounded(state_bytes(folder))
         methods.append(entry)
-    lower, cells = baseline_lower(runs)
     summaries = [json.loads((folder / "summary.json").read_text()) for folder in runs.index.values()]
     one = summaries[0]
-    result = {"base": BASE, "tuning_runs": TUNING_RUNS, "tuning_seed": TUNING_SEED, "seeds": seeds[False], "own_seeds": seeds[True], "adamw_lr": ADAMW_LR,
-              "baseline_lower": {"factor": lower, "losses": losses_json(runs.loss(*cell) for cell in cells)},
+    result = {"base": BASE, "settings": SETTINGS, "speed_rounds": min(map(len, times.values())), "tuning_seeds": TUNING_SEEDS, "seeds": SEEDS, "adamw_lr": ADAMW_LR,
               "runs": len(summaries), "diverged": sum(s["status"] == "diverged" for s in summaries),
               "cpu_seconds": round(sum(s["cpu_seconds"] for s in summaries)), "git_commit": one["git_commit"],
               "machine": one["machine"], "kernels": one["versions"]["kernels"], "parameters": one["parameters"],
-              "scale_parameters": one["scale_parameters"], "pair_loss": rounded(pair_loss(BASE["data"]["dir"])), "data": one["data"].split(": ")[1], "data_hash": one["data_hash"]}
+              "scale_parameters": one["scale_parameters"], "pair_loss": rounded(pair_loss(BASE["data"]["dir"])),
+              "data": one["data"].split(": ")[1], "data_hash": one["data_hash"]}
     lines = [f" {json.dumps(k)}: {json.dumps(v)}," for k, v in result.items()]
     lines += [' "methods": [', ",\n".join("  " + json.dumps(m) for m in methods), " ]"]
     RESULTS.write_text("{\n" + "\n".join(lines) + "\n}\n")
@@ -396,19 +303,12 @@ def collect(args):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["config", "run", "speed", "collect"])
+    parser.add_argument("what", choices=["config", "speed", "collect"])
     parser.add_argument("--program", default="scalevec")
     parser.add_argument("--out", default="runs/optimizers")
-    parser.add_argument("--jobs", type=int, default=2)
     args = parser.parse_args()
     if args.what == "config":
         CONFIG.write_text(config_text())
-        return
-    if args.what == "run":
-        runs = Runs(args.out, args.program, args.jobs)
-        tune(runs)
-        compare(runs)
-        runs.train(baseline_lower(runs)[1])
     if args.what == "speed":
         speed(args)
     if args.what == "collect":

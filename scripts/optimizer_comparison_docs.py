@@ -93,18 +93,19 @@ def tuning_loss(m):
 class Results:
     def __init__(self, data):
         self.data = data
-        self.methods = sorted(data["methods"], key=lambda m: (statistics.fmean(m["adamw"]["losses"]), m["name"]))
+        finished = [m for m in data["methods"] if "diverged" not in m["adamw"]["losses"]]
+        self.diverged = [m for m in data["methods"] if m not in finished]
+        self.methods = sorted(finished, key=lambda m: (statistics.fmean(m["adamw"]["losses"]), m["name"]))
         self.own_steps = [m for m in self.methods if "same" not in m]
         self.adamw = next(m for m in self.methods if m["name"] == "adamw")
         self.quantile = t_quantile(len(data["seeds"]) - 1)
-        self.with_own = [m for m in self.own_steps if "own" in m]
-        self.own_quantile = t_quantile(len(data["own_seeds"]) - 1)
+        self.with_own = [m for m in self.own_steps if "own" in m and "diverged" not in m["own"]["losses"]]
 
     def difference(self, a, b):
         return Difference(a["adamw"]["losses"], b["adamw"]["losses"], self.quantile)
 
     def own_difference(self, m):
-        return Difference(m["own"]["losses"], m["adamw"]["losses"], self.own_quantile)
+        return Difference(m["own"]["losses"], m["adamw"]["losses"], self.quantile)
 
     def pairs(self):
         return {(a["name"], b["name"]): self.difference(b, a)
@@ -162,7 +163,7 @@ def loss_range(results):
 
 def leaderboard_picture(results):
     left, top, row, width = 150, 40, 16, 560
-    picture = Picture(left + width + 60, top + row * len(results.methods) + 40)
+    picture = Picture(left + width + 100, top + row * len(results.methods) + 40)
     low, high = loss_range(results)
 
     def at(x):
@@ -181,14 +182,14 @@ def leaderboard_picture(results):
         y = top + row * i + row / 2
         picture.text(left - 8, y + 4, m["name"], "end")
         for key, colour, shift in (("adamw", BLUE, -3), ("own", ORANGE, 3)):
-            if key in m:
+            if key == "adamw" or m in results.with_own:
                 losses = m[key]["losses"]
                 for x in losses:
                     picture.dot(at(x), y + shift, colour, 2, False)
                 mean = statistics.fmean(losses)
                 picture.dot(at(mean), y + shift, colour, 3)
-                if mean > high and key == "adamw":
-                    picture.text(at(high) + 8, y + 4, f"→ {mean:.2f}")
+                if mean > high:
+                    picture.text(at(high) + (8 if key == "adamw" else 52), y + 4, f"→ {mean:.2f}", colour=colour)
     return picture.svg()
 
 
@@ -228,7 +229,7 @@ def lr_picture(results):
         x, y = at(m["factor"], tuning_loss(m))
         picture.parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5.5" fill="none" stroke="#111"/>')
     y = top + rows * (height + 30) + 10
-    picture.text(left, y, "validation loss of the tuning seed against learning rate. Circled: chosen. Orange cross: the other value of the tuned option.")
+    picture.text(left, y, "mean validation loss of the tuning seeds against learning rate. Circled: chosen. Orange cross: the other value of the tuned option.")
     picture.text(left, y + 15, "Open dot at the upper end: worse than the axis, or diverged.")
     return picture.svg()
 
@@ -328,6 +329,25 @@ def chosen_option(m):
     return option_text(m["alternative"]) + (": taken" if m["took_alternative"] else ": no gain")
 
 
+def diverged_text(losses):
+    return f"{losses.count('diverged')} of {len(losses)} seeds diverged" if "diverged" in losses else ""
+
+
+def own_text(m):
+    """In place of a difference, for a method without one."""
+    return "as `" + m["same"] + "`" if "same" in m else diverged_text(m["own"]["losses"]) if "own" in m else "n/a"
+
+
+def same_losses(results):
+    found = {m["name"]: m["adamw"]["losses"] for m in results.data["methods"]}
+    return all(found[m["name"]] == found[m["same"]] for m in results.data["methods"] if "same" in m)
+
+
+def above_pairs(results):
+    above = [m for m in results.own_steps if statistics.fmean(m["adamw"]["losses"]) > results.data["pair_loss"]]
+    return f"Above it after training: {names(above)}."
+
+
 def leaderboard(results):
     rows = []
     for m in results.methods:
@@ -335,8 +355,11 @@ def leaderboard(results):
         difference = "" if m is results.adamw else "as `adamw`" if m.get("same") == "adamw" else results.difference(m, results.adamw).text()
         edge = {"low": " (low end)", "high": " (high end)", "": ""}[m["edge"]]
         rows.append([f"[`{m['name']}`]({m['name']}.md)", f"{statistics.fmean(losses):.3f} ({short(statistics.stdev(losses))})", difference,
-                     results.own_difference(m).text() if "own" in m else "n/a", short(m["lr"] * m["factor"]) + edge,
+                     results.own_difference(m).text() if m in results.with_own else own_text(m), short(m["lr"] * m["factor"]) + edge,
                      f"{1000 * m['step_seconds']:.1f}", f"{m['state_bytes']:.3g}"])
+    for m in results.diverged:
+        rows.append([f"[`{m['name']}`]({m['name']}.md)", diverged_text(m["adamw"]["losses"]), "", own_text(m),
+                     short(m["lr"] * m["factor"]), f"{1000 * m['step_seconds']:.1f}", f"{m['state_bytes']:.3g}"])
     return table(["method", "loss (sd)", "difference to `adamw`", "own scale vectors", "lr", "ms per step", "bytes"], rows)
 
 
@@ -357,18 +380,11 @@ def findings(results, pairs):
     gains = [m for m in own if (d := results.own_difference(m)).resolved() and d.mean < 0]
     losses = [m for m in own if (d := results.own_difference(m)).resolved() and d.mean > 0]
     same = [m for m in own if not results.own_difference(m).resolved()]
-    lower = results.data["baseline_lower"]
-    shared = results.adamw["adamw"]["losses"][:len(lower["losses"])]
     changes = [results.own_difference(m).mean for m in own]
     return "\n".join([
         bullet(f"Least mean loss: `{best['name']}`, {statistics.fmean(best['adamw']['losses']):.3f} nats per byte, against "
                f"{statistics.fmean(results.adamw['adamw']['losses']):.3f} of `adamw`. Not resolved from it: {few(top)}."),
         bullet(f"Resolved from `adamw` and better: {names(better)}. Resolved and worse: {names(worse)}. Not resolved: {few(open_)}."),
-        bullet(f"The learning rate of `adamw`, {short(results.adamw['lr'] * results.adamw['factor'])}, was lucky in its tuning run "
-               f"({tuning_loss(results.adamw):.3f}) and is not with fresh seeds. Outside the equal budget it was run at "
-               f"{short(results.adamw['lr'] * lower['factor'])} with the first {len(lower['losses'])} seeds: {statistics.fmean(lower['losses']):.3f} against {statistics.fmean(shared):.3f}. So "
-               f"some {statistics.fmean(shared) - statistics.fmean(lower['losses']):.2f} of a difference to `adamw` is that "
-               "luck. Other methods had the same risk: see [what is not resolved](#what-is-not-resolved)."),
         bullet(f"Scale vectors trained by the method itself, with the learning rate that was tuned while AdamW trained them: resolved "
                f"and better for {names(gains)}; resolved and worse for {names(losses)}; not resolved for {len(same)} of {len(own)} methods. "
                f"It is better for {sum(x < 0 for x in changes)} and worse for {sum(x > 0 for x in changes)} methods (sign test: p = {sign_test(changes):.2g}); the median "
@@ -383,11 +399,9 @@ def page(results):
     data, pairs = results.data, results.pairs()
     base = data["base"]
     seeds, runs = data["seeds"], data["runs"]
-    grid = optimizer_comparison.grid()
-    axes = grid["grid"]
-    cells = len(grid["variants"]) * len(axes[grid["lr_key"]]) * (len(axes["seed"]) + len(grid["tuning_seeds"]))
     edges = [m for m in results.own_steps if m["edge"]]
-    lucky = [m for m in results.own_steps if statistics.fmean(m["adamw"]["losses"]) > tuning_loss(m) + 0.1]
+    lucky = [m for m in results.own_steps if statistics.fmean(m["adamw"]["losses"]) > tuning_loss(m) + 0.03]
+    far = [m for m in results.own_steps if max(m["adamw"]["losses"]) > 2 * statistics.median(m["adamw"]["losses"])]
     untried = [m for m in results.own_steps if m["alternative"] and not m["tuning_alternative"]]
     same = [m for m in results.methods if "same" in m]
     matrix = [m for m in results.own_steps if m.get("matrix")]
@@ -396,7 +410,7 @@ def page(results):
     text = f"""# Comparison of the methods
 
 {wrapped(f'''All {len(results.methods)} methods trained the same decoder ({data['parameters']:,} parameters, of which {data['scale_parameters']}
-are scale vectors) on the same text for {base['steps']} steps, each with its own tuned learning rate. The table is sorted by the
+are scale vectors) on the same text for {base['steps']:,} steps, each with its own tuned learning rate. The table is sorted by the
 validation loss over {len(seeds)} fresh seeds. This is a small and short test: read [the limits](#limits) before you use the order.''')}
 
 {findings(results, pairs)}
@@ -409,14 +423,12 @@ interval by Student's t. Negative is better. Bold: the interval does not contain
 {bullet('''own scale vectors: loss with the scale vectors trained by the method itself minus loss with AdamW on them, paired, same
 learning rate of the method. For `adamw` both are the same runs if its learning rate is that of the scale vectors. n/a: the method trains only matrices.''')}
 {bullet('''lr: the chosen one. "end": the best of the tried ones is the lowest or the highest, so a better one may lie beyond.''')}
-{bullet('''ms per step: the whole training step (forward, backward, optimizer) in one thread. bytes: optimizer state per element of a
+{bullet(f'''ms per step: the whole training step (forward, backward, optimizer) in one thread; the median of a run, and the least of
+{data['speed_rounds']} rounds. bytes: optimizer state per element of a
 linear map, as measured in the checkpoint. Both depend on the size of the model: with larger matrices and batches, the optimizer's
 share of a step is smaller.''')}
 
 ![Validation loss of every method]({'comparison-loss.svg'})
-
-{wrapped(f'''The blue dots are means over {len(seeds)} seeds, the orange ones over {len(data['own_seeds'])}: compare circles of the same seeds, or read
-the column "own scale vectors".''')}
 
 ## Loss against learning rate
 
@@ -435,29 +447,29 @@ vectors of the blue runs have the same method and learning rate everywhere, Adam
 
 {bullet(f'''Pairs: the orange cells. {sum(not d.resolved() for d in pairs.values())} of {len(pairs)} have an interval that contains zero.''')}
 {bullet(f'''Learning rate at an end of the tried ones: {names(edges)}. The loss of these methods is an upper bound.''')}
-{bullet(f'''Luck in tuning: with the fresh seeds, the mean loss is more than 0.1 above that of the tuning run for {names(lucky)}. One
-tuning seed does not show that a learning rate is near the largest stable one; with a smaller one, these methods may be better, as
-`adamw` is.''')}
+{bullet(f'''One seed far from the others, so that mean and interval say little: {names(far)}.''')}
+{bullet(f'''Luck in tuning: the mean loss over the fresh seeds is more than 0.03 above that of the tuning runs for {names(lucky)}.''')}
 {bullet(f'''The tuned option was not tried for {names(untried)}, since its run was spent on a fourth learning rate.''')}
 
 ## Method
 
 {bullet(f'''Model: decoder with {base['model']['layers']} layers, width {base['model']['width']}, {base['model']['heads']} heads, norms on
 queries and keys, tied embeddings. Text: the first 4 MB of the GNU dictionary, as bytes. Batches of {base['batch_size']} sequences of
-{base['sequence_length']} bytes ({tokens} bytes a step), {base['steps']} steps. Warm-up of {base['schedule']['warmup_steps']} steps, then a cosine
+{base['sequence_length']} bytes ({tokens} bytes a step), {base['steps']:,} steps. Warm-up of {base['schedule']['warmup_steps']} steps, then a cosine
 to {base['schedule']['final_factor']:g} of the learning rate; for the schedule-free methods warm-up and a constant. No weight decay, and
 gradients are clipped (`max_norm` {base['optimizer']['max_norm']:g}). Validation once, at the end, on {base['validation']['sequences']} sequences.''')}
-{bullet(f'''Without decay, {names(same)} take the same steps as {names(m['same'] for m in same)}; their rows show the same runs. One run of each confirmed it: the same
-validation loss in all digits.''')}
+{bullet(f'''Without decay, {names(same)} take the same steps as {names(m['same'] for m in same)}. They were trained at the
+settings of these, and {'their losses are equal in all digits' if same_losses(results) else 'their losses differ'}.''')}
 {bullet(f'''What a method trains: linear maps and embedding. For {names(matrix)}, linear maps only, and AdamW trains the embedding.
 AdamW beside a method has lr {short(data['adamw_lr'])}, β₂ 0.95, in every run. {names(no_own)} cannot train vectors, so there is only one
 set of runs of them.''')}
-{bullet(f'''Tuning: {data['tuning_runs']} runs per method with one seed that is not used again. The middle learning rate is near that of the method's
-source, or of its family at this size. Three runs are at 0.3, 1 and 3 times the middle. If the best is an end, the fourth goes
-further in that direction by a factor of about 3; otherwise it is at the best learning rate with another value of the option that
-matters most in the method's source or family, or, for a method without one, at one more learning rate.''')}
-{bullet(f'''Comparison at the chosen learning rate and option, in two sets: AdamW on the scale vectors (seeds {', '.join(map(str, seeds))}), and the
-method itself on them with its own learning rate (seeds {', '.join(map(str, data['own_seeds']))}).''')}
+{bullet(f'''Tuning: {data['settings']} settings per method, each with the seeds {' and '.join(map(str, data['tuning_seeds']))}, which are not used
+again. The middle learning rate is near that of the method's source, or of its family at this size. Three settings are 0.3, 1 and 3
+times the middle. If the best is an end, the fourth goes further in that direction by a factor of about 3; otherwise it is the best
+learning rate with another value of the option that matters most in the method's source or family, or, for a method without one, one
+more learning rate. This is the search of `scalevec compare` ([compare.md](../compare.md#an-equal-and-small-number-of-tuning-runs)).''')}
+{bullet(f'''Comparison at the chosen learning rate and option with the seeds {', '.join(map(str, seeds))}, in two sets: AdamW on the scale
+vectors, and the method itself on them with its own learning rate.''')}
 
 {options_table(results)}
 
@@ -467,31 +479,27 @@ method itself on them with its own learning rate (seeds {', '.join(map(str, data
 sudo apt-get install dict-gcide && scripts/build.sh cpu scalevec && export PATH=$PWD/build/cpu/bin:$PATH
 gzip -dc /usr/share/dictd/gcide.dict.dz | head -c 4000000 > gcide-4mb.txt
 scalevec data prepare --text gcide-4mb.txt --out data/gcide4
-scripts/optimizer_comparison.py run --out runs/optimizers --jobs 2        # if it is stopped, the same command continues
+scalevec compare experiments/configs/optimizers.json --out runs/optimizers --jobs 2    # stopped, the same command goes on
 scripts/optimizer_comparison.py speed --out runs/optimizers               # on a machine that does nothing else
 scripts/optimizer_comparison.py collect --out runs/optimizers             # writes comparison.json
 scripts/optimizer_comparison_docs.py                                      # writes this page
-scalevec compare experiments/configs/optimizers.json --out runs/optimizers --jobs 2    # all cells of the grid, not only those of this page
 ```
 
-{wrapped(f'''This page comes from {runs} runs ({data['diverged']} diverged), {data['cpu_seconds'] / 60:.0f} core-minutes in training and half a second of start for each, on {data['machine']},
-{data['kernels'].upper()} kernels, commit {data['git_commit'][:7]}. The last command trains {cells:,} cells, which takes some hours. SHA-256 of the tokens: {data['data_hash'][:16]}…. All numbers are in
+{wrapped(f'''This page comes from {runs} runs ({data['diverged']} diverged), {data['cpu_seconds'] / 60:.0f} core-minutes, on {data['machine']},
+{data['kernels'].upper()} kernels, commit {data['git_commit'][:7]}.  SHA-256 of the tokens: {data['data_hash'][:16]}…. All numbers are in
 [comparison.json](comparison.json).''')}
 
 ## Limits
 
-{bullet(f'''A table of pairs of bytes, counted in the training text, has {data['pair_loss']:.2f} nats per byte. {sum(statistics.fmean(m['adamw']['losses']) >
-data['pair_loss'] for m in results.own_steps)} of the {len(results.own_steps)} methods are still above that after {base['steps']} steps. So the order shows mostly how soon a
-method begins to use more than the last byte, and the large differences between seeds come from that too.''')}
+{bullet(f'''A table of pairs of bytes, counted in the training text, has {data['pair_loss']:.2f} nats per byte. {above_pairs(results)}''')}
 {bullet(f'''One model of 0.12 million parameters, one text, {base['steps'] * tokens:,} bytes of training. Methods differ in how they scale with
 model size and length of training, and the order at this size is no prediction for larger runs.''')}
-{bullet(f'''{base['steps']} steps are short for methods with long memory (`ademamix`, `adopt` and β₂ of 0.999), for methods that must first find a
-learning rate (`prodigy`, `adadelta`), and for averages of weights. The first steps count for a large part.''')}
-{bullet(f'''{data['tuning_runs']} tuning runs with one seed, and a grid whose factor is about 3: the best learning rate may be missed by a factor of
-1.7. Only one option was tuned, with two values. All methods had the same number of tuning runs, but a middle learning rate that was
-guessed better helps.''')}
-{bullet(f'''{len(seeds)} seeds: the quantile of Student's t is {results.quantile:.1f}
-({results.own_quantile:.1f} for the {len(data['own_seeds'])} seeds of the second set), so many differences that exist are not resolved. The
+{bullet(f'''{base['steps']:,} steps are short for methods with long memory (`ademamix`, `adopt` and β₂ of 0.999), for methods that must first find a
+learning rate (`prodigy`, `adadelta`), and for averages of weights.''')}
+{bullet(f'''{data['settings']} settings with {len(data['tuning_seeds'])} seeds, and a grid whose factor is about 3: the best learning rate may be missed by a
+factor of 1.7. Only one option was tuned, with two values. All methods had the same number of tuning runs, but a middle learning rate
+that was guessed better helps.''')}
+{bullet(f'''{len(seeds)} seeds: the quantile of Student's t is {results.quantile:.1f}, so many differences that exist are not resolved. The
 intervals do not contain the noise of the tuning.''')}
 {bullet(f'''AdamW trains the embedding beside {names(matrix)}, and the method itself does so in all other runs. What is due to the
 embedding and what to the linear maps is not separated.''')}

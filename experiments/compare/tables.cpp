@@ -56,7 +56,7 @@ std::string edge_text(const std::vector<AxisEnd>& ends) {
   std::string text;
   for (const AxisEnd& end : ends)
     text += (text.empty() ? "" : ", ") + std::string(end.edge == GridEdge::low ? "lowest " : "highest ") +
-            end.key.substr(end.key.find_last_of('.') + 1) + " of the grid";
+            end.key.substr(end.key.find_last_of('.') + 1) + " tried";
   return text;
 }
 
@@ -178,7 +178,7 @@ std::vector<std::string> warnings(const Grid& grid, const Analysis& analysis) {
     if (v.diverged) diverged.push_back(std::to_string(v.diverged) + " of " + v.name);
   }
   if (!edges.empty())
-    out.push_back("Best at the edge of the grid, so that a better " +
+    out.push_back("Best at the edge of what was tried, so that a better " +
                   std::string(grid.axes.size() == 1 && grid.axes[0].key == grid.lr_key ? "lr" : "setting") +
                   " may lie outside: " + listed(edges) + ".");
   const std::string& baseline = analysis.variants[analysis.baseline].name;

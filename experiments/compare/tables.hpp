@@ -12,7 +12,7 @@ namespace scalevec::experiments {
 struct ComparisonRow {
   std::string variant;
   std::string own_loss, own_setting;               // mean over seeds at its own best setting, and which
-  std::string edge;                                // "lowest lr of the grid", or empty
+  std::string edge;                                // "lowest lr tried", or empty
   std::string matched_loss;                        // at the baseline's best setting
   std::string own_difference, matched_difference;  // "+0.0123 [-0.0010, +0.0256]"; "baseline" for it
   std::string seeds_needed;  // number of pairs for an interval of ±kVisibleEffect at its own best setting

@@ -88,7 +88,7 @@ TEST_CASE("a comparison's report holds every number, name and picture and needs 
                            "1.9667",
                            "\u22120.1000 [\u22120.3484,\u00a0+0.1484]",
                            "\u22120.1333",
-                           "lowest lr of the grid",
+                           "lowest lr tried",
                            "8 of 9, 1 diverged, 1 missing",
                            "lr=0.002",
                            "v1/lr=0.003000,seed=3",
