@@ -31,7 +31,7 @@ FORESTS = ("forest-gains", "forest-others")
 RUN = """```
 scripts/claims.sh quick          # minutes on two cores: shows that the machinery works
 scripts/claims.sh standard       # hours on two cores; if it is stopped, the same command continues
-scalevec claims removal decay-input --tier standard --data TOKENS --jobs 2 --out DIR
+scalevec claims removal unified --tier standard --text english-bytes=TOKENS --jobs 2 --out DIR
 scalevec claims --times --out DIR               # what a step costs, by turns on a quiet machine
 scalevec claims --list           # every claim, its rule, and the tiers
 DATA=TOKENS OUT=DIR sbatch --array=1-64%16 scripts/claims_full.sbatch   # the paper's sizes, on GPUs

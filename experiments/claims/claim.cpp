@@ -8,6 +8,7 @@
 #include "experiments/errors.hpp"
 #include "experiments/record/overrides.hpp"
 #include "experiments/record/record_files.hpp"
+#include "experiments/statistics/vertex.hpp"
 #include "experiments/system/sha256.hpp"
 
 namespace scalevec::experiments {
@@ -16,6 +17,7 @@ namespace {
 using nlohmann::json;
 using Kind = Contrast::Kind;
 
+// One lr that is not tuned, or enough for a fit.
 std::vector<double> read_lrs(JsonReader& in) {
   const json& values = in.value("lrs");
   std::vector<double> lrs;
@@ -25,19 +27,18 @@ std::vector<double> read_lrs(JsonReader& in) {
       in.fail("lrs", "an array of learning rates, rising");
     lrs.push_back(v.get<double>());
   }
+  if (lrs.size() != 1 && lrs.size() < kFewestLrs) in.fail("lrs", "one learning rate, or four at least");
   return lrs;
 }
 
-TierChoice read_choice(JsonReader& in, TierChoice choice) {
-  if (in.has("lrs")) choice.lrs = read_lrs(in);
-  choice.tuning_seeds = in.integers("tuning_seeds", choice.tuning_seeds, Range::at_least(1001));
-  choice.first_seed = in.integer("first_seed", choice.first_seed, Range::between(1, 1000));
-  // Tuning seeds begin at 1001.
-  choice.seeds = in.integer("seeds", choice.seeds, Range::between(1, 1001 - choice.first_seed));
-  choice.extensions = in.integer("extensions", choice.extensions, Range::between(0, 16));
-  if (in.has("set"))
-    for (const auto& [key, value] : in.value("set").items()) choice.overrides[key] = value;
-  return choice;
+// Pairs at each look: from two, which have an interval, rising, so that the comparison seeds stay below the tuning
+// ones.
+std::vector<std::int64_t> read_looks(JsonReader& in, const std::vector<std::int64_t>& fallback,
+                                     std::int64_t first_seed) {
+  const std::vector<std::int64_t> looks = in.integers("looks", fallback, Range::between(2, 1001 - first_seed));
+  for (size_t i = 1; i < looks.size(); ++i)
+    if (looks[i] <= looks[i - 1]) in.fail("looks", "numbers of pairs, rising");
+  return looks;
 }
 
 json read_overrides(JsonReader& in, const std::string& key) {
@@ -46,13 +47,37 @@ json read_overrides(JsonReader& in, const std::string& key) {
   return in.value(key);
 }
 
+TierChoice read_choice(JsonReader& in, TierChoice choice) {
+  if (in.has("lrs")) choice.lrs = read_lrs(in);
+  choice.tuning_seeds = in.integers("tuning_seeds", choice.tuning_seeds, Range::at_least(1001));
+  choice.first_seed = in.integer("first_seed", choice.first_seed, Range::between(1, 1000));
+  // Tuning seeds begin at 1001.
+  choice.looks = read_looks(in, choice.looks, choice.first_seed);
+  choice.texts = in.strings("texts", choice.texts);
+  if (in.has("text_set")) {
+    JsonReader texts = in.object("text_set");
+    for (const auto& [text, overrides] : in.value("text_set").items())
+      choice.text_overrides[text] = read_overrides(texts, text);
+    texts.finish();
+  }
+  choice.extensions = in.integer("extensions", choice.extensions, Range::between(0, 16));
+  if (in.has("set"))
+    for (const auto& [key, value] : in.value("set").items()) choice.overrides[key] = value;
+  return choice;
+}
+
 Arm read_arm(const std::string& name, JsonReader in, const std::vector<std::string>& tiers) {
   Arm arm{name,
           read_overrides(in, "set"),
           {},
           in.number("steps_factor", 1.0, Range::above(0.0)),
           in.string("lr_from", ""),
+          in.strings("lr_law", {}),
+          in.string("trunk", ""),
           in.integer("most_tuning_seeds", 0, Range::at_least(1))};
+  if (!arm.lr_law.empty() && (arm.lr_law.size() < 3 || !arm.lr_from.empty()))
+    in.fail("lr_law", "three arms at least, and no \"lr_from\" beside it");
+  if (!arm.trunk.empty() && arm.tuned()) in.fail("trunk", "with \"lr_from\" or \"lr_law\": it is tuned nowhere");
   for (const std::string& tier : tiers)
     if (in.has(tier)) arm.tiers[tier] = read_overrides(in, tier);
   in.finish();
@@ -77,9 +102,8 @@ std::vector<std::string> names_of(const json& object) {
 
 Contrast read_contrast(JsonReader in, double smallest_effect) {
   static const std::vector<std::pair<std::string, Kind>> kinds{
-      {"difference", Kind::difference}, {"ratio", Kind::ratio},       {"level", Kind::level},
-      {"closeness", Kind::closeness},   {"lr_shift", Kind::lr_shift}, {"ladder", Kind::ladder},
-      {"tokens", Kind::tokens}};
+      {"difference", Kind::difference}, {"ratio", Kind::ratio},   {"level", Kind::level},
+      {"closeness", Kind::closeness},   {"ladder", Kind::ladder}, {"tokens", Kind::tokens}};
   std::vector<std::string> words;
   for (const auto& [word, kind] : kinds) words.push_back(word);
   Contrast c;
@@ -103,10 +127,7 @@ Contrast read_contrast(JsonReader in, double smallest_effect) {
   }
   if (c.kind == Kind::ratio || c.kind == Kind::closeness) c.limit = in.number("limit", Range::above(0.0));
   if (c.kind == Kind::level) c.limit = in.number("reference", 0.0);
-  const bool pairwise = c.kind == Kind::lr_shift || c.kind == Kind::ladder;
-  if (pairwise && c.arms.size() != c.baselines.size()) in.fail("arm", "as many names as in \"baseline\"");
-  if (c.kind == Kind::lr_shift && c.arms.size() != 2)
-    in.fail("arm", "two arms: those that should shift, and those that should not");
+  if (c.kind == Kind::ladder && c.arms.size() != c.baselines.size()) in.fail("arm", "as many names as in \"baseline\"");
   if (c.kind == Kind::ladder && c.arms.size() < 4) in.fail("arm", "at least four sizes, rising");
   if (c.kind == Kind::tokens && c.baselines.size() < 3)
     in.fail("baseline", "at least three lengths of one arm, rising");
@@ -119,6 +140,17 @@ Contrast read_contrast(JsonReader in, double smallest_effect) {
 const Arm* find_arm(const Claim& claim, const std::string& name) {
   const auto it = std::find_if(claim.arms.begin(), claim.arms.end(), [&](const Arm& a) { return a.name == name; });
   return it == claim.arms.end() ? nullptr : &*it;
+}
+
+std::vector<std::string> lr_sources(const Arm& arm) {
+  return arm.lr_from.empty() ? arm.lr_law : std::vector<std::string>{arm.lr_from};
+}
+
+// The arms that must be there for this one.
+std::vector<std::string> sources(const Arm& arm) {
+  std::vector<std::string> out = lr_sources(arm);
+  if (!arm.trunk.empty()) out.push_back(arm.trunk);
+  return out;
 }
 
 void check_names(const Claim& claim, const std::string& file) {
@@ -136,11 +168,17 @@ void check_names(const Claim& claim, const std::string& file) {
     for (const auto* names : {&c.arms, &c.baselines})
       for (const std::string& name : *names) check(name, "contrast \"" + c.name + "\"");
   for (const Arm& a : claim.arms)
-    if (!a.lr_from.empty()) {
-      check(a.lr_from, "arms." + a.name + ".lr_from");
-      if (!find_arm(claim, a.lr_from)->lr_from.empty())
-        throw ConfigError(file + ": arms." + a.name + ".lr_from: \"" + a.lr_from +
-                          "\" takes its lr from another arm itself");
+    if (!a.trunk.empty()) {
+      check(a.trunk, "arms." + a.name + ".trunk");
+      if (!find_arm(claim, a.trunk)->trunk.empty())
+        throw ConfigError(file + ": arms." + a.name + ".trunk: \"" + a.trunk + "\" goes on from another run itself");
+    }
+  for (const Arm& a : claim.arms)
+    for (const std::string& from : lr_sources(a)) {
+      const std::string where = "arms." + a.name + (a.lr_law.empty() ? ".lr_from" : ".lr_law");
+      check(from, where);
+      if (!find_arm(claim, from)->tuned())
+        throw ConfigError(file + ": " + where + ": \"" + from + "\" takes its lr from another arm itself");
     }
 }
 
@@ -151,8 +189,11 @@ void keep_used(Claim& claim) {
     used.insert(c.arms.begin(), c.arms.end());
     used.insert(c.baselines.begin(), c.baselines.end());
   }
-  for (const Arm& a : claim.arms)
-    if (used.count(a.name) && !a.lr_from.empty()) used.insert(a.lr_from);
+  // Twice: a trunk takes its lr from an arm, too.
+  for (int i = 0; i < 2; ++i)
+    for (const Arm& a : claim.arms)
+      if (used.count(a.name))
+        for (const std::string& from : sources(a)) used.insert(from);
   std::erase_if(claim.arms, [&](const Arm& a) { return !used.count(a.name); });
 }
 
@@ -168,6 +209,8 @@ Claim read_claim(const std::string& file, const std::string& text, const std::ve
   c.sources = in.strings("sources", {});
   c.against = in.strings("against", {});
   c.rule = in.string("rule");
+  c.quoted = in.string("quoted", "");
+  c.judged = in.boolean("judged", true);
   c.unit = in.string("unit", "nats per token");
   c.times = in.boolean("times", false);
   JsonReader theory = in.object("theory");
@@ -230,13 +273,37 @@ TierChoice Ledger::choice(const Claim& claim, const std::string& tier) const {
   return read_choice(in, common);
 }
 
-json Ledger::arm_config(const Claim& claim, const Arm& arm, const std::string& tier) const {
+bool Ledger::runs_at(const Claim& claim, const std::string& tier) const {
+  if (claim.times != (tier == kTimesTier)) return false;
+  const std::vector<std::string>& ids = tiers.at(tier).claims;
+  return ids.empty() || std::count(ids.begin(), ids.end(), claim.id) > 0;
+}
+
+bool Ledger::runs_on(const Claim& claim, const std::string& tier, const std::string& text) const {
+  if (!runs_at(claim, tier)) return false;
+  const std::vector<std::string> texts = choice(claim, tier).texts;
+  return texts.empty() || std::count(texts.begin(), texts.end(), text) > 0;
+}
+
+std::int64_t Ledger::hypotheses(const std::string& tier, std::int64_t given) const {
+  std::int64_t out = 0;
+  for (const Claim& claim : claims) {
+    if (!runs_at(claim, tier)) continue;
+    const auto texts = static_cast<std::int64_t>(choice(claim, tier).texts.size());
+    for (const Contrast& c : claim.contrasts)
+      if (claim.judged && c.decides) out += texts ? texts : given;
+  }
+  return out;
+}
+
+json Ledger::arm_config(const Claim& claim, const Arm& arm, const std::string& tier, const std::string& text) const {
   json config = tiers.at(tier).base;
   const TierChoice chosen = choice(claim, tier);
   const auto set = [&](const json& overrides) {
     for (const auto& [key, value] : overrides.items()) set_at(config, key, value, claim.id + ": " + arm.name);
   };
   set(chosen.overrides);
+  if (const auto own = chosen.text_overrides.find(text); own != chosen.text_overrides.end()) set(own->second);
   set(arm.overrides);
   if (const auto own = arm.tiers.find(tier); own != arm.tiers.end()) set(own->second);
   if (arm.steps_factor != 1.0) config["steps"] = std::llround(arm.steps_factor * config.at("steps").get<double>());
@@ -262,10 +329,15 @@ Ledger read_ledger(const LedgerFiles& files) {
   const std::vector<Arm> common = read_arms(in, "setup.json", names_of(tiers));
   for (const auto& [name, body] : tiers.items()) {
     JsonReader reader(body, "setup.json: tiers." + name);
-    Tier tier{name, reader.string("purpose"), reader.boolean("decides", true), reader.boolean("needs_text", true),
-              base, read_choice(reader, {})};
-    if (tier.choice.lrs.empty() || tier.choice.tuning_seeds.empty() || tier.choice.seeds < 1)
-      reader.fail("lrs", "lrs, tuning_seeds and seeds, all three");
+    Tier tier{name,
+              reader.string("purpose"),
+              reader.boolean("decides", true),
+              reader.boolean("needs_text", true),
+              reader.strings("claims", {}),
+              base,
+              read_choice(reader, {})};
+    if (tier.choice.lrs.empty() || tier.choice.tuning_seeds.empty() || tier.choice.looks.empty())
+      reader.fail("lrs", "lrs, tuning_seeds and looks, all three");
     reader.finish();
     for (const auto& [key, value] : tier.choice.overrides.items())
       set_at(tier.base, key, value, "setup.json: tiers." + name);
@@ -279,6 +351,8 @@ Ledger read_ledger(const LedgerFiles& files) {
     ledger.claims.push_back(read_claim(file->first, file->second, common, ledger.tiers));
     ledger.claims.back().hash = sha256(file->second + setup->second);
   }
+  for (const auto& [name, tier] : ledger.tiers)
+    for (const std::string& id : tier.claims) static_cast<void>(ledger.claim(id));
   return ledger;
 }
 

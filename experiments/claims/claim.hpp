@@ -19,8 +19,15 @@ struct Arm {
   nlohmann::json overrides = nlohmann::json::object();
   std::map<std::string, nlohmann::json> tiers;  // further changes for one tier
   double steps_factor = 1.0;                    // multiplies the number of steps; the warm-up is not changed
-  std::string lr_from;                 // this arm is trained at the best lr of that arm; empty: it is tuned itself
+  std::string lr_from;  // this arm is trained at the best lr of that arm; empty: it is tuned itself
+  // This arm is trained at the lr of a power law in width through the best lrs of these arms, whose widths differ.
+  std::vector<std::string> lr_law;
+  // This arm goes on from a checkpoint of that arm's run at the same lr and seed, at the step where its WSD schedule
+  // begins to decay; its own configuration says its whole length. Empty: it begins at step 0.
+  std::string trunk;
   std::int64_t most_tuning_seeds = 0;  // tuned on at most this many of the tier's tuning seeds; 0: all
+
+  bool tuned() const { return lr_from.empty() && lr_law.empty(); }
 };
 
 // One comparison of a claim. Its result is a gain; a gain above 0 supports the claim.
@@ -30,7 +37,6 @@ struct Contrast {
     ratio,       // limit − metric(arm)/metric(baseline), paired over seeds
     level,       // metric(arm) − reference
     closeness,   // limit − |ln metric(arm)|
-    lr_shift,    // |shift of the best log2 lr from small to large| of the first pair of arms, minus the second's
     ladder,      // compute ratio of two fitted scaling laws at the largest budget, minus 1
     tokens       // tokens the baseline needs for the arm's loss over the arm's tokens, minus 1
   };
@@ -41,22 +47,31 @@ struct Contrast {
   std::string name;
   Kind kind = Kind::difference;
   At at = At::own;
-  bool decides = false;  // part of the verdict and of Holm's family; false: shown with an uncorrected interval
+  bool decides = false;  // part of the verdict, looked at as often as the tier says; false: shown, uncorrected
   std::string metric = "val_loss";
   std::vector<std::string> arms;       // by kind: better (several: the best on the tuning seeds), arm, large arms
   std::vector<std::string> baselines;  // worse, baseline, small arms; of tokens: the baseline at several lengths
   double limit = 0.0;                  // of ratio and closeness; of level the reference
   double smallest_effect = 0.0;
-  std::int64_t most_seeds = 0;  // for one that does not decide: uses at most this many seeds; 0: all
+  std::int64_t most_seeds = 0;  // for one that does not decide: uses at most this many pairs; 0: all
+
+  // Whether pairs are added look by look. Laws that are fitted to several arms are looked at once.
+  bool sequential() const { return kind != Kind::ladder && kind != Kind::tokens; }
 };
 
 // The settings of a tier that a claim can change.
 struct TierChoice {
   std::vector<double> lrs;  // rising
   std::vector<std::int64_t> tuning_seeds;
-  std::int64_t seeds = 0, first_seed = 1;  // comparison seeds first_seed … first_seed + seeds − 1
-  std::int64_t extensions = 0;             // how often the lr grid may be extended at an end where the best lr lies
+  // Pairs at each look, rising; the last is the most that are made. Comparison seeds are first_seed, first_seed + 1, …
+  std::vector<std::int64_t> looks;
+  std::int64_t first_seed = 1;
+  std::vector<std::string> texts;  // names of the texts that it runs on; empty: on whatever is given
+  std::map<std::string, nlohmann::json> text_overrides;  // further changes on one text
+  std::int64_t extensions = 0;  // how often the lr grid may be extended where the vertex lies outside
   nlohmann::json overrides = nlohmann::json::object();  // changes of the tier's base
+
+  std::int64_t most_pairs() const { return looks.back(); }
 };
 
 struct ToyClaim {
@@ -75,6 +90,8 @@ inline constexpr const char* kTimesTier = "times";
 
 struct Claim {
   std::string id, title, statement, rule, unit;
+  std::string quoted;  // figures of others for the same, with their source
+  bool judged = true;  // false: shown, no verdict is drawn and no error rate is spent
   std::vector<std::string> sources, against;
   std::vector<std::string> figures;  // of the theory, by name
   std::string theory_reading;        // what the closed form says: confirmed, contradicted, conditional, silent
@@ -91,10 +108,11 @@ struct Claim {
 
 struct Tier {
   std::string name;
-  std::string purpose;     // in words
-  bool decides = true;     // false: the runs only show that the program works; no verdict is drawn
-  bool needs_text = true;  // false: without a token folder, the synthetic data of the base are used
-  nlohmann::json base;     // run configuration
+  std::string purpose;              // in words
+  bool decides = true;              // false: the runs only show that the program works; no verdict is drawn
+  bool needs_text = true;           // false: without a text, the synthetic data of the base are used
+  std::vector<std::string> claims;  // ids of those that run at it; empty: all
+  nlohmann::json base;              // run configuration
   TierChoice choice;
 };
 
@@ -104,7 +122,13 @@ struct Ledger {
 
   const Claim& claim(const std::string& id) const;  // throws UsageError with the nearest id
   TierChoice choice(const Claim& claim, const std::string& tier) const;
-  nlohmann::json arm_config(const Claim& claim, const Arm& arm, const std::string& tier) const;
+  bool runs_at(const Claim& claim, const std::string& tier) const;
+  // Whether it runs at the tier, and on this text there.
+  bool runs_on(const Claim& claim, const std::string& tier, const std::string& text) const;
+  // The number of hypotheses of the whole ledger at the tier, among which the error rate is divided: the deciding
+  // contrasts of judged claims, once for each of a claim's texts (`given`: how many there are where it names none).
+  std::int64_t hypotheses(const std::string& tier, std::int64_t given) const;
+  nlohmann::json arm_config(const Claim& claim, const Arm& arm, const std::string& tier, const std::string& text) const;
 };
 
 // Name and text of each file of a ledger: setup.json and one per claim.

@@ -2,10 +2,12 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "experiments/claims/plan.hpp"
+#include "experiments/claims/run_store.hpp"
 #include "experiments/claims/verdict.hpp"
 
 // From runs to gains: the result of each contrast of a claim.
@@ -14,8 +16,9 @@ namespace scalevec::experiments {
 struct ArmResult {
   std::string name;
   std::optional<double> lr;
+  std::optional<VertexFit> fit;             // by which the lr was chosen, if the arm is compared at its own
   std::vector<double> values;               // of the contrast's metric, per seed; +∞ diverged, NaN missing
-  std::vector<std::filesystem::path> runs;  // per seed
+  double parameters = kNaN, tokens = kNaN;  // of its runs
 };
 
 struct ContrastResult {
@@ -29,15 +32,53 @@ struct ContrastResult {
   // and "loss" (per size: 6·parameters·tokens, mean over seeds), "floor", "log_factor", "exponent", and the ends of its
   // 95 % interval by bootstrap over seeds, "exponent_low" and "exponent_high"}.
   std::vector<nlohmann::json> fits;
-  std::string extrapolation;  // for a ladder: the result at ten times the largest budget, or why there is none
+  std::vector<double> without;  // for a ladder of five sizes or more: the gain without each of them; NaN: no fit
+  std::string extrapolation;    // for a ladder: the result at ten times the largest budget, or why there is none
 };
 
-// All claims of the plan, judged together as one ledger: the array "claims" of claims.json without what levels.hpp
-// adds. `runs` is the folder of the runs. Where `withheld` says why, every verdict is inconclusive for this reason; the
-// intervals do not change. "pilot" is from the tuning seeds, before the comparison: the standard deviation of a paired
-// difference to the baseline, pooled over learning rates and arms, and the number of pairs that it requires.
-nlohmann::json gather(const Plan& plan, const Outcomes& outcomes, const std::filesystem::path& runs,
-                      const std::string& withheld = "");
+// A contrast on the first `pairs` comparison seeds.
+ContrastResult measure(const Plan& plan, const Claim& claim, const Contrast& contrast, const RunStore& store,
+                       std::int64_t pairs);
+
+struct Look {
+  std::int64_t pairs = 0;
+  double level = 0.05;  // two-sided, nominal
+  double gain = kNaN;
+  Judgement judgement;
+};
+
+// A contrast, looked at again and again until it is decided or the last look is made.
+struct Sequence {
+  ContrastResult result;  // at the last look that was made, or else of the pairs of the first
+  std::vector<Look> looks;
+  std::string stopped;      // why no look follows; empty: one does, as soon as its runs are made
+  std::int64_t wanted = 0;  // pairs of that look; 0 if none follows
+
+  Judgement judgement() const { return looks.empty() ? Judgement{} : looks.back().judgement; }
+};
+
+// `error` is the hypothesis' part of the ledger's; a contrast that does not decide has one look at 0.05. A gain that
+// has a reason (a run that failed or diverged) ends it.
+Sequence follow(const Plan& plan, const Claim& claim, const Contrast& contrast, const RunStore& store, double error);
+
+// For Plan::wanted().
+Plan::Pairs pairs_by_looks(const Plan& plan, const RunStore& store, double error);
+
+// Of the claims of a plan: what its text says of each, as an element of "evidence" in claims.json. Where `withheld`
+// says why, every verdict is inconclusive for this reason; the intervals do not change. "pilot" is from the tuning
+// seeds, before the comparison: the standard deviation of a paired difference to the baseline, pooled over learning
+// rates and arms, the pairs for an interval of ± the smallest effect of interest, and the half width at the most pairs.
+std::vector<nlohmann::json> gather(const Plan& plan, const RunStore& store, double error,
+                                   const std::string& withheld = "");
+
+// The runs that were tried for a claim: those of tuning, and of the comparisons at the lrs that are chosen.
+std::set<std::string> runs_used(const Plan& plan, const Claim& claim, const RunStore& store);
+
+// Of a run's result: its seconds times its threads; NaN if it does not say.
+double core_seconds(const nlohmann::json& result);
+
+// A claim with what each text says of it, as an element of "claims" in claims.json.
+nlohmann::json joined_evidence(const Claim& claim, const std::vector<nlohmann::json>& evidence);
 
 // The members of a judgement in claims.json.
 nlohmann::json judgement_json(const Judgement& judgement);
@@ -50,10 +91,6 @@ double mean_over(const std::vector<double>& values, std::span<const size_t> chos
 // minus 1. If the variant is worse, it is computed with the roles exchanged and inverted, so that nothing outside the
 // measured budgets is used. Intervals are by bootstrap over seeds.
 void fit_ladder(ContrastResult& r, std::int64_t seeds);
-
-// log2 of the best lr: the vertex of the parabola through the least of `losses` and its two neighbours, as a function
-// of log2 of `lrs`. NaN if the least loss does not have a finite neighbour on each side.
-double best_log2_lr(std::span<const double> lrs, std::span<const double> losses);
 
 // The tokens at which the falling `losses` reach `loss`, interpolated linearly in log2 of the tokens; NaN outside the
 // measured range.

@@ -6,6 +6,7 @@
 
 #include "experiments/errors.hpp"
 #include "experiments/record/record_files.hpp"
+#include "experiments/system/text.hpp"
 
 namespace scalevec::experiments {
 namespace {
@@ -79,6 +80,11 @@ void conclude(json& claim) {
 }
 
 }  // namespace
+
+std::string level_of_size(double parameters) {
+  const double power = std::pow(10.0, std::round(std::log10(parameters)));
+  return std::isfinite(power) ? printed("%gM", power / 1e6) : "";
+}
 
 Verdict read_verdict(const json& object) {
   for (const Verdict v : {Verdict::confirmed, Verdict::contradicted, Verdict::not_confirmed})

@@ -20,6 +20,9 @@ nlohmann::json joined_ledgers(const std::vector<nlohmann::json>& files);
 // The same of files. Throws UsageError, led by `option`, for one that is no claims.json.
 nlohmann::json joined_files(const std::vector<std::string>& files, const std::string& option);
 
+// The level of a model of so many parameters: the nearest power of ten, "0.1M"; empty for NaN.
+std::string level_of_size(double parameters);
+
 // What an object has under "verdict"; inconclusive for every other word.
 Verdict read_verdict(const nlohmann::json& object);
 

@@ -16,10 +16,7 @@ using nlohmann::json;
 
 std::vector<double> compute_of(const std::vector<ArmResult>& sizes) {
   std::vector<double> out;
-  for (const ArmResult& size : sizes) {
-    const auto summary = read_record(size.runs[0] / "summary.json").value_or(nlohmann::json());
-    out.push_back(6.0 * number_at(summary, "parameters") * number_at(summary, "tokens"));
-  }
+  for (const ArmResult& size : sizes) out.push_back(6.0 * size.parameters * size.tokens);
   return out;
 }
 
@@ -72,6 +69,21 @@ json described(const std::vector<ArmResult>& sizes, const std::vector<double>& c
   return out;
 }
 
+// The ratio at the largest budget of what is left, without each size in turn.
+void leave_one_out(ContrastResult& r, const std::vector<double>& variant_compute,
+                   const std::vector<double>& baseline_compute, std::int64_t seeds) {
+  const auto without = [](auto list, size_t i) {
+    list.erase(list.begin() + static_cast<std::ptrdiff_t>(i));
+    return list;
+  };
+  for (size_t i = 0; i < r.better.size() && r.better.size() > 4; ++i) {
+    const std::vector<double> a = without(variant_compute, i), b = without(baseline_compute, i);
+    const auto better = fit(without(r.better, i), a, all_of(seeds)), worse = fit(without(r.worse, i), b, all_of(seeds));
+    const double most = std::min(a.back(), b.back()), least = std::max(a.front(), b.front());
+    r.without.push_back(better && worse ? compute_ratio(*better, *worse, least, most) - 1.0 : kNaN);
+  }
+}
+
 }  // namespace
 
 double mean_over(const std::vector<double>& values, std::span<const size_t> chosen) {
@@ -108,6 +120,7 @@ void fit_ladder(ContrastResult& r, std::int64_t seeds) {
   r.gain = bootstrap_gain(at_most, seeds);
   if (!std::isfinite(at_most.estimate()) || !at_most.defined())
     r.gain.reason = "the fits don't meet within the measured budgets, or too many resamples have no fit";
+  leave_one_out(r, variant_compute, baseline_compute, seeds);
   // Ten times the budget is another matter: said only where the laws leave little open there.
   const Bootstrap beyond(
       static_cast<size_t>(seeds), [&](auto chosen) { return ratio_at(10.0 * most, least, chosen); }, options);

@@ -60,7 +60,7 @@ json toy_result(const Claim& claim, ToyRunner run, const fs::path& dir) {
           {"gain", finite_or_null(gain.estimate)},
           {"pairs", gains.size()},
           {"smallest_effect", toy.smallest_effect},
-          {"judgement", judgement_json(judge(std::vector<Hypothesis>{{gain, toy.smallest_effect}})[0])}};
+          {"judgement", judgement_json(judge(gain, toy.smallest_effect))}};
 }
 
 }  // namespace
@@ -90,7 +90,7 @@ void add_levels(json& result, const Claim& claim, ToyRunner run, const fs::path&
       words.push_back(level + (" " + word));
     }
   const bool disagree = std::any_of(verdicts.begin(), verdicts.end(), [&](auto& v) { return v != verdicts.front(); });
-  result["headline"] = disagree ? "levels disagree: " + joined(words) : language;
+  if (disagree) result["headline"] = "levels disagree: " + joined(words);
 }
 
 }  // namespace scalevec::experiments

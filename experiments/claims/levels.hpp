@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "experiments/claims/plan.hpp"
+#include "experiments/claims/run_store.hpp"
 
 // The first two levels of evidence: the figures of the theory, and a toy model trained by the library's optimizers.
 // Both are stored in the folder of the ledger and not computed again.
@@ -14,8 +15,7 @@ namespace scalevec::experiments {
 // Adds to a claim of gather(): "figures", drawn at quick quality into DIR/theory if they are not there yet ("problem":
 // why there is none); "toy", trained by `run` if its result is not in DIR/toy yet, with both variants at their own best
 // lr, chosen on half of the replicas and compared on the other half, or null; "levels", what each level says ("not
-// available" where a figure is out of agreement); and "headline": the verdict of the language models, or that the
-// levels disagree.
+// available" where a figure is out of agreement); and, if the levels disagree, "headline", which says so.
 void add_levels(nlohmann::json& result, const Claim& claim, ToyRunner run, const std::filesystem::path& dir);
 
 // The third level's own traces against the theory, "mechanism" in claims.json.

@@ -92,13 +92,12 @@ json mechanism(const Plan& plan, const Claim& claim, const RunStore& store, cons
     const PlannedArm& planned = plan.arm(claim, arm.name);
     const std::string run = run_name(planned.folder, *t.best, plan.choice(claim).first_seed);
     const auto outcome = store.outcome(run);
-    if (!outcome || outcome->state != CellOutcome::State::done) continue;
+    // Of a run made elsewhere there are no traces.
+    if (!outcome || outcome->state != CellOutcome::State::done || !fs::exists(store.folder() / run)) continue;
     const json* width = find_at(planned.config, "model.width");
     out[arm.name] = of_traces(store.folder() / run, width && width->is_number() ? width->get<double>() : 128.0);
     if (std::find(claim.probes.begin(), claim.probes.end(), arm.name) == claim.probes.end()) continue;
-    out[arm.name]["probe"] = probed(
-        store.folder() / run,
-        probes / (fs::path(run).parent_path().string() + "," + fs::path(run).filename().string() + ".json"), program);
+    out[arm.name]["probe"] = probed(store.folder() / run, probes / (file_name(run) + ".json"), program);
   }
   if (out.contains(claim.baseline)) {
     const json unit = out[claim.baseline]["magnitude_step"];

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 #include <set>
 
 #include "experiments/errors.hpp"
@@ -20,70 +19,132 @@ constexpr const char* kLrKey = "optimizer.lr";
 
 std::string lr_text(double lr) { return printed("%.6g", lr); }
 
-// The lr beyond the grid's end at the ratio of its last two, to six digits so that its name and its value agree.
-double beyond(const std::vector<double>& lrs, bool high) {
-  const size_t n = lrs.size();
-  const double ratio = n < 2 ? 2.0 : high ? lrs[n - 1] / lrs[n - 2] : lrs[0] / lrs[1];
-  return std::stod(lr_text((high ? lrs.back() : lrs.front()) * ratio));
+// To six digits, so that the name of a run and its lr agree; of a vertex and a law to three.
+double rounded(double lr, const char* format = "%.6g") { return std::stod(printed(format, lr)); }
+
+// Two lrs closer than this are not told apart by adding one between them.
+constexpr double kClosest = 1.15;
+
+// Where the next lr is tried, beyond `end` of those the fit used: half-way to the next one of the grid where there is
+// one, which diverged or did not fit, else beyond the grid at the ratio of its last two. Empty if there is no room.
+std::optional<double> next_lr(const std::vector<double>& lrs, double end, bool high) {
+  const size_t n = lrs.size(), at = static_cast<size_t>(std::find(lrs.begin(), lrs.end(), end) - lrs.begin());
+  if (high ? at + 1 < n : at > 0) {
+    const double other = lrs[high ? at + 1 : at - 1];
+    const double ratio = std::max(other / end, end / other);
+    return ratio < kClosest ? std::nullopt : std::optional(rounded(std::sqrt(end * other)));
+  }
+  return rounded(end * (high ? lrs[n - 1] / lrs[n - 2] : lrs[0] / lrs[1]));
+}
+
+// The side on which an lr is missing; empty if the vertex is inside.
+std::optional<bool> missing_side(const VertexFit& fit) {
+  switch (fit.state) {
+    case VertexFit::State::inside:
+      return std::nullopt;
+    case VertexFit::State::below:
+      return false;
+    case VertexFit::State::above:
+      return true;
+    case VertexFit::State::no_minimum:
+      break;
+  }
+  return std::log(fit.lowest) > 0.5 * (std::log(fit.lrs.front()) + std::log(fit.lrs.back()));
+}
+
+// The step of the trunk where an arm's schedule begins to decay.
+std::int64_t branch_step(const json& config, const json& trunk, const std::string& where) {
+  const json* decay = find_at(config, "schedule.decay_steps");
+  const json* every = find_at(trunk, "checkpoint.every");
+  const std::int64_t step = decay ? config.at("steps").get<std::int64_t>() - decay->get<std::int64_t>() : 0;
+  if (step < 1 || step > trunk.at("steps").get<std::int64_t>() || !every || every->get<std::int64_t>() < 1 ||
+      step % every->get<std::int64_t>())
+    throw ConfigError(
+        where + ".trunk: its schedule decays from step " + std::to_string(step) +
+        " on; allowed: a step of which the trunk keeps a checkpoint (schedule.decay_steps, checkpoint.every)");
+  return step;
 }
 
 }  // namespace
+
+double width_of(const json& config) {
+  const json* width = find_at(config, "model.width");
+  return width && width->is_number() ? width->get<double>() : kNaN;
+}
 
 std::string run_name(const std::string& arm_folder, double lr, std::int64_t seed) {
   return arm_folder + "/lr=" + lr_text(lr) + ",seed=" + std::to_string(seed);
 }
 
-std::optional<CellOutcome> RunStore::outcome(const std::string& run) const {
-  if (const auto it = finished_.find(run); it != finished_.end()) return it->second;
-  if (std::filesystem::exists(runs_ / run / "summary.json")) {
-    const CellOutcome read = read_outcome(runs_ / run);
-    if (read.state != CellOutcome::State::missing) return finished_[run] = read;
-  }
-  const auto it = failed_.find(run);
-  if (it == failed_.end()) return std::nullopt;
-  return CellOutcome{CellOutcome::State::missing, kNaN, it->second, {}};
-}
-
-Plan::Plan(const Ledger& ledger, const std::string& tier, const std::vector<std::string>& ids,
-           const std::string& data_dir)
-    : ledger_(ledger), tier_(tier) {
-  const auto here = [&](const Claim& claim) { return claim.times == (tier == kTimesTier); };
-  for (const std::string& id : ids)
-    if (const Claim& named = ledger.claim(id); !here(named))
+Plan::Plan(const Ledger& ledger, const std::string& tier, const std::vector<std::string>& ids, const Text& text)
+    : ledger_(ledger), tier_(tier), text_(text) {
+  for (const std::string& id : ids) {
+    const Claim& named = ledger.claim(id);
+    if (named.times != (tier == kTimesTier))
       throw UsageError("claims: " + id +
                        (named.times ? " is decided by times: scalevec claims --times" : " has no times"));
+    if (!ledger.runs_at(named, tier))
+      throw UsageError("claims: " + id + " does not run at --tier " + tier +
+                       ", which runs: " + joined(ledger.tiers.at(tier).claims));
+  }
   // Named over the whole ledger, whatever part of it is asked for, so that the parts share their runs.
   std::map<std::string, std::string> names;
+  const auto arm_config = [&](const Claim& claim, const Arm& arm) {
+    json config = ledger.arm_config(claim, arm, tier, text.name);
+    config["name"] = "";
+    if (text.vocab_size) set_at(config, "model.vocab_size", text.vocab_size, "--text " + text.name);
+    return config;
+  };
+  const auto identity_of = [&](json config) {
+    if (text.name != Text{}.name) config["data"] = {{"text", text.name}};
+    return config;
+  };
   for (const Claim& claim : ledger.claims) {
+    if (!ledger.runs_at(claim, tier)) continue;
     for (const Arm& arm : claim.arms) {
-      PlannedArm planned{&arm, ledger.arm_config(claim, arm, tier), ""};
-      if (!data_dir.empty()) planned.config["data"] = {{"dir", data_dir}};
-      planned.config["name"] = "";
-      const std::string hash = config_hash(planned.config);
-      planned.folder = names.emplace(hash, file_name(arm.name)).first->second + "-" + hash.substr(0, 8);
+      PlannedArm planned;
+      planned.arm = &arm;
+      planned.config = arm_config(claim, arm);
+      json identity = identity_of(planned.config);
+      if (!arm.trunk.empty()) {
+        const json trunk = arm_config(claim, *std::find_if(claim.arms.begin(), claim.arms.end(),
+                                                           [&](const Arm& a) { return a.name == arm.trunk; }));
+        planned.trunk_step = branch_step(planned.config, trunk, claim.id + ": arms." + arm.name);
+        identity["trunk"] = config_hash(identity_of(trunk));
+      }
+      if (!text.dir.empty()) planned.config["data"] = {{"dir", text.dir}};
+      planned.hash = config_hash(identity);
+      planned.folder = file_name(text.name) + "/" + names.emplace(planned.hash, file_name(arm.name)).first->second +
+                       "-" + planned.hash.substr(0, 8);
       arms_[{claim.id, arm.name}] = std::move(planned);
     }
-    if (here(claim) && (ids.empty() || std::find(ids.begin(), ids.end(), claim.id) != ids.end()))
-      claims_.push_back(&claim);
+    const bool asked = ids.empty() || std::find(ids.begin(), ids.end(), claim.id) != ids.end();
+    if (asked && ledger.runs_on(claim, tier, text.name)) claims_.push_back(&claim);
   }
 }
 
 const PlannedArm& Plan::arm(const Claim& claim, const std::string& name) const { return arms_.at({claim.id, name}); }
 
-std::vector<std::int64_t> Plan::comparison_seeds(const Claim& claim, const Contrast& contrast) const {
-  const TierChoice tier = choice(claim);
-  const std::int64_t n = contrast.most_seeds ? std::min(tier.seeds, contrast.most_seeds) : tier.seeds;
-  std::vector<std::int64_t> seeds(static_cast<size_t>(n));
-  std::iota(seeds.begin(), seeds.end(), tier.first_seed);
-  return seeds;
+std::vector<std::int64_t> Plan::looks(const Claim& claim, const Contrast& contrast) const {
+  const std::vector<std::int64_t> looks = choice(claim).looks;
+  if (contrast.decides && claim.judged && contrast.sequential()) return looks;
+  return {contrast.most_seeds ? std::min(looks.back(), contrast.most_seeds) : looks.back()};
 }
 
-Cell Plan::cell(const PlannedArm& arm, double lr, std::int64_t seed, bool tuning) const {
+Cell Plan::cell(const Claim& claim, const PlannedArm& arm, double lr, std::int64_t seed, bool tuning) const {
   // An empty setting: configurations of one arm differ in lr and seed alone and are checked once.
   Cell cell{run_name(arm.folder, lr, seed), arm.folder, json::object(), seed, tuning, arm.config, ""};
   set_at(cell.config, kLrKey, lr, arm.folder);
   cell.config["seed"] = seed;
-  cell.hash = config_hash(cell.config);
+  if (arm.trunk_step) {
+    cell.trunk_step = arm.trunk_step;
+    cell.config["model"] = {
+        {"from", run_name(this->arm(claim, arm.arm->trunk).folder, lr, seed) + "@" + std::to_string(arm.trunk_step)},
+        {"optimizer_state", true},
+        {"go_on", true}};
+  }
+  // Not of the folder where the text lies, which another machine has elsewhere.
+  cell.hash = config_hash({arm.hash, lr_text(lr), seed});
   return cell;
 }
 
@@ -97,6 +158,19 @@ std::vector<std::int64_t> Plan::tuning_seeds(const Claim& claim, const std::stri
 Tuning Plan::tuning(const Claim& claim, const std::string& name, const Outcomes& outcomes) const {
   const PlannedArm& planned = arm(claim, name);
   if (!planned.arm->lr_from.empty()) return tuning(claim, planned.arm->lr_from, outcomes);
+  if (!planned.arm->lr_law.empty()) {
+    // Wanted by the arms of the law themselves.
+    Tuning out;
+    out.arm = planned.folder;
+    for (const std::string& from : planned.arm->lr_law)
+      if (const Tuning t = tuning(claim, from, outcomes); t.state != Tuning::State::tunable) {
+        out.state = t.state;
+        out.problem = t.problem;
+      }
+    if (const auto at = law_log2_lr(claim, *planned.arm, width_of(planned.config), outcomes))
+      out.best = rounded(std::exp2(*at), "%.3g");
+    return out;
+  }
   const TierChoice tier = choice(claim);
   const std::vector<std::int64_t> seeds = tuning_seeds(claim, name);
   std::vector<double> lrs = tier.lrs;
@@ -104,6 +178,8 @@ Tuning Plan::tuning(const Claim& claim, const std::string& name, const Outcomes&
     Tuning out;
     out.arm = planned.folder;
     std::vector<std::vector<double>> all;
+    std::vector<TuningRun> runs;
+    size_t usable = 0;
     for (const double lr : lrs) {
       std::vector<double>& losses = all.emplace_back();
       for (const std::int64_t seed : seeds) {
@@ -113,31 +189,64 @@ Tuning Plan::tuning(const Claim& claim, const std::string& name, const Outcomes&
           continue;
         }
         losses.push_back(outcome->loss);
+        runs.push_back({lr, seed, outcome->loss});
         if (outcome->state != CellOutcome::State::missing || out.state == Tuning::State::failed) continue;
         out.state = Tuning::State::failed;
         out.problem = run_name(planned.folder, lr, seed) + ": " + outcome->reason;
       }
       out.curve.push_back(lr_point(lr, losses));
+      usable += out.curve.back().diverged == 0;
     }
     if (!out.wanted.empty() || out.state == Tuning::State::failed) return out;
-    // A lr at which a seed diverged is not chosen.
-    const size_t best = best_setting(all).value();
-    if (out.curve[best].diverged) {
+    if (usable == 0) {
       out.state = Tuning::State::diverges;
       out.problem = planned.folder + ": diverged at every learning rate";
       return out;
     }
-    out.best = lrs[best];
-    if (lrs.size() == 1 || (best > 0 && best + 1 < lrs.size())) return out;
-    const bool high = best + 1 == lrs.size();
-    if (grown == tier.extensions) {
-      out.state = Tuning::State::at_edge;
-      out.problem = planned.folder + ": its best learning rate, " + lr_text(*out.best) + ", is the " +
-                    (high ? "highest" : "lowest") + " tried";
+    if (lrs.size() == 1) {
+      out.best = lrs.front();
       return out;
     }
-    lrs.insert(high ? lrs.end() : lrs.begin(), beyond(lrs, high));
+    bool high = false;
+    double end = lrs.front();
+    if (usable >= kFewestLrs) {
+      out.fit = fit_vertex(runs);
+      const auto side = missing_side(*out.fit);
+      if (!side) {
+        out.best = rounded(std::exp2(out.fit->log2_lr), "%.3g");
+        return out;
+      }
+      high = *side;
+      end = high ? out.fit->lrs.back() : out.fit->lrs.front();
+    }
+    const auto next = next_lr(lrs, end, high);
+    if (grown == tier.extensions || !next) {
+      out.state = Tuning::State::at_edge;
+      out.problem = planned.folder + ": its best learning rate lies " + (high ? "above " : "below ") + lr_text(end) +
+                    ", " + (next ? "outside what was tried" : "too near to the lrs that diverge or do not fit");
+      return out;
+    }
+    lrs.insert(std::upper_bound(lrs.begin(), lrs.end(), *next), *next);
   }
+}
+
+std::optional<double> Plan::law_log2_lr(const Claim& claim, const Arm& planned, double width,
+                                        const Outcomes& outcomes) const {
+  double w = 0.0, wx = 0.0, wy = 0.0, wxx = 0.0, wxy = 0.0;
+  for (const std::string& name : planned.lr_law) {
+    const Tuning t = tuning(claim, name, outcomes);
+    if (!t.best || !t.fit) return std::nullopt;
+    const double x = std::log2(width_of(arm(claim, name).config)), y = t.fit->log2_lr;
+    const double weight = 1.0 / (1e-6 + t.fit->se * t.fit->se);
+    w += weight;
+    wx += weight * x;
+    wy += weight * y;
+    wxx += weight * x * x;
+    wxy += weight * x * y;
+  }
+  const double b = (w * wxy - wx * wy) / (w * wxx - wx * wx), a = (wy - b * wx) / w;
+  const double at = a + b * std::log2(width);
+  return std::isfinite(at) ? std::optional(at) : std::nullopt;
 }
 
 std::optional<double> Plan::lr(const Claim& claim, const Contrast& contrast, const std::string& name,
@@ -155,48 +264,58 @@ std::optional<std::string> Plan::better_arm(const Claim& claim, const Contrast& 
   for (const std::string& name : contrast.arms) {
     const Tuning t = tuning(claim, name, outcomes);
     if (!t.wanted.empty() || (!t.best && t.curve.empty())) return std::nullopt;
-    for (const LrPoint& p : t.curve)
-      if (t.best && p.lr == *t.best && p.loss.mean < least) {
-        least = p.loss.mean;
-        best = name;
-      }
+    const double loss = !t.best ? kNaN : t.fit ? t.fit->least : t.curve.front().loss.mean;
+    if (!(loss < least)) continue;
+    least = loss;
+    best = name;
   }
   return best;
 }
 
 std::vector<std::string> Plan::arms_of(const Claim& claim, const Contrast& contrast, const Outcomes& outcomes) const {
   std::vector<std::string> names = contrast.baselines;
-  if (contrast.kind != Kind::difference || contrast.arms.size() == 1)
+  if (contrast.kind != Kind::difference || contrast.arms.size() == 1) {
     names.insert(names.end(), contrast.arms.begin(), contrast.arms.end());
-  else if (const auto better = better_arm(claim, contrast, outcomes))
+  } else {
+    const auto better = better_arm(claim, contrast, outcomes);
+    if (!better) return {};
     names.push_back(*better);
+  }
   return names;
 }
 
-std::vector<Cell> Plan::wanted(const Outcomes& outcomes) const {
+std::vector<Cell> Plan::wanted(const Outcomes& outcomes, const Pairs& pairs) const {
   std::vector<Cell> tuning_cells, cells;
   std::set<std::string> names;
-  const auto want = [&](const PlannedArm& planned, double lr, std::int64_t seed, bool tunes) {
-    const std::string name = run_name(planned.folder, lr, seed);
-    if (outcomes(name) || !names.insert(name).second) return;
-    (tunes ? tuning_cells : cells).push_back(cell(planned, lr, seed, tunes));
+  const auto want = [&](const Claim& claim, const PlannedArm& planned, double lr, std::int64_t seed, bool tunes) {
+    if (outcomes(run_name(planned.folder, lr, seed))) return;
+    const PlannedArm* next = &planned;
+    if (planned.trunk_step) {
+      const PlannedArm& trunk = arm(claim, planned.arm->trunk);
+      const auto made = outcomes(run_name(trunk.folder, lr, seed));
+      if (made && made->state != CellOutcome::State::done) return;
+      if (!made) next = &trunk;
+    }
+    if (!names.insert(run_name(next->folder, lr, seed)).second) return;
+    (tunes ? tuning_cells : cells).push_back(cell(claim, *next, lr, seed, tunes));
   };
   for (const Claim* claim : claims_) {
-    for (const Arm& arm : claim->arms) {
-      const PlannedArm& tuned = this->arm(*claim, arm.lr_from.empty() ? arm.name : arm.lr_from);
-      for (const auto& [lr, seed] : tuning(*claim, arm.name, outcomes).wanted) want(tuned, lr, seed, true);
+    for (const Arm& arm : claim->arms)
+      if (arm.tuned())
+        for (const auto& [lr, seed] : tuning(*claim, arm.name, outcomes).wanted)
+          want(*claim, this->arm(*claim, arm.name), lr, seed, true);
+    const std::int64_t first = choice(*claim).first_seed;
+    for (const Contrast& contrast : claim->contrasts) {
+      const std::int64_t n = pairs(*claim, contrast);
+      // Not before all of them have an lr: one whose lr cannot be found leaves nothing to compare.
+      std::vector<std::pair<std::string, double>> ready;
+      const std::vector<std::string> names_of_arms = arms_of(*claim, contrast, outcomes);
+      for (const std::string& name : names_of_arms)
+        if (const auto at = lr(*claim, contrast, name, outcomes)) ready.emplace_back(name, *at);
+      if (names_of_arms.empty() || ready.size() != names_of_arms.size()) continue;
+      for (const auto& [name, at] : ready)
+        for (std::int64_t seed = first; seed < first + n; ++seed) want(*claim, arm(*claim, name), at, seed, false);
     }
-    for (const Contrast& contrast : claim->contrasts)
-      for (const std::string& name : arms_of(*claim, contrast, outcomes)) {
-        const Tuning t = tuning(*claim, name, outcomes);
-        const auto at = lr(*claim, contrast, name, outcomes);
-        if (!at || !t.wanted.empty()) continue;
-        for (const std::int64_t seed : comparison_seeds(*claim, contrast)) {
-          want(arm(*claim, name), *at, seed, false);
-          if (contrast.kind == Kind::lr_shift)
-            for (const LrPoint& p : t.curve) want(arm(*claim, name), p.lr, seed, false);
-        }
-      }
   }
   // Seed by seed, so that a comparison stopped on the way is a balanced one.
   std::stable_sort(cells.begin(), cells.end(), [](const Cell& a, const Cell& b) { return a.seed < b.seed; });

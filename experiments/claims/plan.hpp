@@ -9,17 +9,30 @@
 
 #include "experiments/claims/claim.hpp"
 #include "experiments/compare/analysis.hpp"
+#include "experiments/statistics/vertex.hpp"
 
 // Which runs a ledger needs, given the runs that exist. A run is named by what it trains, so that claims share it;
 // above all the runs of the baseline, which every paired difference uses.
 namespace scalevec::experiments {
 
+// What the runs are trained on. Their names and hashes say its name, not where it lies on this machine.
+struct Text {
+  std::string name = "synthetic";
+  std::string dir;              // folder of tokens; empty: the data of the tier's base
+  std::int64_t vocab_size = 0;  // of its tokenizer; 0: the base's
+};
+
 // An arm of a claim at a tier, with its configuration.
 struct PlannedArm {
   const Arm* arm = nullptr;
   nlohmann::json config;  // without lr and seed
-  std::string folder;     // "plain-1a2b3c4d": the ledger's first name for this configuration, and its hash
+  std::string hash;       // of it, with the name of the text for its folder
+  std::string folder;     // "english/plain-1a2b3c4d": the ledger's first name for this configuration, and its hash
+  std::int64_t trunk_step = 0;  // of an arm with a trunk: the step of the trunk's run that it goes on from
 };
+
+// model.width of a configuration; NaN if it says none.
+double width_of(const nlohmann::json& config);
 
 // The folder of a run of an arm's inside runs/ of the ledger.
 std::string run_name(const std::string& arm_folder, double lr, std::int64_t seed);
@@ -27,33 +40,40 @@ std::string run_name(const std::string& arm_folder, double lr, std::int64_t seed
 // The outcome of a run, by its name; empty as long as nothing has tried it.
 using Outcomes = std::function<std::optional<CellOutcome>(const std::string& run)>;
 
-// How the lr of an arm was chosen: on the tuning seeds, over a grid that is extended by its own step at an end where
-// the best lr lies.
+// How the lr of an arm was chosen: the vertex of the fit through its runs on the tuning seeds, rounded to three digits.
+// As long as it lies outside the lrs that the fit uses, or there is no minimum, an lr is added on that side: beyond the
+// grid by its own step, or half-way (in log lr) to the next lr, where that one diverged or did not fit.
 struct Tuning {
   enum class State {
-    tunable,   // or tuned: the best lr, if it is known, has neighbours on both sides, finished or diverged
-    at_edge,   // the best lr is the lowest or the highest that may be tried
+    tunable,   // or tuned
+    at_edge,   // the vertex lies outside what may be tried
     diverges,  // every lr has a diverged run
     failed     // a run is missing
   };
   std::string arm;                                      // the folder of the arm whose runs these are
   std::vector<LrPoint> curve;                           // in order of lr
   std::vector<std::pair<double, std::int64_t>> wanted;  // lr and seed of runs that nothing has tried
-  std::optional<double> best;                           // set when no run is wanted and one has finished
+  std::optional<double> best;                           // set when no run is wanted and the vertex is inside
+  std::optional<VertexFit> fit;                         // of an arm with more than one lr, once it can be fitted
   State state = State::tunable;
   std::string problem;  // in words, unless the state is tunable
 };
 
 class Plan {
  public:
-  // `data_dir` replaces the data of the tier; empty: the tier's. Claims that times decide are left out, or the others
-  // at the tier kTimesTier. Throws UsageError for an unknown claim, and for one that is left out and named.
-  Plan(const Ledger& ledger, const std::string& tier, const std::vector<std::string>& ids, const std::string& data_dir);
+  // The claims of the ledger that run on the text at the tier, or those of them that `ids` name. Throws UsageError for
+  // an unknown claim, and for one that does not run at the tier.
+  Plan(const Ledger& ledger, const std::string& tier, const std::vector<std::string>& ids, const Text& text);
+
+  const std::string& tier() const { return tier_; }
+  const Text& text() const { return text_; }
+  const Ledger& ledger() const { return ledger_; }
 
   const std::vector<const Claim*>& claims() const { return claims_; }
   const PlannedArm& arm(const Claim& claim, const std::string& name) const;
   TierChoice choice(const Claim& claim) const { return ledger_.choice(claim, tier_); }
-  std::vector<std::int64_t> comparison_seeds(const Claim& claim, const Contrast& contrast) const;
+  // The pairs at each look at a contrast, rising.
+  std::vector<std::int64_t> looks(const Claim& claim, const Contrast& contrast) const;
   // The seeds on which the lr of an arm is chosen.
   std::vector<std::int64_t> tuning_seeds(const Claim& claim, const std::string& arm) const;
   Tuning tuning(const Claim& claim, const std::string& arm, const Outcomes& outcomes) const;
@@ -62,37 +82,25 @@ class Plan {
   // Among several better arms, the one with the least loss on the tuning seeds at its own best lr.
   std::optional<std::string> better_arm(const Claim& claim, const Contrast& contrast, const Outcomes& outcomes) const;
 
+  // log2 lr = a + b·log2 width through the fits of the arms of a law, at a width; empty as long as one is missing.
+  std::optional<double> law_log2_lr(const Claim& claim, const Arm& arm, double width, const Outcomes& outcomes) const;
+  // The arms that a contrast compares, baselines first; none as long as the better one of several is not chosen.
+  std::vector<std::string> arms_of(const Claim& claim, const Contrast& contrast, const Outcomes& outcomes) const;
+
+  // How many pairs of a contrast may be made now (sequence.hpp).
+  using Pairs = std::function<std::int64_t(const Claim& claim, const Contrast& contrast)>;
   // The runs that can be named now and that nothing has tried: first for tuning, then for comparisons, seed by seed.
   // Empty when every planned run was tried.
-  std::vector<Cell> wanted(const Outcomes& outcomes) const;
+  std::vector<Cell> wanted(const Outcomes& outcomes, const Pairs& pairs) const;
 
  private:
-  Cell cell(const PlannedArm& arm, double lr, std::int64_t seed, bool tuning) const;
-  std::vector<std::string> arms_of(const Claim& claim, const Contrast& contrast, const Outcomes& outcomes) const;
+  Cell cell(const Claim& claim, const PlannedArm& arm, double lr, std::int64_t seed, bool tuning) const;
 
   const Ledger& ledger_;
   std::string tier_;
+  Text text_;
   std::vector<const Claim*> claims_;
   std::map<std::pair<std::string, std::string>, PlannedArm> arms_;  // by claim and arm
-};
-
-// The runs in the folder of a ledger; each is read once. A run that this process tried and that did not finish is
-// `missing`, with the reason; one that nothing has tried is unknown (an empty outcome).
-class RunStore {
- public:
-  explicit RunStore(std::filesystem::path runs) : runs_(std::move(runs)) {}
-
-  const std::filesystem::path& folder() const { return runs_; }
-  std::optional<CellOutcome> outcome(const std::string& run) const;
-  void note_failure(const std::string& run, const std::string& reason) { failed_[run] = reason; }
-  Outcomes outcomes() const {
-    return [this](const std::string& run) { return outcome(run); };
-  }
-
- private:
-  std::filesystem::path runs_;
-  std::map<std::string, std::string> failed_;
-  mutable std::map<std::string, CellOutcome> finished_;
 };
 
 }  // namespace scalevec::experiments

@@ -134,11 +134,6 @@ std::string couple_name(const Plan& plan, const Couple& c) {
   return plan.arm(*c.claim, c.arm).folder + " over " + plan.arm(*c.claim, c.baseline).folder;
 }
 
-std::string level_of_size(double parameters) {
-  const double power = std::pow(10.0, std::round(std::log10(parameters)));
-  return std::isfinite(power) ? printed("%gM", power / 1e6) : "";
-}
-
 }  // namespace
 
 json make_turns(const Plan& plan, const TimesOptions& options) {
@@ -156,14 +151,14 @@ json make_turns(const Plan& plan, const TimesOptions& options) {
         values_of(all, couple_name(plan, c), plan.arm(*c.claim, c.arm).folder, "pair").size());
   };
   std::int64_t missing = 0;
-  for (const Couple& c : wanted) missing += std::max<std::int64_t>(0, plan.choice(*c.claim).seeds - made(c));
+  for (const Couple& c : wanted) missing += std::max<std::int64_t>(0, plan.choice(*c.claim).most_pairs() - made(c));
   if (missing == 0) return all;
   if (!options.loaded) require_quiet(options);
   const SignalGuard signals;
   for (const Couple& c : wanted) {
     const TierChoice choice = plan.choice(*c.claim);
     const std::string couple = couple_name(plan, c);
-    for (std::int64_t pair = made(c); pair < choice.seeds; ++pair) {
+    for (std::int64_t pair = made(c); pair < choice.most_pairs(); ++pair) {
       json both = json::array();
       for (int order = 0; order < 2; ++order) {
         const std::string& name = (pair + order) % 2 ? c.baseline : c.arm;
@@ -191,7 +186,7 @@ json make_turns(const Plan& plan, const TimesOptions& options) {
         const TurnRatio r =
             turn_ratio(values_of(all, couple, plan.arm(*c.claim, c.arm).folder, "seconds_per_step"),
                        values_of(all, couple, plan.arm(*c.claim, c.baseline).folder, "seconds_per_step"), 0.95);
-        *options.progress << couple << ": pair " << pair + 1 << " of " << choice.seeds << ", time ratio "
+        *options.progress << couple << ": pair " << pair + 1 << " of " << choice.most_pairs() << ", time ratio "
                           << printed("%.4f, over all pairs %.4f [%.4f, %.4f]", r.per_pair.back(), r.ratio, r.low,
                                      r.high)
                           << std::endl;
@@ -253,7 +248,7 @@ json contrast_of_turns(const Plan& plan, const Couple& c, const Contrast& contra
   const TurnRatio r = turn_ratio(arm, baseline, confidence);
   std::vector<double> gains;
   for (const double x : r.per_pair) gains.push_back(contrast.limit - x);
-  const std::string reason = why_not(turns, couple, choice.seeds, r);
+  const std::string reason = why_not(turns, couple, choice.most_pairs(), r);
   const double low = contrast.limit - r.high, high = contrast.limit - r.low;
   const Verdict verdict = reason.empty() ? verdict_of(low, high, contrast.smallest_effect) : Verdict::inconclusive;
   return {{"name", contrast.name},
@@ -265,7 +260,7 @@ json contrast_of_turns(const Plan& plan, const Couple& c, const Contrast& contra
           {"gain", finite_or_null(contrast.limit - r.ratio)},
           {"sd", finite_or_null(r.ratio * r.sd)},
           {"pairs", r.pairs},
-          {"cap", choice.seeds},
+          {"cap", choice.most_pairs()},
           {"gains", losses_json(gains)},
           {"ratio",
            {{"estimate", finite_or_null(r.ratio)}, {"low", finite_or_null(r.low)}, {"high", finite_or_null(r.high)}}},

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <stdexcept>
 #include <tuple>
+
+#include "experiments/statistics/sequential.hpp"
 
 namespace scalevec::experiments {
 
@@ -32,12 +35,13 @@ Verdict verdict_of(double low, double high, double smallest_effect) {
 std::pair<double, double> Gain::interval(double confidence) const {
   if (!mean) return {kNaN, kNaN};
   const MeanInterval at = at_confidence(*mean, confidence);
-  return {at.low(), at.high()};
+  return {at.low() - (worse ? worse->excess(confidence) : 0.0),
+          at.high() + (better ? better->excess(confidence) : 0.0)};
 }
 
 Gain student_gain(std::span<const double> gains, const std::string& what_failed) {
   const MeanInterval m = mean_interval(gains);
-  Gain out{m.mean, m.sd, m.n, std::nullopt, ""};
+  Gain out{m.mean, m.sd, m.n, std::nullopt, "", std::nullopt, std::nullopt};
   if (m.left_out)
     out.reason = what_failed.empty() ? std::to_string(m.left_out) + " pairs have no finite value" : what_failed;
   else if (!m.defined())
@@ -52,7 +56,7 @@ MeanInterval whole_interval(double estimate, double sd, std::int64_t n) {
 }
 
 Gain bootstrap_gain(const Bootstrap& bootstrap, std::int64_t n) {
-  Gain out{bootstrap.estimate(), kNaN, n, std::nullopt, ""};
+  Gain out{bootstrap.estimate(), kNaN, n, std::nullopt, "", std::nullopt, std::nullopt};
   if (!bootstrap.defined() || n < 2) {
     out.reason = "the bootstrap gives no interval";
     return out;
@@ -64,22 +68,30 @@ Gain bootstrap_gain(const Bootstrap& bootstrap, std::int64_t n) {
   return out;
 }
 
-std::vector<Judgement> judge(std::span<const Hypothesis> hypotheses, double alpha) {
-  std::vector<double> p;
-  for (const Hypothesis& h : hypotheses) p.push_back(h.gain.reason.empty() ? h.gain.p() : kNaN);
-  const std::vector<HolmResult> corrected = holm(p, alpha);
-  std::vector<Judgement> out;
-  for (size_t i = 0; i < hypotheses.size(); ++i) {
-    const Gain& gain = hypotheses[i].gain;
-    Judgement j;
-    j.confidence = 1.0 - corrected[i].level;
-    j.adjusted_p = corrected[i].adjusted_p;
-    j.reason = gain.reason;
-    std::tie(j.low, j.high) = gain.interval(j.confidence);
-    if (gain.reason.empty()) j.verdict = verdict_of(j.low, j.high, hypotheses[i].smallest_effect);
-    out.push_back(std::move(j));
-  }
+Judgement judge(const Gain& gain, double smallest_effect, double level) {
+  Judgement out;
+  out.confidence = 1.0 - level;
+  out.reason = gain.reason;
+  std::tie(out.low, out.high) = gain.interval(out.confidence);
+  if (gain.reason.empty()) out.verdict = verdict_of(out.low, out.high, smallest_effect);
   return out;
+}
+
+std::vector<double> look_levels(std::span<const std::int64_t> looks, double error) {
+  // Asked for at every stage of a ledger, and milliseconds each time.
+  static std::map<std::pair<std::vector<std::int64_t>, double>, std::vector<double>> known;
+  std::vector<double>& levels = known[{{looks.begin(), looks.end()}, error}];
+  if (!levels.empty()) return levels;
+  std::vector<double> fractions;
+  for (const std::int64_t n : looks) fractions.push_back(static_cast<double>(n) / static_cast<double>(looks.back()));
+  return levels = spending_levels(fractions, error);
+}
+
+std::string decided(const Judgement& j, double smallest_effect) {
+  if (j.low > 0.0 || j.high < 0.0) return "the interval excludes zero";
+  if (j.low > -smallest_effect && j.high < smallest_effect)
+    return "the interval lies within the smallest effect of interest";
+  return "";
 }
 
 Verdict combined(std::span<const Verdict> verdicts) {

@@ -10,6 +10,7 @@
 
 #include "experiments/statistics/bootstrap.hpp"
 #include "experiments/statistics/statistics.hpp"
+#include "experiments/statistics/vertex.hpp"
 
 // From measured gains to verdicts.
 namespace scalevec::experiments {
@@ -28,9 +29,13 @@ struct Gain {
   std::int64_t n = 0;                 // pairs
   std::optional<MeanInterval> mean;   // Student's t of the estimate; empty: there is no interval
   std::string reason;                 // why nothing can be concluded; empty if something can
+  // The fits by which the lrs of the two sides were chosen, where each is compared at its own. A side that was trained
+  // beside its true vertex has lost by it, at most VertexFit::excess(): with the better side's excess the gain would be
+  // higher, with the worse side's lower.
+  std::optional<VertexFit> better, worse;
 
-  double p() const { return mean ? two_sided_p(*mean) : kNaN; }  // two-sided, for the hypothesis that the gain is 0
-  std::pair<double, double> interval(double confidence) const;   // NaNs if there is none
+  // Student's interval, widened on each side by the excess at the same confidence. NaNs if there is none.
+  std::pair<double, double> interval(double confidence) const;
 };
 
 // The mean of paired gains with its Student-t interval. If a value is not finite, the reason is `what_failed`.
@@ -43,22 +48,26 @@ Gain bootstrap_gain(const Bootstrap& bootstrap, std::int64_t n);
 // Of an estimate that has the standard deviation `sd` over n units of which it is no mean.
 MeanInterval whole_interval(double estimate, double sd, std::int64_t n);
 
-struct Hypothesis {
-  Gain gain;
-  double smallest_effect = 0.0;
-};
-
 struct Judgement {
   Verdict verdict = Verdict::inconclusive;
-  double confidence = 0.95;  // of the interval: 1 − the level of the hypothesis in Holm's procedure
+  double confidence = 0.95;  // of the interval: 1 − the level of the look
   double low = kNaN, high = kNaN;
-  double adjusted_p = 1.0;
   std::string reason;  // as in the gain
 };
 
-// Judges all hypotheses of a ledger with Holm's correction over all of them. Hypotheses that cannot be tested count
-// too, so that a failed run does not make another claim easier to confirm.
-std::vector<Judgement> judge(std::span<const Hypothesis> hypotheses, double alpha = 0.05);
+// By the interval at confidence 1 − level; inconclusive where the gain has a reason.
+Judgement judge(const Gain& gain, double smallest_effect, double level = 0.05);
+
+// The two-sided error rate of a whole ledger. Each of its hypotheses has an equal part, spent over its looks; the part
+// is fixed beforehand, so that a verdict depends neither on other claims nor on how much of the ledger is run.
+inline constexpr double kLedgerError = 0.05;
+
+// The levels of looks at these numbers of pairs, rising, of which the last is the most: they spend `error`.
+std::vector<double> look_levels(std::span<const std::int64_t> looks, double error);
+
+// Why no further look is needed: "the interval excludes zero" or "the interval lies within the smallest effect of
+// interest" (on both sides of 0); empty if one is.
+std::string decided(const Judgement& judgement, double smallest_effect);
 
 // The verdict of a claim that several hypotheses decide: contradicted if one is; confirmed if all are; else not
 // confirmed if one is; else inconclusive. Without hypotheses it is inconclusive.

@@ -51,7 +51,7 @@ void judge_times(const Plan& plan, const Tier& tier, TimesOptions options, ToyRu
               {"command", command},
               {"alpha", 0.05},
               {"family", family},
-              {"method", method(family, tier.choice.seeds)},
+              {"method", method(family, tier.choice.most_pairs())},
               {"runs", {{"made", turns.at("turns").size()}, {"diverged", 0}, {"failed", json::array()}}},
               {"claims", judge_turns(plan, turns)}};
   json& provenance = result["provenance"];

@@ -10,16 +10,6 @@
 using namespace scalevec;
 using namespace scalevec::experiments;
 
-TEST_CASE("the best lr is the vertex of a parabola in log lr, on unequal steps too") {
-  const auto loss = [](double lr) { return 1.0 + 0.3 * std::pow(std::log2(lr) - 2.3, 2); };
-  const std::vector<double> lrs{1.0, 2.0, 4.0, 16.0};
-  std::vector<double> losses;
-  for (const double lr : lrs) losses.push_back(loss(lr));
-  CHECK(best_log2_lr(lrs, losses) == Approx(2.3));
-  CHECK(std::isnan(best_log2_lr(lrs, std::vector<double>{4.0, 3.0, 2.0, 1.0})));
-  CHECK(std::isnan(best_log2_lr(lrs, std::vector<double>{4.0, 3.0, 2.0, INFINITY})));
-}
-
 TEST_CASE("the balance of decays is held against T4's equation with the pull, by its root") {
   const Scratch run;
   const std::string policy = R"({"groups": [{"group": "scale.input", "weight_decay": 0.1, "decay_target": TARGET},
@@ -54,22 +44,19 @@ TEST_CASE("tokens at a loss are interpolated between finished runs and not beyon
 
 // Losses of both ladders on known laws, a variant that needs 1.25 times less compute, with noise per seed.
 TEST_CASE("a ladder's compute ratio is found within its interval, and what is not constrained is not extrapolated") {
-  const Scratch scratch;
   const std::vector<double> parameters{1e4, 3e4, 1e5, 3e5, 1e6};
   const auto ladder = [&](double noise, double ratio) {
     ContrastResult r;
     for (int arm = 0; arm < 2; ++arm)
       for (size_t size = 0; size < parameters.size(); ++size) {
-        ArmResult a{(arm ? "unified " : "plain ") + std::to_string(size), 1e-3, {}, {}};
-        const std::string run = "r" + std::to_string(arm) + std::to_string(size);
-        scratch.write(run + "/summary.json", "{\"parameters\": " + std::to_string(parameters[size]) +
-                                                 ", \"tokens\": " + std::to_string(20 * parameters[size]) + "}");
+        ArmResult a;
+        a.name = (arm ? "unified " : "plain ") + std::to_string(size);
+        a.parameters = parameters[size];
+        a.tokens = 20.0 * parameters[size];
         const double compute = 6.0 * parameters[size] * 20.0 * parameters[size];
-        for (std::uint64_t seed = 0; seed < 8; ++seed) {
+        for (std::uint64_t seed = 0; seed < 8; ++seed)
           a.values.push_back(1.0 + 60.0 * std::pow((arm ? ratio : 1.0) * compute, -0.15) +
                              noise * random_normal(9, 10 * size + static_cast<size_t>(arm), seed));
-          a.runs.push_back(scratch / run);
-        }
         (arm ? r.better : r.worse).push_back(std::move(a));
       }
     fit_ladder(r, 8);
@@ -82,6 +69,8 @@ TEST_CASE("a ladder's compute ratio is found within its interval, and what is no
   CHECK(high < 0.3);
   CHECK(clear.fits[0].at("exponent").get<double>() == Approx(0.15).margin(0.02));
   CHECK(clear.extrapolation.find("at ten times") == 0);
+  REQUIRE(clear.without.size() == 5);
+  for (const double gain : clear.without) CHECK(gain == Approx(0.25).margin(0.1));
   // Where the variant is worse the ratio is below 1, from within the same budgets.
   CHECK(ladder(2e-4, 0.8).gain.estimate == Approx(-0.2).margin(0.03));
   const ContrastResult noisy = ladder(0.3, 1.25);

@@ -8,24 +8,24 @@
 
 using namespace scalevec::experiments;
 
-// A ledger whose runs are made by a shell script: the final loss is a parabola in ln lr with its least at 0.008, plus
-// what the configuration says under "effect", plus noise that follows from the seed (mostly shared by the arms: paired
-// seeds).
+// A ledger whose runs are made by a shell script: the final loss is a parabola in ln lr with its least at "best"
+// (0.008), plus what the configuration says under "effect", plus noise that follows from the seed (mostly shared by the
+// arms: paired seeds).
 inline constexpr const char* kFakeProgram = R"sh(#!/bin/sh
 for last; do :; done
 [ "$last" = --check ] && exit 0
 cell=$4
 echo call >> "$cell/calls"
 value() { sed -n "s/.*\"$1\": \([-0-9.e]*\).*/\1/p" "$2" | head -1; }
-lr=$(value lr "$2"); seed=$(value seed "$2"); effect=$(value effect "$2"); fails=$(value fails "$2"); diverges=$(value diverges "$2")
+lr=$(value lr "$2"); seed=$(value seed "$2"); effect=$(value effect "$2"); fails=$(value fails "$2"); diverges=$(value diverges "$2"); best=$(value best "$2")
 if [ "$seed" = "$fails" ]; then echo "out of luck" >&2; exit 1; fi
 if [ "$seed" = "$diverges" ]; then echo '{"status": "diverged", "reason": "loss at step 2"}' > "$cell/summary.json"; exit 1; fi
 if [ -n "$STOP_AFTER" ] && [ "$(find "$(dirname "$(dirname "$cell")")" -name summary.json | wc -l)" -ge "$STOP_AFTER" ]; then
   kill -TERM $PPID; trap 'exit 143' TERM; while :; do sleep 0.02; done
 fi
-loss=$(awk -v lr="$lr" -v seed="$seed" -v effect="${effect:-0}" 'BEGIN {
-  printf "%.12f", 2 + effect + 0.02 * (log(lr / 0.008))^2 + 0.1 * sin(seed) + 0.004 * sin(seed * 12.9898 + effect * 7823.3) }')
-echo "{\"status\": \"done\", \"val_loss\": $loss, \"steps\": 10, \"seconds\": 1}" > "$cell/summary.json"
+loss=$(awk -v lr="$lr" -v seed="$seed" -v effect="${effect:-0}" -v best="${best:-0.008}" 'BEGIN {
+  printf "%.12f", 2 + effect + 0.02 * (log(lr / best))^2 + 0.1 * sin(seed) + 0.012 * sin(seed * 12.9898 + effect * 7823.3) }')
+echo "{\"status\": \"done\", \"val_loss\": $loss, \"steps\": 10, \"seconds\": 1, \"threads\": 2, \"parameters\": 104896, \"tokens\": 1000}" > "$cell/summary.json"
 )sh";
 
 inline const scalevec::experiments::LedgerFiles& fake_ledger() {
@@ -33,9 +33,9 @@ inline const scalevec::experiments::LedgerFiles& fake_ledger() {
       {"setup.json", R"({"order": ["good", "bad"], "base": {"effect": 0, "seed": 0, "optimizer": {"lr": 1}},
         "arms": {"plain": {}},
         "tiers": {"standard": {"purpose": "a test", "needs_text": false, "lrs": [2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2],
-                  "tuning_seeds": [1001, 1002], "seeds": 12, "extensions": 2},
-                  "quick": {"purpose": "a quick test", "decides": false, "needs_text": false, "lrs": [4e-3, 8e-3, 1.6e-2],
-                  "tuning_seeds": [1001], "seeds": 3}}})"},
+                  "tuning_seeds": [1001, 1002], "looks": [4, 8, 12], "extensions": 2},
+                  "quick": {"purpose": "a quick test", "decides": false, "needs_text": false, "lrs": [4e-3, 8e-3, 1.6e-2, 3.2e-2],
+                  "tuning_seeds": [1001], "looks": [3]}}})"},
       {"good.json",
        R"({"id": "good", "title": "better", "statement": "The arm better is better.", "rule": "One contrast.",
         "smallest_effect": 0.01, "arms": {"better": {"set": {"effect": -0.05}}},

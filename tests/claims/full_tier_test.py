@@ -35,7 +35,7 @@ def main():
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([program, "claims", "--tier", "full", "--plan", "--out", folder], capture_output=True, text=True, check=True)
-        configs = {file.stem: json.loads(file.read_text()) for file in pathlib.Path(folder).glob("*.json")}
+        configs = {file.stem: json.loads(file.read_text()) for file in pathlib.Path(folder).rglob("*.json")}
     assert len(configs) >= 20, list(configs)
 
     def run(name, arguments, config, folder):

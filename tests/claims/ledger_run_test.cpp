@@ -7,6 +7,7 @@
 
 #include "experiments/claims/levels.hpp"
 #include "experiments/commands/claims_command.hpp"
+#include "experiments/data/token_file.hpp"
 #include "experiments/errors.hpp"
 #include "experiments/record/record_files.hpp"
 #include "tests/claims/fake_ledger.hpp"
@@ -87,15 +88,30 @@ TEST_CASE("a true claim is confirmed, a false one contradicted, and levels that 
   const json r = s.result("out");
   CHECK(r.at("family") == 2);
   CHECK(Setup::claim(r, "good").at("verdict") == "confirmed");
-  CHECK(Setup::claim(r, "good").at("contrasts")[0].at("gain").get<double>() == Approx(0.05).margin(0.004));
-  CHECK(Setup::claim(r, "good").at("contrasts")[0].at("judgement").at("confidence").get<double>() >= 0.95);
+  CHECK(Setup::claim(r, "good").at("contrasts")[0].at("gain").get<double>() == Approx(0.05).margin(0.015));
+  const json& own = Setup::claim(r, "good").at("contrasts")[0];
+  CHECK(own.at("judgement").at("confidence").get<double>() >= 0.95);
+  // Two judged hypotheses; after 4 pairs of 12 nearly nothing of the error may be spent, after 8 enough.
+  CHECK(r.at("level") == 0.025);
+  CHECK(own.at("stopped") == "the interval excludes zero");
+  CHECK(own.at("pairs") == 8);
+  CHECK(own.at("cap") == 12);
+  REQUIRE(own.at("looks").size() == 2);
+  CHECK(own.at("looks")[0].at("pairs") == 4);
+  CHECK(own.at("looks")[0].at("boundary").get<double>() > own.at("looks")[1].at("boundary").get<double>());
+  CHECK(own.at("looks")[1].at("low") == own.at("judgement").at("low"));
+  CHECK(own.at("better")[0].at("vertex").at("lr").get<double>() == Approx(8e-3).epsilon(1e-6));
+  CHECK(Setup::claim(r, "good").at("evidence")[0].at("level") == "0.1M");
   CHECK(Setup::claim(r, "good").at("tuning").at("better").at("best") == 8e-3);
   CHECK(Setup::claim(r, "good").at("figures")[0].at("problem") == "not available: this program draws no figure P99");
   CHECK(Setup::claim(r, "bad").at("verdict") == "contradicted");
   CHECK(Setup::claim(r, "bad").at("headline") == "levels disagree: theory confirmed, language model contradicted");
   CHECK(contains(s.printed, "levels disagree"));
-  // 3 arms × (10 tuning runs + 12 comparisons), own and matched lr being one.
-  CHECK(r.at("runs").at("made") == 66);
+  // 3 arms × 10 tuning runs and the comparisons: the matched contrast, which does not decide, takes all 12 pairs of
+  // two.
+  CHECK(r.at("runs").at("made") == 30 + 12 + 12 + 8);
+  // A run is one second of two cores.
+  CHECK(r.at("provenance").at("core_hours").get<double>() == Approx(62.0 * 2.0 / 3600.0));
   const std::string page = s.scratch.read("out/claims.html");
   CHECK(contains(page, "The arm better is better."));
   CHECK(!contains(page, "<img"));
@@ -106,7 +122,7 @@ TEST_CASE("a true claim is confirmed, a false one contradicted, and levels that 
   CHECK(s.result("out") == r);
   // The page needs nothing but the file: without pictures it says the same.
   REQUIRE(s.claims("out", fake_ledger(), {"--page", (s.scratch / "out/claims.json").string()}) == 0);
-  CHECK(contains(s.printed, "<figure id=\"figure-good-standard-lr\"></figure>"));
+  CHECK(contains(s.printed, "<figure id=\"figure-good-standard-synthetic-lr\"></figure>"));
   const size_t table = page.find("<table>"), end = page.find("</table>");
   CHECK(contains(s.printed, page.substr(table, end - table)));
   CHECK(s.claims("out", fake_ledger(), {"--page", (s.scratch / "program.sh").string()}) == 2);
@@ -133,8 +149,8 @@ TEST_CASE("a ledger stopped again and again ends as one that was not") {
 TEST_CASE("shards make the whole ledger's runs between them") {
   Setup s;
   REQUIRE(s.claims("whole", fake_ledger()) == 0);
-  // Two stages: tuning, then comparison; each shard waits for the other's part of the first.
-  for (int round = 0; round < 2; ++round)
+  // Stages: tuning, then the looks; each shard waits for the others' part of the one before.
+  for (int round = 0; round < 4; ++round)
     for (const char* shard : {"1/3", "2/3", "3/3"})
       REQUIRE(s.claims("parts", fake_ledger(), {"--tier", "standard", "--shard", shard}) == 0);
   REQUIRE(s.claims("parts", fake_ledger()) == 0);
@@ -202,20 +218,19 @@ TEST_CASE("a contrast whose run diverged leaves its claim inconclusive, also bes
 TEST_CASE("comparison seeds begin where the tier says, and runs of other ledgers in the folder do not count") {
   Setup s;
   REQUIRE(s.claims("out", fake_ledger()) == 0);
-  const size_t made = s.result("out").at("runs").at("made");
   fs::remove(s.scratch / "out/ledger.json");
-  const auto files = with_file(fake_ledger(), "setup.json", "\"seeds\": 12", "\"seeds\": 12, \"first_seed\": 101");
+  const auto files = with_file(fake_ledger(), "setup.json", "[4, 8, 12]", "[4, 8, 12], \"first_seed\": 101");
   REQUIRE(s.claims("out", files) == 0);
   const json r = s.result("out");
-  CHECK(r.at("runs").at("made") == made);
+  const auto bad_pairs = Setup::claim(r, "bad").at("contrasts")[0].at("pairs").get<size_t>();
+  CHECK(r.at("runs").at("made") == 30 + 12 + 12 + bad_pairs);
   size_t fresh = 0;
   for (const auto& entry : fs::recursive_directory_iterator(s.scratch / "out/runs"))
     fresh += entry.path().filename().string().ends_with("seed=112");
   CHECK(fresh > 0);
   // 995 to 1006 would meet the tuning seeds.
-  CHECK_THROWS_AS(
-      read_ledger(with_file(fake_ledger(), "setup.json", "\"seeds\": 12", "\"seeds\": 12, \"first_seed\": 995")),
-      ConfigError);
+  CHECK_THROWS_AS(read_ledger(with_file(fake_ledger(), "setup.json", "[4, 8, 12]", "[4, 8, 12], \"first_seed\": 995")),
+                  ConfigError);
 }
 
 TEST_CASE("a quick ledger decides nothing, however clear it looks") {
@@ -236,4 +251,114 @@ TEST_CASE("a claim that was changed after its runs began, or another tier, is re
   CHECK(contains(s.printed, "the claim good was changed after its runs began"));
   CHECK(s.claims("other", fake_ledger(), {"--tier", "fast"}) == 2);
   CHECK(contains(s.printed, "allowed: quick, standard"));
+}
+
+TEST_CASE("results are kept as small files, from which another machine goes on") {
+  Setup s;
+  const std::string results = (s.scratch / "results").string();
+  REQUIRE(s.claims("out", fake_ledger(), {"--tier", "standard", "--results", results}) == 0);
+  const json r = s.result("out");
+  const json kept = json::parse(s.scratch.read("results/standard/synthetic.json"));
+  CHECK(kept.at("runs").size() == r.at("runs").at("made").get<size_t>());
+  for (const auto& [run, one] : kept.at("runs").items()) {
+    CHECK(one.at("metrics").at("val_loss").is_number());
+    CHECK(run.find("/lr=") != std::string::npos);
+  }
+  // The traces of the runs are not among them, and so no mechanism.
+  const auto judged = [&](const std::string& out) {
+    json all = s.result(out);
+    for (json& claim : all["claims"]) claim.erase("mechanism");
+    return all;
+  };
+  const json before = judged("out");
+  fs::remove_all(s.scratch / "out");
+  REQUIRE(s.claims("elsewhere", fake_ledger(), {"--tier", "standard", "--results", results}) == 0);
+  CHECK(!contains(s.printed, "stage 1"));
+  CHECK(judged("elsewhere") == before);
+  // A part of them: the rest is made.
+  json part = kept;
+  part.erase("checksum");
+  for (size_t i = 0; i < 20; ++i) part["runs"].erase(part["runs"].begin());
+  s.scratch.write("results/standard/synthetic.json", part.dump());
+  REQUIRE(s.claims("third", fake_ledger(), {"--tier", "standard", "--results", results}) == 0);
+  CHECK(contains(s.printed, "stage 1"));
+  CHECK(judged("third") == before);
+  // A damaged file is no result.
+  std::string text = s.scratch.read("results/standard/synthetic.json");
+  text.replace(text.find("\"done\""), 6, "\"dome\"");
+  s.scratch.write("results/standard/synthetic.json", text);
+  CHECK(s.claims("fourth", fake_ledger(), {"--tier", "standard", "--results", results}) == 1);
+}
+
+TEST_CASE("an arm whose best lr cannot be bracketed is not compared, and its claim says why") {
+  Setup s;
+  const auto files = with_file(fake_ledger(), "good.json", "\"effect\": -0.05", "\"effect\": -0.05, \"best\": 100");
+  REQUIRE(s.claims("out", files) == 0);
+  const json good = Setup::claim(s.result("out"), "good");
+  CHECK(good.at("verdict") == "inconclusive");
+  CHECK(contains(good.at("reason"), "best learning rate lies above"));
+  CHECK(good.at("tuning").at("better").at("best").is_null());
+  CHECK(good.at("tuning").at("better").at("curve").size() == 7);
+  CHECK(good.at("contrasts")[0].at("looks").empty());
+  CHECK(contains(good.at("contrasts")[0].at("stopped"), "lies above"));
+}
+
+TEST_CASE("a claim is judged on each text, and says on which it holds") {
+  Setup s;
+  for (const char* name : {"one", "two"}) {
+    fs::create_directories(s.scratch / name);
+    const std::vector<std::uint32_t> tokens(500, name[0] == 'o' ? 3 : 4);
+    for (const char* split : {"train", "val"}) {
+      TokenFileWriter writer(s.scratch / name / (std::string(split) + "_000.bin"));
+      writer.append(tokens);
+      writer.finish();
+    }
+  }
+  auto files =
+      with_file(fake_ledger(), "setup.json", "\"effect\": 0,", "\"effect\": 0, \"model\": {\"vocab_size\": 256},");
+  files = with_file(files, "setup.json", "[4, 8, 12]", "[4, 8, 12], \"texts\": [\"one\", \"two\"]");
+  files = with_file(
+      files, "bad.json", "\"smallest_effect\"",
+      "\"judged\": false, \"tiers\": {\"standard\": {\"texts\": [\"two\"], \"text_set\": {\"two\": {\"steps\": 5}}}}, "
+      "\"smallest_effect\"");
+  const auto text = [&](const char* name) { return std::string(name) + "=" + (s.scratch / name).string(); };
+  const std::vector<std::string> both{"--tier", "standard", "--text", text("two"), "--text", text("one")};
+  // Before the runs it says what they will be.
+  std::vector<std::string> plan = both;
+  plan.insert(plan.end(), {"--plan", "--power"});
+  REQUIRE(s.claims("out", files, plan) == 0);
+  CHECK(contains(s.printed, "left: unknown"));
+  CHECK(contains(s.printed, "looks at 4, 8, 12 pairs"));
+  REQUIRE(s.claims("out", files, both) == 0);
+  const json r = s.result("out");
+  CHECK(r.at("family") == 2);
+  REQUIRE(r.at("texts").size() == 2);
+  CHECK(r.at("texts")[0].at("name") == "one");
+  CHECK(r.at("texts")[0].at("data_hash") != r.at("texts")[1].at("data_hash"));
+  const json& good = Setup::claim(r, "good");
+  REQUIRE(good.at("evidence").size() == 2);
+  CHECK(good.at("evidence")[1].at("text") == "two");
+  CHECK(good.at("evidence")[1].at("verdict") == "confirmed");
+  CHECK(good.at("holds_on") == json{"one", "two"});
+  CHECK(good.at("verdict") == "confirmed");
+  const json& bad = Setup::claim(r, "bad");
+  CHECK(bad.at("verdict") == "not judged");
+  REQUIRE(bad.at("evidence").size() == 1);
+  CHECK(bad.at("evidence")[0].at("contrasts")[0].at("judgement").at("confidence") == 0.95);
+  // All is made: nothing is left.
+  REQUIRE(s.claims("out", files, plan) == 0);
+  CHECK(contains(s.printed, "left: 0.00 to 0.00 core-hours"));
+  // A part of the texts is a part of the ledger, judged at the same level.
+  REQUIRE(s.claims("part", files, {"--tier", "standard", "--text", text("two")}) == 0);
+  CHECK(Setup::claim(s.result("part"), "good").at("evidence")[0].at("contrasts") ==
+        good.at("evidence")[1].at("contrasts"));
+  // Another text under a name, and names that the ledger does not have.
+  CHECK(s.claims("out", files, {"--tier", "standard", "--text", "one=" + (s.scratch / "two").string()}) == 2);
+  CHECK(contains(s.printed, "other data for the text one"));
+  CHECK(s.claims("out", files, {"--tier", "standard", "--text", "three=" + (s.scratch / "two").string()}) == 2);
+  CHECK(contains(s.printed, "runs on: one, two"));
+  CHECK(s.claims("out", files, {"--tier", "standard", "--text", "one"}) == 2);
+  CHECK(s.claims("out", with_file(files, "setup.json", "\"needs_text\": false, \"lrs\": [2e-3", "\"lrs\": [2e-3"),
+                 {"--tier", "standard"}) == 2);
+  CHECK(contains(s.printed, "--text NAME=DIR"));
 }

@@ -42,9 +42,9 @@ echo "{\"status\": \"done\", \"peak_memory_bytes\": $bytes, \"parameters\": 1200
 LedgerFiles turns_ledger(double effect, int pairs, const std::string& base = "") {
   return {{"setup.json", R"({"order": ["cost", "other"], "base": {"effect": 0, "seed": 0, "steps": 6)" + base +
                              R"(, "optimizer": {"lr": 1}}, "arms": {"plain": {}},
-             "tiers": {"standard": {"purpose": "a test", "needs_text": false, "lrs": [1, 2, 4], "tuning_seeds": [1001], "seeds": 3},
-                       "times": {"purpose": "turns", "needs_text": false, "lrs": [1], "tuning_seeds": [1001], "seeds": )" +
-                             std::to_string(pairs) + "}}}"},
+             "tiers": {"standard": {"purpose": "a test", "needs_text": false, "lrs": [1, 2, 4, 8], "tuning_seeds": [1001], "looks": [3]},
+                       "times": {"purpose": "turns", "needs_text": false, "lrs": [1], "tuning_seeds": [1001], "looks": [)" +
+                             std::to_string(pairs) + "]}}}"},
           {"cost.json", R"({"id": "cost", "title": "cheap", "statement": "It is cheap.", "rule": "Both.", "times": true,
              "smallest_effect": 0, "theory": {"reading": "silent", "says": ""}, "arms": {"dear": {"set": {"effect": )" +
                             std::to_string(effect) + R"(}}},
@@ -92,7 +92,7 @@ std::function<CpuTimes()> machine_with(double share) {
 TEST_CASE("turns alternate, their first third does not count, and each pair is kept") {
   Turns t;
   const Ledger ledger = read_ledger(turns_ledger(0.02, 4));
-  const Plan plan(ledger, kTimesTier, {}, "");
+  const Plan plan(ledger, kTimesTier, {}, Text{});
   REQUIRE(plan.claims().size() == 1);
   const json turns = make_turns(plan, t.options);
   const std::vector<std::string> calls = t.calls();
@@ -111,14 +111,14 @@ TEST_CASE("turns alternate, their first third does not count, and each pair is k
   make_turns(plan, t.options);
   CHECK(t.calls().size() == 8);
   const Ledger longer = read_ledger(turns_ledger(0.02, 6));
-  CHECK(make_turns(Plan(longer, kTimesTier, {}, ""), t.options).at("turns").size() == 12);
+  CHECK(make_turns(Plan(longer, kTimesTier, {}, Text{}), t.options).at("turns").size() == 12);
   CHECK(t.calls().size() == 12);
 }
 
 TEST_CASE("a turn that fails ends the command with its reason, and the pairs before it stay") {
   Turns t;
   const Ledger ledger = read_ledger(turns_ledger(0.02, 3, R"(, "fails": 4)"));
-  const Plan plan(ledger, kTimesTier, {}, "");
+  const Plan plan(ledger, kTimesTier, {}, Text{});
   CHECK_THROWS_WITH(make_turns(plan, t.options), Catch::Contains("out of luck"));
   CHECK(read_record(t.options.out / "turns.json")->at("turns").size() == 2);
   CHECK(make_turns(plan, t.options).at("turns").size() == 6);
@@ -132,7 +132,7 @@ TEST_CASE("verdicts from turns") {
   for (const auto& [effect, verdict] : {std::pair{0.02, "confirmed"}, {0.08, "contradicted"}, {0.04, "inconclusive"}}) {
     Turns t;
     const Ledger ledger = read_ledger(turns_ledger(effect, 8));
-    const Plan plan(ledger, kTimesTier, {}, "");
+    const Plan plan(ledger, kTimesTier, {}, Text{});
     const json claims = judge_turns(plan, make_turns(plan, t.options));
     REQUIRE(claims.size() == 1);
     const json& evidence = claims[0].at("evidence").at(0);
@@ -184,7 +184,7 @@ TEST_CASE("the interval of a ratio of turns covers it as often as it says") {
 TEST_CASE("a loaded machine is refused, or decides nothing") {
   Turns t;
   const Ledger ledger = read_ledger(turns_ledger(0.02, 3));
-  const Plan plan(ledger, kTimesTier, {}, "");
+  const Plan plan(ledger, kTimesTier, {}, Text{});
   t.options.cpu_times = machine_with(0.5);
   CHECK_THROWS_AS(make_turns(plan, t.options), UsageError);
   CHECK_THROWS_WITH(make_turns(plan, t.options), Catch::Contains("50 % of its cores' time") &&
@@ -201,7 +201,7 @@ TEST_CASE("a loaded machine is refused, or decides nothing") {
 TEST_CASE("turns beside which others began to work decide nothing") {
   Turns t;
   const Ledger ledger = read_ledger(turns_ledger(0.02, 3));
-  const Plan plan(ledger, kTimesTier, {}, "");
+  const Plan plan(ledger, kTimesTier, {}, Text{});
   // Quiet for the two readings of the first look.
   t.options.cpu_times = [quiet = 2, busy = machine_with(0.4)]() mutable { return quiet-- > 0 ? CpuTimes{} : busy(); };
   const json claims = judge_turns(plan, make_turns(plan, t.options));
@@ -212,12 +212,12 @@ TEST_CASE("turns beside which others began to work decide nothing") {
 TEST_CASE("missing turns decide nothing, and times have a tier of their own") {
   Turns t;
   const Ledger ledger = read_ledger(turns_ledger(0.02, 3));
-  const Plan plan(ledger, kTimesTier, {}, "");
+  const Plan plan(ledger, kTimesTier, {}, Text{});
   CHECK(judge_turns(plan, {{"turns", json::array()}})[0].at("reason") == "0 of 3 pairs of turns are there");
-  REQUIRE(Plan(ledger, "standard", {}, "").claims().size() == 1);
-  CHECK(Plan(ledger, "standard", {}, "").claims()[0]->id == "other");
-  CHECK_THROWS_WITH(Plan(ledger, "standard", {"cost"}, ""), Catch::Contains("--times"));
-  CHECK_THROWS_WITH(Plan(ledger, kTimesTier, {"other"}, ""), Catch::Contains("other"));
+  REQUIRE(Plan(ledger, "standard", {}, Text{}).claims().size() == 1);
+  CHECK(Plan(ledger, "standard", {}, Text{}).claims()[0]->id == "other");
+  CHECK_THROWS_WITH(Plan(ledger, "standard", {"cost"}, Text{}), Catch::Contains("--times"));
+  CHECK_THROWS_WITH(Plan(ledger, kTimesTier, {"other"}, Text{}), Catch::Contains("other"));
 }
 
 TEST_CASE("how busy a machine is, from files like those of /proc") {
