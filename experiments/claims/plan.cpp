@@ -20,7 +20,7 @@ constexpr const char* kLrKey = "optimizer.lr";
 std::string lr_text(double lr) { return printed("%.6g", lr); }
 
 // To six digits, so that the name of a run and its lr agree; of a vertex and a law to three.
-double rounded(double lr, const char* format = "%.6g") { return std::stod(printed(format, lr)); }
+double rounded_lr(double lr, const char* format = "%.6g") { return std::stod(printed(format, lr)); }
 
 // Two lrs closer than this are not told apart by adding one between them.
 constexpr double kClosest = 1.15;
@@ -32,9 +32,9 @@ std::optional<double> next_lr(const std::vector<double>& lrs, double end, bool h
   if (high ? at + 1 < n : at > 0) {
     const double other = lrs[high ? at + 1 : at - 1];
     const double ratio = std::max(other / end, end / other);
-    return ratio < kClosest ? std::nullopt : std::optional(rounded(std::sqrt(end * other)));
+    return ratio < kClosest ? std::nullopt : std::optional(rounded_lr(std::sqrt(end * other)));
   }
-  return rounded(end * (high ? lrs[n - 1] / lrs[n - 2] : lrs[0] / lrs[1]));
+  return rounded_lr(end * (high ? lrs[n - 1] / lrs[n - 2] : lrs[0] / lrs[1]));
 }
 
 // The side on which an lr is missing; empty if the vertex is inside.
@@ -168,7 +168,7 @@ Tuning Plan::tuning(const Claim& claim, const std::string& name, const Outcomes&
         out.problem = t.problem;
       }
     if (const auto at = law_log2_lr(claim, *planned.arm, width_of(planned.config), outcomes))
-      out.best = rounded(std::exp2(*at), "%.3g");
+      out.best = rounded_lr(std::exp2(*at), "%.3g");
     return out;
   }
   const TierChoice tier = choice(claim);
@@ -213,7 +213,7 @@ Tuning Plan::tuning(const Claim& claim, const std::string& name, const Outcomes&
       out.fit = fit_vertex(runs);
       const auto side = missing_side(*out.fit);
       if (!side) {
-        out.best = rounded(std::exp2(out.fit->log2_lr), "%.3g");
+        out.best = rounded_lr(std::exp2(out.fit->log2_lr), "%.3g");
         return out;
       }
       high = *side;

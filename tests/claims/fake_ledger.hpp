@@ -24,7 +24,7 @@ if [ -n "$STOP_AFTER" ] && [ "$(find "$(dirname "$(dirname "$cell")")" -name sum
   kill -TERM $PPID; trap 'exit 143' TERM; while :; do sleep 0.02; done
 fi
 loss=$(awk -v lr="$lr" -v seed="$seed" -v effect="${effect:-0}" -v best="${best:-0.008}" 'BEGIN {
-  printf "%.12f", 2 + effect + 0.02 * (log(lr / best))^2 + 0.1 * sin(seed) + 0.012 * sin(seed * 12.9898 + effect * 7823.3) }')
+  printf "%.12f", 2 + effect + 0.02 * (log(lr / best))^2 + 0.1 * sin(seed) + 0.012 * sin(seed * 8.9 + effect * 7823.3) }')
 echo "{\"status\": \"done\", \"val_loss\": $loss, \"steps\": 10, \"seconds\": 1, \"threads\": 2, \"parameters\": 104896, \"tokens\": 1000}" > "$cell/summary.json"
 )sh";
 
