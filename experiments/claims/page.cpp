@@ -253,7 +253,7 @@ std::string ledger_page(const json& ledger, const fs::path& dir, const json& sin
   body +=
       "<p class=\"sub\">The contrast that decides, of each claim at each level and text. Right of 0 is the claim's "
       "way; "
-      "dashed: the smallest effect of interest; small dots: pairs of runs. Blue: the interval excludes 0.</p>\n"
+      "dashed: the smallest effect of interest; small dots: pairs of runs. Blue: confirmed or contradicted.</p>\n"
       "<h2 id=\"method\">How it was judged</h2>\n" +
       method_text(ledger) + changes_section(ledger, since) + failures_section(ledger);
   std::set<std::string> seen;

@@ -209,7 +209,7 @@ std::string entry_panel(const std::string& id, const json& entry, const fs::path
   if (number_at(entry, "core_hours") > 0.0) facts.push_back(short_at(entry, "core_hours") + " core-hours");
   if (!text_at(entry, "machine").empty()) facts.push_back(text_at(entry, "machine"));
   facts.push_back("claim and set-up SHA-256 " + text_at(entry, "hash").substr(0, 16) + "…");
-  out += "<p class=\"sub\">" + html::number(joined(facts, "; ")) + ".</p>\n<figure id=\"figure-" +
+  out += "<p class=\"sub\">" + html::number(joined(facts, "; ")) + "</p>\n<figure id=\"figure-" +
          picture_name(id, entry, "forest") + "\">\n" + forest_html(entry_forest(entry)) + "</figure>\n" +
          contrast_table(entry) + looks_table(entry) + tuning_table(entry);
   for (const Plot& plot : run_plots(id, entry, dir / "runs")) out += shown(plot, files);

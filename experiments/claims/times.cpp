@@ -84,7 +84,7 @@ double median(std::vector<double> values) {
 }
 
 // Six digits are more than a clock gives.
-double rounded(double x) { return std::isfinite(x) ? std::stod(printed("%.6g", x)) : x; }
+double six_digits(double x) { return std::isfinite(x) ? std::stod(printed("%.6g", x)) : x; }
 
 // One short run. Null if a signal stopped it.
 json turn(const json& config, const TimesOptions& options, const SignalGuard& signals) {
@@ -106,12 +106,12 @@ json turn(const json& config, const TimesOptions& options, const SignalGuard& si
     throw RunError("claims --times: a turn ended with " + end->text() + ": " + last_line(log));
   const json summary = read_record(run / "summary.json").value_or(json::object());
   json steps = json::array();
-  for (const double s : counted_steps(run, config.at("steps").get<double>())) steps.push_back(rounded(s));
+  for (const double s : counted_steps(run, config.at("steps").get<double>())) steps.push_back(six_digits(s));
   json out{{"seconds_per_step", finite_or_null(median(steps.get<std::vector<double>>()))},
            {"steps", steps},
            {"peak_memory", finite_or_null(number_at(summary, "peak_memory_bytes"))},
            {"parameters", finite_or_null(number_at(summary, "parameters"))},
-           {"others", rounded(others)},
+           {"others", six_digits(others)},
            {"loaded", options.loaded}};
   fs::remove_all(home);
   return out;
