@@ -291,7 +291,6 @@ void claims(const ClaimsArguments& a, ToyRunner toy) {
               {"family", family},
               {"level", error},
               {"method", ledger_method(at, family, error)},
-              {"method", method_text(ledger, a.tier, family, error)},
               {"texts", json::array()},
               {"claims", json::array()},
               {"runs", {{"failed", json::array()}}}};
