@@ -21,19 +21,9 @@ double millions(const std::string& level) {
   return unit == "M" ? x : unit == "B" ? 1000.0 * x : -1.0;
 }
 
-// The evidence that a file has of a claim.
-json evidence_of(const json& file, json& claim) {
-  json evidence = claim.value("evidence", json::array());
-  if (!claim.contains("evidence"))
-    evidence.push_back({{"tier", text_at(file, "tier")},
-                        {"text", ""},
-                        {"level", ""},
-                        {"parameters", nullptr},
-                        {"verdict", text_at(claim, "verdict")},
-                        {"reason", text_at(claim, "reason")},
-                        {"contrasts", claim.at("contrasts")},
-                        {"tuning", claim.at("tuning")},
-                        {"pilot", claim.at("pilot")}});
+// The evidence that a file has of a claim, which keeps what is about the claim itself.
+json taken_evidence(json& claim) {
+  json evidence = claim.at("evidence");
   bool first = true;
   for (json& entry : evidence) {
     if (!entry.contains("hash")) entry["hash"] = claim.value("hash", "");
@@ -102,7 +92,7 @@ json joined_ledgers(const std::vector<json>& files) {
     else
       out["parts"].push_back(file);
     for (json& claim : claims) {
-      json evidence = evidence_of(file, claim);
+      json evidence = taken_evidence(claim);
       const auto known = std::find_if(out["claims"].begin(), out["claims"].end(),
                                       [&](const json& c) { return c.at("id") == claim.at("id"); });
       json& to =
@@ -119,6 +109,9 @@ json joined_files(const std::vector<std::string>& files, const std::string& opti
   for (const std::string& file : files) {
     auto judged = read_json_if_whole(file);
     if (!judged || text_at(*judged, "kind") != "ledger") throw UsageError(option + ": " + file + " is no claims.json");
+    for (const json& claim : judged->at("claims"))
+      if (!claim.contains("evidence"))
+        throw UsageError(option + ": " + file + ": its claims have no \"evidence\", as in files of earlier versions");
     ledgers.push_back(std::move(*judged));
   }
   return joined_ledgers(ledgers);

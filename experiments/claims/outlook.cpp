@@ -177,25 +177,4 @@ std::string power_text(const std::vector<Plan>& plans, const RunStore& store, do
   return columns_text(lines);
 }
 
-std::vector<std::string> method_text(const Ledger& ledger, const std::string& tier, std::int64_t family, double error) {
-  const TierChoice& c = ledger.tiers.at(tier).choice;
-  return {
-      printed(
-          "Each arm is compared at the vertex of a quadratic in log lr through all its tuning runs, %zu learning rates "
-          "and %zu seeds or as a claim's file says; where the vertex is not bracketed, learning rates are added. The "
-          "vertex has an error, and the interval of a gain is wider by what it can cost.",
-          c.lrs.size(), c.tuning_seeds.size()),
-      printed(
-          "Pairs of runs on seeds that no tuning saw, from %lld on, are added look by look (%s pairs, or as a claim's "
-          "file says) until the interval of the gain excludes zero, or lies within the smallest effect of interest on "
-          "both sides, or the last look is made.",
-          static_cast<long long>(c.first_seed), joined(c.looks).c_str()),
-      printed(
-          "The error rate of the whole ledger, %.2f, is divided equally and beforehand over its %lld hypotheses, %.2g "
-          "each: the deciding contrasts of every judged claim on each of its texts. Each spends its part over its "
-          "looks "
-          "(O'Brien and Fleming's type, Lan and DeMets), with Student's t.",
-          kLedgerError, static_cast<long long>(family), error)};
-}
-
 }  // namespace scalevec::experiments

@@ -18,7 +18,4 @@ std::string plan_text(const std::vector<Plan>& plans, const RunStore& store, dou
 // interval excludes zero in half and in nine of ten cases at the most pairs.
 std::string power_text(const std::vector<Plan>& plans, const RunStore& store, double error);
 
-// How the ledger of a tier is judged, in sentences: "method" in claims.json.
-std::vector<std::string> method_text(const Ledger& ledger, const std::string& tier, std::int64_t family, double error);
-
 }  // namespace scalevec::experiments

@@ -174,9 +174,11 @@ Tuning Plan::tuning(const Claim& claim, const std::string& name, const Outcomes&
   const TierChoice tier = choice(claim);
   const std::vector<std::int64_t> seeds = tuning_seeds(claim, name);
   std::vector<double> lrs = tier.lrs;
+  std::optional<VertexFit> fit;  // stays while runs of an added lr are missing
   for (std::int64_t grown = 0;; ++grown) {
     Tuning out;
     out.arm = planned.folder;
+    out.fit = fit;
     std::vector<std::vector<double>> all;
     std::vector<TuningRun> runs;
     size_t usable = 0;
@@ -210,7 +212,7 @@ Tuning Plan::tuning(const Claim& claim, const std::string& name, const Outcomes&
     bool high = false;
     double end = lrs.front();
     if (usable >= kFewestLrs) {
-      out.fit = fit_vertex(runs);
+      out.fit = fit = fit_vertex(runs);
       const auto side = missing_side(*out.fit);
       if (!side) {
         out.best = rounded_lr(std::exp2(out.fit->log2_lr), "%.3g");

@@ -14,6 +14,7 @@
 #include "experiments/claims/evidence.hpp"
 #include "experiments/claims/joined.hpp"
 #include "experiments/claims/levels.hpp"
+#include "experiments/claims/method.hpp"
 #include "experiments/claims/outlook.hpp"
 #include "experiments/claims/page.hpp"
 #include "experiments/commands/claims_times.hpp"
@@ -291,7 +292,7 @@ void claims(const ClaimsArguments& a, ToyRunner toy) {
               {"alpha", kLedgerError},
               {"family", family},
               {"level", error},
-              {"method", method_text(ledger, a.tier, family, error)},
+              {"method", ledger_method(at, family, error)},
               {"texts", json::array()},
               {"claims", json::array()},
               {"runs", {{"failed", json::array()}}}};

@@ -5,31 +5,14 @@
 
 #include "experiments/claims/joined.hpp"
 #include "experiments/claims/levels.hpp"
+#include "experiments/claims/method.hpp"
 #include "experiments/claims/page.hpp"
 #include "experiments/record/record_files.hpp"
 #include "experiments/system/file_io.hpp"
-#include "experiments/system/text.hpp"
 
 namespace scalevec::experiments {
-namespace {
 
 using nlohmann::json;
-
-json method(size_t family, std::int64_t pairs) {
-  return {
-      "Two arms train in turns, A B B A, each turn a process of its own of some seconds, on a machine with nothing "
-      "else "
-      "running. The first third of its steps is warm-up; the median of the others is the time of a step.",
-      printed(
-          "%lld pairs of turns for each two arms, fixed beforehand. The ratio is that of each pair; its interval is "
-          "Student's t on the logarithms, at 1 − 0.05/%zu for the %zu contrasts that decide.",
-          static_cast<long long>(pairs), family, family),
-      printed(
-          "Turns beside which others used more than %.0f %% of the machine decide nothing. Every turn is in the file.",
-          100.0 * kLoadedShare)};
-}
-
-}  // namespace
 
 void judge_times(const Plan& plan, const Tier& tier, TimesOptions options, ToyRunner toy, const std::string& command) {
   options.progress = &std::cout;
@@ -51,7 +34,7 @@ void judge_times(const Plan& plan, const Tier& tier, TimesOptions options, ToyRu
               {"command", command},
               {"alpha", 0.05},
               {"family", family},
-              {"method", method(family, tier.choice.most_pairs())},
+              {"method", times_method(tier, static_cast<std::int64_t>(family))},
               {"runs", {{"made", turns.at("turns").size()}, {"diverged", 0}, {"failed", json::array()}}},
               {"claims", judge_turns(plan, turns)}};
   json& provenance = result["provenance"];

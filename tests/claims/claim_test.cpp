@@ -146,6 +146,8 @@ TEST_CASE("the grid grows where the vertex lies outside it, and toward an lr tha
   make(parabola(5e-2));
   Tuning t = plan.tuning(claim, "plain", outcomes_of(losses));
   CHECK(!t.best);
+  REQUIRE(t.fit.has_value());
+  CHECK(t.fit->state == VertexFit::State::above);
   REQUIRE(t.wanted.size() == 2);
   CHECK(t.wanted[0].first == Approx(6.4e-2));
   make(parabola(5e-2));
