@@ -44,8 +44,10 @@ class Run:
         self.stage_end = self.deadline
         torch = pathlib.Path(args.torch).resolve()
         libraries = [torch / "lib", *sorted(glob.glob(str(torch.parent / "nvidia/*/lib"))), self.pack / "lib"]
-        self.environment = {**os.environ, "PYTHONPATH": f"{torch.parent}:{self.pack / 'bench'}"}
-        self.environment["LD_LIBRARY_PATH"] = ":".join(map(str, [*libraries, os.environ.get("LD_LIBRARY_PATH", "")])).rstrip(":")
+        # Python finds its own libraries.
+        self.of_python = {**os.environ, "PYTHONPATH": f"{torch.parent}:{self.pack / 'bench'}"}
+        path = ":".join(map(str, [*libraries, os.environ.get("LD_LIBRARY_PATH", "")])).rstrip(":")
+        self.environment = {**os.environ, "LD_LIBRARY_PATH": path}
         self.data = {"dir": str(self.pack / "tokens")}
 
     def command(self, command, limit=None, check=True):
@@ -53,7 +55,8 @@ class Run:
         left = self.stage_end - time.monotonic()
         limit = left if limit is None else min(limit, left)
         process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                   env=self.environment, cwd=self.work, start_new_session=True)
+                                   env=self.of_python if command[0] == sys.executable else self.environment, cwd=self.work,
+                                   start_new_session=True)
         try:
             out, error = process.communicate(timeout=max(limit, 1))
         except subprocess.TimeoutExpired:
