@@ -13,9 +13,9 @@
 #include <vector>
 
 #include "experiments/compare/analysis.hpp"
+#include "experiments/compare/gpus.hpp"
 #include "experiments/compare/ranking.hpp"
 #include "experiments/compare/report.hpp"
-#include "experiments/compare/gpus.hpp"
 #include "experiments/compare/runner.hpp"
 #include "experiments/compare/search.hpp"
 #include "experiments/compare/spread.hpp"

@@ -23,6 +23,7 @@
 #include "experiments/system/thread_waiting.hpp"
 #include "experiments/toys/toys.hpp"
 #include "optim/config/json_reader.hpp"
+#include "optim/parallel/parallel.hpp"
 
 namespace {
 
@@ -53,6 +54,7 @@ int fail(int status, std::string message) {
 int main(int argc, char** argv) {
   scalevec::experiments::wait_with_short_spins(argv);
   scalevec::experiments::keep_freed_memory();
+  scalevec::make_products_reproducible();
 
   say_when_stopped();
   // A write past a limit on file sizes is then an error like that of a full disk, not the program's end.

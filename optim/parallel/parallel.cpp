@@ -3,6 +3,8 @@
 #include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
 
+#include <cstdlib>
+
 #if !defined(_OPENMP) && !defined(SCALEVEC_SERIAL)
 #error "at::parallel_for is a serial loop in code compiled without OpenMP: compile this file with -fopenmp"
 #endif
@@ -47,6 +49,12 @@ void run_tasks(std::int64_t count, const std::function<void(std::int64_t)>& body
     return run(0, 1);
   }
   at::parallel_for(0, count, 1, run);
+}
+
+void make_products_reproducible() {
+#if defined(__x86_64__)
+  if (__builtin_cpu_is("intel")) ::setenv("MKL_CBWR", "AUTO,STRICT", 0);
+#endif
 }
 
 }  // namespace scalevec

@@ -17,6 +17,7 @@
 #include "optim/core/instruction_set.hpp"
 #include "optim/method.hpp"
 #include "optim/optim.hpp"
+#include "optim/parallel/parallel.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/message.hpp"
 
@@ -26,6 +27,8 @@ namespace {
 using namespace scalevec;
 using torch::Tensor;
 using Groups = std::vector<torch::optim::OptimizerParamGroup>;
+
+[[maybe_unused]] const bool kReproducible = (make_products_reproducible(), true);
 
 struct Case {
   std::string name;
