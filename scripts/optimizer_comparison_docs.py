@@ -189,7 +189,7 @@ def leaderboard_picture(results):
                 mean = statistics.fmean(losses)
                 picture.dot(at(mean), y + shift, colour, 3)
                 if mean > high:
-                    picture.text(at(high) + (8 if key == "adamw" else 52), y + 4, f"→ {mean:.2f}", colour=colour)
+                    picture.text(at(high) + (8 if key == "adamw" else 52), y + 4, f"→ {mean:.2f}" if mean < 10 else f"→ {mean:.0f}", colour=colour)
     return picture.svg()
 
 
