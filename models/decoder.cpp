@@ -162,9 +162,9 @@ void Decoder::Stream::settle() {
   added = Tensor();
 }
 
-Tensor Decoder::normed(Stream& stream, const Tensor& gamma) const {
-  if (!stream.added.defined()) return norm_(stream.x, gamma);
-  const auto [sum, y] = norm_.of_sum(stream.x, stream.added, gamma);
+Tensor Decoder::normed(Stream& stream, const Tensor& gamma, ops::Reader reader) const {
+  if (!stream.added.defined()) return norm_(stream.x, gamma, reader);
+  const auto [sum, y] = norm_.of_sum(stream.x, stream.added, gamma, reader);
   stream = {sum, {}};
   return y;
 }
@@ -175,7 +175,9 @@ void Decoder::residual(Stream& stream, const ScaleVector& gamma, const ScaleVect
   Tensor y;
   if (o.pre_norms()) {
     const Tensor shared = gamma.value();
-    const Tensor h = normed(stream, folded_ ? Tensor() : shared);
+    // A mixture adds what its experts give in the type of what they read.
+    const Tensor h =
+        normed(stream, folded_ ? Tensor() : shared, o.moe.experts > 0 ? ops::Reader::any : ops::Reader::products);
     y = sublayer(h, folded_ ? shared : Tensor());
   } else {
     stream.settle();
@@ -202,7 +204,7 @@ Tensor Decoder::forward(const Tensor& tokens) {
              [&](const Tensor& h, const Tensor& columns) { return feed_forward(f, h, columns); });
   }
   if (!options_.final_norm) stream.settle();
-  const Tensor x = options_.final_norm ? normed(stream, final_gamma_.value()) : stream.x;
+  const Tensor x = options_.final_norm ? normed(stream, final_gamma_.value(), ops::Reader::products) : stream.x;
   const Tensor logits = at::linear(x, unembed_);
   return softcap(options_.logit_scale == 1.0 ? logits : logits * options_.logit_scale, options_.logit_softcap);
 }
@@ -211,9 +213,9 @@ Tensor Decoder::loss(const Tensor& tokens, std::int64_t) {
   if (!tokens.defined() || tokens.dim() != 2 || tokens.size(1) < 2)
     throw std::invalid_argument("a decoder's loss needs tokens [B, T+1] with T at least 1");
   const std::int64_t length = tokens.size(1) - 1;
-  Tensor logits = forward(tokens.narrow(1, 0, length));
-  if (logits.scalar_type() != torch::kFloat64) logits = logits.to(torch::kFloat32);
-  Tensor loss = ops::cross_entropy(logits.view({-1, options_.vocab_size}), tokens.narrow(1, 1, length).reshape({-1}));
+  const Tensor logits = forward(tokens.narrow(1, 0, length));
+  Tensor loss = ops::cross_entropy(logits.view({-1, options_.vocab_size}), tokens.narrow(1, 1, length).reshape({-1}),
+                                   /*overwrite=*/true);
   balance_part_ = Tensor();
   if (options_.moe.balance_loss > 0.0 && balance_.defined()) {
     const Tensor part = balance_ * (options_.moe.balance_loss / static_cast<double>(options_.layers));
@@ -228,10 +230,8 @@ Tensor Decoder::sampled_loss(const Tensor& tokens, const Tensor& uniform) {
   if (!tokens.defined() || tokens.dim() != 2 || tokens.size(1) < 2 ||
       uniform.numel() != tokens.size(0) * (tokens.size(1) - 1))
     throw std::invalid_argument("a decoder's loss needs tokens [B, T+1] with T at least 1, and B·T numbers");
-  Tensor logits = forward(tokens.narrow(1, 0, tokens.size(1) - 1));
+  const Tensor logits = forward(tokens.narrow(1, 0, tokens.size(1) - 1)).view({-1, options_.vocab_size});
   balance_ = Tensor();
-  if (logits.scalar_type() != torch::kFloat64) logits = logits.to(torch::kFloat32);
-  logits = logits.view({-1, options_.vocab_size});
   Tensor labels;
   {
     const torch::NoGradGuard no_grad;
@@ -240,7 +240,7 @@ Tensor Decoder::sampled_loss(const Tensor& tokens, const Tensor& uniform) {
     const Tensor wanted = uniform.reshape({-1, 1}) * below.narrow(1, options_.vocab_size - 1, 1);
     labels = (below <= wanted).sum(1).clamp_max(options_.vocab_size - 1);
   }
-  return ops::cross_entropy(logits, labels);
+  return ops::cross_entropy(logits, labels, /*overwrite=*/true);
 }
 
 }  // namespace scalevec::models

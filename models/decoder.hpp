@@ -120,7 +120,7 @@ class Decoder : public Model {
     torch::Tensor x, added;
     void settle();
   };
-  torch::Tensor normed(Stream& stream, const torch::Tensor& gamma) const;
+  torch::Tensor normed(Stream& stream, const torch::Tensor& gamma, ops::Reader reader = ops::Reader::any) const;
   template <class Sublayer>
   void residual(Stream& stream, const ScaleVector& gamma, const ScaleVector& post, Sublayer sublayer) const;
   // A norm of queries or keys before their rotation.

@@ -8,20 +8,20 @@
 
 namespace scalevec::models {
 
-torch::Tensor Norm::operator()(const torch::Tensor& x, const torch::Tensor& gamma) const {
+torch::Tensor Norm::operator()(const torch::Tensor& x, const torch::Tensor& gamma, ops::Reader reader) const {
   const auto weight = gamma.defined() ? std::optional<torch::Tensor>(gamma) : std::nullopt;
   if (kind == NormKind::layer) return at::layer_norm(x, {x.size(-1)}, weight, std::nullopt, eps);
-  return ops::rms_norm(x, gamma, eps);
+  return ops::rms_norm(x, gamma, eps, reader);
 }
 
 std::pair<torch::Tensor, torch::Tensor> Norm::of_sum(const torch::Tensor& x, const torch::Tensor& y,
-                                                     const torch::Tensor& gamma) const {
+                                                     const torch::Tensor& gamma, ops::Reader reader) const {
   if (kind == NormKind::rms) {
-    ops::NormOfSum both = ops::rms_norm_of_sum(x, y, gamma, eps);
+    ops::NormOfSum both = ops::rms_norm_of_sum(x, y, gamma, eps, reader);
     return {both.sum, both.normed};
   }
   const torch::Tensor sum = x + y;
-  return {sum, (*this)(sum, gamma)};
+  return {sum, (*this)(sum, gamma, reader)};
 }
 
 }  // namespace scalevec::models

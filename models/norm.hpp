@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "models/decoder_options.hpp"
+#include "models/ops/fused.hpp"
 
 namespace scalevec::models {
 
@@ -14,11 +15,13 @@ struct Norm {
   NormKind kind = NormKind::rms;
   double eps = 1e-5;  // added to the mean square
 
-  // γ ⊙ Norm(x), of x's shape. gamma [size of the last dimension], or undefined for no γ.
-  torch::Tensor operator()(const torch::Tensor& x, const torch::Tensor& gamma = {}) const;
+  // γ ⊙ Norm(x), of x's shape. gamma [size of the last dimension], or undefined for no γ. `reader` as in ops.
+  torch::Tensor operator()(const torch::Tensor& x, const torch::Tensor& gamma = {},
+                           ops::Reader reader = ops::Reader::any) const;
   // {x + y, γ ⊙ Norm(x + y)}; y has x's shape.
   std::pair<torch::Tensor, torch::Tensor> of_sum(const torch::Tensor& x, const torch::Tensor& y,
-                                                 const torch::Tensor& gamma = {}) const;
+                                                 const torch::Tensor& gamma = {},
+                                                 ops::Reader reader = ops::Reader::any) const;
 };
 
 }  // namespace scalevec::models

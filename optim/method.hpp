@@ -278,9 +278,44 @@ struct MatrixJob {
   torch::Tensor buffer(std::string_view name) const;  // undefined if the options do not ask for it
 };
 
+// Matrices, or tensors of a method of any shape, of one shape under the same options on a device, of which nothing may
+// ask for a value.
+struct DeviceMatrices {
+  const MethodOptions* options = nullptr;
+  std::int64_t row_blocks = 1;  // divides the rows
+  const ParamRole* role = nullptr;
+  torch::Tensor update;                             // [n, rows, cols] in the state's type
+  std::vector<std::vector<torch::Tensor>> buffers;  // the method's own, of each matrix
+  std::vector<torch::Tensor> params;
+  std::vector<torch::Tensor> steps;  // int64 scalars: the number of this step, unless it is refused
+  torch::Tensor lr;                  // float64, a scalar: η_t
+  torch::Tensor refused;             // bool, a scalar: the step is not made, and buffers must stay
+
+  std::vector<torch::Tensor> buffer(std::size_t index) const;  // of all matrices
+  torch::Tensor stacked(std::size_t index) const;              // the same behind each other
+  // Gives buffer `index` of each matrix its part of `value` [n, …], unless the step is refused.
+  void keep(std::size_t index, const torch::Tensor& value);
+  torch::Tensor step() const;  // [n] float64
+};
+
+// What the first and the last pass of a matrix method on a device do.
+struct DevicePasses {
+  bool has_momentum = true;
+  kernels::MomentumPass::Constants<double> momentum{};
+  double lr_factor = 1.0, constant = 0.0;  // lr times the first and the second are what update is multiplied by
+};
+
 // A method whose update is formed from the matrix as a whole and then subtracted by kernels::ApplyPass.
 class MatrixMethod : public Method {
  public:
+  // The same on a device, where the update comes as the first pass leaves it and goes as what the last one subtracts
+  // times its factor. Passes are of tensors of these sizes and so many row blocks.
+  virtual bool forms_on_device() const { return false; }
+  virtual DevicePasses device_passes(const MethodOptions&, c10::IntArrayRef, std::int64_t, const ParamRole&) const {
+    return {};
+  }
+  virtual void form_on_device(DeviceMatrices&) const { throw std::logic_error("a method without a form on a device"); }
+
   // Fills update and scale and advances the buffers. A pure function of the job: the number of threads and what other
   // jobs there are do not change a bit.
   virtual void form_update(MatrixJob& job) const = 0;
@@ -310,6 +345,9 @@ torch::Tensor param_values(const MatrixJob& job);
 //    such buffer, and job.update comes as the gradient;
 //  - form_update(values, job): job.update comes as the mean that this pass gives, in the state's type, and goes as what
 //    job.scale times is subtracted; job.row_blocks are matrices of their own where that means anything;
+//  - form_on_device(values, matrices), MatrixMethod's, if momentum() does not depend on the step, and lr_scale(values,
+//    sizes, row_blocks, role), where the last pass multiplies by lr times that; without it form_on_device()
+//    puts the lr into the update;
 // and where it applies kFactorises, kRowsStay (state is not by row), flops(values, rows, cols) of one row block, and
 // kAnyShape, whose state(values, sizes) is of a tensor of any shape.
 template <class M>
@@ -327,6 +365,10 @@ concept kFactorises = requires {
 template <class M>
 concept kHasMomentum = requires(typename M::Values v) {
   M::momentum(v, std::int64_t{1});
+};
+template <class M>
+concept kFormsOnDevice = requires(typename M::Values v, DeviceMatrices& matrices) {
+  M::form_on_device(v, matrices);
 };
 template <class M>
 class MatrixMethodOf final : public MatrixMethod {
@@ -362,6 +404,27 @@ class MatrixMethodOf final : public MatrixMethod {
     else
       gradient_pass(job, rule(*job.options, job.decay, job.step, false, nullptr));
     M::form_update(values(*job.options), job);
+  }
+
+  bool forms_on_device() const override { return kFormsOnDevice<M>; }
+  DevicePasses device_passes(const MethodOptions& options, c10::IntArrayRef sizes, std::int64_t row_blocks,
+                             const ParamRole& role) const override {
+    DevicePasses out;
+    if constexpr (kFormsOnDevice<M>) {
+      out.has_momentum = kHasMomentum<M>;
+      if constexpr (kHasMomentum<M>) out.momentum = M::momentum(values(options), std::int64_t{2});
+      if constexpr (requires(typename M::Values v, ParamRole r) { M::lr_scale(v, sizes, row_blocks, r); })
+        out.lr_factor = M::lr_scale(values(options), sizes, row_blocks, role);
+      else
+        out.lr_factor = 0.0, out.constant = 1.0;
+    }
+    return out;
+  }
+  void form_on_device(DeviceMatrices& matrices) const override {
+    if constexpr (kFormsOnDevice<M>)
+      M::form_on_device(values(*matrices.options), matrices);
+    else
+      MatrixMethod::form_on_device(matrices);
   }
 
  private:

@@ -1,7 +1,10 @@
 #include "optim/methods.hpp"
 
+#include <ATen/ops/_foreach_copy.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/where.h>
 
 #include <algorithm>
 #include <stdexcept>
@@ -61,6 +64,17 @@ torch::Tensor MatrixJob::buffer(std::string_view name) const {
   const auto at = std::find(names.begin(), names.end(), name) - names.begin();
   return at < static_cast<std::ptrdiff_t>(names.size()) ? buffers[static_cast<size_t>(at)] : torch::Tensor();
 }
+
+std::vector<Tensor> DeviceMatrices::buffer(std::size_t index) const {
+  std::vector<Tensor> out;
+  for (const auto& of_matrix : buffers) out.push_back(of_matrix[index]);
+  return out;
+}
+Tensor DeviceMatrices::stacked(std::size_t index) const { return at::stack(buffer(index)); }
+void DeviceMatrices::keep(std::size_t index, const Tensor& value) {
+  at::_foreach_copy_(buffer(index), at::where(refused, stacked(index), value).unbind(0));
+}
+Tensor DeviceMatrices::step() const { return at::stack(steps).to(torch::kFloat64); }
 
 kernels::Rule momentum_rule(const rules::Decay<double>& decay,
                             const kernels::MomentumPass::Constants<double>& constants) {

@@ -224,7 +224,7 @@ void Optimizer::add_elementwise(std::vector<Slot>& slots, double clip_factor, st
 void Optimizer::form_updates(const std::vector<Slot>& slots, double clip_factor, Matrices& matrices) const {
   for (size_t k = 0; k < slots.size(); ++k) {
     const Slot& s = slots[k];
-    if (!s.state || !s.entry->matrix || s.work().numel() == 0) continue;
+    if (!s.state || !s.entry->matrix || s.on_device || s.work().numel() == 0) continue;
     const auto own = static_cast<std::ptrdiff_t>(s.own_buffers());
     matrices.jobs.push_back({s.entry->options,
                              s.step(),
@@ -278,7 +278,9 @@ std::vector<cuda::CudaEntry> Optimizer::device_entries(const std::vector<Slot>& 
   for (const Slot& s : slots)
     if (s.on_device && s.state)
       entries.push_back({s.work(), *s.grad, s.state->buffers, s.state->device_step, s.entry->options, s.fresh,
-                         s.entry->rounding, s.entry->stream});
+                         s.entry->rounding, s.entry->stream,
+                         s.entry->matrix ? static_cast<const MatrixMethod*>(s.entry->method) : nullptr,
+                         s.entry->row_blocks, &s.entry->role});
   return entries;
 }
 

@@ -16,7 +16,7 @@ RULES = {
     "optim/kernels": (["optim/core", "optim/kernels", "optim/methods"], re.compile(r"^(torch|ATen|c10|nlohmann|CLI|Eigen|boost)/")),
     "optim/config": (["optim/config", "optim/core"], re.compile(r"^(torch|ATen|c10|CLI|Eigen|boost)/")),
     "optim": (["optim"], re.compile(r"^(CLI|Eigen|boost)/")),
-    "models": (["models", "optim/core", "optim/config", "optim/parallel"], re.compile(r"^(CLI|Eigen|boost)/")),
+    "models": (["models", "optim/core", "optim/config", "optim/parallel", "optim/kernels/element_types.hpp"], re.compile(r"^(CLI|Eigen|boost)/")),
     "theory": (["theory", "optim/core", "optim/methods"], re.compile(r"^(torch|ATen|c10|nlohmann|CLI)/")),
 }
 # The rooms of experiments/: each may include itself, what it names here, and experiments/errors.hpp.

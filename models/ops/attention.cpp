@@ -1,5 +1,6 @@
 #include "models/ops/attention.hpp"
 
+#include <ATen/autocast_mode.h>
 #include <ATen/record_function.h>
 #include <torch/autograd.h>
 #include <torch/types.h>
@@ -133,12 +134,22 @@ Tensor visible(std::int64_t length, std::int64_t window, const torch::TensorOpti
 namespace composed {
 
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, std::int64_t window) {
-  const std::int64_t length = q.size(1);
+  const std::int64_t length = q.size(1), group = q.size(2) / k.size(2);
   const bool windowed = window > 0 && window < length;
+  // On CUDA only the flash kernel takes grouped queries, in 16 bits and without a mask; LibTorch's way out would hold
+  // the scores [B, H, T, T].
+  const auto device = q.device().type();
+  const bool flash = !windowed && (is_reduced(q.scalar_type()) || (at::autocast::is_autocast_available(device) &&
+                                                                   at::autocast::is_autocast_enabled(device)));
+  const bool repeats = group > 1 && !q.is_cpu() && !flash;
+  const auto heads = [&](const Tensor& x) {
+    if (!repeats) return x.transpose(1, 2);
+    return x.unsqueeze(3).expand({-1, -1, -1, group, -1}).flatten(2, 3).transpose(1, 2);
+  };
   return at::scaled_dot_product_attention(
-             q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2),
+             q.transpose(1, 2), heads(k), heads(v),
              windowed ? std::optional<Tensor>(visible(length, window, q.options())) : std::nullopt, /*dropout_p=*/0.0,
-             /*is_causal=*/!windowed, scale, /*enable_gqa=*/q.size(2) != k.size(2))
+             /*is_causal=*/!windowed, scale, /*enable_gqa=*/group > 1 && !repeats)
       .transpose(1, 2)
       .contiguous();
 }

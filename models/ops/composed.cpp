@@ -12,7 +12,10 @@ Tensor rms_norm(const Tensor& x, const Tensor& gamma, double eps) {
   return at::rms_norm(x, {x.size(-1)}, gamma.defined() ? std::optional<Tensor>(gamma) : std::nullopt, eps);
 }
 
-Tensor cross_entropy(const Tensor& logits, const Tensor& target) { return at::cross_entropy_loss(logits, target); }
+Tensor cross_entropy(const Tensor& logits, const Tensor& target) {
+  const bool exact = logits.scalar_type() == torch::kFloat64;
+  return at::cross_entropy_loss(exact ? logits : logits.to(torch::kFloat32), target);
+}
 
 Tensor radial(const Tensor& alpha, const Tensor& magnitude, bool exponential) {
   return (exponential ? magnitude.exp() : magnitude) * (alpha * alpha.square().mean().rsqrt());

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "models/ops/device.hpp"
 #include "models/ops/fused.hpp"
 #include "models/ops/kernel_rows.hpp"
 
@@ -57,10 +58,12 @@ struct CrossEntropy : torch::autograd::Function<CrossEntropy> {
 
 }  // namespace
 
-Tensor cross_entropy(const Tensor& logits, const Tensor& target) {
-  if (!takes_kernels(logits) || logits.numel() == 0) return composed::cross_entropy(logits, target);
+Tensor cross_entropy(const Tensor& logits, const Tensor& target, bool overwrite) {
+  if (logits.numel() == 0) return composed::cross_entropy(logits, target);
   RECORD_FUNCTION("scalevec::cross_entropy", std::vector<c10::IValue>{});
-  return CrossEntropy::apply(unrounded(logits), target);
+  if (device::takes(logits)) return device::cross_entropy(logits, target, overwrite);
+  const Tensor x = unrounded(logits);
+  return takes_kernels(x) ? CrossEntropy::apply(x, target) : composed::cross_entropy(x, target);
 }
 
 }  // namespace scalevec::models::ops

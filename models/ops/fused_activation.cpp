@@ -1,5 +1,6 @@
 #include <ATen/record_function.h>
 
+#include "models/ops/device.hpp"
 #include "models/ops/fused.hpp"
 #include "models/ops/kernel_rows.hpp"
 
@@ -140,18 +141,21 @@ Tensor like(const Tensor& y, const Tensor& x) { return y.to(x.scalar_type()); }
 
 Tensor swiglu(const Tensor& gate, const Tensor& up) {
   RECORD_FUNCTION("scalevec::swiglu", std::vector<c10::IValue>{});
+  if (device::takes(gate) && up.scalar_type() == gate.scalar_type()) return device::swiglu(gate, up);
   if (!takes_kernels(gate)) return composed::swiglu(gate, up);
   return like(SwiGlu::apply(unrounded(gate), unrounded(up), maybe({}), false, 0.0), gate);
 }
 
 Tensor normed_swiglu(const Tensor& gate, const Tensor& up, const Tensor& gamma, double eps) {
   RECORD_FUNCTION("scalevec::normed_swiglu", std::vector<c10::IValue>{});
+  if (device::takes(gate) && up.scalar_type() == gate.scalar_type()) return device::normed_swiglu(gate, up, gamma, eps);
   if (!takes_kernels(gate)) return composed::normed_swiglu(gate, up, gamma, eps);
   return like(SwiGlu::apply(unrounded(gate), unrounded(up), maybe(gamma), true, eps), gate);
 }
 
 Tensor rotate(const Tensor& x, const Tensor& cos, const Tensor& sin) {
   RECORD_FUNCTION("scalevec::rotate", std::vector<c10::IValue>{});
+  if (device::takes(x) && cos.scalar_type() == torch::kFloat32) return device::rotate(x, cos, sin);
   if (!takes_kernels(x)) return composed::rotate(x, cos, sin);
   return like(Rotate::apply(unrounded(x), cos, sin), x);
 }
@@ -159,6 +163,8 @@ Tensor rotate(const Tensor& x, const Tensor& cos, const Tensor& sin) {
 Tensor norm_rotate(const Tensor& x, const Tensor& gamma, const Tensor& cos, const Tensor& sin, bool per_head,
                    double eps) {
   RECORD_FUNCTION("scalevec::norm_rotate", std::vector<c10::IValue>{});
+  if (device::takes(x) && cos.scalar_type() == torch::kFloat32)
+    return device::norm_rotate(x, gamma, cos, sin, per_head, eps);
   if (!takes_kernels(x)) return composed::norm_rotate(x, gamma, cos, sin, per_head, eps);
   return like(NormRotate::apply(unrounded(x), maybe(gamma), cos, sin, per_head, eps), x);
 }

@@ -1,5 +1,6 @@
 #include <ATen/record_function.h>
 
+#include "models/ops/device.hpp"
 #include "models/ops/fused.hpp"
 #include "models/ops/kernel_rows.hpp"
 
@@ -105,39 +106,48 @@ struct Radial : torch::autograd::Function<Radial> {
   }
 };
 
-}  // namespace
-
-Tensor rms_norm(const Tensor& x, const Tensor& gamma, double eps) {
-  RECORD_FUNCTION("scalevec::rms_norm", std::vector<c10::IValue>{});
-  if (takes_kernels(x)) return RmsNorm::apply(unrounded(x), Maybe(), maybe(gamma), eps)[0];
-  return x.is_cpu() ? composed::rms_norm(x, gamma, eps) : library::rms_norm(x, gamma, eps);
+// The type of the norm of x, which has this type, on a device: the products' for them, under autocast else float32.
+torch::ScalarType device_type(const Tensor& x, torch::ScalarType type, Reader reader) {
+  if (!device::in_autocast(x)) return type;
+  const torch::ScalarType product = device::product_type(x);
+  return reader == Reader::products && product == torch::kBFloat16 ? product : torch::kFloat32;
 }
 
-NormOfSum rms_norm_of_sum(const Tensor& x, const Tensor& added, const Tensor& gamma, double eps) {
+}  // namespace
+
+Tensor rms_norm(const Tensor& x, const Tensor& gamma, double eps, Reader reader) {
+  RECORD_FUNCTION("scalevec::rms_norm", std::vector<c10::IValue>{});
+  if (device::takes(x)) return device::rms_norm(x, gamma, eps, device_type(x, x.scalar_type(), reader));
+  if (takes_kernels(x)) return RmsNorm::apply(unrounded(x), Maybe(), maybe(gamma), eps)[0];
+  return composed::rms_norm(x, gamma, eps);
+}
+
+NormOfSum rms_norm_of_sum(const Tensor& x, const Tensor& added, const Tensor& gamma, double eps, Reader reader) {
   RECORD_FUNCTION("scalevec::rms_norm_of_sum", std::vector<c10::IValue>{});
-  if (takes_kernels(x) && x.sizes() == added.sizes()) {
-    const tensor_list out = RmsNorm::apply(unrounded(x), maybe(unrounded(added)), maybe(gamma), eps);
-    return {out[1], out[0]};
+  if (x.sizes() == added.sizes()) {
+    if (device::takes(x) && device::takes(added)) {
+      const auto type = c10::promoteTypes(x.scalar_type(), added.scalar_type());
+      // Under autocast the residual stream is in float32.
+      const Tensor first = device::in_autocast(x) && type == torch::kBFloat16 ? x.to(torch::kFloat32) : x;
+      const auto [sum, y] = device::rms_norm_of_sum(first, added, gamma, eps, device_type(x, type, reader));
+      return {sum, y};
+    }
+    if (takes_kernels(x)) {
+      const tensor_list out = RmsNorm::apply(unrounded(x), maybe(unrounded(added)), maybe(gamma), eps);
+      return {out[1], out[0]};
+    }
   }
   const Tensor sum = x + added;
-  return {sum, rms_norm(sum, gamma, eps)};
+  return {sum, rms_norm(sum, gamma, eps, reader)};
 }
 
 Tensor radial(const Tensor& alpha, const Tensor& magnitude, bool exponential) {
-  if (!takes_kernels(alpha) || !alpha.is_contiguous()) return composed::radial(alpha, magnitude, exponential);
+  const bool on_device =
+      device::takes(alpha) && alpha.scalar_type() == torch::kFloat32 && magnitude.scalar_type() == torch::kFloat32;
+  if (!on_device && (!takes_kernels(alpha) || !alpha.is_contiguous()))
+    return composed::radial(alpha, magnitude, exponential);
   RECORD_FUNCTION("scalevec::radial", std::vector<c10::IValue>{});
-  return Radial::apply(alpha, magnitude, exponential);
+  return on_device ? device::radial(alpha, magnitude, exponential) : Radial::apply(alpha, magnitude, exponential);
 }
-
-namespace library {
-
-Tensor rms_norm(const Tensor& x, const Tensor& gamma, double eps) {
-  // Under autocast x may be rounded and gamma not; the kernel on CUDA takes one type.
-  if (!gamma.defined()) return std::get<0>(at::_fused_rms_norm(x, {x.size(-1)}, std::nullopt, eps));
-  const auto type = c10::promoteTypes(x.scalar_type(), gamma.scalar_type());
-  return std::get<0>(at::_fused_rms_norm(x.to(type), {x.size(-1)}, gamma.to(type), eps));
-}
-
-}  // namespace library
 
 }  // namespace scalevec::models::ops

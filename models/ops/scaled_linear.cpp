@@ -3,6 +3,8 @@
 
 #include <vector>
 
+#include "models/ops/device.hpp"
+#include "models/ops/device_rows.hpp"
 #include "models/ops/fused.hpp"
 #include "models/ops/kernel_rows.hpp"
 
@@ -41,6 +43,9 @@ struct Packed {
 
 Tensor scaled_weight(const Map& map, torch::ScalarType product) {
   if (!map.row.defined() && !map.column.defined()) return map.weight.to(product);
+  if (device::takes(map.weight))
+    return device::scaled_matrix(map.weight, device::scale_of(maybe(map.row)), device::scale_of(maybe(map.column)),
+                                 product);
   Tensor out = at::empty(map.weight.sizes(), map.weight.options());
   by_dtype(out, [&](auto zero) {
     using T = decltype(zero);
@@ -54,6 +59,7 @@ Tensor scaled_weight(const Map& map, torch::ScalarType product) {
 
 // y ← y/√(mean y² + eps) row by row, in its own memory; returns 1/√(…).
 Tensor norm_in_place(Tensor& y, double eps) {
+  if (device::takes(y)) return device::norm_in_place(y, eps);
   const std::int64_t n = row_count(y), d = y.size(-1);
   Tensor rstd = at::empty({n}, y.options());
   by_dtype(y, [&](auto zero) {
@@ -67,6 +73,7 @@ Tensor norm_in_place(Tensor& y, double eps) {
 }
 
 Tensor norm_backward(const Tensor& output_grad, const Tensor& y, const Tensor& rstd) {
+  if (device::takes(y)) return device::norm_in_place_backward(output_grad, y, rstd);
   const Tensor grad = with_row_strides(output_grad.dim() == 2 ? output_grad : output_grad.flatten(0, -2));
   Tensor dx = at::empty(grad.sizes(), y.options());
   by_dtype(y, [&](auto zero) {
@@ -94,7 +101,7 @@ struct ScaledLinear : torch::autograd::Function<ScaledLinear> {
       Tensor y =
           at::linear(x, scaled_weight(map, product), map.bias.defined() ? Maybe(map.bias.to(product)) : std::nullopt);
       if (map.normed()) {
-        y = unrounded(y);
+        if (!device::takes(y)) y = unrounded(y);
         const Tensor rstd = norm_in_place(y, map.eps);
         norms.insert(norms.end(), {y, rstd});
       }
@@ -136,9 +143,11 @@ struct ScaledLinear : torch::autograd::Function<ScaledLinear> {
       norm += map.normed() ? 2 : 0;
       if (!grads[m].defined()) continue;
       const std::int64_t n = map.weight.size(0);
-      const Tensor grad =
-          map.normed() ? norm_backward(unrounded(grads[m]), saved_norm[0], saved_norm[1]).to(product).view({-1, n})
-                       : grads[m].to(product).reshape({-1, n});
+      const Tensor grad = map.normed() ? norm_backward(device::takes(saved_norm[0]) ? grads[m] : unrounded(grads[m]),
+                                                       saved_norm[0], saved_norm[1])
+                                             .to(product)
+                                             .view({-1, n})
+                                       : grads[m].to(product).reshape({-1, n});
       if (context->needs_input_grad(0)) {
         // Sums of products are kept in the input's own precision.
         if (!dx.defined())
@@ -148,9 +157,11 @@ struct ScaledLinear : torch::autograd::Function<ScaledLinear> {
         else
           dx.add_(at::mm(grad, scaled_weight(map, product)));
       }
-      Tensor dweight = at::mm(grad.t(), rows).to(map.weight.scalar_type());
+      Tensor dweight = at::mm(grad.t(), rows);
       if (map.bias.defined()) out[3] = grad.sum(0, false, map.bias.scalar_type());
-      if (map.row.defined() || map.column.defined()) scale_backward(map, dweight, out);
+      const bool scaled = map.row.defined() || map.column.defined();
+      if (!scaled || !device::takes(map.weight)) dweight = dweight.to(map.weight.scalar_type());
+      if (scaled) scale_backward(map, dweight, out);
       out[0] = dweight;
     }
     tensor_list result{dx.defined() ? dx.view(x.sizes()) : Tensor()};
@@ -163,6 +174,14 @@ struct ScaledLinear : torch::autograd::Function<ScaledLinear> {
 
   // From ∂L/∂W', in place, ∂L/∂W; out[1] and out[2] are the row's and the column's gradient.
   static void scale_backward(const Map& map, Tensor& dweight, tensor_list& out) {
+    if (device::takes(map.weight)) {
+      const device::MatrixGrads grads = device::scaled_matrix_backward(
+          dweight, map.weight, device::scale_of(maybe(map.row)), device::scale_of(maybe(map.column)));
+      dweight = grads.weight;
+      if (map.row.defined()) out[1] = grads.row.to(map.row.scalar_type());
+      if (map.column.defined()) out[2] = grads.column.to(map.column.scalar_type());
+      return;
+    }
     const std::int64_t n = map.weight.size(0), d = map.weight.size(1);
     by_dtype(map.weight, [&](auto zero) {
       using T = decltype(zero);
@@ -189,7 +208,8 @@ bool takes_kernels(const Tensor& x) {
 }
 
 std::vector<Tensor> scaled_linear(const Tensor& x, const std::vector<Scaled>& maps) {
-  if (!takes_kernels(x)) return composed::scaled_linear(x, maps);
+  const bool on_device = device::takes(x);
+  if (!on_device && !takes_kernels(x)) return composed::scaled_linear(x, maps);
   RECORD_FUNCTION("scalevec::scaled_linear", std::vector<c10::IValue>{});
   Packed packed;
   for (const Scaled& map : maps) {
@@ -200,7 +220,9 @@ std::vector<Tensor> scaled_linear(const Tensor& x, const std::vector<Scaled>& ma
     }
   }
   const bool rounds = at::autocast::is_autocast_enabled(at::kCPU) && x.scalar_type() != torch::kFloat64;
-  const auto product = rounds ? at::autocast::get_autocast_dtype(at::kCPU) : x.scalar_type();
+  const auto product = on_device ? device::product_type(x)
+                       : rounds  ? at::autocast::get_autocast_dtype(at::kCPU)
+                                 : x.scalar_type();
   return ScaledLinear::apply(x, at::TensorList(packed.given), packed.defined, packed.eps,
                              static_cast<std::int64_t>(product));
 }

@@ -4,14 +4,49 @@
 #include <cstdint>
 
 #include "optim/core/decay.hpp"
+#include "optim/core/option_table.hpp"
+#include "optim/kernels/matrix_passes.hpp"
 #include "optim/methods/elementwise.hpp"
 
 // A group's options and the constants of one step made from them. The device makes them itself, in double, from the lr
 // and step count in its memory, so that a captured step goes on counting and follows the schedule.
 namespace scalevec::cuda {
 
+// A matrix method's first pass, whose mean, or the gradient where there is no momentum, is the update that is then
+// formed by LibTorch's operators, and its last pass.
+struct MomentumOnDevice : kernels::MomentumPass {
+  SCALEVEC_OPTIONS((double, one_minus_momentum, 0.0, kAnyNumber, ""), (double, mix, 0.0, kAnyNumber, ""))
+
+  template <class Step>
+  SCALEVEC_HD static Constants<double> constants(const Values& o, const Step&) {
+    return {o.one_minus_momentum, o.mix};
+  }
+};
+struct ReadOnDevice : kernels::ReadPass {
+  SCALEVEC_OPTIONS((double, gradient, 1.0, kAnyNumber, ""), (double, param, 0.0, kAnyNumber, ""))
+
+  template <class Step>
+  SCALEVEC_HD static Constants<double> constants(const Values& o, const Step&) {
+    return {o.gradient, o.param};
+  }
+};
+struct ApplyOnDevice : kernels::ApplyPass {
+  SCALEVEC_OPTIONS((double, lr_factor, 1.0, kAnyNumber, ""), (double, constant, 0.0, kAnyNumber, ""))
+
+  template <class Step>
+  SCALEVEC_HD static Constants<double> constants(const Values& o, const Step& s) {
+    return {s.lr * o.lr_factor + o.constant};
+  }
+};
+
 // The rules that the library's kernels have, by their place in this list.
-using DeviceRules = KernelsOf<PlainOf<ElementwiseMethods>>;
+using DeviceRules =
+    Joined<KernelsOf<PlainOf<ElementwiseMethods>>, TypeList<MomentumOnDevice, ReadOnDevice, ApplyOnDevice>>;
+// Of a row that is stepped before the updates are formed: neither its norm nor its sums count, nor is a step counted.
+SCALEVEC_HD constexpr bool is_first_pass(std::int32_t rule) {
+  return rule == static_cast<std::int32_t>(index_in<MomentumOnDevice>(DeviceRules())) ||
+         rule == static_cast<std::int32_t>(index_in<ReadOnDevice>(DeviceRules()));
+}
 
 // What a group's tensors share; meanings and defaults are those of the method's options.
 struct GroupOptions {

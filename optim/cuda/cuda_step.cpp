@@ -3,8 +3,10 @@
 #include <c10/core/DeviceGuard.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #if defined(SCALEVEC_CUDA)
@@ -51,6 +53,15 @@ kernels::Dtype dtype_of(const torch::Tensor& tensor) {
 // qk_clip comes after the step, and reads logits and gradients on the CPU.
 bool is_modified(const MethodOptions& options) { return options.modified() || options.qk_clip() != 0.0; }
 
+void set_shared(GroupOptions& group, const MethodOptions& options) {
+  group.coupling = options.decay_coupling();
+  group.clip = options.clip();
+  group.lr = options.lr();
+  group.initial_lr = options.initial_lr();
+  group.weight_decay = options.weight_decay();
+  group.decay_target = options.decay_target();
+}
+
 }  // namespace
 
 GroupOptions group_options(const MethodOptions& options) {
@@ -60,12 +71,7 @@ GroupOptions group_options(const MethodOptions& options) {
     throw std::invalid_argument("method " + std::string(options.method()) +
                                 (is_modified(options) ? " with options that modify its step" : "") +
                                 " has no CUDA kernel");
-  group.coupling = options.decay_coupling();
-  group.clip = options.clip();
-  group.lr = options.lr();
-  group.initial_lr = options.initial_lr();
-  group.weight_decay = options.weight_decay();
-  group.decay_target = options.decay_target();
+  set_shared(group, options);
   return group;
 }
 
@@ -75,32 +81,82 @@ bool known_method(const MethodOptions& options) {
   return method && !is_modified(options) && method->set_device_values(options, group);
 }
 
-std::vector<GroupOptions> groups_of(const std::vector<CudaEntry>& entries, std::vector<TensorJob>& jobs) {
-  std::vector<std::pair<const MethodOptions*, bool>> seen;
+bool steps_on_device(const torch::Tensor& param, const MethodOptions& options) {
+  if (known_method(options)) return true;
+  const auto* matrix = dynamic_cast<const MatrixMethod*>(&options.implementation());
+  if (!matrix || !matrix->forms_on_device() || is_modified(options)) return false;
+  // Without momentum it reads the parameter, of which the low part would be missing.
+  const bool compensated = options.rounding() == "compensated" && param.element_size() == 2;
+  const bool reads = !matrix->device_passes(options, param.sizes(), 1, {}).has_momentum;
+  return (param.dim() == 2 || matrix->any_shape()) && !(compensated && reads);
+}
+
+namespace {
+
+// Of the two passes of a matrix.
+GroupOptions matrix_group(const CudaEntry& e, bool first) {
+  GroupOptions group;
+  const DevicePasses passes = e.matrix->device_passes(*e.options, e.param.sizes(), e.row_blocks, *e.role);
+  if (!first)
+    set_values<ApplyOnDevice>(group, {passes.lr_factor, passes.constant});
+  else if (passes.has_momentum)
+    set_values<MomentumOnDevice>(group, {passes.momentum.one_minus_momentum, passes.momentum.mix});
+  else
+    set_values<ReadOnDevice>(group, {1.0, 0.0});
+  set_shared(group, *e.options);
+  return group;
+}
+
+TensorJob job_of(const CudaEntry& e, std::size_t group) {
+  TensorJob job{dtype_of(e.param),
+                static_cast<std::int32_t>(group),
+                e.param.data_ptr(),
+                e.grad.data_ptr(),
+                {},
+                e.step.data_ptr<std::int64_t>(),
+                e.param.numel()};
+  job.rounding = e.rounding;
+  job.stream = e.stream;
+  if (e.rounding == kernels::Rounding::compensated) job.low = static_cast<std::int16_t*>(e.buffers.back().data_ptr());
+  return job;
+}
+
+}  // namespace
+
+std::vector<GroupOptions> groups_of(const std::vector<CudaEntry>& entries, MatrixBatches& matrices,
+                                    std::vector<TensorJob>& jobs) {
+  // Options, whether buffers begin, batch of matrices and pass.
+  using Key = std::tuple<const MethodOptions*, bool, std::int64_t, bool>;
+  std::vector<Key> seen;
   std::vector<GroupOptions> groups;
-  for (const CudaEntry& e : entries) {
-    const std::pair<const MethodOptions*, bool> key(e.options, e.fresh);
-    const auto at = std::find(seen.begin(), seen.end(), key) - seen.begin();
-    if (static_cast<std::size_t>(at) == seen.size()) {
+  const auto group_at = [&](const CudaEntry& e, std::int64_t batch, bool first) {
+    const Key key(e.options, e.fresh, batch, first);
+    const auto at = static_cast<std::size_t>(std::find(seen.begin(), seen.end(), key) - seen.begin());
+    if (at == seen.size()) {
       seen.push_back(key);
-      groups.push_back(group_options(*e.options));
+      groups.push_back(e.matrix ? matrix_group(e, first) : group_options(*e.options));
       groups.back().fresh = e.fresh;
     }
-    TensorJob job{dtype_of(e.param),
-                  static_cast<std::int32_t>(at),
-                  e.param.data_ptr(),
-                  e.grad.data_ptr(),
-                  {},
-                  e.step.data_ptr<std::int64_t>(),
-                  e.param.numel()};
-    job.rounding = e.rounding;
-    job.stream = e.stream;
-    const bool low = e.rounding == kernels::Rounding::compensated;
-    if (low) job.low = static_cast<std::int16_t*>(e.buffers.back().data_ptr());
+    return at;
+  };
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    if (!entries[i].matrix) continue;
+    const std::size_t group = group_at(entries[i], matrices.batch_of(i), true);
+    TensorJob& job = jobs.emplace_back(job_of(entries[i], group));
+    const bool momentum = groups[group].held == 3;
+    if (momentum) job.state[0] = entries[i].buffers.front().data_ptr();
+    job.state[momentum ? 1 : 0] = matrices.update_of(i).data_ptr();
+  }
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    const CudaEntry& e = entries[i];
+    const std::size_t group = group_at(e, matrices.batch_of(i), false);
+    TensorJob& job = jobs.emplace_back(job_of(e, group));
     std::size_t next = 0;
-    for (std::size_t k = 0; k < kMaxBuffers; ++k)
-      if (groups[static_cast<std::size_t>(at)].held >> k & 1) job.state[k] = e.buffers[next++].data_ptr();
-    jobs.push_back(job);
+    for (std::size_t k = 0; k < kMaxBuffers && !e.matrix; ++k)
+      if (groups[group].held >> k & 1) job.state[k] = e.buffers[next++].data_ptr();
+    if (!e.matrix) continue;
+    job.state[0] = matrices.update_of(i).data_ptr();
+    matrices.note_group(matrices.batch_of(i), static_cast<std::int32_t>(group));
   }
   return groups;
 }
@@ -109,7 +165,7 @@ bool handles(const torch::Tensor& param, const MethodOptions& options) {
   const auto dtype = param.scalar_type();
   if (!param.is_cuda()) return false;
   static const bool usable = available();
-  return usable && known_method(options) &&
+  return usable && steps_on_device(param, options) &&
          (dtype == torch::kFloat32 || dtype == torch::kFloat64 || dtype == torch::kBFloat16 ||
           dtype == torch::kFloat16);
 }
@@ -128,8 +184,10 @@ bool CudaStep::update(const std::vector<CudaEntry>& entries, const StepLimits& l
   device_ = entries.front().param.device();
   const c10::DeviceGuard guard(device_);
   stream_ = current_stream(device_);
+  entries_ = entries.size();
+  matrices_.fit(entries);
   std::vector<TensorJob> jobs;
-  const std::vector<GroupOptions> groups = groups_of(entries, jobs);
+  const std::vector<GroupOptions> groups = groups_of(entries, matrices_, jobs);
   return kernels_.prepare(groups, jobs, limits, stream_);
 }
 
@@ -137,11 +195,28 @@ void CudaStep::step(const std::vector<CudaEntry>& entries, const StepLimits& lim
   if (entries.empty()) return;
   update(entries, limits);
   const c10::DeviceGuard guard(device_);
-  kernels_.launch(sums, stream_);
+  kernels_.launch_first(stream_);
+  if (!matrices_.empty()) {
+    const auto at = [&](const void* base, std::size_t offset, torch::Dtype type) {
+      void* place = const_cast<char*>(static_cast<const char*>(base)) + offset;
+      return torch::from_blob(place, {}, torch::dtype(type).device(device_));
+    };
+    matrices_.form(at(kernels_.device_status(), offsetof(Status, bad_tensor), torch::kInt64) >= 0,
+                   [&](std::int32_t group) {
+                     return at(kernels_.device_groups(),
+                               static_cast<std::size_t>(group) * sizeof(GroupOptions) + offsetof(GroupOptions, lr),
+                               torch::kFloat64);
+                   });
+  }
+  kernels_.launch_rest(sums, stream_);
 }
 
 Status CudaStep::status() const { return kernels_.status(stream_); }
 
-std::vector<StepSums> CudaStep::step_sums(std::int64_t ago) const { return kernels_.step_sums(stream_, ago); }
+std::vector<StepSums> CudaStep::step_sums(std::int64_t ago) const {
+  std::vector<StepSums> sums = kernels_.step_sums(stream_, ago);
+  sums.erase(sums.begin(), sums.end() - static_cast<std::ptrdiff_t>(entries_));  // of the first passes
+  return sums;
+}
 
 }  // namespace scalevec::cuda

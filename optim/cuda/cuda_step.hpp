@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "optim/cuda/matrix_batches.hpp"
 #include "optim/cuda/multi_tensor.hpp"
 #include "optim/method_options.hpp"
 
@@ -22,9 +23,12 @@ struct CudaEntry {
   bool fresh = false;  // its buffers begin at this step, which is not the parameter's first
   kernels::Rounding rounding = kernels::Rounding::nearest;  // "compensated": the last buffer is the low part
   std::uint64_t stream = 0;                                 // of "stochastic", by the index of a contiguous `param`
+  const MatrixMethod* matrix = nullptr;                     // its method, if it is one; `param` is then contiguous
+  std::int64_t row_blocks = 1;
+  const ParamRole* role = nullptr;
 };
 
-// A device's elementwise steps, as the optimizer sees them. All entries of a step are on one device.
+// A device's steps, as the optimizer sees them. All entries of a step are on one device.
 class DeviceStep {
  public:
   virtual ~DeviceStep() = default;
@@ -50,11 +54,16 @@ GroupOptions group_options(const MethodOptions& options);
 // Whether the kernels have the options' method, and the options do not modify its step.
 bool known_method(const MethodOptions& options);
 
-// Whether CudaStep can train the parameter: on CUDA, of a dtype and by a method that the kernels have.
+// The same, or a matrix method that forms its updates on a device, of a tensor that it trains.
+bool steps_on_device(const torch::Tensor& param, const MethodOptions& options);
+
+// Whether CudaStep can train the parameter: on CUDA, of a dtype that the kernels have, and steps_on_device().
 bool handles(const torch::Tensor& param, const MethodOptions& options);
 
-// The options of the entries' groups; `jobs` receives a job for each entry.
-std::vector<GroupOptions> groups_of(const std::vector<CudaEntry>& entries, std::vector<TensorJob>& jobs);
+// The options of the entries' groups. `jobs` receives one for the first pass of each matrix, and then one for each
+// entry.
+std::vector<GroupOptions> groups_of(const std::vector<CudaEntry>& entries, MatrixBatches& matrices,
+                                    std::vector<TensorJob>& jobs);
 
 // On the device that is current when it is made; tables are in memory of LibTorch's caching allocator. Throws
 // std::runtime_error with why_unavailable().
@@ -79,6 +88,8 @@ class CudaStep : public DeviceStep {
 
  private:
   MultiTensorStep kernels_;
+  MatrixBatches matrices_;
+  std::size_t entries_ = 0;  // of the last step
   torch::Device device_{torch::kCPU};
   Stream stream_ = nullptr;  // of the last step
 };

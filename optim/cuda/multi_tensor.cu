@@ -229,7 +229,7 @@ bool MultiTensorStep::prepare(std::span<const GroupOptions> groups, std::span<co
   return holds;
 }
 
-void MultiTensorStep::launch(bool sums, Stream stream) {
+void MultiTensorStep::launch_first(Stream stream) {
   const Tables& t = *tables_;
   if (t.tensors == 0) return;
   const View view = t.view();
@@ -239,11 +239,26 @@ void MultiTensorStep::launch(bool sums, Stream stream) {
   if (t.norms) tensor_norm_kernel<<<tensors, kThreads, 0, stream>>>(view);
   setup_kernel<<<1, kThreads, 0, stream>>>(view, t.norms);
   if (units > 0) {
-    for (const StepKernel kernel : step_kernels(t.used, sums)) kernel<<<units, kThreads, 0, stream>>>(view);
+    for (const StepKernel kernel : step_kernels(t.used, true, false)) kernel<<<units, kThreads, 0, stream>>>(view);
+  }
+  check(cudaGetLastError(), "step");
+}
+
+void MultiTensorStep::launch_rest(bool sums, Stream stream) {
+  const Tables& t = *tables_;
+  if (t.tensors == 0) return;
+  const View view = t.view();
+  const auto units = static_cast<unsigned>(t.units);
+  const auto tensors = static_cast<unsigned>(t.tensors);
+  if (units > 0) {
+    for (const StepKernel kernel : step_kernels(t.used, false, sums)) kernel<<<units, kThreads, 0, stream>>>(view);
   }
   if (sums) tensor_sums_kernel<<<tensors, kThreads, 0, stream>>>(view);
   check(cudaGetLastError(), "step");
 }
+
+const Status* MultiTensorStep::device_status() const { return tables_->status.as<Status>(); }
+const GroupOptions* MultiTensorStep::device_groups() const { return tables_->groups.data(); }
 
 Status MultiTensorStep::status(Stream stream) const {
   Status status;

@@ -83,8 +83,19 @@ class MultiTensorStep {
   bool prepare(std::span<const GroupOptions> groups, std::span<const TensorJob> jobs, const StepLimits& limits,
                Stream stream);
 
-  // With `sums`, also accumulates every job's StepSums.
-  void launch(bool sums, Stream stream);
+  // With `sums`, also accumulates every job's StepSums. Where jobs have a first pass (is_first_pass()), what their
+  // updates are formed by is enqueued between the two parts.
+  void launch(bool sums, Stream stream) {
+    launch_first(stream);
+    launch_rest(sums, stream);
+  }
+  void launch_first(Stream stream);
+  void launch_rest(bool sums, Stream stream);
+
+  // On the device; bad_tensor is of the launch between whose parts it is read, and the groups are those of the last
+  // prepare(). Null before the first.
+  const Status* device_status() const;
+  const GroupOptions* device_groups() const;
 
   // These wait for the stream, which is that of the last launch. step_sums() has one entry per job, of the launch
   // `ago` launches before, below kSumsKept, which had sums and as many jobs; zero if it was refused.

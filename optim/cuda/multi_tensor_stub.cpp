@@ -16,7 +16,10 @@ MultiTensorStep::~MultiTensorStep() = default;
 bool MultiTensorStep::prepare(std::span<const GroupOptions>, std::span<const TensorJob>, const StepLimits&, Stream) {
   return false;
 }
-void MultiTensorStep::launch(bool, Stream) {}
+void MultiTensorStep::launch_first(Stream) {}
+void MultiTensorStep::launch_rest(bool, Stream) {}
+const Status* MultiTensorStep::device_status() const { return nullptr; }
+const GroupOptions* MultiTensorStep::device_groups() const { return nullptr; }
 Status MultiTensorStep::status(Stream) const { return {}; }
 std::vector<StepSums> MultiTensorStep::step_sums(Stream, std::int64_t) const { return {}; }
 

@@ -109,6 +109,13 @@ __global__ void __launch_bounds__(kThreads) norm_kernel(View v) {
   const std::int64_t unit = blockIdx.x;
   const std::int64_t tensor = tensor_of_unit(v.first_unit, v.tensors, unit);
   const Range range = unit_range(unit - v.first_unit[tensor], v.rows[tensor].size);
+  if (is_first_pass(v.groups[v.rows[tensor].group].rule)) {
+    if (threadIdx.x == 0) {
+      v.unit_norms[unit] = 0.0;
+      v.unit_finite[unit] = 1;
+    }
+    return;
+  }
   const void* grad = v.grads[tensor];
   double sum = 0.0;
   int finite = 1;
@@ -190,11 +197,12 @@ __global__ void __launch_bounds__(kThreads) setup_kernel(View v, bool norms) {
     v.status->launches += 1;
   }
   if (refused) return;
-  for (std::int64_t j = thread; j < v.tensors; j += kThreads) {
-    const std::int64_t step = *v.rows[j].step + 1;
-    *v.rows[j].step = step;
-    v.constants[j] = constants_at(v.groups[v.rows[j].group], factor, step);
-  }
+  for (std::int64_t j = thread; j < v.tensors; j += kThreads)
+    v.constants[j] = constants_at(v.groups[v.rows[j].group], factor, *v.rows[j].step + 1);
+  // Two rows of a matrix share its count.
+  __syncthreads();
+  for (std::int64_t j = thread; j < v.tensors; j += kThreads)
+    if (!is_first_pass(v.groups[v.rows[j].group].rule)) *v.rows[j].step = v.constants[j].step;
 }
 
 // Stores the new value of element `i` as the tensor's rounding has it. Whether neither it nor its low part changed.
@@ -264,7 +272,7 @@ __device__ void apply(const TensorRow& tensor, const void* grads, Range range, c
       const rules::SteppedValue<T> moved = step_element<M, kHeldBuffers>(
           constants, decay, old, g[lane], state[0][lane], state[1][lane], state[2][lane], state[3][lane], inv_denom);
       const bool still = store_element(tensor, stored, i, random.word[lane], moved.value);
-      params[i] = stored;
+      if constexpr (kMoves<M>) params[i] = stored;
       if constexpr (kHeldBuffers & 1) state0[i] = state[0][lane];
       if constexpr (kHeldBuffers & 2) state1[i] = state[1][lane];
       if constexpr (kHeldBuffers & 4) state2[i] = state[2][lane];
@@ -328,22 +336,24 @@ __global__ void __launch_bounds__(kThreads) step_kernel(View v) {
   }
 }
 
-// The step kernels that tensors of these groups need, one per rule. A block of another rule's tensor ends at once.
+// The step kernels that tensors of these groups need, one per rule: those of the first passes, or the others. A block
+// of another rule's tensor ends at once.
 using StepKernel = void (*)(View);
 template <class... M>
-std::vector<StepKernel> step_kernels_of(TypeList<M...>, const std::vector<GroupOptions>& groups, bool sums) {
+std::vector<StepKernel> step_kernels_of(TypeList<M...>, const std::vector<GroupOptions>& groups, bool first,
+                                        bool sums) {
   std::vector<StepKernel> kernels;
   std::int32_t rule = 0;
   const auto add = [&](StepKernel with, StepKernel without) {
     const bool used = std::any_of(groups.begin(), groups.end(), [&](const GroupOptions& g) { return g.rule == rule; });
-    if (used) kernels.push_back(sums ? with : without);
+    if (used && first == is_first_pass(rule)) kernels.push_back(sums ? with : without);
     ++rule;
   };
   (add(&step_kernel<M, true>, &step_kernel<M, false>), ...);
   return kernels;
 }
-inline std::vector<StepKernel> step_kernels(const std::vector<GroupOptions>& groups, bool sums) {
-  return step_kernels_of(DeviceRules(), groups, sums);
+inline std::vector<StepKernel> step_kernels(const std::vector<GroupOptions>& groups, bool first, bool sums) {
+  return step_kernels_of(DeviceRules(), groups, first, sums);
 }
 
 // One block per tensor.
@@ -352,7 +362,8 @@ __global__ void __launch_bounds__(kThreads) tensor_sums_kernel(View v) {
   const std::int64_t j = blockIdx.x;
   const bool refused = v.status->bad_tensor >= 0;
   double total[kSumCount] = {};
-  for (std::int64_t u = v.first_unit[j] + threadIdx.x; u < v.first_unit[j + 1] && !refused; u += kThreads)
+  const bool counts = !refused && !is_first_pass(v.groups[v.rows[j].group].rule);
+  for (std::int64_t u = v.first_unit[j] + threadIdx.x; u < v.first_unit[j + 1] && counts; u += kThreads)
     for (int k = 0; k < kSumCount; ++k) total[k] += v.unit_sums[u * kSumCount + k];
   for (int k = 0; k < kSumCount; ++k) total[k] = block_sum(total[k], row);
   if (threadIdx.x != 0) return;
@@ -369,10 +380,10 @@ __global__ void __launch_bounds__(kThreads) tensor_sums_kernel(View v) {
                total[3],
                total[4],
                total[5],
-               refused ? 0 : v.rows[j].size,
+               counts ? v.rows[j].size : 0,
                spacing * spacing * total[1] / 12.0,
                total[6],
-               short_type && !refused ? static_cast<double>(v.rows[j].size) : 0.0};
+               short_type && counts ? static_cast<double>(v.rows[j].size) : 0.0};
 }
 
 }  // namespace scalevec::cuda

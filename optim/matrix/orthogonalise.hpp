@@ -33,4 +33,8 @@ OrthogonaliseOptions orthogonalise_options(std::string_view coefficients, std::i
 // polar factor UVᵀ; zeros stay. The Gram matrix is that of the smaller side.
 void orthogonalise(torch::Tensor& matrix, const OrthogonaliseOptions& options);
 
+// The same of every matrix of `batch` [n, rows, cols], on any device and by LibTorch's batched products; asks for no
+// value. Rounding differs from orthogonalise()'s.
+void orthogonalise_batch(torch::Tensor& batch, const OrthogonaliseOptions& options);
+
 }  // namespace scalevec::kernels

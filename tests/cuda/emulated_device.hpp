@@ -4,14 +4,17 @@
 #include <ucontext.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <numeric>
 #include <random>
 #include <vector>
 
-// Enough of CUDA's language to compile the step kernels for the host: a context of its own per thread of a block, one
-// block after another. Between two barriers the threads run one at a time, in another random order each time, so that a
-// kernel with a missing barrier gives other values. Shared memory is a static array, since no two blocks run at once.
+// Enough of CUDA's language to compile our kernels for the host: a context of its own per thread of a block, one block
+// after another. Between two barriers, of the block or of a warp, the threads run one at a time, in another random
+// order each time, so that a kernel with a missing barrier gives other values. Shared memory is a static array, since
+// no two blocks run at once.
 #define __global__ inline
 #define __device__
 #define __shared__ static
@@ -24,6 +27,7 @@ inline EmulatedIndex threadIdx;
 inline EmulatedIndex blockIdx;
 
 inline constexpr unsigned kEmulatedThreads = 256;
+inline constexpr unsigned kEmulatedWarp = 32;
 
 class EmulatedBlock {
  public:
@@ -44,39 +48,81 @@ class EmulatedBlock {
       thread.context.uc_link = &scheduler_;
       makecontext(
           &thread.context, [] { instance().call_(instance().kernel_); }, 0);
-      thread.waits = true;
+      thread.state = State::ready;
     }
-    for (bool running = true; running;) {
+    do {
       std::shuffle(order_.begin(), order_.end(), random_);
-      running = false;
-      all_ = next_all_;
-      next_all_ = true;
       for (const unsigned t : order_) {
-        if (!threads_[t].waits) continue;
-        threads_[t].waits = false;
+        if (threads_[t].state != State::ready) continue;
+        threads_[t].state = State::done;  // unless it comes to a barrier
         threadIdx.x = t;
         swapcontext(&scheduler_, &threads_[t].context);
-        running = running || threads_[t].waits;
       }
-    }
+    } while (release());
   }
 
   // Whether every thread came with true.
   bool wait(bool value) {
-    Thread& thread = threads_[threadIdx.x];
     next_all_ = next_all_ && value;
-    thread.waits = true;
-    swapcontext(&thread.context, &scheduler_);
+    pause(State::at_block);
     return all_;
+  }
+
+  // What thread `from` of the warp came with. The two places of a thread take turns, so that nobody overwrites what
+  // another has still to read.
+  template <class T>
+  T exchange(T value, unsigned from) {
+    static_assert(sizeof(T) <= sizeof(Thread::sent[0]));
+    const unsigned turn = threads_[threadIdx.x].turn++ % 2;
+    std::memcpy(threads_[threadIdx.x].sent[turn], &value, sizeof(T));
+    pause(State::at_warp);
+    std::memcpy(&value, threads_[from].sent[turn], sizeof(T));
+    return value;
   }
 
  private:
   static constexpr std::size_t kStack = 256 << 10;
+  enum class State { done, ready, at_block, at_warp };
   struct Thread {
     ucontext_t context;
     std::unique_ptr<char[]> stack{new char[kStack]};
-    bool waits = false;  // at a barrier, or to be started
+    State state = State::done;
+    unsigned turn = 0;
+    char sent[2][8];
   };
+
+  void pause(State state) {
+    Thread& thread = threads_[threadIdx.x];
+    thread.state = state;
+    swapcontext(&thread.context, &scheduler_);
+  }
+
+  // Lets those go on whose barrier all threads of a range that still run have reached.
+  bool released(unsigned begin, unsigned end, State barrier) {
+    bool some = false;
+    for (unsigned t = begin; t < end; ++t) {
+      if (threads_[t].state != State::done && threads_[t].state != barrier) return false;
+      some = some || threads_[t].state == barrier;
+    }
+    for (unsigned t = begin; t < end; ++t)
+      if (threads_[t].state == barrier) threads_[t].state = State::ready;
+    return some;
+  }
+
+  // Whether any thread goes on. On a device, a barrier that some threads never reach hangs.
+  bool release() {
+    bool any = false;
+    for (unsigned w = 0; w < kEmulatedThreads; w += kEmulatedWarp)
+      any = released(w, w + kEmulatedWarp, State::at_warp) || any;
+    if (released(0, kEmulatedThreads, State::at_block)) {
+      any = true;
+      all_ = next_all_;
+      next_all_ = true;
+    }
+    if (!any && std::any_of(threads_.begin(), threads_.end(), [](const Thread& t) { return t.state != State::done; }))
+      std::abort();
+    return any;
+  }
 
   EmulatedBlock() : threads_(kEmulatedThreads), order_(kEmulatedThreads) {
     std::iota(order_.begin(), order_.end(), 0u);
@@ -94,6 +140,11 @@ class EmulatedBlock {
 inline void __syncthreads() { EmulatedBlock::instance().wait(true); }
 
 inline int __syncthreads_and(int value) { return EmulatedBlock::instance().wait(value != 0); }
+
+template <class T>
+T __shfl_xor_sync(unsigned, T value, int by) {
+  return EmulatedBlock::instance().exchange(value, threadIdx.x ^ static_cast<unsigned>(by));
+}
 
 // kernel<<<blocks, kEmulatedThreads>>>(…)
 template <class Kernel>

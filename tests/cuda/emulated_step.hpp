@@ -16,8 +16,8 @@ class EmulatedStep : public cuda::DeviceStep {
   int steps = 0;
   mutable int waits = 0;
 
-  bool handles(const torch::Tensor&, const MethodOptions& options) const override {
-    return cuda::known_method(options);
+  bool handles(const torch::Tensor& param, const MethodOptions& options) const override {
+    return cuda::steps_on_device(param, options);
   }
 
   // While a graph is replayed, a step takes what the last update() brought: the host's part of it does not run then.
@@ -25,7 +25,9 @@ class EmulatedStep : public cuda::DeviceStep {
 
   bool update(const std::vector<cuda::CudaEntry>& entries, const cuda::StepLimits& limits) override {
     jobs_.clear();
-    groups_ = cuda::groups_of(entries, jobs_);
+    entries_ = entries.size();
+    matrices_.fit(entries);
+    groups_ = cuda::groups_of(entries, matrices_, jobs_);
     limits_ = limits;
     return std::exchange(captures_hold, true);
   }
@@ -43,8 +45,9 @@ class EmulatedStep : public cuda::DeviceStep {
   }
   std::vector<StepSums> step_sums(std::int64_t ago) const override {
     ++waits;
-    const auto first = sums_.begin() + cuda::sums_slot(status_.launches, ago) * static_cast<std::int64_t>(jobs_.size());
-    return {first, first + static_cast<std::int64_t>(jobs_.size())};
+    const auto end =
+        sums_.begin() + (cuda::sums_slot(status_.launches, ago) + 1) * static_cast<std::int64_t>(jobs_.size());
+    return {end - static_cast<std::int64_t>(entries_), end};
   }
 
  private:
@@ -85,11 +88,18 @@ class EmulatedStep : public cuda::DeviceStep {
     if (norms) emulated_launch(blocks, [&] { cuda::norm_kernel(view); });
     if (norms) emulated_launch(tensors, [&] { cuda::tensor_norm_kernel(view); });
     emulated_launch(1, [&] { cuda::setup_kernel(view, norms); });
-    for (const cuda::StepKernel kernel : cuda::step_kernels(groups, sums))
+    for (const cuda::StepKernel kernel : cuda::step_kernels(groups, true, false))
+      emulated_launch(blocks, [&] { kernel(view); });
+    matrices_.form(torch::tensor(status_.bad_tensor) >= 0, [&](std::int32_t group) {
+      return torch::tensor(groups[static_cast<std::size_t>(group)].lr, torch::kFloat64);
+    });
+    for (const cuda::StepKernel kernel : cuda::step_kernels(groups, false, sums))
       emulated_launch(blocks, [&] { kernel(view); });
     if (sums) emulated_launch(tensors, [&] { cuda::tensor_sums_kernel(view); });
   }
 
+  cuda::MatrixBatches matrices_;
+  std::size_t entries_ = 0;
   std::vector<cuda::TensorJob> jobs_;
   std::vector<cuda::GroupOptions> groups_;
   cuda::StepLimits limits_;

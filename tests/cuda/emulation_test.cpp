@@ -79,7 +79,8 @@ struct Emulated {
     if (norms) emulated_launch(blocks, [&] { norm_kernel(view); });
     if (norms) emulated_launch(tensors_count, [&] { tensor_norm_kernel(view); });
     emulated_launch(1, [&] { setup_kernel(view, norms); });
-    for (const StepKernel kernel : step_kernels({options}, with_sums)) emulated_launch(blocks, [&] { kernel(view); });
+    for (const StepKernel kernel : step_kernels({options}, false, with_sums))
+      emulated_launch(blocks, [&] { kernel(view); });
     if (with_sums) emulated_launch(tensors_count, [&] { tensor_sums_kernel(view); });
   }
 };

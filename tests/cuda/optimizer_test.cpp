@@ -8,6 +8,7 @@
 #include <limits>
 #include <sstream>
 
+#include "optim/method.hpp"
 #include "optim/optim.hpp"
 #include "optim/step_hooks.hpp"
 #include "tests/cuda/emulated_step.hpp"
@@ -232,6 +233,78 @@ TEST_CASE(
   CHECK(hooks.take_traces().empty());
 }
 
+TEST_CASE("matrix methods that form their updates on a device make the CPU's steps, sums and states there") {
+  std::vector<std::vector<std::int64_t>> shapes{{6, 15}, {15, 6}, {6, 15}, {9, 9}};
+  std::vector<std::unique_ptr<MethodOptions>> list;
+  const auto add = [&](auto options) {
+    if constexpr (requires { options.precision("auto"); }) options.precision("auto");
+    options.weight_decay(0.1);
+    list.push_back(std::make_unique<decltype(options)>(options));
+  };
+  for (const char* norm : {"spectral", "sign", "col", "row", "bias", "auto"}) add(ScionOptions(1e-2).norm(norm));
+  add(AdamMiniOptions(1e-2));
+  add(AdafactorOptions(1e-2));
+  add(AdafactorOptions(1.0).eps1(1e-3).d(2.0));
+  add(MuonOptions(1e-2));
+  add(MuonOptions(1e-2).coefficients("polar_express").ns_steps(7).nesterov(false));
+  add(MuonOptions(1e-2).gram(true).ns_steps(7).lr_scaling("match_rms_adamw"));
+  add(NorMuonOptions(1e-2).lr_scaling("spectral"));
+  add(NorMuonOptions(1e-2).lr_scaling("match_rms_adamw").row_eps(0.0));
+  for (const auto& options : list)
+    for (const std::int64_t blocks : {1, 3}) {
+      INFO(std::string(options->method()) << ", " << blocks << " row blocks");
+      const auto& method = static_cast<const MatrixMethod&>(options->implementation());
+      shapes.resize(4);
+      if (method.any_shape()) shapes.insert(shapes.end(), {{12}, {6, 2, 3}, {12}});
+      const auto made = [&] {
+        torch::manual_seed(7);
+        std::vector<Tensor> params;
+        for (const auto& shape : shapes) params.push_back(torch::randn(shape, torch::kFloat64).requires_grad_(true));
+        return params;
+      };
+      const auto named = [&](const std::vector<Tensor>& params) {
+        std::vector<NamedParam> names;
+        for (size_t i = 0; i < params.size(); ++i)
+          names.push_back({"m" + std::to_string(i), params[i],
+                           ParamRole{.kind = ParamKind::matrix, .row_blocks = blocks, .head_dim = i == 2 ? 2 : 0}});
+        return names;
+      };
+      const auto host = made(), device = made();
+      const auto emulated = std::make_shared<EmulatedStep>();
+      auto one = make(host, *options), two = make(device, *options, emulated);
+      one->set_names(named(host));
+      two->set_names(named(device));
+      run(*one, host, 0, 3);
+      run(*two, device, 0, 3);
+      CHECK(emulated->waits == 0);
+      one->trace_next_step();
+      two->trace_next_step();
+      run(*one, host, 3, 4);
+      run(*two, device, 3, 4);
+      check_close(host, device, 1e-9);
+      const auto a = one->named_state(), b = two->named_state();
+      REQUIRE(a.size() == b.size());
+      for (size_t i = 0; i < a.size(); ++i) CHECK(torch::allclose(a[i].second, b[i].second, 1e-9, 1e-9));
+      for (size_t i = 0; i < shapes.size(); ++i) {
+        CHECK(one->traces()[i].name == two->traces()[i].name);
+        CHECK(two->traces()[i].count == host[i].numel());
+        CHECK(std::abs(one->traces()[i].update_norm - two->traces()[i].update_norm) <= 1e-9);
+        CHECK(std::abs(one->traces()[i].grad_norm - two->traces()[i].grad_norm) <= 1e-9 * one->traces()[i].grad_norm);
+      }
+      CHECK(std::abs(one->grad_norm() - two->grad_norm()) <= 1e-12 * one->grad_norm());
+      // A refused step changes neither parameters nor state.
+      std::vector<Tensor> before;
+      for (const auto& entry : two->named_state()) before.push_back(entry.second.clone());
+      const Tensor p = device[2].detach().clone();
+      device[0].grad()[1][2] = std::numeric_limits<double>::quiet_NaN();
+      two->step();
+      CHECK(two->refused_steps() == 1);
+      CHECK(torch::equal(device[2], p));
+      const auto after = two->named_state();
+      for (size_t i = 0; i < before.size(); ++i) CHECK(torch::equal(after[i].second, before[i]));
+    }
+}
+
 TEST_CASE("a gradient that is not finite makes a device's step a no-op without an exception") {
   for (const auto& options : elementwise_methods()) {
     INFO(std::string(options->method()));
@@ -260,8 +333,7 @@ TEST_CASE("a gradient that is not finite makes a device's step a no-op without a
 TEST_CASE("with matrix methods beside it, a device's parameters share one clip norm and the check by name") {
   const auto build = [](const std::vector<Tensor>& params, std::shared_ptr<EmulatedStep> device) {
     Groups groups;
-    groups.emplace_back(std::vector<Tensor>{params[0]},
-                        std::make_unique<MuonOptions>(MuonOptions(1e-2).precision("auto")));
+    groups.emplace_back(std::vector<Tensor>{params[0]}, std::make_unique<SOAPOptions>(1e-2));
     groups.emplace_back(std::vector<Tensor>{params[1], params[3]}, std::make_unique<AdamWOptions>(1e-2));
     groups.emplace_back(std::vector<Tensor>{params[4]}, std::make_unique<SGDOptions>(1e-2));
     auto optimizer = std::make_unique<Optimizer>(groups, std::make_unique<SGDOptions>(1e-2));

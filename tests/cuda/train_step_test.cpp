@@ -12,6 +12,7 @@
 #include "experiments/train/session.hpp"
 #include "models/decoder.hpp"
 #include "models/ops/fused.hpp"
+#include "optim/method.hpp"
 #include "tests/cuda/emulated_step.hpp"
 #include "tests/support/catch.hpp"
 
@@ -184,13 +185,13 @@ TEST_CASE("recorded steps are the host's, with the lr of each step, and wait for
 }
 
 TEST_CASE("a step that the host has a part in is not recorded, nor is a mixture of experts") {
-  json muon = tiny(), experts = tiny(), clip = tiny();
-  muon["optimizer"]["rules"] = json::parse(R"([{"match": {"kind": "matrix"}, "method": "muon"}, {"match": {}}])");
+  json soap = tiny(), experts = tiny(), clip = tiny();
+  soap["optimizer"]["rules"] = json::parse(R"([{"match": {"kind": "matrix"}, "method": "soap"}, {"match": {}}])");
   experts["model"]["moe"] = {{"experts", 3}};
   experts["model"]["scales"] = "plain";
   clip["optimizer"]["rules"] = json::parse(R"([{"match": {"kind": "matrix"}, "qk_clip": 0.1}, {"match": {}}])");
   clip["model"].update({{"qk_norm", false}, {"init_std", 0.5}});
-  for (const json& config : {muon, experts, clip}) {
+  for (const json& config : {soap, experts, clip}) {
     Session host(read_run_config(config));
     OnDevice on(config);
     for (int i = 0; i < 6; ++i) {
@@ -200,6 +201,66 @@ TEST_CASE("a step that the host has a part in is not recorded, nor is a mixture 
     }
     if (config["optimizer"]["rules"].size() == 2) CHECK(on.recorded->replays == 0);
   }
+}
+
+TEST_CASE("a run with a matrix method that the device has is recorded as one with AdamW is, and waits for nothing") {
+  for (const std::string method : {"muon", "normuon", "scion", "adam_mini", "adafactor"}) {
+    INFO(method);
+    json config = tiny();
+    config["model"]["layers"] = 2;
+    config["optimizer"]["rules"] = json::parse(R"([{"match": {"kind": "matrix"}}, {"match": {}}])");
+    config["optimizer"]["rules"][0]["method"] = method;
+    if (method == "muon" || method == "normuon" || method == "scion")
+      config["optimizer"]["rules"][0]["precision"] = "auto";
+    Session host(read_run_config(config));
+    OnDevice on(config);
+    for (int i = 0; i < 8; ++i) {
+      const bool wait = i == 7;
+      const int waits = on.device->waits;
+      const double expected = host.step(false).loss;
+      const StepResult got = on.session.step(false, 0, wait);
+      if (wait)
+        CHECK(std::abs(got.loss - expected) <= 1e-9);
+      else
+        CHECK(on.device->waits == waits);
+    }
+    CHECK(on.recorded->replays == 8 - TrainStep::kWarmUp);
+  }
+}
+
+TEST_CASE("a matrix method on a device forms its updates without asking for a value") {
+  int forms = 0;
+  for (const std::string& name : method_names()) {
+    const auto options = make_method_options(name);
+    const auto* method = dynamic_cast<const MatrixMethod*>(&options->implementation());
+    if (!method || !method->forms_on_device()) continue;
+    INFO(name);
+    ++forms;
+    // On the meta device tensors have no values: asking for one throws.
+    const auto meta = torch::dtype(torch::kFloat32).device(torch::kMeta);
+    for (const bool tall : {false, true}) {
+      const std::int64_t rows = tall ? 24 : 6, cols = tall ? 6 : 24;
+      DeviceMatrices matrices;
+      matrices.options = options.get();
+      matrices.row_blocks = 2;
+      const ParamRole role{.head_dim = 3};
+      matrices.role = &role;
+      matrices.update = torch::empty({3, rows, cols}, meta);
+      matrices.lr = torch::empty({}, meta.dtype(torch::kFloat64));
+      matrices.refused = torch::empty({}, meta.dtype(torch::kBool));
+      for (int i = 0; i < 3; ++i) {
+        matrices.buffers.emplace_back();
+        matrices.params.push_back(torch::empty({rows, cols}, meta));
+        matrices.steps.push_back(torch::empty({}, meta.dtype(torch::kInt64)));
+        for (const BufferSpec& spec : method->state(*options, std::vector<std::int64_t>{rows, cols}))
+          matrices.buffers.back().push_back(torch::empty(spec.shape, meta));
+      }
+      method->form_on_device(matrices);
+      CHECK(matrices.update.is_meta());
+      CHECK(matrices.update.sizes() == c10::IntArrayRef({3, rows, cols}));
+    }
+  }
+  CHECK(forms == 5);
 }
 
 TEST_CASE("a step is recorded again when the device's tables have moved, and not at all when that fails") {
@@ -263,6 +324,7 @@ TEST_CASE("forward and backward ask for no value, which a recorded step could no
       json config = tiny();
       config["dtype"] = "float32";
       config["model"].update({{"scales", scales}, {"execution", execution}});
+      if (scales == "plain") config["model"]["kv_heads"] = 1;
       const RunConfig read = read_run_config(config);
       const auto model = make_model(read, torch::kCPU);
       // Module::to() does not go there.

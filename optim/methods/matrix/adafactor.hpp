@@ -40,6 +40,54 @@ struct Adafactor {
     with_state_type(job, [&](auto zero) { form<decltype(zero)>(o, job); });
   }
 
+  // The lr is in the update, since it depends on values.
+  static void form_on_device(const Values& o, DeviceMatrices& matrices) {
+    using torch::Tensor;
+    Tensor& u = matrices.update;
+    const std::int64_t n = u.size(0), dim = u.dim() - 1;
+    const double count = static_cast<double>(u.numel() / n);
+    const auto state = u.scalar_type();
+    const double eps1 = o.eps1 > 0.0 ? o.eps1 : state == torch::kFloat64 ? 0x1p-52 : 0x1p-23;
+    const auto per_matrix = [&](const Tensor& x) {  // [n] as wide as the update
+      std::vector<std::int64_t> sizes(static_cast<size_t>(u.dim()), 1);
+      sizes[0] = n;
+      return x.view(sizes);
+    };
+    const auto rms = [&](const Tensor& norms) { return norms / std::sqrt(count); };
+    const Tensor t = matrices.step(), weight = per_matrix(at::pow(t, o.beta2_decay));
+    std::vector<Tensor> norms;
+    for (const Tensor& p : matrices.params)
+      norms.push_back(at::linalg_vector_norm(p.detach(), 2, std::nullopt, false, torch::kFloat64));
+    const Tensor alpha = rms(at::stack(norms)).clamp_min(o.eps2) * at::minimum(matrices.lr, t.rsqrt());
+    const auto moved = [&](const Tensor& from, const Tensor& to) {
+      const Tensor wide = from.to(torch::kFloat64);
+      return (wide + weight * (to - wide)).to(state);
+    };
+    const Tensor squares = u.square();
+    Tensor v;
+    if (dim < 2) {
+      v = moved(matrices.stacked(0), squares.to(torch::kFloat64));
+      matrices.keep(0, v);
+    } else {
+      const auto mean = [&](std::int64_t of) {
+        return squares.sum({of}, /*keepdim=*/true, torch::kFloat64) / static_cast<double>(squares.size(of));
+      };
+      const Tensor row = moved(matrices.stacked(0), mean(-1)), col = moved(matrices.stacked(1), mean(-2));
+      const Tensor most = row.to(torch::kFloat64).mean(-2, /*keepdim=*/true).clamp_min(eps1);
+      v = (row.to(torch::kFloat64) / most).to(state) * col;
+      matrices.keep(0, row);
+      matrices.keep(1, col);
+    }
+    // 0 where eps1² is no number of the type and there has been no gradient.
+    v = v.clamp_min(state == torch::kFloat64 ? eps1 * eps1 : static_cast<double>(static_cast<float>(eps1 * eps1)));
+    u.mul_(inverse_or_zero(v.sqrt()));
+    std::vector<std::int64_t> all(static_cast<size_t>(dim));
+    for (std::int64_t d = 0; d < dim; ++d) all[static_cast<size_t>(d)] = d + 1;
+    const Tensor of_update =
+        dim == 0 ? u.abs().to(torch::kFloat64) : at::linalg_vector_norm(u, 2, all, false, torch::kFloat64);
+    u.mul_(per_matrix(alpha / (rms(of_update) / o.d).clamp_min(1.0)).to(state));
+  }
+
  private:
   template <class T>
   static void form(const Values& o, MatrixJob& job) {

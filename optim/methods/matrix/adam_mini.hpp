@@ -36,6 +36,25 @@ struct AdamMini {
     with_state_type(job, [&](auto zero) { form<decltype(zero)>(o, job); });
   }
 
+  static double lr_scale(const Values&, c10::IntArrayRef, std::int64_t, const ParamRole&) { return 1.0; }
+
+  static void form_on_device(const Values& o, DeviceMatrices& matrices) {
+    using torch::Tensor;
+    Tensor& u = matrices.update;
+    const std::int64_t n = u.size(0), rows = u.dim() > 1 ? u.size(1) : 1, cols = u.numel() / (n * rows);
+    const Tensor t = matrices.step().view({n, 1});
+    const Tensor squares = u.view({n, rows, cols}).square().sum({2}, /*keepdim=*/false, torch::kFloat64);
+    const Tensor held = matrices.stacked(1), before = held.view({n, rows}).to(torch::kFloat64);
+    const auto mean = [&](const Tensor& x) { return block_means(x, matrices, u.dim() - 1); };
+    const Tensor v =
+        (mean(before) * o.beta2 + mean(squares) * ((1.0 - o.beta2) / static_cast<double>(cols))).to(held.scalar_type());
+    const Tensor below = (v.to(torch::kFloat64) / (1.0 - at::pow(o.beta2, t))).sqrt() + o.eps;
+    const Tensor factor = inverse_or_zero(below) / (1.0 - at::pow(o.beta1, t));
+    at::stack_out(u, matrices.buffer(0));
+    u.view({n, rows, cols}).mul_(factor.view({n, rows, 1}).to(u.scalar_type()));
+    matrices.keep(1, v.view(held.sizes()));
+  }
+
  private:
   template <class T>
   static void form(const Values& o, MatrixJob& job) {
@@ -69,16 +88,33 @@ struct AdamMini {
     job.scale = job.options->lr() / (1.0 - std::pow(o.beta1, t));
   }
 
+  // Of x [n, rows], the mean of each row's block.
+  static torch::Tensor block_means(const torch::Tensor& x, const DeviceMatrices& matrices, std::int64_t dim) {
+    const std::int64_t n = x.size(0), rows = x.size(1), stacked = rows / matrices.row_blocks;
+    if (dim < 2) return x.mean(1, /*keepdim=*/true).expand({n, rows});
+    std::vector<torch::Tensor> parts;
+    for (std::int64_t b = 0; b < matrices.row_blocks; ++b) {
+      const std::int64_t rows_of = block_rows(*matrices.role, stacked, matrices.row_blocks, b);
+      const torch::Tensor blocks = x.narrow(1, b * stacked, stacked).reshape({n, stacked / rows_of, rows_of});
+      parts.push_back(blocks.mean(2, /*keepdim=*/true).expand(blocks.sizes()).reshape({n, stacked}));
+    }
+    return at::cat(parts, 1);
+  }
+
+  // The rows of a block in row block b.
+  static std::int64_t block_rows(const ParamRole& role, std::int64_t stacked, std::int64_t row_blocks, std::int64_t b) {
+    const std::int64_t head = role.head_dim;
+    return head > 0 && stacked % head == 0 && (row_blocks != 3 || b < 2) ? head : 1;
+  }
+
   // Each block's first row and the one behind its last.
   static std::vector<std::pair<std::int64_t, std::int64_t>> blocks(const MatrixJob& job, std::int64_t rows) {
     if (job.param.dim() < 2) return {{0, rows}};
     const std::int64_t stacked = rows / job.row_blocks;
     std::vector<std::pair<std::int64_t, std::int64_t>> out;
     for (std::int64_t b = 0; b < job.row_blocks; ++b) {
-      const std::int64_t head = job.role->head_dim;
-      const bool heads = head > 0 && stacked % head == 0 && (job.row_blocks != 3 || b < 2);
-      for (std::int64_t i = 0; i < stacked; i += heads ? head : 1)
-        out.emplace_back(b * stacked + i, b * stacked + i + (heads ? head : 1));
+      const std::int64_t step = block_rows(*job.role, stacked, job.row_blocks, b);
+      for (std::int64_t i = 0; i < stacked; i += step) out.emplace_back(b * stacked + i, b * stacked + i + step);
     }
     return out;
   }

@@ -2,6 +2,7 @@
 
 // What the file of a matrix method includes.
 #include <torch/types.h>
+#include <torch/utils.h>
 
 #include <cmath>
 #include <cstdint>
@@ -16,6 +17,9 @@
 #include "optim/parallel/parallel.hpp"
 
 namespace scalevec::methods {
+
+// 1/x, and 0 for 0.
+inline torch::Tensor inverse_or_zero(const torch::Tensor& x) { return x.reciprocal().masked_fill_(x == 0, 0); }
 
 // Calls body(T()) with the type of the job's state.
 template <class F>

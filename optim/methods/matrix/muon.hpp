@@ -54,18 +54,31 @@ struct Muon {
 
   static void form_update(const Values& o, MatrixJob& job) {
     orthogonalise(o, job);
-    job.scale = job.options->lr() * lr_factor(o.lr_scaling, job.param.size(0) / job.row_blocks, job.param.size(1));
+    job.scale = job.options->lr() * lr_scale(o, job.param.sizes(), job.row_blocks, *job.role);
+  }
+
+  static void form_on_device(const Values& o, DeviceMatrices& matrices) { orthogonalise(o, matrices); }
+  static double lr_scale(const Values& o, c10::IntArrayRef sizes, std::int64_t row_blocks, const ParamRole&) {
+    return lr_factor(o.lr_scaling, sizes[0] / row_blocks, sizes[1]);
   }
 
  protected:
-  // Every row block's polar factor.
-  static void orthogonalise(const auto& o, MatrixJob& job) {
+  static kernels::OrthogonaliseOptions steps_of(const auto& o, torch::Dtype state) {
     auto steps = kernels::orthogonalise_options(o.coefficients, o.ns_steps);
     steps.eps = o.eps;
     steps.gram = o.gram;
-    steps.dtype = o.precision == "bfloat16"  ? torch::kBFloat16
-                  : o.precision == "float32" ? torch::kFloat32
-                                             : job.param.scalar_type();
+    steps.dtype = o.precision == "bfloat16" ? torch::kBFloat16 : o.precision == "float32" ? torch::kFloat32 : state;
+    return steps;
+  }
+
+  // Every row block's polar factor.
+  static void orthogonalise(const auto& o, DeviceMatrices& matrices) {
+    const std::int64_t rows = matrices.update.size(1) / matrices.row_blocks;
+    torch::Tensor blocks = matrices.update.view({-1, rows, matrices.update.size(2)});
+    kernels::orthogonalise_batch(blocks, steps_of(o, blocks.scalar_type()));
+  }
+  static void orthogonalise(const auto& o, MatrixJob& job) {
+    const auto steps = steps_of(o, job.param.scalar_type());
     const std::int64_t rows = job.param.size(0) / job.row_blocks;
     for (std::int64_t b = 0; b < job.row_blocks; ++b) {
       torch::Tensor block = job.update.narrow(0, b * rows, rows);

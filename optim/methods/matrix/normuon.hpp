@@ -36,7 +36,34 @@ struct NorMuon : Muon {
     kernels::for_row_strips(job.param.size(0), [&](std::int64_t begin, std::int64_t count) {
       job.update.narrow(0, begin, count).mul_(factors.narrow(0, begin, count));
     });
-    job.scale = job.options->lr() * (o.lr_scaling == "match_rms_adamw" ? 1.0 : lr_factor(o.lr_scaling, rows, cols));
+    job.scale = job.options->lr() * lr_scale(o, job.param.sizes(), job.row_blocks, *job.role);
+  }
+
+  static double lr_scale(const Values& o, c10::IntArrayRef sizes, std::int64_t row_blocks, const ParamRole&) {
+    return o.lr_scaling == "match_rms_adamw" ? 1.0 : lr_factor(o.lr_scaling, sizes[0] / row_blocks, sizes[1]);
+  }
+
+  static void form_on_device(const Values& o, DeviceMatrices& matrices) {
+    using torch::Tensor;
+    orthogonalise(o, matrices);
+    const Tensor before = matrices.stacked(1);  // [n, rows, 1]
+    const std::int64_t n = before.size(0), all = before.size(1), cols = matrices.update.size(2),
+                       rows = all / matrices.row_blocks;
+    const Tensor squares = matrices.update.square().sum({2}, /*keepdim=*/true, torch::kFloat64);
+    const Tensor v = (before.to(torch::kFloat64) * o.beta2 + squares * ((1.0 - o.beta2) / static_cast<double>(cols)))
+                         .to(before.scalar_type());
+    const auto per_block = [&](const Tensor& x) {
+      return x.view({n, matrices.row_blocks, rows, 1}).sum({2}, /*keepdim=*/true);
+    };
+    const Tensor factor = inverse_or_zero(v.to(torch::kFloat64).sqrt() + o.row_eps);
+    const Tensor after = per_block(factor * factor * squares);
+    const Tensor norm = o.lr_scaling == "match_rms_adamw"
+                            ? torch::full_like(after, 0.2 * std::sqrt(static_cast<double>(rows * cols)))
+                            : per_block(squares).sqrt();
+    const Tensor scale =
+        factor.view({n, matrices.row_blocks, rows, 1}) * norm * inverse_or_zero(after.sqrt() + o.row_eps);
+    matrices.update.mul_(scale.view({n, all, 1}).to(matrices.update.scalar_type()));
+    matrices.keep(1, v);
   }
 
  private:

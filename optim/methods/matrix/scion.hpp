@@ -41,7 +41,7 @@ struct Scion {
   }
 
   static void form_update(const Values& o, MatrixJob& job) {
-    const std::string norm = chosen(o, job);
+    const std::string norm = chosen(o, *job.role, job.param.dim());
     const bool matrix = job.param.dim() >= 2;
     // A vector is one column.
     const std::int64_t all = matrix ? job.param.size(0) : job.param.numel(), cols = job.param.numel() / all;
@@ -50,26 +50,54 @@ struct Scion {
     for (std::int64_t b = 0; b < job.row_blocks; ++b) {
       torch::Tensor block = flat.narrow(0, b * rows, rows);
       if (norm == "spectral") {
-        auto steps = kernels::orthogonalise_options(o.coefficients, o.ns_steps);
-        steps.dtype = o.precision == "bfloat16"  ? torch::kBFloat16
-                      : o.precision == "float32" ? torch::kFloat32
-                                                 : block.scalar_type();
-        kernels::orthogonalise(block, steps);
+        kernels::orthogonalise(block, steps_of(o, block.scalar_type()));
       } else if (block.scalar_type() == torch::kFloat64) {
         divide<double>(norm, block.data_ptr<double>(), rows, cols, o.eps);
       } else {
         divide<float>(norm, block.data_ptr<float>(), rows, cols, o.eps);
       }
     }
+    job.scale = job.options->lr() * lr_scale(o, job.param.sizes(), job.row_blocks, *job.role);
+  }
+
+  static double lr_scale(const Values& o, c10::IntArrayRef sizes, std::int64_t row_blocks, const ParamRole& role) {
+    if (sizes.size() < 2) return o.scale;
+    const std::string norm = chosen(o, role, static_cast<std::int64_t>(sizes.size()));
+    const double rows = static_cast<double>(sizes[0] / row_blocks),
+                 cols = static_cast<double>(c10::multiply_integers(sizes.slice(1)));
+    return o.scale * (norm == "spectral" ? std::sqrt(rows / cols) : norm == "sign" ? 1.0 / cols : 1.0);
+  }
+
+  static void form_on_device(const Values& o, DeviceMatrices& matrices) {
+    using torch::Tensor;
+    const std::int64_t dim = matrices.update.dim() - 1, n = matrices.update.size(0);
+    const std::string norm = chosen(o, *matrices.role, dim);
+    // A vector is one column.
+    const std::int64_t all = dim >= 2 ? matrices.update.size(1) : matrices.update.numel() / n,
+                       cols = matrices.update.numel() / (n * all), rows = all / matrices.row_blocks;
+    Tensor blocks = matrices.update.view({n * matrices.row_blocks, rows, cols});
+    if (norm == "spectral") return kernels::orthogonalise_batch(blocks, steps_of(o, blocks.scalar_type()));
+    if (norm == "sign") {
+      blocks.sign_();
+      return;
+    }
     const double r = static_cast<double>(rows), c = static_cast<double>(cols);
-    const double size = norm == "spectral" ? std::sqrt(r / c) : norm == "sign" && matrix ? 1.0 / c : 1.0;
-    job.scale = job.options->lr() * o.scale * size;
+    const Tensor squares = blocks.square();
+    const auto sum = [&](c10::IntArrayRef dims) { return squares.sum(dims, /*keepdim=*/true, torch::kFloat64); };
+    const Tensor below = norm == "col" ? sum({1}) / r : norm == "row" ? sum({2}) * c : sum({1, 2}) / (r * c);
+    blocks.mul_(inverse_or_zero(below.sqrt() + o.eps).to(blocks.scalar_type()));
   }
 
  private:
-  static std::string chosen(const Values& o, const MatrixJob& job) {
-    const ParamKind kind = job.role->kind;
-    if (job.param.dim() < 2) return o.norm == "sign" ? "sign" : "bias";
+  static kernels::OrthogonaliseOptions steps_of(const Values& o, torch::Dtype state) {
+    auto steps = kernels::orthogonalise_options(o.coefficients, o.ns_steps);
+    steps.dtype = o.precision == "bfloat16" ? torch::kBFloat16 : o.precision == "float32" ? torch::kFloat32 : state;
+    return steps;
+  }
+
+  static std::string chosen(const Values& o, const ParamRole& role, std::int64_t dim) {
+    const ParamKind kind = role.kind;
+    if (dim < 2) return o.norm == "sign" ? "sign" : "bias";
     if (o.norm != "auto") return o.norm;
     return kind == ParamKind::embedding || kind == ParamKind::unembedding ? "sign" : "spectral";
   }
