@@ -8,7 +8,9 @@
 #include <utility>
 
 #include "models/decoder_sites.hpp"
+#include "models/grouped_map.hpp"
 #include "models/ops/attention.hpp"
+#include "models/ops/device.hpp"
 #include "models/ops/fused.hpp"
 
 namespace scalevec::models {
@@ -133,6 +135,36 @@ Tensor Decoder::mlp(const Mlp& m, const Tensor& x, const Tensor& columns) const 
   return m.down.norm ? norm_(y, m.down.out.value()) : y;
 }
 
+Tensor Decoder::add_experts(Tensor out, const FeedForward& f, const Routing& routing, const Tensor& rows,
+                            const Tensor& columns) const {
+  if (!groups(rows, ops::device::product_type(rows))) {
+    for (std::int64_t e = 0; e < options_.moe.experts; ++e) {
+      // An expert without tokens is run on none, so that its parameters get a gradient of zero.
+      const std::vector<Tensor> hits = routing.experts.eq(e).nonzero().unbind(1);
+      const Tensor weight = routing.weights.index({hits[0], hits[1]}).unsqueeze(-1);
+      const Tensor y = mlp(f.experts[static_cast<size_t>(e)], rows.index_select(0, hits[0]), columns) * weight;
+      out = out.index_add(0, hits[0], y.to(rows.scalar_type()));
+    }
+    return out;
+  }
+  const auto every = [&](ScaledMap Mlp::*map) {
+    std::vector<const ScaledMap*> out;
+    for (const Mlp& expert : f.experts) out.push_back(&(expert.*map));
+    return out;
+  };
+  const std::int64_t chosen = routing.experts.size(-1);
+  const Assignments a = sorted_by_expert(routing.experts, options_.moe.experts);
+  // A row for each assignment, then in order: the gradient is a sum over dimension 1, in a fixed order.
+  const Tensor x = permuted(rows.unsqueeze(1).expand({-1, chosen, -1}).flatten(0, 1), a.order, a.inverse);
+  const Tensor gate = apply_grouped(every(&Mlp::gate), x, a, columns, norm_),
+               up = apply_grouped(every(&Mlp::up), x, a, columns, norm_);
+  const Tensor hidden =
+      options_.activation == Activation::silu ? ops::swiglu(gate, up) : activate(options_.activation, gate) * up;
+  const Tensor y = apply_grouped(every(&Mlp::down), hidden, a, Tensor(), norm_);
+  const Tensor back = permuted(y, a.inverse, a.order).view({-1, chosen, y.size(-1)});
+  return out + (back * routing.weights.unsqueeze(-1)).sum(1).to(rows.scalar_type());
+}
+
 Tensor Decoder::feed_forward(FeedForward& f, const Tensor& x, const Tensor& columns) {
   const MoeOptions& moe = options_.moe;
   if (moe.experts == 0) return mlp(f.dense, x, columns);
@@ -141,20 +173,18 @@ Tensor Decoder::feed_forward(FeedForward& f, const Tensor& x, const Tensor& colu
   const Routing routing =
       route(folded_ ? apply_folded({&f.router}, rows, columns)[0] : apply_naive(f.router, rows, norm_), f.balance, moe,
             counts ? batch_sum() : nullptr);
-  Tensor out =
-      f.shared.gate.weight.defined() ? mlp(f.shared, rows, columns).to(rows.scalar_type()) : torch::zeros_like(rows);
-  for (std::int64_t e = 0; e < moe.experts; ++e) {
-    // An expert without tokens is run on none, so that its parameters get a gradient of zero.
-    const std::vector<Tensor> hits = routing.experts.eq(e).nonzero().unbind(1);
-    const Tensor weight = routing.weights.index({hits[0], hits[1]}).unsqueeze(-1);
-    const Tensor y = mlp(f.experts[static_cast<size_t>(e)], rows.index_select(0, hits[0]), columns) * weight;
-    out = out.index_add(0, hits[0], y.to(rows.scalar_type()));
-  }
+  const Tensor out = add_experts(
+      f.shared.gate.weight.defined() ? mlp(f.shared, rows, columns).to(rows.scalar_type()) : torch::zeros_like(rows), f,
+      routing, rows, columns);
   if (counts) {
     balance_ = balance_.defined() ? balance_ + routing.balance : routing.balance;
     if (f.balance.defined()) balance_bias(f.balance, routing.load, moe.balance_bias_rate);
   }
   return out.view_as(x);
+}
+
+bool Decoder::work_is_fixed(torch::ScalarType products) const {
+  return options_.moe.experts == 0 || groups(embed_, products);
 }
 
 void Decoder::Stream::settle() {

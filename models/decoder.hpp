@@ -59,8 +59,8 @@ class Decoder : public Model {
   torch::Tensor balance_part() const override { return balance_part_; }
 
   bool needs_tokens() const override { return true; }
-  // False for a mixture: the routing of the tokens determines the sizes of its operations.
-  bool work_is_fixed() const override { return options_.moe.experts == 0; }
+  // For a mixture, whether its experts take their tokens without the host knowing how many (grouped_map.hpp).
+  bool work_is_fixed(torch::ScalarType products) const override;
   std::int64_t vocab_size() const override { return options_.vocab_size; }
   // The options after resolved().
   const DecoderOptions& options() const { return options_; }
@@ -114,6 +114,9 @@ class Decoder : public Model {
   // q, k, v and the result: [B, T, heads, head_dim].
   torch::Tensor attend(const Attention& a, const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v);
   torch::Tensor mlp(const Mlp& m, const torch::Tensor& x, const torch::Tensor& columns) const;
+  // out [N, width] plus, for each of rows [N, width], what its experts give.
+  torch::Tensor add_experts(torch::Tensor out, const FeedForward& f, const Routing& routing, const torch::Tensor& rows,
+                            const torch::Tensor& columns) const;
   torch::Tensor feed_forward(FeedForward& f, const torch::Tensor& x, const torch::Tensor& columns);
   // The residual stream as a sum that is taken together with the norm that reads it: x + added, or x.
   struct Stream {

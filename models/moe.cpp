@@ -14,7 +14,9 @@ Routing route(const torch::Tensor& logits, const torch::Tensor& bias, const MoeO
   r.experts = std::get<1>(score.topk(options.top_k, -1));
   r.weights = probability.gather(-1, r.experts);
   if (options.normalise_top_k) r.weights = r.weights / r.weights.sum(-1, true);
-  r.load = at::bincount(r.experts.flatten(), {}, options.experts).to(probability.scalar_type());
+  // By comparisons: counting by bins asks the device for the largest one.
+  const torch::Tensor each = at::arange(options.experts, r.experts.options()).unsqueeze(1);
+  r.load = r.experts.reshape({1, -1}).eq(each).sum(1).to(probability.scalar_type());
   if (sum) sum(r.load);
   r.balance = static_cast<double>(options.experts) * ((r.load / r.load.sum()) * probability.mean(0)).sum();
   return r;

@@ -192,7 +192,8 @@ void Session::start_from(const StartFrom& from) {
 
 void Session::use_device(std::unique_ptr<StepGraph> graph, std::shared_ptr<cuda::DeviceStep> device) {
   on_device_ = true;
-  if (model_->work_is_fixed()) graph_ = std::move(graph);
+  if (model_->work_is_fixed(config_.autocast == "bfloat16" ? torch::kBFloat16 : torch::kFloat32))
+    graph_ = std::move(graph);
   if (device) StepHooks(*optimizer_).set_device_step(std::move(device));
   StepHooks(*optimizer_).defer_traces(true);
 }

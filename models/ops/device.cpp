@@ -4,6 +4,7 @@
 #include <c10/core/DeviceGuard.h>
 
 #if defined(SCALEVEC_CUDA)
+#include <ATen/cuda/CUDAContextLight.h>
 #include <c10/cuda/CUDAStream.h>
 #endif
 
@@ -29,6 +30,17 @@ bool in_autocast(const torch::Tensor& x) { return at::autocast::is_autocast_enab
 
 torch::ScalarType product_type(const torch::Tensor& x) {
   return in_autocast(x) ? at::autocast::get_autocast_dtype(autocast_device(x)) : x.scalar_type();
+}
+
+int compute_capability(const torch::Tensor& x) {
+#if defined(SCALEVEC_CUDA)
+  if (x.is_cuda()) {
+    const cudaDeviceProp* properties = at::cuda::getDeviceProperties(x.device().index());
+    return 10 * properties->major + properties->minor;
+  }
+#endif
+  (void)x;
+  return 0;
 }
 
 void enqueue(const torch::Tensor& x,

@@ -27,6 +27,8 @@ class Emulated {
 // The type that autocast takes products in on x's device; x's own where autocast is off.
 torch::ScalarType product_type(const torch::Tensor& x);
 bool in_autocast(const torch::Tensor& x);
+// Ten times the compute capability of x's CUDA device: 90 for 9.0.
+int compute_capability(const torch::Tensor& x);
 
 // Calls body(launches, stream) on x's device and its current stream; not on meta.
 void enqueue(const torch::Tensor& x,
