@@ -135,7 +135,7 @@ def device_tests(run):
     if run.dry:
         raise NeedsGpu
     result, bad = {}, []
-    for name in ("test_cuda_device", "test_cuda_train"):
+    for name in ("test_cuda_device", "test_cuda_ops", "test_cuda_train"):
         out, error, status = run.command([run.bin / name], check=False)
         result[name] = {"status": status, "output": (out + error)[-6000:]}
         if status != 0 or "SKIPPED" in out:

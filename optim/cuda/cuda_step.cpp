@@ -1,5 +1,6 @@
 #include "optim/cuda/cuda_step.hpp"
 
+#include <ATen/ops/from_blob.h>
 #include <c10/core/DeviceGuard.h>
 
 #include <algorithm>
@@ -199,7 +200,8 @@ void CudaStep::step(const std::vector<CudaEntry>& entries, const StepLimits& lim
   if (!matrices_.empty()) {
     const auto at = [&](const void* base, std::size_t offset, torch::Dtype type) {
       void* place = const_cast<char*>(static_cast<const char*>(base)) + offset;
-      return torch::from_blob(place, {}, torch::dtype(type).device(device_));
+      // With its device said, since asking the driver for it might end a capture.
+      return at::for_blob(place, {}).options(torch::dtype(type).device(device_)).target_device(device_).make_tensor();
     };
     matrices_.form(at(kernels_.device_status(), offsetof(Status, bad_tensor), torch::kInt64) >= 0,
                    [&](std::int32_t group) {

@@ -190,11 +190,13 @@ TEST_CASE("The kernels add more units of a tensor than a block has threads") {
   std::vector<int> finite(units, 1), tensor_finite(tensors);
   finite[699] = 0;
   const std::vector<TensorRow> rows(tensors);
+  const GroupOptions group;
   std::vector<StepSums> tensor_sums(tensors);
   Status status;
   status.launches = 1;
   View view{};
   view.tensors = tensors;
+  view.groups = &group;
   view.rows = rows.data();
   view.first_unit = first.data();
   view.unit_norms = norms.data();
