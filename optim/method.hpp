@@ -260,6 +260,14 @@ class CodedMethodOf final : public Method {
   const kernels::RuleLoops& (*loops_)();
 };
 
+// Which of the options that modify a step sets its size.
+inline kernels::StepSize step_size(const MethodOptions& options) {
+  return options.hold_norm()          ? kernels::StepSize::hold_norm
+         : options.trust_ratio()      ? kernels::StepSize::trust_ratio
+         : options.update_rms() > 0.0 ? kernels::StepSize::update_rms
+                                      : kernels::StepSize::own;
+}
+
 // One matrix's step. `param`, `grad` and every buffer, the method's own, are contiguous, on the CPU and not empty.
 struct MatrixJob {
   const MethodOptions* options = nullptr;

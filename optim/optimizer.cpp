@@ -51,17 +51,18 @@ kernels::Store Optimizer::Entry::store(const ParamState& state) const {
   return out;
 }
 
+std::int64_t Optimizer::Entry::modified_parts() const {
+  return row_blocks > 0 && !sizes.empty() && sizes[0] % row_blocks == 0 ? row_blocks : 1;
+}
+
 kernels::Modifier Optimizer::Entry::modifier(const ParamState& state) const {
   kernels::Modifier out;
   out.cautious = options->cautious();
   out.cautious_decay = options->cautious_decay();
-  out.size = options->hold_norm()          ? kernels::StepSize::hold_norm
-             : options->trust_ratio()      ? kernels::StepSize::trust_ratio
-             : options->update_rms() > 0.0 ? kernels::StepSize::update_rms
-                                           : kernels::StepSize::own;
+  out.size = step_size(*options);
   out.lr = options->lr();
   out.rms = options->update_rms();
-  out.blocks = row_blocks > 0 && !sizes.empty() && sizes[0] % row_blocks == 0 ? row_blocks : 1;
+  out.blocks = modified_parts();
   if (const Tensor norm = state.buffer(kHeldNorm); norm.defined()) out.held_norm = norm.data_ptr();
   return out;
 }
@@ -280,7 +281,7 @@ std::vector<cuda::CudaEntry> Optimizer::device_entries(const std::vector<Slot>& 
       entries.push_back({s.work(), *s.grad, s.state->buffers, s.state->device_step, s.entry->options, s.fresh,
                          s.entry->rounding, s.entry->stream,
                          s.entry->matrix ? static_cast<const MatrixMethod*>(s.entry->method) : nullptr,
-                         s.entry->row_blocks, &s.entry->role});
+                         s.entry->row_blocks, s.entry->modified_parts(), &s.entry->role});
   return entries;
 }
 

@@ -209,6 +209,7 @@ class Optimizer : public torch::optim::Optimizer {
     void follow_options();  // sets what depends on the options' values
     kernels::Store store(const ParamState& state) const;
     kernels::Modifier modifier(const ParamState& state) const;
+    std::int64_t modified_parts() const;  // the equal parts whose sums a modifier takes
   };
   struct CheckedGroup {
     const void* options;

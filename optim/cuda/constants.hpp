@@ -6,6 +6,7 @@
 #include "optim/core/decay.hpp"
 #include "optim/core/option_table.hpp"
 #include "optim/kernels/matrix_passes.hpp"
+#include "optim/kernels/modifiers.hpp"
 #include "optim/methods/elementwise.hpp"
 
 // A group's options and the constants of one step made from them. The device makes them itself, in double, from the lr
@@ -55,13 +56,21 @@ struct GroupOptions {
   DecayCoupling coupling = DecayCoupling::lr;
   bool clip = true;    // member of the global clip norm
   bool fresh = false;  // optional buffers begin at this step
-  double lr = 0.0;     // η_t
+  // What modifies the step, as in kernels::Modifier.
+  bool cautious = false, cautious_decay = false;
+  kernels::StepSize size = kernels::StepSize::own;
+  double rms = 0.0;
+  double lr = 0.0;  // η_t
   double initial_lr = 0.0;
   double weight_decay = 0.0;
   double decay_target = 0.0;
   std::array<double, kMaxOptions> values{};  // of the method's own options, in the order of its table
 
   bool operator==(const GroupOptions&) const = default;
+  SCALEVEC_HD bool modified() const { return cautious || cautious_decay || size != kernels::StepSize::own; }
+  SCALEVEC_HD kernels::Modifier modifier(void* held_norm) const {
+    return {cautious, cautious_decay, size, lr, rms, 1, held_norm};
+  }
 };
 
 // Sets what the values of M's options say.

@@ -26,12 +26,15 @@ struct TensorRow {
   kernels::Rounding rounding = kernels::Rounding::nearest;
   std::int16_t* low = nullptr;
   std::uint64_t stream = 0;
+  std::int64_t parts = 1;
+  void* held_norm = nullptr;
 
   bool operator==(const TensorRow&) const = default;
 };
 
 inline TensorRow row_of(const TensorJob& job) {
-  TensorRow row{job.param, {}, job.step, job.size, job.group, job.dtype, job.rounding, job.low, job.stream};
+  TensorRow row{job.param,    {},      job.step,   job.size,  job.group,    job.dtype,
+                job.rounding, job.low, job.stream, job.parts, job.held_norm};
   for (std::size_t k = 0; k < kMaxBuffers; ++k) row.state[k] = job.state[k];
   return row;
 }
@@ -48,9 +51,10 @@ struct View {
   int* unit_finite;
   double* tensor_norms;
   int* tensor_finite;
-  Constants* constants;   // of each tensor
-  double* unit_sums;      // kSumCount for each unit
-  StepSums* tensor_sums;  // of the last kSumsKept launches
+  Constants* constants;         // of each tensor
+  double* unit_sums;            // kSumCount for each unit; before the step, those that modifiers need
+  kernels::StepScales* scales;  // of each part of a tensor, in the place of its first unit
+  StepSums* tensor_sums;        // of the last kSumsKept launches
   Status* status;
 };
 
@@ -108,7 +112,7 @@ __global__ void __launch_bounds__(kThreads) norm_kernel(View v) {
   __shared__ double row[kThreads];
   const std::int64_t unit = blockIdx.x;
   const std::int64_t tensor = tensor_of_unit(v.first_unit, v.tensors, unit);
-  const Range range = unit_range(unit - v.first_unit[tensor], v.rows[tensor].size);
+  const Range range = unit_range(unit - v.first_unit[tensor], v.rows[tensor].size, v.rows[tensor].parts);
   if (is_first_pass(v.groups[v.rows[tensor].group].rule)) {
     if (threadIdx.x == 0) {
       v.unit_norms[unit] = 0.0;
@@ -226,10 +230,16 @@ __device__ bool store_element(const TensorRow& tensor, P& p, std::int64_t i, std
   return load(p) == load(before);
 }
 
+// What is done with a tensor's elements: the step, the step with its sums, the sums that a modifier needs, or the
+// modified step with its sums.
+enum class Pass { step, summed, measured, modified };
+
 // A thread's sums, in double, where a product of floats is exact: |p × Δ|² and Σ g·Δ are small differences.
-template <class M, unsigned kHeldBuffers, class P, bool kSums>
+template <class M, unsigned kHeldBuffers, class P, Pass kKind>
 __device__ void apply(const TensorRow& tensor, const void* grads, Range range, const Constants& c,
-                      double (&total)[kSumCount]) {
+                      const GroupOptions& group, const kernels::StepScales& scales, double (&total)[kSumCount]) {
+  constexpr bool kSums = kKind == Pass::summed || kKind == Pass::modified;
+  constexpr bool kOfModifier = kKind == Pass::measured || kKind == Pass::modified;
   using T = Compute<P>;
   P* __restrict__ params = static_cast<P*>(tensor.param);
   const P* __restrict__ gradients = static_cast<const P*>(grads);
@@ -269,8 +279,27 @@ __device__ void apply(const TensorRow& tensor, const void* grads, Range range, c
       P stored = params[i];
       if constexpr (kernels::kShort<P>)
         if (tensor.rounding == kernels::Rounding::compensated) old = joined(stored, tensor.low[i]);
-      const rules::SteppedValue<T> moved = step_element<M, kHeldBuffers>(
-          constants, decay, old, g[lane], state[0][lane], state[1][lane], state[2][lane], state[3][lane], inv_denom);
+      rules::Decay<T> own = decay;
+      if constexpr (kOfModifier) own.shrink = T(0);
+      rules::SteppedValue<T> moved = step_element<M, kHeldBuffers>(
+          constants, own, old, g[lane], state[0][lane], state[1][lane], state[2][lane], state[3][lane], inv_denom);
+      if constexpr (kOfModifier) {
+        const auto s = kernels::switched(decay, group.cautious, group.cautious_decay, old, g[lane], moved.by);
+        if constexpr (kKind == Pass::measured) {
+          const double u = static_cast<double>(s.update), q = static_cast<double>(s.decay),
+                       x = static_cast<double>(old);
+          sum[0] += s.agrees ? 1.0 : 0.0;
+          sum[1] += u * u;
+          sum[2] += u * q;
+          sum[3] += q * q;
+          sum[4] += x * x;
+          sum[5] += x * u;
+          continue;
+        }
+        moved.by = static_cast<T>(scales.value) * old + static_cast<T>(scales.decay) * s.decay +
+                   static_cast<T>(scales.update) * s.update;
+        moved.value = old - moved.by;
+      }
       const bool still = store_element(tensor, stored, i, random.word[lane], moved.value);
       if constexpr (kMoves<M>) params[i] = stored;
       if constexpr (kHeldBuffers & 1) state0[i] = state[0][lane];
@@ -289,45 +318,64 @@ __device__ void apply(const TensorRow& tensor, const void* grads, Range range, c
         if constexpr (kernels::kShort<P>) sum[6] += still && moved.by != T(0) ? 1.0 : 0.0;
       }
     }
-    if constexpr (kSums)
+    if constexpr (kKind != Pass::step)
       for (int k = 0; k < kSumCount; ++k) total[k] += sum[k];
   }
 }
 
-template <class M, class P, bool kSums, std::size_t... subset>
-__device__ void step_unit(const TensorRow& tensor, const void* grad, unsigned held, const Constants& c, Range range,
+template <class M, class P, Pass kKind, std::size_t... subset>
+__device__ void step_unit(const TensorRow& tensor, const void* grad, unsigned held, const Constants& c,
+                          const GroupOptions& group, const kernels::StepScales& scales, Range range,
                           double (&total)[kSumCount], std::index_sequence<subset...>) {
-  ((held_by<M>(subset) == held ? apply<M, held_by<M>(subset), P, kSums>(tensor, grad, range, c, total) : void()), ...);
+  ((held_by<M>(subset) == held ? apply<M, held_by<M>(subset), P, kKind>(tensor, grad, range, c, group, scales, total)
+                               : void()),
+   ...);
 }
 
-// The step of the tensors whose rule is M.
-template <class M, bool kSums>
+// Whether options may modify the rule's steps.
+template <class M>
+inline constexpr bool kModifiable = kMoves<M> && !kOwnDecay<M> && !kHasAverage<M> && !kUnmodified<M>;
+
+// A pass over the tensors whose rule is M, and whose group modifies its steps if the pass is of those.
+template <class M, Pass kKind>
 __global__ void __launch_bounds__(kThreads) step_kernel(View v) {
   if (v.status->bad_tensor >= 0) return;
   const std::int64_t unit = blockIdx.x;
   const std::int64_t j = tensor_of_unit(v.first_unit, v.tensors, unit);
   const TensorRow tensor = v.rows[j];
   constexpr auto rule = static_cast<std::int32_t>(index_in<M>(DeviceRules()));
-  if (v.groups[tensor.group].rule != rule) return;
-  const unsigned held = v.groups[tensor.group].held;
-  const Range range = unit_range(unit - v.first_unit[j], tensor.size);
+  const GroupOptions& group = v.groups[tensor.group];
+  if (group.rule != rule) return;
+  constexpr bool kOfModifier = kKind == Pass::measured || kKind == Pass::modified;
+  if constexpr (kModifiable<M>) {
+    if (group.modified() != kOfModifier) return;
+    if (kKind == Pass::measured && !group.modifier(nullptr).needs_sums()) return;
+  }
+  const unsigned held = group.held;
+  const std::int64_t index = unit - v.first_unit[j];
+  const Range range = unit_range(index, tensor.size, tensor.parts);
+  kernels::StepScales scales;
+  if constexpr (kKind == Pass::modified) {
+    const std::int64_t of_part = units_of(tensor.size, tensor.parts) / tensor.parts;
+    scales = v.scales[v.first_unit[j] + index / of_part * of_part];
+  }
   double total[kSumCount] = {};
   constexpr std::make_index_sequence<kSubsets<M>> subsets;
   switch (tensor.dtype) {
     case Dtype::float32:
-      step_unit<M, float, kSums>(tensor, v.grads[j], held, v.constants[j], range, total, subsets);
+      step_unit<M, float, kKind>(tensor, v.grads[j], held, v.constants[j], group, scales, range, total, subsets);
       break;
     case Dtype::float64:
-      step_unit<M, double, kSums>(tensor, v.grads[j], held, v.constants[j], range, total, subsets);
+      step_unit<M, double, kKind>(tensor, v.grads[j], held, v.constants[j], group, scales, range, total, subsets);
       break;
     case Dtype::bfloat16:
-      step_unit<M, Bf16, kSums>(tensor, v.grads[j], held, v.constants[j], range, total, subsets);
+      step_unit<M, Bf16, kKind>(tensor, v.grads[j], held, v.constants[j], group, scales, range, total, subsets);
       break;
     case Dtype::float16:
-      step_unit<M, F16, kSums>(tensor, v.grads[j], held, v.constants[j], range, total, subsets);
+      step_unit<M, F16, kKind>(tensor, v.grads[j], held, v.constants[j], group, scales, range, total, subsets);
       break;
   }
-  if constexpr (kSums) {
+  if constexpr (kKind != Pass::step) {
     __shared__ double row[kThreads];
     for (int k = 0; k < kSumCount; ++k) {
       const double sum = block_sum(total[k], row);
@@ -336,24 +384,60 @@ __global__ void __launch_bounds__(kThreads) step_kernel(View v) {
   }
 }
 
-// The step kernels that tensors of these groups need, one per rule: those of the first passes, or the others. A block
-// of another rule's tensor ends at once.
+// One block per tensor: the scales of a modified tensor's parts from the sums of the pass before.
+__global__ void __launch_bounds__(kThreads) scales_kernel(View v) {
+  __shared__ double row[kThreads];
+  if (v.status->bad_tensor >= 0) return;
+  const std::int64_t j = blockIdx.x;
+  const TensorRow tensor = v.rows[j];
+  const GroupOptions& group = v.groups[tensor.group];
+  if (!group.modified() || tensor.size == 0) return;
+  const kernels::Modifier modifier = group.modifier(tensor.held_norm);
+  const std::int64_t of_part = units_of(tensor.size, tensor.parts) / tensor.parts;
+  for (std::int64_t part = 0; part < tensor.parts; ++part) {
+    const std::int64_t first = v.first_unit[j] + part * of_part;
+    double total[6] = {};
+    if (modifier.needs_sums()) {
+      for (std::int64_t u = first + threadIdx.x; u < first + of_part; u += kThreads)
+        for (int k = 0; k < 6; ++k) total[k] += v.unit_sums[u * kSumCount + k];
+      for (int k = 0; k < 6; ++k) total[k] = block_sum(total[k], row);
+    }
+    if (threadIdx.x != 0) continue;
+    const kernels::ModifierSums sums{total[0], total[1], total[2], total[3], total[4], total[5]};
+    const std::int64_t count = tensor.size / tensor.parts;
+    v.scales[first] = tensor.dtype == Dtype::float64 ? kernels::noted_scales_of<double>(modifier, sums, count, part)
+                                                     : kernels::noted_scales_of<float>(modifier, sums, count, part);
+  }
+}
+
+// The kernels that go over the units of tensors of these groups, one per rule; a block of another rule's tensor ends at
+// once. Those of the first passes of matrices, then those that measure for modifiers, which scales_kernel follows, then
+// the steps.
+enum class Phase { first, measure, step };
 using StepKernel = void (*)(View);
 template <class... M>
-std::vector<StepKernel> step_kernels_of(TypeList<M...>, const std::vector<GroupOptions>& groups, bool first,
+std::vector<StepKernel> step_kernels_of(TypeList<M...>, const std::vector<GroupOptions>& groups, Phase phase,
                                         bool sums) {
   std::vector<StepKernel> kernels;
   std::int32_t rule = 0;
-  const auto add = [&](StepKernel with, StepKernel without) {
-    const bool used = std::any_of(groups.begin(), groups.end(), [&](const GroupOptions& g) { return g.rule == rule; });
-    if (used && first == is_first_pass(rule)) kernels.push_back(sums ? with : without);
+  const auto used = [&](bool modified) {
+    return std::any_of(groups.begin(), groups.end(),
+                       [&](const GroupOptions& g) { return g.rule == rule && g.modified() == modified; });
+  };
+  const auto add = [&]<class R>(std::type_identity<R>) {
+    if (phase != Phase::measure && (phase == Phase::first) == is_first_pass(rule) && used(false))
+      kernels.push_back(sums ? &step_kernel<R, Pass::summed> : &step_kernel<R, Pass::step>);
+    if constexpr (kModifiable<R>) {
+      if (phase == Phase::measure && used(true)) kernels.push_back(&step_kernel<R, Pass::measured>);
+      if (phase == Phase::step && used(true)) kernels.push_back(&step_kernel<R, Pass::modified>);
+    }
     ++rule;
   };
-  (add(&step_kernel<M, true>, &step_kernel<M, false>), ...);
+  (add(std::type_identity<M>()), ...);
   return kernels;
 }
-inline std::vector<StepKernel> step_kernels(const std::vector<GroupOptions>& groups, bool first, bool sums) {
-  return step_kernels_of(DeviceRules(), groups, first, sums);
+inline std::vector<StepKernel> step_kernels(const std::vector<GroupOptions>& groups, Phase phase, bool sums) {
+  return step_kernels_of(DeviceRules(), groups, phase, sums);
 }
 
 // One block per tensor.

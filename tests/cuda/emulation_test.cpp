@@ -72,6 +72,7 @@ struct Emulated {
                     tensor_finite.data(),
                     constants.data(),
                     unit_sums.data(),
+                    nullptr,
                     sums.data(),
                     &status};
     const bool norms = limits.check_finite || limits.max_norm > 0.0;
@@ -79,7 +80,7 @@ struct Emulated {
     if (norms) emulated_launch(blocks, [&] { norm_kernel(view); });
     if (norms) emulated_launch(tensors_count, [&] { tensor_norm_kernel(view); });
     emulated_launch(1, [&] { setup_kernel(view, norms); });
-    for (const StepKernel kernel : step_kernels({options}, false, with_sums))
+    for (const StepKernel kernel : step_kernels({options}, Phase::step, with_sums))
       emulated_launch(blocks, [&] { kernel(view); });
     if (with_sums) emulated_launch(tensors_count, [&] { tensor_sums_kernel(view); });
   }

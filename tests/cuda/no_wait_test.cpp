@@ -143,4 +143,13 @@ TEST_CASE("several groups and modifiers ask for no value") {
   bool recorded = false;
   CHECK(asked(groups, recorded) == "");
   CHECK(recorded);
+  for (const char* modifier : {"hold_norm", "trust_ratio", "cautious", "cautious_decay"})
+    for (const char* method : {"adamw", "muon"}) {
+      INFO(method << ", " << modifier);
+      json modified = tiny();
+      modified["optimizer"]["rules"] = {{{"match", {{"kind", "matrix"}}}, {"method", method}, {modifier, true}},
+                                        {{"match", json::object()}}};
+      CHECK(asked(modified, recorded) == "");
+      CHECK(recorded);
+    }
 }

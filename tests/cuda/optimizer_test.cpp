@@ -305,6 +305,72 @@ TEST_CASE("matrix methods that form their updates on a device make the CPU's ste
     }
 }
 
+TEST_CASE("options that modify a step do on a device what they do on the CPU, with row blocks and held norms") {
+  const auto modified = [](const MethodOptions& plain, const std::string& how) {
+    auto copy = plain.clone();
+    auto& options = static_cast<MethodOptions&>(*copy);
+    for (const auto& field : options.fields()) {
+      if (how.find(field.key + ";") == std::string::npos) continue;
+      if (field.key == "update_rms")
+        *std::get<double*>(field.value) = 0.2;
+      else
+        *std::get<bool*>(field.value) = true;
+    }
+    return copy;
+  };
+  std::vector<std::unique_ptr<MethodOptions>> methods;
+  methods.push_back(std::make_unique<AdamWOptions>(AdamWOptions(1e-2).weight_decay(0.1).decay_target(1.0)));
+  methods.push_back(std::make_unique<SGDOptions>(
+      SGDOptions(1e-2).momentum(0.9).weight_decay(0.1).decay_coupling(DecayCoupling::lr)));
+  methods.push_back(std::make_unique<MuonOptions>(MuonOptions(1e-2).precision("auto").weight_decay(0.1)));
+  methods.push_back(std::make_unique<AdafactorOptions>(AdafactorOptions(1e-2)));
+  for (const auto& plain : methods)
+    for (const std::string how : {"hold_norm;", "trust_ratio;", "update_rms;", "cautious;", "cautious_decay;",
+                                  "cautious;cautious_decay;trust_ratio;"})
+      for (const auto& [dtype, tolerance] : {std::pair(torch::kFloat64, 1e-11), std::pair(torch::kBFloat16, 0x1p-7)}) {
+        INFO(std::string(plain->method()) << " " << how << " " << c10::toString(dtype));
+        const auto copy = modified(*plain, how);
+        auto& options = static_cast<MethodOptions&>(*copy);
+        if (how == "hold_norm;") options.set_weight_decay(0.0);
+        const auto made = [&] {
+          torch::manual_seed(7);
+          std::vector<Tensor> params;
+          // The second is longer than a unit in each of its blocks.
+          for (const std::vector<std::int64_t>& shape : std::vector<std::vector<std::int64_t>>{{6, 15}, {6, 9000}})
+            params.push_back(torch::randn(shape, torch::kFloat64).to(dtype).requires_grad_(true));
+          if (plain->method() == "muon") params.pop_back();
+          return params;
+        };
+        const auto host = made(), device = made();
+        const auto emulated = std::make_shared<EmulatedStep>();
+        auto one = make(host, options), two = make(device, options, emulated);
+        for (const auto& [params, optimizer] : {std::pair(&host, one.get()), std::pair(&device, two.get())}) {
+          std::vector<NamedParam> names;
+          for (size_t i = 0; i < params->size(); ++i)
+            names.push_back({"m" + std::to_string(i), (*params)[i],
+                             ParamRole{.kind = ParamKind::matrix, .row_blocks = i == 0 ? 1 : 3}});
+          optimizer->set_names(names);
+        }
+        run(*one, host, 0, 2);
+        run(*two, device, 0, 2);
+        CHECK(emulated->steps == 2);
+        CHECK(emulated->waits == 0);
+        one->trace_next_step();
+        two->trace_next_step();
+        run(*one, host, 2, 3);
+        run(*two, device, 2, 3);
+        check_close(host, device, tolerance);
+        const auto a = one->named_state(), b = two->named_state();
+        REQUIRE(a.size() == b.size());
+        for (size_t i = 0; i < a.size(); ++i)
+          CHECK(torch::allclose(a[i].second.to(torch::kFloat64), b[i].second.to(torch::kFloat64), 1e-4, 1e-5));
+        if (dtype != torch::kFloat64) continue;
+        for (size_t i = 0; i < host.size(); ++i)
+          CHECK(std::abs(one->traces()[i].update_norm - two->traces()[i].update_norm) <=
+                1e-9 * one->traces()[i].update_norm);
+      }
+}
+
 TEST_CASE("a gradient that is not finite makes a device's step a no-op without an exception") {
   for (const auto& options : elementwise_methods()) {
     INFO(std::string(options->method()));
