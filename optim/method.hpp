@@ -24,7 +24,8 @@ namespace cuda {
 struct GroupOptions;
 }
 
-// One state tensor that a method may hold, float64 for a float64 parameter and float32 otherwise, starting at zero.
+// One state tensor that a method may hold, float64 for a float64 parameter and float32 otherwise, starting at zero
+// unless it is filled.
 struct BufferSpec {
   std::string name;
   std::vector<std::int64_t> shape;
@@ -33,6 +34,7 @@ struct BufferSpec {
   // kernels/block_states.hpp). Or the optimizer's own: int16 parts, see kernels::split(), or a norm for each row block,
   // see kernels::Modifier.
   enum class Kind : std::uint8_t { values, numbers, codes, low_part, held_norm } kind = Kind::values;
+  void (*fill)(torch::Tensor& zeros) = nullptr;  // where it starts at other values, on the CPU
 };
 
 // The weights to validate and to keep in place of p: p + weight times the buffer of this name.
@@ -297,7 +299,9 @@ struct DeviceMatrices {
   std::vector<torch::Tensor> params;
   std::vector<torch::Tensor> steps;  // int64 scalars: the number of this step, unless it is refused
   torch::Tensor lr;                  // float64, a scalar: η_t
-  torch::Tensor refused;             // bool, a scalar: the step is not made, and buffers must stay
+  torch::Tensor refused;             // bool, a scalar or [n, 1, 1]: the step is not made, and buffers must stay
+  // The number of this step as the host counts, which does not know of refused ones.
+  std::int64_t number = 0;
 
   std::vector<torch::Tensor> buffer(std::size_t index) const;  // of all matrices
   torch::Tensor stacked(std::size_t index) const;              // the same behind each other
@@ -323,6 +327,10 @@ class MatrixMethod : public Method {
     return {};
   }
   virtual void form_on_device(DeviceMatrices&) const { throw std::logic_error("a method without a form on a device"); }
+  // Whether this step enqueues there what other steps do, so that a recorded one can stand for it; and whether the
+  // first step of a parameter leaves it as it is.
+  virtual bool ordinary_on_device(const MethodOptions&, std::int64_t) const { return true; }
+  virtual bool first_step_stays() const { return false; }
 
   // Fills update and scale and advances the buffers. A pure function of the job: the number of threads and what other
   // jobs there are do not change a bit.
@@ -355,7 +363,8 @@ torch::Tensor param_values(const MatrixJob& job);
 //    job.scale times is subtracted; job.row_blocks are matrices of their own where that means anything;
 //  - form_on_device(values, matrices), MatrixMethod's, if momentum() does not depend on the step, and lr_scale(values,
 //    sizes, row_blocks, role), where the last pass multiplies by lr times that; without it form_on_device()
-//    puts the lr into the update;
+//    puts the lr into the update; ordinary(values, step), if it does not enqueue the same at every step; and
+//    kFirstStepStays, if a parameter's first step does not move it;
 // and where it applies kFactorises, kRowsStay (state is not by row), flops(values, rows, cols) of one row block, and
 // kAnyShape, whose state(values, sizes) is of a tensor of any shape.
 template <class M>
@@ -427,6 +436,18 @@ class MatrixMethodOf final : public MatrixMethod {
         out.lr_factor = 0.0, out.constant = 1.0;
     }
     return out;
+  }
+  bool ordinary_on_device(const MethodOptions& options, std::int64_t step) const override {
+    if constexpr (requires(typename M::Values v) { M::ordinary(v, step); })
+      return M::ordinary(values(options), step);
+    else
+      return true;
+  }
+  bool first_step_stays() const override {
+    if constexpr (requires { M::kFirstStepStays; })
+      return M::kFirstStepStays;
+    else
+      return false;
   }
   void form_on_device(DeviceMatrices& matrices) const override {
     if constexpr (kFormsOnDevice<M>)

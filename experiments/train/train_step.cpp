@@ -97,7 +97,7 @@ void TrainStep::run(const torch::Tensor& tokens, bool trace, StepGraph* graph) {
     if (trace) optimizer_.trace_next_step();
     enqueue();
   };
-  if (!graph || unrecordable_ || !(warm_ == 0 || hooks.steps_on_device())) return make();
+  if (!graph || unrecordable_ || !hooks.next_is_ordinary() || !(warm_ == 0 || hooks.steps_on_device())) return make();
   if (!graph->recorded(trace) && warm_ < kWarmUp) {
     ++warm_;
     return make();

@@ -115,6 +115,7 @@ GroupOptions matrix_group(const CudaEntry& e, bool first) {
     set_values<ReadOnDevice>(group, {1.0, 0.0});
   set_shared(group, *e.options);
   if (!first) set_modifier(group, *e.options);
+  if (!first && e.number == 1 && e.matrix->first_step_stays()) group.weight_decay = 0.0;
   return group;
 }
 

@@ -27,6 +27,7 @@ struct CudaEntry {
   std::int64_t row_blocks = 1;
   std::int64_t modified_parts = 1;  // parts whose sums options that modify the step take
   const ParamRole* role = nullptr;
+  std::int64_t number = 0;  // of this step, as the host counts
 };
 
 // A device's steps, as the optimizer sees them. All entries of a step are on one device.

@@ -243,6 +243,11 @@ TEST_CASE("matrix methods that form their updates on a device make the CPU's ste
   };
   for (const char* norm : {"spectral", "sign", "col", "row", "bias", "auto"}) add(ScionOptions(1e-2).norm(norm));
   add(AdamMiniOptions(1e-2));
+  // Sides with a unique basis: where the covariance has no full rank, its null space has none.
+  for (const std::int64_t every : {1, 2, 10}) add(SOAPOptions(1e-2).max_precond_dim(9).precondition_frequency(every));
+  add(SOAPOptions(1e-2).max_precond_dim(9).eps(0.0).decay_coupling(DecayCoupling::l2));
+  add(DionOptions(1e-2));
+  add(DionOptions(1e-2).rank_fraction(0.5));
   add(AdafactorOptions(1e-2));
   add(AdafactorOptions(1.0).eps1(1e-3).d(2.0));
   add(MuonOptions(1e-2));
@@ -399,7 +404,7 @@ TEST_CASE("a gradient that is not finite makes a device's step a no-op without a
 TEST_CASE("with matrix methods beside it, a device's parameters share one clip norm and the check by name") {
   const auto build = [](const std::vector<Tensor>& params, std::shared_ptr<EmulatedStep> device) {
     Groups groups;
-    groups.emplace_back(std::vector<Tensor>{params[0]}, std::make_unique<SOAPOptions>(1e-2));
+    groups.emplace_back(std::vector<Tensor>{params[0]}, std::make_unique<KronOptions>(1e-2));
     groups.emplace_back(std::vector<Tensor>{params[1], params[3]}, std::make_unique<AdamWOptions>(1e-2));
     groups.emplace_back(std::vector<Tensor>{params[4]}, std::make_unique<SGDOptions>(1e-2));
     auto optimizer = std::make_unique<Optimizer>(groups, std::make_unique<SGDOptions>(1e-2));
