@@ -63,6 +63,10 @@ class Method {
   // Whether the options that modify a step (MethodOptions::modified()) mean something for it.
   virtual bool takes_modifiers() const { return true; }
 
+  // Gives the CUDA kernels the rule of a step that is one rule on each element, and the method's own options; false if
+  // they do not have the rule.
+  virtual bool set_device_values(const MethodOptions&, cuda::GroupOptions&) const { return false; }
+
   // What torch_method() in optimizer_archive.cpp calls the optimizer of torch::optim whose archives have the same
   // options and buffers; null: none.
   virtual const char* torch_name() const { return nullptr; }
@@ -92,9 +96,6 @@ using PassSums = std::array<double, 2>;
 // A method whose whole step is one rule on each element. Its buffers are laid out like the parameter.
 class ElementwiseMethod : public Method {
  public:
-  // Gives the CUDA kernels the rule and the method's own options; false if they do not have the rule.
-  virtual bool set_device_values(const MethodOptions&, cuda::GroupOptions&) const { return false; }
-
   virtual std::vector<std::string> buffers(const MethodOptions& options) const = 0;
   virtual bool needs(const MethodOptions&, std::string_view) const { return true; }
 
@@ -234,7 +235,9 @@ class CodedMethodOf final : public Method {
   static constexpr std::size_t kCoded = M::kSigned.size();
   static_assert(2 * kCoded <= kMaxBuffers && optional_buffers<Rule>() == (1u << kBuffers<Rule>)-(1u << kCoded));
 
-  explicit CodedMethodOf(const kernels::RuleLoops& (*loops)()) : loops_(loops) {}
+  using Values = typename M::Values;
+  CodedMethodOf(const kernels::RuleLoops& (*loops)(), void (*set_device_values)(cuda::GroupOptions&, const Values&))
+      : loops_(loops), set_device_values_(set_device_values) {}
 
   bool adaptive() const override { return kAdaptive<Rule>; }
   bool rows_may_move() const override { return false; }
@@ -257,9 +260,14 @@ class CodedMethodOf final : public Method {
     rule.step = static_cast<std::uint32_t>(step);
     return rule;
   }
+  bool set_device_values(const MethodOptions& options, cuda::GroupOptions& group) const override {
+    set_device_values_(group, static_cast<const OptionsOf<M>&>(options).values());
+    return true;
+  }
 
  private:
   const kernels::RuleLoops& (*loops_)();
+  void (*set_device_values_)(cuda::GroupOptions&, const Values&);
 };
 
 // Which of the options that modify a step sets its size.

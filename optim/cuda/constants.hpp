@@ -7,6 +7,7 @@
 #include "optim/core/option_table.hpp"
 #include "optim/kernels/matrix_passes.hpp"
 #include "optim/kernels/modifiers.hpp"
+#include "optim/methods/blockwise.hpp"
 #include "optim/methods/elementwise.hpp"
 
 // A group's options and the constants of one step made from them. The device makes them itself, in double, from the lr
@@ -40,9 +41,22 @@ struct ApplyOnDevice : kernels::ApplyPass {
   }
 };
 
+// The rule of a method with states of 8 bits. A tensor's state then has the codes of each buffer and behind those their
+// scales.
+template <class M>
+struct CodedOnDevice : M::Rule {
+  static constexpr auto kSigned = M::kSigned;
+};
+template <class List>
+struct CodedOf;
+template <class... M>
+struct CodedOf<TypeList<M...>> {
+  using type = TypeList<CodedOnDevice<M>...>;
+};
+
 // The rules that the library's kernels have, by their place in this list.
-using DeviceRules =
-    Joined<KernelsOf<PlainOf<ElementwiseMethods>>, TypeList<MomentumOnDevice, ReadOnDevice, ApplyOnDevice>>;
+using DeviceRules = Joined<KernelsOf<PlainOf<ElementwiseMethods>>,
+                           TypeList<MomentumOnDevice, ReadOnDevice, ApplyOnDevice>, CodedOf<BlockMethods>::type>;
 // Of a row that is stepped before the updates are formed: neither its norm nor its sums count, nor is a step counted.
 SCALEVEC_HD constexpr bool is_first_pass(std::int32_t rule) {
   return rule == static_cast<std::int32_t>(index_in<MomentumOnDevice>(DeviceRules())) ||
@@ -77,7 +91,10 @@ struct GroupOptions {
 template <class M>
 void set_values(GroupOptions& group, const typename M::Values& values) {
   group.rule = static_cast<std::int32_t>(index_in<KernelOf<M>>(DeviceRules()));
-  group.held = held_buffers<M>(values);
+  if constexpr (kHasCodes<M>)
+    group.held = (1u << 2 * M::kSigned.size()) - 1;
+  else
+    group.held = held_buffers<M>(values);
   group.values = {};
   values_to_numbers<M>(values, group.values.data());
 }

@@ -74,8 +74,7 @@ void set_modifier(GroupOptions& group, const MethodOptions& options) {
 
 GroupOptions group_options(const MethodOptions& options) {
   GroupOptions group;
-  const auto* method = dynamic_cast<const ElementwiseMethod*>(&options.implementation());
-  if (!method || is_on_host(options) || !method->set_device_values(options, group))
+  if (is_on_host(options) || !options.implementation().set_device_values(options, group))
     throw std::invalid_argument("method " + std::string(options.method()) +
                                 (is_on_host(options) ? " with qk_clip" : "") + " has no CUDA kernel");
   set_shared(group, options);
@@ -85,8 +84,7 @@ GroupOptions group_options(const MethodOptions& options) {
 
 bool known_method(const MethodOptions& options) {
   GroupOptions group;
-  const auto* method = dynamic_cast<const ElementwiseMethod*>(&options.implementation());
-  return method && !is_on_host(options) && method->set_device_values(options, group);
+  return !is_on_host(options) && options.implementation().set_device_values(options, group);
 }
 
 bool steps_on_device(const torch::Tensor& param, const MethodOptions& options) {

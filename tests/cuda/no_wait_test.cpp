@@ -109,8 +109,6 @@ TEST_CASE("the step of every method asks for no value, but for those that the ho
       {"mars_lion", "a sum before the step"},
       {"schedulefree_adamw", "numbers of a parameter"},
       {"schedulefree_sgd", "numbers of a parameter"},
-      {"adamw8bit", "states of 8 bits"},
-      {"lion8bit", "states of 8 bits"},
       {"sophia", "an estimate of curvature at some steps"},
   };
   for (const std::string& name : method_names()) {

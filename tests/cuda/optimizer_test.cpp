@@ -42,7 +42,8 @@ std::vector<std::unique_ptr<MethodOptions>> elementwise_methods() {
     options->set_lr(1e-2);
     const bool listed =
         std::any_of(list.begin(), list.end(), [&](const auto& other) { return other->method() == name; });
-    if (!listed && cuda::known_method(*options)) list.push_back(std::move(options));
+    const bool elementwise = dynamic_cast<const ElementwiseMethod*>(&options->implementation()) != nullptr;
+    if (!listed && elementwise && cuda::known_method(*options)) list.push_back(std::move(options));
   }
   return list;
 }
@@ -307,6 +308,69 @@ TEST_CASE("matrix methods that form their updates on a device make the CPU's ste
       CHECK(torch::equal(device[2], p));
       const auto after = two->named_state();
       for (size_t i = 0; i < before.size(); ++i) CHECK(torch::equal(after[i].second, before[i]));
+    }
+}
+
+TEST_CASE("states of 8 bits have the CPU's codes on a device") {
+  std::vector<std::unique_ptr<MethodOptions>> methods;
+  methods.push_back(std::make_unique<AdamW8bitOptions>(AdamW8bitOptions(1e-2).weight_decay(0.1)));
+  methods.push_back(std::make_unique<Lion8bitOptions>(Lion8bitOptions(1e-2).weight_decay(0.1)));
+  for (const auto& options : methods)
+    for (const auto& [dtype, tolerance] :
+         {std::pair(torch::kFloat64, 1e-6), std::pair(torch::kFloat32, 1e-5), std::pair(torch::kBFloat16, 0x1p-6)}) {
+      INFO(std::string(options->method()) << " " << c10::toString(dtype));
+      const auto made = [&] {
+        torch::manual_seed(7);
+        std::vector<Tensor> params;
+        // Within a block of states, ends of blocks, more than a unit, nothing, one element; one of zeros.
+        for (const std::vector<std::int64_t>& shape :
+             std::vector<std::vector<std::int64_t>>{{13, 87}, {256}, {5}, {0, 4}, {}, {17, 1000}})
+          params.push_back(torch::randn(shape, torch::kFloat64).to(dtype).requires_grad_(true));
+        return params;
+      };
+      const auto host = made(), device = made();
+      const auto emulated = std::make_shared<EmulatedStep>();
+      auto one = make(host, *options), two = make(device, *options, emulated);
+      const auto scaled = [](const std::vector<Tensor>& params, int step) {
+        for (size_t i = 0; i < params.size(); ++i) params[i].mutable_grad() *= i == 1 ? 0.0 : std::pow(10.0, step - 3);
+      };
+      for (int step = 0; step < 6; ++step)
+        for (const auto& [params, optimizer] : {std::pair(&host, one.get()), std::pair(&device, two.get())}) {
+          torch::manual_seed(100 + step);
+          for (const Tensor& p : *params) p.mutable_grad() = torch::randn(p.sizes(), torch::kFloat64).to(p.dtype());
+          scaled(*params, step);
+          if (step == 5) optimizer->trace_next_step();
+          optimizer->step();
+        }
+      CHECK(emulated->steps == 6);
+      CHECK(emulated->waits <= 1);
+      // A value that is nearly between two codes may fall to the other where a product and a sum are fused.
+      const auto a = one->named_state(), b = two->named_state();
+      REQUIRE(a.size() == b.size());
+      std::int64_t other = 0, all = 0;
+      for (size_t i = 0; i < a.size(); ++i) {
+        INFO(a[i].first);
+        CHECK(a[i].first == b[i].first);
+        if (a[i].second.scalar_type() == torch::kUInt8) {
+          other += (a[i].second != b[i].second).sum().item<std::int64_t>();
+          all += a[i].second.numel();
+        } else {
+          CHECK((a[i].second != b[i].second).sum().item<std::int64_t>() <= a[i].second.numel() / 50);
+        }
+      }
+      INFO(other << " of " << all);
+      CHECK(other <= all / 200);
+      std::int64_t far = 0, elements = 0;
+      for (size_t i = 0; i < host.size(); ++i) {
+        const Tensor x = host[i].detach().to(torch::kFloat64), y = device[i].detach().to(torch::kFloat64);
+        CHECK(((x - y).abs() <= 1e-2).all().item<bool>());
+        far += ((x - y).abs() > tolerance * (1 + x.abs())).sum().item<std::int64_t>();
+        elements += x.numel();
+      }
+      CHECK(far <= elements / 100);
+      for (size_t i = 0; i < host.size(); ++i)
+        CHECK(std::abs(one->traces()[i].update_norm - two->traces()[i].update_norm) <=
+              1e-3 * one->traces()[i].update_norm);
     }
 }
 
