@@ -389,8 +389,8 @@ TEST_CASE("options that modify a step do on a device what they do on the CPU, wi
   };
   std::vector<std::unique_ptr<MethodOptions>> methods;
   methods.push_back(std::make_unique<AdamWOptions>(AdamWOptions(1e-2).weight_decay(0.1).decay_target(1.0)));
-  methods.push_back(std::make_unique<SGDOptions>(
-      SGDOptions(1e-2).momentum(0.9).weight_decay(0.1).decay_coupling(DecayCoupling::lr)));
+  methods.push_back(
+      std::make_unique<SGDOptions>(SGDOptions(1e-2).momentum(0.9).weight_decay(0.1).decay_coupling(DecayCoupling::lr)));
   methods.push_back(std::make_unique<MuonOptions>(MuonOptions(1e-2).precision("auto").weight_decay(0.1)));
   methods.push_back(std::make_unique<AdafactorOptions>(AdafactorOptions(1e-2)));
   for (const auto& plain : methods)
