@@ -2,7 +2,8 @@
 //   copy                 bandwidth of a copy within the device, bytes read and written
 //   step                 AdamW, without and with sums, and at::_fused_adamw_, in turns
 //   muon                 a step of Muon on the matrices of a 124M decoder
-//   ops                  each operator of models/ops and what it is composed of, forward and backward, in turns
+//   ops                  each operator of models/ops, what it is composed of, and LibTorch's own fused one if there is
+//                        one: forward and backward, in turns
 //   methods CONFIG.json  every method on the device against the CPU
 //   train CONFIG.json    losses, tokens/s and memory of a run
 #include <ATen/ATen.h>
@@ -26,6 +27,7 @@
 
 #include "experiments/train/session.hpp"
 #include "models/ops/fused.hpp"
+#include "optim/method.hpp"
 #include "optim/methods.hpp"
 
 #if defined(SCALEVEC_CUDA)
@@ -81,7 +83,7 @@ json in_turns(const Settings& s, std::int64_t repeats, const std::vector<std::pa
 json copy(const Settings& s) {
   const torch::NoGradGuard no_grad;
   const std::int64_t bytes = s.small ? 1 << 24 : std::int64_t{1} << 32;
-  const Tensor from = torch::ones({bytes / 4}, torch::dtype(torch::kFloat32).device(s.device));
+  const Tensor from = torch::randn({bytes / 4}, torch::dtype(torch::kFloat32).device(s.device));
   Tensor to = torch::empty_like(from);
   json out = in_turns(s, s.small ? 1 : 10, {{"copy", [&] { to.copy_(from); }}});
   out["gb_per_s"] = 2e-9 * static_cast<double>(bytes) / out["copy"]["median"].get<double>();
@@ -185,28 +187,46 @@ json ops(const Settings& s) {
                  target = torch::zeros({logits.size(0)}, torch::kInt64).to(s.device),
                  cos = torch::rand({length, d / 2}, torch::dtype(torch::kFloat32).device(s.device)),
                  sin = torch::rand_like(cos);
-    const auto with_backward = [](const std::function<Tensor()>& form) {
-      return [form] {
+    // Gradients are not added to those of the call before.
+    const auto with_backward = [&](const std::function<Tensor()>& form) {
+      return [&, form] {
+        for (const Tensor& t : {x, y, gamma, q, of_head, gate, up, logits}) t.mutable_grad() = Tensor();
         const Tensor result = form();
         result.backward(torch::ones_like(result));
       };
     };
-    const std::vector<std::tuple<std::string, std::function<Tensor()>, std::function<Tensor()>>> forms{
+    struct Forms {
+      std::string name;
+      std::function<Tensor()> ours, composed, library;
+    };
+    const auto library_norm = [&](const Tensor& of) {
+      return std::get<0>(at::_fused_rms_norm(of, {of.size(-1)}, gamma, 1e-6));
+    };
+    const std::vector<Forms> forms{
         {"rms_norm", [&] { return fused::rms_norm(x, gamma, 1e-6); },
-         [&] { return composed::rms_norm(x, gamma, 1e-6); }},
+         [&] { return composed::rms_norm(x, gamma, 1e-6); }, [&] { return library_norm(x); }},
         {"rms_norm_of_sum", [&] { return fused::rms_norm_of_sum(x, y, gamma, 1e-6).normed; },
-         [&] { return composed::rms_norm(x + y, gamma, 1e-6); }},
-        {"rotate", [&] { return fused::rotate(q, cos, sin); }, [&] { return composed::rotate(q, cos, sin); }},
-        {"norm_rotate", [&] { return fused::norm_rotate(q, of_head, cos, sin, true, 1e-6); },
-         [&] { return composed::norm_rotate(q, of_head, cos, sin, true, 1e-6); }},
-        {"swiglu", [&] { return fused::swiglu(gate, up); }, [&] { return composed::swiglu(gate, up); }},
-        {"normed_swiglu", [&] { return fused::normed_swiglu(gate, up, {}, 1e-6); },
-         [&] { return composed::normed_swiglu(gate, up, {}, 1e-6); }},
-        {"cross_entropy", [&] { return fused::cross_entropy(logits, target); },
-         [&] { return composed::cross_entropy(logits, target); }}};
-    for (const auto& [name, ours, parts] : forms)
-      out[std::string(c10::toString(type)) + " " + name] =
-          in_turns(s, s.small ? 1 : 10, {{"ours", with_backward(ours)}, {"composed", with_backward(parts)}});
+         [&] { return composed::rms_norm(x + y, gamma, 1e-6); }, [&] { return library_norm(x + y); }},
+        {"rotate", [&] { return fused::rotate(q, cos, sin); }, [&] { return composed::rotate(q, cos, sin); }, {}},
+        {"norm_rotate",
+         [&] { return fused::norm_rotate(q, of_head, cos, sin, true, 1e-6); },
+         [&] { return composed::norm_rotate(q, of_head, cos, sin, true, 1e-6); },
+         {}},
+        {"swiglu", [&] { return fused::swiglu(gate, up); }, [&] { return composed::swiglu(gate, up); }, {}},
+        {"normed_swiglu",
+         [&] { return fused::normed_swiglu(gate, up, {}, 1e-6); },
+         [&] { return composed::normed_swiglu(gate, up, {}, 1e-6); },
+         {}},
+        {"cross_entropy",
+         [&] { return fused::cross_entropy(logits, target); },
+         [&] { return composed::cross_entropy(logits, target); },
+         {}}};
+    for (const Forms& form : forms) {
+      std::vector<std::pair<std::string, Work>> jobs{{"ours", with_backward(form.ours)},
+                                                     {"composed", with_backward(form.composed)}};
+      if (form.library) jobs.emplace_back("LibTorch", with_backward(form.library));
+      out[std::string(c10::toString(type)) + " " + form.name] = in_turns(s, s.small ? 1 : 10, jobs);
+    }
   }
   return out;
 }
@@ -231,12 +251,19 @@ json losses(Session& of, std::int64_t steps) {
   return out;
 }
 
-// The largest relative gap of the losses, and of the weights at the end by ‖a − b‖/‖b‖.
+// A method of matrices has AdamW beside it. The largest relative gap of the losses, and of the weights at the end by ‖a
+// − b‖/‖b‖.
 json every_method(const Settings& s) {
   json out;
   for (const std::string& name : method_names()) {
     json config = read(s.config);
-    config["optimizer"]["defaults"]["method"] = name;
+    const auto options = make_method_options(name);
+    const auto* matrix = dynamic_cast<const MatrixMethod*>(&options->implementation());
+    if (matrix && !matrix->any_shape())
+      config["optimizer"]["rules"] = {{{"match", {{"kind", "matrix"}}}, {"method", name}, {"weight_decay", 0.1}},
+                                      {{"match", json::object()}}};
+    else
+      config["optimizer"]["defaults"]["method"] = name;
     try {
       const auto host = session(config, torch::kCPU, false), on = session(config, s.device, s.graph);
       const json a = losses(*host, s.steps), b = losses(*on, s.steps);

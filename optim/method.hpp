@@ -24,7 +24,8 @@ namespace cuda {
 struct GroupOptions;
 }
 
-// One state tensor that a method may hold, float64 for a float64 parameter and float32 otherwise, starting at zero.
+// One state tensor that a method may hold, float64 for a float64 parameter and float32 otherwise, starting at zero
+// unless it is filled.
 struct BufferSpec {
   std::string name;
   std::vector<std::int64_t> shape;
@@ -33,6 +34,7 @@ struct BufferSpec {
   // kernels/block_states.hpp). Or the optimizer's own: int16 parts, see kernels::split(), or a norm for each row block,
   // see kernels::Modifier.
   enum class Kind : std::uint8_t { values, numbers, codes, low_part, held_norm } kind = Kind::values;
+  void (*fill)(torch::Tensor& zeros) = nullptr;  // where it starts at other values, on the CPU
 };
 
 // The weights to validate and to keep in place of p: p + weight times the buffer of this name.
@@ -60,6 +62,10 @@ class Method {
 
   // Whether the options that modify a step (MethodOptions::modified()) mean something for it.
   virtual bool takes_modifiers() const { return true; }
+
+  // Gives the CUDA kernels the rule of a step that is one rule on each element, and the method's own options; false if
+  // they do not have the rule.
+  virtual bool set_device_values(const MethodOptions&, cuda::GroupOptions&) const { return false; }
 
   // What torch_method() in optimizer_archive.cpp calls the optimizer of torch::optim whose archives have the same
   // options and buffers; null: none.
@@ -90,9 +96,6 @@ using PassSums = std::array<double, 2>;
 // A method whose whole step is one rule on each element. Its buffers are laid out like the parameter.
 class ElementwiseMethod : public Method {
  public:
-  // Gives the CUDA kernels the rule and the method's own options; false if they do not have the rule.
-  virtual bool set_device_values(const MethodOptions&, cuda::GroupOptions&) const { return false; }
-
   virtual std::vector<std::string> buffers(const MethodOptions& options) const = 0;
   virtual bool needs(const MethodOptions&, std::string_view) const { return true; }
 
@@ -232,7 +235,9 @@ class CodedMethodOf final : public Method {
   static constexpr std::size_t kCoded = M::kSigned.size();
   static_assert(2 * kCoded <= kMaxBuffers && optional_buffers<Rule>() == (1u << kBuffers<Rule>)-(1u << kCoded));
 
-  explicit CodedMethodOf(const kernels::RuleLoops& (*loops)()) : loops_(loops) {}
+  using Values = typename M::Values;
+  CodedMethodOf(const kernels::RuleLoops& (*loops)(), void (*set_device_values)(cuda::GroupOptions&, const Values&))
+      : loops_(loops), set_device_values_(set_device_values) {}
 
   bool adaptive() const override { return kAdaptive<Rule>; }
   bool rows_may_move() const override { return false; }
@@ -255,10 +260,23 @@ class CodedMethodOf final : public Method {
     rule.step = static_cast<std::uint32_t>(step);
     return rule;
   }
+  bool set_device_values(const MethodOptions& options, cuda::GroupOptions& group) const override {
+    set_device_values_(group, static_cast<const OptionsOf<M>&>(options).values());
+    return true;
+  }
 
  private:
   const kernels::RuleLoops& (*loops_)();
+  void (*set_device_values_)(cuda::GroupOptions&, const Values&);
 };
+
+// Which of the options that modify a step sets its size.
+inline kernels::StepSize step_size(const MethodOptions& options) {
+  return options.hold_norm()          ? kernels::StepSize::hold_norm
+         : options.trust_ratio()      ? kernels::StepSize::trust_ratio
+         : options.update_rms() > 0.0 ? kernels::StepSize::update_rms
+                                      : kernels::StepSize::own;
+}
 
 // One matrix's step. `param`, `grad` and every buffer, the method's own, are contiguous, on the CPU and not empty.
 struct MatrixJob {
@@ -289,7 +307,9 @@ struct DeviceMatrices {
   std::vector<torch::Tensor> params;
   std::vector<torch::Tensor> steps;  // int64 scalars: the number of this step, unless it is refused
   torch::Tensor lr;                  // float64, a scalar: η_t
-  torch::Tensor refused;             // bool, a scalar: the step is not made, and buffers must stay
+  torch::Tensor refused;             // bool, a scalar or [n, 1, 1]: the step is not made, and buffers must stay
+  // The number of this step as the host counts, which does not know of refused ones.
+  std::int64_t number = 0;
 
   std::vector<torch::Tensor> buffer(std::size_t index) const;  // of all matrices
   torch::Tensor stacked(std::size_t index) const;              // the same behind each other
@@ -315,6 +335,10 @@ class MatrixMethod : public Method {
     return {};
   }
   virtual void form_on_device(DeviceMatrices&) const { throw std::logic_error("a method without a form on a device"); }
+  // Whether this step enqueues there what other steps do, so that a recorded one can stand for it; and whether the
+  // first step of a parameter leaves it as it is.
+  virtual bool ordinary_on_device(const MethodOptions&, std::int64_t) const { return true; }
+  virtual bool first_step_stays() const { return false; }
 
   // Fills update and scale and advances the buffers. A pure function of the job: the number of threads and what other
   // jobs there are do not change a bit.
@@ -347,7 +371,8 @@ torch::Tensor param_values(const MatrixJob& job);
 //    job.scale times is subtracted; job.row_blocks are matrices of their own where that means anything;
 //  - form_on_device(values, matrices), MatrixMethod's, if momentum() does not depend on the step, and lr_scale(values,
 //    sizes, row_blocks, role), where the last pass multiplies by lr times that; without it form_on_device()
-//    puts the lr into the update;
+//    puts the lr into the update; ordinary(values, step), if it does not enqueue the same at every step; and
+//    kFirstStepStays, if a parameter's first step does not move it;
 // and where it applies kFactorises, kRowsStay (state is not by row), flops(values, rows, cols) of one row block, and
 // kAnyShape, whose state(values, sizes) is of a tensor of any shape.
 template <class M>
@@ -419,6 +444,18 @@ class MatrixMethodOf final : public MatrixMethod {
         out.lr_factor = 0.0, out.constant = 1.0;
     }
     return out;
+  }
+  bool ordinary_on_device(const MethodOptions& options, std::int64_t step) const override {
+    if constexpr (requires(typename M::Values v) { M::ordinary(v, step); })
+      return M::ordinary(values(options), step);
+    else
+      return true;
+  }
+  bool first_step_stays() const override {
+    if constexpr (requires { M::kFirstStepStays; })
+      return M::kFirstStepStays;
+    else
+      return false;
   }
   void form_on_device(DeviceMatrices& matrices) const override {
     if constexpr (kFormsOnDevice<M>)

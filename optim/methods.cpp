@@ -40,12 +40,13 @@ Compiled<M> compiled() {
 SCALEVEC_ELEMENTWISE_METHODS(SCALEVEC_METHOD, SCALEVEC_METHOD)
 #undef SCALEVEC_METHOD
 
-#define SCALEVEC_METHOD(name, type)                                                                \
-  template <>                                                                                      \
-  const Method& implementation_of<methods::type>() {                                               \
-    static const CodedMethodOf<methods::type> method(&kernels::library_code_loops<methods::type>); \
-    return method;                                                                                 \
-  }                                                                                                \
+#define SCALEVEC_METHOD(name, type)                                                                          \
+  template <>                                                                                                \
+  const Method& implementation_of<methods::type>() {                                                         \
+    static const CodedMethodOf<methods::type> method(&kernels::library_code_loops<methods::type>,            \
+                                                     &cuda::set_values<cuda::CodedOnDevice<methods::type>>); \
+    return method;                                                                                           \
+  }                                                                                                          \
   template class OptionsOf<methods::type>;
 SCALEVEC_BLOCK_METHODS(SCALEVEC_METHOD, SCALEVEC_METHOD)
 #undef SCALEVEC_METHOD

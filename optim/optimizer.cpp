@@ -51,17 +51,18 @@ kernels::Store Optimizer::Entry::store(const ParamState& state) const {
   return out;
 }
 
+std::int64_t Optimizer::Entry::modified_parts() const {
+  return row_blocks > 0 && !sizes.empty() && sizes[0] % row_blocks == 0 ? row_blocks : 1;
+}
+
 kernels::Modifier Optimizer::Entry::modifier(const ParamState& state) const {
   kernels::Modifier out;
   out.cautious = options->cautious();
   out.cautious_decay = options->cautious_decay();
-  out.size = options->hold_norm()          ? kernels::StepSize::hold_norm
-             : options->trust_ratio()      ? kernels::StepSize::trust_ratio
-             : options->update_rms() > 0.0 ? kernels::StepSize::update_rms
-                                           : kernels::StepSize::own;
+  out.size = step_size(*options);
   out.lr = options->lr();
   out.rms = options->update_rms();
-  out.blocks = row_blocks > 0 && !sizes.empty() && sizes[0] % row_blocks == 0 ? row_blocks : 1;
+  out.blocks = modified_parts();
   if (const Tensor norm = state.buffer(kHeldNorm); norm.defined()) out.held_norm = norm.data_ptr();
   return out;
 }
@@ -280,7 +281,7 @@ std::vector<cuda::CudaEntry> Optimizer::device_entries(const std::vector<Slot>& 
       entries.push_back({s.work(), *s.grad, s.state->buffers, s.state->device_step, s.entry->options, s.fresh,
                          s.entry->rounding, s.entry->stream,
                          s.entry->matrix ? static_cast<const MatrixMethod*>(s.entry->method) : nullptr,
-                         s.entry->row_blocks, &s.entry->role});
+                         s.entry->row_blocks, s.entry->modified_parts(), &s.entry->role, s.step()});
   return entries;
 }
 
@@ -297,6 +298,31 @@ bool Optimizer::update_device(bool traced) {
   if (traced) prepare_traces(slots);
   make_room(slots.size());
   return device_->update(device_entries(slots), {max_norm_, check_finite_});
+}
+
+// Of parameters that step on a device, whose states count the steps for the host too.
+template <class Body>
+void Optimizer::for_device_states(const Body& body) const {
+  for (const Entry& e : entries_) {
+    if (!e.param.grad().defined()) continue;
+    const auto stored = state_.find(e.param.unsafeGetTensorImpl());
+    if (stored == state_.end()) continue;
+    if (auto& state = static_cast<ParamState&>(*stored->second); state.device_step.defined()) body(e, state);
+  }
+}
+
+bool Optimizer::next_is_ordinary() const {
+  bool ordinary = true;
+  for_device_states([&](const Entry& e, const ParamState& state) {
+    ordinary = ordinary && (!e.matrix ||
+                            static_cast<const MatrixMethod*>(e.method)->ordinary_on_device(*e.options, state.step + 1));
+  });
+  return ordinary;
+}
+
+void Optimizer::note_replay(bool traced) {
+  for_device_states([](const Entry&, ParamState& state) { ++state.step; });
+  note_launch(traced);
 }
 
 double Optimizer::grad_norm() const { return norm_on_device_ ? device_->status().grad_norm : grad_norm_; }
@@ -360,7 +386,7 @@ Tensor Optimizer::step(LossClosure closure) {
   for (const Slot& s : slots) {
     s.entry->options->note_initial_lr();
     if (!s.state) continue;
-    if (!s.on_device) ++s.state->step;
+    if (!s.on_device || !recording_) ++s.state->step;
     const Tensor& param = s.entry->param;
     if (s.work_copy.defined() && !s.work_copy.is_same(param)) {
       if (param.device().is_cpu())

@@ -209,6 +209,7 @@ class Optimizer : public torch::optim::Optimizer {
     void follow_options();  // sets what depends on the options' values
     kernels::Store store(const ParamState& state) const;
     kernels::Modifier modifier(const ParamState& state) const;
+    std::int64_t modified_parts() const;  // the equal parts whose sums a modifier takes
   };
   struct CheckedGroup {
     const void* options;
@@ -260,7 +261,12 @@ class Optimizer : public torch::optim::Optimizer {
   void form_updates(const std::vector<Slot>& slots, double clip_factor, Matrices& matrices) const;
   std::vector<cuda::CudaEntry> device_entries(const std::vector<Slot>& slots) const;
   bool owned(const std::string& name) const;
-  bool update_device(bool traced);  // see StepHooks
+  // See StepHooks.
+  bool update_device(bool traced);
+  bool next_is_ordinary() const;
+  void note_replay(bool traced);
+  template <class Body>
+  void for_device_states(const Body& body) const;
   void make_room(size_t entries);
   void note_launch(bool traced);
   void read_sums();

@@ -26,7 +26,7 @@ inline constexpr const char* kNumbers = "numbers";
 inline constexpr const char* kHeldNorm = "held_norm";
 
 // What a method keeps of one parameter: the buffers that it holds, in the order of Method::state. A device that steps
-// the parameter counts its steps itself, in the int64 scalar `device_step`, and `step` is not used.
+// the parameter counts its steps itself, in the int64 scalar `device_step`; `step` then counts refused ones too.
 struct ParamState : torch::optim::OptimizerParamState {
   ParamState(const torch::Tensor& param, std::string_view of_method)
       : of(param.getIntrusivePtr()), method(of_method), sizes(param.sizes().vec()) {}

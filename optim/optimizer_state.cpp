@@ -80,8 +80,10 @@ std::vector<BufferSpec> state_of(const Tensor& param, std::int64_t row_blocks, c
 
 Tensor new_buffer(const Tensor& param, const Method& method, const BufferSpec& spec, StateMemory& memory) {
   const auto dtype = buffer_dtype(param, spec);
-  return laid_out_like(param, method, spec) ? memory.zeros(spec.shape, param.strides(), dtype)
-                                            : memory.zeros(spec.shape, dtype);
+  Tensor buffer = laid_out_like(param, method, spec) ? memory.zeros(spec.shape, param.strides(), dtype)
+                                                     : memory.zeros(spec.shape, dtype);
+  if (spec.fill) spec.fill(buffer);
+  return buffer;
 }
 
 std::int64_t steps_of(const ParamState& state) {
@@ -124,6 +126,7 @@ std::unique_ptr<ParamState> Optimizer::fitted_state(const Entry& e, const Tensor
   }
   if (on_device && held && held->device_step.defined() && held->device_step.device() == work.device()) {
     made->device_step = held->device_step;
+    made->step = held->step;
   } else if (on_device || (held && held->device_step.defined())) {
     made->step = held ? steps_of(*held) : 0;
     if (on_device) made->device_step = torch::full({}, made->step, torch::dtype(torch::kInt64).device(work.device()));

@@ -31,7 +31,10 @@ class StepHooks {
   // another capture. `traced`: the replay is of a step with traces. std::logic_error unless steps_on_device().
   bool update_device(bool traced = false) { return optimizer_.update_device(traced); }
   // A captured step is replayed after update_device(traced).
-  void note_replay(bool traced) { optimizer_.note_launch(traced); }
+  void note_replay(bool traced) { optimizer_.note_replay(traced); }
+  // Whether the next step does on the device what most steps do, so that a captured one can stand for it. A method may
+  // do more at some steps.
+  bool next_is_ordinary() const { return optimizer_.next_is_ordinary(); }
   // While `on`, step() is captured and not made.
   void set_recording(bool on) { optimizer_.recording_ = on; }
 

@@ -96,10 +96,11 @@ def operators_table(results):
     found = at(results, "operators")
     if not found:
         return f"Operators: {NOT}."
-    lines = ["| operator, forward and backward | ours, ms | composed, ms | ratio |", "|---|---|---|---|"]
+    lines = ["| operator, forward and backward | ours, ms | composed, ms | ratio | LibTorch's own, ms |", "|---|---|---|---|---|"]
     for name, took in found.items():
         ours, parts = (1e3 * took[side]["median"] for side in ("ours", "composed"))
-        lines.append(f"| {name} | {ours:.3f} | {parts:.3f} | {ours / parts:.2f} |")
+        own = f"{1e3 * took['LibTorch']['median']:.3f}" if "LibTorch" in took else "none"
+        lines.append(f"| {name} | {ours:.3f} | {parts:.3f} | {ours / parts:.2f} | {own} |")
     return "\n".join(lines)
 
 

@@ -21,7 +21,7 @@ pack() {
   local pack=$1 text=$2 built=$here/build/cuda program lib
   cd "$here"
   command -v nvcc >/dev/null || export PATH=$PATH:${CUDA_HOME:-/usr/local/cuda}/bin
-  local programs=(scalevec bench_cuda test_cuda_device test_cuda_train)
+  local programs=(scalevec bench_cuda test_cuda_device test_cuda_ops test_cuda_train)
   cmake --preset cuda -DSCALEVEC_BUILD_BENCH=ON >/dev/null
   cmake --build "$built" -j "$(nproc)" --target "${programs[@]}"
   mkdir -p "$pack/bin" "$pack/lib" "$pack/tokens" "$pack/scripts" "$pack/bench"

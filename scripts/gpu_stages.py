@@ -4,6 +4,7 @@ import argparse
 import ctypes
 import glob
 import json
+import lzma
 import os
 import pathlib
 import re
@@ -48,7 +49,12 @@ class Run:
         self.of_python = {**os.environ, "PYTHONPATH": f"{torch.parent}:{self.pack / 'bench'}"}
         path = ":".join(map(str, [*libraries, os.environ.get("LD_LIBRARY_PATH", "")])).rstrip(":")
         self.environment = {**os.environ, "LD_LIBRARY_PATH": path}
-        self.data = {"dir": str(self.pack / "tokens")}
+        for packed in (self.pack / "tokens").glob("*.xz"):
+            shard = self.work / "tokens" / packed.stem
+            if not shard.exists():
+                shard.parent.mkdir(exist_ok=True)
+                shard.write_bytes(lzma.decompress(packed.read_bytes()))
+        self.data = {"dir": str(self.work / "tokens")}
 
     def command(self, command, limit=None, check=True):
         """Standard output and error of a command, which is ended with all its children when the stage's time is over."""
@@ -135,7 +141,7 @@ def device_tests(run):
     if run.dry:
         raise NeedsGpu
     result, bad = {}, []
-    for name in ("test_cuda_device", "test_cuda_train"):
+    for name in ("test_cuda_device", "test_cuda_ops", "test_cuda_train"):
         out, error, status = run.command([run.bin / name], check=False)
         result[name] = {"status": status, "output": (out + error)[-6000:]}
         if status != 0 or "SKIPPED" in out:
@@ -368,12 +374,13 @@ def run_stages(args):
 
 
 def write_tokens(text, folder):
-    """Bytes as token shards of llm.c's format: 8 million to train on, half a million to validate."""
+    """Bytes as compressed token shards of llm.c's format: 8 million to train on, half a million to validate."""
     data = pathlib.Path(text).read_bytes()[:8_500_000]
     split = len(data) * 16 // 17
     for name, part in (("train", data[:split]), ("val", data[split:])):
         header = struct.pack("<256i", 20240520, 1, len(part), *([0] * 253))
-        (pathlib.Path(folder) / f"bytes_{name}_000000.bin").write_bytes(header + b"".join(bytes((b, 0)) for b in part))
+        shard = header + b"".join(bytes((b, 0)) for b in part)
+        (pathlib.Path(folder) / f"bytes_{name}_000000.bin.xz").write_bytes(lzma.compress(shard))
 
 
 def main():

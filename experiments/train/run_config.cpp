@@ -177,6 +177,14 @@ Options run_fields(RunConfig& c) {
        "On the CPU runs have the same bits anyway",
        false,
        c.deterministic},
+      {"tf32",
+       &c.tf32,
+       {},
+       {},
+       "on a GPU, products of float32 matrices round their factors to TF32, which has 10 bits of mantissa, and are "
+       "faster. Not of bfloat16",
+       false,
+       c.tf32},
       {"steps", &c.steps, kPositiveCount, {}, "optimizer steps", true},
       {"batch_size",
        &c.batch_size,
@@ -226,7 +234,7 @@ Options checkpoint_fields(RunConfig& c) {
 
 RunConfig read_run_config(const json& root) {
   JsonReader in(root, "");
-  in.expect({"name", "seed", "data_seed", "threads", "device", "deterministic", "steps", "model", "dtype", "autocast",
+  in.expect({"name", "seed", "data_seed", "threads", "device", "deterministic", "tf32", "steps", "model", "dtype", "autocast",
              "batch_size", "accumulation", "sequence_length", "data", "optimizer", "schedule", "validation", "log",
              "checkpoint"});
   RunConfig c;

@@ -32,6 +32,7 @@ struct RunConfig {
   int threads = 0;              // 0: as many as the machine has cores
   std::string device = "auto";  // auto, cpu, cuda
   bool deterministic = false;
+  bool tf32 = false;
   std::string dtype = "float32";
   std::string autocast = "none";  // none, bfloat16: the type of products in the forward pass
   std::int64_t steps = 0;

@@ -114,9 +114,11 @@ torch::Device choose_device(const RunConfig& config) {
 
 namespace {
 
-// The same bits twice on a GPU. Products then need this of cuBLAS, which reads it when it is first used.
-void choose_determinism(bool deterministic, torch::Device device) {
+// The same bits twice on a GPU, for which products need this of cuBLAS, which reads it when it is first used; and how
+// products of float32 are made there.
+void choose_arithmetic(bool deterministic, bool tf32, torch::Device device) {
   if (!device.is_cuda()) return;
+  at::globalContext().setFloat32MatmulPrecision(tf32 ? "high" : "highest");
   if (deterministic) setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
   at::globalContext().setDeterministicAlgorithms(deterministic, /*warn_only=*/false);
   at::globalContext().setDeterministicFillUninitializedMemory(false);
@@ -148,7 +150,7 @@ Session::Session(const RunConfig& config, std::shared_ptr<ProcessGroup> group)
       policy_rows_(policy_.resolve(params_)),
       optimizer_(make_optimizer(params_, policy_, policy_rows_)),
       source_(open_source(config)) {
-  choose_determinism(config.deterministic, device_);
+  choose_arithmetic(config.deterministic, config.tf32, device_);
   check_qk_clip(*model_, policy_);
   if (config.from && !config.data_dir.empty()) check_tokenizer(start_.hugging_face, config.data_dir);
   if (group) {

@@ -76,11 +76,24 @@ torch::Tensor TrainStep::backward(std::int64_t step, const std::function<torch::
 }
 
 void TrainStep::enqueue() {
-  optimizer_.zero_grad(/*set_to_none=*/false);
+  // The first micro-batch then writes the gradients, where zeros would be written, read and added to.
+  optimizer_.zero_grad(/*set_to_none=*/true);
   loss_.copy_(backward(0, [&](std::int64_t part) { return tokens_[part]; }));
   const auto timed = phases_.scope(Phase::optimizer);
   pass_max_logits();
   optimizer_.step();
+}
+
+void TrainStep::record(bool trace, StepGraph& graph) {
+  graph.record(trace, [this, trace] {
+    StepHooks hooks(optimizer_);
+    hooks.set_recording(true);
+    if (trace) optimizer_.trace_next_step();
+    enqueue();
+    hooks.set_recording(false);
+  });
+  grads_[trace].clear();
+  for (const torch::Tensor& p : model_.parameters()) grads_[trace].push_back(p.grad());
 }
 
 void TrainStep::run(const torch::Tensor& tokens, bool trace, StepGraph* graph) {
@@ -97,21 +110,21 @@ void TrainStep::run(const torch::Tensor& tokens, bool trace, StepGraph* graph) {
     if (trace) optimizer_.trace_next_step();
     enqueue();
   };
-  if (!graph || unrecordable_ || !(warm_ == 0 || hooks.steps_on_device())) return make();
+  if (!graph || unrecordable_ || !hooks.next_is_ordinary() || !(warm_ == 0 || hooks.steps_on_device())) return make();
   if (!graph->recorded(trace) && warm_ < kWarmUp) {
     ++warm_;
     return make();
   }
+  const auto set_grads = [&] {
+    if (!graph->recorded(trace)) return;
+    const std::vector<torch::Tensor> params = model_.parameters();
+    for (std::size_t i = 0; i < params.size(); ++i) params[i].mutable_grad() = grads_[trace][i];
+  };
+  set_grads();
   if (!hooks.update_device(trace)) graph->forget();
   if (!graph->recorded(trace)) {
-    const auto recorded = [this, make] {
-      StepHooks recording(optimizer_);
-      recording.set_recording(true);
-      make();
-      recording.set_recording(false);
-    };
     try {
-      graph->record(trace, recorded);
+      record(trace, *graph);
     } catch (const std::exception& e) {
       hooks.set_recording(false);
       const std::string what = e.what();

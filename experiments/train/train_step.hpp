@@ -62,6 +62,7 @@ class TrainStep {
 
  private:
   void enqueue();
+  void record(bool trace, StepGraph& graph);
 
   models::Model& model_;
   Optimizer& optimizer_;
@@ -72,6 +73,8 @@ class TrainStep {
   Phases& phases_;
   torch::Tensor tokens_, loss_;  // of run()
   torch::Tensor balance_;
+  // Of the recorded step without and with traces, which leave every parameter's gradient at their own places.
+  std::vector<torch::Tensor> grads_[2];
   int warm_ = 0;
   bool unrecordable_ = false;
 };

@@ -6,6 +6,8 @@
 #include "optim/core/decay.hpp"
 #include "optim/core/option_table.hpp"
 #include "optim/kernels/matrix_passes.hpp"
+#include "optim/kernels/modifiers.hpp"
+#include "optim/methods/blockwise.hpp"
 #include "optim/methods/elementwise.hpp"
 
 // A group's options and the constants of one step made from them. The device makes them itself, in double, from the lr
@@ -39,9 +41,22 @@ struct ApplyOnDevice : kernels::ApplyPass {
   }
 };
 
+// The rule of a method with states of 8 bits. A tensor's state then has the codes of each buffer and behind those their
+// scales.
+template <class M>
+struct CodedOnDevice : M::Rule {
+  static constexpr auto kSigned = M::kSigned;
+};
+template <class List>
+struct CodedOf;
+template <class... M>
+struct CodedOf<TypeList<M...>> {
+  using type = TypeList<CodedOnDevice<M>...>;
+};
+
 // The rules that the library's kernels have, by their place in this list.
-using DeviceRules =
-    Joined<KernelsOf<PlainOf<ElementwiseMethods>>, TypeList<MomentumOnDevice, ReadOnDevice, ApplyOnDevice>>;
+using DeviceRules = Joined<KernelsOf<PlainOf<ElementwiseMethods>>,
+                           TypeList<MomentumOnDevice, ReadOnDevice, ApplyOnDevice>, CodedOf<BlockMethods>::type>;
 // Of a row that is stepped before the updates are formed: neither its norm nor its sums count, nor is a step counted.
 SCALEVEC_HD constexpr bool is_first_pass(std::int32_t rule) {
   return rule == static_cast<std::int32_t>(index_in<MomentumOnDevice>(DeviceRules())) ||
@@ -55,20 +70,31 @@ struct GroupOptions {
   DecayCoupling coupling = DecayCoupling::lr;
   bool clip = true;    // member of the global clip norm
   bool fresh = false;  // optional buffers begin at this step
-  double lr = 0.0;     // η_t
+  // What modifies the step, as in kernels::Modifier.
+  bool cautious = false, cautious_decay = false;
+  kernels::StepSize size = kernels::StepSize::own;
+  double rms = 0.0;
+  double lr = 0.0;  // η_t
   double initial_lr = 0.0;
   double weight_decay = 0.0;
   double decay_target = 0.0;
   std::array<double, kMaxOptions> values{};  // of the method's own options, in the order of its table
 
   bool operator==(const GroupOptions&) const = default;
+  SCALEVEC_HD bool modified() const { return cautious || cautious_decay || size != kernels::StepSize::own; }
+  SCALEVEC_HD kernels::Modifier modifier(void* held_norm) const {
+    return {cautious, cautious_decay, size, lr, rms, 1, held_norm};
+  }
 };
 
 // Sets what the values of M's options say.
 template <class M>
 void set_values(GroupOptions& group, const typename M::Values& values) {
   group.rule = static_cast<std::int32_t>(index_in<KernelOf<M>>(DeviceRules()));
-  group.held = held_buffers<M>(values);
+  if constexpr (kHasCodes<M>)
+    group.held = (1u << 2 * M::kSigned.size()) - 1;
+  else
+    group.held = held_buffers<M>(values);
   group.values = {};
   values_to_numbers<M>(values, group.values.data());
 }

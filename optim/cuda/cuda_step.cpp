@@ -1,5 +1,6 @@
 #include "optim/cuda/cuda_step.hpp"
 
+#include <ATen/ops/from_blob.h>
 #include <c10/core/DeviceGuard.h>
 
 #include <algorithm>
@@ -51,7 +52,7 @@ kernels::Dtype dtype_of(const torch::Tensor& tensor) {
 }
 
 // qk_clip comes after the step, and reads logits and gradients on the CPU.
-bool is_modified(const MethodOptions& options) { return options.modified() || options.qk_clip() != 0.0; }
+bool is_on_host(const MethodOptions& options) { return options.qk_clip() != 0.0; }
 
 void set_shared(GroupOptions& group, const MethodOptions& options) {
   group.coupling = options.decay_coupling();
@@ -62,29 +63,36 @@ void set_shared(GroupOptions& group, const MethodOptions& options) {
   group.decay_target = options.decay_target();
 }
 
+void set_modifier(GroupOptions& group, const MethodOptions& options) {
+  group.cautious = options.cautious();
+  group.cautious_decay = options.cautious_decay();
+  group.size = step_size(options);
+  group.rms = options.update_rms();
+}
+
 }  // namespace
 
 GroupOptions group_options(const MethodOptions& options) {
   GroupOptions group;
-  const auto* method = dynamic_cast<const ElementwiseMethod*>(&options.implementation());
-  if (!method || is_modified(options) || !method->set_device_values(options, group))
+  if (is_on_host(options) || !options.implementation().set_device_values(options, group))
     throw std::invalid_argument("method " + std::string(options.method()) +
-                                (is_modified(options) ? " with options that modify its step" : "") +
-                                " has no CUDA kernel");
+                                (is_on_host(options) ? " with qk_clip" : "") + " has no CUDA kernel");
   set_shared(group, options);
+  set_modifier(group, options);
   return group;
 }
 
 bool known_method(const MethodOptions& options) {
   GroupOptions group;
-  const auto* method = dynamic_cast<const ElementwiseMethod*>(&options.implementation());
-  return method && !is_modified(options) && method->set_device_values(options, group);
+  return !is_on_host(options) && options.implementation().set_device_values(options, group);
 }
 
 bool steps_on_device(const torch::Tensor& param, const MethodOptions& options) {
+  // Random numbers are of places in the whole tensor, and its parts may begin anywhere.
+  if (options.modified() && options.rounding() == "stochastic" && param.element_size() == 2) return false;
   if (known_method(options)) return true;
   const auto* matrix = dynamic_cast<const MatrixMethod*>(&options.implementation());
-  if (!matrix || !matrix->forms_on_device() || is_modified(options)) return false;
+  if (!matrix || !matrix->forms_on_device() || is_on_host(options)) return false;
   // Without momentum it reads the parameter, of which the low part would be missing.
   const bool compensated = options.rounding() == "compensated" && param.element_size() == 2;
   const bool reads = !matrix->device_passes(options, param.sizes(), 1, {}).has_momentum;
@@ -104,6 +112,8 @@ GroupOptions matrix_group(const CudaEntry& e, bool first) {
   else
     set_values<ReadOnDevice>(group, {1.0, 0.0});
   set_shared(group, *e.options);
+  if (!first) set_modifier(group, *e.options);
+  if (!first && e.number == 1 && e.matrix->first_step_stays()) group.weight_decay = 0.0;
   return group;
 }
 
@@ -151,6 +161,8 @@ std::vector<GroupOptions> groups_of(const std::vector<CudaEntry>& entries, Matri
     const CudaEntry& e = entries[i];
     const std::size_t group = group_at(e, matrices.batch_of(i), false);
     TensorJob& job = jobs.emplace_back(job_of(e, group));
+    if (groups[group].modified()) job.parts = e.modified_parts;
+    if (e.options->hold_norm()) job.held_norm = e.buffers[e.buffers.size() - (job.low ? 2 : 1)].data_ptr();
     std::size_t next = 0;
     for (std::size_t k = 0; k < kMaxBuffers && !e.matrix; ++k)
       if (groups[group].held >> k & 1) job.state[k] = e.buffers[next++].data_ptr();
@@ -199,7 +211,8 @@ void CudaStep::step(const std::vector<CudaEntry>& entries, const StepLimits& lim
   if (!matrices_.empty()) {
     const auto at = [&](const void* base, std::size_t offset, torch::Dtype type) {
       void* place = const_cast<char*>(static_cast<const char*>(base)) + offset;
-      return torch::from_blob(place, {}, torch::dtype(type).device(device_));
+      // With its device said, since asking the driver for it might end a capture.
+      return at::for_blob(place, {}).options(torch::dtype(type).device(device_)).target_device(device_).make_tensor();
     };
     matrices_.form(at(kernels_.device_status(), offsetof(Status, bad_tensor), torch::kInt64) >= 0,
                    [&](std::int32_t group) {

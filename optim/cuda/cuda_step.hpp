@@ -25,7 +25,9 @@ struct CudaEntry {
   std::uint64_t stream = 0;                                 // of "stochastic", by the index of a contiguous `param`
   const MatrixMethod* matrix = nullptr;                     // its method, if it is one; `param` is then contiguous
   std::int64_t row_blocks = 1;
+  std::int64_t modified_parts = 1;  // parts whose sums options that modify the step take
   const ParamRole* role = nullptr;
+  std::int64_t number = 0;  // of this step, as the host counts
 };
 
 // A device's steps, as the optimizer sees them. All entries of a step are on one device.
@@ -51,7 +53,7 @@ class DeviceStep {
 // What the kernels know of a method. Throws std::invalid_argument for a method they do not have.
 GroupOptions group_options(const MethodOptions& options);
 
-// Whether the kernels have the options' method, and the options do not modify its step.
+// Whether the kernels have the options' method.
 bool known_method(const MethodOptions& options);
 
 // The same, or a matrix method that forms its updates on a device, of a tensor that it trains.

@@ -10,7 +10,8 @@
 #include "optim/kernels/elementwise.hpp"
 
 // How the CUDA step divides tensors among blocks and threads, and in which order it adds. Everything here runs on the
-// host too. One block takes one unit: kernels::kChunk consecutive elements of one tensor, or its rest.
+// host too. One block takes one unit: kernels::kChunk consecutive elements of one tensor, or its rest. A tensor may
+// have several equal parts with sums of their own, at whose ends units end too.
 namespace scalevec::cuda {
 
 using kernels::Bf16;
@@ -26,14 +27,17 @@ struct Range {
   std::int64_t begin, end;
 };
 
-SCALEVEC_HD constexpr std::int64_t units_of(std::int64_t size) {
-  return (size + kernels::kChunk - 1) / kernels::kChunk;
+SCALEVEC_HD constexpr std::int64_t units_of(std::int64_t size, std::int64_t parts = 1) {
+  return parts * ((size / parts + kernels::kChunk - 1) / kernels::kChunk);
 }
 
-// Number of the first unit of every tensor, then the number of units in all: sizes.size() + 1 entries.
-inline std::vector<std::int64_t> first_units(std::span<const std::int64_t> sizes) {
+// Number of the first unit of every tensor, then the number of units in all: sizes.size() + 1 entries. `parts` of each,
+// or none for one.
+inline std::vector<std::int64_t> first_units(std::span<const std::int64_t> sizes,
+                                             std::span<const std::int64_t> parts = {}) {
   std::vector<std::int64_t> first{0};
-  for (const std::int64_t size : sizes) first.push_back(first.back() + units_of(size));
+  for (std::size_t t = 0; t < sizes.size(); ++t)
+    first.push_back(first.back() + units_of(sizes[t], parts.empty() ? 1 : parts[t]));
   return first;
 }
 
@@ -51,9 +55,10 @@ SCALEVEC_HD constexpr std::int64_t tensor_of_unit(const std::int64_t* first, std
 }
 
 // Elements of the tensor's unit number `index`.
-SCALEVEC_HD constexpr Range unit_range(std::int64_t index, std::int64_t size) {
-  const std::int64_t begin = index * kernels::kChunk;
-  return {begin, size - begin < kernels::kChunk ? size : begin + kernels::kChunk};
+SCALEVEC_HD constexpr Range unit_range(std::int64_t index, std::int64_t size, std::int64_t parts = 1) {
+  const std::int64_t length = size / parts, of_part = units_of(size, parts) / parts, part = index / of_part;
+  const std::int64_t begin = part * length + index % of_part * kernels::kChunk, end = (part + 1) * length;
+  return {begin, end - begin < kernels::kChunk ? end : begin + kernels::kChunk};
 }
 
 SCALEVEC_HD constexpr std::int64_t passes_of(Range range) { return (range.end - range.begin + kPass - 1) / kPass; }

@@ -20,7 +20,7 @@ void MatrixBatches::fit(const std::vector<CudaEntry>& entries) {
       const torch::Tensor& first = b.matrices.params.front();
       return b.matrices.options == e.options && b.matrices.row_blocks == e.row_blocks &&
              b.matrices.role->kind == e.role->kind && b.matrices.role->head_dim == e.role->head_dim &&
-             first.sizes() == e.param.sizes() && b.type == type;
+             b.matrices.number == e.number && first.sizes() == e.param.sizes() && b.type == type;
     };
     auto at = std::find_if(batches_.begin(), batches_.end(), fits);
     if (at == batches_.end()) {
@@ -30,6 +30,7 @@ void MatrixBatches::fit(const std::vector<CudaEntry>& entries) {
       at->matrices.options = e.options;
       at->matrices.row_blocks = e.row_blocks;
       at->matrices.role = e.role;
+      at->matrices.number = e.number;
     }
     DeviceMatrices& matrices = at->matrices;
     places_[i] = {at - batches_.begin(), static_cast<std::int64_t>(matrices.params.size())};

@@ -5,6 +5,7 @@
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "optim/cuda/step_kernels.cuh"
@@ -129,7 +130,7 @@ struct MultiTensorStep::Tables {
   Table<std::int64_t> first_unit{allocator};
   Table<StepLimits> limits{allocator};
   DeviceMemory unit_norms{allocator}, unit_finite{allocator}, tensor_norms{allocator}, tensor_finite{allocator},
-      constants{allocator}, unit_sums{allocator}, tensor_sums{allocator}, status{allocator};
+      constants{allocator}, unit_sums{allocator}, scales{allocator}, tensor_sums{allocator}, status{allocator};
   std::int64_t tensors = 0, units = 0;
   bool norms = false;
   std::vector<GroupOptions> used;  // by the last prepare()
@@ -147,6 +148,7 @@ struct MultiTensorStep::Tables {
             tensor_finite.as<int>(),
             constants.as<Constants>(),
             unit_sums.as<double>(),
+            scales.as<kernels::StepScales>(),
             tensor_sums.as<StepSums>(),
             status.as<Status>()};
   }
@@ -173,7 +175,7 @@ bool MultiTensorStep::prepare(std::span<const GroupOptions> groups, std::span<co
   Tables& t = *tables_;
   std::vector<TensorRow> rows(jobs.size());
   std::vector<const void*> grads(jobs.size());
-  std::vector<std::int64_t> sizes(jobs.size());
+  std::vector<std::int64_t> sizes(jobs.size()), parts(jobs.size());
   for (std::size_t j = 0; j < jobs.size(); ++j) {
     const TensorJob& job = jobs[j];
     if (job.group < 0 || static_cast<std::size_t>(job.group) >= groups.size())
@@ -182,18 +184,19 @@ bool MultiTensorStep::prepare(std::span<const GroupOptions> groups, std::span<co
     rows[j] = row_of(job);
     grads[j] = job.grad;
     sizes[j] = job.size;
+    parts[j] = job.parts;
   }
   const std::vector<GroupOptions> options(groups.begin(), groups.end());
   const std::vector<StepLimits> limit{limits};
-  const std::vector<std::int64_t> first = first_units(sizes);
+  const std::vector<std::int64_t> first = first_units(sizes, parts);
   const bool in_capture = capturing(stream);
   if (in_capture && (t.groups.differs(options) || t.limits.differs(limit) || t.first_unit.differs(first)))
     throw std::logic_error(
         "options or sizes have changed since the last step: make one step before the capture begins");
   const bool norms = limits.check_finite || limits.max_norm > 0.0;
   const auto rules = [](const std::vector<GroupOptions>& of) {
-    std::set<std::int32_t> out;
-    for (const GroupOptions& group : of) out.insert(group.rule);
+    std::set<std::pair<std::int32_t, bool>> out;
+    for (const GroupOptions& group : of) out.insert({group.rule, group.modified()});
     return out;
   };
   bool holds = !t.first_unit.differs(first) && t.norms == norms && rules(t.used) == rules(options);
@@ -215,6 +218,8 @@ bool MultiTensorStep::prepare(std::span<const GroupOptions> groups, std::span<co
   grow(t.tensor_finite.reserve(tensors * sizeof(int)));
   grow(t.constants.reserve(tensors * sizeof(Constants)));
   grow(t.unit_sums.reserve(units * kSumCount * sizeof(double)));
+  if (std::any_of(options.begin(), options.end(), [](const GroupOptions& group) { return group.modified(); }))
+    grow(t.scales.reserve(units * sizeof(kernels::StepScales)));
   grow(t.tensor_sums.reserve(static_cast<std::size_t>(kSumsKept) * tensors * sizeof(StepSums)));
   grow(t.groups.reserve(options.size()));
   grow(t.rows.reserve(rows.size()));
@@ -239,7 +244,8 @@ void MultiTensorStep::launch_first(Stream stream) {
   if (t.norms) tensor_norm_kernel<<<tensors, kThreads, 0, stream>>>(view);
   setup_kernel<<<1, kThreads, 0, stream>>>(view, t.norms);
   if (units > 0) {
-    for (const StepKernel kernel : step_kernels(t.used, true, false)) kernel<<<units, kThreads, 0, stream>>>(view);
+    for (const StepKernel kernel : step_kernels(t.used, Phase::first, false))
+      kernel<<<units, kThreads, 0, stream>>>(view);
   }
   check(cudaGetLastError(), "step");
 }
@@ -251,7 +257,11 @@ void MultiTensorStep::launch_rest(bool sums, Stream stream) {
   const auto units = static_cast<unsigned>(t.units);
   const auto tensors = static_cast<unsigned>(t.tensors);
   if (units > 0) {
-    for (const StepKernel kernel : step_kernels(t.used, false, sums)) kernel<<<units, kThreads, 0, stream>>>(view);
+    for (const StepKernel kernel : step_kernels(t.used, Phase::measure, false))
+      kernel<<<units, kThreads, 0, stream>>>(view);
+    if (t.scales.as<kernels::StepScales>()) scales_kernel<<<tensors, kThreads, 0, stream>>>(view);
+    for (const StepKernel kernel : step_kernels(t.used, Phase::step, sums))
+      kernel<<<units, kThreads, 0, stream>>>(view);
   }
   if (sums) tensor_sums_kernel<<<tensors, kThreads, 0, stream>>>(view);
   check(cudaGetLastError(), "step");

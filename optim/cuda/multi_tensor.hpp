@@ -35,6 +35,9 @@ struct TensorJob {
   kernels::Rounding rounding = kernels::Rounding::nearest;  // of types of 16 bits, as kernels::Store
   std::int16_t* low = nullptr;
   std::uint64_t stream = 0;
+  // Of a group that modifies the step: parts with sums of their own, and the norm to hold of each, in the state's type.
+  std::int64_t parts = 1;
+  void* held_norm = nullptr;
 };
 
 struct StepLimits {

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "optim/cuda/element_steps.cuh"
 #include "optim/cuda/layout.hpp"
 #include "optim/cuda/multi_tensor.hpp"
 
@@ -13,28 +14,6 @@
 namespace scalevec::cuda {
 
 using kernels::Dtype;
-
-inline constexpr int kSumCount = 7;  // the sums of StepSums, in its order, then `stalled`
-
-struct TensorRow {
-  void* param;
-  void* state[kMaxBuffers];
-  std::int64_t* step;
-  std::int64_t size;
-  std::int32_t group;
-  Dtype dtype;
-  kernels::Rounding rounding = kernels::Rounding::nearest;
-  std::int16_t* low = nullptr;
-  std::uint64_t stream = 0;
-
-  bool operator==(const TensorRow&) const = default;
-};
-
-inline TensorRow row_of(const TensorJob& job) {
-  TensorRow row{job.param, {}, job.step, job.size, job.group, job.dtype, job.rounding, job.low, job.stream};
-  for (std::size_t k = 0; k < kMaxBuffers; ++k) row.state[k] = job.state[k];
-  return row;
-}
 
 // Addresses of the tables on the device.
 struct View {
@@ -48,9 +27,10 @@ struct View {
   int* unit_finite;
   double* tensor_norms;
   int* tensor_finite;
-  Constants* constants;   // of each tensor
-  double* unit_sums;      // kSumCount for each unit
-  StepSums* tensor_sums;  // of the last kSumsKept launches
+  Constants* constants;         // of each tensor
+  double* unit_sums;            // kSumCount for each unit; before the step, those that modifiers need
+  kernels::StepScales* scales;  // of each part of a tensor, in the place of its first unit
+  StepSums* tensor_sums;        // of the last kSumsKept launches
   Status* status;
 };
 
@@ -58,9 +38,6 @@ struct View {
 SCALEVEC_HD constexpr std::int64_t sums_slot(std::int64_t launches, std::int64_t ago) {
   return (launches - 1 - ago + kSumsKept) % kSumsKept;
 }
-
-template <class P>
-using Compute = std::conditional_t<std::is_same_v<P, double>, double, float>;
 
 // Sum of every thread's value, for all threads; `row` is shared memory.
 __device__ inline double block_sum(double value, double* row) {
@@ -108,7 +85,7 @@ __global__ void __launch_bounds__(kThreads) norm_kernel(View v) {
   __shared__ double row[kThreads];
   const std::int64_t unit = blockIdx.x;
   const std::int64_t tensor = tensor_of_unit(v.first_unit, v.tensors, unit);
-  const Range range = unit_range(unit - v.first_unit[tensor], v.rows[tensor].size);
+  const Range range = unit_range(unit - v.first_unit[tensor], v.rows[tensor].size, v.rows[tensor].parts);
   if (is_first_pass(v.groups[v.rows[tensor].group].rule)) {
     if (threadIdx.x == 0) {
       v.unit_norms[unit] = 0.0;
@@ -205,129 +182,50 @@ __global__ void __launch_bounds__(kThreads) setup_kernel(View v, bool norms) {
     if (!is_first_pass(v.groups[v.rows[j].group].rule)) *v.rows[j].step = v.constants[j].step;
 }
 
-// Stores the new value of element `i` as the tensor's rounding has it. Whether neither it nor its low part changed.
-// `random` is the element's of kernels::rounding_words().
-template <class P, class T>
-__device__ bool store_element(const TensorRow& tensor, P& p, std::int64_t i, std::uint32_t random, T value) {
-  const P before = p;
-  if constexpr (kernels::kShort<P>) {
-    if (tensor.rounding == kernels::Rounding::stochastic) {
-      store_stochastic(p, value, random);
-    } else if (tensor.rounding == kernels::Rounding::compensated) {
-      const std::int16_t low = tensor.low[i];
-      split(p, tensor.low[i], value);
-      return load(p) == load(before) && tensor.low[i] == low;
-    } else {
-      store(p, value);
-    }
-  } else {
-    store(p, value);
-  }
-  return load(p) == load(before);
-}
+// Whether options may modify the rule's steps.
+template <class M>
+inline constexpr bool kModifiable = kMoves<M> && !kHasCodes<M> && !kOwnDecay<M> && !kHasAverage<M> && !kUnmodified<M>;
 
-// A thread's sums, in double, where a product of floats is exact: |p × Δ|² and Σ g·Δ are small differences.
-template <class M, unsigned kHeldBuffers, class P, bool kSums>
-__device__ void apply(const TensorRow& tensor, const void* grads, Range range, const Constants& c,
-                      double (&total)[kSumCount]) {
-  using T = Compute<P>;
-  P* __restrict__ params = static_cast<P*>(tensor.param);
-  const P* __restrict__ gradients = static_cast<const P*>(grads);
-  T* __restrict__ state0 = static_cast<T*>(tensor.state[0]);
-  T* __restrict__ state1 = static_cast<T*>(tensor.state[1]);
-  T* __restrict__ state2 = static_cast<T*>(tensor.state[2]);
-  T* __restrict__ state3 = static_cast<T*>(tensor.state[3]);
-  const rules::Decay<T> decay = c.decay.template as<T>();
-  const auto constants = constants_as<M, T>(c.values.data());
-  const int thread = static_cast<int>(threadIdx.x);
-  for (std::int64_t pass = 0; pass < passes_of(range); ++pass) {
-    T p[kLanes], g[kLanes], state[kMaxBuffers][kLanes];
-#pragma unroll
-    for (int lane = 0; lane < kLanes; ++lane) {
-      const std::int64_t i = element(range, pass, lane, thread);
-      p[lane] = g[lane] = T(0);
-      for (std::size_t k = 0; k < kMaxBuffers; ++k) state[k][lane] = T(0);
-      if (i >= range.end) continue;
-      p[lane] = load(params[i]);
-      g[lane] = load(gradients[i]);
-      if constexpr (kHeldBuffers & 1) state[0][lane] = state0[i];
-      if constexpr (kHeldBuffers & 2) state[1][lane] = state1[i];
-      if constexpr (kHeldBuffers & 4) state[2][lane] = state2[i];
-      if constexpr (kHeldBuffers & 8) state[3][lane] = state3[i];
-    }
-    double sum[kSumCount] = {};
-    // A thread's lanes are as far apart as the elements of a block of random numbers.
-    static_assert(kLanes == 4 && kThreads == kernels::kRandomSpan && kernels::kChunk % kPass == 0);
-    PhiloxBlock random{};
-    if (kernels::kShort<P> && tensor.rounding == kernels::Rounding::stochastic)
-      random = kernels::rounding_words(tensor.stream, c.step, (range.begin + pass * kPass) / kLanes + thread);
-#pragma unroll
-    for (int lane = 0; lane < kLanes; ++lane) {
-      const std::int64_t i = element(range, pass, lane, thread);
-      if (i >= range.end) continue;
-      T inv_denom = T(0), old = p[lane];
-      P stored = params[i];
-      if constexpr (kernels::kShort<P>)
-        if (tensor.rounding == kernels::Rounding::compensated) old = joined(stored, tensor.low[i]);
-      const rules::SteppedValue<T> moved = step_element<M, kHeldBuffers>(
-          constants, decay, old, g[lane], state[0][lane], state[1][lane], state[2][lane], state[3][lane], inv_denom);
-      const bool still = store_element(tensor, stored, i, random.word[lane], moved.value);
-      if constexpr (kMoves<M>) params[i] = stored;
-      if constexpr (kHeldBuffers & 1) state0[i] = state[0][lane];
-      if constexpr (kHeldBuffers & 2) state1[i] = state[1][lane];
-      if constexpr (kHeldBuffers & 4) state2[i] = state[2][lane];
-      if constexpr (kHeldBuffers & 8) state3[i] = state[3][lane];
-      if constexpr (kSums) {
-        const double g64 = static_cast<double>(g[lane]), p64 = static_cast<double>(p[lane]);
-        const double delta = static_cast<double>(load(stored)) - p64;
-        sum[0] += g64 * g64;
-        sum[1] += p64 * p64;
-        sum[2] += delta * delta;
-        sum[3] += p64 * delta;
-        sum[4] += g64 * delta;
-        sum[5] += static_cast<double>(inv_denom);
-        if constexpr (kernels::kShort<P>) sum[6] += still && moved.by != T(0) ? 1.0 : 0.0;
-      }
-    }
-    if constexpr (kSums)
-      for (int k = 0; k < kSumCount; ++k) total[k] += sum[k];
-  }
-}
-
-template <class M, class P, bool kSums, std::size_t... subset>
-__device__ void step_unit(const TensorRow& tensor, const void* grad, unsigned held, const Constants& c, Range range,
-                          double (&total)[kSumCount], std::index_sequence<subset...>) {
-  ((held_by<M>(subset) == held ? apply<M, held_by<M>(subset), P, kSums>(tensor, grad, range, c, total) : void()), ...);
-}
-
-// The step of the tensors whose rule is M.
-template <class M, bool kSums>
+// A pass over the tensors whose rule is M, and whose group modifies its steps if the pass is of those.
+template <class M, Pass kKind>
 __global__ void __launch_bounds__(kThreads) step_kernel(View v) {
   if (v.status->bad_tensor >= 0) return;
   const std::int64_t unit = blockIdx.x;
   const std::int64_t j = tensor_of_unit(v.first_unit, v.tensors, unit);
   const TensorRow tensor = v.rows[j];
   constexpr auto rule = static_cast<std::int32_t>(index_in<M>(DeviceRules()));
-  if (v.groups[tensor.group].rule != rule) return;
-  const unsigned held = v.groups[tensor.group].held;
-  const Range range = unit_range(unit - v.first_unit[j], tensor.size);
+  const GroupOptions& group = v.groups[tensor.group];
+  if (group.rule != rule) return;
+  constexpr bool kOfModifier = kKind == Pass::measured || kKind == Pass::modified;
+  if constexpr (kModifiable<M>) {
+    if (group.modified() != kOfModifier) return;
+    if (kKind == Pass::measured && !group.modifier(nullptr).needs_sums()) return;
+  }
+  const unsigned held = group.held;
+  const std::int64_t index = unit - v.first_unit[j];
+  const Range range = unit_range(index, tensor.size, tensor.parts);
+  kernels::StepScales scales;
+  if constexpr (kKind == Pass::modified) {
+    const std::int64_t of_part = units_of(tensor.size, tensor.parts) / tensor.parts;
+    scales = v.scales[v.first_unit[j] + index / of_part * of_part];
+  }
   double total[kSumCount] = {};
   constexpr std::make_index_sequence<kSubsets<M>> subsets;
   switch (tensor.dtype) {
     case Dtype::float32:
-      step_unit<M, float, kSums>(tensor, v.grads[j], held, v.constants[j], range, total, subsets);
+      step_unit<M, float, kKind>(tensor, v.grads[j], held, v.constants[j], group, scales, range, total, subsets);
       break;
     case Dtype::float64:
-      step_unit<M, double, kSums>(tensor, v.grads[j], held, v.constants[j], range, total, subsets);
+      step_unit<M, double, kKind>(tensor, v.grads[j], held, v.constants[j], group, scales, range, total, subsets);
       break;
     case Dtype::bfloat16:
-      step_unit<M, Bf16, kSums>(tensor, v.grads[j], held, v.constants[j], range, total, subsets);
+      step_unit<M, Bf16, kKind>(tensor, v.grads[j], held, v.constants[j], group, scales, range, total, subsets);
       break;
     case Dtype::float16:
-      step_unit<M, F16, kSums>(tensor, v.grads[j], held, v.constants[j], range, total, subsets);
+      step_unit<M, F16, kKind>(tensor, v.grads[j], held, v.constants[j], group, scales, range, total, subsets);
       break;
   }
-  if constexpr (kSums) {
+  if constexpr (kKind != Pass::step) {
     __shared__ double row[kThreads];
     for (int k = 0; k < kSumCount; ++k) {
       const double sum = block_sum(total[k], row);
@@ -336,24 +234,60 @@ __global__ void __launch_bounds__(kThreads) step_kernel(View v) {
   }
 }
 
-// The step kernels that tensors of these groups need, one per rule: those of the first passes, or the others. A block
-// of another rule's tensor ends at once.
+// One block per tensor: the scales of a modified tensor's parts from the sums of the pass before.
+__global__ void __launch_bounds__(kThreads) scales_kernel(View v) {
+  __shared__ double row[kThreads];
+  if (v.status->bad_tensor >= 0) return;
+  const std::int64_t j = blockIdx.x;
+  const TensorRow tensor = v.rows[j];
+  const GroupOptions& group = v.groups[tensor.group];
+  if (!group.modified() || tensor.size == 0) return;
+  const kernels::Modifier modifier = group.modifier(tensor.held_norm);
+  const std::int64_t of_part = units_of(tensor.size, tensor.parts) / tensor.parts;
+  for (std::int64_t part = 0; part < tensor.parts; ++part) {
+    const std::int64_t first = v.first_unit[j] + part * of_part;
+    double total[6] = {};
+    if (modifier.needs_sums()) {
+      for (std::int64_t u = first + threadIdx.x; u < first + of_part; u += kThreads)
+        for (int k = 0; k < 6; ++k) total[k] += v.unit_sums[u * kSumCount + k];
+      for (int k = 0; k < 6; ++k) total[k] = block_sum(total[k], row);
+    }
+    if (threadIdx.x != 0) continue;
+    const kernels::ModifierSums sums{total[0], total[1], total[2], total[3], total[4], total[5]};
+    const std::int64_t count = tensor.size / tensor.parts;
+    v.scales[first] = tensor.dtype == Dtype::float64 ? kernels::noted_scales_of<double>(modifier, sums, count, part)
+                                                     : kernels::noted_scales_of<float>(modifier, sums, count, part);
+  }
+}
+
+// The kernels that go over the units of tensors of these groups, one per rule; a block of another rule's tensor ends at
+// once. Those of the first passes of matrices, then those that measure for modifiers, which scales_kernel follows, then
+// the steps.
+enum class Phase { first, measure, step };
 using StepKernel = void (*)(View);
 template <class... M>
-std::vector<StepKernel> step_kernels_of(TypeList<M...>, const std::vector<GroupOptions>& groups, bool first,
+std::vector<StepKernel> step_kernels_of(TypeList<M...>, const std::vector<GroupOptions>& groups, Phase phase,
                                         bool sums) {
   std::vector<StepKernel> kernels;
   std::int32_t rule = 0;
-  const auto add = [&](StepKernel with, StepKernel without) {
-    const bool used = std::any_of(groups.begin(), groups.end(), [&](const GroupOptions& g) { return g.rule == rule; });
-    if (used && first == is_first_pass(rule)) kernels.push_back(sums ? with : without);
+  const auto used = [&](bool modified) {
+    return std::any_of(groups.begin(), groups.end(),
+                       [&](const GroupOptions& g) { return g.rule == rule && g.modified() == modified; });
+  };
+  const auto add = [&]<class R>(std::type_identity<R>) {
+    if (phase != Phase::measure && (phase == Phase::first) == is_first_pass(rule) && used(false))
+      kernels.push_back(sums ? &step_kernel<R, Pass::summed> : &step_kernel<R, Pass::step>);
+    if constexpr (kModifiable<R>) {
+      if (phase == Phase::measure && used(true)) kernels.push_back(&step_kernel<R, Pass::measured>);
+      if (phase == Phase::step && used(true)) kernels.push_back(&step_kernel<R, Pass::modified>);
+    }
     ++rule;
   };
-  (add(&step_kernel<M, true>, &step_kernel<M, false>), ...);
+  (add(std::type_identity<M>()), ...);
   return kernels;
 }
-inline std::vector<StepKernel> step_kernels(const std::vector<GroupOptions>& groups, bool first, bool sums) {
-  return step_kernels_of(DeviceRules(), groups, first, sums);
+inline std::vector<StepKernel> step_kernels(const std::vector<GroupOptions>& groups, Phase phase, bool sums) {
+  return step_kernels_of(DeviceRules(), groups, phase, sums);
 }
 
 // One block per tensor.

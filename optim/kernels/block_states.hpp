@@ -15,39 +15,19 @@
 #endif
 
 #include "optim/kernels/rule_loops.hpp"
+#include "optim/kernels/state_codes.hpp"
 #include "optim/methods/block_method.hpp"
 
-// States of 8 bits. A block of kStateBlock elements has a scale, the power of two s that puts its largest |x|/s into
-// (7/8, 7/4]; an element's code counts the floats y = |x|/s + o of 4 bits of mantissa from o on, o = 2⁻¹⁵, with a sign
-// 2⁻⁷. So zero is a code, spacings are relative down to o and even below, and coding is arithmetic on a float's bits.
-// Rounding is up or down by chance, with the value as the mean: a moment that moves by a thousandth a step would
-// otherwise stay where it is. Of a state without sign the mean of the logarithm is kept: the noise that v gathers makes
-// the mean of 1/v larger by its relative variance, and the drift upwards of such rounding takes just that back. The
-// chance is a Weyl sequence in step and place in the block, which each block begins elsewhere. A positive state without
-// sign keeps its lowest code, or a denominator would become zero.
+// States of 8 bits (state_codes.hpp), block by block and in vectors.
 namespace scalevec::kernels {
 namespace {
-
-template <bool kSigned>
-constexpr float kCodeOffset = kSigned ? 0x1p-7f : 0x1p-15f;
-template <bool kSigned>
-constexpr std::uint32_t kCodeOffsetBits = std::bit_cast<std::uint32_t>(kCodeOffset<kSigned>);
-constexpr int kCodeShift = 19;  // a float's bits below 4 of mantissa
-constexpr float kCodeTop = 1.9375f;
-
-// The fractional parts of n·√2 and of multiples of the golden ratio and its relatives, in 32 bits, one pair a buffer.
-constexpr std::uint32_t kWeylStep[] = {0x6A09E667u, 0xBB67AE85u, 0x3C6EF372u, 0xA54FF53Au};
-constexpr std::uint32_t kWeylIndex[] = {0x9E3779B9u, 0xC13FA9A9u, 0x91E10DA5u, 0xD1B54A33u};
 
 // What is added to the bits of y before those below the code are cut off: of a step and buffer, for the places of a
 // block, twice.
 struct Dither {
   alignas(64) std::uint32_t at[2 * kStateBlock];
 
-  const std::uint32_t* of_block(std::int64_t block) const {
-    constexpr std::uint32_t kPlaces = 32;  // a vector's width apart
-    return at + (static_cast<std::uint32_t>(block) * kWeylIndex[0] >> 27) * (kStateBlock / kPlaces);
-  }
+  const std::uint32_t* of_block(std::int64_t block) const { return at + first_place(block); }
 };
 
 template <bool kSigned>
@@ -55,26 +35,9 @@ inline void fill_dither(std::uint32_t step, std::size_t buffer, Dither& dither) 
   const std::uint32_t begin = step * kWeylStep[buffer], by = kWeylIndex[buffer];
 #pragma omp simd
   for (int i = 0; i < static_cast<int>(kStateBlock); ++i) {
-    std::uint32_t random = (begin + static_cast<std::uint32_t>(i) * by) >> (32 - kCodeShift);
-    if constexpr (!kSigned) {
-      // u + κu(1 − u) in place of u: with κ half of the relative spacing, 3/128 here, the logarithm's mean is kept.
-      const std::uint32_t u = random >> 11;
-      const std::uint32_t moved = random + ((u * (256u - u) * 3u) >> 4), most_random = (1u << kCodeShift) - 1u;
-      random = moved < most_random ? moved : most_random;
-    }
-    dither.at[i] = dither.at[i + static_cast<int>(kStateBlock)] = random;
+    dither.at[i] = dither.at[i + static_cast<int>(kStateBlock)] =
+        code_dither<kSigned>(begin, by, static_cast<std::uint32_t>(i));
   }
-}
-
-inline float power_of_two_scale(float most) {
-  const float bounded = most < 0x1p126f ? most : 0x1p126f;
-  const std::uint32_t scale = (bits_of(bounded) + 0x1FFFFFu) & 0xFF800000u;
-  return float_of(scale < 0x00800000u ? 0x00800000u : scale);
-}
-inline double power_of_two_scale(double most) {
-  const double bounded = most < 0x1p1022 ? most : 0x1p1022;
-  const std::uint64_t scale = (std::bit_cast<std::uint64_t>(bounded) + 0x3FFFFFFFFFFFFu) & 0xFFF0000000000000u;
-  return std::bit_cast<double>(scale < 0x0010000000000000u ? std::uint64_t{0x0010000000000000u} : scale);
 }
 
 // Elements worked on at a time, their states decoded into the nearest cache.
@@ -97,11 +60,7 @@ struct Ahead {
 template <bool kSigned, class T>
 inline void decode_any(const std::uint8_t* __restrict__ codes, T scale, int size, T* __restrict__ out) {
 #pragma omp simd
-  for (int i = 0; i < size; ++i) {
-    const std::uint32_t code = codes[i], magnitude = kSigned ? code & 0x7Fu : code;
-    const float x = float_of((magnitude << kCodeShift) + kCodeOffsetBits<kSigned>) - kCodeOffset<kSigned>;
-    out[i] = static_cast<T>(kSigned ? float_of(bits_of(x) | (code & 0x80u) << 24) : x) * scale;
-  }
+  for (int i = 0; i < size; ++i) out[i] = decoded<kSigned>(codes[i], scale);
 }
 
 // The largest finite |x|.
@@ -120,16 +79,7 @@ template <bool kSigned, class T>
 inline void encode_any(const T* __restrict__ in, T inverse, int size, const std::uint32_t* __restrict__ dither,
                        std::uint8_t* __restrict__ codes) {
 #pragma omp simd
-  for (int i = 0; i < size; ++i) {
-    const std::uint32_t x = bits_of(static_cast<float>(in[i] * inverse)), magnitude = x & 0x7FFFFFFFu;
-    const float above = float_of(magnitude) + kCodeOffset<kSigned>, y = above < kCodeTop ? above : kCodeTop;
-    std::uint32_t code = (bits_of(y) - kCodeOffsetBits<kSigned> + dither[i]) >> kCodeShift;
-    if constexpr (kSigned)
-      code |= (x >> 24) & 0x80u;
-    else
-      code += static_cast<std::uint32_t>(code == 0) & static_cast<std::uint32_t>(in[i] != T(0));
-    codes[i] = static_cast<std::uint8_t>(code);
-  }
+  for (int i = 0; i < size; ++i) codes[i] = encoded<kSigned>(in[i], inverse, dither[i]);
 }
 
 // How a block is coded. `plain`: no value is above kCodeTop times the scale or a NaN.

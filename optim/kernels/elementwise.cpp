@@ -64,15 +64,8 @@ void StepPlan::make_scales() {
     }
     const Modifier& modifier = *job.modifier;
     const std::int64_t at = units_[measured_[first]].begin / (job.size / modifier.blocks);
-    double held = 0.0;
-    float* const narrow = job.dtype == Dtype::float64 ? nullptr : static_cast<float*>(modifier.held_norm);
-    double* const wide = job.dtype == Dtype::float64 ? static_cast<double*>(modifier.held_norm) : nullptr;
-    if (narrow)
-      held = static_cast<double>(narrow[at] != 0.0f ? narrow[at] : static_cast<float>(std::sqrt(sums.param_sq)));
-    if (wide) held = wide[at] != 0.0 ? wide[at] : std::sqrt(sums.param_sq);
-    if (narrow) narrow[at] = static_cast<float>(held);
-    if (wide) wide[at] = held;
-    scales_[block] = scales_of(modifier, sums, count, held);
+    scales_[block] = job.dtype == Dtype::float64 ? noted_scales_of<double>(modifier, sums, count, at)
+                                                 : noted_scales_of<float>(modifier, sums, count, at);
   }
 }
 

@@ -199,22 +199,6 @@ double form_part(const Job& job, std::int64_t from, std::int64_t n, bool advance
   return sums.inv_denom;
 }
 
-// An element's update and decay as the modifier's switches leave them.
-template <class T>
-struct Switched {
-  T update, decay;
-  bool agrees;
-};
-template <class T>
-inline __attribute__((always_inline)) Switched<T> switched(const rules::Decay<T>& decay, bool cautious,
-                                                           bool cautious_decay, T p, T g, T u) {
-  const T grad = rules::effective_grad(decay, p, g), from = p - decay.target;
-  const bool agrees = ((u > T(0)) & (grad > T(0))) | ((u < T(0)) & (grad < T(0)));
-  const T update = cautious & !agrees ? T(0) : u;
-  const bool away = ((update > T(0)) & (from < T(0))) | ((update < T(0)) & (from > T(0)));
-  return {update, cautious_decay & away ? T(0) : decay.shrink * from, agrees};
-}
-
 template <class P>
 ModifierSums measure_typed(const Job& job, std::int64_t begin, std::int64_t end) {
   using T = Compute<P>;

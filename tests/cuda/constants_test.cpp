@@ -74,13 +74,13 @@ TEST_CASE("The device's constants give the steps of the CPU's optimizer") {
   check_same_as_optimizer(AdEMAMixOptions(1e-2).alpha(5).alpha_warmup(20).beta3_warmup(30));
 }
 
-TEST_CASE("The kernels have no modified steps, and say so") {
-  for (const auto& options :
-       {AdamWOptions().cautious(true), AdamWOptions().update_rms(0.2), AdamWOptions().qk_clip(100.0)}) {
-    CHECK(!cuda::known_method(options));
-    CHECK(message_of([&] { cuda::group_options(options); }) ==
-          "method adamw with options that modify its step has no CUDA kernel");
-  }
+TEST_CASE("What the kernels do not have, they say so") {
+  CHECK(cuda::known_method(AdamWOptions().cautious(true)));
+  CHECK(cuda::group_options(AdamWOptions().update_rms(0.2)).modified());
+  const auto options = AdamWOptions().qk_clip(100.0);
+  CHECK(!cuda::known_method(options));
+  CHECK(message_of([&] { cuda::group_options(options); }) == "method adamw with qk_clip has no CUDA kernel");
+  CHECK(message_of([&] { cuda::group_options(ProdigyOptions()); }) == "method prodigy has no CUDA kernel");
 }
 
 TEST_CASE("The clip factor") {

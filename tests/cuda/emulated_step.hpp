@@ -36,6 +36,12 @@ class EmulatedStep : public cuda::DeviceStep {
   void step(const std::vector<cuda::CudaEntry>& entries, const cuda::StepLimits& limits, bool sums) override {
     ++steps;
     if (!replayed) update(entries, limits);
+    // A replay leaves gradients where the recorded step did.
+    for (std::size_t i = 0; replayed && i < entries.size(); ++i) {
+      const cuda::TensorJob& job = jobs_[jobs_.size() - entries.size() + i];
+      if (job.grad != entries[i].grad.const_data_ptr())
+        std::memcpy(const_cast<void*>(job.grad), entries[i].grad.const_data_ptr(), entries[i].grad.nbytes());
+    }
     launch(sums);
   }
 
@@ -57,17 +63,19 @@ class EmulatedStep : public cuda::DeviceStep {
     const cuda::StepLimits& limits = limits_;
     std::vector<cuda::TensorRow> rows;
     std::vector<const void*> grads;
-    std::vector<std::int64_t> sizes;
+    std::vector<std::int64_t> sizes, parts;
     for (const cuda::TensorJob& job : jobs) {
       rows.push_back(cuda::row_of(job));
       grads.push_back(job.grad);
       sizes.push_back(job.size);
+      parts.push_back(job.parts);
     }
-    const auto first = cuda::first_units(sizes);
+    const auto first = cuda::first_units(sizes, parts);
     const auto units = static_cast<std::size_t>(first.back()), n = jobs.size();
     std::vector<double> unit_norms(units), tensor_norms(n), unit_sums(units * cuda::kSumCount);
     std::vector<int> unit_finite(units), tensor_finite(n);
     std::vector<cuda::Constants> constants(n);
+    std::vector<kernels::StepScales> scales(units);
     sums_.resize(static_cast<std::size_t>(cuda::kSumsKept) * n);
     const cuda::View view{static_cast<std::int64_t>(n),
                           groups.data(),
@@ -81,6 +89,7 @@ class EmulatedStep : public cuda::DeviceStep {
                           tensor_finite.data(),
                           constants.data(),
                           unit_sums.data(),
+                          scales.data(),
                           sums_.data(),
                           &status_};
     const bool norms = limits.check_finite || limits.max_norm > 0.0;
@@ -88,12 +97,16 @@ class EmulatedStep : public cuda::DeviceStep {
     if (norms) emulated_launch(blocks, [&] { cuda::norm_kernel(view); });
     if (norms) emulated_launch(tensors, [&] { cuda::tensor_norm_kernel(view); });
     emulated_launch(1, [&] { cuda::setup_kernel(view, norms); });
-    for (const cuda::StepKernel kernel : cuda::step_kernels(groups, true, false))
+    for (const cuda::StepKernel kernel : cuda::step_kernels(groups, cuda::Phase::first, false))
       emulated_launch(blocks, [&] { kernel(view); });
     matrices_.form(torch::tensor(status_.bad_tensor) >= 0, [&](std::int32_t group) {
       return torch::tensor(groups[static_cast<std::size_t>(group)].lr, torch::kFloat64);
     });
-    for (const cuda::StepKernel kernel : cuda::step_kernels(groups, false, sums))
+    for (const cuda::StepKernel kernel : cuda::step_kernels(groups, cuda::Phase::measure, false))
+      emulated_launch(blocks, [&] { kernel(view); });
+    if (std::any_of(groups.begin(), groups.end(), [](const cuda::GroupOptions& g) { return g.modified(); }))
+      emulated_launch(tensors, [&] { cuda::scales_kernel(view); });
+    for (const cuda::StepKernel kernel : cuda::step_kernels(groups, cuda::Phase::step, sums))
       emulated_launch(blocks, [&] { kernel(view); });
     if (sums) emulated_launch(tensors, [&] { cuda::tensor_sums_kernel(view); });
   }

@@ -72,6 +72,7 @@ struct Emulated {
                     tensor_finite.data(),
                     constants.data(),
                     unit_sums.data(),
+                    nullptr,
                     sums.data(),
                     &status};
     const bool norms = limits.check_finite || limits.max_norm > 0.0;
@@ -79,7 +80,7 @@ struct Emulated {
     if (norms) emulated_launch(blocks, [&] { norm_kernel(view); });
     if (norms) emulated_launch(tensors_count, [&] { tensor_norm_kernel(view); });
     emulated_launch(1, [&] { setup_kernel(view, norms); });
-    for (const StepKernel kernel : step_kernels({options}, false, with_sums))
+    for (const StepKernel kernel : step_kernels({options}, Phase::step, with_sums))
       emulated_launch(blocks, [&] { kernel(view); });
     if (with_sums) emulated_launch(tensors_count, [&] { tensor_sums_kernel(view); });
   }
@@ -190,11 +191,13 @@ TEST_CASE("The kernels add more units of a tensor than a block has threads") {
   std::vector<int> finite(units, 1), tensor_finite(tensors);
   finite[699] = 0;
   const std::vector<TensorRow> rows(tensors);
+  const GroupOptions group;
   std::vector<StepSums> tensor_sums(tensors);
   Status status;
   status.launches = 1;
   View view{};
   view.tensors = tensors;
+  view.groups = &group;
   view.rows = rows.data();
   view.first_unit = first.data();
   view.unit_norms = norms.data();

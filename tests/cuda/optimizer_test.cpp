@@ -42,7 +42,8 @@ std::vector<std::unique_ptr<MethodOptions>> elementwise_methods() {
     options->set_lr(1e-2);
     const bool listed =
         std::any_of(list.begin(), list.end(), [&](const auto& other) { return other->method() == name; });
-    if (!listed && cuda::known_method(*options)) list.push_back(std::move(options));
+    const bool elementwise = dynamic_cast<const ElementwiseMethod*>(&options->implementation()) != nullptr;
+    if (!listed && elementwise && cuda::known_method(*options)) list.push_back(std::move(options));
   }
   return list;
 }
@@ -243,6 +244,11 @@ TEST_CASE("matrix methods that form their updates on a device make the CPU's ste
   };
   for (const char* norm : {"spectral", "sign", "col", "row", "bias", "auto"}) add(ScionOptions(1e-2).norm(norm));
   add(AdamMiniOptions(1e-2));
+  // Sides with a unique basis: where the covariance has no full rank, its null space has none.
+  for (const std::int64_t every : {1, 2, 10}) add(SOAPOptions(1e-2).max_precond_dim(9).precondition_frequency(every));
+  add(SOAPOptions(1e-2).max_precond_dim(9).eps(0.0).decay_coupling(DecayCoupling::l2));
+  add(DionOptions(1e-2));
+  add(DionOptions(1e-2).rank_fraction(0.5));
   add(AdafactorOptions(1e-2));
   add(AdafactorOptions(1.0).eps1(1e-3).d(2.0));
   add(MuonOptions(1e-2));
@@ -305,6 +311,135 @@ TEST_CASE("matrix methods that form their updates on a device make the CPU's ste
     }
 }
 
+TEST_CASE("states of 8 bits have the CPU's codes on a device") {
+  std::vector<std::unique_ptr<MethodOptions>> methods;
+  methods.push_back(std::make_unique<AdamW8bitOptions>(AdamW8bitOptions(1e-2).weight_decay(0.1)));
+  methods.push_back(std::make_unique<Lion8bitOptions>(Lion8bitOptions(1e-2).weight_decay(0.1)));
+  for (const auto& options : methods)
+    for (const auto& [dtype, tolerance] :
+         {std::pair(torch::kFloat64, 1e-6), std::pair(torch::kFloat32, 1e-5), std::pair(torch::kBFloat16, 0x1p-6)}) {
+      INFO(std::string(options->method()) << " " << c10::toString(dtype));
+      const auto made = [&] {
+        torch::manual_seed(7);
+        std::vector<Tensor> params;
+        // Within a block of states, ends of blocks, more than a unit, nothing, one element; one of zeros.
+        for (const std::vector<std::int64_t>& shape :
+             std::vector<std::vector<std::int64_t>>{{13, 87}, {256}, {5}, {0, 4}, {}, {17, 1000}})
+          params.push_back(torch::randn(shape, torch::kFloat64).to(dtype).requires_grad_(true));
+        return params;
+      };
+      const auto host = made(), device = made();
+      const auto emulated = std::make_shared<EmulatedStep>();
+      auto one = make(host, *options), two = make(device, *options, emulated);
+      const auto scaled = [](const std::vector<Tensor>& params, int step) {
+        for (size_t i = 0; i < params.size(); ++i) params[i].mutable_grad() *= i == 1 ? 0.0 : std::pow(10.0, step - 3);
+      };
+      for (int step = 0; step < 6; ++step)
+        for (const auto& [params, optimizer] : {std::pair(&host, one.get()), std::pair(&device, two.get())}) {
+          torch::manual_seed(100 + step);
+          for (const Tensor& p : *params) p.mutable_grad() = torch::randn(p.sizes(), torch::kFloat64).to(p.dtype());
+          scaled(*params, step);
+          if (step == 5) optimizer->trace_next_step();
+          optimizer->step();
+        }
+      CHECK(emulated->steps == 6);
+      CHECK(emulated->waits <= 1);
+      // A value that is nearly between two codes may fall to the other where a product and a sum are fused.
+      const auto a = one->named_state(), b = two->named_state();
+      REQUIRE(a.size() == b.size());
+      std::int64_t other = 0, all = 0;
+      for (size_t i = 0; i < a.size(); ++i) {
+        INFO(a[i].first);
+        CHECK(a[i].first == b[i].first);
+        if (a[i].second.scalar_type() == torch::kUInt8) {
+          other += (a[i].second != b[i].second).sum().item<std::int64_t>();
+          all += a[i].second.numel();
+        } else {
+          CHECK((a[i].second != b[i].second).sum().item<std::int64_t>() <= a[i].second.numel() / 50);
+        }
+      }
+      INFO(other << " of " << all);
+      CHECK(other <= all / 200);
+      std::int64_t far = 0, elements = 0;
+      for (size_t i = 0; i < host.size(); ++i) {
+        const Tensor x = host[i].detach().to(torch::kFloat64), y = device[i].detach().to(torch::kFloat64);
+        CHECK(((x - y).abs() <= 1e-2).all().item<bool>());
+        far += ((x - y).abs() > tolerance * (1 + x.abs())).sum().item<std::int64_t>();
+        elements += x.numel();
+      }
+      CHECK(far <= elements / 100);
+      for (size_t i = 0; i < host.size(); ++i)
+        CHECK(std::abs(one->traces()[i].update_norm - two->traces()[i].update_norm) <=
+              1e-3 * one->traces()[i].update_norm);
+    }
+}
+
+TEST_CASE("options that modify a step do on a device what they do on the CPU, with row blocks and held norms") {
+  const auto modified = [](const MethodOptions& plain, const std::string& how) {
+    auto copy = plain.clone();
+    auto& options = static_cast<MethodOptions&>(*copy);
+    for (const auto& field : options.fields()) {
+      if (how.find(field.key + ";") == std::string::npos) continue;
+      if (field.key == "update_rms")
+        *std::get<double*>(field.value) = 0.2;
+      else
+        *std::get<bool*>(field.value) = true;
+    }
+    return copy;
+  };
+  std::vector<std::unique_ptr<MethodOptions>> methods;
+  methods.push_back(std::make_unique<AdamWOptions>(AdamWOptions(1e-2).weight_decay(0.1).decay_target(1.0)));
+  methods.push_back(
+      std::make_unique<SGDOptions>(SGDOptions(1e-2).momentum(0.9).weight_decay(0.1).decay_coupling(DecayCoupling::lr)));
+  methods.push_back(std::make_unique<MuonOptions>(MuonOptions(1e-2).precision("auto").weight_decay(0.1)));
+  methods.push_back(std::make_unique<AdafactorOptions>(AdafactorOptions(1e-2)));
+  for (const auto& plain : methods)
+    for (const std::string how : {"hold_norm;", "trust_ratio;", "update_rms;", "cautious;", "cautious_decay;",
+                                  "cautious;cautious_decay;trust_ratio;"})
+      for (const auto& [dtype, tolerance] : {std::pair(torch::kFloat64, 1e-11), std::pair(torch::kBFloat16, 0x1p-7)}) {
+        INFO(std::string(plain->method()) << " " << how << " " << c10::toString(dtype));
+        const auto copy = modified(*plain, how);
+        auto& options = static_cast<MethodOptions&>(*copy);
+        if (how == "hold_norm;") options.set_weight_decay(0.0);
+        const auto made = [&] {
+          torch::manual_seed(7);
+          std::vector<Tensor> params;
+          // The second is longer than a unit in each of its blocks.
+          for (const std::vector<std::int64_t>& shape : std::vector<std::vector<std::int64_t>>{{6, 15}, {6, 9000}})
+            params.push_back(torch::randn(shape, torch::kFloat64).to(dtype).requires_grad_(true));
+          if (plain->method() == "muon") params.pop_back();
+          return params;
+        };
+        const auto host = made(), device = made();
+        const auto emulated = std::make_shared<EmulatedStep>();
+        auto one = make(host, options), two = make(device, options, emulated);
+        for (const auto& [params, optimizer] : {std::pair(&host, one.get()), std::pair(&device, two.get())}) {
+          std::vector<NamedParam> names;
+          for (size_t i = 0; i < params->size(); ++i)
+            names.push_back({"m" + std::to_string(i), (*params)[i],
+                             ParamRole{.kind = ParamKind::matrix, .row_blocks = i == 0 ? 1 : 3}});
+          optimizer->set_names(names);
+        }
+        run(*one, host, 0, 2);
+        run(*two, device, 0, 2);
+        CHECK(emulated->steps == 2);
+        CHECK(emulated->waits == 0);
+        one->trace_next_step();
+        two->trace_next_step();
+        run(*one, host, 2, 3);
+        run(*two, device, 2, 3);
+        check_close(host, device, tolerance);
+        const auto a = one->named_state(), b = two->named_state();
+        REQUIRE(a.size() == b.size());
+        for (size_t i = 0; i < a.size(); ++i)
+          CHECK(torch::allclose(a[i].second.to(torch::kFloat64), b[i].second.to(torch::kFloat64), 1e-4, 1e-5));
+        if (dtype != torch::kFloat64) continue;
+        for (size_t i = 0; i < host.size(); ++i)
+          CHECK(std::abs(one->traces()[i].update_norm - two->traces()[i].update_norm) <=
+                1e-9 * one->traces()[i].update_norm);
+      }
+}
+
 TEST_CASE("a gradient that is not finite makes a device's step a no-op without an exception") {
   for (const auto& options : elementwise_methods()) {
     INFO(std::string(options->method()));
@@ -333,7 +468,7 @@ TEST_CASE("a gradient that is not finite makes a device's step a no-op without a
 TEST_CASE("with matrix methods beside it, a device's parameters share one clip norm and the check by name") {
   const auto build = [](const std::vector<Tensor>& params, std::shared_ptr<EmulatedStep> device) {
     Groups groups;
-    groups.emplace_back(std::vector<Tensor>{params[0]}, std::make_unique<SOAPOptions>(1e-2));
+    groups.emplace_back(std::vector<Tensor>{params[0]}, std::make_unique<KronOptions>(1e-2));
     groups.emplace_back(std::vector<Tensor>{params[1], params[3]}, std::make_unique<AdamWOptions>(1e-2));
     groups.emplace_back(std::vector<Tensor>{params[4]}, std::make_unique<SGDOptions>(1e-2));
     auto optimizer = std::make_unique<Optimizer>(groups, std::make_unique<SGDOptions>(1e-2));

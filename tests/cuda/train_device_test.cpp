@@ -117,6 +117,32 @@ TEST_CASE("a step whose gradient is not finite changes nothing on the GPU, recor
   }
 }
 
+TEST_CASE("matrix methods, states of 8 bits and modified steps on the GPU, recorded, are those of the CPU") {
+  if (skipped()) return;
+  const std::vector<json> rules{{{"method", "muon"}, {"precision", "float32"}},
+                                {{"method", "adafactor"}},
+                                {{"method", "dion"}},
+                                {{"method", "adamw8bit"}},
+                                {{"method", "lion8bit"}, {"lr_mult", 0.1}},
+                                {{"hold_norm", true}},
+                                {{"trust_ratio", true}},
+                                {{"cautious", true}, {"weight_decay", 0.1}},
+                                {{"update_rms", 0.2}},
+                                {{"method", "muon"}, {"precision", "float32"}, {"hold_norm", true}}};
+  for (const json& rule : rules) {
+    INFO(rule.dump());
+    const auto on = [&](const std::string& device) {
+      json out = config(device, "none");
+      out["optimizer"]["rules"] = {rule, {{"match", json::object()}}};
+      out["optimizer"]["rules"][0]["match"] = {{"kind", "matrix"}};
+      return out;
+    };
+    const auto host = session(on("cpu")), recorded = session(on("cuda"));
+    const Run expected = run(*host), got = run(*recorded);
+    CHECK(distance(got.losses, expected.losses) <= 1e-2);
+  }
+}
+
 TEST_CASE("deterministic runs on the GPU have the same bits, also after a resume") {
   if (skipped()) return;
   for (const std::string autocast : {"none", "bfloat16"}) {

@@ -363,11 +363,14 @@ TEST_CASE("errors of CUDA are one line: no memory left, or a GPU that failed") {
   CHECK(words("the folder is full") == "neither");
 }
 
-TEST_CASE("deterministic is kept in the configuration where it is on") {
+TEST_CASE("deterministic and tf32 are kept in the configuration where they are on") {
   nlohmann::json config = nlohmann::json::parse(R"({"model": {"vocab_size": 16, "width": 8, "layers": 1, "heads": 2},
     "data": {"synthetic": {}}, "steps": 1, "optimizer": {"lr": 1e-2, "rules": [{"match": {}}]}})");
   CHECK_FALSE(read_run_config(config).resolved.contains("deterministic"));
   config["deterministic"] = true;
   CHECK(read_run_config(config).resolved.at("deterministic") == true);
   CHECK(read_run_config(config).deterministic);
+  CHECK_FALSE(read_run_config(config).resolved.contains("tf32"));
+  config["tf32"] = true;
+  CHECK(read_run_config(config).resolved.at("tf32") == true);
 }

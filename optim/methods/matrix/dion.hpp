@@ -30,7 +30,8 @@ struct Dion {
                                   static_cast<std::int64_t>(std::ceil(o.rank_fraction * small)));
   }
   static std::vector<BufferSpec> state(const Values& o, std::int64_t rows, std::int64_t cols) {
-    return {{"momentum", {rows, cols}}, {"right_basis", {cols, rank(o, rows, cols)}}};
+    return {{"momentum", {rows, cols}},
+            {"right_basis", {cols, rank(o, rows, cols)}, true, BufferSpec::Kind::values, &fill_normal}};
   }
 
   // The momentum as it is, and the gradient with clip factor and l2 decay.
@@ -44,7 +45,6 @@ struct Dion {
 
   static void form_update(const Values& o, MatrixJob& job) {
     Tensor &b = job.buffers[0], &q = job.buffers[1];
-    if (job.step == 1) fill_normal(q);
     kernels::for_row_strips(b.size(0), [&](std::int64_t begin, std::int64_t rows) {
       b.narrow(0, begin, rows).add_(job.update.narrow(0, begin, rows));
     });
@@ -70,18 +70,39 @@ struct Dion {
     b.copy_(left);
     run_tasks(1, [&](std::int64_t) {
       const Tensor norms = at::linalg_vector_norm(right, 2, {0}, true);
-      const double epsilon = right.scalar_type() == torch::kFloat64 ? 0x1p-52 : 0x1p-23;
       // Beyond B's numerical rank a column is rounding and no direction. It keeps its place in the basis, or no later
       // gradient could bring it back.
-      const Tensor gone = norms <= norms.max() * (std::max(r, c) * epsilon);
+      const Tensor gone = norms <= norms.max() * (std::max(r, c) * epsilon_of(right));
       right.div_(norms + o.eps).masked_fill_(gone, 0);
       q.copy_(at::where(gone, q, right));
     });
     kernels::product(job.update, p, right.t());
   }
 
+  static double lr_scale(const Values&, c10::IntArrayRef sizes, std::int64_t, const ParamRole&) {
+    return std::sqrt(static_cast<double>(sizes[0]) / static_cast<double>(sizes[1]));
+  }
+
+  static void form_on_device(const Values& o, DeviceMatrices& matrices) {
+    const Tensor q = matrices.stacked(1);  // [n, cols, rank]
+    const Tensor b = matrices.stacked(0) + matrices.update, seen_by_basis = at::bmm(b, q);
+    const Tensor p = std::get<0>(at::linalg_qr(seen_by_basis)), right = at::bmm(b.transpose(1, 2), p);
+    const Tensor left = at::baddbmm(b, p, right.transpose(1, 2), 1.0, o.mu - 1.0);
+    const Tensor norms = at::linalg_vector_norm(right, 2, {1}, /*keepdim=*/true);
+    const double r = static_cast<double>(b.size(1)), c = static_cast<double>(b.size(2));
+    const Tensor gone = norms <= norms.amax({2}, /*keepdim=*/true) * (std::max(r, c) * epsilon_of(right));
+    const Tensor unit = (right / (norms + o.eps)).masked_fill_(gone, 0);
+    // Nothing that the basis sees: no update, and the basis stays.
+    const Tensor seen = (seen_by_basis != 0).flatten(1).any(1).view({-1, 1, 1});
+    matrices.update.copy_(at::bmm(p, unit.transpose(1, 2)).masked_fill_(seen.logical_not(), 0));
+    matrices.keep(0, at::where(seen, left, b));
+    matrices.keep(1, at::where(seen.logical_and(gone.logical_not()), unit, q));
+  }
+
  private:
   using Tensor = torch::Tensor;
+
+  static double epsilon_of(const Tensor& x) { return x.scalar_type() == torch::kFloat64 ? 0x1p-52 : 0x1p-23; }
 
   // A function of the shape only, so that a run can be repeated.
   static void fill_normal(Tensor& q) {

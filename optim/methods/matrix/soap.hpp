@@ -26,6 +26,7 @@ struct SOAP {
 
   static constexpr bool kFactorises = true;
   static constexpr bool kRowsStay = true;  // the second moment is in the basis of the rows
+  static constexpr bool kFirstStepStays = true;
 
   static std::vector<BufferSpec> state(const Values& o, std::int64_t rows, std::int64_t cols) {
     std::vector<BufferSpec> out{{"exp_avg", {rows, cols}}, {"exp_avg_sq", {rows, cols}}};
@@ -33,7 +34,11 @@ struct SOAP {
     const char* names[2][2] = {{"left", "left_basis"}, {"right", "right_basis"}};
     for (size_t side = 0; side < 2; ++side)
       for (const char* name : names[side])
-        out.push_back({name, {sizes[side], sizes[side]}, sizes[side] <= o.max_precond_dim});
+        out.push_back({name,
+                       {sizes[side], sizes[side]},
+                       sizes[side] <= o.max_precond_dim,
+                       BufferSpec::Kind::values,
+                       name == names[side][1] ? &fill_identity : nullptr});
     return out;
   }
 
@@ -74,8 +79,76 @@ struct SOAP {
       turn_bases(job.buffers[1], left, right);
   }
 
+  // At other steps than these, the bases are set or turned.
+  static bool ordinary(const Values& o, std::int64_t step) {
+    return step != 1 && (step - 1) % o.precondition_frequency != 0;
+  }
+  static double lr_scale(const Values&, c10::IntArrayRef, std::int64_t, const ParamRole&) { return 1.0; }
+
+  // Should the device refuse the step that the host counts as the first, the bases begin as the identity. The square of
+  // a gradient that the type cannot hold changes nothing but the momentum.
+  static void form_on_device(const Values& o, DeviceMatrices& matrices) {
+    const bool first = matrices.number == 1;
+    const Tensor grad = matrices.update.clone();
+    std::size_t next = 2;
+    struct {
+      std::size_t at = 0;  // of the covariance among the buffers; the basis is behind it
+      Tensor covariance, basis;
+    } sides[2];
+    Tensor holds = grad.square().sum({1, 2}, /*keepdim=*/true).isfinite();
+    for (int k = 0; k < 2; ++k) {
+      if (grad.size(k + 1) > o.max_precond_dim) continue;
+      const Tensor g = k == 0 ? grad : grad.transpose(1, 2), before = matrices.stacked(next);
+      sides[k] = {next, at::baddbmm(before, g, g.transpose(1, 2), o.shampoo_beta, 1.0 - o.shampoo_beta),
+                  matrices.stacked(next + 1)};
+      holds = holds.logical_and(sides[k].covariance.diagonal(0, 1, 2).sum({1}).isfinite().view({-1, 1, 1}));
+      next += 2;
+    }
+    const auto rotated = [&](Tensor x, bool back) {
+      if (const Tensor& q = sides[0].basis; q.defined()) x = at::bmm(back ? q : q.transpose(1, 2), x);
+      if (const Tensor& q = sides[1].basis; q.defined()) x = at::bmm(x, back ? q.transpose(1, 2) : q);
+      return x;
+    };
+    Tensor v = matrices.stacked(1);
+    if (first) {
+      for (const Tensor& momentum : matrices.buffer(0)) momentum.zero_();
+      matrices.update.zero_();
+    } else {
+      const Tensor g = rotated(grad, false), t = (matrices.step() - 1).clamp_min_(1).view({-1, 1, 1});
+      const auto over_bias = [&](const Tensor& x, double beta) {
+        return x / (1 - at::pow(beta, t)).to(x.scalar_type());
+      };
+      v = v * o.beta2 + g * g * (1.0 - o.beta2);
+      // 0/0 is no update.
+      Tensor denominator = over_bias(v, o.beta2).sqrt_().add_(o.eps);
+      if (o.eps == 0.0) denominator.masked_fill_(denominator == 0, std::numeric_limits<double>::infinity());
+      const Tensor m = over_bias(rotated(matrices.stacked(0), false) / denominator, o.beta1);
+      matrices.update.copy_(rotated(m, true).masked_fill_(holds.logical_not(), 0));
+    }
+    const bool turns = !first && !ordinary(o, matrices.number);
+    matrices.refused = matrices.refused.logical_or(holds.logical_not());
+    for (int k = 0; k < 2; ++k) {
+      auto& side = sides[k];
+      if (!side.basis.defined()) continue;
+      matrices.keep(side.at, side.covariance);
+      // What is not kept needs no decomposition, and one of it would throw.
+      const Tensor safe = at::where(matrices.refused, at::zeros_like(side.covariance), side.covariance);
+      if (first) matrices.keep(side.at + 1, std::get<1>(at::linalg_eigh(safe)).flip({2}));
+      if (!turns) continue;
+      const Tensor power = at::bmm(safe, side.basis);
+      const Tensor order =
+          std::get<1>(at::sort((side.basis * power).sum({1}), /*stable=*/true, /*dim=*/1, /*descending=*/true));
+      const Tensor by_column = order.unsqueeze(1);
+      matrices.keep(side.at + 1, std::get<0>(at::linalg_qr(power.gather(2, by_column.expand_as(power)))));
+      v = v.gather(k + 1, (k == 0 ? order.unsqueeze(2) : by_column).expand_as(v));
+    }
+    matrices.keep(1, v);
+  }
+
  private:
   using Tensor = torch::Tensor;
+
+  static void fill_identity(Tensor& zeros) { zeros.diagonal().fill_(1); }
 
   // One side's preconditioner, the running mean of ggᵀ or gᵀg, and its approximate eigenbasis by descending eigenvalue.
   struct Side {

@@ -1,0 +1,151 @@
+#include <ATen/record_function.h>
+#include <torch/types.h>
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "models/ops/device.hpp"
+#include "optim/method.hpp"
+#include "optim/methods.hpp"
+#include "tests/cuda/emulated_rows.hpp"
+#include "tests/cuda/emulated_session.hpp"
+#include "tests/support/catch.hpp"
+
+// A step on a device asks for no value: forward, backward and step of every design and method, with several groups and
+// micro-batches, over the emulated device.
+using namespace scalevec;
+using namespace scalevec::cuda_test;
+using nlohmann::json;
+
+namespace {
+
+// LibTorch's operators that wait for a CUDA device, since their result or its size is on the host.
+const std::set<std::string> kWaiting{"aten::_local_scalar_dense",
+                                     "aten::nonzero",
+                                     "aten::masked_select",
+                                     "aten::bincount",
+                                     "aten::equal",
+                                     "aten::is_nonzero",
+                                     "aten::_unique2",
+                                     "aten::unique_dim",
+                                     "aten::unique_consecutive",
+                                     "aten::histc",
+                                     "aten::multinomial",
+                                     "aten::repeat_interleave.Tensor"};
+
+std::map<std::string, int> requests;
+
+// Counts the calls of those operators while it lives.
+class Watch {
+ public:
+  Watch() {
+    requests.clear();
+    handle_ = at::addGlobalCallback(at::RecordFunctionCallback([](const at::RecordFunction& function) {
+                                      if (kWaiting.contains(function.name())) ++requests[function.name()];
+                                      return std::unique_ptr<at::ObserverContext>();
+                                    }).scopes({at::RecordScope::FUNCTION}));
+  }
+  Watch(const Watch&) = delete;
+  Watch& operator=(const Watch&) = delete;
+  ~Watch() { at::removeCallback(handle_); }
+
+ private:
+  at::CallbackHandle handle_;
+};
+
+constexpr int kSteps = 12;
+
+// What the steps after those that warm up ask for: an empty text if they ask for nothing. `recorded`: whether they are
+// replayed.
+std::string asked(const json& config, bool& recorded) {
+  OnDevice on(config);
+  for (int i = 0; i <= experiments::TrainStep::kWarmUp; ++i)
+    on.session.step(false, 0, i == experiments::TrainStep::kWarmUp);
+  const int waits = on.device->waits;
+  {
+    const Watch watch;
+    for (int i = experiments::TrainStep::kWarmUp + 1; i < kSteps; ++i) on.session.step(i % 3 == 0, 0, false);
+  }
+  recorded = on.recorded->replays > 0;
+  std::string text = on.device->waits > waits ? "the device" : "";
+  for (const auto& [name, count] : requests) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+}  // namespace
+
+TEST_CASE("what is watched is seen") {
+  const Watch watch;
+  const torch::Tensor x = torch::ones({3});
+  CHECK(x.sum().item<double>() == 3.0);
+  x.nonzero();
+  CHECK(requests.size() == 2);
+}
+
+TEST_CASE("forward, backward and step of every design ask for no value") {
+  const models::ops::device::Emulated emulated(kEmulatedRows);
+  for (const char* preset : {"plain", "hg", "dp", "dnp", "or", "unified"})
+    for (const char* execution : {"naive", "folded"})
+      for (const char* autocast : {"none", "bfloat16"}) {
+        INFO(preset << ", " << execution << ", autocast " << autocast);
+        json config = tiny();
+        config.update({{"dtype", "float32"}, {"autocast", autocast}, {"sequence_length", 4}, {"batch_size", 2}});
+        config["model"].update({{"scales", preset}, {"execution", execution}});
+        bool recorded = false;
+        CHECK(asked(config, recorded) == "");
+        CHECK(recorded);
+      }
+}
+
+TEST_CASE("the step of every method asks for no value, but for those that the host has a part in") {
+  // Each with the reason. SOAP sets its bases in the first step, which waits, and turns them at every tenth.
+  const std::map<std::string, std::string> on_host{
+      {"kron", "a random matrix for each fitting"},
+      {"prodigy", "numbers of a parameter, from sums before the step"},
+      {"mars_adamw", "a sum before the step"},
+      {"mars_lion", "a sum before the step"},
+      {"schedulefree_adamw", "numbers of a parameter"},
+      {"schedulefree_sgd", "numbers of a parameter"},
+      {"sophia", "an estimate of curvature at some steps"},
+  };
+  for (const std::string& name : method_names()) {
+    INFO(name);
+    json config = tiny();
+    config["optimizer"]["defaults"] = {{"method", name}};
+    const auto options = make_method_options(name);
+    // One that takes matrices only has AdamW beside it.
+    const auto* matrix = dynamic_cast<const MatrixMethod*>(&options->implementation());
+    if (matrix && !matrix->any_shape())
+      config["optimizer"] = {
+          {"lr", 1e-2},
+          {"max_norm", 1.0},
+          {"rules", {{{"match", {{"kind", "matrix"}}}, {"method", name}}, {{"match", json::object()}}}}};
+    bool recorded = false;
+    const std::string requests = asked(config, recorded);
+    CHECK((requests.empty() && recorded) == !on_host.contains(name));
+    INFO(requests);
+    if (!on_host.contains(name)) CHECK(requests == "");
+  }
+}
+
+TEST_CASE("several groups and modifiers ask for no value") {
+  json groups = tiny();
+  groups["optimizer"]["rules"] = json::parse(R"([{"match": {"kind": "matrix"}, "method": "muon", "precision": "auto"},
+    {"match": {"kind": "scale"}, "method": "sgd", "momentum": 0.9}, {"match": {"kind": "embedding"}, "method": "lion"},
+    {"match": {}, "weight_decay": 0.1, "clip": false}])");
+  bool recorded = false;
+  CHECK(asked(groups, recorded) == "");
+  CHECK(recorded);
+  for (const char* modifier : {"hold_norm", "trust_ratio", "cautious", "cautious_decay"})
+    for (const char* method : {"adamw", "muon"}) {
+      INFO(method << ", " << modifier);
+      json modified = tiny();
+      modified["optimizer"]["rules"] = {{{"match", {{"kind", "matrix"}}}, {"method", method}, {modifier, true}},
+                                        {{"match", json::object()}}};
+      CHECK(asked(modified, recorded) == "");
+      CHECK(recorded);
+    }
+}
