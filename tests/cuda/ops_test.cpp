@@ -22,7 +22,7 @@
 // a CUDA build on a GPU.
 using namespace scalevec;
 using namespace scalevec::models;
-using namespace scalevec::models::test;
+using namespace scalevec::models::op_cases;
 
 namespace {
 

@@ -15,7 +15,7 @@
 using torch::Tensor;
 using namespace scalevec;
 using namespace scalevec::models;
-using namespace scalevec::models::test;
+using namespace scalevec::models::op_cases;
 
 TEST_CASE("fused operators have the composed ones' values and gradients", "[ops]") {
   for (const Op& op : all_ops())

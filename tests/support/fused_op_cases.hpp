@@ -13,7 +13,7 @@
 #include "models/ops/fused.hpp"
 
 // Every fused operator beside what it is composed of.
-namespace scalevec::models::test {
+namespace scalevec::models::op_cases {
 
 using torch::Tensor;
 using Inputs = std::vector<Tensor>;
@@ -177,4 +177,4 @@ inline Result run(const std::function<Tensor(const Inputs&)>& op, const Inputs& 
   return result;
 }
 
-}  // namespace scalevec::models::test
+}  // namespace scalevec::models::op_cases
