@@ -191,8 +191,7 @@ std::string mechanism_panel(const std::string& id, const json& entry, const fs::
          "traces, mean over the run, and the amplification of a magnitude that T8 gives OR at it, beside the step of "
          "the magnitude over the baseline's; ‖w‖/γ where the scales are decayed, and the equilibrium at constant lr "
          "that T4 gives. The first seed of each variant at its own best learning rate; curvature where the ledger asks "
-         "for "
-         "it.</p>\n";
+         "for it.</p>\n";
 }
 
 std::string entry_panel(const std::string& id, const json& entry, const fs::path& dir, const fs::path& files) {

@@ -174,10 +174,8 @@ std::vector<Plot> mechanism_plots(const std::string& claim, const json& entry) {
       picture_name(claim, entry, "mechanism"),
       "Scale vectors and their matrices in training",
       "One run of each variant (the first seed, own best learning rate), means over the scales that maps read. Left: "
-      "the "
-      "flow conserves the imbalance (T2); what moves it is noise, the optimizer and decay. Right: with decay on both, "
-      "T4 "
-      "has the ratio tend to that of the decays as lr goes to 0, and above it at a finite one.",
+      "the flow conserves the imbalance (T2); what moves it is noise, the optimizer and decay. Right: with decay on "
+      "both, T4 has the ratio tend to that of the decays as lr goes to 0, and above it at a finite one.",
       {},
       1,
       480,
