@@ -76,7 +76,8 @@ std::vector<nlohmann::json> gather(const Plan& plan, const RunStore& store, doub
 // The runs that were tried for a claim: those of tuning, and of the comparisons at the lrs that are chosen.
 std::set<std::string> runs_used(const Plan& plan, const Claim& claim, const RunStore& store);
 
-// Of a run's result: its seconds times its threads; NaN if it does not say.
+// Of a run's result: the CPU time of its training, which waits for other work do not lengthen; of a run that does not
+// say it, its seconds times its threads, or NaN.
 double core_seconds(const nlohmann::json& result);
 
 // A claim with what each text says of it, as an element of "claims" in claims.json.

@@ -193,7 +193,10 @@ json judgement_json(const Judgement& j) {
           {"reason", j.reason}};
 }
 
-double core_seconds(const json& result) { return number_at(result, "seconds") * number_at(result, "threads"); }
+double core_seconds(const json& result) {
+  const double cpu = number_at(result, "cpu_seconds");
+  return std::isfinite(cpu) ? cpu : number_at(result, "seconds") * number_at(result, "threads");
+}
 
 std::set<std::string> runs_used(const Plan& plan, const Claim& claim, const RunStore& store) {
   std::set<std::string> out;
