@@ -149,15 +149,22 @@ bool is_side_file(const std::filesystem::path& name) {
   return name.string().starts_with(".");
 }
 
-std::vector<std::filesystem::path> checkpoint_folders(const std::filesystem::path& run) {
+namespace {
+
+// The N of step-NNNNNNNN; none for a folder of another name.
+std::optional<std::int64_t> step_of(const std::filesystem::path& checkpoint) {
   constexpr std::string_view kPrefix = "step-";
+  const std::string name = checkpoint.filename().string();
+  return name.starts_with(kPrefix) ? whole_number(std::string_view(name).substr(kPrefix.size())) : std::nullopt;
+}
+
+}  // namespace
+
+std::vector<std::filesystem::path> checkpoint_folders(const std::filesystem::path& run) {
   std::map<std::int64_t, std::filesystem::path> found;
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(run / "checkpoints", error)) {
-    const std::string name = entry.path().filename().string();
-    if (!name.starts_with(kPrefix)) continue;
-    if (const auto step = whole_number(std::string_view(name).substr(kPrefix.size()))) found[*step] = entry.path();
-  }
+  for (const auto& entry : std::filesystem::directory_iterator(run / "checkpoints", error))
+    if (const auto step = step_of(entry.path())) found[*step] = entry.path();
   std::vector<std::filesystem::path> folders;
   for (const auto& [step, path] : found) folders.push_back(path);
   return folders;
@@ -168,6 +175,8 @@ json checkpoint_state(const std::filesystem::path& checkpoint) {
   auto state = read_record(file);
   if (!state) throw RunError(file.string() + ": is missing");
   if (!state->is_object()) throw RunError(file.string() + ": is no JSON object");
+  if (const auto step = step_of(checkpoint); step && number_at(*state, "step") != static_cast<double>(*step))
+    throw RunError(file.string() + ": is of another step than its folder's name says");
   return std::move(*state);
 }
 

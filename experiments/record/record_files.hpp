@@ -60,7 +60,8 @@ inline constexpr const char* kAverageWeights = "average.safetensors";
 std::vector<std::filesystem::path> checkpoint_folders(const std::filesystem::path& run);
 
 // The state.json of a checkpoint: step, config, progress, and under "files" the checksums of the other files, so that a
-// file of another checkpoint is not taken for this one's; version 0.1 wrote none. RunError if it is missing or damaged.
+// file of another checkpoint is not taken for this one's; version 0.1 wrote none. RunError if it is missing, damaged,
+// or of another step than the folder.
 nlohmann::json checkpoint_state(const std::filesystem::path& checkpoint);
 // What it says of a file; empty without.
 std::string checksum_in(const nlohmann::json& checkpoint_state, const std::string& name);

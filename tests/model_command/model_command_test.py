@@ -82,6 +82,8 @@ class ModelCommand(unittest.TestCase):
         self.assertEqual(json.loads((self.here / "hf" / "config.json").read_text())["model_type"], "llama")
         tokens = [[1, 30, 7, 7, 0, 12]]
         self.assert_same_logits(self.logits(self.here / "again", tokens), self.logits(run, tokens))
+        (run / "checkpoints" / "step-00000012").rename(run / "checkpoints" / "step-00000013")
+        self.assertIn("is of another step", self.run_program("model", "info", f"{run}@13", status=2))
 
     def test_what_goes_out_is_what_came_in(self):
         source = self.here / "source"
