@@ -214,8 +214,6 @@ HuggingFaceModel read_hugging_face(const fs::path& folder, const std::vector<std
   return out;
 }
 
-std::shared_ptr<Decoder> import_hugging_face(const fs::path& folder) { return read_hugging_face(folder).model; }
-
 void export_hugging_face(const Decoder& model, const fs::path& folder, const std::string& source,
                          std::optional<torch::Dtype> dtype) {
   const torch::NoGradGuard no_grad;

@@ -51,7 +51,6 @@ struct HuggingFaceModel {
 // shape; a tied unembedding that differs from the embedding. Read as transformers does: names without their "model."
 // in front, a tied matrix stored as lm_head.weight alone, rotation tables of old versions.
 HuggingFaceModel read_hugging_face(const std::filesystem::path& folder, const std::vector<std::string>& ignore = {});
-std::shared_ptr<Decoder> import_hugging_face(const std::filesystem::path& folder);
 
 // Writes config.json and model.safetensors into an existing folder, in `dtype` (none: the model's), keeping of `source`
 // what hugging_face_config() keeps.

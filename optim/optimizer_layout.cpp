@@ -68,22 +68,6 @@ bool share_bytes(const Tensor& a, const Tensor& b) {
 
 }  // namespace
 
-kernels::Dtype kernel_dtype(const Tensor& param, const std::string& name) {
-  switch (param.scalar_type()) {
-    case torch::kFloat32:
-      return kernels::Dtype::float32;
-    case torch::kFloat64:
-      return kernels::Dtype::float64;
-    case torch::kBFloat16:
-      return kernels::Dtype::bfloat16;
-    case torch::kFloat16:
-      return kernels::Dtype::float16;
-    default:
-      throw std::invalid_argument(name + ": dtype " + std::string(c10::toString(param.scalar_type())) +
-                                  "; allowed: float32, float64, bfloat16, float16");
-  }
-}
-
 kernels::Rounding rounding_of(const Tensor& param, const MethodOptions& options) {
   if (param.element_size() != 2) return kernels::Rounding::nearest;
   if (options.rounding() == "stochastic") return kernels::Rounding::stochastic;
@@ -261,7 +245,7 @@ void Optimizer::check_parameters() {
       entry.method = &method;
       entry.elementwise = dynamic_cast<const ElementwiseMethod*>(&method);
       entry.matrix = dynamic_cast<const MatrixMethod*>(&method) != nullptr;
-      entry.dtype = kernel_dtype(param, name);
+      entry.dtype = kernels::kernel_dtype(param, name);
       entry.name = std::move(name);
       entry.stream = stream_of("rounding of " + entry.name);
       if (known) entry.group = known->group;

@@ -86,9 +86,6 @@ torch::Tensor new_buffer(const torch::Tensor& param, const Method& method, const
 // Steps made so far; waits for the device that counts them, if any.
 std::int64_t steps_of(const ParamState& state);
 
-// The parameter's dtype; throws std::invalid_argument with `name` for one that the kernels lack.
-kernels::Dtype kernel_dtype(const torch::Tensor& param, const std::string& name);
-
 std::string shape_text(c10::IntArrayRef sizes);  // "[3,4]"
 
 // Of a few integers, compared at every step: quicker than ArrayRef's equality, which calls memcmp.

@@ -165,8 +165,9 @@ def included(file, joined, link):
 def runs(part):
     p = part["provenance"]
     commits = p.get("runs_by_commit", {})
+    took = f"{p['core_hours']:.2f} core-hours" if "core_hours" in p else f"{p['seconds'] / 3600:.2f} hours"
     return (f"Tier `{part['tier']}`: {part['runs']['made']} runs, of which {part['runs']['diverged']} diverged and {len(part['runs']['failed'])} failed. "
-            f"They took {p['seconds'] / 3600:.2f} hours on {'; '.join(p.get('machine', ['an unknown machine']))}."
+            f"They took {took} on {'; '.join(p.get('machine', ['an unknown machine']))}."
             + (f" Commits, with their number of runs: {', '.join(f'{commit} ({n})' for commit, n in commits.items())}." if commits else "")
             + f" It is `{part['command']}`.")
 

@@ -28,7 +28,7 @@ ROOMS = {
     "plot": ("system optim/config", NO_TORCH),
     "data": ("system optim/core optim/config", NO_TORCH),
     "record": ("system models/trace_row.hpp optim/core optim/config", NO_TORCH),
-    "runs": ("record statistics plot theory optim/core optim/config", NO_TORCH),
+    "runs": ("system record statistics plot theory optim/core optim/config", NO_TORCH),
     "distributed": ("optim", WITH_TORCH),
     "stored": ("system data record models optim", WITH_TORCH),
     "scales": ("system plot stored models optim", WITH_TORCH),

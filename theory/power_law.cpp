@@ -13,13 +13,17 @@
 namespace scalevec::theory {
 namespace {
 
-// Unknowns: ln E, ln of the removable loss at the middle compute, ln α.
+// Unknowns: ln E, then for each ladder ln of the removable loss at the middle compute and ln α.
 struct Residuals : Eigen::DenseFunctor<double> {
-  std::vector<double> x, y;  // ln C about its mean, ln L
+  struct Point {
+    Eigen::Index ladder;
+    double x, y;  // ln C about its mean, ln L
+  };
+  std::vector<Point> points;
   double huber;
 
-  Residuals(std::vector<double> xs, std::vector<double> ys, double delta)
-      : DenseFunctor<double>(3, static_cast<int>(xs.size())), x(std::move(xs)), y(std::move(ys)), huber(delta) {}
+  Residuals(std::vector<Point> all, int ladders, double delta)
+      : DenseFunctor<double>(1 + 2 * ladders, static_cast<int>(all.size())), points(std::move(all)), huber(delta) {}
 
   // The residual whose square is twice Huber's loss, and its slope.
   double weighed(double r, double& slope) const {
@@ -35,22 +39,25 @@ struct Residuals : Eigen::DenseFunctor<double> {
 
   int operator()(const Eigen::VectorXd& p, Eigen::VectorXd& out) const {
     for (int i = 0; i < values(); ++i) {
+      const auto& [ladder, x, y] = points[static_cast<std::size_t>(i)];
       double slope = 0.0;
-      const auto at = static_cast<std::size_t>(i);
-      out[i] = weighed(std::log(std::exp(p[0]) + std::exp(p[1] - std::exp(p[2]) * x[at])) - y[at], slope);
+      out[i] =
+          weighed(std::log(std::exp(p[0]) + std::exp(p[1 + 2 * ladder] - std::exp(p[2 + 2 * ladder]) * x)) - y, slope);
     }
     return 0;
   }
 
   int df(const Eigen::VectorXd& p, Eigen::MatrixXd& jacobian) const {
+    jacobian.setZero();
     for (int i = 0; i < values(); ++i) {
-      const auto at = static_cast<std::size_t>(i);
-      const double alpha = std::exp(p[2]), floor = std::exp(p[0]), rest = std::exp(p[1] - alpha * x[at]);
+      const auto& [ladder, x, y] = points[static_cast<std::size_t>(i)];
+      const Eigen::Index at = 1 + 2 * ladder;
+      const double alpha = std::exp(p[at + 1]), floor = std::exp(p[0]), rest = std::exp(p[at] - alpha * x);
       double slope = 0.0;
-      weighed(std::log(floor + rest) - y[at], slope);
+      weighed(std::log(floor + rest) - y, slope);
       jacobian(i, 0) = slope * floor / (floor + rest);
-      jacobian(i, 1) = slope * rest / (floor + rest);
-      jacobian(i, 2) = -slope * alpha * x[at] * rest / (floor + rest);
+      jacobian(i, at) = slope * rest / (floor + rest);
+      jacobian(i, at + 1) = -slope * alpha * x * rest / (floor + rest);
     }
     return 0;
   }
@@ -68,28 +75,31 @@ std::optional<double> PowerLaw::compute(double loss) const {
   return std::exp((log_factor - std::log(loss - floor)) / exponent);
 }
 
-std::optional<PowerLaw> fit_power_law(std::span<const double> compute, std::span<const double> loss, double huber,
-                                      const PowerLaw* near) {
-  if (compute.size() != loss.size() || compute.size() < 4 || !(huber > 0.0)) return std::nullopt;
-  std::vector<double> x, y;
-  double middle = 0.0, least = std::numeric_limits<double>::infinity();
-  for (std::size_t i = 0; i < compute.size(); ++i) {
-    if (!(compute[i] > 0.0) || !(loss[i] > 0.0) || !std::isfinite(compute[i] * loss[i])) return std::nullopt;
-    x.push_back(std::log(compute[i]));
-    y.push_back(std::log(loss[i]));
-    middle += x.back() / static_cast<double>(compute.size());
-    least = std::min(least, loss[i]);
+std::optional<std::vector<PowerLaw>> fit_power_laws(std::span<const LossOverCompute> ladders, double huber,
+                                                    std::span<const PowerLaw> near) {
+  if (ladders.empty() || !(huber > 0.0) || !(near.empty() || near.size() == ladders.size())) return std::nullopt;
+  std::vector<Residuals::Point> points;
+  double middle = 0.0;
+  std::vector<double> least;  // loss of each ladder
+  for (std::size_t k = 0; k < ladders.size(); ++k) {
+    const auto& [compute, loss] = ladders[k];
+    if (compute.size() != loss.size()) return std::nullopt;
+    for (std::size_t i = 0; i < compute.size(); ++i) {
+      if (!(compute[i] > 0.0) || !(loss[i] > 0.0) || !std::isfinite(compute[i] * loss[i])) return std::nullopt;
+      points.push_back({static_cast<Eigen::Index>(k), std::log(compute[i]), std::log(loss[i])});
+      middle += points.back().x;
+    }
+    if (std::set<double>(compute.begin(), compute.end()).size() < 3) return std::nullopt;
+    least.push_back(*std::min_element(loss.begin(), loss.end()));
   }
-  if (std::set<double>(x.begin(), x.end()).size() < 3) return std::nullopt;
-  for (double& v : x) v -= middle;
-  const double first = *std::min_element(compute.begin(), compute.end()),
-               last = *std::max_element(compute.begin(), compute.end());
-  Residuals residuals(x, y, huber);
-  std::optional<PowerLaw> best;
+  if (points.size() < 2 + 2 * ladders.size()) return std::nullopt;
+  middle /= static_cast<double>(points.size());
+  for (Residuals::Point& point : points) point.x -= middle;
+  const double lowest = *std::min_element(least.begin(), least.end());
+  Residuals residuals(std::move(points), static_cast<int>(ladders.size()), huber);
+  std::optional<std::vector<PowerLaw>> best;
   double least_cost = std::numeric_limits<double>::infinity();
-  const auto solve = [&](double log_floor, double log_rest, double log_exponent) {
-    Eigen::VectorXd p(3);
-    p << log_floor, log_rest, log_exponent;
+  const auto solve = [&](Eigen::VectorXd p) {
     Eigen::LevenbergMarquardt<Residuals> solver(residuals);
     solver.setMaxfev(400);
     solver.setXtol(1e-10);
@@ -97,22 +107,45 @@ std::optional<PowerLaw> fit_power_law(std::span<const double> compute, std::span
     solver.minimize(p);
     Eigen::VectorXd r(residuals.values());
     residuals(p, r);
-    const double cost = r.squaredNorm(), exponent = std::exp(p[2]);
-    if (!std::isfinite(cost) || !(cost < least_cost) || !(exponent > 0.0 && exponent < 3.0)) return;
-    const PowerLaw law{std::exp(p[0]), p[1] + exponent * middle, exponent};
-    // A law that falls by nothing says nothing of an exponent.
-    if (!(law.loss(first) - law.loss(last) > 1e-6 * law.loss(last))) return;
+    const double cost = r.squaredNorm();
+    if (!std::isfinite(cost) || !(cost < least_cost)) return;
+    std::vector<PowerLaw> laws;
+    for (std::size_t k = 0; k < ladders.size(); ++k) {
+      const auto at = static_cast<Eigen::Index>(1 + 2 * k);
+      const double exponent = std::exp(p[at + 1]);
+      if (!(exponent > 0.0 && exponent < 3.0)) return;
+      const PowerLaw law{std::exp(p[0]), p[at] + exponent * middle, exponent};
+      const auto [first, last] = std::minmax_element(ladders[k].compute.begin(), ladders[k].compute.end());
+      // A law that falls by nothing says nothing of an exponent.
+      if (!(law.loss(*first) - law.loss(*last) > 1e-6 * law.loss(*last))) return;
+      laws.push_back(law);
+    }
     least_cost = cost;
-    best = law;
+    best = std::move(laws);
   };
-  if (near) {
-    solve(std::log(std::max(near->floor, 1e-6 * least)), near->log_factor - near->exponent * middle,
-          std::log(near->exponent));
+  const auto unknowns = static_cast<Eigen::Index>(1 + 2 * ladders.size());
+  if (!near.empty()) {
+    Eigen::VectorXd p(unknowns);
+    p[0] = std::log(std::max(near[0].floor, 1e-6 * lowest));
+    for (std::size_t k = 0; k < near.size(); ++k) {
+      const auto at = static_cast<Eigen::Index>(1 + 2 * k);
+      p[at] = near[k].log_factor - near[k].exponent * middle;
+      p[at + 1] = std::log(near[k].exponent);
+    }
+    solve(p);
     return best;
   }
   for (const double share : {0.05, 0.5, 0.9})
-    for (const double alpha : {0.05, 0.2, 0.6})
-      solve(std::log(share * least), std::log((1.0 - share) * least), std::log(alpha));
+    for (const double alpha : {0.05, 0.2, 0.6}) {
+      Eigen::VectorXd p(unknowns);
+      p[0] = std::log(share * lowest);
+      for (std::size_t k = 0; k < ladders.size(); ++k) {
+        const auto at = static_cast<Eigen::Index>(1 + 2 * k);
+        p[at] = std::log(least[k] - share * lowest);
+        p[at + 1] = std::log(alpha);
+      }
+      solve(p);
+    }
   return best;
 }
 

@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <span>
+#include <vector>
 
 namespace scalevec::theory {
 
@@ -16,11 +17,18 @@ struct PowerLaw {
   std::optional<double> compute(double loss) const;
 };
 
-// Least squares of ln L with Huber's weights (residuals above `huber` > 0 count linearly), by Levenberg-Marquardt from
-// several starts. At least four points with positive finite values and three different computes, else empty; also empty
-// where no start converges to α in (0, 3) and a law that falls by 1e-6 over the given computes. With `near`, from that
-// law alone: for the resamples of a bootstrap.
-std::optional<PowerLaw> fit_power_law(std::span<const double> compute, std::span<const double> loss,
-                                      double huber = 1e-3, const PowerLaw* near = nullptr);
+// What was measured of one ladder of sizes.
+struct LossOverCompute {
+  std::span<const double> compute, loss;
+};
+
+// Laws with one floor E in common and an A and an α each: those of variants trained on one text, of which the floor is
+// a property. Least squares of ln L with Huber's weights (residuals above `huber` > 0 count linearly), by
+// Levenberg-Marquardt from several starts. Each ladder needs three different computes and positive finite values, and
+// all together a point more than unknowns (1 + 2 per ladder), else empty; also empty where no start converges to α in
+// (0, 3) and laws that fall by 1e-6 over the given computes. With `near`, a law per ladder, from those alone: for the
+// resamples of a bootstrap.
+std::optional<std::vector<PowerLaw>> fit_power_laws(std::span<const LossOverCompute> ladders, double huber = 1e-3,
+                                                    std::span<const PowerLaw> near = {});
 
 }  // namespace scalevec::theory

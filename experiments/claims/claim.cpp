@@ -66,32 +66,33 @@ TierChoice read_choice(JsonReader& in, TierChoice choice) {
   return choice;
 }
 
-Arm read_arm(const std::string& name, JsonReader in, const std::vector<std::string>& tiers) {
-  Arm arm{name,
-          read_overrides(in, "set"),
-          {},
-          in.number("steps_factor", 1.0, Range::above(0.0)),
-          in.string("lr_from", ""),
-          in.strings("lr_law", {}),
-          in.string("trunk", ""),
-          in.integer("most_tuning_seeds", 0, Range::at_least(1))};
-  if (!arm.lr_law.empty() && (arm.lr_law.size() < 3 || !arm.lr_from.empty()))
-    in.fail("lr_law", "three arms at least, and no \"lr_from\" beside it");
-  if (!arm.trunk.empty() && arm.tuned()) in.fail("trunk", "with \"lr_from\" or \"lr_law\": it is tuned nowhere");
+Variant read_variant(const std::string& name, JsonReader in, const std::vector<std::string>& tiers) {
+  Variant variant{name,
+                  read_overrides(in, "set"),
+                  {},
+                  in.number("steps_factor", 1.0, Range::above(0.0)),
+                  in.string("lr_from", ""),
+                  in.strings("lr_law", {}),
+                  in.string("trunk", ""),
+                  in.integer("most_tuning_seeds", 0, Range::at_least(1))};
+  if (!variant.lr_law.empty() && (variant.lr_law.size() < 3 || !variant.lr_from.empty()))
+    in.fail("lr_law", "three variants at least, and no \"lr_from\" beside it");
+  if (!variant.trunk.empty() && variant.tuned())
+    in.fail("trunk", "with \"lr_from\" or \"lr_law\": it is tuned nowhere");
   for (const std::string& tier : tiers)
-    if (in.has(tier)) arm.tiers[tier] = read_overrides(in, tier);
+    if (in.has(tier)) variant.tiers[tier] = read_overrides(in, tier);
   in.finish();
-  return arm;
+  return variant;
 }
 
-std::vector<Arm> read_arms(JsonReader& parent, const std::string& what, const std::vector<std::string>& tiers) {
-  std::vector<Arm> arms;
-  if (!parent.has("arms")) return arms;
-  const json& all = parent.value("arms");
-  if (!all.is_object()) parent.fail("arms", "an object: name to overrides");
+std::vector<Variant> read_variants(JsonReader& parent, const std::string& what, const std::vector<std::string>& tiers) {
+  std::vector<Variant> variants;
+  if (!parent.has("variants")) return variants;
+  const json& all = parent.value("variants");
+  if (!all.is_object()) parent.fail("variants", "an object: name to overrides");
   for (const auto& [name, body] : all.items())
-    arms.push_back(read_arm(name, JsonReader(body, what + ": arms." + name), tiers));
-  return arms;
+    variants.push_back(read_variant(name, JsonReader(body, what + ": variants." + name), tiers));
+  return variants;
 }
 
 std::vector<std::string> names_of(const json& object) {
@@ -118,86 +119,89 @@ Contrast read_contrast(JsonReader in, double smallest_effect) {
   const bool compares = c.kind == Kind::difference;
   c.most_seeds = in.integer("most_seeds", 0, Range::at_least(2));
   if (c.most_seeds && c.decides) in.fail("most_seeds", "only where \"decides\" is false: what decides uses every seed");
-  c.arms = in.strings(compares ? "better" : "arm", {});
-  if (c.arms.empty()) in.fail(compares ? "better" : "arm", "the name of an arm, or several");
+  c.variants = in.strings(compares ? "better" : "variant", {});
+  if (c.variants.empty()) in.fail(compares ? "better" : "variant", "the name of a variant, or several");
   const bool alone = c.kind == Kind::level || c.kind == Kind::closeness;
   if (!alone) {
     c.baselines = in.strings(compares ? "worse" : "baseline", {});
-    if (c.baselines.empty()) in.fail(compares ? "worse" : "baseline", "the name of an arm, or several");
+    if (c.baselines.empty()) in.fail(compares ? "worse" : "baseline", "the name of a variant, or several");
   }
   if (c.kind == Kind::ratio || c.kind == Kind::closeness) c.limit = in.number("limit", Range::above(0.0));
   if (c.kind == Kind::level) c.limit = in.number("reference", 0.0);
-  if (c.kind == Kind::ladder && c.arms.size() != c.baselines.size()) in.fail("arm", "as many names as in \"baseline\"");
-  if (c.kind == Kind::ladder && c.arms.size() < 4) in.fail("arm", "at least four sizes, rising");
+  if (c.kind == Kind::ladder && c.variants.size() != c.baselines.size())
+    in.fail("variant", "as many names as in \"baseline\"");
+  if (c.kind == Kind::ladder && c.variants.size() < 4) in.fail("variant", "at least four sizes, rising");
   if (c.kind == Kind::tokens && c.baselines.size() < 3)
-    in.fail("baseline", "at least three lengths of one arm, rising");
-  if ((compares && c.baselines.size() != 1) || (alone && c.arms.size() != 1))
-    in.fail("name", "a contrast of one arm with one");
+    in.fail("baseline", "at least three lengths of one variant, rising");
+  if ((compares && c.baselines.size() != 1) || (alone && c.variants.size() != 1))
+    in.fail("name", "a contrast of one variant with one");
   in.finish();
   return c;
 }
 
-const Arm* find_arm(const Claim& claim, const std::string& name) {
-  const auto it = std::find_if(claim.arms.begin(), claim.arms.end(), [&](const Arm& a) { return a.name == name; });
-  return it == claim.arms.end() ? nullptr : &*it;
+const Variant* find_variant(const Claim& claim, const std::string& name) {
+  const auto it =
+      std::find_if(claim.variants.begin(), claim.variants.end(), [&](const Variant& a) { return a.name == name; });
+  return it == claim.variants.end() ? nullptr : &*it;
 }
 
-std::vector<std::string> lr_sources(const Arm& arm) {
-  return arm.lr_from.empty() ? arm.lr_law : std::vector<std::string>{arm.lr_from};
+std::vector<std::string> lr_sources(const Variant& variant) {
+  return variant.lr_from.empty() ? variant.lr_law : std::vector<std::string>{variant.lr_from};
 }
 
-// The arms that must be there for this one.
-std::vector<std::string> sources(const Arm& arm) {
-  std::vector<std::string> out = lr_sources(arm);
-  if (!arm.trunk.empty()) out.push_back(arm.trunk);
+// The variants that must be there for this one.
+std::vector<std::string> sources(const Variant& variant) {
+  std::vector<std::string> out = lr_sources(variant);
+  if (!variant.trunk.empty()) out.push_back(variant.trunk);
   return out;
 }
 
 void check_names(const Claim& claim, const std::string& file) {
   std::vector<std::string> known;
-  for (const Arm& a : claim.arms) known.push_back(a.name);
+  for (const Variant& a : claim.variants) known.push_back(a.name);
   const auto check = [&](const std::string& name, const std::string& where) {
-    if (find_arm(claim, name)) return;
+    if (find_variant(claim, name)) return;
     const std::string near = nearest_word(name, known);
-    throw ConfigError(file + ": " + where + ": no arm is called \"" + name + "\"" +
+    throw ConfigError(file + ": " + where + ": no variant is called \"" + name + "\"" +
                       (near.empty() ? "" : "; did you mean \"" + near + "\"?"));
   };
   check(claim.baseline, "baseline");
   for (const std::string& name : claim.probes) check(name, "probe");
   for (const Contrast& c : claim.contrasts)
-    for (const auto* names : {&c.arms, &c.baselines})
+    for (const auto* names : {&c.variants, &c.baselines})
       for (const std::string& name : *names) check(name, "contrast \"" + c.name + "\"");
-  for (const Arm& a : claim.arms)
+  for (const Variant& a : claim.variants)
     if (!a.trunk.empty()) {
-      check(a.trunk, "arms." + a.name + ".trunk");
-      if (!find_arm(claim, a.trunk)->trunk.empty())
-        throw ConfigError(file + ": arms." + a.name + ".trunk: \"" + a.trunk + "\" goes on from another run itself");
+      check(a.trunk, "variants." + a.name + ".trunk");
+      if (!find_variant(claim, a.trunk)->trunk.empty())
+        throw ConfigError(file + ": variants." + a.name + ".trunk: \"" + a.trunk +
+                          "\" goes on from another run itself");
     }
-  for (const Arm& a : claim.arms)
+  for (const Variant& a : claim.variants)
     for (const std::string& from : lr_sources(a)) {
-      const std::string where = "arms." + a.name + (a.lr_law.empty() ? ".lr_from" : ".lr_law");
+      const std::string where = "variants." + a.name + (a.lr_law.empty() ? ".lr_from" : ".lr_law");
       check(from, where);
-      if (!find_arm(claim, from)->tuned())
-        throw ConfigError(file + ": " + where + ": \"" + from + "\" takes its lr from another arm itself");
+      if (!find_variant(claim, from)->tuned())
+        throw ConfigError(file + ": " + where + ": \"" + from + "\" takes its lr from another variant itself");
     }
 }
 
-// The arms that the claim's contrasts name, from its own and the ledger's.
+// The variants that the claim's contrasts name, from its own and the ledger's.
 void keep_used(Claim& claim) {
   std::set<std::string> used{claim.baseline};
   for (const Contrast& c : claim.contrasts) {
-    used.insert(c.arms.begin(), c.arms.end());
+    used.insert(c.variants.begin(), c.variants.end());
     used.insert(c.baselines.begin(), c.baselines.end());
   }
-  // Twice: a trunk takes its lr from an arm, too.
+  // Twice: a trunk takes its lr from a variant, too.
   for (int i = 0; i < 2; ++i)
-    for (const Arm& a : claim.arms)
+    for (const Variant& a : claim.variants)
       if (used.count(a.name))
         for (const std::string& from : sources(a)) used.insert(from);
-  std::erase_if(claim.arms, [&](const Arm& a) { return !used.count(a.name); });
+  std::erase_if(claim.variants, [&](const Variant& a) { return !used.count(a.name); });
 }
 
-Claim read_claim(const std::string& file, const std::string& text, const std::vector<Arm>& common,
+Claim read_claim(const std::string& file, const std::string& text, const std::vector<Variant>& common,
                  const std::map<std::string, Tier>& tiers) {
   const json root = parse_json(text, file);
   JsonReader in(root, file);
@@ -228,9 +232,9 @@ Claim read_claim(const std::string& file, const std::string& text, const std::ve
   c.baseline = in.string("baseline", "plain");
   std::vector<std::string> tier_names;
   for (const auto& [name, tier] : tiers) tier_names.push_back(name);
-  c.arms = read_arms(in, file, tier_names);
-  for (const Arm& arm : common)
-    if (!find_arm(c, arm.name)) c.arms.push_back(arm);
+  c.variants = read_variants(in, file, tier_names);
+  for (const Variant& variant : common)
+    if (!find_variant(c, variant.name)) c.variants.push_back(variant);
   for (JsonReader& contrast : in.objects("contrasts")) c.contrasts.push_back(read_contrast(contrast, effect));
   if (std::none_of(c.contrasts.begin(), c.contrasts.end(), [](const Contrast& x) { return x.decides; }))
     in.fail("contrasts", "at least one that decides");
@@ -296,17 +300,19 @@ std::int64_t Ledger::hypotheses(const std::string& tier, std::int64_t given) con
   return out;
 }
 
-json Ledger::arm_config(const Claim& claim, const Arm& arm, const std::string& tier, const std::string& text) const {
+json Ledger::variant_config(const Claim& claim, const Variant& variant, const std::string& tier,
+                            const std::string& text) const {
   json config = tiers.at(tier).base;
   const TierChoice chosen = choice(claim, tier);
   const auto set = [&](const json& overrides) {
-    for (const auto& [key, value] : overrides.items()) set_at(config, key, value, claim.id + ": " + arm.name);
+    for (const auto& [key, value] : overrides.items()) set_at(config, key, value, claim.id + ": " + variant.name);
   };
   set(chosen.overrides);
   if (const auto own = chosen.text_overrides.find(text); own != chosen.text_overrides.end()) set(own->second);
-  set(arm.overrides);
-  if (const auto own = arm.tiers.find(tier); own != arm.tiers.end()) set(own->second);
-  if (arm.steps_factor != 1.0) config["steps"] = std::llround(arm.steps_factor * config.at("steps").get<double>());
+  set(variant.overrides);
+  if (const auto own = variant.tiers.find(tier); own != variant.tiers.end()) set(own->second);
+  if (variant.steps_factor != 1.0)
+    config["steps"] = std::llround(variant.steps_factor * config.at("steps").get<double>());
   return config;
 }
 
@@ -326,7 +332,7 @@ Ledger read_ledger(const LedgerFiles& files) {
   const json base = in.value("base");
   const json& tiers = in.value("tiers");
   if (!tiers.is_object()) in.fail("tiers", "an object: name to what it runs");
-  const std::vector<Arm> common = read_arms(in, "setup.json", names_of(tiers));
+  const std::vector<Variant> common = read_variants(in, "setup.json", names_of(tiers));
   for (const auto& [name, body] : tiers.items()) {
     JsonReader reader(body, "setup.json: tiers." + name);
     Tier tier{name,

@@ -14,16 +14,17 @@
 namespace scalevec::experiments {
 
 // A configuration that is trained: changes of the tier's base configuration by dotted key. Plan chooses the lr.
-struct Arm {
+struct Variant {
   std::string name;
   nlohmann::json overrides = nlohmann::json::object();
   std::map<std::string, nlohmann::json> tiers;  // further changes for one tier
   double steps_factor = 1.0;                    // multiplies the number of steps; the warm-up is not changed
-  std::string lr_from;  // this arm is trained at the best lr of that arm; empty: it is tuned itself
-  // This arm is trained at the lr of a power law in width through the best lrs of these arms, whose widths differ.
+  std::string lr_from;  // this variant is trained at the best lr of that variant; empty: it is tuned itself
+  // This variant is trained at the lr of a power law in width through the best lrs of these variants, whose widths
+  // differ.
   std::vector<std::string> lr_law;
-  // This arm goes on from a checkpoint of that arm's run at the same lr and seed, at the step where its WSD schedule
-  // begins to decay; its own configuration says its whole length. Empty: it begins at step 0.
+  // This variant goes on from a checkpoint of that variant's run at the same lr and seed, at the step where its WSD
+  // schedule begins to decay; its own configuration says its whole length. Empty: it begins at step 0.
   std::string trunk;
   std::int64_t most_tuning_seeds = 0;  // tuned on at most this many of the tier's tuning seeds; 0: all
 
@@ -34,14 +35,14 @@ struct Arm {
 struct Contrast {
   enum class Kind {
     difference,  // metric(worse) − metric(better), paired over seeds
-    ratio,       // limit − metric(arm)/metric(baseline), paired over seeds
-    level,       // metric(arm) − reference
-    closeness,   // limit − |ln metric(arm)|
+    ratio,       // limit − metric(variant)/metric(baseline), paired over seeds
+    level,       // metric(variant) − reference
+    closeness,   // limit − |ln metric(variant)|
     ladder,      // compute ratio of two fitted scaling laws at the largest budget, minus 1
-    tokens       // tokens the baseline needs for the arm's loss over the arm's tokens, minus 1
+    tokens       // tokens the baseline needs for the variant's loss over the variant's tokens, minus 1
   };
-  // own: each arm at its own best lr. matched: one lr for both, that of the claim's baseline if it is among `arms` or
-  // there are no `baselines`, else that of `baselines`.
+  // own: each variant at its own best lr. matched: one lr for both, that of the claim's baseline if it is among
+  // `variants` or there are no `baselines`, else that of `baselines`.
   enum class At { own, matched };
 
   std::string name;
@@ -49,13 +50,14 @@ struct Contrast {
   At at = At::own;
   bool decides = false;  // part of the verdict, looked at as often as the tier says; false: shown, uncorrected
   std::string metric = "val_loss";
-  std::vector<std::string> arms;       // by kind: better (several: the best on the tuning seeds), arm, large arms
-  std::vector<std::string> baselines;  // worse, baseline, small arms; of tokens: the baseline at several lengths
+  std::vector<std::string>
+      variants;  // by kind: better (several: the best on the tuning seeds), variant, large variants
+  std::vector<std::string> baselines;  // worse, baseline, small variants; of tokens: the baseline at several lengths
   double limit = 0.0;                  // of ratio and closeness; of level the reference
   double smallest_effect = 0.0;
   std::int64_t most_seeds = 0;  // for one that does not decide: uses at most this many pairs; 0: all
 
-  // Whether pairs are added look by look. Laws that are fitted to several arms are looked at once.
+  // Whether pairs are added look by look. Laws that are fitted to several variants are looked at once.
   bool sequential() const { return kind != Kind::ladder && kind != Kind::tokens; }
 };
 
@@ -97,9 +99,9 @@ struct Claim {
   std::string theory_reading;        // what the closed form says: confirmed, contradicted, conditional, silent
   std::string theory_says;           // in words, with the condition
   std::optional<ToyClaim> toy;
-  std::string baseline;  // the arm whose best lr is the matched one
-  std::vector<Arm> arms;
-  std::vector<std::string> probes;  // names of the arms whose curvature and gradient noise are measured
+  std::string baseline;  // the variant whose best lr is the matched one
+  std::vector<Variant> variants;
+  std::vector<std::string> probes;  // names of the variants whose curvature and gradient noise are measured
   std::vector<Contrast> contrasts;
   std::map<std::string, nlohmann::json> tiers;  // tier → overrides of TierChoice
   bool times = false;                           // decided by the turns of the tier kTimesTier (times.hpp) alone
@@ -128,7 +130,8 @@ struct Ledger {
   // The number of hypotheses of the whole ledger at the tier, among which the error rate is divided: the deciding
   // contrasts of judged claims, once for each of a claim's texts (`given`: how many there are where it names none).
   std::int64_t hypotheses(const std::string& tier, std::int64_t given) const;
-  nlohmann::json arm_config(const Claim& claim, const Arm& arm, const std::string& tier, const std::string& text) const;
+  nlohmann::json variant_config(const Claim& claim, const Variant& variant, const std::string& tier,
+                                const std::string& text) const;
 };
 
 // Name and text of each file of a ledger: setup.json and one per claim.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "experiments/claims/metrics.hpp"
 #include "experiments/record/record_files.hpp"
@@ -22,9 +23,9 @@ class Reader {
   Reader(const Plan& plan, const Claim& claim, const RunStore& store, std::int64_t pairs)
       : plan_(plan), claim_(claim), store_(store), outcomes_(store.outcomes()), pairs_(pairs) {}
 
-  // An arm's metric per seed at the lr of the contrast; why a value is not finite goes to `failures`.
-  ArmResult arm(const Contrast& contrast, const std::string& name, std::vector<std::string>& failures) const {
-    ArmResult out;
+  // A variant's metric per seed at the lr of the contrast; why a value is not finite goes to `failures`.
+  MeasuredVariant variant(const Contrast& contrast, const std::string& name, std::vector<std::string>& failures) const {
+    MeasuredVariant out;
     out.name = name;
     out.lr = plan_.lr(claim_, contrast, name, outcomes_);
     const Tuning t = plan_.tuning(claim_, name, outcomes_);
@@ -34,8 +35,9 @@ class Reader {
       out.values.assign(static_cast<size_t>(pairs_), kNaN);
       return out;
     }
-    const PlannedArm& planned = plan_.arm(claim_, name);
-    if (contrast.at == Contrast::At::own && planned.arm->tuned()) out.fit = t.fit;
+    const PlannedVariant& planned = plan_.variant(claim_, name);
+    if (contrast.at == Contrast::At::own && (planned.variant->lr_from.empty() || contrast.kind == Kind::tokens))
+      out.fit = t.fit;
     const std::int64_t first = plan_.choice(claim_).first_seed;
     for (std::int64_t seed = first; seed < first + pairs_; ++seed)
       out.values.push_back(value(run_name(planned.folder, *out.lr, seed), contrast.metric, failures));
@@ -104,32 +106,43 @@ void paired_gains(ContrastResult& r, const Contrast& c, std::int64_t seeds) {
 
 void token_gain(ContrastResult& r, std::int64_t pairs) {
   std::vector<double> tokens;
-  for (const ArmResult& length : r.worse) tokens.push_back(length.tokens);
+  for (const MeasuredVariant& length : r.worse) tokens.push_back(length.tokens);
   const double own = r.better[0].tokens;
+  const auto gain = [&](const std::vector<double>& better, const std::vector<double>& worse) {
+    return tokens_at_loss(tokens, worse, better[0]) / own - 1.0;
+  };
+  const auto losses = [](const std::vector<MeasuredVariant>& variants, std::span<const size_t> chosen) {
+    std::vector<double> out;
+    for (const MeasuredVariant& v : variants) out.push_back(mean_over(v.values, chosen));
+    return out;
+  };
   const Bootstrap bootstrap(static_cast<size_t>(pairs), [&](std::span<const size_t> chosen) {
-    std::vector<double> losses;
-    for (const ArmResult& length : r.worse) losses.push_back(mean_over(length.values, chosen));
-    return tokens_at_loss(tokens, losses, mean_over(r.better[0].values, chosen)) / own - 1.0;
+    return gain(losses(r.better, chosen), losses(r.worse, chosen));
   });
   r.gain = bootstrap_gain(bootstrap, pairs);
+  std::vector<size_t> all(static_cast<size_t>(pairs));
+  std::iota(all.begin(), all.end(), size_t{0});
   if (!std::isfinite(bootstrap.estimate()))
     r.gain.reason = "the loss lies outside what the baseline's runs of several lengths reached: not extrapolated";
+  add_lr_errors(r, losses(r.better, all), losses(r.worse, all), gain);
 }
 
-// How far the law by which an arm got its lr is from the fit of an arm that is not among those it goes through.
-void check_law(ContrastResult& r, const Reader& reader, const std::vector<ArmResult>& sizes) {
+// How far the law by which a variant got its lr is from the fit of a variant that is not among those it goes through.
+void check_law(ContrastResult& r, const Reader& reader, const std::vector<MeasuredVariant>& sizes) {
   const Plan& plan = reader.plan();
-  for (const ArmResult& size : sizes) {
-    const Arm& arm = *plan.arm(reader.claim(), size.name).arm;
-    for (const ArmResult& other : sizes) {
-      if (arm.lr_law.empty() || !other.fit || std::count(arm.lr_law.begin(), arm.lr_law.end(), other.name)) continue;
-      const double width = width_of(plan.arm(reader.claim(), other.name).config);
-      if (const auto at = plan.law_log2_lr(reader.claim(), arm, width, reader.outcomes()))
+  for (const MeasuredVariant& size : sizes) {
+    const Variant& variant = *plan.variant(reader.claim(), size.name).variant;
+    for (const MeasuredVariant& other : sizes) {
+      if (variant.lr_law.empty() || &other == &size || !other.fit ||
+          std::count(variant.lr_law.begin(), variant.lr_law.end(), other.name))
+        continue;
+      const double width = width_of(plan.variant(reader.claim(), other.name).config);
+      if (const auto at = plan.law_fit(reader.claim(), variant, width, reader.outcomes()))
         r.notes.push_back(
             printed("the law behind the lr of \"%s\" gives %.3g at \"%s\", whose fit is %.3g: %+.2f octaves, "
                     "standard error of the fit %.2f",
-                    size.name.c_str(), std::exp2(*at), other.name.c_str(), std::exp2(other.fit->log2_lr),
-                    *at - other.fit->log2_lr, other.fit->se));
+                    size.name.c_str(), std::exp2(at->log2_lr), other.name.c_str(), std::exp2(other.fit->log2_lr),
+                    at->log2_lr - other.fit->log2_lr, other.fit->se));
     }
   }
 }
@@ -138,10 +151,10 @@ ContrastResult measured(const Reader& reader, const Contrast& c) {
   ContrastResult r;
   r.contrast = &c;
   std::vector<std::string> failures;
-  std::vector<std::string> arms = c.arms;
-  std::string untuned;  // an arm that might have been the best
-  if (c.kind == Kind::difference && arms.size() > 1) {
-    for (const std::string& name : c.arms)
+  std::vector<std::string> variants = c.variants;
+  std::string untuned;  // a variant that might have been the best
+  if (c.kind == Kind::difference && variants.size() > 1) {
+    for (const std::string& name : c.variants)
       if (const Tuning t = reader.plan().tuning(reader.claim(), name, reader.outcomes());
           !t.best && t.state != Tuning::State::tunable) {
         if (t.state == Tuning::State::diverges)
@@ -149,18 +162,18 @@ ContrastResult measured(const Reader& reader, const Contrast& c) {
         else if (untuned.empty())
           untuned = t.problem;
       }
-    const auto chosen = reader.plan().better_arm(reader.claim(), c, reader.outcomes());
+    const auto chosen = reader.plan().better_variant(reader.claim(), c, reader.outcomes());
     if (chosen) {
-      arms = {*chosen};
-      r.notes.push_back("of " + std::to_string(c.arms.size()) + " arms \"" + *chosen +
+      variants = {*chosen};
+      r.notes.push_back("of " + std::to_string(c.variants.size()) + " variants \"" + *chosen +
                         "\" was the best on the tuning seeds");
     } else {
-      arms.resize(1);
-      failures.push_back("the best of the arms is not chosen yet");
+      variants.resize(1);
+      failures.push_back("the best of the variants is not chosen yet");
     }
   }
-  for (const std::string& name : arms) r.better.push_back(reader.arm(c, name, failures));
-  for (const std::string& name : c.baselines) r.worse.push_back(reader.arm(c, name, failures));
+  for (const std::string& name : variants) r.better.push_back(reader.variant(c, name, failures));
+  for (const std::string& name : c.baselines) r.worse.push_back(reader.variant(c, name, failures));
   if (c.sequential()) {
     paired_gains(r, c, reader.pairs());
     r.gain = student_gain(r.gains, first_of(failures));
@@ -175,8 +188,8 @@ ContrastResult measured(const Reader& reader, const Contrast& c) {
   }
   // Fits of losses: other metrics have no least at the vertex.
   if (c.kind == Kind::difference && c.metric == "val_loss") {
-    r.gain.better = r.better[0].fit;
-    r.gain.worse = r.worse[0].fit;
+    if (r.better[0].fit) r.gain.lr_errors.push_back({*r.better[0].fit, 1.0});
+    if (r.worse[0].fit) r.gain.lr_errors.push_back({*r.worse[0].fit, -1.0});
   }
   if (r.gain.reason.empty()) r.gain.reason = untuned;
   return r;
@@ -185,16 +198,16 @@ ContrastResult measured(const Reader& reader, const Contrast& c) {
 // Whether every run of the contrast's pairs was tried.
 bool tried(const Plan& plan, const Claim& claim, const Contrast& c, const Outcomes& outcomes, std::int64_t pairs) {
   const std::int64_t first = plan.choice(claim).first_seed;
-  for (const std::string& name : plan.arms_of(claim, c, outcomes))
+  for (const std::string& name : plan.variants_of(claim, c, outcomes))
     if (const auto lr = plan.lr(claim, c, name, outcomes))
       for (std::int64_t seed = first; seed < first + pairs; ++seed)
-        if (!outcomes(run_name(plan.arm(claim, name).folder, *lr, seed))) return false;
+        if (!outcomes(run_name(plan.variant(claim, name).folder, *lr, seed))) return false;
   return true;
 }
 
-// Whether the lr of every arm is chosen, or never will be.
+// Whether the lr of every variant is chosen, or never will be.
 bool settled(const Plan& plan, const Claim& claim, const Contrast& c, const Outcomes& outcomes) {
-  std::vector<std::string> names = c.arms;
+  std::vector<std::string> names = c.variants;
   names.insert(names.end(), c.baselines.begin(), c.baselines.end());
   if (c.at == Contrast::At::matched) names.push_back(claim.baseline);
   return std::all_of(names.begin(), names.end(), [&](const std::string& name) {
@@ -203,9 +216,9 @@ bool settled(const Plan& plan, const Claim& claim, const Contrast& c, const Outc
   });
 }
 
-// Whether every arm has an lr at which it is compared.
+// Whether every variant has an lr at which it is compared.
 bool comparable(const Plan& plan, const Claim& claim, const Contrast& c, const Outcomes& outcomes) {
-  const std::vector<std::string> names = plan.arms_of(claim, c, outcomes);
+  const std::vector<std::string> names = plan.variants_of(claim, c, outcomes);
   return !names.empty() && std::all_of(names.begin(), names.end(), [&](const std::string& name) {
     return plan.lr(claim, c, name, outcomes).has_value();
   });

@@ -30,10 +30,10 @@ double pilot_sd(const Claim& claim, const std::map<std::string, Tuning>& tunings
       if (base == tunings.end() || name == base->first) continue;
       const auto same = std::find_if(base->second.curve.begin(), base->second.curve.end(),
                                      [&](const LrPoint& q) { return q.lr == p.lr; });
-      // Far from its best lr an arm scatters more.
+      // Far from its best lr a variant scatters more.
       const auto best = base->second.best;
       if (same == base->second.curve.end() || (best && std::abs(std::log2(p.lr / *best)) > 1.01)) continue;
-      // Arms are tuned on the first of the same seeds.
+      // Variants are tuned on the first of the same seeds.
       const size_t pairs = std::min(p.losses.size(), same->losses.size());
       const MeanInterval d = paired_difference(std::span(p.losses).first(pairs), std::span(same->losses).first(pairs));
       if (!d.defined()) continue;
@@ -69,11 +69,11 @@ json tuning_json(const Tuning& t) {
           {"curve", curve}};
 }
 
-json sides_json(const Plan& plan, const Claim& claim, const std::vector<ArmResult>& arms) {
+json sides_json(const Plan& plan, const Claim& claim, const std::vector<MeasuredVariant>& variants) {
   json out = json::array();
-  for (const ArmResult& a : arms)
-    out.push_back({{"arm", a.name},
-                   {"folder", plan.arm(claim, a.name).folder},
+  for (const MeasuredVariant& a : variants)
+    out.push_back({{"variant", a.name},
+                   {"folder", plan.variant(claim, a.name).folder},
                    {"lr", a.lr ? json(*a.lr) : json()},
                    {"vertex", fit_json(a.fit)},
                    {"values", losses_json(a.values)}});
@@ -130,8 +130,8 @@ json evidence_of(const Plan& plan, const Claim& claim, const RunStore& store, do
                  const std::string& withheld) {
   const Outcomes outcomes = store.outcomes();
   std::map<std::string, Tuning> tunings;
-  for (const Arm& arm : claim.arms)
-    if (arm.tuned()) tunings[arm.name] = plan.tuning(claim, arm.name, outcomes);
+  for (const Variant& variant : claim.variants)
+    if (variant.tuned()) tunings[variant.name] = plan.tuning(claim, variant.name, outcomes);
   const double sd = pilot_sd(claim, tunings);
   const std::int64_t most = plan.choice(claim).most_pairs();
   const double detectable = at_confidence({most, 0, 0.0, sd, kNaN}, 1.0 - error).half_width;
@@ -157,12 +157,12 @@ json evidence_of(const Plan& plan, const Claim& claim, const RunStore& store, do
     if (j.reason.empty()) j.reason = withheld;
     measured.push_back(contrast_json(plan, claim, s, j, error));
   }
-  for (const auto& [arm, t] : tunings) tuning[arm] = tuning_json(t);
+  for (const auto& [variant, t] : tunings) tuning[variant] = tuning_json(t);
   if (reason.empty()) reason = withheld;
   const std::set<std::string> runs = runs_used(plan, claim, store);
   double parameters = kNaN;
   for (const std::string& run : runs)
-    if (run.starts_with(plan.arm(claim, claim.baseline).folder + "/"))
+    if (run.starts_with(plan.variant(claim, claim.baseline).folder + "/"))
       parameters = number_at(store.result(run), "parameters");
   // Runs that are missing or diverged decide nothing, whatever the other contrasts say.
   const char* verdict = to_string(reason.empty() ? combined(verdicts) : Verdict::inconclusive);
@@ -193,7 +193,10 @@ json judgement_json(const Judgement& j) {
           {"reason", j.reason}};
 }
 
-double core_seconds(const json& result) { return number_at(result, "seconds") * number_at(result, "threads"); }
+double core_seconds(const json& result) {
+  const double cpu = number_at(result, "cpu_seconds");
+  return std::isfinite(cpu) ? cpu : number_at(result, "seconds") * number_at(result, "threads");
+}
 
 std::set<std::string> runs_used(const Plan& plan, const Claim& claim, const RunStore& store) {
   std::set<std::string> out;
@@ -201,17 +204,17 @@ std::set<std::string> runs_used(const Plan& plan, const Claim& claim, const RunS
   const auto add = [&](const std::string& run) {
     if (outcomes(run)) out.insert(run);
   };
-  for (const Arm& arm : claim.arms)
-    if (arm.tuned())
-      for (const LrPoint& p : plan.tuning(claim, arm.name, outcomes).curve)
-        for (const std::int64_t seed : plan.tuning_seeds(claim, arm.name))
-          add(run_name(plan.arm(claim, arm.name).folder, p.lr, seed));
+  for (const Variant& variant : claim.variants)
+    if (variant.tuned())
+      for (const LrPoint& p : plan.tuning(claim, variant.name, outcomes).curve)
+        for (const std::int64_t seed : plan.tuning_seeds(claim, variant.name))
+          add(run_name(plan.variant(claim, variant.name).folder, p.lr, seed));
   const TierChoice choice = plan.choice(claim);
   for (const Contrast& c : claim.contrasts)
-    for (const std::string& name : plan.arms_of(claim, c, outcomes))
+    for (const std::string& name : plan.variants_of(claim, c, outcomes))
       if (const auto lr = plan.lr(claim, c, name, outcomes))
         for (std::int64_t seed = choice.first_seed; seed < choice.first_seed + plan.looks(claim, c).back(); ++seed)
-          add(run_name(plan.arm(claim, name).folder, *lr, seed));
+          add(run_name(plan.variant(claim, name).folder, *lr, seed));
   return out;
 }
 

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
 #include <optional>
 
@@ -14,17 +15,47 @@ namespace {
 
 using nlohmann::json;
 
-std::vector<double> compute_of(const std::vector<ArmResult>& sizes) {
+// Losses of both ladders: per size, variant's first, the mean over some of the seeds.
+struct Losses {
+  std::vector<double> better, worse;
+};
+
+// What both ladders were run with, and the laws that were fitted to all of it.
+struct Ladders {
+  std::vector<double> better, worse;  // compute of each size
+
+  double most() const { return std::min(better.back(), worse.back()); }
+  double least() const { return std::max(better.front(), worse.front()); }
+
+  std::optional<std::vector<theory::PowerLaw>> fit(const Losses& losses,
+                                                   std::span<const theory::PowerLaw> near = {}) const {
+    const theory::LossOverCompute both[] = {{better, losses.better}, {worse, losses.worse}};
+    return theory::fit_power_laws(both, 1e-3, near);
+  }
+
+  // How many times the baseline's compute the variant's is worth at a budget, less 1: from one law to the other within
+  // the budgets from least() on. NaN where no laws fit, or they don't meet there.
+  double gain(const Losses& losses, double budget, std::span<const theory::PowerLaw> near = {}) const {
+    const auto laws = fit(losses, near);
+    if (!laws) return kNaN;
+    const theory::PowerLaw &variant = (*laws)[0], &baseline = (*laws)[1];
+    const double a = variant.loss(budget), b = baseline.loss(budget);
+    const auto at = a <= b ? variant.compute(b) : baseline.compute(a);
+    if (!at || *at < least()) return kNaN;
+    return (a <= b ? budget / *at : *at / budget) - 1.0;
+  }
+};
+
+std::vector<double> compute_of(const std::vector<MeasuredVariant>& sizes) {
   std::vector<double> out;
-  for (const ArmResult& size : sizes) out.push_back(6.0 * size.parameters * size.tokens);
+  for (const MeasuredVariant& size : sizes) out.push_back(6.0 * size.parameters * size.tokens);
   return out;
 }
 
-std::optional<theory::PowerLaw> fit(const std::vector<ArmResult>& sizes, const std::vector<double>& compute,
-                                    std::span<const size_t> chosen, const theory::PowerLaw* near = nullptr) {
-  std::vector<double> losses;
-  for (const ArmResult& size : sizes) losses.push_back(mean_over(size.values, chosen));
-  return theory::fit_power_law(compute, losses, 1e-3, near);
+std::vector<double> losses_of(const std::vector<MeasuredVariant>& sizes, std::span<const size_t> chosen) {
+  std::vector<double> out;
+  for (const MeasuredVariant& size : sizes) out.push_back(mean_over(size.values, chosen));
+  return out;
 }
 
 std::vector<size_t> all_of(std::int64_t seeds) {
@@ -33,55 +64,30 @@ std::vector<size_t> all_of(std::int64_t seeds) {
   return out;
 }
 
-// How many times the baseline's compute the variant's is worth, from one to the other within the measured budgets.
-double compute_ratio(const theory::PowerLaw& variant, const theory::PowerLaw& baseline, double least, double most) {
-  const double a = variant.loss(most), b = baseline.loss(most);
-  const auto at = a <= b ? variant.compute(b) : baseline.compute(a);
-  if (!at || *at < least) return kNaN;
-  return a <= b ? most / *at : *at / most;
+json described(const std::vector<MeasuredVariant>& sizes, const std::vector<double>& compute, std::int64_t seeds,
+               const theory::PowerLaw& law, std::pair<double, double> exponent) {
+  return {{"variant", sizes[0].name.substr(0, sizes[0].name.find(' '))},
+          {"compute", compute},
+          {"loss", losses_json(losses_of(sizes, all_of(seeds)))},
+          {"floor", law.floor},
+          {"log_factor", law.log_factor},
+          {"exponent", law.exponent},
+          {"exponent_low", finite_or_null(exponent.first)},
+          {"exponent_high", finite_or_null(exponent.second)}};
 }
 
-json described(const std::vector<ArmResult>& sizes, const std::vector<double>& compute, std::int64_t seeds) {
-  std::vector<double> losses;
-  for (const ArmResult& size : sizes) losses.push_back(mean_interval(size.values).mean);
-  json out{{"arm", sizes[0].name.substr(0, sizes[0].name.find(' '))},
-           {"compute", compute},
-           {"loss", losses_json(losses)},
-           {"floor", 0.0},
-           {"log_factor", 0.0},
-           {"exponent", 0.0},
-           {"exponent_low", nullptr},
-           {"exponent_high", nullptr}};
-  const auto whole = fit(sizes, compute, all_of(seeds));
-  if (!whole) return out;
-  const Bootstrap exponent(static_cast<size_t>(seeds),
-                           [&](std::span<const size_t> chosen) {
-                             const auto law = fit(sizes, compute, chosen, &*whole);
-                             return law ? law->exponent : kNaN;
-                           },
-                           {400, 2});
-  const auto [low, high] = exponent.interval();
-  out.update({{"floor", whole->floor},
-              {"log_factor", whole->log_factor},
-              {"exponent", whole->exponent},
-              {"exponent_low", finite_or_null(low)},
-              {"exponent_high", finite_or_null(high)}});
-  return out;
-}
-
-// The ratio at the largest budget of what is left, without each size in turn.
-void leave_one_out(ContrastResult& r, const std::vector<double>& variant_compute,
-                   const std::vector<double>& baseline_compute, std::int64_t seeds) {
-  const auto without = [](auto list, size_t i) {
+// The gain without each size in turn.
+std::vector<double> without_each(const Ladders& ladders, const Losses& losses) {
+  const auto without = [](std::vector<double> list, size_t i) {
     list.erase(list.begin() + static_cast<std::ptrdiff_t>(i));
     return list;
   };
-  for (size_t i = 0; i < r.better.size() && r.better.size() > 4; ++i) {
-    const std::vector<double> a = without(variant_compute, i), b = without(baseline_compute, i);
-    const auto better = fit(without(r.better, i), a, all_of(seeds)), worse = fit(without(r.worse, i), b, all_of(seeds));
-    const double most = std::min(a.back(), b.back()), least = std::max(a.front(), b.front());
-    r.without.push_back(better && worse ? compute_ratio(*better, *worse, least, most) - 1.0 : kNaN);
+  std::vector<double> out;
+  for (size_t i = 0; i < losses.better.size() && losses.better.size() > 4; ++i) {
+    const Ladders rest{without(ladders.better, i), without(ladders.worse, i)};
+    out.push_back(rest.gain({without(losses.better, i), without(losses.worse, i)}, rest.most()));
   }
+  return out;
 }
 
 }  // namespace
@@ -92,38 +98,72 @@ double mean_over(const std::vector<double>& values, std::span<const size_t> chos
   return sum / static_cast<double>(chosen.size());
 }
 
+void add_lr_errors(ContrastResult& r, const std::vector<double>& better, const std::vector<double>& worse,
+                   const std::function<double(const std::vector<double>&, const std::vector<double>&)>& gain) {
+  // Where an error costs next to nothing, the slope is that of a small step.
+  constexpr double kLeastStep = 1e-4;
+  const double here = gain(better, worse);
+  const auto add = [&](const std::vector<MeasuredVariant>& variants, bool is_better) {
+    for (size_t i = 0; i < variants.size(); ++i) {
+      if (!variants[i].fit) continue;
+      std::vector<double> a = better, b = worse;
+      const double step = std::max(kLeastStep, variants[i].fit->excess(0.95));
+      (is_better ? a : b)[i] -= step;
+      const double slope = (gain(a, b) - here) / step;
+      r.gain.lr_errors.push_back({*variants[i].fit, slope});
+      if (!std::isfinite(slope) && r.gain.reason.empty())
+        r.gain.reason = "undefined within the measured range if the lr of \"" + variants[i].name +
+                        "\" is as far off as its error allows";
+    }
+  };
+  add(r.better, true);
+  add(r.worse, false);
+}
+
 void fit_ladder(ContrastResult& r, std::int64_t seeds) {
-  const std::vector<double> variant_compute = compute_of(r.better), baseline_compute = compute_of(r.worse);
-  for (const auto* c : {&variant_compute, &baseline_compute})
+  const Ladders ladders{compute_of(r.better), compute_of(r.worse)};
+  for (const auto* c : {&ladders.better, &ladders.worse})
     for (const double x : *c)
       if (!std::isfinite(x)) {
         r.gain.reason = "a size's record has no parameters or tokens";
         return;
       }
-  r.fits = {described(r.worse, baseline_compute, seeds), described(r.better, variant_compute, seeds)};
-  const double most = std::min(variant_compute.back(), baseline_compute.back());
-  const double least = std::max(variant_compute.front(), baseline_compute.front());
-  const auto better = fit(r.better, variant_compute, all_of(seeds)),
-             worse = fit(r.worse, baseline_compute, all_of(seeds));
-  if (!better || !worse) {
-    r.gain.reason = "no law of the form E + A·C^(−α) fits";
+  const auto losses = [&](std::span<const size_t> chosen) {
+    return Losses{losses_of(r.better, chosen), losses_of(r.worse, chosen)};
+  };
+  const Losses measured = losses(all_of(seeds));
+  const auto whole = ladders.fit(measured);
+  if (!whole) {
+    r.gain.reason = "no laws of the form E + A·C^(−α) with one E fit";
     return;
   }
-  const auto ratio_at = [&](double budget, double from, std::span<const size_t> chosen) {
-    const auto a = fit(r.better, variant_compute, chosen, &*better),
-               b = fit(r.worse, baseline_compute, chosen, &*worse);
-    return a && b ? compute_ratio(*a, *b, from, budget) - 1.0 : kNaN;
+  const auto bootstrap = [&](const auto& statistic, std::uint64_t stream) {
+    return Bootstrap(
+        static_cast<size_t>(seeds), [&](std::span<const size_t> chosen) { return statistic(losses(chosen)); },
+        BootstrapOptions{400, stream});
   };
-  const BootstrapOptions options{400, 3};
-  const Bootstrap at_most(
-      static_cast<size_t>(seeds), [&](auto chosen) { return ratio_at(most, least, chosen); }, options);
+  for (const size_t k : {size_t{1}, size_t{0}}) {
+    const auto exponent = [&](const Losses& l) {
+      const auto laws = ladders.fit(l, *whole);
+      return laws ? (*laws)[k].exponent : kNaN;
+    };
+    r.fits.push_back(described(k ? r.worse : r.better, k ? ladders.worse : ladders.better, seeds, (*whole)[k],
+                               bootstrap(exponent, 2).interval()));
+  }
+  const auto gain_at = [&](double budget) {
+    return [&, budget](const Losses& l) { return ladders.gain(l, budget, *whole); };
+  };
+  const double most = ladders.most();
+  const Bootstrap at_most = bootstrap(gain_at(most), 3);
   r.gain = bootstrap_gain(at_most, seeds);
   if (!std::isfinite(at_most.estimate()) || !at_most.defined())
-    r.gain.reason = "the fits don't meet within the measured budgets, or too many resamples have no fit";
-  leave_one_out(r, variant_compute, baseline_compute, seeds);
+    r.gain.reason = "the laws don't meet within the measured budgets, or too many resamples have no fit";
+  add_lr_errors(r, measured.better, measured.worse, [&](const auto& better, const auto& worse) {
+    return ladders.gain({better, worse}, most, *whole);
+  });
+  r.without = without_each(ladders, measured);
   // Ten times the budget is another matter: said only where the laws leave little open there.
-  const Bootstrap beyond(
-      static_cast<size_t>(seeds), [&](auto chosen) { return ratio_at(10.0 * most, least, chosen); }, options);
+  const Bootstrap beyond = bootstrap(gain_at(10.0 * most), 3);
   const auto [low, high] = beyond.interval();
   std::vector<double> ends;
   bool constrained = true;

@@ -19,7 +19,7 @@ namespace scalevec::experiments {
 void add_levels(nlohmann::json& result, const Claim& claim, ToyRunner run, const std::filesystem::path& dir);
 
 // The third level's own traces against the theory, "mechanism" in claims.json.
-// Per arm of the claim, of its first comparison seed at its own best lr: from the run's traces
+// Per variant of the claim, of its first comparison seed at its own best lr: from the run's traces
 //   steps, imbalance, w_gamma_ratio, precond_min, gamma_w_correlation (means over the scales that maps read);
 //   decrease: share of the predicted loss decrease by group, summed over the traced steps;
 //   snr: signal-to-noise ratio of the gradients by group, mean over the traced steps, and amplification: T8's at that
@@ -28,8 +28,8 @@ void add_levels(nlohmann::json& result, const Claim& claim, ToyRunner run, const
 //   traced steps, and the scales' lengths;
 //   amplification_measured: magnitude_step over the claim's baseline's, of scales of the same lengths (T8 predicts
 //   OR's);
-// and for the arms that the claim names under "probe", the measured curvature and signal-to-noise ratio at four points.
-// Null where the run is not there.
+// and for the variants that the claim names under "probe", the measured curvature and signal-to-noise ratio at four
+// points. Null where the run is not there.
 nlohmann::json mechanism(const Plan& plan, const Claim& claim, const RunStore& store,
                          const std::filesystem::path& probes, const std::string& program);
 

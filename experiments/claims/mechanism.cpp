@@ -86,18 +86,18 @@ json probed(const fs::path& run, const fs::path& file, const std::string& progra
 json mechanism(const Plan& plan, const Claim& claim, const RunStore& store, const fs::path& probes,
                const std::string& program) {
   json out = json::object();
-  for (const Arm& arm : claim.arms) {
-    const Tuning t = plan.tuning(claim, arm.name, store.outcomes());
+  for (const Variant& variant : claim.variants) {
+    const Tuning t = plan.tuning(claim, variant.name, store.outcomes());
     if (!t.best) continue;
-    const PlannedArm& planned = plan.arm(claim, arm.name);
+    const PlannedVariant& planned = plan.variant(claim, variant.name);
     const std::string run = run_name(planned.folder, *t.best, plan.choice(claim).first_seed);
     const auto outcome = store.outcome(run);
     // Of a run made elsewhere there are no traces.
     if (!outcome || outcome->state != CellOutcome::State::done || !fs::exists(store.folder() / run)) continue;
     const json* width = find_at(planned.config, "model.width");
-    out[arm.name] = of_traces(store.folder() / run, width && width->is_number() ? width->get<double>() : 128.0);
-    if (std::find(claim.probes.begin(), claim.probes.end(), arm.name) == claim.probes.end()) continue;
-    out[arm.name]["probe"] = probed(store.folder() / run, probes / (file_name(run) + ".json"), program);
+    out[variant.name] = of_traces(store.folder() / run, width && width->is_number() ? width->get<double>() : 128.0);
+    if (std::find(claim.probes.begin(), claim.probes.end(), variant.name) == claim.probes.end()) continue;
+    out[variant.name]["probe"] = probed(store.folder() / run, probes / (file_name(run) + ".json"), program);
   }
   if (out.contains(claim.baseline)) {
     const json unit = out[claim.baseline]["magnitude_step"];

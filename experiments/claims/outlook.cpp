@@ -37,22 +37,24 @@ class Costs {
           const json& result = store.result(run);
           const double seconds = core_seconds(result), tokens = number_at(result, "tokens");
           if (!std::isfinite(seconds)) continue;
-          by_arm_[run.substr(0, run.rfind('/'))].push_back(seconds);
-          for (const Arm& arm : claim->arms)
-            if (const PlannedArm& planned = plan.arm(*claim, arm.name); run.starts_with(planned.folder + "/"))
+          by_variant_[run.substr(0, run.rfind('/'))].push_back(seconds);
+          for (const Variant& variant : claim->variants)
+            if (const PlannedVariant& planned = plan.variant(*claim, variant.name);
+                run.starts_with(planned.folder + "/"))
               by_size_[size_key(planned.config)].push_back(seconds / tokens);
         }
   }
 
   // NaN: unknown.
-  double of(const PlannedArm& arm) const {
-    if (const auto it = by_arm_.find(arm.folder); it != by_arm_.end()) return mean_interval(it->second).mean;
-    const auto size = by_size_.find(size_key(arm.config));
-    return size == by_size_.end() ? kNaN : mean_interval(size->second).mean * tokens_of(arm.config);
+  double of(const PlannedVariant& variant) const {
+    if (const auto it = by_variant_.find(variant.folder); it != by_variant_.end())
+      return mean_interval(it->second).mean;
+    const auto size = by_size_.find(size_key(variant.config));
+    return size == by_size_.end() ? kNaN : mean_interval(size->second).mean * tokens_of(variant.config);
   }
 
  private:
-  std::map<std::string, std::vector<double>> by_arm_, by_size_;
+  std::map<std::string, std::vector<double>> by_variant_, by_size_;
 };
 
 struct Left {
@@ -60,9 +62,9 @@ struct Left {
   double tuning_hours = 0.0, first_hours = 0.0, last_hours = 0.0;
 };
 
-// Comparison runs of an arm at one lr that are wanted by the first look and by the last.
+// Comparison runs of a variant at one lr that are wanted by the first look and by the last.
 struct Wanted {
-  const PlannedArm* arm;
+  const PlannedVariant* variant;
   std::optional<double> lr;
   std::int64_t first_seed, first, last;
 };
@@ -73,8 +75,8 @@ Left left_of(const Plan& plan, const RunStore& store, double error, const Costs&
   for (const Cell& cell : plan.wanted(outcomes, [](const Claim&, const Contrast&) { return 0; })) {
     ++left.tuning;
     for (const Claim* claim : plan.claims())
-      for (const Arm& arm : claim->arms)
-        if (const PlannedArm& planned = plan.arm(*claim, arm.name); planned.folder == cell.variant) {
+      for (const Variant& variant : claim->variants)
+        if (const PlannedVariant& planned = plan.variant(*claim, variant.name); planned.folder == cell.variant) {
           left.tuning_hours += costs.of(planned) / 3600.0;
           goto next;
         }
@@ -86,13 +88,13 @@ Left left_of(const Plan& plan, const RunStore& store, double error, const Costs&
       const Sequence s = follow(plan, *claim, c, store, error);
       if (!s.stopped.empty()) continue;
       const std::int64_t last = plan.looks(*claim, c).back();
-      std::vector<std::string> names = plan.arms_of(*claim, c, outcomes);
+      std::vector<std::string> names = plan.variants_of(*claim, c, outcomes);
       if (names.empty()) {
         names = c.baselines;
-        names.push_back(c.arms.front());
+        names.push_back(c.variants.front());
       }
       for (const std::string& name : names) {
-        const PlannedArm& planned = plan.arm(*claim, name);
+        const PlannedVariant& planned = plan.variant(*claim, name);
         const bool matched = c.at == Contrast::At::matched && name != claim->baseline;
         Wanted& w =
             wanted
@@ -105,12 +107,12 @@ Left left_of(const Plan& plan, const RunStore& store, double error, const Costs&
     }
   for (const auto& [key, w] : wanted) {
     std::int64_t done = 0;
-    while (w.lr && done < w.last && outcomes(run_name(w.arm->folder, *w.lr, w.first_seed + done))) ++done;
+    while (w.lr && done < w.last && outcomes(run_name(w.variant->folder, *w.lr, w.first_seed + done))) ++done;
     const std::int64_t first = std::max<std::int64_t>(0, w.first - done), last = w.last - done;
     left.first += first;
     left.last += last;
-    left.first_hours += first ? static_cast<double>(first) * costs.of(*w.arm) / 3600.0 : 0.0;
-    left.last_hours += last ? static_cast<double>(last) * costs.of(*w.arm) / 3600.0 : 0.0;
+    left.first_hours += first ? static_cast<double>(first) * costs.of(*w.variant) / 3600.0 : 0.0;
+    left.last_hours += last ? static_cast<double>(last) * costs.of(*w.variant) / 3600.0 : 0.0;
   }
   return left;
 }
@@ -133,14 +135,14 @@ std::string plan_text(const std::vector<Plan>& plans, const RunStore& store, dou
       std::vector<std::string> looks;
       for (const std::int64_t n : choice.looks) looks.push_back(std::to_string(n));
       out += "  " + claim->id + (claim->judged ? ": looks at " : ", not judged: ") + joined(looks) + " pairs\n";
-      for (const Arm& arm : claim->arms) {
-        const PlannedArm& planned = plan.arm(*claim, arm.name);
+      for (const Variant& variant : claim->variants) {
+        const PlannedVariant& planned = plan.variant(*claim, variant.name);
         if (!seen.insert(planned.folder).second) continue;
-        const size_t seeds = plan.tuning_seeds(*claim, arm.name).size();
-        const std::string lr = !arm.lr_from.empty()  ? "at the lr of " + arm.lr_from
-                               : !arm.lr_law.empty() ? "at the lr of a law through " + joined(arm.lr_law)
-                                                     : "lr fitted to " + std::to_string(choice.lrs.size()) +
-                                                           " points, seeds: " + std::to_string(seeds);
+        const size_t seeds = plan.tuning_seeds(*claim, variant.name).size();
+        const std::string lr = !variant.lr_from.empty()  ? "at the lr of " + variant.lr_from
+                               : !variant.lr_law.empty() ? "at the lr of a law through " + joined(variant.lr_law)
+                                                         : "lr fitted to " + std::to_string(choice.lrs.size()) +
+                                                               " points, seeds: " + std::to_string(seeds);
         const double seconds = costs.of(planned);
         out += printed("    %-32s %6.3g million tokens, %s core-minutes a run, %s\n",
                        planned.folder.substr(planned.folder.find('/') + 1).c_str(), tokens_of(planned.config) / 1e6,

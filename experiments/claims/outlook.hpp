@@ -9,7 +9,7 @@
 namespace scalevec::experiments {
 
 // As text, for each text: what is tuned and compared, the runs that are left, and their core-hours by the mean of the
-// finished runs of the same arm, or else per token by those of the same model size; "unknown" where there is none.
+// finished runs of the same variant, or else per token by those of the same model size; "unknown" where there is none.
 // `error`: the part of the error rate that each hypothesis has.
 std::string plan_text(const std::vector<Plan>& plans, const RunStore& store, double error);
 

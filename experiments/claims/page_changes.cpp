@@ -34,7 +34,7 @@ std::map<std::string, double> lrs_of(const json& contrast) {
   std::map<std::string, double> out;
   if (text_at(contrast, "at") != "turns")
     for (const char* side : {"better", "worse"})
-      for (const json& a : array_at(contrast, side)) out[text_at(a, "arm")] = number_at(a, "lr");
+      for (const json& a : array_at(contrast, side)) out[text_at(a, "variant")] = number_at(a, "lr");
   return out;
 }
 
@@ -57,9 +57,9 @@ std::vector<std::string> differences(const json& then, const json& now) {
   if (const double a = number_at(old_contrast, "pairs"), b = number_at(contrast, "pairs"); a != b)
     out.push_back(short_number(b) + " pairs, not " + short_number(a));
   const std::map<std::string, double> old_lrs = lrs_of(old_contrast);
-  for (const auto& [arm, lr] : lrs_of(contrast))
-    if (const auto old = old_lrs.find(arm); old != old_lrs.end() && std::isfinite(lr) && old->second != lr)
-      out.push_back("lr of " + arm + " " + short_number(lr) + ", not " + short_number(old->second));
+  for (const auto& [variant, lr] : lrs_of(contrast))
+    if (const auto old = old_lrs.find(variant); old != old_lrs.end() && std::isfinite(lr) && old->second != lr)
+      out.push_back("lr of " + variant + " " + short_number(lr) + ", not " + short_number(old->second));
   return out;
 }
 
@@ -105,7 +105,7 @@ std::string failures_section(const json& ledger) {
     const std::string id = text_at(claim, "id");
     for (const json& entry : claim.at("evidence")) {
       const json tuning = entry.value("tuning", json::object());
-      for (const auto& [arm, t] : tuning.items())
+      for (const auto& [variant, t] : tuning.items())
         if (const std::string problem = text_at(t, "problem"); !problem.empty())
           problems.insert(escape(entry_name(entry) + ": " + problem));
       if (const std::string reason = text_at(entry, "reason"); !reason.empty())

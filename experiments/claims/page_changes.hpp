@@ -9,8 +9,8 @@ namespace scalevec::experiments {
 // about how: level, learning rates, pairs, texts, rule. Empty if `since` is null.
 std::string changes_section(const nlohmann::json& ledger, const nlohmann::json& since);
 
-// Runs that failed or diverged, arms whose learning rate could not be fitted, what is inconclusive and why, and where
-// levels of evidence disagree.
+// Runs that failed or diverged, variants whose learning rate could not be fitted, what is inconclusive and why, and
+// where levels of evidence disagree.
 std::string failures_section(const nlohmann::json& ledger);
 
 }  // namespace scalevec::experiments

@@ -79,7 +79,7 @@ std::vector<std::string> words_at(const json& object, const char* key) {
 std::string side_text(const json& contrast, const char* key) {
   std::vector<std::string> words;
   for (const json& a : array_at(contrast, key)) {
-    std::string text = text_at(a, "arm");
+    std::string text = text_at(a, "variant");
     if (a.at("lr").is_number() && text_at(contrast, "at") != "turns") {
       text += " at lr " + short_at(a, "lr");
       if (const double se = number_at(a.value("vertex", json::object()), "se"); std::isfinite(se))
@@ -134,7 +134,7 @@ std::string tuning_table(const json& entry) {
   std::vector<std::vector<std::string>> rows;
   bool fitted = false;
   const json tuning = entry.value("tuning", json::object());
-  for (const auto& [arm, t] : tuning.items()) {
+  for (const auto& [variant, t] : tuning.items()) {
     const json vertex = t.value("vertex", json());
     fitted = fitted || vertex.is_object();
     std::vector<std::string> lrs;
@@ -142,13 +142,13 @@ std::string tuning_table(const json& entry) {
       for (const double lr : numbers_at(vertex, "lrs")) lrs.push_back(short_number(lr));
     else
       for (const json& p : array_at(t, "curve")) lrs.push_back(short_at(p, "lr"));
-    rows.push_back({escape(arm), short_at(t, "best"), short_number(number_at(vertex, "se")),
+    rows.push_back({escape(variant), short_at(t, "best"), short_number(number_at(vertex, "se")),
                     short_number(number_at(vertex, "curvature")), short_number(number_at(vertex, "lack_of_fit_p")),
                     escape(joined(lrs)), escape(text_at(t, "problem"))});
   }
   if (!fitted) return "";
   return html::details("Own best learning rates",
-                       html::table({"Arm", "Vertex", "Standard error,<br>octaves", "Curvature,<br>per octave²",
+                       html::table({"Variant", "Vertex", "Standard error,<br>octaves", "Curvature,<br>per octave²",
                                     "p of lack<br>of fit", "From lrs", "Problem"},
                                    rows, 1));
 }
@@ -158,7 +158,7 @@ std::string mechanism_panel(const std::string& id, const json& entry, const fs::
   std::string out;
   for (const Plot& plot : mechanism_plots(id, entry)) out += shown(plot, files);
   if (!m.is_object()) return out;
-  std::vector<std::string> head{"Arm"};
+  std::vector<std::string> head{"Variant"};
   std::vector<std::vector<std::string>> rows;
   for (const json& values : m) {
     const json decrease = values.value("decrease", json::object());
@@ -169,8 +169,8 @@ std::string mechanism_panel(const std::string& id, const json& entry, const fs::
   for (const char* word : {"rotation / T9", "corr(γ², ‖w‖²)", "‖w‖/γ at the end", "T4's", "snr of input scales",
                            "T8 at it", "magnitude's step over the baseline's"})
     head.push_back(word);
-  for (const auto& [arm, values] : m.items()) {
-    std::vector<std::string> row{escape(arm)};
+  for (const auto& [variant, values] : m.items()) {
+    std::vector<std::string> row{escape(variant)};
     for (size_t g = 1; g < groups; ++g) {
       const double share = number_at(values.value("decrease", json::object()), head[g]);
       row.push_back(std::isfinite(share) ? html::number(fixed_text(100.0 * share, 1) + " %") : "");
@@ -190,8 +190,8 @@ std::string mechanism_panel(const std::string& id, const json& entry, const fs::
          "steps) gives each group of parameters: who does the work. Signal-to-noise ratio of the gradients between "
          "traces, mean over the run, and the amplification of a magnitude that T8 gives OR at it, beside the step of "
          "the magnitude over the baseline's; ‖w‖/γ where the scales are decayed, and the equilibrium at constant lr "
-         "that T4 gives. The first seed of each arm at its own best learning rate; curvature where the ledger asks for "
-         "it.</p>\n";
+         "that T4 gives. The first seed of each variant at its own best learning rate; curvature where the ledger asks "
+         "for it.</p>\n";
 }
 
 std::string entry_panel(const std::string& id, const json& entry, const fs::path& dir, const fs::path& files) {

@@ -28,17 +28,17 @@ Series points_series(const std::string& label, int color) {
   return s;
 }
 
-// The arms at their own best lr with their runs of the comparison seeds, as curves of the picture.
-std::vector<RunGroup> compared_arms(const json& entry, const std::filesystem::path& runs) {
+// The variants at their own best lr with their runs of the comparison seeds, as curves of the picture.
+std::vector<RunGroup> compared_variants(const json& entry, const std::filesystem::path& runs) {
   std::vector<RunGroup> groups;
   std::vector<std::string> names;
   for (const json& c : entry.at("contrasts"))
     for (const char* side : {"worse", "better"})
       for (const json& a : c.at(side)) {
         if (text_at(c, "at") != "own best lr" || !a.at("lr").is_number() ||
-            std::find(names.begin(), names.end(), text_at(a, "arm")) != names.end())
+            std::find(names.begin(), names.end(), text_at(a, "variant")) != names.end())
           continue;
-        names.push_back(text_at(a, "arm"));
+        names.push_back(text_at(a, "variant"));
         RunGroup group{names.back(), {}, {}, static_cast<int>(groups.size())}, whole = group;
         for (size_t i = 0; i < a.at("values").size(); ++i)
           group.runs.push_back(runs /
@@ -54,11 +54,11 @@ std::vector<RunGroup> compared_arms(const json& entry, const std::filesystem::pa
 }
 
 Plot loss_plot(const std::string& claim, const json& entry, const std::filesystem::path& runs) {
-  Plot plot = one_panel(
-      picture_name(claim, entry, "loss"), "Validation loss in training",
-      "Mean over the comparison seeds, each arm at its own best learning rate; band: one standard deviation between "
-      "seeds. Seeds are paired, so that overlapping bands don't mean equality.");
-  Panel panel = loss_panel(compared_arms(entry, runs), "val", "", "validation loss (nats per token)", 0.2);
+  Plot plot = one_panel(picture_name(claim, entry, "loss"), "Validation loss in training",
+                        "Mean over the comparison seeds, each variant at its own best learning rate; band: one "
+                        "standard deviation between "
+                        "seeds. Seeds are paired, so that overlapping bands don't mean equality.");
+  Panel panel = loss_panel(compared_variants(entry, runs), "val", "", "validation loss (nats per token)", 0.2);
   if (!panel.series.empty()) plot.panels.push_back(std::move(panel));
   return plot;
 }
@@ -93,7 +93,7 @@ Plot ladder_plot(const std::string& claim, const json& entry) {
   int color = 0;
   for (const json& c : entry.at("contrasts"))
     for (const json& f : array_at(c, "fits")) {
-      Series points = line_series(text_at(f, "arm"), {numbers_at(f, "compute"), numbers_at(f, "loss")}, color++);
+      Series points = line_series(text_at(f, "variant"), {numbers_at(f, "compute"), numbers_at(f, "loss")}, color++);
       points.style = Series::Style::points;
       Curve law;
       const double exponent = number_at(f, "exponent"), first = points.x.front(), last = points.x.back();
@@ -173,10 +173,9 @@ std::vector<Plot> mechanism_plots(const std::string& claim, const json& entry) {
   Plot traces{
       picture_name(claim, entry, "mechanism"),
       "Scale vectors and their matrices in training",
-      "One run of each arm (the first seed, own best learning rate), means over the scales that maps read. Left: the "
-      "flow conserves the imbalance (T2); what moves it is noise, the optimizer and decay. Right: with decay on both, "
-      "T4 "
-      "has the ratio tend to that of the decays as lr goes to 0, and above it at a finite one.",
+      "One run of each variant (the first seed, own best learning rate), means over the scales that maps read. Left: "
+      "the flow conserves the imbalance (T2); what moves it is noise, the optimizer and decay. Right: with decay on "
+      "both, T4 has the ratio tend to that of the decays as lr goes to 0, and above it at a finite one.",
       {},
       1,
       480,
@@ -184,7 +183,7 @@ std::vector<Plot> mechanism_plots(const std::string& claim, const json& entry) {
   for (const auto& [field, label] :
        {std::pair{"imbalance", "mean of γ² − ‖w‖²"}, std::pair{"w_gamma_ratio", "‖w‖/γ"}}) {
     Panel panel = make_panel("", "step", label);
-    for (const auto& [arm, values] : mechanism.items()) {
+    for (const auto& [variant, values] : mechanism.items()) {
       Curve c;
       const std::vector<double> steps = numbers_at(values, "steps"), y = numbers_at(values, field);
       for (size_t i = 0; i < steps.size(); ++i)
@@ -193,7 +192,7 @@ std::vector<Plot> mechanism_plots(const std::string& claim, const json& entry) {
           c.y.push_back(y[i]);
         }
       if (c.x.size() > 1 && panel.series.size() < kMostCurves)
-        panel.series.push_back(line_series(arm, thinned(c), static_cast<int>(panel.series.size())));
+        panel.series.push_back(line_series(variant, thinned(c), static_cast<int>(panel.series.size())));
     }
     if (!panel.series.empty()) traces.panels.push_back(std::move(panel));
   }
@@ -209,8 +208,8 @@ std::vector<Plot> mechanism_plots(const std::string& claim, const json& entry) {
     Panel panel = make_panel(whole ? "whole" : "a scale and its maps", "step", "largest eigenvalue");
     panel.log_y = true;
     int color = 0;
-    for (const auto& [arm, values] : mechanism.items()) {
-      Series s = points_series(arm, color++);
+    for (const auto& [variant, values] : mechanism.items()) {
+      Series s = points_series(variant, color++);
       for (const json& point : values.value("probe", json::object()).value("points", json::array()))
         for (const auto& [name, top] : point.at("sharpness").items())
           if ((name == "whole") == whole && (whole || name.find("attn") != std::string::npos) &&

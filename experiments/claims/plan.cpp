@@ -52,7 +52,7 @@ std::optional<bool> missing_side(const VertexFit& fit) {
   return std::log(fit.lowest) > 0.5 * (std::log(fit.lrs.front()) + std::log(fit.lrs.back()));
 }
 
-// The step of the trunk where an arm's schedule begins to decay.
+// The step of the trunk where a variant's schedule begins to decay.
 std::int64_t branch_step(const json& config, const json& trunk, const std::string& where) {
   const json* decay = find_at(config, "schedule.decay_steps");
   const json* every = find_at(trunk, "checkpoint.every");
@@ -72,8 +72,8 @@ double width_of(const json& config) {
   return width && width->is_number() ? width->get<double>() : kNaN;
 }
 
-std::string run_name(const std::string& arm_folder, double lr, std::int64_t seed) {
-  return arm_folder + "/lr=" + lr_text(lr) + ",seed=" + std::to_string(seed);
+std::string run_name(const std::string& variant_folder, double lr, std::int64_t seed) {
+  return variant_folder + "/lr=" + lr_text(lr) + ",seed=" + std::to_string(seed);
 }
 
 Plan::Plan(const Ledger& ledger, const std::string& tier, const std::vector<std::string>& ids, const Text& text)
@@ -89,8 +89,8 @@ Plan::Plan(const Ledger& ledger, const std::string& tier, const std::vector<std:
   }
   // Named over the whole ledger, whatever part of it is asked for, so that the parts share their runs.
   std::map<std::string, std::string> names;
-  const auto arm_config = [&](const Claim& claim, const Arm& arm) {
-    json config = ledger.arm_config(claim, arm, tier, text.name);
+  const auto variant_config = [&](const Claim& claim, const Variant& variant) {
+    json config = ledger.variant_config(claim, variant, tier, text.name);
     config["name"] = "";
     if (text.vocab_size) set_at(config, "model.vocab_size", text.vocab_size, "--text " + text.name);
     return config;
@@ -101,29 +101,32 @@ Plan::Plan(const Ledger& ledger, const std::string& tier, const std::vector<std:
   };
   for (const Claim& claim : ledger.claims) {
     if (!ledger.runs_at(claim, tier)) continue;
-    for (const Arm& arm : claim.arms) {
-      PlannedArm planned;
-      planned.arm = &arm;
-      planned.config = arm_config(claim, arm);
+    for (const Variant& variant : claim.variants) {
+      PlannedVariant planned;
+      planned.variant = &variant;
+      planned.config = variant_config(claim, variant);
       json identity = identity_of(planned.config);
-      if (!arm.trunk.empty()) {
-        const json trunk = arm_config(claim, *std::find_if(claim.arms.begin(), claim.arms.end(),
-                                                           [&](const Arm& a) { return a.name == arm.trunk; }));
-        planned.trunk_step = branch_step(planned.config, trunk, claim.id + ": arms." + arm.name);
+      if (!variant.trunk.empty()) {
+        const json trunk =
+            variant_config(claim, *std::find_if(claim.variants.begin(), claim.variants.end(),
+                                                [&](const Variant& a) { return a.name == variant.trunk; }));
+        planned.trunk_step = branch_step(planned.config, trunk, claim.id + ": variants." + variant.name);
         identity["trunk"] = config_hash(identity_of(trunk));
       }
       if (!text.dir.empty()) planned.config["data"] = {{"dir", text.dir}};
       planned.hash = config_hash(identity);
-      planned.folder = file_name(text.name) + "/" + names.emplace(planned.hash, file_name(arm.name)).first->second +
+      planned.folder = file_name(text.name) + "/" + names.emplace(planned.hash, file_name(variant.name)).first->second +
                        "-" + planned.hash.substr(0, 8);
-      arms_[{claim.id, arm.name}] = std::move(planned);
+      variants_[{claim.id, variant.name}] = std::move(planned);
     }
     const bool asked = ids.empty() || std::find(ids.begin(), ids.end(), claim.id) != ids.end();
     if (asked && ledger.runs_on(claim, tier, text.name)) claims_.push_back(&claim);
   }
 }
 
-const PlannedArm& Plan::arm(const Claim& claim, const std::string& name) const { return arms_.at({claim.id, name}); }
+const PlannedVariant& Plan::variant(const Claim& claim, const std::string& name) const {
+  return variants_.at({claim.id, name});
+}
 
 std::vector<std::int64_t> Plan::looks(const Claim& claim, const Contrast& contrast) const {
   const std::vector<std::int64_t> looks = choice(claim).looks;
@@ -131,44 +134,44 @@ std::vector<std::int64_t> Plan::looks(const Claim& claim, const Contrast& contra
   return {contrast.most_seeds ? std::min(looks.back(), contrast.most_seeds) : looks.back()};
 }
 
-Cell Plan::cell(const Claim& claim, const PlannedArm& arm, double lr, std::int64_t seed, bool tuning) const {
-  // An empty setting: configurations of one arm differ in lr and seed alone and are checked once.
-  Cell cell{run_name(arm.folder, lr, seed), arm.folder, json::object(), seed, tuning, arm.config, ""};
-  set_at(cell.config, kLrKey, lr, arm.folder);
+Cell Plan::cell(const Claim& claim, const PlannedVariant& variant, double lr, std::int64_t seed, bool tuning) const {
+  // An empty setting: configurations of one variant differ in lr and seed alone and are checked once.
+  Cell cell{run_name(variant.folder, lr, seed), variant.folder, json::object(), seed, tuning, variant.config, ""};
+  set_at(cell.config, kLrKey, lr, variant.folder);
   cell.config["seed"] = seed;
-  if (arm.trunk_step) {
-    cell.trunk_step = arm.trunk_step;
-    cell.config["model"] = {
-        {"from", run_name(this->arm(claim, arm.arm->trunk).folder, lr, seed) + "@" + std::to_string(arm.trunk_step)},
-        {"optimizer_state", true},
-        {"go_on", true}};
+  if (variant.trunk_step) {
+    cell.trunk_step = variant.trunk_step;
+    cell.config["model"] = {{"from", run_name(this->variant(claim, variant.variant->trunk).folder, lr, seed) + "@" +
+                                         std::to_string(variant.trunk_step)},
+                            {"optimizer_state", true},
+                            {"go_on", true}};
   }
   // Not of the folder where the text lies, which another machine has elsewhere.
-  cell.hash = config_hash({arm.hash, lr_text(lr), seed});
+  cell.hash = config_hash({variant.hash, lr_text(lr), seed});
   return cell;
 }
 
 std::vector<std::int64_t> Plan::tuning_seeds(const Claim& claim, const std::string& name) const {
   std::vector<std::int64_t> seeds = choice(claim).tuning_seeds;
-  const auto most = static_cast<size_t>(arm(claim, name).arm->most_tuning_seeds);
+  const auto most = static_cast<size_t>(variant(claim, name).variant->most_tuning_seeds);
   if (most && most < seeds.size()) seeds.resize(most);
   return seeds;
 }
 
 Tuning Plan::tuning(const Claim& claim, const std::string& name, const Outcomes& outcomes) const {
-  const PlannedArm& planned = arm(claim, name);
-  if (!planned.arm->lr_from.empty()) return tuning(claim, planned.arm->lr_from, outcomes);
-  if (!planned.arm->lr_law.empty()) {
-    // Wanted by the arms of the law themselves.
+  const PlannedVariant& planned = variant(claim, name);
+  if (!planned.variant->lr_from.empty()) return tuning(claim, planned.variant->lr_from, outcomes);
+  if (!planned.variant->lr_law.empty()) {
+    // Wanted by the variants of the law themselves.
     Tuning out;
-    out.arm = planned.folder;
-    for (const std::string& from : planned.arm->lr_law)
+    out.variant = planned.folder;
+    for (const std::string& from : planned.variant->lr_law)
       if (const Tuning t = tuning(claim, from, outcomes); t.state != Tuning::State::tunable) {
         out.state = t.state;
         out.problem = t.problem;
       }
-    if (const auto at = law_log2_lr(claim, *planned.arm, width_of(planned.config), outcomes))
-      out.best = rounded_lr(std::exp2(*at), "%.3g");
+    out.fit = law_fit(claim, *planned.variant, width_of(planned.config), outcomes);
+    if (out.fit) out.best = rounded_lr(std::exp2(out.fit->log2_lr), "%.3g");
     return out;
   }
   const TierChoice tier = choice(claim);
@@ -177,7 +180,7 @@ Tuning Plan::tuning(const Claim& claim, const std::string& name, const Outcomes&
   std::optional<VertexFit> fit;  // stays while runs of an added lr are missing
   for (std::int64_t grown = 0;; ++grown) {
     Tuning out;
-    out.arm = planned.folder;
+    out.variant = planned.folder;
     out.fit = fit;
     std::vector<std::vector<double>> all;
     std::vector<TuningRun> runs;
@@ -232,38 +235,45 @@ Tuning Plan::tuning(const Claim& claim, const std::string& name, const Outcomes&
   }
 }
 
-std::optional<double> Plan::law_log2_lr(const Claim& claim, const Arm& planned, double width,
-                                        const Outcomes& outcomes) const {
+std::optional<VertexFit> Plan::law_fit(const Claim& claim, const Variant& planned, double width,
+                                       const Outcomes& outcomes) const {
+  VertexFit out;
+  out.state = VertexFit::State::inside;
+  out.curvature = 0.0;
   double w = 0.0, wx = 0.0, wy = 0.0, wxx = 0.0, wxy = 0.0;
   for (const std::string& name : planned.lr_law) {
     const Tuning t = tuning(claim, name, outcomes);
     if (!t.best || !t.fit) return std::nullopt;
-    const double x = std::log2(width_of(arm(claim, name).config)), y = t.fit->log2_lr;
+    const double x = std::log2(width_of(variant(claim, name).config)), y = t.fit->log2_lr;
     const double weight = 1.0 / (1e-6 + t.fit->se * t.fit->se);
     w += weight;
     wx += weight * x;
     wy += weight * y;
     wxx += weight * x * x;
     wxy += weight * x * y;
+    out.curvature = std::max(out.curvature, t.fit->curvature);
+    out.freedom = out.freedom ? std::min(out.freedom, t.fit->freedom) : t.fit->freedom;
   }
-  const double b = (w * wxy - wx * wy) / (w * wxx - wx * wx), a = (wy - b * wx) / w;
-  const double at = a + b * std::log2(width);
-  return std::isfinite(at) ? std::optional(at) : std::nullopt;
+  const double mean = wx / w, spread = wxx - wx * mean, b = (wxy - mean * wy) / spread, x = std::log2(width) - mean;
+  out.log2_lr = wy / w + b * x;
+  out.se = std::sqrt(1.0 / w + x * x / spread);
+  return std::isfinite(out.log2_lr + out.se) ? std::optional(out) : std::nullopt;
 }
 
 std::optional<double> Plan::lr(const Claim& claim, const Contrast& contrast, const std::string& name,
                                const Outcomes& outcomes) const {
   if (contrast.at == Contrast::At::own) return tuning(claim, name, outcomes).best;
-  const bool concerns = std::find(contrast.arms.begin(), contrast.arms.end(), claim.baseline) != contrast.arms.end() ||
-                        contrast.baselines.empty();
+  const bool concerns =
+      std::find(contrast.variants.begin(), contrast.variants.end(), claim.baseline) != contrast.variants.end() ||
+      contrast.baselines.empty();
   return tuning(claim, concerns ? claim.baseline : contrast.baselines.front(), outcomes).best;
 }
 
-std::optional<std::string> Plan::better_arm(const Claim& claim, const Contrast& contrast,
-                                            const Outcomes& outcomes) const {
+std::optional<std::string> Plan::better_variant(const Claim& claim, const Contrast& contrast,
+                                                const Outcomes& outcomes) const {
   std::optional<std::string> best;
   double least = std::numeric_limits<double>::infinity();
-  for (const std::string& name : contrast.arms) {
+  for (const std::string& name : contrast.variants) {
     const Tuning t = tuning(claim, name, outcomes);
     if (!t.wanted.empty() || (!t.best && t.curve.empty())) return std::nullopt;
     const double loss = !t.best ? kNaN : t.fit ? t.fit->least : t.curve.front().loss.mean;
@@ -274,12 +284,13 @@ std::optional<std::string> Plan::better_arm(const Claim& claim, const Contrast& 
   return best;
 }
 
-std::vector<std::string> Plan::arms_of(const Claim& claim, const Contrast& contrast, const Outcomes& outcomes) const {
+std::vector<std::string> Plan::variants_of(const Claim& claim, const Contrast& contrast,
+                                           const Outcomes& outcomes) const {
   std::vector<std::string> names = contrast.baselines;
-  if (contrast.kind != Kind::difference || contrast.arms.size() == 1) {
-    names.insert(names.end(), contrast.arms.begin(), contrast.arms.end());
+  if (contrast.kind != Kind::difference || contrast.variants.size() == 1) {
+    names.insert(names.end(), contrast.variants.begin(), contrast.variants.end());
   } else {
-    const auto better = better_arm(claim, contrast, outcomes);
+    const auto better = better_variant(claim, contrast, outcomes);
     if (!better) return {};
     names.push_back(*better);
   }
@@ -289,11 +300,11 @@ std::vector<std::string> Plan::arms_of(const Claim& claim, const Contrast& contr
 std::vector<Cell> Plan::wanted(const Outcomes& outcomes, const Pairs& pairs) const {
   std::vector<Cell> tuning_cells, cells;
   std::set<std::string> names;
-  const auto want = [&](const Claim& claim, const PlannedArm& planned, double lr, std::int64_t seed, bool tunes) {
+  const auto want = [&](const Claim& claim, const PlannedVariant& planned, double lr, std::int64_t seed, bool tunes) {
     if (outcomes(run_name(planned.folder, lr, seed))) return;
-    const PlannedArm* next = &planned;
+    const PlannedVariant* next = &planned;
     if (planned.trunk_step) {
-      const PlannedArm& trunk = arm(claim, planned.arm->trunk);
+      const PlannedVariant& trunk = variant(claim, planned.variant->trunk);
       const auto made = outcomes(run_name(trunk.folder, lr, seed));
       if (made && made->state != CellOutcome::State::done) return;
       if (!made) next = &trunk;
@@ -302,21 +313,21 @@ std::vector<Cell> Plan::wanted(const Outcomes& outcomes, const Pairs& pairs) con
     (tunes ? tuning_cells : cells).push_back(cell(claim, *next, lr, seed, tunes));
   };
   for (const Claim* claim : claims_) {
-    for (const Arm& arm : claim->arms)
-      if (arm.tuned())
-        for (const auto& [lr, seed] : tuning(*claim, arm.name, outcomes).wanted)
-          want(*claim, this->arm(*claim, arm.name), lr, seed, true);
+    for (const Variant& variant : claim->variants)
+      if (variant.tuned())
+        for (const auto& [lr, seed] : tuning(*claim, variant.name, outcomes).wanted)
+          want(*claim, this->variant(*claim, variant.name), lr, seed, true);
     const std::int64_t first = choice(*claim).first_seed;
     for (const Contrast& contrast : claim->contrasts) {
       const std::int64_t n = pairs(*claim, contrast);
       // Not before all of them have an lr: one whose lr cannot be found leaves nothing to compare.
       std::vector<std::pair<std::string, double>> ready;
-      const std::vector<std::string> names_of_arms = arms_of(*claim, contrast, outcomes);
-      for (const std::string& name : names_of_arms)
+      const std::vector<std::string> names_of_variants = variants_of(*claim, contrast, outcomes);
+      for (const std::string& name : names_of_variants)
         if (const auto at = lr(*claim, contrast, name, outcomes)) ready.emplace_back(name, *at);
-      if (names_of_arms.empty() || ready.size() != names_of_arms.size()) continue;
+      if (names_of_variants.empty() || ready.size() != names_of_variants.size()) continue;
       for (const auto& [name, at] : ready)
-        for (std::int64_t seed = first; seed < first + n; ++seed) want(*claim, arm(*claim, name), at, seed, false);
+        for (std::int64_t seed = first; seed < first + n; ++seed) want(*claim, variant(*claim, name), at, seed, false);
     }
   }
   // Seed by seed, so that a comparison stopped on the way is a balanced one.

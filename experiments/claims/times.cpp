@@ -25,10 +25,10 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-// Two arms of a claim that contrasts compare.
+// Two variants of a claim that contrasts compare.
 struct Couple {
   const Claim* claim;
-  std::string arm, baseline;
+  std::string variant, baseline;
 };
 
 std::vector<Couple> couples(const Plan& plan) {
@@ -39,8 +39,8 @@ std::vector<Couple> couples(const Plan& plan) {
       if (c.kind != Contrast::Kind::ratio)
         throw UsageError(claim->id + ": contrast \"" + c.name +
                          "\": turns decide contrasts of the kind \"ratio\" only");
-      const std::string arm = c.arms.front(), baseline = c.baselines.front();
-      if (seen.emplace(claim->id, arm, baseline).second) out.push_back({claim, arm, baseline});
+      const std::string variant = c.variants.front(), baseline = c.baselines.front();
+      if (seen.emplace(claim->id, variant, baseline).second) out.push_back({claim, variant, baseline});
     }
   return out;
 }
@@ -117,7 +117,7 @@ json turn(const json& config, const TimesOptions& options, const SignalGuard& si
   return out;
 }
 
-// The values of an arm in each pair of a couple, pair by pair.
+// The values of a variant in each pair of a couple, pair by pair.
 std::vector<double> values_of(const json& turns, const std::string& couple, const std::string& folder,
                               const char* key) {
   std::vector<std::pair<std::int64_t, double>> found;
@@ -131,7 +131,7 @@ std::vector<double> values_of(const json& turns, const std::string& couple, cons
 }
 
 std::string couple_name(const Plan& plan, const Couple& c) {
-  return plan.arm(*c.claim, c.arm).folder + " over " + plan.arm(*c.claim, c.baseline).folder;
+  return plan.variant(*c.claim, c.variant).folder + " over " + plan.variant(*c.claim, c.baseline).folder;
 }
 
 }  // namespace
@@ -148,7 +148,7 @@ json make_turns(const Plan& plan, const TimesOptions& options) {
   const std::vector<Couple> wanted = couples(plan);
   const auto made = [&](const Couple& c) {
     return static_cast<std::int64_t>(
-        values_of(all, couple_name(plan, c), plan.arm(*c.claim, c.arm).folder, "pair").size());
+        values_of(all, couple_name(plan, c), plan.variant(*c.claim, c.variant).folder, "pair").size());
   };
   std::int64_t missing = 0;
   for (const Couple& c : wanted) missing += std::max<std::int64_t>(0, plan.choice(*c.claim).most_pairs() - made(c));
@@ -161,10 +161,10 @@ json make_turns(const Plan& plan, const TimesOptions& options) {
     for (std::int64_t pair = made(c); pair < choice.most_pairs(); ++pair) {
       json both = json::array();
       for (int order = 0; order < 2; ++order) {
-        const std::string& name = (pair + order) % 2 ? c.baseline : c.arm;
-        const PlannedArm& arm = plan.arm(*c.claim, name);
-        json config = arm.config;
-        config["name"] = arm.folder;
+        const std::string& name = (pair + order) % 2 ? c.baseline : c.variant;
+        const PlannedVariant& variant = plan.variant(*c.claim, name);
+        json config = variant.config;
+        config["name"] = variant.folder;
         config["seed"] = choice.first_seed + pair;
         config["optimizer"]["lr"] = choice.lrs.front();
         json t = turn(config, options, signals);
@@ -174,8 +174,8 @@ json make_turns(const Plan& plan, const TimesOptions& options) {
         }
         t.update({{"couple", couple},
                   {"claim", c.claim->id},
-                  {"arm", name},
-                  {"folder", arm.folder},
+                  {"variant", name},
+                  {"folder", variant.folder},
                   {"pair", pair},
                   {"order", order}});
         both.push_back(std::move(t));
@@ -184,8 +184,8 @@ json make_turns(const Plan& plan, const TimesOptions& options) {
       write_record(file, all.dump(1) + "\n");
       if (options.progress) {
         const TurnRatio r =
-            turn_ratio(values_of(all, couple, plan.arm(*c.claim, c.arm).folder, "seconds_per_step"),
-                       values_of(all, couple, plan.arm(*c.claim, c.baseline).folder, "seconds_per_step"), 0.95);
+            turn_ratio(values_of(all, couple, plan.variant(*c.claim, c.variant).folder, "seconds_per_step"),
+                       values_of(all, couple, plan.variant(*c.claim, c.baseline).folder, "seconds_per_step"), 0.95);
         *options.progress << couple << ": pair " << pair + 1 << " of " << choice.most_pairs() << ", time ratio "
                           << printed("%.4f, over all pairs %.4f [%.4f, %.4f]", r.per_pair.back(), r.ratio, r.low,
                                      r.high)
@@ -234,8 +234,12 @@ std::string why_not(const json& turns, const std::string& couple, std::int64_t w
   return "";
 }
 
-json side(const Plan& plan, const Claim& claim, const std::string& arm, double lr, const std::vector<double>& values) {
-  return {{{"arm", arm}, {"folder", plan.arm(claim, arm).folder}, {"lr", lr}, {"values", losses_json(values)}}};
+json side(const Plan& plan, const Claim& claim, const std::string& variant, double lr,
+          const std::vector<double>& values) {
+  return {{{"variant", variant},
+           {"folder", plan.variant(claim, variant).folder},
+           {"lr", lr},
+           {"values", losses_json(values)}}};
 }
 
 json contrast_of_turns(const Plan& plan, const Couple& c, const Contrast& contrast, const json& turns,
@@ -243,9 +247,9 @@ json contrast_of_turns(const Plan& plan, const Couple& c, const Contrast& contra
   const std::string couple = couple_name(plan, c);
   const TierChoice choice = plan.choice(*c.claim);
   const char* key = contrast.metric == "peak_memory" ? "peak_memory" : "seconds_per_step";
-  const std::vector<double> arm = values_of(turns, couple, plan.arm(*c.claim, c.arm).folder, key),
-                            baseline = values_of(turns, couple, plan.arm(*c.claim, c.baseline).folder, key);
-  const TurnRatio r = turn_ratio(arm, baseline, confidence);
+  const std::vector<double> variant = values_of(turns, couple, plan.variant(*c.claim, c.variant).folder, key),
+                            baseline = values_of(turns, couple, plan.variant(*c.claim, c.baseline).folder, key);
+  const TurnRatio r = turn_ratio(variant, baseline, confidence);
   std::vector<double> gains;
   for (const double x : r.per_pair) gains.push_back(contrast.limit - x);
   const std::string reason = why_not(turns, couple, choice.most_pairs(), r);
@@ -274,18 +278,18 @@ json contrast_of_turns(const Plan& plan, const Couple& c, const Contrast& contra
           {"stopped", ""},
           {"seeds_needed", nullptr},
           {"notes", json::array()},
-          {"better", side(plan, *c.claim, c.arm, choice.lrs.front(), arm)},
+          {"better", side(plan, *c.claim, c.variant, choice.lrs.front(), variant)},
           {"worse", side(plan, *c.claim, c.baseline, choice.lrs.front(), baseline)}};
 }
 
-// What the turns of two arms say.
+// What the turns of two variants say.
 json evidence_of_turns(const Plan& plan, const Couple& c, const json& turns, double confidence) {
   const std::string couple = couple_name(plan, c);
   json contrasts = json::array(), raw = json::array();
   std::vector<Verdict> verdicts;
   std::string reason;
   for (const Contrast& contrast : c.claim->contrasts) {
-    if (contrast.arms.front() != c.arm || contrast.baselines.front() != c.baseline) continue;
+    if (contrast.variants.front() != c.variant || contrast.baselines.front() != c.baseline) continue;
     contrasts.push_back(contrast_of_turns(plan, c, contrast, turns, contrast.decides ? confidence : 0.95));
     if (!contrast.decides) continue;
     const json& j = contrasts.back().at("judgement");
@@ -296,7 +300,7 @@ json evidence_of_turns(const Plan& plan, const Couple& c, const json& turns, dou
   for (const json& t : array_at(turns, "turns"))
     if (text_at(t, "couple") == couple) {
       raw.push_back(t);
-      if (text_at(t, "arm") == c.baseline) parameters = number_at(t, "parameters");
+      if (text_at(t, "variant") == c.baseline) parameters = number_at(t, "parameters");
     }
   return {{"tier", kTimesTier},
           {"text", ""},

@@ -35,13 +35,17 @@ Verdict verdict_of(double low, double high, double smallest_effect) {
 std::pair<double, double> Gain::interval(double confidence) const {
   if (!mean) return {kNaN, kNaN};
   const MeanInterval at = at_confidence(*mean, confidence);
-  return {at.low() - (worse ? worse->excess(confidence) : 0.0),
-          at.high() + (better ? better->excess(confidence) : 0.0)};
+  double low = at.low(), high = at.high();
+  for (const LrError& error : lr_errors) {
+    const double change = error.slope * error.fit.excess(confidence);
+    (change < 0.0 ? low : high) += change;
+  }
+  return {low, high};
 }
 
 Gain student_gain(std::span<const double> gains, const std::string& what_failed) {
   const MeanInterval m = mean_interval(gains);
-  Gain out{m.mean, m.sd, m.n, std::nullopt, "", std::nullopt, std::nullopt};
+  Gain out{m.mean, m.sd, m.n, std::nullopt, "", {}};
   if (m.left_out)
     out.reason = what_failed.empty() ? std::to_string(m.left_out) + " pairs have no finite value" : what_failed;
   else if (!m.defined())
@@ -56,7 +60,7 @@ MeanInterval whole_interval(double estimate, double sd, std::int64_t n) {
 }
 
 Gain bootstrap_gain(const Bootstrap& bootstrap, std::int64_t n) {
-  Gain out{bootstrap.estimate(), kNaN, n, std::nullopt, "", std::nullopt, std::nullopt};
+  Gain out{bootstrap.estimate(), kNaN, n, std::nullopt, "", {}};
   if (!bootstrap.defined() || n < 2) {
     out.reason = "the bootstrap gives no interval";
     return out;

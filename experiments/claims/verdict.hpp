@@ -23,18 +23,23 @@ const char* to_string(Verdict verdict);  // "confirmed", "contradicted", "not co
 // and high ≥ δ; contradicted if high < 0; else not confirmed if high < δ; else inconclusive. A NaN gives inconclusive.
 Verdict verdict_of(double low, double high, double smallest_effect);
 
+// A variant that was trained beside its true best lr has lost by it, at most VertexFit::excess(). `slope` is what the
+// gain would change by, per loss, if the variant's loss were lower.
+struct LrError {
+  VertexFit fit;
+  double slope;
+};
+
 // The gain of a contrast, per pair of runs or as a whole. Above 0 it supports the claim.
 struct Gain {
   double estimate = kNaN, sd = kNaN;  // sd: of the gain of one pair; of the estimate if there are no pairs
   std::int64_t n = 0;                 // pairs
   std::optional<MeanInterval> mean;   // Student's t of the estimate; empty: there is no interval
   std::string reason;                 // why nothing can be concluded; empty if something can
-  // The fits by which the lrs of the two sides were chosen, where each is compared at its own. A side that was trained
-  // beside its true vertex has lost by it, at most VertexFit::excess(): with the better side's excess the gain would be
-  // higher, with the worse side's lower.
-  std::optional<VertexFit> better, worse;
+  std::vector<LrError> lr_errors;     // of the variants that are compared at their own best lr
 
-  // Student's interval, widened on each side by the excess at the same confidence. NaNs if there is none.
+  // Student's interval, widened on each side by what the errors of the lrs may have cost at the same confidence, all of
+  // them together. NaNs if there is none.
   std::pair<double, double> interval(double confidence) const;
 };
 

@@ -223,12 +223,12 @@ std::string command_text(const ClaimsArguments& a) {
   return text + " --out " + a.out;
 }
 
-// A configuration file per text and arm, at the middle of its grid and the first seed: what `scalevec train` takes.
+// A configuration file per text and variant, at the middle of its grid and the first seed: what `scalevec train` takes.
 void write_configs(const std::vector<Plan>& plans, const fs::path& folder) {
   for (const Plan& plan : plans)
     for (const Claim* c : plan.claims())
-      for (const Arm& arm : c->arms) {
-        const PlannedArm& planned = plan.arm(*c, arm.name);
+      for (const Variant& variant : c->variants) {
+        const PlannedVariant& planned = plan.variant(*c, variant.name);
         const std::vector<double>& lrs = plan.choice(*c).lrs;
         json config = planned.config;
         config["name"] = planned.folder;
@@ -353,8 +353,8 @@ void add_claims_command(CLI::App& app, ToyRunner toy) {
       ->needs(times);
   command->add_flag("--list", a->list, "Print the claims, their rules and the tiers");
   command->add_flag("--plan", a->plan,
-                    "Print the arms, the runs that are left and their core-hours, and with a new --out write the "
-                    "arms' configurations; make no run");
+                    "Print the variants, the runs that are left and their core-hours, and with a new --out write the "
+                    "variants' configurations; make no run");
   command->add_flag("--power", a->power, "Print from the tuning runs what the comparison can decide; make no run");
   CLI::Option* page = command->add_option(
       "--page", a->page, "Print the page of these claims.json, joined, without its pictures; run nothing");

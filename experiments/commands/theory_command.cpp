@@ -25,6 +25,7 @@
 #include "experiments/figures/run_figure.hpp"
 #include "experiments/figures/theory_page.hpp"
 #include "experiments/plot/picture.hpp"
+#include "experiments/system/text.hpp"
 #include "optim/config/option_json.hpp"
 
 namespace scalevec::experiments {
@@ -39,11 +40,7 @@ struct Request {
   int jobs = 1;
 };
 
-std::string shown(double x) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.4g", x);
-  return text;
-}
+std::string shown(double x) { return printed("%.4g", x); }
 
 std::string with_nearest(const std::string& word, const std::vector<std::string>& known) {
   const std::string near = nearest_word(word, known);

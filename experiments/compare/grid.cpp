@@ -26,15 +26,17 @@ std::vector<std::string> keys_in_file_order(const nlohmann::ordered_json& object
   return keys;
 }
 
+[[noreturn]] void refuse(const std::string& where, const json& got, const std::string& allowed) {
+  throw ConfigError(not_allowed(where, got.dump(), allowed));
+}
+
 std::string value_text(const json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
 
 std::vector<std::int64_t> read_seeds(const json& values, const std::string& where) {
-  if (!values.is_array() || values.empty())
-    throw ConfigError(where + ": got " + values.dump() + "; allowed: an array of one seed or more");
+  if (!values.is_array() || values.empty()) refuse(where, values, "an array of one seed or more");
   std::vector<std::int64_t> seeds;
   for (const json& v : values) {
-    if (!v.is_number_integer() || v.get<std::int64_t>() < 0)
-      throw ConfigError(where + ": got " + v.dump() + "; allowed: integers, at least 0");
+    if (!v.is_number_integer() || v.get<std::int64_t>() < 0) refuse(where, v, "integers, at least 0");
     if (std::find(seeds.begin(), seeds.end(), v.get<std::int64_t>()) != seeds.end())
       throw ConfigError(where + ": the seed " + v.dump() + " is given twice");
     seeds.push_back(v.get<std::int64_t>());
@@ -44,12 +46,10 @@ std::vector<std::int64_t> read_seeds(const json& values, const std::string& wher
 
 GridAxis read_axis(const std::string& key, const json& values, bool is_lr) {
   const std::string where = "grid." + key;
-  if (!values.is_array() || values.empty())
-    throw ConfigError(where + ": got " + values.dump() + "; allowed: an array of one value or more");
+  if (!values.is_array() || values.empty()) refuse(where, values, "an array of one value or more");
   GridAxis axis{key, {}};
   for (const json& v : values) {
-    if (is_lr && !(v.is_number() && v.get<double>() > 0.0))
-      throw ConfigError(where + ": got " + v.dump() + "; allowed: numbers, more than 0");
+    if (is_lr && !(v.is_number() && v.get<double>() > 0.0)) refuse(where, v, "numbers, more than 0");
     if (std::find(axis.values.begin(), axis.values.end(), v) != axis.values.end())
       throw ConfigError(where + ": the value " + v.dump() + " is given twice");
     axis.values.push_back(v);
@@ -95,13 +95,11 @@ bool is_variant(const json& name, const Grid& grid) {
 Alternatives read_alternatives(JsonReader& in, const Grid& grid) {
   Alternatives out;
   const json& given = in.value("alternatives");
-  if (!given.is_object())
-    throw ConfigError("search.alternatives: got " + given.dump() + "; allowed: an object of overrides by variant");
+  if (!given.is_object()) refuse("search.alternatives", given, "an object of overrides by variant");
   for (const auto& [variant, overrides] : given.items()) {
     const std::string where = "search.alternatives." + variant;
     if (!is_variant(variant, grid)) throw ConfigError(where + ": " + no_variant(variant, grid));
-    if (!overrides.is_object() || overrides.empty())
-      throw ConfigError(where + ": got " + overrides.dump() + "; allowed: an object of overrides");
+    if (!overrides.is_object() || overrides.empty()) refuse(where, overrides, "an object of overrides");
     for (const char* axis : {grid.lr_key.c_str(), grid.seed_key.c_str()})
       if (overrides.contains(axis)) throw ConfigError(where + ": sets " + axis + ", which is an axis of the grid");
     out[variant] = overrides;
@@ -111,13 +109,12 @@ Alternatives read_alternatives(JsonReader& in, const Grid& grid) {
 
 void read_same_as(JsonReader& in, const Grid& grid, const Alternatives& alternatives, Search& search) {
   const json& given = in.value("same_as");
-  if (!given.is_object())
-    throw ConfigError("search.same_as: got " + given.dump() + "; allowed: an object of variants by variant");
+  if (!given.is_object()) refuse("search.same_as", given, "an object of variants by variant");
   for (const auto& [variant, other] : given.items()) {
     const std::string where = "search.same_as." + variant;
     if (!is_variant(variant, grid)) throw ConfigError(where + ": " + no_variant(variant, grid));
     if (!is_variant(other, grid) || given.contains(other.get<std::string>()))
-      throw ConfigError(where + ": got " + other.dump() + "; allowed: a variant that is tuned itself");
+      refuse(where, other, "a variant that is tuned itself");
     if (alternatives.count(variant) != alternatives.count(other.get<std::string>()))
       throw ConfigError("search.alternatives: one of " + variant + " and " + other.get<std::string>() +
                         ", which share their setting, has no alternative; allowed: both or none");
@@ -136,11 +133,10 @@ Alternatives read_search(JsonReader& reader, Grid& grid) {
   Search search;
   const json& start = in.value("start");
   const std::vector<json>& values = grid.axes[0].values;
-  if (!start.is_array() || start.empty())
-    throw ConfigError("search.start: got " + start.dump() + "; allowed: an array of learning rates of the axis");
+  if (!start.is_array() || start.empty()) refuse("search.start", start, "an array of learning rates of the axis");
   for (const json& lr : start) {
     if (std::find(values.begin(), values.end(), lr) == values.end())
-      throw ConfigError("search.start: got " + lr.dump() + "; allowed: values of the axis \"" + grid.lr_key + "\"");
+      refuse("search.start", lr, "values of the axis \"" + grid.lr_key + "\"");
     if (std::find(search.start.begin(), search.start.end(), lr.get<double>()) != search.start.end())
       throw ConfigError("search.start: the value " + lr.dump() + " is given twice");
     search.start.push_back(lr.get<double>());
@@ -172,8 +168,7 @@ std::vector<json> settings_of(const std::vector<GridAxis>& axes) {
 
 json read_base(const json& base, const std::filesystem::path& grid_file) {
   if (base.is_object()) return base;
-  if (!base.is_string())
-    throw ConfigError("base: got " + base.dump() + "; allowed: a configuration, or the name of its file");
+  if (!base.is_string()) refuse("base", base, "a configuration, or the name of its file");
   json config = read_json_file((grid_file.parent_path() / base.get<std::string>()).string());
   if (!config.is_object()) throw ConfigError(base.get<std::string>() + ": not a configuration: not an object");
   return config;
@@ -181,8 +176,7 @@ json read_base(const json& base, const std::filesystem::path& grid_file) {
 
 json variant_config(const json& base, const Grid& grid, const std::string& variant, const json& overrides) {
   const std::string where = "variants." + variant;
-  if (!overrides.is_object())
-    throw ConfigError(where + ": got " + overrides.dump() + "; allowed: an object of overrides");
+  if (!overrides.is_object()) refuse(where, overrides, "an object of overrides");
   json config = base;
   for (const auto& [path, value] : overrides.items()) set_at(config, path, value, where);
   std::vector<std::string> axis_keys{grid.seed_key};
@@ -242,8 +236,7 @@ void check_validation(const Grid& grid) {
 Cell read_trunk(JsonReader& reader, json& base) {
   JsonReader in = reader.object("trunk");
   const json& overrides = in.value("set");
-  if (!overrides.is_object())
-    throw ConfigError("trunk.set: got " + overrides.dump() + "; allowed: an object of overrides of the base");
+  if (!overrides.is_object()) refuse("trunk.set", overrides, "an object of overrides of the base");
   Cell trunk{kTrunk, "", json::object(), 0, false, base, ""};
   for (const auto& [path, value] : overrides.items()) set_at(trunk.config, path, value, "trunk.set");
   const json* steps = find_at(trunk.config, "steps");
@@ -264,8 +257,8 @@ void branch_off(Cell& cell, const Grid& grid) {
   const json* given = find_at(cell.config, "trunk.at");
   if (!given || cell.config.at("trunk").size() != 1 || !given->is_number_integer() || given->get<std::int64_t>() < 1 ||
       given->get<std::int64_t>() > last)
-    throw ConfigError("cell " + cell.name + ": trunk: got " + cell.config.value("trunk", json()).dump() +
-                      "; allowed: {\"at\": a step from 1 to " + std::to_string(last) + "}");
+    refuse("cell " + cell.name + ": trunk", cell.config.value("trunk", json()),
+           "{\"at\": a step from 1 to " + std::to_string(last) + "}");
   const std::int64_t at = given->get<std::int64_t>();
   cell.config.erase("trunk");
   const json* from = find_at(cell.config, "model.from");
@@ -283,8 +276,8 @@ void branch_off(Cell& cell, const Grid& grid) {
         "{\"optimizer_state\": false}, for all variants alike");
   const json* steps = find_at(cell.config, "steps");
   if (is_true("model.go_on") && steps && steps->is_number_integer() && steps->get<std::int64_t>() <= at)
-    throw ConfigError("cell " + cell.name + ": steps: got " + steps->dump() + "; allowed: more than " +
-                      std::to_string(at) + ", the trunk's step that it goes on from");
+    refuse("cell " + cell.name + ": steps", *steps,
+           "more than " + std::to_string(at) + ", the trunk's step that it goes on from");
 }
 
 // The trunk keeps a checkpoint of every step that a cell goes on from. That of its last step is written anyway.
@@ -382,9 +375,8 @@ Grid read_grid(const std::filesystem::path& file, const std::vector<std::string>
   if (reader.has("trunk")) grid.trunk = read_trunk(reader, base);
   const json& variants = reader.value("variants");
   const json& axes = reader.value("grid");
-  if (!variants.is_object() || variants.empty())
-    throw ConfigError("variants: got " + variants.dump() + "; allowed: an object of one variant or more");
-  if (!axes.is_object()) throw ConfigError("grid: got " + axes.dump() + "; allowed: an object of axes");
+  if (!variants.is_object() || variants.empty()) refuse("variants", variants, "an object of one variant or more");
+  if (!axes.is_object()) refuse("grid", axes, "an object of axes");
   grid.lr_key = reader.string("lr_key", "optimizer.lr");
   grid.seed_key = reader.string("seed_key", "seed");
   const bool tunes = reader.has("tuning_seeds");
@@ -414,89 +406,6 @@ Grid read_grid(const std::filesystem::path& file, const std::vector<std::string>
   for (const std::string& variant : grid.variants)
     configs[variant] = variant_config(base, grid, variant, variants.at(variant));
   expand(grid, configs, alternatives);
-  return grid;
-}
-
-namespace {
-
-// What the analysis of a grid relies on and a manifest from elsewhere may not keep.
-void check_manifest(const Grid& grid) {
-  const auto refuse = [](const std::string& what) {
-    throw UsageError("compare.json: not written by this program: " + what);
-  };
-  const auto in = [](const auto& list, const auto& value) {
-    return std::find(list.begin(), list.end(), value) != list.end();
-  };
-  if (!in(grid.variants, grid.baseline)) refuse("its baseline is none of its variants");
-  for (const Cell& cell : grid.cells) {
-    if (!in(grid.variants, cell.variant)) refuse("the cell " + cell.name + " is of no variant");
-    for (const GridAxis& axis : grid.axes)
-      if (!cell.setting.is_object() || !cell.setting.contains(axis.key) || !in(axis.values, cell.setting.at(axis.key)))
-        refuse("the setting of the cell " + cell.name + " is not on the axis " + axis.key);
-    if (cell.setting.is_object() && cell.setting.contains(kAlternative) && !cell.setting.at(kAlternative).is_string())
-      refuse("the alternative of the cell " + cell.name + " has no name");
-  }
-  if (grid.search && (grid.axes.size() != 1 || grid.axes[0].key != grid.lr_key))
-    refuse("its search has no axis of learning rates");
-  if (grid.search)
-    for (const auto& [variant, other] : grid.search->same_as)
-      if (!in(grid.variants, variant) || !in(grid.variants, other) || grid.search->same_as.count(other))
-        refuse("its search takes the setting of " + other + ", which is not tuned");
-  for (const GridAxis& axis : grid.axes)
-    for (const json& value : axis.values)
-      if (axis.key == grid.lr_key && !value.is_number()) refuse("a learning rate is no number");
-}
-
-}  // namespace
-
-json grid_manifest(const Grid& grid) {
-  json out{{"name", grid.name},     {"variants", grid.variants}, {"baseline", grid.baseline},
-           {"lr_key", grid.lr_key}, {"seed_key", grid.seed_key}, {"seeds", grid.seeds},
-           {"axes", json::array()}, {"cells", json::array()},    {"tuning_seeds", grid.tuning_seeds}};
-  if (grid.trunk) out["trunk"] = {{"steps", grid.trunk->config.at("steps")}, {"hash", grid.trunk->hash}};
-  if (grid.search)
-    out["search"] = {
-        {"start", grid.search->start}, {"settings", grid.search->settings}, {"same_as", grid.search->same_as}};
-  for (const GridAxis& axis : grid.axes) out["axes"].push_back({{"key", axis.key}, {"values", axis.values}});
-  for (const Cell& cell : grid.cells)
-    out["cells"].push_back({{"name", cell.name},
-                            {"variant", cell.variant},
-                            {"setting", cell.setting},
-                            {"seed", cell.seed},
-                            {"tuning", cell.tuning},
-                            {"hash", cell.hash}});
-  return out;
-}
-
-Grid grid_from_manifest(const json& manifest) {
-  Grid grid;
-  try {
-    for (const auto& [key, member] : {std::pair{"name", &grid.name}, std::pair{"baseline", &grid.baseline},
-                                      std::pair{"lr_key", &grid.lr_key}, std::pair{"seed_key", &grid.seed_key}})
-      *member = manifest.at(key).get<std::string>();
-    grid.variants = manifest.at("variants").get<std::vector<std::string>>();
-    grid.seeds = manifest.at("seeds").get<std::vector<std::int64_t>>();
-    grid.tuning_seeds = manifest.at("tuning_seeds").get<std::vector<std::int64_t>>();
-    if (manifest.contains("trunk")) {
-      const json& trunk = manifest.at("trunk");
-      const json config = {{"steps", trunk.at("steps").get<std::int64_t>()}};
-      grid.trunk = Cell{kTrunk, "", json::object(), 0, false, config, trunk.at("hash").get<std::string>()};
-    }
-    if (manifest.contains("search")) {
-      const json& search = manifest.at("search");
-      grid.search = Search{search.at("start").get<std::vector<double>>(), search.at("settings").get<std::int64_t>(),
-                           search.at("same_as").get<std::map<std::string, std::string>>()};
-    }
-    for (const json& axis : manifest.at("axes"))
-      grid.axes.push_back({axis.at("key").get<std::string>(), axis.at("values").get<std::vector<json>>()});
-    for (const json& cell : manifest.at("cells"))
-      grid.cells.push_back({cell.at("name").get<std::string>(), cell.at("variant").get<std::string>(),
-                            cell.at("setting"), cell.at("seed").get<std::int64_t>(), cell.at("tuning").get<bool>(),
-                            json(), cell.at("hash").get<std::string>()});
-  } catch (const json::exception& e) {
-    throw UsageError(std::string("compare.json: not written by this program: ") + e.what());
-  }
-  check_manifest(grid);
   return grid;
 }
 

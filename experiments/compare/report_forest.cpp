@@ -93,9 +93,8 @@ std::string forest_figure(const json& report) {
   for (const json& ranked : report.at("ranking"))
     forest.rows.push_back(
         forest_row(variant_of(report, text_at(ranked, "variant")), variant_of(report, baseline), ranked, compared > 1));
-  const std::string drawn = forest_html(forest);
   return "<figure id=\"figure-answer\">\n<h3>Difference in final validation loss to " + escape(baseline) + "</h3>\n" +
-         drawn + forest_legend(compared, drawn.find("class=\"beyond\"") != std::string::npos) + "</figure>\n";
+         forest_html(forest) + forest_legend(compared, goes_beyond(forest)) + "</figure>\n";
 }
 
 }  // namespace scalevec::experiments

@@ -88,18 +88,24 @@ std::optional<ChildEnd> poll_child(pid_t child) {
   return ChildEnd{WEXITSTATUS(status), 0};
 }
 
+void handle_stop_signals(void (*handler)(int), int flags, struct sigaction* before) {
+  struct sigaction action {};
+  action.sa_handler = handler;
+  action.sa_flags = flags;
+  sigemptyset(&action.sa_mask);
+  for (size_t i = 0; i < std::size(kStopSignals); ++i) {
+    struct sigaction old {};
+    sigaction(kStopSignals[i], nullptr, &old);
+    const bool optional = kStopSignals[i] == SIGHUP || kStopSignals[i] == SIGPIPE;
+    if (!(optional && old.sa_handler == SIG_IGN)) sigaction(kStopSignals[i], &action, nullptr);
+    if (before != nullptr) before[i] = old;
+  }
+}
+
 SignalGuard::SignalGuard() {
   first_signal = 0;
   signal_count = 0;
-  struct sigaction action {};
-  action.sa_handler = note_signal;
-  sigemptyset(&action.sa_mask);
-  for (size_t i = 0; i < std::size(kStopSignals); ++i) {
-    sigaction(kStopSignals[i], nullptr, &before_[i]);
-    // nohup and shells without job control have some ignored: that stands, but for Ctrl-C and SIGTERM.
-    const bool optional = kStopSignals[i] == SIGHUP || kStopSignals[i] == SIGPIPE;
-    if (!(optional && before_[i].sa_handler == SIG_IGN)) sigaction(kStopSignals[i], &action, nullptr);
-  }
+  handle_stop_signals(note_signal, 0, before_);
 }
 
 SignalGuard::~SignalGuard() {

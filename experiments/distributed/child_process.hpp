@@ -4,6 +4,7 @@
 
 #include <csignal>
 #include <filesystem>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <vector>
@@ -31,8 +32,11 @@ std::optional<ChildEnd> poll_child(pid_t child);
 // output.
 inline constexpr int kStopSignals[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
 
-// As long as an object exists, kStopSignals are recorded and do not end the program. SIGHUP and SIGPIPE stay ignored if
-// they were ignored before.
+// `handler` gets kStopSignals from now on. SIGHUP and SIGPIPE stay ignored if they are: nohup has the one ignored, and
+// who starts a program may have the other. `before`, if given, is filled with what was in their place.
+void handle_stop_signals(void (*handler)(int), int flags, struct sigaction* before = nullptr);
+
+// As long as an object exists, kStopSignals are recorded and do not end the program.
 class SignalGuard {
  public:
   SignalGuard();
@@ -44,7 +48,7 @@ class SignalGuard {
   int count() const;  // how many were received
 
  private:
-  struct sigaction before_[4] = {};
+  struct sigaction before_[std::size(kStopSignals)] = {};
 };
 
 }  // namespace scalevec::experiments

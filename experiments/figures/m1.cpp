@@ -266,7 +266,7 @@ Figure figure_m1() {
           "design at its own best learning rates of matrix and scales. Above: scales on both sides (DP) against none; "
           "red: DP ends lower. Muon gives every row of the map the same step; u turns it into a step of each row's "
           "own. For full rank DP gains with the spread and ties without one, up to the noise at which nothing is "
-          "learned (dashed, derived); it is larger_or_nan by more than 5 % in {losing} of {cells} cells. For rank one "
+          "learned (dashed, derived); it is larger by more than 5 % in {losing} of {cells} cells. For rank one "
           "it loses "
           "at low noise; the boundary is fitted only: σ = {fitted:.2g}, {fewest} of {cells} cells on its wrong side. "
           "Below left: the final loss without scales, ½n²V(√π/4)(τσ/a)^1.5 √(lr/steps) with lr = 2‖θ*‖/steps (derived "

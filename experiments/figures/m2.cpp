@@ -47,7 +47,7 @@ void draw_m2(const FigureValues& v, FigureResult& result) {
                                                {"momentum", momentum},
                                                {"precision", "auto"},
                                                {"weight_decay", product / lr}}})}}}},
-          settle, 10);
+          settle, 10)[0];
       std::vector<double> squares, angles;
       for (const TraceRow& row : rows) {
         squares.push_back(row.param_norm * row.param_norm);

@@ -12,7 +12,7 @@
 #include "theory/moving_rotation.hpp"
 #include "theory/simulate/batch_optimizer.hpp"
 
-// What T9, T11, T12, P8 and P9 simulate: a block of d weights before a norm.
+// What T9, T11, P8 and P9 simulate, a block of d weights before a norm, and how they and T12 draw it.
 namespace scalevec::experiments {
 
 // The gradient of the direction, before it is made orthogonal to w: `mean` in every coordinate and noise, all of it

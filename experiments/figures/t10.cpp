@@ -96,7 +96,7 @@ Figure figure_t10() {
           "modes with curvatures j^−a and targets j^−b. With scale vectors of imbalance 1 and b > 0 the exponent and "
           "the prefactor end as without: the gain is transient (right; lines: C t^(−2b/a), for R₀ ≤ 1 and 2R₀t^(−b/a) "
           "≪ 1; dots: sums over the modes). At b = 0 the prefactor changes, for b < 0 the exponent improves, and a "
-          "balance kept by decay (k → 0) makes it larger_or_nan for b > 0 (dashed: limits). a = {a:g}, b = {b:g}, R₀ = "
+          "balance kept by decay (k → 0) makes it larger for b > 0 (dashed: limits). a = {a:g}, b = {b:g}, R₀ = "
           "{target:g}, {modes:g} modes. Local exponent without scales: largest difference {worst_exponent:.4f} "
           "(allowed 0.01); gain at t ≥ 1e3: {worst_gain:.3f} (allowed 0.15); the verdict's number is the larger share "
           "of its allowance.",

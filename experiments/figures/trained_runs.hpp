@@ -20,9 +20,10 @@ struct TrainedRuns {
   // diverged. `config` is a configuration of `scalevec train` (docs/configuration.md). Throws ConfigError.
   double (*toy_excess)(const nlohmann::json& config);
 
-  // The traces of the toy's first parameter at every `every`-th step, from step `first` on, counted from 0. Throws
-  // RunError if the run diverged.
-  std::vector<TraceRow> (*toy_traces)(const nlohmann::json& config, std::int64_t first, std::int64_t every);
+  // The traces of each of the toy's parameters, which their names tell apart, at every `every`-th step, from step
+  // `first` on, counted from 0. Throws RunError if the run diverged.
+  std::vector<std::vector<TraceRow>> (*toy_traces)(const nlohmann::json& config, std::int64_t first,
+                                                   std::int64_t every);
 
   // The largest difference of the logits of a decoder with γ uniform in [least, largest] and of the same decoder
   // folded, divided by the largest logit (T1 in docs/theory.md); in float64 or float32. `width` is a multiple of 32.

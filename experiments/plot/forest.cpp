@@ -29,13 +29,24 @@ std::string level(const Scale& scale, const ForestRow::Ends& ends, const char* k
          "\" y1=\"42%\" y2=\"42%\"/>";
 }
 
+struct Beyond {
+  bool below = false, above = false;
+};
+Beyond beyond(const Scale& scale, const ForestRow& row) {
+  Beyond out;
+  for (const double x : {row.estimate, row.interval.first, row.interval.second, row.outer.first, row.outer.second}) {
+    out.below = out.below || x < scale.low;
+    out.above = out.above || x > scale.high;
+  }
+  return out;
+}
+
+// Whether a row does not give its reason in place of a strip.
+bool has_strip(const ForestRow& row) { return row.reason.empty() || std::isfinite(row.estimate); }
+
 // An arrow head at an end of the axis beyond which something lies.
 std::string arrows(const Scale& scale, const ForestRow& row) {
-  bool below = false, above = false;
-  for (const double x : {row.estimate, row.interval.first, row.interval.second, row.outer.first, row.outer.second}) {
-    below = below || x < scale.low;
-    above = above || x > scale.high;
-  }
+  const auto [below, above] = beyond(scale, row);
   std::string out;
   if (below) out += "<svg x=\"0%\" y=\"42%\" overflow=\"visible\"><path class=\"beyond\" d=\"M-7 0L3-5V5z\"/></svg>";
   if (above) out += "<svg x=\"100%\" y=\"42%\" overflow=\"visible\"><path class=\"beyond\" d=\"M7 0L-3-5V5z\"/></svg>";
@@ -94,6 +105,14 @@ std::pair<double, double> forest_range(const std::vector<ForestRow>& rows) {
   return {low - margin, high + margin};
 }
 
+bool goes_beyond(const Forest& forest) {
+  const auto [low, high] = forest_range(forest.rows);
+  return std::any_of(forest.rows.begin(), forest.rows.end(), [&](const ForestRow& row) {
+    const auto [below, above] = beyond({low, high}, row);
+    return has_strip(row) && (below || above);
+  });
+}
+
 std::string forest_html(const Forest& forest) {
   std::string out = "<div class=\"forest\">\n";
   if (!forest.head_name.empty())
@@ -107,7 +126,7 @@ std::string forest_html(const Forest& forest) {
     out += std::string("<div class=\"row") + (row.strong ? " strong" : "") + "\"><div class=\"name\">" +
            escape(row.name) + (row.note.empty() ? "" : "<div class=\"sub\">" + escape(row.note) + "</div>") +
            "</div><div class=\"middle\">";
-    if (!row.reason.empty() && !std::isfinite(row.estimate))
+    if (!has_strip(row))
       out += "<span class=\"mark\">" + escape(row.reason) + "</span>";
     else
       out += "<div class=\"strip\">" + strip({low, high}, row, ticks) + "</div>";

@@ -37,6 +37,9 @@ struct Forest {
 // make the rest too small. A row far beyond the others does not set the scale; what lies outside is drawn as an arrow.
 std::pair<double, double> forest_range(const std::vector<ForestRow>& rows);
 
+// Whether a row of the shared axis has an estimate or an end outside of it, which is an arrow.
+bool goes_beyond(const Forest& forest);
+
 // The plot as HTML.
 std::string forest_html(const Forest& forest);
 

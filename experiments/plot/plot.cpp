@@ -1,9 +1,6 @@
 #include "experiments/plot/plot.hpp"
 
-#include <unistd.h>
-
 #include <cmath>
-#include <cstdlib>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
@@ -12,40 +9,26 @@
 #include "experiments/plot/gnuplot_program.hpp"
 #include "experiments/plot/gnuplot_script.hpp"
 #include "experiments/plot/shortest.hpp"
+#include "experiments/system/staging_folder.hpp"
 
 namespace scalevec::experiments {
 namespace {
 
 namespace fs = std::filesystem;
 
-// A folder inside `dir`, so that a rename out of it stays in one file system; gone with what is left in it. One that a
-// killed call left for the same plot goes too.
-class ScratchFolder {
- public:
-  ScratchFolder(const fs::path& dir, const std::string& plot) {
-    const std::string stem = ".plot-" + plot + "-";
-    std::error_code ignored;
-    std::vector<fs::path> left;
-    for (const auto& entry : fs::directory_iterator(dir, ignored)) {
-      const std::string name = entry.path().filename().string();
-      if (name.starts_with(stem) && name.size() == stem.size() + 6) left.push_back(entry.path());
-    }
-    for (const fs::path& path : left) fs::remove_all(path, ignored);
-    std::string pattern = (dir / (stem + "XXXXXX")).string();
-    if (!mkdtemp(pattern.data())) throw RunError("cannot write into " + dir.string());
-    path_ = pattern;
+// The pattern of a folder inside `dir`, so that a rename out of it stays in one file system. One that a killed call
+// left for the same plot is removed.
+fs::path scratch_pattern(const fs::path& dir, const std::string& plot) {
+  const std::string stem = ".plot-" + plot + "-";
+  std::error_code ignored;
+  std::vector<fs::path> left;
+  for (const auto& entry : fs::directory_iterator(dir, ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(stem) && name.size() == stem.size() + 6) left.push_back(entry.path());
   }
-  ~ScratchFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
+  for (const fs::path& path : left) fs::remove_all(path, ignored);
+  return dir / (stem + "XXXXXX");
+}
 
 void write_file(const fs::path& file, const std::string& text) {
   std::ofstream out(file, std::ios::binary);
@@ -123,7 +106,7 @@ bool have_gnuplot() { return find_gnuplot().has_value(); }
 
 PlotFiles write_plot(const Plot& plot, const fs::path& dir) {
   check(plot);
-  const ScratchFolder work(dir, plot.name);
+  const TemporaryFolder work(scratch_pattern(dir, plot.name));
   const auto inside = [&](const char* extension) { return work.path() / (plot.name + extension); };
   const auto final_place = [&](const char* extension) { return dir / (plot.name + extension); };
   write_file(inside(".csv"), csv_text(plot));

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "experiments/record/record_files.hpp"
+#include "experiments/system/text.hpp"
 #include "optim/config/option_json.hpp"
 #include "theory/scale_ratio.hpp"
 
@@ -270,31 +271,19 @@ Parting parting(const std::vector<double>& step, const std::vector<double>& meas
 std::string parting_words(const Parting& p, double tolerance) {
   if (p.points == 0) return "nothing to compare";
   const auto side = [](double off) {
-    char text[64];
     const double percent = 100.0 * std::expm1(std::abs(off));
     if (percent < 0.05) return std::string("equal");
     // A factor reads better than 400 %.
     if (percent > 100.5)
-      std::snprintf(text, sizeof text, off > 0.0 ? "%.3g times the prediction" : "1/%.3g of the prediction",
-                    std::exp(std::abs(off)));
-    else {
-      const double shown = off > 0.0 ? percent : -100.0 * std::expm1(off);
-      std::snprintf(text, sizeof text, shown < 10.0 ? "%.2g %% %s" : "%.0f %% %s", shown,
-                    off > 0.0 ? "above" : "below");
-    }
-    return std::string(text);
+      return printed(off > 0.0 ? "%.3g times the prediction" : "1/%.3g of the prediction", std::exp(std::abs(off)));
+    const double shown = off > 0.0 ? percent : -100.0 * std::expm1(off);
+    return printed(shown < 10.0 ? "%.2g %%" : "%.0f %%", shown) + (off > 0.0 ? " above" : " below");
   };
-  char text[320];
-  if (std::isnan(p.from))
-    std::snprintf(text, sizeof text, "within %.3g %% at %zu of %zu traced steps; furthest off at step %.0f: %s",
-                  100.0 * tolerance, p.within, p.points, p.worst_step, side(p.worst).c_str());
-  else
-    std::snprintf(
-        text, sizeof text,
-        "parts at step %.0f; furthest off at step %.0f: %s; at the end: %s; within %.3g %% at %zu of %zu traced "
-        "steps",
-        p.from, p.worst_step, side(p.worst).c_str(), side(p.last).c_str(), 100.0 * tolerance, p.within, p.points);
-  return text;
+  const std::string within =
+      printed("within %.3g %% at %zu of %zu traced steps", 100.0 * tolerance, p.within, p.points);
+  const std::string furthest = printed("furthest off at step %.0f: ", p.worst_step) + side(p.worst);
+  if (std::isnan(p.from)) return within + "; " + furthest;
+  return printed("parts at step %.0f; ", p.from) + furthest + "; at the end: " + side(p.last) + "; " + within;
 }
 
 }  // namespace scalevec::experiments

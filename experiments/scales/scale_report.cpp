@@ -2,19 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <set>
+
+#include "experiments/system/text.hpp"
 
 namespace scalevec::experiments {
 namespace {
 
 using nlohmann::ordered_json;
 
-std::string number(double x) {
-  char text[40];
-  std::snprintf(text, sizeof text, "%.9g", x);
-  return std::isfinite(x) ? text : "";
-}
+std::string number(double x) { return std::isfinite(x) ? printed("%.9g", x) : ""; }
 
 ordered_json finite(double x) { return std::isfinite(x) ? ordered_json(x) : ordered_json(nullptr); }
 

@@ -7,7 +7,7 @@
 
 #include "experiments/statistics/statistics.hpp"
 
-// The best learning rate of an arm, by a fit through all of its tuning runs.
+// The best learning rate of a variant, by a fit through all of its tuning runs.
 namespace scalevec::experiments {
 
 struct TuningRun {

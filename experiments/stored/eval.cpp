@@ -5,10 +5,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "experiments/errors.hpp"
+#include "experiments/system/text.hpp"
 
 namespace scalevec::experiments {
 
@@ -35,15 +35,11 @@ EvalResult evaluate(models::Decoder& model, const BatchSource& source, const Eva
 }
 
 std::string eval_text(const EvalResult& r) {
-  char line[200];
-  std::snprintf(line, sizeof line, "%lld windows, %lld tokens\nloss %.6f nats per token, perplexity %.4f\n",
-                static_cast<long long>(r.windows), static_cast<long long>(r.tokens), r.loss, std::exp(r.loss));
-  std::string text = line;
-  if (r.per_byte > 0.0) {
-    std::snprintf(line, sizeof line, "loss %.6f nats per byte (%.6f bits), perplexity %.4f\n", r.per_byte,
-                  r.per_byte / std::log(2.0), std::exp(r.per_byte));
-    text += line;
-  }
+  std::string text = std::to_string(r.windows) + " windows, " + std::to_string(r.tokens) +
+                     printed(" tokens\nloss %.6f nats per token, perplexity %.4f\n", r.loss, std::exp(r.loss));
+  if (r.per_byte > 0.0)
+    text += printed("loss %.6f nats per byte (%.6f bits), perplexity %.4f\n", r.per_byte, r.per_byte / std::log(2.0),
+                    std::exp(r.per_byte));
   return text;
 }
 

@@ -5,10 +5,11 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdio>
 #include <map>
 #include <utility>
 #include <vector>
+
+#include "experiments/system/text.hpp"
 
 namespace scalevec::experiments {
 namespace {
@@ -18,9 +19,7 @@ struct Count {
 };
 
 std::string percent(std::int64_t part, std::int64_t whole) {
-  char text[16];
-  std::snprintf(text, sizeof text, "%.2f %%", 100.0 * static_cast<double>(part) / static_cast<double>(whole));
-  return text;
+  return printed("%.2f %%", 100.0 * static_cast<double>(part) / static_cast<double>(whole));
 }
 
 }  // namespace
@@ -44,23 +43,18 @@ std::string model_info(const models::Decoder& model) {
                      (o.tie_embeddings ? " (tied), " : " (untied), ") +
                      std::string(c10::toString(parameters["embed.weight"].scalar_type())) + "\n" +
                      std::to_string(total) + " parameters\n";
-  char line[256];
-  for (const auto& [role, count] : roles) {
-    std::snprintf(line, sizeof line, "  %-32s %6lld tensors %14lld values %10s\n", role.c_str(),
-                  static_cast<long long>(count.tensors), static_cast<long long>(count.values),
-                  percent(count.values, total).c_str());
-    text += line;
-  }
+  for (const auto& [role, count] : roles)
+    text += printed("  %-32s %6lld tensors %14lld values %10s\n", role.c_str(), static_cast<long long>(count.tensors),
+                    static_cast<long long>(count.values), percent(count.values, total).c_str());
   if (model.scale_links().empty()) return text + "no scale vectors\n";
-  std::snprintf(line, sizeof line, "%-34s %10s %10s %10s %10s  %s\n", "scale vector", "least", "mean", "RMS",
-                "greatest", "class, and the matrices it can be multiplied into");
-  text += line;
+  text += printed("%-34s %10s %10s %10s %10s  %s\n", "scale vector", "least", "mean", "RMS", "greatest",
+                  "class, and the matrices it can be multiplied into");
   for (const models::ScaleLink& link : model.scale_links()) {
     const torch::Tensor gamma = link.gamma.value().detach().to(torch::kFloat64);
-    std::snprintf(line, sizeof line, "%-34s %10.4g %10.4g %10.4g %10.4g  ", link.scale.c_str(),
-                  gamma.min().item<double>(), gamma.mean().item<double>(), gamma.square().mean().sqrt().item<double>(),
-                  gamma.max().item<double>());
-    text += line + models::class_reason(link) + "\n";
+    text +=
+        printed("%-34s %10.4g %10.4g %10.4g %10.4g  ", link.scale.c_str(), gamma.min().item<double>(),
+                gamma.mean().item<double>(), gamma.square().mean().sqrt().item<double>(), gamma.max().item<double>()) +
+        models::class_reason(link) + "\n";
   }
   return text;
 }

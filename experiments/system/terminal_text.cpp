@@ -1,6 +1,6 @@
 #include "experiments/system/terminal_text.hpp"
 
-#include <cstdio>
+#include "experiments/system/text.hpp"
 
 namespace scalevec::experiments {
 namespace {
@@ -43,18 +43,11 @@ size_t display_width(const std::string& text) {
 }
 
 std::string time_text(double seconds) {
-  char text[48];
-  if (seconds < 0.095)
-    std::snprintf(text, sizeof text, "%.2g ms", 1e3 * seconds);
-  else if (seconds < 9.5)
-    std::snprintf(text, sizeof text, "%.1f s", seconds);
-  else if (seconds < 120.0)
-    std::snprintf(text, sizeof text, "%.0f s", seconds);
-  else if (seconds < 7200.0)
-    std::snprintf(text, sizeof text, "%.0f min", seconds / 60.0);
-  else
-    std::snprintf(text, sizeof text, "%.1f h", seconds / 3600.0);
-  return text;
+  if (seconds < 0.095) return printed("%.2g ms", 1e3 * seconds);
+  if (seconds < 9.5) return printed("%.1f s", seconds);
+  if (seconds < 120.0) return printed("%.0f s", seconds);
+  if (seconds < 7200.0) return printed("%.0f min", seconds / 60.0);
+  return printed("%.1f h", seconds / 3600.0);
 }
 
 }  // namespace scalevec::experiments

@@ -26,7 +26,7 @@ struct Problem {
 
 // How θ is made of W: W, W diag(γ), two halves of the rows with a γ each, diag(u) W diag(v), γ as OR; or, of an
 // output-norm scale, θ = γ alone, one row.
-struct Variant {
+struct ToyVariant {
   std::string scale;
   double decay, decay_target, lr_mult;
   std::string words;
@@ -53,9 +53,9 @@ Problem read_problem(const json& value) {
   return p;
 }
 
-Variant read_variant(const json& value, const char* path) {
+ToyVariant read_variant(const json& value, const char* path) {
   JsonReader in(value, path);
-  Variant v;
+  ToyVariant v;
   v.scale = in.choice("scale", {"none", "input", "branches", "both", "or", "output"});
   v.decay = in.number("decay", 0.0, Range::at_least(0.0));
   v.decay_target = in.number("decay_target", 0.0, Range::between(0, 1));
@@ -67,7 +67,7 @@ Variant read_variant(const json& value, const char* path) {
 
 constexpr std::uint64_t kSeed = 1;
 
-theory::SimulatedMap map_of(const Problem& p, const Variant& v) {
+theory::SimulatedMap map_of(const Problem& p, const ToyVariant& v) {
   using Map = theory::SimulatedMap;
   Map map;
   map.rows = static_cast<std::size_t>(p.rows);
@@ -89,7 +89,7 @@ theory::SimulatedMap map_of(const Problem& p, const Variant& v) {
 }
 
 // Replica k of a run at `lr`: problem and noise are the same at every lr and for every variant.
-theory::MapReplica replica_of(const Problem& p, const Variant& v, double lr, std::int64_t k) {
+theory::MapReplica replica_of(const Problem& p, const ToyVariant& v, double lr, std::int64_t k) {
   theory::MapReplica r;
   const auto normal = [&](const char* what, std::size_t i) {
     return random_normal(kSeed, stream_of(what) + static_cast<std::uint64_t>(k), i);
@@ -122,7 +122,7 @@ struct Swept {
   std::size_t best = 0;
 };
 
-Swept sweep(const Problem& p, const Variant& v) {
+Swept sweep(const Problem& p, const ToyVariant& v) {
   const theory::SimulatedMap map = map_of(p, v);
   std::vector<theory::MapReplica> replicas;
   for (const double lr : p.lrs)
@@ -157,7 +157,7 @@ json finite(const std::vector<double>& values) {
 
 json run_claim_toy(const ToyClaim& toy) {
   const Problem p = read_problem(toy.problem);
-  const Variant worse = read_variant(toy.worse, "toy.worse"), better = read_variant(toy.better, "toy.better");
+  const ToyVariant worse = read_variant(toy.worse, "toy.worse"), better = read_variant(toy.better, "toy.better");
   const Swept a = sweep(p, worse), b = sweep(p, better);
   std::vector<double> gains;
   for (auto k = static_cast<std::size_t>(p.replicas / 2); k < static_cast<std::size_t>(p.replicas); ++k)

@@ -80,15 +80,17 @@ double toy_excess_with_torch(const nlohmann::json& config) {
   return std::isnan(excess) ? INFINITY : excess;
 }
 
-std::vector<TraceRow> toy_traces_with_torch(const nlohmann::json& config, std::int64_t first, std::int64_t every) {
+std::vector<std::vector<TraceRow>> toy_traces_with_torch(const nlohmann::json& config, std::int64_t first,
+                                                         std::int64_t every) {
   const OneThread guard;
   Session session(read_run_config(config));
-  std::vector<TraceRow> rows;
+  std::vector<std::vector<TraceRow>> rows(session.params().size());
   try {
     for (std::int64_t step = 0; step < session.config().steps; ++step) {
       const bool trace = step >= first && (step - first) % every == 0;
       StepResult made = session.step(trace);
-      if (trace) rows.push_back(std::move(made.params.at(0)));
+      if (!trace) continue;
+      for (std::size_t i = 0; i < rows.size(); ++i) rows[i].push_back(std::move(made.params.at(i)));
     }
   } catch (const Divergence& d) {
     throw RunError(d.reason);

@@ -9,7 +9,8 @@ namespace scalevec::experiments {
 theory::OutputScaleResult run_toy_with_torch(const theory::OutputScaleCell& cell,
                                              const theory::SimulationOptions& options);
 double toy_excess_with_torch(const nlohmann::json& config);
-std::vector<TraceRow> toy_traces_with_torch(const nlohmann::json& config, std::int64_t first, std::int64_t every);
+std::vector<std::vector<TraceRow>> toy_traces_with_torch(const nlohmann::json& config, std::int64_t first,
+                                                         std::int64_t every);
 double fold_gap(std::int64_t layers, std::int64_t width, double least, double largest, bool float64,
                 std::uint64_t seed);
 

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdio>
 #include <vector>
 
 #include "experiments/system/terminal_text.hpp"
+#include "experiments/system/text.hpp"
 
 namespace scalevec::experiments {
 namespace {
@@ -13,11 +13,7 @@ namespace {
 using nlohmann::json;
 using Table = std::vector<std::vector<std::string>>;
 
-std::string number(const json& value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.4g", value.get<double>());
-  return text;
-}
+std::string number(const json& value) { return printed("%.4g", value.get<double>()); }
 
 std::string integer(const json& value) { return std::to_string(value.get<std::int64_t>()); }
 
@@ -83,19 +79,16 @@ std::string plan_text(const json& policy) {
   std::string start;
   if (policy.contains("from")) {
     const json& from = policy["from"];
-    char gap[160];
-    std::snprintf(gap, sizeof gap, "; on %s tokens the logits differ by %.2g of the largest\n", "drawn",
-                  from["logit_gap"].get<double>());
     start = "starts from " + from["path"].get<std::string>() + ", weights " +
             from["sha256"].get<std::string>().substr(0, 16) + "…, " +
-            (from["inexact"].empty() ? "as the same function" : "as another function") + gap;
+            (from["inexact"].empty() ? "as the same function" : "as another function") +
+            printed("; on drawn tokens the logits differ by %.2g of the largest\n", from["logit_gap"].get<double>());
     for (const json& line : from["inexact"]) start += "  not exact: " + line.get<std::string>() + "\n";
     for (const json& line : from["moved"]) start += "  moved: " + line.get<std::string>() + "\n";
   }
-  char share[160];
-  std::snprintf(share, sizeof share, "%lld parameters, of which %lld (%.3g %%) are scale vectors\n",
-                static_cast<long long>(total), static_cast<long long>(scales),
-                total > 0 ? 100.0 * static_cast<double>(scales) / static_cast<double>(total) : 0.0);
+  const std::string share = std::to_string(total) + " parameters, of which " + std::to_string(scales) +
+                            printed(" (%.3g %%) are scale vectors\n",
+                                    total > 0 ? 100.0 * static_cast<double>(scales) / static_cast<double>(total) : 0.0);
   return layout(rows, {false, true, true, false, false, true, true, false, true, false}) + "\n" +
          layout(groups, {false, true, true, true, false, true, true, false, true, false}) + "\n" +
          (vectors.size() > 1 ? layout(vectors, {false, false, false}) + "\n" : "") + share +

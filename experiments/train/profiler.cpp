@@ -25,14 +25,14 @@ std::set<ActivityType> activities() {
   return all;
 }
 
-// A span in the trace, from construction to destruction.
-struct Annotation : at::RecordFunction {
-  explicit Annotation(const std::string& name) : at::RecordFunction(at::RecordScope::USER_SCOPE) { before(name); }
-};
-
 }  // namespace
 
 struct StepProfiler::Recording {
+  // A span in the trace, from construction to destruction.
+  struct Annotation : at::RecordFunction {
+    explicit Annotation(const std::string& name) : at::RecordFunction(at::RecordScope::USER_SCOPE) { before(name); }
+  };
+
   Recording() {
     // Its library says on standard error that there is no GPU.
     ::setenv("KINETO_LOG_LEVEL", "99", 0);

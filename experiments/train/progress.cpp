@@ -9,17 +9,15 @@
 #include <cstdlib>
 #include <span>
 
+#include "experiments/system/text.hpp"
+
 namespace scalevec::experiments {
 namespace {
 
 std::string clock_text(double seconds) {
   const auto s = static_cast<long long>(seconds + 0.5);
-  char text[32];
-  if (s >= 3600)
-    std::snprintf(text, sizeof text, "%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
-  else
-    std::snprintf(text, sizeof text, "%lld:%02lld", s / 60, s % 60);
-  return text;
+  return s >= 3600 ? printed("%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60)
+                   : printed("%lld:%02lld", s / 60, s % 60);
 }
 
 int terminal_columns() {
@@ -52,34 +50,24 @@ std::vector<double> fitted(const History& history, std::size_t count) {
 
 }  // namespace
 
-std::string loss_text(double loss) {
-  char text[32];
-  std::snprintf(text, sizeof text, std::abs(loss) < 0.01 && loss != 0.0 ? "%.3e" : "%.4f", loss);
-  return text;
-}
+std::string loss_text(double loss) { return printed(std::abs(loss) < 0.01 && loss != 0.0 ? "%.3e" : "%.4f", loss); }
 
 std::string progress_line(const ProgressView& view) {
-  char rate[48] = "";
-  if (view.tokens_per_second > 0) std::snprintf(rate, sizeof rate, "  %.1fk tokens/s", view.tokens_per_second / 1000.0);
-  char line[200];
-  std::snprintf(line, sizeof line, "step %lld/%lld  loss %s  lr %.3g%s  %s left", static_cast<long long>(view.step),
-                static_cast<long long>(view.steps), loss_text(view.loss).c_str(), view.lr, rate,
-                clock_text(view.seconds_left).c_str());
-  return line;
+  const std::string rate =
+      view.tokens_per_second > 0 ? printed("  %.1fk tokens/s", view.tokens_per_second / 1000.0) : "";
+  return "step " + std::to_string(view.step) + "/" + std::to_string(view.steps) + "  loss " + loss_text(view.loss) +
+         printed("  lr %.3g", view.lr) + rate + "  " + clock_text(view.seconds_left) + " left";
 }
 
 std::string progress_screen(const ProgressView& view, const History& loss, const History& grad_norm, int columns,
                             bool utf8) {
   const auto width = static_cast<std::size_t>(std::max(columns, 1));
   const std::string first = progress_line(view).substr(0, width);
-  char norm[32], slowest[48] = "";
-  std::snprintf(norm, sizeof norm, " %.3g", view.grad_norm);
+  const std::string before_loss = "loss ", before_norm = "  grad norm ", norm = printed(" %.3g", view.grad_norm);
+  std::string slowest;
   if (view.slowest.share > 0.0)
-    std::snprintf(slowest, sizeof slowest, "  %s %.0f %%", std::string(to_string(view.slowest.phase)).c_str(),
-                  100.0 * view.slowest.share);
-  const std::string before_loss = "loss ", before_norm = "  grad norm ";
-  const std::size_t words =
-      before_loss.size() + before_norm.size() + std::string(norm).size() + std::string(slowest).size();
+    slowest = "  " + std::string(to_string(view.slowest.phase)) + printed(" %.0f %%", 100.0 * view.slowest.share);
+  const std::size_t words = before_loss.size() + before_norm.size() + norm.size() + slowest.size();
   if (width < words + 8) return first;
   const std::size_t each = (width - words) / 2;
   return first + "\n" + before_loss + sparkline(fitted(loss, each), utf8) + before_norm +

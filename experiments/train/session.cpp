@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <cstdlib>
 #include <iterator>
 #include <map>
@@ -16,6 +15,7 @@
 #include "experiments/errors.hpp"
 #include "experiments/record/record_files.hpp"
 #include "experiments/stored/stored_model.hpp"
+#include "experiments/system/text.hpp"
 #include "models/decoder.hpp"
 #include "models/decoder_sites.hpp"
 #include "models/retrofit.hpp"
@@ -39,12 +39,10 @@ std::unique_ptr<models::Decoder> started_model(const RunConfig& config, StartRep
   } catch (const std::invalid_argument& e) {
     throw UsageError("model.scales: " + std::string(e.what()));
   }
-  if (!fitted.inexact.empty() && from.exact) {
-    char gap[32];
-    std::snprintf(gap, sizeof gap, "%.3g", fitted.logit_gap);
+  if (!fitted.inexact.empty() && from.exact)
     throw UsageError("model.scales: not the function of " + from.path + ": " + fitted.inexact.front() +
-                     "; its logits differ by " + gap + " of the largest before step 0; allowed: \"exact\": false");
-  }
+                     printed("; its logits differ by %.3g of the largest before step 0; allowed: \"exact\": false",
+                             fitted.logit_gap));
   if (report != nullptr) *report = {fitted.moved, fitted.inexact, fitted.logit_gap, stored.hugging_face.string()};
   auto model = std::make_unique<models::Decoder>(*config.decoder, config.seed);
   const torch::NoGradGuard no_grad;

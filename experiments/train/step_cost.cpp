@@ -6,33 +6,26 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <cstdio>
 
 #include "experiments/errors.hpp"
 #include "experiments/system/terminal_text.hpp"
+#include "experiments/system/text.hpp"
 #include "experiments/train/session.hpp"
 
 namespace scalevec::experiments {
 namespace {
 
 std::string size_text(double bytes) {
-  char text[48];
-  if (bytes < 1e9)
-    std::snprintf(text, sizeof text, bytes < 1e7 ? "%.1f MB" : "%.0f MB", bytes / 1e6);
-  else
-    std::snprintf(text, sizeof text, "%.1f GB", bytes / 1e9);
-  return text;
+  return bytes < 1e9 ? printed(bytes < 1e7 ? "%.1f MB" : "%.0f MB", bytes / 1e6) : printed("%.1f GB", bytes / 1e9);
 }
 
 std::string data_note(const RunConfig& config) {
   if (config.synthetic) return "data: synthetic, which does not repeat";
-  char text[160];
   try {
     const double windows = static_cast<double>(open_source(config)->epoch_windows(config.sequence_length));
-    std::snprintf(text, sizeof text, "data: %.0f sequences of %lld tokens, seen %.3g times (epochs)", windows,
-                  static_cast<long long>(config.sequence_length),
-                  static_cast<double>(config.steps) * static_cast<double>(config.batch_size) / windows);
-    return text;
+    return printed("data: %.0f sequences of %lld tokens, seen %.3g times (epochs)", windows,
+                   static_cast<long long>(config.sequence_length),
+                   static_cast<double>(config.steps) * static_cast<double>(config.batch_size) / windows);
   } catch (const UsageError& e) {
     return std::string("data: ") + e.what();
   }

@@ -30,19 +30,7 @@ void note_signal(int number) {
 
 }  // namespace
 
-void install_signal_handlers() {
-  struct sigaction action = {};
-  action.sa_handler = note_signal;
-  sigemptyset(&action.sa_mask);
-  action.sa_flags = SA_RESTART;
-  for (const int signal : kStopSignals) {
-    // nohup has SIGHUP ignored, and who starts a program may have SIGPIPE: that stands.
-    struct sigaction before = {};
-    sigaction(signal, nullptr, &before);
-    const bool optional = signal == SIGHUP || signal == SIGPIPE;
-    if (!(optional && before.sa_handler == SIG_IGN)) sigaction(signal, &action, nullptr);
-  }
-}
+void install_signal_handlers() { handle_stop_signals(note_signal, SA_RESTART); }
 
 int stop_signal() { return g_signal; }
 

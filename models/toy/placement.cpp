@@ -21,6 +21,8 @@ class Placement : public QuadraticToy {
   torch::Tensor theta() const override;
 
  private:
+  torch::Tensor target_of(const PlacementOptions& o) const;  // [replicas, rows, columns]
+
   PlacementOptions options_;
   torch::Tensor weight_, u_, v_;
 };
@@ -31,7 +33,10 @@ Placement::Placement(const PlacementOptions& o, std::uint64_t seed) : QuadraticT
   if (o.scales != "none")
     v_ = add_scale("input.gamma", ones(o.columns), scale_role(NormClass::input, "input", ScaleSide::before),
                    {"map.weight"});
-  weight_ = add_parameter("map.weight", normal_start({o.replicas * o.rows, o.columns}, o.init_std, "map.weight"),
+  const torch::Tensor target = target_of(o);
+  weight_ = add_parameter("map.weight",
+                          normal_start({o.replicas * o.rows, o.columns}, o.init_std, "map.weight") +
+                              o.initial_weight * target.reshape({-1, o.columns}),
                           {.site = "map", .row_blocks = o.replicas});
   if (o.scales == "both" || normed) {
     u_ = add_parameter("output.gamma", ones(o.rows),
@@ -43,14 +48,18 @@ Placement::Placement(const PlacementOptions& o, std::uint64_t seed) : QuadraticT
     add_scale_link(link);
   }
   if (normed && o.replicas == 1) add_matrix_before_norm("map.weight");
+  set_quadratic(torch::full({}, o.curvature, torch::kFloat64), target, o.replicas);
+}
 
-  torch::Tensor target = o.target == "full" ? target_draw({o.replicas, o.rows, o.columns})
-                                            : target_draw({o.replicas, o.rows, 1}, ".rows") *
-                                                  target_draw({o.replicas, 1, o.columns}, ".columns");
+torch::Tensor Placement::target_of(const PlacementOptions& o) const {
   torch::Tensor row_scale = torch::ones({o.rows, 1}, torch::kFloat64);
   for (std::int64_t i = 0; i < o.rows && o.rows > 1; ++i)
     row_scale[i][0] = std::pow(o.spread, static_cast<double>(i) / static_cast<double>(o.rows - 1) - 0.5);
-  set_quadratic(torch::full({}, o.curvature, torch::kFloat64), target * row_scale, o.replicas);
+  if (o.target == "diagonal")
+    return (torch::eye(o.rows, o.columns, torch::kFloat64) * row_scale).repeat({o.replicas, 1, 1});
+  if (o.target == "full") return target_draw({o.replicas, o.rows, o.columns}) * row_scale;
+  return target_draw({o.replicas, o.rows, 1}, ".rows") * target_draw({o.replicas, 1, o.columns}, ".columns") *
+         row_scale;
 }
 
 torch::Tensor Placement::theta() const {

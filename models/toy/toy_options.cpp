@@ -90,11 +90,12 @@ Options PlacementOptions::fields() {
            {},
            {"none", "input", "both", "both_normed"},
            "γ before the map, also behind it (DP), or behind its norm (DNP)"},
-          {"target", &target, {}, {"full", "rank_one"}, "what θ* is made of"},
+          {"target", &target, {}, {"full", "rank_one", "diagonal"}, "what θ* is made of"},
           {"spread", &spread, Range::at_least(1), {}, "ratio of the largest to the smallest scale of θ*'s rows"},
           curvature_option(&curvature),
           sigma_option(&sigma),
-          init_std_option(&init_std, Range::at_least(0), "standard deviation of W at step 0")};
+          init_std_option(&init_std, Range::at_least(0), "standard deviation of W at step 0"),
+          {"initial_weight", &initial_weight, {}, {}, "share of θ* that W at step 0 has besides"}};
 }
 
 Options MagnitudeDirectionOptions::fields() {

@@ -70,13 +70,14 @@ struct PlacementOptions {
   // none: θ = W; input: W diag(v); both (DP): diag(u) W diag(v); both_normed (DNP): diag(u) M √rows/‖M‖ with M = W
   // diag(v), which is Norm(M x) with the norm averaged over white x.
   std::string scales = "both";
-  // θ* from draws x of N(0, 1): full θ*_ij = s_i x_ij, or rank_one s_i x_i x'_j. The row scales s_i are geometrically
-  // spaced from 1/√spread to √spread.
+  // θ* from draws x of N(0, 1): full θ*_ij = s_i x_ij, or rank_one s_i x_i x'_j; or diagonal s_i δ_ij. The row scales
+  // s_i are geometrically spaced from 1/√spread to √spread.
   std::string target = "full";
   double spread = 10.0;
   double curvature = 1.0;
   double sigma = 0.5;
-  double init_std = 0.1;  // of W at step 0
+  double init_std = 0.1;        // of W at step 0
+  double initial_weight = 0.0;  // W at step 0 is so much of θ*, and draws with init_std
   Options fields();
   std::unique_ptr<Toy> make(std::uint64_t seed) const;
 };

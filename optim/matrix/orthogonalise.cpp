@@ -7,9 +7,8 @@
 #include <array>
 #include <cmath>
 
-#include "optim/kernels/elementwise.hpp"
 #include "optim/matrix/products.hpp"
-#include "optim/parallel/parallel.hpp"
+#include "optim/matrix/squares.hpp"
 
 namespace scalevec::kernels {
 namespace {
@@ -26,15 +25,6 @@ constexpr std::array<NewtonSchulz, 8> kPolarExpress{{{8.28721201814563, -23.5958
                                                      {1.891301407787398, -1.2679958271945868, 0.37680408948524835},
                                                      {1.8750014808534479, -1.2500016453999487, 0.3750001645474248},
                                                      {1.875, -1.25, 0.375}}};
-
-double frobenius_norm(const Tensor& x) {
-  const Dtype dtype = x.scalar_type() == torch::kFloat64   ? Dtype::float64
-                      : x.scalar_type() == torch::kFloat32 ? Dtype::float32
-                      : x.scalar_type() == torch::kFloat16 ? Dtype::float16
-                                                           : Dtype::bfloat16;
-  const GradView view{dtype, x.const_data_ptr(), x.numel()};
-  return std::sqrt(squared_norms({&view, 1}, parallel_for)[0]);
-}
 
 // What is left of the steps on a Gram matrix G: X ← PX and G ← PGP for P = aI + bG + cG². All are polynomials of G, so
 // that they commute and products of them are symmetric. After some five steps G is formed from X anew: its rounding, up
@@ -90,7 +80,7 @@ OrthogonaliseOptions orthogonalise_options(std::string_view coefficients, std::i
 }
 
 void orthogonalise(Tensor& matrix, const OrthogonaliseOptions& options) {
-  const double given = frobenius_norm(matrix);
+  const double given = std::sqrt(squared_norm(matrix));
   if (given == 0.0) return;
   // To a norm in [1, 2), which costs no bit: the factor of a matrix of 1e-12 is that of the matrix of 1. The exponent
   // is bounded, so that the scale itself is a number of the type.
@@ -114,7 +104,7 @@ void orthogonalise(Tensor& matrix, const OrthogonaliseOptions& options) {
     });
   // The norm in the iteration's type and of the converted matrix, as PyTorch takes it: bfloat16's quintic steps move
   // small singular values enough for another rounding to show.
-  double norm = frobenius_norm(x) * options.norm_factor;
+  double norm = std::sqrt(squared_norm(x)) * options.norm_factor;
   if (dtype == torch::kBFloat16) norm = static_cast<double>(c10::BFloat16(static_cast<float>(norm)));
   strips([norm = std::max(norm, options.eps)](Tensor& to, Tensor&) { to.div_(norm); });
   if (options.gram) {

@@ -41,13 +41,14 @@ TEST_CASE("the built-in ledger states every claim, at every tier") {
     for (const char* tier : {"quick", "standard", "gpu", "full"}) {
       const TierChoice choice = ledger.choice(c, tier);
       CHECK(choice.looks.size() >= 1);
-      for (const Arm& arm : c.arms) CHECK(ledger.arm_config(c, arm, tier, "english-bytes").at("steps").get<int>() > 0);
+      for (const Variant& variant : c.variants)
+        CHECK(ledger.variant_config(c, variant, tier, "english-bytes").at("steps").get<int>() > 0);
       if (!c.judged || !ledger.runs_at(c, tier) || !ledger.tiers.at(tier).decides) continue;
       // What decides is tuned by a fit, on two seeds or more.
       CHECK(choice.lrs.size() >= kFewestLrs);
-      for (const Arm& arm : c.arms) {
+      for (const Variant& variant : c.variants) {
         CHECK(choice.tuning_seeds.size() >= 2);
-        CHECK(arm.most_tuning_seeds != 1);
+        CHECK(variant.most_tuning_seeds != 1);
       }
     }
   }
@@ -61,8 +62,8 @@ TEST_CASE("the built-in ledger states every claim, at every tier") {
   CHECK(!ledger.runs_on(ledger.claim("branches"), "gpu", "english-bytes"));
   // Half the steps where a token is longer.
   const Claim& unified = ledger.claim("unified");
-  CHECK(ledger.arm_config(unified, unified.arms[0], "standard", "english-bpe").at("steps").get<int>() * 2 ==
-        ledger.arm_config(unified, unified.arms[0], "standard", "code-bytes").at("steps").get<int>());
+  CHECK(ledger.variant_config(unified, unified.variants[0], "standard", "english-bpe").at("steps").get<int>() * 2 ==
+        ledger.variant_config(unified, unified.variants[0], "standard", "code-bytes").at("steps").get<int>());
 }
 
 TEST_CASE("a claim's file is read strictly") {
@@ -78,7 +79,8 @@ TEST_CASE("a claim's file is read strictly") {
   CHECK(contains(refusal("setup.json", "[2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2]", "[2e-3, 4e-3, 8e-3]"), "four at least"));
   CHECK(contains(refusal("setup.json", "[4, 8, 12]", "[4, 4, 12]"), "rising"));
   CHECK(contains(refusal("setup.json", "[4, 8, 12]", "[1, 4]"), "looks"));
-  CHECK(contains(refusal("good.json", "{\"set\": {\"effect\": -0.05}}", "{\"lr_law\": [\"plain\"]}"), "three arms"));
+  CHECK(
+      contains(refusal("good.json", "{\"set\": {\"effect\": -0.05}}", "{\"lr_law\": [\"plain\"]}"), "three variants"));
   const Ledger added = read_ledger(with_file(fake_ledger(), "setup.json", "\"good\", \"bad\"", "\"bad\""));
   CHECK(added.claims.front().id == "bad");
   CHECK(added.claims.back().id == "good");
@@ -101,7 +103,7 @@ TEST_CASE("claims share their baseline's runs, and tuning comes before compariso
   const Plan plan(ledger, "standard", {}, Text{});
   std::map<std::string, double> losses;
   const auto first = plan.wanted(outcomes_of(losses), twelve);
-  CHECK(first.size() == 3u * 5 * 2);  // arms × lrs × tuning seeds; the baseline once
+  CHECK(first.size() == 3u * 5 * 2);  // variants × lrs × tuning seeds; the baseline once
   for (const Cell& c : first) {
     CHECK(c.tuning);
     const double lr = c.config.at("optimizer").at("lr");
@@ -123,14 +125,14 @@ TEST_CASE("claims share their baseline's runs, and tuning comes before compariso
     CHECK(losses.count(c.name));
 }
 
-TEST_CASE("an arm may be tuned on fewer seeds than its baseline") {
+TEST_CASE("a variant may be tuned on fewer seeds than its baseline") {
   const Ledger ledger = read_ledger(with_file(fake_ledger(), "good.json", "{\"set\": {\"effect\": -0.05}}",
                                               "{\"most_tuning_seeds\": 1, \"set\": {\"effect\": -0.05}}"));
   const Plan plan(ledger, "standard", {"good"}, Text{});
   std::map<std::string, int> cells;
   for (const Cell& c : plan.wanted(outcomes_of({}), twelve)) ++cells[c.variant];
   REQUIRE(cells.size() == 2);
-  for (const auto& [arm, count] : cells) CHECK(count == (arm.starts_with("synthetic/better") ? 5 : 10));
+  for (const auto& [variant, count] : cells) CHECK(count == (variant.starts_with("synthetic/better") ? 5 : 10));
 }
 
 TEST_CASE("the grid grows where the vertex lies outside it, and toward an lr that diverges by halves") {
@@ -177,12 +179,12 @@ TEST_CASE("the grid grows where the vertex lies outside it, and toward an lr tha
   CHECK(plan.tuning(claim, "plain", outcomes_of(losses)).state == Tuning::State::diverges);
 }
 
-TEST_CASE("an arm takes its lr from a power law in width through others' fits") {
-  auto files =
-      with_file(fake_ledger(), "good.json", "\"arms\": {\"better\": {\"set\": {\"effect\": -0.05}}}",
-                "\"arms\": {\"a\": {\"set\": {\"model.width\": 16}}, \"b\": {\"set\": {\"model.width\": 32}}, \"c\": "
-                "{\"set\": {\"model.width\": 64}}, \"better\": {\"set\": {\"model.width\": 256}, \"lr_law\": [\"a\", "
-                "\"b\", \"c\"]}}");
+TEST_CASE("a variant takes its lr from a power law in width through others' fits") {
+  auto files = with_file(
+      fake_ledger(), "good.json", "\"variants\": {\"better\": {\"set\": {\"effect\": -0.05}}}",
+      "\"variants\": {\"a\": {\"set\": {\"model.width\": 16}}, \"b\": {\"set\": {\"model.width\": 32}}, \"c\": "
+      "{\"set\": {\"model.width\": 64}}, \"better\": {\"set\": {\"model.width\": 256}, \"lr_law\": [\"a\", "
+      "\"b\", \"c\"]}}");
   files = with_file(files, "setup.json", "\"effect\": 0,", "\"effect\": 0, \"model\": {\"width\": 8},");
   const Ledger ledger = read_ledger(files);
   const Plan plan(ledger, "standard", {"good"}, Text{});
@@ -204,22 +206,23 @@ TEST_CASE("runs are named by their text, not by where it lies") {
   const Plan there(ledger, "standard", {"good"}, Text{"english", "/there", 300});
   const Plan other(ledger, "standard", {"good"}, Text{"code", "/there", 300});
   const Claim& claim = *here.claims()[0];
-  const PlannedArm& arm = here.arm(claim, "plain");
-  CHECK(arm.folder.starts_with("english/plain-"));
-  CHECK(arm.folder == there.arm(claim, "plain").folder);
-  CHECK(arm.hash != other.arm(claim, "plain").hash);
-  CHECK(arm.config.at("model").at("vocab_size") == 300);
-  CHECK(arm.config.at("data") == nlohmann::json{{"dir", "/here"}});
+  const PlannedVariant& variant = here.variant(claim, "plain");
+  CHECK(variant.folder.starts_with("english/plain-"));
+  CHECK(variant.folder == there.variant(claim, "plain").folder);
+  CHECK(variant.hash != other.variant(claim, "plain").hash);
+  CHECK(variant.config.at("model").at("vocab_size") == 300);
+  CHECK(variant.config.at("data") == nlohmann::json{{"dir", "/here"}});
   const auto a = here.wanted(outcomes_of({}), twelve), b = there.wanted(outcomes_of({}), twelve);
   REQUIRE(a.size() == b.size());
   CHECK(a[0].hash == b[0].hash);
 }
 
-TEST_CASE("an arm that goes on from a trunk waits for the trunk's run of its lr and seed") {
-  const char* arms = R"("arms": {"better": {"set": {"effect": -0.05}},
+TEST_CASE("a variant that goes on from a trunk waits for the trunk's run of its lr and seed") {
+  const char* variants = R"("variants": {"better": {"set": {"effect": -0.05}},
     "trunk": {"lr_from": "plain", "set": {"steps": 300, "checkpoint.every": 50}},
     "cool": {"lr_from": "plain", "trunk": "trunk", "set": {"steps": 200, "schedule.decay_steps": 50}}})";
-  auto files = with_file(fake_ledger(), "good.json", "\"arms\": {\"better\": {\"set\": {\"effect\": -0.05}}}", arms);
+  auto files =
+      with_file(fake_ledger(), "good.json", "\"variants\": {\"better\": {\"set\": {\"effect\": -0.05}}}", variants);
   files = with_file(files, "good.json", "{\"name\": \"matched\", \"worse\": \"plain\"",
                     "{\"name\": \"matched\", \"worse\": \"cool\"");
   files = with_file(files, "setup.json", "\"effect\": 0,", "\"effect\": 0, \"model\": {\"width\": 8},");
@@ -234,7 +237,7 @@ TEST_CASE("an arm that goes on from a trunk waits for the trunk's run of its lr 
     return cells;
   };
   run_all();  // tuning
-  const std::string trunk = plan.arm(claim, "trunk").folder, cool = plan.arm(claim, "cool").folder;
+  const std::string trunk = plan.variant(claim, "trunk").folder, cool = plan.variant(claim, "cool").folder;
   size_t trunks = 0;
   for (const Cell& c : run_all()) {
     CHECK(c.variant != cool);

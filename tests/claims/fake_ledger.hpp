@@ -10,7 +10,7 @@ using namespace scalevec::experiments;
 
 // A ledger whose runs are made by a shell script: the final loss is a parabola in ln lr with its least at "best"
 // (0.008), plus what the configuration says under "effect", plus noise that follows from the seed (mostly shared by the
-// arms: paired seeds).
+// variants: paired seeds).
 inline constexpr const char* kFakeProgram = R"sh(#!/bin/sh
 for last; do :; done
 [ "$last" = --check ] && exit 0
@@ -31,19 +31,20 @@ echo "{\"status\": \"done\", \"val_loss\": $loss, \"steps\": 10, \"seconds\": 1,
 inline const scalevec::experiments::LedgerFiles& fake_ledger() {
   static const scalevec::experiments::LedgerFiles files{
       {"setup.json", R"({"order": ["good", "bad"], "base": {"effect": 0, "seed": 0, "optimizer": {"lr": 1}},
-        "arms": {"plain": {}},
+        "variants": {"plain": {}},
         "tiers": {"standard": {"purpose": "a test", "needs_text": false, "lrs": [2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2],
                   "tuning_seeds": [1001, 1002], "looks": [4, 8, 12], "extensions": 2},
                   "quick": {"purpose": "a quick test", "decides": false, "needs_text": false, "lrs": [4e-3, 8e-3, 1.6e-2, 3.2e-2],
                   "tuning_seeds": [1001], "looks": [3]}}})"},
       {"good.json",
-       R"({"id": "good", "title": "better", "statement": "The arm better is better.", "rule": "One contrast.",
-        "smallest_effect": 0.01, "arms": {"better": {"set": {"effect": -0.05}}},
+       R"({"id": "good", "title": "better", "statement": "The variant better is better.", "rule": "One contrast.",
+        "smallest_effect": 0.01, "variants": {"better": {"set": {"effect": -0.05}}},
         "theory": {"figures": ["P99"], "reading": "confirmed", "says": "By construction."},
         "contrasts": [{"name": "own", "worse": "plain", "better": "better", "decides": true},
                       {"name": "matched", "worse": "plain", "better": "better", "at": "matched"}]})"},
-      {"bad.json", R"({"id": "bad", "title": "worse", "statement": "The arm worse is better.", "rule": "One contrast.",
-        "smallest_effect": 0.01, "arms": {"worse": {"set": {"effect": 0.05}}},
+      {"bad.json",
+       R"({"id": "bad", "title": "worse", "statement": "The variant worse is better.", "rule": "One contrast.",
+        "smallest_effect": 0.01, "variants": {"worse": {"set": {"effect": 0.05}}},
         "theory": {"reading": "confirmed", "says": "Wrongly."},
         "contrasts": [{"name": "own", "worse": "plain", "better": "worse", "decides": true}]})"}};
   return files;

@@ -1,4 +1,4 @@
-"""Every arm of `scalevec claims --tier full`, its sizes reduced, is planned and makes ten steps.
+"""Every variant of `scalevec claims --tier full`, its sizes reduced, is planned and makes ten steps.
 
     python3 full_tier_test.py PROGRAM
 """
@@ -10,7 +10,7 @@ import tempfile
 
 
 def reduced(config):
-    del config["name"]  # arms that differ in nothing else are one
+    del config["name"]  # variants that differ in nothing else are one
     model = config["model"]
     head_dim = 8
     model["heads"] = max(1, min(model["heads"], 4) if model["heads"] % 4 == 0 else 2)
@@ -55,7 +55,7 @@ def main():
             reduced_ones.setdefault(json.dumps(reduced(config), sort_keys=True), name)
         for text, name in reduced_ones.items():
             failed += run(name, ["train", "--out", f"{folder}/run-{name}"], json.loads(text), folder)
-    print(f"{len(configs)} arms, {len(reduced_ones)} different when reduced, {failed} failed")
+    print(f"{len(configs)} variants, {len(reduced_ones)} different when reduced, {failed} failed")
     return 1 if failed else 0
 
 

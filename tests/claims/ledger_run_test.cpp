@@ -107,13 +107,13 @@ TEST_CASE("a true claim is confirmed, a false one contradicted, and levels that 
   CHECK(Setup::claim(r, "bad").at("verdict") == "contradicted");
   CHECK(Setup::claim(r, "bad").at("headline") == "levels disagree: theory confirmed, language model contradicted");
   CHECK(contains(s.printed, "levels disagree"));
-  // 3 arms × 10 tuning runs and the comparisons: the matched contrast, which does not decide, takes all 12 pairs of
+  // 3 variants × 10 tuning runs and the comparisons: the matched contrast, which does not decide, takes all 12 pairs of
   // two.
   CHECK(r.at("runs").at("made") == 30 + 12 + 12 + 8);
   // A run is one second of two cores.
   CHECK(r.at("provenance").at("core_hours").get<double>() == Approx(62.0 * 2.0 / 3600.0));
   const std::string page = s.scratch.read("out/claims.html");
-  CHECK(contains(page, "The arm better is better."));
+  CHECK(contains(page, "The variant better is better."));
   CHECK(!contains(page, "<img"));
   CHECK(!contains(page, "href=\"http"));
   // Nothing is run twice.
@@ -187,7 +187,7 @@ TEST_CASE("a claim with a run that fails is inconclusive with the reason, and th
   }
 }
 
-TEST_CASE("an arm that might have been the best and could not be tuned leaves its claim inconclusive") {
+TEST_CASE("a variant that might have been the best and could not be tuned leaves its claim inconclusive") {
   Setup s;
   auto files = with_file(
       fake_ledger(), "good.json", "\"better\": {\"set\": {\"effect\": -0.05}}",
@@ -290,7 +290,7 @@ TEST_CASE("results are kept as small files, from which another machine goes on")
   CHECK(s.claims("fourth", fake_ledger(), {"--tier", "standard", "--results", results}) == 1);
 }
 
-TEST_CASE("an arm whose best lr cannot be bracketed is not compared, and its claim says why") {
+TEST_CASE("a variant whose best lr cannot be bracketed is not compared, and its claim says why") {
   Setup s;
   const auto files = with_file(fake_ledger(), "good.json", "\"effect\": -0.05", "\"effect\": -0.05, \"best\": 100");
   REQUIRE(s.claims("out", files) == 0);

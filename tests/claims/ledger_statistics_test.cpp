@@ -108,11 +108,15 @@ TEST_CASE("the error of a vertex widens the interval on the side where it could 
   REQUIRE(fit.state == VertexFit::State::inside);
   Gain gain = student_gain(std::vector<double>{0.01, 0.02, 0.03}, "");
   const auto [low, high] = gain.interval(0.95);
-  gain.better = fit;
+  gain.lr_errors = {{fit, 1.0}};
   CHECK(gain.interval(0.95).first == low);
   CHECK(gain.interval(0.95).second == Approx(high + fit.excess(0.95)));
-  gain.worse = fit;
+  gain.lr_errors.push_back({fit, -1.0});
   CHECK(gain.interval(0.95).first == Approx(low - fit.excess(0.95)));
+  // Of several sizes all errors count at once, each by its slope.
+  gain.lr_errors.push_back({fit, 7.5});
+  CHECK(gain.interval(0.95).first == Approx(low - fit.excess(0.95)));
+  CHECK(gain.interval(0.95).second == Approx(high + 8.5 * fit.excess(0.95)));
   CHECK(fit.excess(0.95) > 0.0);
 }
 

@@ -41,20 +41,20 @@ echo "{\"status\": \"done\", \"peak_memory_bytes\": $bytes, \"parameters\": 1200
 
 LedgerFiles turns_ledger(double effect, int pairs, const std::string& base = "") {
   return {{"setup.json", R"({"order": ["cost", "other"], "base": {"effect": 0, "seed": 0, "steps": 6)" + base +
-                             R"(, "optimizer": {"lr": 1}}, "arms": {"plain": {}},
+                             R"(, "optimizer": {"lr": 1}}, "variants": {"plain": {}},
              "tiers": {"standard": {"purpose": "a test", "needs_text": false, "lrs": [1, 2, 4, 8], "tuning_seeds": [1001], "looks": [3]},
                        "times": {"purpose": "turns", "needs_text": false, "lrs": [1], "tuning_seeds": [1001], "looks": [)" +
                              std::to_string(pairs) + "]}}}"},
           {"cost.json", R"({"id": "cost", "title": "cheap", "statement": "It is cheap.", "rule": "Both.", "times": true,
-             "smallest_effect": 0, "theory": {"reading": "silent", "says": ""}, "arms": {"dear": {"set": {"effect": )" +
+             "smallest_effect": 0, "theory": {"reading": "silent", "says": ""}, "variants": {"dear": {"set": {"effect": )" +
                             std::to_string(effect) + R"(}}},
-             "contrasts": [{"name": "time", "kind": "ratio", "arm": "dear", "baseline": "plain", "metric": "seconds_per_step",
+             "contrasts": [{"name": "time", "kind": "ratio", "variant": "dear", "baseline": "plain", "metric": "seconds_per_step",
                             "limit": 1.04, "decides": true},
-                           {"name": "memory", "kind": "ratio", "arm": "dear", "baseline": "plain", "metric": "peak_memory",
+                           {"name": "memory", "kind": "ratio", "variant": "dear", "baseline": "plain", "metric": "peak_memory",
                             "limit": 1.01, "decides": true}]})"},
           {"other.json",
            R"({"id": "other", "title": "other", "statement": "Another.", "rule": "One.", "smallest_effect": 0.01,
-             "theory": {"reading": "silent", "says": ""}, "arms": {"dear": {"set": {"effect": 1}}},
+             "theory": {"reading": "silent", "says": ""}, "variants": {"dear": {"set": {"effect": 1}}},
              "contrasts": [{"name": "own", "worse": "plain", "better": "dear", "decides": true}]})"}};
 }
 
@@ -100,7 +100,7 @@ TEST_CASE("turns alternate, their first third does not count, and each pair is k
   CHECK(calls == expected);
   REQUIRE(turns.at("turns").size() == 8);
   for (const json& turn : turns.at("turns")) {
-    const double effect = turn.at("arm") == "plain" ? 0.0 : 0.02, seed = turn.at("pair").get<double>() + 1.0;
+    const double effect = turn.at("variant") == "plain" ? 0.0 : 0.02, seed = turn.at("pair").get<double>() + 1.0;
     const double s = 0.01 * (1.0 + effect) * (1.0 + 0.002 * std::sin(seed + 40.0 * effect));
     CHECK(turn.at("seconds_per_step").get<double>() == Approx(s).epsilon(1e-5));
     CHECK(turn.at("steps").size() == 4);
@@ -168,13 +168,13 @@ TEST_CASE("the interval of a ratio of turns covers it as often as it says") {
     for (int i = 0; i < 4000; ++i) {
       // Of a pair: how fast the machine is just now, common to both turns, and each turn's own noise.
       std::normal_distribution<double> machine(0.0, 0.1), noise(0.0, 0.01);
-      std::vector<double> arm, baseline;
+      std::vector<double> variant, baseline;
       for (int k = 0; k < pairs; ++k) {
         const double now = machine(random);
-        arm.push_back(0.3 * 1.03 * std::exp(now + noise(random)));
+        variant.push_back(0.3 * 1.03 * std::exp(now + noise(random)));
         baseline.push_back(0.3 * std::exp(now + noise(random)));
       }
-      const TurnRatio r = turn_ratio(arm, baseline, 0.95);
+      const TurnRatio r = turn_ratio(variant, baseline, 0.95);
       covered += r.low < 1.03 && 1.03 < r.high;
     }
     CHECK(std::abs(covered - 3800.0) < 4.4 * std::sqrt(4000.0 * 0.95 * 0.05));

@@ -64,7 +64,7 @@ struct Copy {
     folder.write("config.json", config.dump());
   }
   std::string refusal() const {
-    return test::message_of([&] { import_hugging_face(folder.path()); });
+    return test::message_of([&] { read_hugging_face(folder.path()); });
   }
 };
 
@@ -86,10 +86,10 @@ TEST_CASE("imported models give Hugging Face's logits, also folded, stored and e
     CHECK(read_model_folder(ours.path())->forward(expected.tokens).equal(logits));
     // Without the configuration it came with: another type may hold the same function.
     export_hugging_face(*model, theirs.path());
-    CHECK(import_hugging_face(theirs.path())->forward(expected.tokens).equal(logits));
+    CHECK(read_hugging_face(theirs.path()).model->forward(expected.tokens).equal(logits));
     const ScratchFolder kept;
     export_hugging_face(*model, kept.path(), read.config);
-    CHECK(import_hugging_face(kept.path())->forward(expected.tokens).equal(logits));
+    CHECK(read_hugging_face(kept.path()).model->forward(expected.tokens).equal(logits));
     std::vector<std::string> names, exported_names;
     for (const auto& [key, value] : read_safetensors(kFixtures / name / "model.safetensors")) names.push_back(key);
     for (const auto& [key, value] : read_safetensors(kept / "model.safetensors")) exported_names.push_back(key);
@@ -287,7 +287,7 @@ TEST_CASE("models trained with HG, DP and OR fold to a plain Llama") {
       const ScratchFolder folder;
       export_hugging_face(*fold(model).model, folder.path());
       CHECK(json_of(folder / "config.json")["model_type"] == "llama");
-      CHECK(gap(import_hugging_face(folder.path())->forward(tokens), model.forward(tokens)) <= 2e-5);
+      CHECK(gap(read_hugging_face(folder.path()).model->forward(tokens), model.forward(tokens)) <= 2e-5);
     }
 }
 
@@ -351,7 +351,7 @@ TEST_CASE("a model without scale vectors exports with gains of one") {
                   3);
     export_hugging_face(model, folder.path());
     const torch::Tensor tokens = torch::randint(0, 31, {1, 7});
-    CHECK(gap(import_hugging_face(folder.path())->forward(tokens), model.forward(tokens)) <= 1e-6);
+    CHECK(gap(read_hugging_face(folder.path()).model->forward(tokens), model.forward(tokens)) <= 1e-6);
   }
 }
 

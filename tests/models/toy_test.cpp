@@ -43,7 +43,7 @@ std::vector<ToyCase> cases() {
                                         .sigma = 0.6,
                                         .init_std = 0.5});
   for (const char* scales : {"none", "input", "both", "both_normed"})
-    for (const char* target : {"full", "rank_one"})
+    for (const char* target : {"full", "rank_one", "diagonal"})
       add(std::string("placement ") + scales + " " + target, PlacementOptions{.rows = 3,
                                                                               .columns = 4,
                                                                               .replicas = 2,
@@ -140,6 +140,8 @@ TEST_CASE("toys start where they say, and scale vectors and noise change nothing
   CHECK(both->named_parameters()["map.weight"].equal(none->named_parameters()["map.weight"]));
   CHECK(both->excess() == none->excess());
   CHECK(both->role("map.weight").row_blocks == 2);
+  CHECK(make_toy(PlacementOptions{.replicas = 2, .target = "diagonal", .init_std = 0.0, .initial_weight = 1.0}, 3)
+            ->excess() == 0.0);
   CHECK(make_toy(SpectrumOptions{}, 1)->named_parameters()["weight"].abs().max().item<double>() == 0.0);
   for (const char* form : {"plain", "or", "product", "er", "exp_sum", "exp_product"}) {
     const auto toy = make_toy(MagnitudeDirectionOptions{.form = form}, 1);

@@ -83,8 +83,8 @@ Reference by_dummies(const std::vector<TuningRun>& runs, std::int64_t seeds) {
   return {vertex(b1, b2), std::sqrt(var), 2.0 * b2, std::sqrt(variance)};
 }
 
-// An arm whose loss has its least at log2 lr = vertex.
-struct SimulatedArm {
+// A variant whose loss has its least at log2 lr = vertex.
+struct SimulatedVariant {
   double vertex, least, curvature, noise;
   std::uint64_t stream;
 
@@ -97,13 +97,14 @@ struct SimulatedArm {
   }
 };
 
-std::vector<TuningRun> tune(const SimulatedArm& arm, int lrs, int seeds, double lowest, double step) {
+std::vector<TuningRun> tune(const SimulatedVariant& variant, int lrs, int seeds, double lowest, double step) {
   std::vector<TuningRun> out;
   for (int s = 0; s < seeds; ++s)
     for (int i = 0; i < lrs; ++i) {
       const double x = lowest + step * i;
-      out.push_back({std::exp2(x), s,
-                     arm.loss(x, 1000 + s, 0.05 * random_normal(92, arm.stream, static_cast<std::uint64_t>(s)))});
+      out.push_back(
+          {std::exp2(x), s,
+           variant.loss(x, 1000 + s, 0.05 * random_normal(92, variant.stream, static_cast<std::uint64_t>(s)))});
     }
   return out;
 }
@@ -115,8 +116,9 @@ TEST_CASE("vertex, standard error and curvature are those of least squares with 
     const auto u = [&](std::uint64_t i) { return random_uniform(7, trial, i); };
     const int lrs = 4 + static_cast<int>(4.0 * u(0)), seeds = 1 + static_cast<int>(4.0 * u(1));
     const double step = 0.4 + u(2), lowest = -9.0 + 4.0 * u(3);
-    const SimulatedArm arm{lowest + step * (lrs - 1) * (0.3 + 0.4 * u(4)), 2.0, 0.02 + 0.2 * u(5), 0.001, 100 + trial};
-    const std::vector<TuningRun> runs = tune(arm, lrs, seeds, lowest, step);
+    const SimulatedVariant variant{lowest + step * (lrs - 1) * (0.3 + 0.4 * u(4)), 2.0, 0.02 + 0.2 * u(5), 0.001,
+                                   100 + trial};
+    const std::vector<TuningRun> runs = tune(variant, lrs, seeds, lowest, step);
     const VertexFit fit = fit_vertex(runs);
     if (fit.local || fit.state == State::no_minimum) continue;
     const Reference want = by_dummies(runs, seeds);
@@ -177,13 +179,13 @@ TEST_CASE("a vertex outside the lrs, or no minimum, is said") {
 TEST_CASE("a vertex lies within its interval, and a quadratic is recognised, at the stated rates") {
   int local = 0, covered = 0, found = 0;
   for (std::uint64_t trial = 0; trial < 2000; ++trial) {
-    const SimulatedArm arm{-7.0 + random_uniform(1, trial, 0), 2.0, 0.05, 0.005, 5000 + trial};
-    const VertexFit fit = fit_vertex(tune(arm, 5, 2, -9.0, 1.0));
+    const SimulatedVariant variant{-7.0 + random_uniform(1, trial, 0), 2.0, 0.05, 0.005, 5000 + trial};
+    const VertexFit fit = fit_vertex(tune(variant, 5, 2, -9.0, 1.0));
     local += fit.local;
     if (fit.state == State::no_minimum) continue;
     ++found;
     // excess = ½c·(t·se)².
-    covered += 0.5 * fit.curvature * std::pow(fit.log2_lr - arm.vertex, 2) <= fit.excess(0.95);
+    covered += 0.5 * fit.curvature * std::pow(fit.log2_lr - variant.vertex, 2) <= fit.excess(0.95);
   }
   CHECK(local <= 145);
   CHECK(local >= 55);
@@ -191,16 +193,16 @@ TEST_CASE("a vertex lies within its interval, and a quadratic is recognised, at 
   CHECK(covered >= 1850);
 }
 
-// Two arms tuned with a noise of 0.012 and compared at their vertices with one of 0.00025 in 12 pairs, so that the
-// error of the vertices matters as much as that of the mean: an arm's excess is some 1e-4, and so is the mean's error.
-// The plain interval misses the true difference of the two minima far more often than in 5 %. Widened, of 2,000 trials
-// it misses more than 135 at a rate of 5 % with probability 3e-4, and more than 14 at 0.2 %, a ledger's level, with
-// 2e-5. Measured, of 1,960: 813 plain, 80 widened, 3 at 0.2 %.
+// Two variants tuned with a noise of 0.012 and compared at their vertices with one of 0.00025 in 12 pairs, so that the
+// error of the vertices matters as much as that of the mean: a variant's excess is some 1e-4, and so is the mean's
+// error. The plain interval misses the true difference of the two minima far more often than in 5 %. Widened, of 2,000
+// trials it misses more than 135 at a rate of 5 % with probability 3e-4, and more than 14 at 0.2 %, a ledger's level,
+// with 2e-5. Measured, of 1,960: 813 plain, 80 widened, 3 at 0.2 %.
 TEST_CASE("a difference at fitted vertices is covered by its widened interval, and not by the plain one") {
   int plain = 0, widened = 0, at_ledger = 0, tried = 0;
   for (std::uint64_t trial = 0; trial < 2000; ++trial) {
-    SimulatedArm a{-7.2 + 0.6 * random_uniform(2, trial, 0), 2.00, 0.03, 0.012, 20000 + 2 * trial};
-    SimulatedArm b{-6.8 + 0.6 * random_uniform(2, trial, 1), 2.02, 0.03, 0.012, 20001 + 2 * trial};
+    SimulatedVariant a{-7.2 + 0.6 * random_uniform(2, trial, 0), 2.00, 0.03, 0.012, 20000 + 2 * trial};
+    SimulatedVariant b{-6.8 + 0.6 * random_uniform(2, trial, 1), 2.02, 0.03, 0.012, 20001 + 2 * trial};
     const VertexFit fa = fit_vertex(tune(a, 5, 2, -9.0, 1.0)), fb = fit_vertex(tune(b, 5, 2, -9.0, 1.0));
     if (fa.state != State::inside || fb.state != State::inside) continue;
     ++tried;

@@ -123,9 +123,11 @@ inline ToyPoint toy_point(const scalevec::models::PlacementOptions& o, std::uint
       const double u = output ? at.at("output.gamma")[r * rows + i] : 1.0;
       for (std::size_t j = 0; j < columns; ++j) {
         const std::size_t k = i * columns + j;
-        const double target = spread * (o.target == "full" ? draw(seed, "toy.target", r * size + k)
-                                                           : draw(seed, "toy.target.rows", r * rows + i) *
-                                                                 draw(seed, "toy.target.columns", r * columns + j));
+        const double target =
+            spread * (o.target == "full"       ? draw(seed, "toy.target", r * size + k)
+                      : o.target == "diagonal" ? static_cast<double>(i == j)
+                                               : draw(seed, "toy.target.rows", r * rows + i) *
+                                                     draw(seed, "toy.target.columns", r * columns + j));
         const double g =
             quadratic(out, o.curvature, u * factor * m[k], target, noise(r * size + k), static_cast<double>(copies));
         if (output) out.gradient["output.gamma"][r * rows + i] += factor * m[k] * g;

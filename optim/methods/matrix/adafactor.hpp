@@ -96,7 +96,7 @@ struct Adafactor {
     const torch::Tensor p = job.param.element_size() == 2 ? param_values(job) : job.param;
     const double count = static_cast<double>(p.numel());
     const double alpha =
-        std::max(o.eps2, std::sqrt(squares(p) / count)) * std::min(job.options->lr(), 1.0 / std::sqrt(t));
+        std::max(o.eps2, std::sqrt(kernels::squared_norm(p) / count)) * std::min(job.options->lr(), 1.0 / std::sqrt(t));
     T* u = job.update.data_ptr<T>();
     if (job.update.dim() < 2) {
       T* v = job.buffers[0].data_ptr<T>();
@@ -110,7 +110,7 @@ struct Adafactor {
         factored(u + b * size, rows, cols, job.buffers[0].data_ptr<T>() + b * rows,
                  job.buffers[1].data_ptr<T>() + b * cols, weight, eps1);
     }
-    job.scale = alpha / std::max(1.0, std::sqrt(squares(job.update) / count) / o.d);
+    job.scale = alpha / std::max(1.0, std::sqrt(kernels::squared_norm(job.update) / count) / o.d);
   }
 
   // One matrix: its rows' and columns' means of g² into the running ones, and g times 1/√v.
@@ -162,11 +162,6 @@ struct Adafactor {
   template <class T>
   static T inverse_root(T v) {
     return v > T(0) ? T(1) / std::sqrt(v) : T(0);
-  }
-  static double squares(const torch::Tensor& x) {
-    const kernels::GradView view{x.scalar_type() == torch::kFloat64 ? kernels::Dtype::float64 : kernels::Dtype::float32,
-                                 x.const_data_ptr(), x.numel()};
-    return kernels::squared_norms({&view, 1}, parallel_for)[0];
   }
 };
 

@@ -62,11 +62,7 @@ struct AdamMini {
     T* u = job.update.data_ptr<T>();
     T* v = job.buffers[1].data_ptr<T>();
     const T* m = job.buffers[0].const_data_ptr<T>();
-    std::vector<kernels::GradView> views;
-    for (std::int64_t i = 0; i < rows; ++i)
-      views.push_back({job.dtype == kernels::Dtype::float64 ? kernels::Dtype::float64 : kernels::Dtype::float32,
-                       u + i * cols, cols});
-    const std::vector<double> squares = kernels::squared_norms(views, parallel_for);
+    const std::vector<double> squares = kernels::squared_row_norms(job.update, rows);
     const double t = static_cast<double>(job.step), bias2 = 1.0 - std::pow(o.beta2, t);
     for (const auto& [begin, end] : blocks(job, rows)) {
       double sum = 0.0, held = 0.0;

@@ -81,9 +81,7 @@ struct Kron {
     }
     Tensor out = times_transposed(right, times_left(used_left, g, false), false);  // Qₗ G Qᵣᵀ
     out = times_transposed(right, times_left(used_left, out, true), true);         // Qₗᵀ(…)Qᵣ
-    const kernels::GradView view{dtype_of(out), out.const_data_ptr(), out.numel()};
-    const double rms =
-        std::sqrt(kernels::squared_norms({&view, 1}, parallel_for)[0] / static_cast<double>(out.numel()));
+    const double rms = std::sqrt(kernels::squared_norm(out) / static_cast<double>(out.numel()));
     job.update = out.view(job.param.sizes());
     job.scale = job.options->lr() * std::min(1.0, o.max_rms / (rms + 1e-6));
   }
@@ -101,9 +99,6 @@ struct Kron {
   static std::vector<std::int64_t> factor_shape(const Values& o, c10::IntArrayRef sizes, std::int64_t side) {
     if (sizes.size() < 2 || side == 1 || side > o.max_size_triangular) return {side};
     return {side, side};
-  }
-  static kernels::Dtype dtype_of(const Tensor& t) {
-    return t.scalar_type() == torch::kFloat64 ? kernels::Dtype::float64 : kernels::Dtype::float32;
   }
   static double element(const Tensor& t, std::int64_t k) {
     return t.scalar_type() == torch::kFloat64 ? t.const_data_ptr<double>()[k]

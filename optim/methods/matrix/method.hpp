@@ -13,6 +13,7 @@
 #include "optim/core/option_table.hpp"
 #include "optim/matrix/orthogonalise.hpp"
 #include "optim/matrix/products.hpp"
+#include "optim/matrix/squares.hpp"
 #include "optim/method.hpp"
 #include "optim/parallel/parallel.hpp"
 

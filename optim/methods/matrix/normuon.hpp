@@ -24,7 +24,7 @@ struct NorMuon : Muon {
   static void form_update(const Values& o, MatrixJob& job) {
     orthogonalise(o, job);
     const std::int64_t rows = job.param.size(0) / job.row_blocks, cols = job.param.size(1);
-    const std::vector<double> squares = row_squares(job.update);
+    const std::vector<double> squares = kernels::squared_row_norms(job.update, job.update.size(0));
     torch::Tensor factors = at::empty_like(job.buffers[1]);
     for (std::int64_t b = 0; b < job.row_blocks; ++b) {
       torch::Tensor v = job.buffers[1].narrow(0, b * rows, rows), f = factors.narrow(0, b * rows, rows);
@@ -67,16 +67,6 @@ struct NorMuon : Muon {
   }
 
  private:
-  // Σ u² of each row, in double.
-  static std::vector<double> row_squares(const torch::Tensor& u) {
-    const auto dtype = u.scalar_type() == torch::kFloat64 ? kernels::Dtype::float64 : kernels::Dtype::float32;
-    const auto* data = static_cast<const char*>(u.const_data_ptr());
-    std::vector<kernels::GradView> rows;
-    for (std::int64_t i = 0; i < u.size(0); ++i)
-      rows.push_back({dtype, data + i * u.size(1) * static_cast<std::int64_t>(u.element_size()), u.size(1)});
-    return kernels::squared_norms(rows, parallel_for);
-  }
-
   // Updates the rows' mean squares v and gives what each row of the orthogonalised block is multiplied by.
   template <class T>
   static void row_factors(const Values& o, const double* squares, std::int64_t cols, T* v, T* factor,
