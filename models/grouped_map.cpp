@@ -41,7 +41,7 @@ Assignments sorted_by_expert(const Tensor& experts, std::int64_t count) {
   a.expert = expert;
   a.order = order;
   a.inverse = at::empty_like(order).scatter_(0, order, at::arange(order.size(0), order.options()));
-  a.ends = at::searchsorted(expert, at::arange(count, expert.options()), /*out_int32=*/true, /*right=*/true);
+  a.ends = expert.unsqueeze(0).le(at::arange(count, expert.options()).unsqueeze(1)).sum(1).to(torch::kInt32);
   return a;
 }
 

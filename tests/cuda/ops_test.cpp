@@ -253,22 +253,3 @@ TEST_CASE("a mixture's loss and gradients on the device are the CPU's, with the 
         check_decoder(options);
       }
 }
-
-TEST_CASE("a mixture on a device asks for no value") {
-  for (const char* preset : {"plain", "unified"}) {
-    DecoderOptions options = small_decoder(preset, true, Execution::naive);
-    options.moe.experts = 5;
-    options.moe.top_k = 2;
-    options.moe.balance_bias_rate = 0.01;
-    Decoder model(options, 1);
-    CHECK(!model.work_is_fixed(torch::kBFloat16));
-    for (auto& p : model.parameters())
-      p.unsafeGetTensorImpl()->shallow_copy_from(torch::empty_like(p.detach(), torch::kMeta).getIntrusivePtr());
-    for (auto& b : model.buffers())
-      b.unsafeGetTensorImpl()->shallow_copy_from(torch::empty_like(b, torch::kMeta).getIntrusivePtr());
-    CHECK(model.work_is_fixed(torch::kBFloat16));
-    const Tensor loss = model.loss(torch::empty({4, 9}, torch::dtype(torch::kInt64).device(torch::kMeta)), 0);
-    const Inputs grads = torch::autograd::grad({loss}, model.parameters(), {torch::empty_like(loss)});
-    for (const Tensor& g : grads) CHECK(g.is_meta());
-  }
-}

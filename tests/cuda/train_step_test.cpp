@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <stdexcept>
 
 #include "models/decoder.hpp"
@@ -40,7 +41,14 @@ torch::Tensor& meta_where_out(const torch::Tensor& condition, const torch::Tenso
   out.resize_(meta_where(condition, x, y).sizes());
   return out;
 }
+torch::Tensor meta_grouped_mm(const torch::Tensor& a, const torch::Tensor& b, const std::optional<torch::Tensor>& ends,
+                              const std::optional<torch::Tensor>&, std::optional<torch::ScalarType>) {
+  if (b.dim() == 3) return a.new_empty({a.size(0), b.size(2)});
+  return a.new_empty({ends->size(0), a.size(0), b.size(1)});
+}
+
 TORCH_LIBRARY_IMPL(aten, Meta, library) {
+  library.impl("_grouped_mm", &meta_grouped_mm);
   library.impl("where.self", &meta_where);
   library.impl("where.self_out", &meta_where_out);
   library.impl("index_select", &meta_index_select);
@@ -152,8 +160,8 @@ TEST_CASE("a run with a matrix method that the device has is recorded as one wit
       else
         CHECK(on.device->waits == waits);
     }
-    // The first of SOAP's sets its bases, and the sixth turns them.
-    CHECK(on.recorded->replays == 8 - TrainStep::kWarmUp - (method == "soap" ? 2 : 0));
+    // The sixth of SOAP's turns its bases, which the first has set.
+    CHECK(on.recorded->replays == 8 - TrainStep::kWarmUp - (method == "soap" ? 1 : 0));
   }
 }
 
@@ -162,7 +170,8 @@ TEST_CASE("a matrix method on a device forms its updates without asking for a va
   for (const std::string& name : method_names()) {
     const auto options = make_method_options(name);
     const auto* method = dynamic_cast<const MatrixMethod*>(&options->implementation());
-    if (!method || !method->forms_on_device()) continue;
+    // LibTorch has no meta kernels for what SOAP's bases are checked with; no_wait_test.cpp watches it.
+    if (!method || !method->forms_on_device() || name == "soap") continue;
     INFO(name);
     ++forms;
     // On the meta device tensors have no values: asking for one throws.
@@ -233,18 +242,24 @@ TEST_CASE("a gradient that is not finite changes nothing and is told at the next
 
 TEST_CASE("forward and backward ask for no value, which a recorded step could not give") {
   // On the meta device tensors have no values: asking for one throws.
-  for (const std::string scales : {"plain", "hg", "dp", "dnp", "or", "unified"})
+  for (const std::string scales : {"plain", "hg", "dp", "dnp", "or", "unified", "mixture", "unified mixture"})
     for (const std::string execution : {"naive", "folded"}) {
       INFO(scales << ", " << execution);
       json config = tiny();
       config["dtype"] = "float32";
-      config["model"].update({{"scales", scales}, {"execution", execution}});
+      const bool mixture = scales.ends_with("mixture");
+      const std::string preset = scales == "mixture" ? "plain" : scales.substr(0, scales.find(' '));
+      config["model"].update({{"scales", preset}, {"execution", execution}});
       if (scales == "plain") config["model"]["kv_heads"] = 1;
+      if (mixture) config["model"]["moe"] = {{"experts", 5}, {"top_k", 2}, {"balance_bias_rate", 0.01}};
       const RunConfig read = read_run_config(config);
       const auto model = make_model(read, torch::kCPU);
       // Module::to() does not go there.
       for (const torch::Tensor& p : model->parameters())
         p.unsafeGetTensorImpl()->shallow_copy_from(torch::empty_like(p.detach(), torch::kMeta).getIntrusivePtr());
+      for (const torch::Tensor& b : model->buffers())
+        b.unsafeGetTensorImpl()->shallow_copy_from(torch::empty_like(b, torch::kMeta).getIntrusivePtr());
+      CHECK(model->work_is_fixed(torch::kBFloat16));
       const torch::Tensor tokens = torch::empty({4, 9}, torch::dtype(torch::kInt64).device(torch::kMeta));
       const torch::Tensor loss = model->loss(tokens, 0);
       loss.backward();
