@@ -234,9 +234,9 @@ Options checkpoint_fields(RunConfig& c) {
 
 RunConfig read_run_config(const json& root) {
   JsonReader in(root, "");
-  in.expect({"name", "seed", "data_seed", "threads", "device", "deterministic", "tf32", "steps", "model", "dtype", "autocast",
-             "batch_size", "accumulation", "sequence_length", "data", "optimizer", "schedule", "validation", "log",
-             "checkpoint"});
+  in.expect({"name",  "seed",      "data_seed", "threads",    "device",     "deterministic", "tf32",
+             "steps", "model",     "dtype",     "autocast",   "batch_size", "accumulation",  "sequence_length",
+             "data",  "optimizer", "schedule",  "validation", "log",        "checkpoint"});
   RunConfig c;
   read_model(in.object("model"), root.contains("model") ? root["model"] : json::object(), c);
   const bool toy = !c.decoder;

@@ -407,7 +407,8 @@ TEST_CASE("options that modify a step do on a device what they do on the CPU, wi
           // The second is longer than a unit in each of its blocks.
           for (const std::vector<std::int64_t>& shape : std::vector<std::vector<std::int64_t>>{{6, 15}, {6, 9000}})
             params.push_back(torch::randn(shape, torch::kFloat64).to(dtype).requires_grad_(true));
-          if (plain->method() == "muon") params.pop_back();
+          // The emulation is slow: held norms stand for all.
+          if (plain->method() == "muon" || how != "hold_norm;") params.pop_back();
           return params;
         };
         const auto host = made(), device = made();
@@ -417,7 +418,7 @@ TEST_CASE("options that modify a step do on a device what they do on the CPU, wi
           std::vector<NamedParam> names;
           for (size_t i = 0; i < params->size(); ++i)
             names.push_back({"m" + std::to_string(i), (*params)[i],
-                             ParamRole{.kind = ParamKind::matrix, .row_blocks = i == 0 ? 1 : 3}});
+                             ParamRole{.kind = ParamKind::matrix, .row_blocks = i + 1 < params->size() ? 1 : 3}});
           optimizer->set_names(names);
         }
         run(*one, host, 0, 2);

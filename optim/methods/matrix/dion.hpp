@@ -94,9 +94,9 @@ struct Dion {
     const Tensor unit = (right / (norms + o.eps)).masked_fill_(gone, 0);
     // Nothing that the basis sees: no update, and the basis stays.
     const Tensor seen = (seen_by_basis != 0).flatten(1).any(1).view({-1, 1, 1});
-    matrices.update.copy_(at::bmm(p, unit.transpose(1, 2)).masked_fill_(seen.logical_not(), 0));
+    matrices.update.copy_(at::bmm(p, unit.transpose(1, 2)).masked_fill_(~seen, 0));
     matrices.keep(0, at::where(seen, left, b));
-    matrices.keep(1, at::where(seen.logical_and(gone.logical_not()), unit, q));
+    matrices.keep(1, at::where(seen & ~gone, unit, q));
   }
 
  private:

@@ -95,13 +95,14 @@ struct SOAP {
       std::size_t at = 0;  // of the covariance among the buffers; the basis is behind it
       Tensor covariance, basis;
     } sides[2];
-    Tensor holds = grad.square().sum({1, 2}, /*keepdim=*/true).isfinite();
+    const auto is_finite = [](const Tensor& x) { return (x - x) == 0; };
+    Tensor holds = is_finite(grad.square().sum({1, 2}, /*keepdim=*/true));
     for (int k = 0; k < 2; ++k) {
       if (grad.size(k + 1) > o.max_precond_dim) continue;
       const Tensor g = k == 0 ? grad : grad.transpose(1, 2), before = matrices.stacked(next);
       sides[k] = {next, at::baddbmm(before, g, g.transpose(1, 2), o.shampoo_beta, 1.0 - o.shampoo_beta),
                   matrices.stacked(next + 1)};
-      holds = holds.logical_and(sides[k].covariance.diagonal(0, 1, 2).sum({1}).isfinite().view({-1, 1, 1}));
+      holds = holds & is_finite(sides[k].covariance.diagonal(0, 1, 2).sum({1}).view({-1, 1, 1}));
       next += 2;
     }
     const auto rotated = [&](Tensor x, bool back) {
@@ -123,10 +124,10 @@ struct SOAP {
       Tensor denominator = over_bias(v, o.beta2).sqrt_().add_(o.eps);
       if (o.eps == 0.0) denominator.masked_fill_(denominator == 0, std::numeric_limits<double>::infinity());
       const Tensor m = over_bias(rotated(matrices.stacked(0), false) / denominator, o.beta1);
-      matrices.update.copy_(rotated(m, true).masked_fill_(holds.logical_not(), 0));
+      matrices.update.copy_(rotated(m, true).masked_fill_(~holds, 0));
     }
     const bool turns = !first && !ordinary(o, matrices.number);
-    matrices.refused = matrices.refused.logical_or(holds.logical_not());
+    matrices.refused = matrices.refused | ~holds;
     for (int k = 0; k < 2; ++k) {
       auto& side = sides[k];
       if (!side.basis.defined()) continue;
