@@ -266,13 +266,12 @@ Figure figure_m1() {
           "design at its own best learning rates of matrix and scales. Above: scales on both sides (DP) against none; "
           "red: DP ends lower. Muon gives every row of the map the same step; u turns it into a step of each row's "
           "own. For full rank DP gains with the spread and ties without one, up to the noise at which nothing is "
-          "learned (dashed, derived); it is larger by more than 5 % in {losing} of {cells} cells. For rank one "
-          "it loses "
-          "at low noise; the boundary is fitted only: σ = {fitted:.2g}, {fewest} of {cells} cells on its wrong side. "
-          "Below left: the final loss without scales, ½n²V(√π/4)(τσ/a)^1.5 √(lr/steps) with lr = 2‖θ*‖/steps (derived "
-          "for n large; drawn where the error is below the noise). Below right: geometric means over the cells that "
-          "learn; the line is derived from that √lr for rows that each take their own rate, mean √(s_i/s_max). Root "
-          "mean square of the logarithm of measured over derived loss: {off:.2f}.",
+          "learned (dashed, derived); it is larger by more than 5 % in {losing} of {cells} cells. For rank one it "
+          "loses at low noise; the boundary is fitted only: σ = {fitted:.2g}, {fewest} of {cells} cells on its wrong "
+          "side. Below left: the final loss without scales, ½n²V(√π/4)(τσ/a)^1.5 √(lr/steps) with lr = 2‖θ*‖/steps "
+          "(derived for n large; drawn where the error is below the noise). Below right: geometric means over the "
+          "cells that learn; the line is derived from that √lr for rows that each take their own rate, mean "
+          "√(s_i/s_max). Root mean square of the logarithm of measured over derived loss: {off:.2f}.",
       .panels = {spread_panel_muon("Target of full rank"), spread_panel_muon("Target of rank one"),
                  panel("Final loss without scales, full rank", "gradient noise σ", "loss", Log::both),
                  panel("Gain at each one's best rates, full rank", "spread of the target's rows",

@@ -138,15 +138,14 @@ Figure figure_t12() {
           .caption =
               "left and middle: a {size} × {size} matrix before a norm under the library's Muon (momentum "
               "{momentum:g}), gradient noise alone, warm-up and cosine with ληT = {horizon:g} from about 3 times the "
-              "settled ‖W‖²: dots over the recursion of ‖W‖² with Muon's update noise, nρ per step and n²V in the long "
-              "run. Right: each column w of such a matrix with a scale γ that AdamW trains, loss ½‖W diag(γ) − I‖² "
-              "with gradient noise {sigma:g}, decay {pair_decay:g} on both, from ‖w‖ = γ. Their imbalance γ² − ‖w‖² is "
-              "not conserved: without noise ‖w‖ − Kγ is, K = η_W a/(τη_γ), and the noise drives the ratio along the "
-              "line to [n_w/R + 2Kx_γ]/[Kn_γ/R + 2x_w]: a larger lr of γ lowers it. Dots: the LibTorch runs, "
-              "{replicas} replicas. Off by "
-              "at most {worst_norm:.3f} of ‖W‖², {worst_angle:.3f} of the angle (allowed 0.12; a small matrix is "
-              "shorter than the formula for large n), {worst_ratio:.2f} in the ratio's logarithm (allowed 0.25); the "
-              "verdict's number is the largest share of its allowance.",
+              "settled ‖W‖²: dots over the recursion of ‖W‖² with Muon's update noise, nρ per step and n²V in the "
+              "long run. Right: each column w of such a matrix with a scale γ that AdamW trains, loss ½‖W diag(γ) − "
+              "I‖² with gradient noise {sigma:g}, decay {pair_decay:g} on both, from ‖w‖ = γ. Their imbalance γ² − "
+              "‖w‖² is not conserved: without noise ‖w‖ − Kγ is, K = η_W a/(τη_γ), and the noise drives the ratio "
+              "along the line to [n_w/R + 2Kx_γ]/[Kn_γ/R + 2x_w]: a larger lr of γ lowers it. Dots: the LibTorch "
+              "runs, {replicas} replicas. Off by at most {worst_norm:.3f} of ‖W‖², {worst_angle:.3f} of the angle "
+              "(allowed 0.12; a small matrix is shorter than the formula for large n), {worst_ratio:.2f} in the "
+              "ratio's logarithm (allowed 0.25); the verdict's number is the largest share of its allowance.",
           .panels = {panel("A matrix before a norm: squared length", "step", "‖W‖² / ‖W₀‖²", Log::y, kKeyBelow),
                      panel("Its rotation per step", "step", "angle (radians)", Log::y, kKeyBelow),
                      panel("Muon's columns beside AdamW's scales", "step", "‖w‖/γ", Log::y, kKeyBelow)},
