@@ -10,6 +10,7 @@
 #include "experiments/system/file_io.hpp"
 #include "experiments/system/sha256.hpp"
 #include "experiments/system/text.hpp"
+#include "optim/config/checksum.hpp"
 
 namespace scalevec::experiments {
 namespace {
@@ -22,13 +23,19 @@ json figure(const std::string& id, const fs::path& dir) {
   const fs::path record = dir / (id + ".json"), part = dir / (id + ".part.html");
   json kept = read_record(record).value_or(json());
   try {
-    if (!kept.is_object() || !fs::exists(part)) {
+    // Drawn again if the record is of another figure, of an older version, or of another picture than the one there.
+    if (text_at(kept, "figure") != id || !fs::exists(part) || text_at(kept, "part") != checksum(read_whole(part))) {
       const auto it = std::find_if(figures().begin(), figures().end(), [&](const Figure& f) { return f.id == id; });
       if (it == figures().end()) throw std::runtime_error("this program draws no figure " + id);
       FigureResult result = it->run(FigureValues(it->params, FigureQuality::quick));
       result.plot.name = id;
-      write_file(part, drawn(result.plot, dir));
-      kept = {{"caption", result.plot.caption}, {"agreement", result.agreement}, {"required", result.required}};
+      const std::string picture = drawn(result.plot, dir);
+      write_file(part, picture);
+      kept = {{"figure", id},
+              {"part", checksum(picture)},
+              {"caption", result.plot.caption},
+              {"agreement", result.agreement},
+              {"required", result.required}};
       write_record(record, kept.dump(2));
     }
     for (const char* key : {"agreement", "required"}) out[key] = finite_or_null(number_at(kept, key));

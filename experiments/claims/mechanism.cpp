@@ -63,9 +63,12 @@ json of_traces(const fs::path& run, double width) {
 
 // Through a process of its own, like a run; an empty object with the reason where it fails.
 json probed(const fs::path& run, const fs::path& file, const std::string& program) {
-  if (const auto kept = read_record(file)) return *kept;
   const auto config = read_json_if_whole(run / "config.json");
   if (!config) return {{"problem", "the run has no config.json"}};
+  if (const auto kept = read_record(file)) {
+    if (kept->value("config", *config) == *config) return *kept;
+    return {{"problem", file.string() + ": has measured another run"}};
+  }
   const auto steps = config->value("steps", std::int64_t{0});
   std::set<std::int64_t> points{0, steps / 4, steps / 2, steps};
   std::string at;

@@ -61,6 +61,8 @@ RunStore::Results& RunStore::of_text(const std::string& text) const {
   if (!kept) return results;
   if (text_at(*kept, "kind") != "results" || !kept->contains("runs"))
     throw UsageError(file.string() + ": does not hold results of runs");
+  if (text_at(*kept, "text") != text)
+    throw UsageError(file.string() + ": holds results on another text, " + text_at(*kept, "text"));
   const auto data = data_.find(text);
   if (data != data_.end() && text_at(*kept, "data_hash") != data->second)
     throw UsageError(file.string() + ": holds results on other data (SHA-256 " +

@@ -82,6 +82,7 @@ void add_probe_command(CLI::App& app) {
     if (!a->out.empty()) check_result_file(a->out);
     ProbeOptions options = a->options;
     options.progress = ProgressLine();
+    options.check_data = [&](const std::string& hash) { check_config_of_run(a->config, hash); };
     const std::string text = probe(config, options).dump(2) + "\n";
     if (isatty(STDERR_FILENO)) std::fputs("\r\033[K", stderr);
     if (a->out.empty())

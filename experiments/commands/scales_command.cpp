@@ -1,5 +1,6 @@
 #include "experiments/commands/scales_command.hpp"
 
+#include <cmath>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -37,8 +38,8 @@ void run(const ScalesOptions& o) {
   std::optional<Decays> decays;
   if (!o.decays.empty()) {
     decays = Decays{o.decays.at(0), o.decays.at(1)};
-    if (!(decays->gamma >= 0.0) || !(decays->w > 0.0))
-      throw UsageError("--decays: allowed: λ_γ at least 0 and λ_w more than 0");
+    if (!(decays->gamma >= 0.0) || !(decays->w > 0.0) || !std::isfinite(decays->gamma + decays->w))
+      throw UsageError("--decays: allowed: finite numbers, λ_γ at least 0 and λ_w more than 0");
   }
   std::vector<ModelScales> models;
   for (const std::string& folder : o.folders) {

@@ -134,7 +134,7 @@ void write_whole(const fs::path& file, const std::string& text) {
 }
 
 // A figure that fails to be drawn says why in its line, so that the others go on. `run`: the folder of a run that
-// stands in for the simulation; empty: none.
+// stands in for the simulation, whose errors end the command; empty: none.
 // `writing`: held while files are written.
 DrawnFigure draw_figure(const Figure& figure, const FigureValues& values, const fs::path& out, const std::string& run,
                         std::shared_mutex& writing) {
@@ -153,6 +153,7 @@ DrawnFigure draw_figure(const Figure& figure, const FigureValues& values, const 
   } catch (const UsageError&) {
     throw;
   } catch (const std::exception& e) {
+    if (!run.empty()) throw;  // a damaged run, say
     return {&figure, e.what(), false, ""};
   }
 }

@@ -69,6 +69,8 @@ void add_train_command(CLI::App& app, int& status) {
       ->check(CLI::Range(1.0, 86400.0))
       ->capture_default_str();
   command->callback([args, &status] {
+    // CLI11's range lets NaN through.
+    if (!(args->rank_timeout >= 1.0)) throw UsageError("--rank-timeout: got nan; allowed: 1 to 86400");
     if (args->check) {
       for (size_t i = 0; i < args->configs.size(); ++i) {
         const Session session(load(*args, i));

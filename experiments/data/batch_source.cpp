@@ -84,6 +84,11 @@ TokenFolderSource::TokenFolderSource(const fs::path& folder, std::uint64_t data_
     tokenizer_ = manifest->tokenizer;
     hash_ =
         scalevec::experiments::data_hash(checked_hashes(train_, manifest->train), checked_hashes(val_, manifest->val));
+    if (hash_ != manifest->sha256)
+      throw UsageError(
+          (folder / kManifestName).string() +
+          ": its sha256 is not that of the files that it lists: the list was changed; allowed: the file as "
+          "it was, or the folder without it, which is read unchecked");
   }
 }
 

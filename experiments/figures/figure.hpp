@@ -26,7 +26,7 @@ struct FigureParam {
   double quick, paper;
   Range allowed;
   std::string meaning;
-  bool whole = false;  // only whole numbers
+  bool whole = false;  // only whole numbers, with an upper bound in `allowed`
 };
 
 // A number or word that a caption names.

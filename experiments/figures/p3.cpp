@@ -92,7 +92,7 @@ Figure figure_p3() {
                  {"sigma", 1.0, 1.0, {0.01, 100.0}, "standard deviation of the gradient noise"},
                  {"lr", 4e-3, 4e-3, {1e-5, 0.1}, "learning rate"},
                  {"steps", 20000, 40000, Range::between(100, 1e7), "steps", true},
-                 {"replicas", 5, 12, Range::at_least(1), "replicas", true},
+                 {"replicas", 5, 12, Range::between(1, 1000000), "replicas", true},
                  {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the noise", true}},
       .heading = "Where weight decay on an input-norm scale pays",
       .caption =

@@ -100,7 +100,7 @@ Figure figure_p5() {
                  {"spread", 1.5, 1.5, {0.1, 5.0}, "largest standard deviation of the rows' log size"},
                  {"rates", 13, 17, Range::between(3, 100), "learning rates tried, 2e-3 to 0.3", true},
                  {"steps", 500, 500, Range::between(50, 1e6), "steps", true},
-                 {"replicas", 8, 32, Range::at_least(1), "replicas", true},
+                 {"replicas", 8, 32, Range::between(1, 1000000), "replicas", true},
                  {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of targets and noise", true}},
       .heading = "Scales on both sides of a map (DP) against the input side",
       .caption =

@@ -127,7 +127,7 @@ Figure figure_p6() {
                  {"unequal", 0.3, 0.3, {0.0, 10.0}, "standard deviation of γ*'s elements"},
                  {"rates", 11, 17, Range::between(3, 100), "learning rates tried, 2e-3 to 0.3", true},
                  {"steps", 500, 500, Range::between(50, 1e6), "steps of Adam", true},
-                 {"replicas", 4, 12, Range::at_least(1), "replicas", true},
+                 {"replicas", 4, 12, Range::between(1, 1000000), "replicas", true},
                  {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of targets and noise", true}},
       .heading = "Magnitude and direction apart, each at its best learning rate",
       .caption =

@@ -115,7 +115,7 @@ Figure figure_p7() {
                      {"rates", 12, 20, Range::between(3, 100), "learning rates tried, 2e-3 to 0.9", true},
                      {"steps", 500, 500, Range::between(50, 1e6), "steps", true},
                      // 12 rates of 10 replicas fill two of the simulation's blocks of 64.
-                     {"replicas", 10, 32, Range::at_least(1), "replicas", true},
+                     {"replicas", 10, 32, Range::between(1, 1000000), "replicas", true},
                      {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of targets and noise", true}},
           .heading = "All designs together",
           .caption =

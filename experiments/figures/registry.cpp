@@ -57,6 +57,9 @@ nlohmann::json Figure::parameter_rows() const {
 FigureValues::FigureValues(const std::vector<FigureParam>& params, FigureQuality quality) {
   for (const FigureParam& p : params) {
     const double value = quality == FigureQuality::quick ? p.quick : p.paper;
+    // They are handed on as doubles, and products of them must fit.
+    if (p.whole && !(p.allowed.high <= 9007199254740992.0))
+      throw std::logic_error("the figure parameter " + p.name + " has no upper bound");
     if (p.whole)
       values_.push_back({p, static_cast<std::int64_t>(value)});
     else

@@ -20,11 +20,13 @@ namespace {
 void check_traced(const std::filesystem::path& run) {
   if (!std::filesystem::exists(run / "traces.jsonl") || !std::filesystem::exists(run / "policy.json"))
     throw UsageError("--run: " + run.string() + " holds no traced run (policy.json, traces.jsonl)");
+  const std::string damage = damage_of_run(run, read_record(run / "summary.json").value_or(json::object()));
+  if (!damage.empty()) throw RunError((run / damage).string());
 }
 
 // By the summary, or by the log where that goes on after it: of a run that was resumed, or was killed.
 std::string extent_of_run(const std::filesystem::path& run) {
-  const json summary = read_record_if_sound(run / "summary.json").value_or(json::object());
+  const json summary = read_record(run / "summary.json").value_or(json::object());
   const json config = read_json_if_whole(run / "config.json").value_or(json::object());
   const std::vector<json> lines = read_json_lines(run / "metrics.jsonl");
   std::string status = text_at(summary, "status", "unfinished");

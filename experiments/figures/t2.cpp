@@ -154,7 +154,7 @@ Figure figure_t2() {
                      {"sigma", 1.0, 1.0, {0.01, 10.0}, "standard deviation of the gradient noise"},
                      {"lr", 0.01, 0.01, {1e-5, 0.1}, "of SGD"},
                      {"adam_lr", 2e-3, 2e-3, {1e-5, 0.1}, "of AdamW"},
-                     {"replicas", 32, 128, Range::at_least(2), "replicas", true},
+                     {"replicas", 32, 128, Range::between(2, 1000000), "replicas", true},
                      {"steps", 30000, 60000, Range::between(100, 1e7), "steps", true},
                      {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the noise", true}},
           .heading = "The preconditioner γ²I + wwᵀ and its imbalance",

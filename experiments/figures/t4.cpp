@@ -96,7 +96,7 @@ Figure figure_t4() {
                  {"lr", 2e-3, 2e-3, {1e-5, 0.1}, "learning rate"},
                  {"decay_w", 0.1, 0.1, {1e-4, 10.0}, "λ_w"},
                  {"steps", 40000, 80000, Range::between(100, 1e7), "steps", true},
-                 {"replicas", 6, 32, Range::at_least(2), "replicas", true},
+                 {"replicas", 6, 32, Range::between(2, 1000000), "replicas", true},
                  {"points", 5, 7, Range::between(2, 100), "ratios simulated", true},
                  {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the noise", true}},
       .heading = "Weight decay on an input-norm scale",

@@ -214,8 +214,8 @@ Figure figure_t5() {
                      {"lambda_max", 3.0, 3.0, Range::above(0.0), "largest weight decay"},
                      {"points", 8, 14, Range::between(2, 100), "simulated weight decays per curve", true},
                      // Quick: the largest relative standard error is an eighth of the allowance.
-                     {"replicas", 512, 8192, Range::at_least(2), "replicas of the batched simulation", true},
-                     {"torch_replicas", 512, 2048, Range::at_least(2), "replicas of the LibTorch run", true},
+                     {"replicas", 512, 8192, Range::between(2, 1000000), "replicas of the batched simulation", true},
+                     {"torch_replicas", 512, 2048, Range::between(2, 1000000), "replicas of the LibTorch run", true},
                      {"lr", 2e-3, 5e-4, {0.0, 1.0, true, false}, "learning rate"},
                      {"beta2", 0.999, 0.9995, Range::below(0.0, 1.0), "AdamW's β₂"},
                      {"seed", 1, 1, {0.0, 9007199254740992.0}, "seed of the noise", true}},

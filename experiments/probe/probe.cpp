@@ -192,7 +192,9 @@ json probe(const RunConfig& config, const ProbeOptions& options) {
   RunConfig replayed = config;
   replayed.snr = false;
   Session session(replayed);
-  json out{{"points", json::array()}};
+  const std::string data = session.source()->data_hash();
+  if (options.check_data) options.check_data(data);
+  json out{{"config", config.resolved}, {"data_hash", data}, {"points", json::array()}};
   const std::int64_t rows = std::min(options.rows, session.source()->validation_windows(config.sequence_length));
   ProbeWork work(config, options, session.model(), rows);
   for (const std::int64_t step : options.steps) {

@@ -44,10 +44,12 @@ struct ProbeOptions {
   std::int64_t most_products = 30;
   // Called as the work goes on: what is being done, and the share of the whole that is done, in [0, 1].
   std::function<void(const std::string& what, double share)> progress;
+  // Called with the hash of the data before anything is measured; may throw.
+  std::function<void(const std::string& data_hash)> check_data;
 };
 
-// {"points": [{"step", "sharpness": {"whole", SCALE: of the scale and the maps it is multiplied into, …},
-// "snr": {trace group: value}, "val_loss"}]}.
+// {"config", "data_hash": of what was measured, "points": [{"step", "sharpness": {"whole", SCALE: of the scale and the
+// maps it is multiplied into, …}, "snr": {trace group: value}, "val_loss"}]}.
 nlohmann::json probe(const RunConfig& config, const ProbeOptions& options);
 
 }  // namespace scalevec::experiments

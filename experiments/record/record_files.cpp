@@ -1,5 +1,6 @@
 #include "experiments/record/record_files.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <limits>
@@ -106,26 +107,59 @@ std::vector<json> read_json_lines(const std::filesystem::path& file) {
   return lines;
 }
 
+namespace {
+
+// What the newest sound checkpoint of a run says besides the step; null without one.
+json progress_of_newest_checkpoint(const std::filesystem::path& run) {
+  const std::vector<std::filesystem::path> all = checkpoint_folders(run);
+  for (auto it = all.rbegin(); it != all.rend(); ++it)
+    if (const auto state = read_record_if_sound(*it / "state.json"); state && state->is_object())
+      return state->value("progress", json());
+  return nullptr;
+}
+
+}  // namespace
+
 std::string damage_of_run(const std::filesystem::path& run, const json& summary) {
-  const json ends = summary.is_object() ? summary.value("logs", json::object()) : json::object();
+  const std::string status = text_at(summary, "status");
+  const bool finished = status == "done" || status == "diverged";
+  const json said = finished ? summary : progress_of_newest_checkpoint(run);
+  const std::string other = finished ? "summary.json" : "the newest checkpoint";
+  const std::string or_other_run = ": one of the two was damaged, or is another run's";
+  const json ends = said.is_object() ? said.value("logs", json::object()) : json::object();
   for (const char* name : {"metrics.jsonl", "traces.jsonl"}) {
     try {
-      const LogLines log = read_log(run / name);
-      const std::string end = log.checksums.empty() ? log_seed(run / name) : log.checksums.back();
-      if (const std::string said = text_at(ends, name); !said.empty() && said != end)
-        return std::string(name) +
-               ": does not end where summary.json says: one of the two was damaged, or is another run's";
+      std::vector<std::string> checksums = read_log(run / name).checksums;
+      checksums.insert(checksums.begin(), log_seed(run / name));
+      const std::string end = text_at(ends, name);
+      if (end.empty()) continue;
+      if (finished && checksums.back() != end)
+        return std::string(name) + ": does not end where summary.json says" + or_other_run;
+      if (std::find(checksums.begin(), checksums.end(), end) == checksums.end())
+        return std::string(name) + ": does not hold the lines that the newest checkpoint was written after" +
+               or_other_run;
     } catch (const RunError& e) {
       return std::string(e.what()).substr((run / "").string().size());
     }
   }
   std::error_code error;
-  const std::string policy = text_at(summary, "policy");
+  const std::string policy = text_at(said, "policy");
   if (policy.empty()) return {};
   if (!std::filesystem::exists(run / "policy.json", error)) return "policy.json: is missing";
   if (checksum(read_whole(run / "policy.json")) != policy)
-    return "policy.json: is not the one that summary.json says: one of the two was damaged, or is another run's";
+    return "policy.json: is not the one that " + other + " says" + or_other_run;
   return {};
+}
+
+void check_config_of_run(const std::filesystem::path& config, std::string_view data_hash) {
+  const std::filesystem::path run = config.parent_path();
+  if (config.filename() != "config.json" || !std::filesystem::exists(run / "metrics.jsonl")) return;
+  const json summary = read_record(run / "summary.json").value_or(json::object());
+  if (const std::string damage = damage_of_run(run, summary); !damage.empty()) throw RunError((run / damage).string());
+  const std::string before = text_at(summary, "data_hash", text_at(progress_of_newest_checkpoint(run), "data_hash"));
+  if (!before.empty() && before != data_hash)
+    throw RunError(run.string() + ": the data is not what the run was trained on (SHA-256 " + before.substr(0, 12) +
+                   "… there, " + std::string(data_hash.substr(0, 12)) + "… now); allowed: the same tokens");
 }
 
 void check_output_file(const std::filesystem::path& file, std::string_view option) {

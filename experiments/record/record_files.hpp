@@ -42,8 +42,13 @@ LogLines read_log(const std::filesystem::path& file, std::string_view until = {}
 std::vector<nlohmann::json> read_json_lines(const std::filesystem::path& file);
 
 // What is wrong with a run's logs, by themselves and by what its summary says of their ends, or with its policy.json by
-// the checksum that the summary has of it; empty if nothing is.
+// the checksum that the summary has of it; empty if nothing is. Of a run that is not finished, the newest checkpoint
+// says where its part of the logs ends.
 std::string damage_of_run(const std::filesystem::path& run, const nlohmann::json& summary);
+
+// For a command that makes a run again from its config.json: RunError if that is damage_of_run(), or if the run was
+// trained on data of another hash. Passes a configuration that lies in no run's folder.
+void check_config_of_run(const std::filesystem::path& config, std::string_view data_hash);
 
 // Refuses, by UsageError led by `option`, to write a result over a folder or over a file that this program reads:
 // compare.json, config.json, metrics.jsonl and their like, in any folder.

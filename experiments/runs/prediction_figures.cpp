@@ -7,6 +7,7 @@
 #include <limits>
 #include <map>
 
+#include "experiments/errors.hpp"
 #include "experiments/record/record_files.hpp"
 #include "experiments/runs/curves.hpp"
 #include "experiments/runs/run_prediction.hpp"
@@ -322,9 +323,24 @@ double adam_limit(const json& policy_row, double mean_step) {
   return theory::adam_edge(mean_step, number_at(policy_row["options"], "beta1"));
 }
 
+// A probe.json by an older version does not say what it measured.
+void check_probe(const json& probe, const TracedRun& run) {
+  const std::string file = (run.folder / "probe.json").string();
+  const json config = probe.value("config", json::object());
+  for (const char* key : {"model", "optimizer", "schedule", "seed", "data_seed", "steps", "batch_size", "accumulation",
+                          "sequence_length", "dtype", "autocast"})
+    if (config.contains(key) && config[key] != run.config.value(key, json()))
+      throw RunError(file + ": has measured another run: its " + key + " is not that of config.json");
+  const std::string data = text_at(probe, "data_hash");
+  const json summary = read_record(run.folder / "summary.json").value_or(json::object());
+  if (!data.empty() && text_at(summary, "data_hash", data) != data)
+    throw RunError(file + ": has measured a run on other data than summary.json says");
+}
+
 void curvature_over_run(const TracedRun& run, const std::string& suffix, PredictionBuilder& builder) {
   const json probe = read_record(run.folder / "probe.json").value_or(json::object());
   if (!probe.contains("points") || !run.policy.contains("rows")) return;
+  check_probe(probe, run);
   Plot plot = two_columns(
       "predicted_curvature" + suffix, "Largest curvature, with T14's limit",
       "Lines: largest eigenvalue of the Hessian, of everything and of a scale with the maps that read it (scalevec "

@@ -12,11 +12,13 @@
 #include "experiments/errors.hpp"
 #include "experiments/record/record_files.hpp"
 #include "experiments/stored/stored_options.hpp"
+#include "experiments/system/file_io.hpp"
 #include "experiments/system/sha256.hpp"
 #include "experiments/system/staging_folder.hpp"
 #include "models/hugging_face.hpp"
 #include "models/model_folder.hpp"
 #include "models/options_json.hpp"
+#include "optim/config/checksum.hpp"
 
 namespace scalevec::experiments {
 namespace {
@@ -74,6 +76,24 @@ models::DecoderOptions run_options(const fs::path& run, const fs::path& checkpoi
   return options;
 }
 
+// The folder in one of ours with what the model came with, if it has one: as copy_companions() wrote it.
+fs::path companions_in(const fs::path& model) {
+  const fs::path folder = model / kHuggingFaceFolder;
+  if (!fs::is_directory(folder)) return {};
+  const fs::path record = folder / kCompanionChecksums;
+  const auto kept = read_record(record);
+  if (!kept) {
+    note_without_checksum(folder);
+    return folder;
+  }
+  const nlohmann::json files = kept->value("files", nlohmann::json::object());
+  for (const auto& [name, said] : files.items())
+    if (!fs::is_regular_file(folder / name) || checksum(read_whole(folder / name)) != said)
+      throw RunError((folder / name).string() + ": is missing, or is not the one that " + record.string() +
+                     " says: one of the two was damaged, or is another model's");
+  return folder;
+}
+
 StoredModel open_run(const fs::path& run, const std::string& step, bool as_trained) {
   StoredModel out;
   const fs::path checkpoint = checkpoint_of(run, step);
@@ -83,7 +103,7 @@ StoredModel open_run(const fs::path& run, const std::string& step, bool as_train
   const std::string name = average ? kAverageWeights : "weights.safetensors";
   out.dtype = models::load_weights(*out.decoder, models::read_safetensors(checkpoint / name, checksum_in(state, name)),
                                    (checkpoint / name).string());
-  if (fs::is_directory(run / kHuggingFaceFolder)) out.hugging_face = run / kHuggingFaceFolder;
+  out.hugging_face = companions_in(run);
   return out;
 }
 
@@ -138,7 +158,7 @@ StoredModel open_stored(const fs::path& path, const std::vector<std::string>& ig
     if (place.kind == Kind::run) return open_run(place.folder, place.step, as_trained);
     StoredModel out;
     out.decoder = models::read_model_folder(place.folder, &out.dtype);
-    if (fs::is_directory(place.folder / kHuggingFaceFolder)) out.hugging_face = place.folder / kHuggingFaceFolder;
+    out.hugging_face = companions_in(place.folder);
     return out;
   });
 }
@@ -204,13 +224,16 @@ void check_tokenizer(const fs::path& hugging_face, const fs::path& data) {
 
 void copy_companions(const fs::path& from, const fs::path& to, bool config) {
   std::error_code error;
+  nlohmann::json checksums = nlohmann::json::object();
   for (const char* name : {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
                            "tokenizer.model", "special_tokens_map.json", "added_tokens.json", "vocab.json",
                            "merges.txt", "chat_template.jinja", "chat_template.json"}) {
     if ((!config && std::string(name) == "config.json") || !fs::is_regular_file(from / name, error)) continue;
-    if (!fs::copy_file(from / name, to / name, fs::copy_options::overwrite_existing, error) || error)
-      throw RunError((to / name).string() + ": cannot be written: " + error.message());
+    const std::string text = read_whole(from / name);
+    write_file(to / name, text);
+    checksums[name] = checksum(text);
   }
+  if (config) write_record(to / kCompanionChecksums, nlohmann::json{{"files", checksums}}.dump(1) + "\n");
 }
 
 void write_folder(const fs::path& out, const std::function<void(const fs::path&)>& write) {

@@ -36,11 +36,13 @@ StoredModel open_hugging_face(const std::filesystem::path& folder, const std::ve
 void check_tokenizer(const std::filesystem::path& hugging_face, const std::filesystem::path& data);
 
 // Copies config.json, generation_config.json and the tokenizer's files, as far as there are any, from the folder of a
-// Hugging Face model into the existing folder `to`, with config.json if `config`. RunError if the disk refuses.
+// Hugging Face model into the existing folder `to`. With `config`, `to` is kHuggingFaceFolder of one of our folders:
+// config.json is copied too, and kCompanionChecksums written, which open_stored() checks. RunError if the disk refuses.
 void copy_companions(const std::filesystem::path& from, const std::filesystem::path& to, bool config);
 
 // Where our model folders keep them.
 inline constexpr const char* kHuggingFaceFolder = "hugging_face";
+inline constexpr const char* kCompanionChecksums = "checksums.json";
 
 // Calls `write` with a temporary folder and then renames this folder to `out`, so that `out` is complete or absent.
 // Throws UsageError if `out` exists and is not an empty folder, and RunError if writing fails.

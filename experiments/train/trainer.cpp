@@ -323,6 +323,7 @@ class FolderTrainer : public Trainer {
     counters_.seconds = seconds_before_ + elapsed();
     json progress = counters_.to_json();
     progress["logs"] = log_ends();
+    progress["policy"] = policy_checksum_;
     if (session_.source()) progress["data_hash"] = session_.source()->data_hash();
     if (!changes_.empty()) progress["changed_on_resume"] = changes_;
     write_checkpoint(out_, session_, average, state, config_.resolved, progress, config_.checkpoint_keep);

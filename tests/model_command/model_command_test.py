@@ -106,6 +106,10 @@ class ModelCommand(unittest.TestCase):
         self.assertEqual(exported["dtype"], "bfloat16")
         for name, text in companions.items():
             self.assertEqual((self.here / "hf" / name).read_text(), text)
+        kept = self.here / "ours" / "hugging_face" / "generation_config.json"
+        kept.write_text('{"temperature": 0.7}')
+        self.assertIn("generation_config.json", self.run_program("model", "export", self.here / "ours", "--out", self.here / "other", status=2))
+        kept.write_text(companions["generation_config.json"])
         blob = (self.here / "hf" / "model.safetensors").read_bytes()
         header = json.loads(blob[8 : 8 + int.from_bytes(blob[:8], "little")])
         self.assertEqual(header.pop("__metadata__")["format"], "pt")

@@ -4,8 +4,9 @@ line and a status other than 0, never another number.
 
     python3 tests/resilience/damage_harness.py --program build/cpu/bin/scalevec --cases 100 --seed 1
 
-Folders: a run that was killed (resumed), runs that are done (reported), comparisons (collected, or run again), prepared
-tokens (trained on), model folders (logits), and a run's newest checkpoint (logits, and a run that goes on from it). In each, one file is hit in one way: random bits flipped, a page of zeros,
+Folders: a run that was killed (resumed; reported and drawn), runs that are done and probed (reported and drawn),
+comparisons (collected, or run again), prepared tokens (trained on), model folders (logits, export), and a run's newest
+checkpoint (logits, and a run that goes on from it). In each, one file is hit in one way: random bits flipped, a page of zeros,
 the tail dropped or doubled, cut to whole pages, exchanged with the file of the same name of another folder, or replaced
 by an older copy. Case number n of a seed is always the same one; --only n makes it alone and keeps its folder.
 """
@@ -174,7 +175,7 @@ class Resumed(Folder):
 
 
 class Reported(Folder):
-    """A run that is done, and its report."""
+    """A run that is done and probed, its report, and a figure over it."""
     name = "report"
 
     def __init__(self, program, root):
@@ -182,22 +183,43 @@ class Reported(Folder):
         for name, changes in (("one", {}), ("two", {"seed": 7}), ("before", {})):
             (root / f"{name}.json").write_text(json.dumps({**RUN, **changes}))
             program.good(["train", f"{name}.json", "--out", name], root)
+            program.good(["probe", f"{name}/config.json", "--at", "0", "--gradients", "4", "--out", f"{name}/probe.json"], root)
+            self.stop(root / name)
         self.sound = root / "one"
         # The same run of an earlier hour: its times differ.
         self.elsewhere = [root / "two", root / "before"]
         program.good(["report", "one", "--out", "numbers.html"], root)
+        program.good(["theory", "T11", "--run", "one", "--out", "figure"], root)
         self.numbers = numbers_of(root / "numbers.json")
+
+    def stop(self, run):
+        """What a kill leaves; of a run that is done, all."""
 
     def files(self, folder):
         return [f for f in super().files(folder) if not f.startswith("checkpoints")]
 
     def check(self, folder, _, where):
-        done = self.program(["report", folder, "--out", folder / "page.html"], self.root)
-        if self.refused(done, where):
-            return "refused"
-        if numbers_of(folder / "page.json") != self.numbers:
+        report = self.program(["report", folder, "--out", folder.parent / "page.html"], self.root)
+        theory = self.program(["theory", "T11", "--run", folder, "--out", folder.parent / "figure"], self.root)
+        refused = [self.refused(report, where), self.refused(theory, where)]
+        if not refused[0] and numbers_of(folder.parent / "page.json") != self.numbers:
             raise Failure(f"{where}: the report has other numbers")
-        return "as undamaged"
+        if not refused[1] and (folder.parent / "figure/T11.csv").read_text() != (self.root / "figure/T11.csv").read_text():
+            raise Failure(f"{where}: the figure has other numbers")
+        return "refused" if all(refused) else "as undamaged" if not any(refused) else "refused by its reader"
+
+
+class Halted(Reported):
+    """The same of a run that was killed after a checkpoint."""
+    name = "report of a killed run"
+
+    def stop(self, run):
+        (run / "summary.json").unlink()
+        shutil.rmtree(run / "checkpoints" / "step-00000024")
+        ends = json.loads((run / "checkpoints" / "step-00000020" / "state.json").read_text())["progress"]["logs"]
+        for log, end in ends.items():
+            lines = (run / log).read_text().splitlines(keepends=True)
+            (run / log).write_text("".join(lines[:1 + [end in line for line in lines].index(True)]))
 
 
 class Compared(Folder):
@@ -317,7 +339,7 @@ class Opened(Folder):
 
 
 class Modelled(Folder):
-    """A model folder, and the logits that it gives."""
+    """A model folder with a tokenizer, the logits that it gives, and its export."""
     name = "model"
 
     def __init__(self, program, root):
@@ -326,22 +348,28 @@ class Modelled(Folder):
         for name, seed in (("one", 1), ("two", 2)):
             (root / f"{name}.json").write_text(json.dumps({**RUN, "steps": 1, "seed": seed, "schedule": {}, "checkpoint": {"every": 0}}))
             program.good(["train", f"{name}.json", "--out", f"run-{name}"], root)
-            program.good(["model", "fold", f"run-{name}", "--out", name], root)
+            program.good(["model", "fold", f"run-{name}", "--out", f"folded-{name}"], root)
+            program.good(["model", "export", f"folded-{name}", "--out", f"hf-{name}"], root)
+            (root / f"hf-{name}" / "tokenizer.json").write_text(json.dumps({"model": {"vocab": {f"{name}-{i}": i for i in range(32)}}}))
+            program.good(["model", "import", f"hf-{name}", "--out", name], root)
         self.sound = root / "one"
         self.elsewhere = [root / "two"]
         program.good(["model", "logits", "one", "--tokens", "tokens.json", "--out", "logits.json"], root)
+        program.good(["model", "export", "one", "--out", "exported"], root)
 
     def check(self, folder, _, where):
-        out = folder.parent / "logits.json"
-        done = self.program(["model", "logits", folder, "--tokens", "tokens.json", "--out", out], self.root)
-        if self.refused(done, where):
-            return "refused"
-        if out.read_text() != (self.root / "logits.json").read_text():
+        out, exported = folder.parent / "logits.json", folder.parent / "exported"
+        logits = self.program(["model", "logits", folder, "--tokens", "tokens.json", "--out", out], self.root)
+        export = self.program(["model", "export", folder, "--out", exported], self.root)
+        refused = [self.refused(logits, where), self.refused(export, where)]
+        if not refused[0] and out.read_text() != (self.root / "logits.json").read_text():
             raise Failure(f"{where}: other logits")
-        return "as undamaged"
+        if not refused[1] and (found := runs.folder_difference(exported, self.root / "exported")):
+            raise Failure(f"{where}: exported otherwise: {found}")
+        return "refused" if all(refused) else "as undamaged" if not any(refused) else "refused by its reader"
 
 
-KINDS = {k.name: (k, weight) for k, weight in ((Resumed, 5), (Reported, 2), (Compared, 1), (Trained, 4), (Modelled, 3), (Opened, 2))}
+KINDS = {k.name: (k, weight) for k, weight in ((Resumed, 5), (Reported, 2), (Halted, 2), (Compared, 1), (Trained, 4), (Modelled, 3), (Opened, 2))}
 
 
 def main():

@@ -302,6 +302,17 @@ TEST_CASE("a resume takes the same data elsewhere and keys that change no result
   CHECK(content(errors).find("not the file that was written here") != std::string::npos);
   CHECK(content(out / weights) == content(folder.path / "whole" / weights));
 
+  // A list of other shards than those which were prepared, in a data.json without its checksum.
+  const std::string prepared = content(data / "data.json");
+  auto listed = nlohmann::json::parse(prepared);
+  listed.erase("checksum");
+  listed["val"]["files"] = listed["train"]["files"];
+  listed["val"]["tokens"] = listed["train"]["tokens"];
+  std::ofstream(data / "data.json") << listed;
+  CHECK(finish(start({"train", config, "--out", folder.path / "new"}, errors)) == 2);
+  CHECK(content(errors).find("is not that of the files that it lists") != std::string::npos);
+  std::ofstream(data / "data.json") << prepared;
+
   // A shard that was damaged after it was prepared.
   for (const auto& entry : fs::directory_iterator(data))
     if (entry.path().extension() == ".bin") {

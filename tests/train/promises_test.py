@@ -45,8 +45,8 @@ def run(*args, expect=0, **how):
     return done.stdout, done.stderr
 
 
-def refused(*args, parts=()):
-    errors = run(*args, expect=2)[1]
+def refused(*args, parts=(), status=2):
+    errors = run(*args, expect=status)[1]
     # Said once of files from before checksums.
     errors = "".join(line for line in errors.splitlines(True) if not line.endswith("are read unchecked\n"))
     check(errors.count("\n") == 1 and errors.startswith("scalevec: "), f"not one line: {errors!r}")
@@ -286,6 +286,11 @@ def results_and_records():
         refused("report", out, "--out", out / name, parts=["allowed: "])
     check(before == {f: f.read_bytes() for f in out.glob("*.json*")}, "a record was written over")
     refused("probe", config, "--at", "0", "--out", ROOT / "absent/probe.json", parts=["is no folder"])
+    # A run's own configuration is the one that it was trained with.
+    text = (out / "config.json").read_text()
+    (out / "config.json").write_text(text.replace('"seed": 1', '"seed": 3', 1))
+    refused("probe", out / "config.json", "--at", "0", parts=["config.json"], status=1)
+    (out / "config.json").write_text(text)
 
 
 def waiting():
