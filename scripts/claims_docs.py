@@ -225,7 +225,6 @@ def take(folder, name):
     # The name of the folder it was made in says nothing to a reader.
     ledger.pop("checksum", None)
     ledger["command"] = re.sub(r" --(data|ledger|out|results) \S+", r" --\1 DIR", re.sub(r"( --text [^ =]+=)\S+", r"\1DIR", ledger["command"]))
-    ledger["provenance"]["data"] = [d.split(": ", 1)[-1] for d in ledger["provenance"].get("data", [])]
     for claim in ledger["claims"]:
         if "evidence" in claim:  # the page reads these from the evidence
             for key in ("contrasts", "tuning", "pilot"):

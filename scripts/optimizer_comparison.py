@@ -295,7 +295,7 @@ def collect(args):
               "cpu_seconds": round(sum(s["cpu_seconds"] for s in summaries)), "git_commit": one["git_commit"],
               "machine": one["machine"], "kernels": one["versions"]["kernels"], "parameters": one["parameters"],
               "scale_parameters": one["scale_parameters"], "pair_loss": rounded(pair_loss(BASE["data"]["dir"])),
-              "data": one["data"].split(": ")[1], "data_hash": one["data_hash"]}
+              "data": one["data"], "data_hash": one["data_hash"]}
     lines = [f" {json.dumps(k)}: {json.dumps(v)}," for k, v in result.items()]
     lines += [' "methods": [', ",\n".join("  " + json.dumps(m) for m in methods), " ]"]
     RESULTS.write_text("{\n" + "\n".join(lines) + "\n}\n")

@@ -46,14 +46,6 @@ std::string level_cell(const json& at) {
 
 std::string absent(const char* word) { return std::string("<span class=\"sub\">") + word + "</span>"; }
 
-// What the paper says of it, in its own figures.
-std::string quoted_text(const json& claim) {
-  if (const std::string text = text_at(claim, "quoted"); !text.empty()) return text;
-  for (const json& source : array_at(claim, "sources"))
-    if (const auto text = source.get<std::string>(); text.find("(quoted)") != std::string::npos) return text;
-  return "";
-}
-
 // A line per text at the level where the claim is decided.
 std::string effect_cell(const json& claim) {
   std::string out;
@@ -92,7 +84,7 @@ std::string summary_table(const json& ledger, bool judged) {
       rows.back().push_back(at ? level_cell(*at) : absent("not run"));
     }
     rows.back().push_back("<div class=\"wide\">" + effect_cell(claim) + "</div>");
-    rows.back().push_back("<span class=\"sub\">" + escape(quoted_text(claim)) + "</span>");
+    rows.back().push_back("<span class=\"sub\">" + escape(text_at(claim, "quoted")) + "</span>");
   }
   return rows.empty() ? "" : html::table(head, rows, head.size());
 }

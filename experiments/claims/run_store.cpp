@@ -39,10 +39,6 @@ json result_of(const fs::path& folder, const CellOutcome& outcome) {
   for (const char* key : {"parameters", "tokens", "seconds", "cpu_seconds", "threads", "machine", "git_commit",
                           "versions", "data", "data_hash"})
     if (summary.contains(key)) out[key] = summary[key];
-  // Where the tokens lie on this machine says nothing on another.
-  if (out.contains("data"))
-    if (const std::string data = text_at(out, "data"); data.find(": ") != std::string::npos)
-      out["data"] = data.substr(data.find(": ") + 2);
   if (outcome.state == CellOutcome::State::done)
     for (const std::string& name : run_metric_names())
       if (const double x = run_metric(folder, name); std::isfinite(x)) out["metrics"][name] = x;

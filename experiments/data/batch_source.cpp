@@ -174,9 +174,9 @@ std::string TokenFolderSource::data_hash() const {
 }
 
 std::string TokenFolderSource::describe() const {
-  return folder_.string() + ": " + std::to_string(total_tokens(train_)) + " training tokens in " +
-         std::to_string(train_.size()) + " files, " + std::to_string(total_tokens(val_)) + " validation tokens in " +
-         std::to_string(val_.size()) + " files" + (tokenizer_.empty() ? "" : ", tokenizer " + tokenizer_);
+  return std::to_string(total_tokens(train_)) + " training tokens in " + std::to_string(train_.size()) + " files, " +
+         std::to_string(total_tokens(val_)) + " validation tokens in " + std::to_string(val_.size()) + " files" +
+         (tokenizer_.empty() ? "" : ", tokenizer " + tokenizer_);
 }
 
 }  // namespace scalevec::experiments

@@ -43,7 +43,7 @@ class BatchSource {
   // SHA-256 of the data, for the record of a run. Reads every token.
   virtual std::string data_hash() const = 0;
 
-  // One line for the reader.
+  // One line for the reader: what the data are, not where.
   virtual std::string describe() const = 0;
 };
 

@@ -37,7 +37,8 @@ struct ApplyOnDevice : kernels::ApplyPass {
 
   template <class Step>
   SCALEVEC_HD static Constants<double> constants(const Values& o, const Step& s) {
-    return {s.lr * o.lr_factor + o.constant};
+    // nvcc's host pass loses the braces of a sole member unless the type is named.
+    return Constants<double>{s.lr * o.lr_factor + o.constant};
   }
 };
 
