@@ -5,6 +5,7 @@
 #include "models/decoder.hpp"
 #include "models/decoder_sites.hpp"
 #include "models/fold.hpp"
+#include "models/grouped_map.hpp"
 #include "models/hugging_face.hpp"
 #include "models/initial_value.hpp"
 #include "models/model_folder.hpp"

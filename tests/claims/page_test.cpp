@@ -79,7 +79,8 @@ json claim(const std::string& id, std::vector<json> evidence) {
           {"statement", "It helps & more."},
           {"rule", "One contrast."},
           {"unit", "nats per token"},
-          {"sources", {"a paper: +0.015 (quoted)"}},
+          {"sources", {"a paper"}},
+          {"quoted", "a paper: +0.015"},
           {"against", json::array()},
           {"theory_says", "Yes."},
           {"figures", json::array()},
@@ -162,7 +163,7 @@ TEST_CASE("the page of a joined ledger says it once, escaped, and without files"
   CHECK(page.find("<table>") < page.find("<h2"));
   CHECK(contains(table, "10 M"));
   CHECK(contains(table, "+0.0300 [+0.0200,\u00a0+0.0400]"));
-  CHECK(contains(table, "a paper: +0.015 (quoted)"));
+  CHECK(contains(table, "a paper: +0.015"));
   CHECK(contains(table, "code: not confirmed"));
   CHECK(contains(page, "it &lt;helps&gt;"));
   CHECK_FALSE(contains(page, "<helps>"));
