@@ -62,6 +62,36 @@ function(scalevec_cuda_sources target)
   endif()
 endfunction()
 
+# scalevec_cuda_kernels(NAME KERNELS STUB SOURCES...): the CUDA source KERNELS becomes part of scalevec_NAME with
+# SCALEVEC_CUDA, the C++ source STUB without. Unless SCALEVEC_CUDA_UNCHECKED says why not (optim/cuda), KERNELS is compiled
+# in a CPU build too. The test cuda_link links other definitions of STUB's functions: they must not come with what else it
+# needs, so STUB is in no batch, and neither are SOURCES, which call them (scalevec_cuda_sources). A macro, since a
+# language is not enabled in a function.
+macro(scalevec_cuda_kernels name kernels stub)
+  if(NOT SCALEVEC_CUDA_UNCHECKED)
+    # 100 also as PTX, from which the driver makes the code of a newer card.
+    set(CMAKE_CUDA_ARCHITECTURES 80-real 90-real 100)
+    enable_language(CUDA)
+    if(SCALEVEC_CCACHE AND NOT CMAKE_CUDA_COMPILER_LAUNCHER)
+      set(CMAKE_CUDA_COMPILER_LAUNCHER ${SCALEVEC_CCACHE})
+    endif()
+    # CMake takes C++'s standard for CUDA too, and CMake 3.25 does not know the flag of this compiler.
+    set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+    add_library(scalevec_cuda_${name} OBJECT ${kernels})
+    set_target_properties(scalevec_cuda_${name} PROPERTIES CUDA_RUNTIME_LIBRARY Shared)
+    target_compile_options(scalevec_cuda_${name} PRIVATE --expt-relaxed-constexpr)
+  endif()
+  if(SCALEVEC_CUDA)
+    target_sources(scalevec_${name} PRIVATE $<TARGET_OBJECTS:scalevec_cuda_${name}>)
+    set_target_properties(scalevec_${name} PROPERTIES CUDA_RUNTIME_LIBRARY Shared)
+  else()
+    target_sources(scalevec_${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/${stub})
+    set_source_files_properties(${CMAKE_CURRENT_SOURCE_DIR}/${stub} TARGET_DIRECTORY scalevec_${name} PROPERTIES
+      SKIP_UNITY_BUILD_INCLUSION ON SKIP_PRECOMPILE_HEADERS ON)
+  endif()
+  scalevec_cuda_sources(scalevec_${name} ${ARGN})
+endmacro()
+
 # scalevec_isa_kernels(NAME SOURCES...): SOURCES, once per instruction set, become part of scalevec_NAME; which of the tables
 # named by SCALEVEC_ISA_TABLE is used is chosen when the program runs (optim/core/instruction_set.hpp).
 function(scalevec_isa_kernels name)

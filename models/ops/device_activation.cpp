@@ -75,21 +75,10 @@ struct DeviceRotate : torch::autograd::Function<DeviceRotate> {
 };
 
 struct DeviceNormRotate : torch::autograd::Function<DeviceNormRotate> {
-  // Rows of `together` heads, in a tensor [B, T, H, d].
-  struct Shape {
-    std::int64_t length, rows_per_token, together, d, rows;
-    Shape(const Tensor& x, bool per_head)
-        : length(x.size(1)),
-          rows_per_token(per_head ? x.size(2) : 1),
-          together(per_head ? 1 : x.size(2)),
-          d(x.size(3)),
-          rows(x.size(0) * x.size(1) * rows_per_token) {}
-  };
-
   static Tensor forward(AutogradContext* context, const Tensor& input, const Maybe& maybe_gamma, const Tensor& cos,
                         const Tensor& sin, bool per_head, double eps) {
     const Tensor x = input.contiguous(), gamma = scale_of(maybe_gamma);
-    const Shape s(x, per_head);
+    const NormRows s(x, per_head);
     Tensor y = at::empty(x.sizes(), x.options()), rstd = at::empty({s.rows}, x.options().dtype(torch::kFloat32));
     enqueue(x, [&](const cuda::RowLaunches& launches, cuda::Stream stream) {
       launches.rotate({x.const_data_ptr(), type_of(x), data_or_null<float>(gamma), cos.const_data_ptr<float>(),
@@ -107,7 +96,7 @@ struct DeviceNormRotate : torch::autograd::Function<DeviceNormRotate> {
     refuse_double_backward();
     const auto saved = context->get_saved_variables();
     const Tensor &x = saved[0], &gamma = saved[1], &rstd = saved[2], &cos = saved[3], &sin = saved[4];
-    const Shape s(x, context->saved_data["per_head"].toBool());
+    const NormRows s(x, context->saved_data["per_head"].toBool());
     const Tensor grad = grads[0].contiguous();
     Tensor dx = at::empty(x.sizes(), x.options()), dgamma, parts;
     if (gamma.defined()) {

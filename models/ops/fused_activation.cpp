@@ -81,21 +81,10 @@ struct Rotate : torch::autograd::Function<Rotate> {
 };
 
 struct NormRotate : torch::autograd::Function<NormRotate> {
-  // Rows of `together` heads, in a tensor [B, T, H, d].
-  struct Shape {
-    std::int64_t length, rows_per_token, together, d, rows;
-    Shape(const Tensor& x, bool per_head)
-        : length(x.size(1)),
-          rows_per_token(per_head ? x.size(2) : 1),
-          together(per_head ? 1 : x.size(2)),
-          d(x.size(3)),
-          rows(x.size(0) * x.size(1) * rows_per_token) {}
-  };
-
   static Tensor forward(AutogradContext* context, const Tensor& input, const Maybe& maybe_gamma, const Tensor& cos,
                         const Tensor& sin, bool per_head, double eps) {
     const Tensor x = input.contiguous(), gamma = or_undefined(maybe_gamma);
-    const Shape s(x, per_head);
+    const NormRows s(x, per_head);
     Tensor y = at::empty(x.sizes(), x.options()), rstd = at::empty({s.rows}, x.options());
     by_dtype(x, [&](auto zero) {
       using T = decltype(zero);
@@ -114,7 +103,7 @@ struct NormRotate : torch::autograd::Function<NormRotate> {
     refuse_double_backward();
     const auto saved = context->get_saved_variables();
     const Tensor &x = saved[0], &gamma = saved[1], &rstd = saved[2], &cos = saved[3], &sin = saved[4];
-    const Shape s(x, context->saved_data["per_head"].toBool());
+    const NormRows s(x, context->saved_data["per_head"].toBool());
     const Tensor grad = with_row_strides(grads[0]);
     Tensor dx = at::empty(x.sizes(), x.options()), dgamma;
     by_dtype(x, [&](auto zero) {

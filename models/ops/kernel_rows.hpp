@@ -23,6 +23,17 @@ constexpr std::int64_t kRows = 64;
 inline std::int64_t row_count(const torch::Tensor& x) { return x.size(-1) == 0 ? 0 : x.numel() / x.size(-1); }
 inline std::int64_t chunk_count(std::int64_t rows) { return (rows + kRows - 1) / kRows; }
 
+// The rows that norm_rotate() normalises in x [B, T, H, d]: one head each with `per_head`, else all H heads of a token.
+struct NormRows {
+  std::int64_t length, rows_per_token, together, d, rows;
+  NormRows(const torch::Tensor& x, bool per_head)
+      : length(x.size(1)),
+        rows_per_token(per_head ? x.size(2) : 1),
+        together(per_head ? 1 : x.size(2)),
+        d(x.size(3)),
+        rows(x.size(0) * x.size(1) * rows_per_token) {}
+};
+
 // An autograd function does not accept an undefined tensor as an argument.
 using Maybe = std::optional<torch::Tensor>;
 inline Maybe maybe(const torch::Tensor& t) { return t.defined() ? Maybe(t) : std::nullopt; }
