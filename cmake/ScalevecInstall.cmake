@@ -44,8 +44,10 @@ foreach(library ${SCALEVEC_LIBRARIES})
   install(EXPORT scalevec-${library} NAMESPACE scalevec:: FILE scalevec-targets-${library}.cmake DESTINATION ${package_dir})
 endforeach()
 
-configure_package_config_file(cmake/scalevec-config.cmake.in ${CMAKE_CURRENT_BINARY_DIR}/scalevec-config.cmake
+# Where find_package() does not look: it takes the parents of folders on PATH for prefixes, and build/PRESET/bin may be there.
+set(SCALEVEC_PACKAGE ${CMAKE_CURRENT_BINARY_DIR}/package/files)
+configure_package_config_file(cmake/scalevec-config.cmake.in ${SCALEVEC_PACKAGE}/scalevec-config.cmake
   INSTALL_DESTINATION ${package_dir} NO_SET_AND_CHECK_MACRO)
-write_basic_package_version_file(${CMAKE_CURRENT_BINARY_DIR}/scalevec-config-version.cmake COMPATIBILITY SameMinorVersion)
-install(FILES ${CMAKE_CURRENT_BINARY_DIR}/scalevec-config.cmake ${CMAKE_CURRENT_BINARY_DIR}/scalevec-config-version.cmake
+write_basic_package_version_file(${SCALEVEC_PACKAGE}/scalevec-config-version.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${SCALEVEC_PACKAGE}/scalevec-config.cmake ${SCALEVEC_PACKAGE}/scalevec-config-version.cmake
         DESTINATION ${package_dir})

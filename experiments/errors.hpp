@@ -1,6 +1,7 @@
 #pragma once
 
 #include <stdexcept>
+#include <string>
 
 #include "optim/config/json_reader.hpp"
 
@@ -16,5 +17,16 @@ struct UsageError : std::runtime_error {
 struct RunError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
+
+// What body() returns; a ConfigError of it is led by the file that holds the configuration.
+template <class Body>
+auto naming_file(const std::string& file, const Body& body) {
+  try {
+    return body();
+  } catch (const ConfigError& e) {
+    const std::string what = e.what();
+    throw ConfigError(what.starts_with(file) ? what : file + ": " + what);
+  }
+}
 
 }  // namespace scalevec::experiments

@@ -5,6 +5,7 @@
 #   scripts/continue_smollm2.sh [FOLDER]
 set -euo pipefail
 cd "$(dirname "$0")/.."
+if (($# > 1)) || [[ ${1-} == -* ]]; then echo "usage: scripts/continue_smollm2.sh [FOLDER]" >&2; exit 2; fi
 out=${1:-runs/continue-smollm2}
 program=${SCALEVEC:-build/cpu/bin/scalevec}
 if [ ! -e runs/smollm2-text/data.json ]; then

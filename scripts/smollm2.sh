@@ -4,6 +4,7 @@
 #   scripts/smollm2.sh [FOLDER]
 set -euo pipefail
 cd "$(dirname "$0")/.."
+if (($# > 1)) || [[ ${1-} == -* ]]; then echo "usage: scripts/smollm2.sh [FOLDER]" >&2; exit 2; fi
 out=${1:-models/smollm2}
 if [ -e "$out/model.safetensors" ]; then
   echo "$out is there already"

@@ -34,8 +34,9 @@ void print_prepared(const PrepareResult& result, const std::filesystem::path& ou
             << "  val     " << grouped(m.val.tokens()) << " tokens in " << m.val.shards.size() << " file(s), "
             << grouped(m.val.blocks) << " blocks, one in " << m.val_every << "\n"
             << "  ids     0 to " << m.vocab_size - 1 << " (tokenizer " << m.tokenizer << ")\n"
-            << "  sha256  " << m.sha256 << "\n"
-            << "next: scalevec data info " << out.string() << "\n";
+            << "  sha256  " << m.sha256 << "\n";
+  for (const std::string& note : result.notes) std::cout << "  note    " << note << "\n";
+  std::cout << "next: scalevec data info " << out.string() << "\n";
 }
 
 void print_info(const DataInfo& info, const std::string& path) {
@@ -121,7 +122,7 @@ void add_train_tokenizer(CLI::App& data) {
 void add_info(CLI::App& data) {
   const auto path = std::make_shared<std::string>();
   CLI::App* command = data.add_subcommand("info", "Check and describe token files, also ones made by others");
-  command->add_option("path", *path, "Folder of shards, or one .bin file")->required()->type_name("DIR|FILE.bin");
+  command->add_option("PATH", *path, "Folder of shards, or one .bin file")->required()->type_name("DIR|FILE.bin");
   command->footer("Example:\n  scalevec data info data/dictionary");
   command->callback([=] { print_info(inspect_data(*path), *path); });
 }

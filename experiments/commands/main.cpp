@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <regex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -49,6 +50,59 @@ int fail(int status, std::string message) {
   return status;
 }
 
+// CLI11 would say that a subcommand is required.
+std::string unknown_subcommand(const CLI::App& app, int argc, char** argv) {
+  const CLI::App* at = &app;
+  std::string path = "scalevec";
+  for (int i = 1; i < argc && argv[i][0] != '-' && !at->get_subcommands({}).empty(); ++i) {
+    std::vector<std::string> known;
+    const CLI::App* next = nullptr;
+    for (const CLI::App* sub : at->get_subcommands({})) {
+      known.push_back(sub->get_name());
+      if (sub->get_name() == argv[i]) next = sub;
+    }
+    if (!next) {
+      const std::string near = scalevec::nearest_word(argv[i], known);
+      std::string text = "unknown subcommand \"" + std::string(argv[i]) + "\"; ";
+      if (!near.empty()) return text + "did you mean \"" + near + "\"?";
+      text += "allowed:";
+      for (const std::string& word : known) text += (word == known.front() ? " " : ", ") + word;
+      return text + " (see " + path + " --help)";
+    }
+    at = next;
+    path += " " + at->get_name();
+  }
+  return "";
+}
+
+// CLI11's message with what is allowed, and the command whose --help tells more.
+std::string parse_error(const CLI::App& app, const CLI::ParseError& e) {
+  const CLI::App* at = &app;
+  std::string path = "scalevec", text = e.what();
+  for (auto subs = app.get_subcommands(); !subs.empty(); subs = at->get_subcommands()) {
+    at = subs.back();
+    path += " " + at->get_name();
+  }
+  if (dynamic_cast<const CLI::ConversionError*>(&e)) {
+    std::smatch found;
+    if (std::regex_match(text, found, std::regex("Could not convert: (\\S+) = (.*)")))
+      text = found[1].str() + ": got " + found[2].str() + "; allowed: a number";
+  }
+  if (dynamic_cast<const CLI::ExtrasError*>(&e)) {
+    std::vector<std::string> known;
+    for (const CLI::Option* option : at->get_options())
+      for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+    for (std::string word : at->remaining(true)) {
+      word.resize(std::min(word.find('='), word.size()));
+      if (!word.starts_with("-") || std::find(known.begin(), known.end(), word) != known.end()) continue;
+      const std::string near = scalevec::nearest_word(word, known);
+      text = "unknown option \"" + word + "\"" + (near.empty() ? "" : "; did you mean \"" + near + "\"?");
+      break;
+    }
+  }
+  return text + " (see " + path + " --help)";
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -76,23 +130,15 @@ int main(int argc, char** argv) {
   scalevec::experiments::add_probe_command(app);
   scalevec::experiments::add_report_command(app);
   scalevec::experiments::add_model_command(app);
-  // CLI11 would say that a subcommand is required.
-  if (const std::string word = argc > 1 ? argv[1] : ""; !word.empty() && word[0] != '-') {
-    std::vector<std::string> known;
-    for (const CLI::App* sub : app.get_subcommands({})) known.push_back(sub->get_name());
-    if (std::find(known.begin(), known.end(), word) == known.end()) {
-      const std::string near = scalevec::nearest_word(word, known);
-      return fail(2, "unknown subcommand \"" + word + "\"" +
-                         (near.empty() ? " (see scalevec --help)" : "; did you mean \"" + near + "\"?"));
-    }
-  }
+  if (argc > 1 && std::string_view(argv[1]) == "help") return app.exit(CLI::CallForHelp());
+  if (const std::string unknown = unknown_subcommand(app, argc, argv); !unknown.empty()) return fail(2, unknown);
   try {
     app.parse(argc, argv);
     return status;
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);
     if (dynamic_cast<const CLI::RuntimeError*>(&e)) return e.get_exit_code();
-    return fail(2, std::string(e.what()) + " (see scalevec --help)");
+    return fail(2, parse_error(app, e));
   } catch (const scalevec::experiments::UsageError& e) {
     return fail(2, e.what());
   } catch (const scalevec::ConfigError& e) {

@@ -13,6 +13,7 @@
 #include "experiments/commands/scales_command.hpp"
 #include "experiments/data/manifest.hpp"
 #include "experiments/errors.hpp"
+#include "experiments/record/output_files.hpp"
 #include "experiments/stored/eval.hpp"
 #include "experiments/stored/logits.hpp"
 #include "experiments/stored/model_info.hpp"
@@ -33,7 +34,7 @@ struct Paths {
 
 CLI::App* add(CLI::App& model, const char* name, const char* what, Paths& paths, const char* in, const char* out) {
   CLI::App* command = model.add_subcommand(name, what);
-  command->add_option("model", paths.in, in)->required()->type_name("DIR");
+  command->add_option("DIR", paths.in, in)->required();
   if (out != nullptr) command->add_option("--out", paths.out, out)->required();
   return command;
 }
@@ -119,6 +120,13 @@ void add_logits(CLI::App& model) {
       "Example:\n  echo '[[1, 2, 3]]' >tokens.json\n"
       "  scalevec model logits models/llama --tokens tokens.json --out logits.json");
   command->callback([=] {
+    check_output_file(paths->out, "--out", {"file of logits", [](std::string_view text) {
+                                              const nlohmann::json before = parse_json_if_sound(text);
+                                              const auto row = [](const nlohmann::json& value) {
+                                                return value.is_array() && !value.empty();
+                                              };
+                                              return row(before) && row(before[0]) && row(before[0][0]);
+                                            }});
     const auto decoder = open_model(paths->in);
     write_file(paths->out, logits_json(*decoder, paths->tokens));
     std::cout << "wrote " << paths->out << "\n";
@@ -171,6 +179,8 @@ void add_eval(CLI::App& model) {
   command->add_option("--out", o->paths.out, "JSON file to write the numbers to")->type_name("FILE");
   command->footer("Example:\n  scalevec model eval models/smollm2 --data tokens --length 512");
   command->callback([=] {
+    if (!o->paths.out.empty())
+      check_output_file(o->paths.out, "--out", json_kind("result of an evaluation", {"loss", "perplexity"}));
     const TokenFolderSource source(o->data, 0);
     const StoredModel stored = open_stored(o->paths.in, o->paths.ignore);
     check_tokenizer(stored.hugging_face, o->data);

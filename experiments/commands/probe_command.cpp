@@ -11,13 +11,11 @@
 
 #include "experiments/errors.hpp"
 #include "experiments/probe/probe.hpp"
-#include "experiments/record/overrides.hpp"
+#include "experiments/record/output_files.hpp"
 #include "experiments/record/record_files.hpp"
 #include "experiments/system/file_io.hpp"
 
 namespace scalevec::experiments {
-
-using nlohmann::json;
 
 namespace {
 
@@ -42,15 +40,6 @@ class ProgressLine {
   Clock::time_point start_ = Clock::now(), last_ = start_;
 };
 
-void check_result_file(const std::filesystem::path& out) {
-  check_output_file(out, "--out");
-  const std::filesystem::path folder = out.has_parent_path() ? out.parent_path() : ".";
-  if (!std::filesystem::is_directory(folder))
-    throw UsageError("--out: " + folder.string() + " is no folder; allowed: a file in a folder that is there");
-  if (::access(folder.c_str(), W_OK) != 0)
-    throw UsageError("--out: " + folder.string() + " may not be written to; allowed: a file in a folder that may");
-}
-
 }  // namespace
 
 void add_probe_command(CLI::App& app) {
@@ -71,24 +60,24 @@ void add_probe_command(CLI::App& app) {
   command->add_option("--out", a->out, "JSON file; else standard output");
   command->footer("Example: scalevec probe runs/one/config.json --at 0,250,500 --out probe.json");
   command->callback([a] {
-    json root = read_json_file(a->config);
-    for (const std::string& set : a->sets) apply_set(root, set);
-    const RunConfig config = read_run_config(root);
+    const RunConfig config = read_run_config_file(a->config, a->sets);
     for (std::size_t i = 0; i < a->options.steps.size(); ++i)
       if (a->options.steps[i] < (i ? a->options.steps[i - 1] + 1 : 0) || a->options.steps[i] > config.steps)
         throw UsageError("--at: got " + std::to_string(a->options.steps[i]) + "; allowed: rising steps from 0 to " +
                          std::to_string(config.steps));
     // Before hours of measuring.
-    if (!a->out.empty()) check_result_file(a->out);
+    if (!a->out.empty()) check_output_file(a->out, "--out", json_kind("result of a probe", {"config", "points"}));
     ProbeOptions options = a->options;
     options.progress = ProgressLine();
     options.check_data = [&](const std::string& hash) { check_config_of_run(a->config, hash); };
-    const std::string text = probe(config, options).dump(2) + "\n";
+    const std::string text = naming_file(a->config, [&] { return probe(config, options); }).dump(2) + "\n";
     if (isatty(STDERR_FILENO)) std::fputs("\r\033[K", stderr);
-    if (a->out.empty())
+    if (a->out.empty()) {
       std::cout << text;
-    else
+    } else {
       write_record(a->out, text);
+      std::cout << "wrote " << a->out << "\n";
+    }
   });
 }
 

@@ -10,6 +10,7 @@
 
 #include "experiments/errors.hpp"
 #include "experiments/plot/picture.hpp"
+#include "experiments/record/output_files.hpp"
 #include "experiments/scales/scale_report.hpp"
 #include "experiments/scales/scale_source.hpp"
 #include "experiments/system/file_io.hpp"
@@ -41,13 +42,16 @@ void run(const ScalesOptions& o) {
     if (!(decays->gamma >= 0.0) || !(decays->w > 0.0) || !std::isfinite(decays->gamma + decays->w))
       throw UsageError("--decays: allowed: finite numbers, λ_γ at least 0 and λ_w more than 0");
   }
+  const fs::path out = o.out;
+  check_output_folder(out, "--out");
+  check_output_file(out / "index.html", "--out", page_kind());
+  check_output_file(out / "scales.json", "--out", json_kind("result of model scales", {"models"}));
   std::vector<ModelScales> models;
   for (const std::string& folder : o.folders) {
     models.push_back(analysed(read_scales(folder, extra)));
     for (std::size_t i = 0; i + 1 < models.size(); ++i)
       if (models[i].label == models.back().label) models.back().label += " (" + std::to_string(models.size()) + ")";
   }
-  const fs::path out = o.out;
   make_folder(out / "figures");
   const nlohmann::ordered_json scales = scales_json(models, decays);
   std::vector<std::string> pictures;
@@ -77,9 +81,8 @@ void add_scales_command(CLI::App& model) {
   const auto options = std::make_shared<ScalesOptions>();
   CLI::App* command =
       model.add_subcommand("scales", "What the scale vectors of trained models look like, beside the theory");
-  command->add_option("folders", options->folders, "Hugging Face folders, folders with model.json, runs, or RUN@STEP")
-      ->required()
-      ->type_name("DIR");
+  command->add_option("DIR", options->folders, "Hugging Face folders, folders with model.json, runs, or RUN@STEP")
+      ->required();
   command->add_option("--out", options->out, "Folder for index.html, scales.csv, scales.json and figures/")->required();
   command->add_option("--names", options->names, "JSON file with tensor names of further architectures")
       ->type_name("FILE");

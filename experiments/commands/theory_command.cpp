@@ -25,6 +25,7 @@
 #include "experiments/figures/run_figure.hpp"
 #include "experiments/figures/theory_page.hpp"
 #include "experiments/plot/picture.hpp"
+#include "experiments/record/output_files.hpp"
 #include "experiments/system/text.hpp"
 #include "optim/config/option_json.hpp"
 
@@ -223,13 +224,12 @@ void run(const Request& request) {
   std::vector<FigureValues> values = values_of(chosen, request);
   for (FigureValues& v : values) v.threads = request.jobs;
   const fs::path out = request.out;
-  std::error_code error;
-  fs::create_directories(out, error);
-  if (!fs::is_directory(out)) throw UsageError("--out: cannot make the folder " + out.string());
+  check_output_folder(out, "--out");
+  if (request.all) check_output_file(out / "index.html", "--out", page_kind());
 
-  std::string failures;
+  std::string failures, undrawn;
   std::vector<DrawnFigure> pictures;
-  const auto fail = [&](const std::string& line) { failures += (failures.empty() ? "" : "; ") + line; };
+  const auto fail = [](std::string& lines, const std::string& line) { lines += (lines.empty() ? "" : "; ") + line; };
   if (!request.run.empty()) std::cout << steps_of_run(request.run) << std::endl;
   std::shared_mutex writing;
   const SignalGuard signals;
@@ -239,8 +239,12 @@ void run(const Request& request) {
     const std::string line = chosen[i]->id + ": " + drawn.line;
     // Over a run, where it parts from the prediction is the result, and not a failure.
     const bool over_run = !request.run.empty();
-    std::cout << line << (drawn.agrees ? ", ok" : over_run ? ", the run parts from it" : ", out") << std::endl;
-    if (!drawn.agrees && !over_run) fail(line);
+    const char* const end = drawn.picture.empty() ? ", not drawn"
+                            : drawn.agrees        ? ", ok"
+                            : over_run            ? ", the run parts from it"
+                                                  : ", out";
+    std::cout << line << end << std::endl;
+    if (!drawn.agrees && !over_run) fail(drawn.picture.empty() ? undrawn : failures, line);
     pictures.push_back(drawn);
   };
   const bool whole = run_in_order(chosen.size(), request.jobs, draw, drew, [&] { return signals.count() > 0; });
@@ -258,6 +262,9 @@ void run(const Request& request) {
     std::_Exit(128 + signals.first());
   }
   if (!have_gnuplot()) std::cerr << "gnuplot is not on PATH: wrote the data and the scripts that draw them\n";
+  if (!undrawn.empty())
+    throw RunError("not drawn: " + undrawn +
+                   (failures.empty() ? "" : "; prediction and simulation disagree: " + failures));
   if (!failures.empty()) throw RunError("prediction and simulation disagree: " + failures);
 }
 

@@ -8,7 +8,6 @@
 #include <memory>
 
 #include "experiments/errors.hpp"
-#include "experiments/record/overrides.hpp"
 #include "experiments/train/launch.hpp"
 #include "experiments/train/plan_advice.hpp"
 #include "experiments/train/plan_table.hpp"
@@ -31,11 +30,7 @@ struct Arguments {
   double rank_timeout = 60.0;
 };
 
-RunConfig load(const Arguments& args, size_t i = 0) {
-  nlohmann::json root = read_json_file(args.configs[i]);
-  for (const std::string& assignment : args.sets) apply_set(root, assignment);
-  return read_run_config(root);
-}
+RunConfig load(const Arguments& args, size_t i = 0) { return read_run_config_file(args.configs[i], args.sets); }
 
 void add_config_options(CLI::App& command, Arguments& args) {
   command.add_option("CONFIG", args.configs, "run configuration, a JSON file")->required()->expected(1);
@@ -73,9 +68,9 @@ void add_train_command(CLI::App& app, int& status) {
     if (!(args->rank_timeout >= 1.0)) throw UsageError("--rank-timeout: got nan; allowed: 1 to 86400");
     if (args->check) {
       for (size_t i = 0; i < args->configs.size(); ++i) {
-        const Session session(load(*args, i));
-        static_cast<void>(session);
-        if (args->configs.size() > 1) std::printf("right: %s\n", args->configs[i].c_str());
+        const RunConfig config = load(*args, i);
+        naming_file(args->configs[i], [&] { [[maybe_unused]] const Session session(config); });
+        std::printf("right: %s\n", args->configs[i].c_str());
         std::fflush(stdout);
       }
       return;
@@ -86,7 +81,8 @@ void add_train_command(CLI::App& app, int& status) {
     const RunConfig config = load(*args);
     if (args->out.empty()) throw UsageError("train: --out is missing; allowed: the folder to write the run to");
     const auto group = join_launched(config, args->rank_timeout);
-    status = train(config, args->out, args->resume, args->profile, group);
+    status =
+        naming_file(args->configs[0], [&] { return train(config, args->out, args->resume, args->profile, group); });
   });
 }
 
@@ -99,7 +95,7 @@ void add_plan_command(CLI::App& app) {
   command->add_flag("--json", args->json, "the table as JSON, as policy.json of a run has it, and the advice");
   command->callback([args] {
     const RunConfig config = load(*args);
-    nlohmann::json policy = policy_json(config);
+    nlohmann::json policy = naming_file(args->configs[0], [&] { return policy_json(config); });
     const nlohmann::json advice = plan_advice(config.resolved, policy);
     if (args->json) {
       policy["advice"] = advice;

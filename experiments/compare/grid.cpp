@@ -354,8 +354,9 @@ std::string config_hash(const json& config) {
   return printed("%016llx", static_cast<unsigned long long>(stream_of(config.dump())));
 }
 
-Grid read_grid(const std::filesystem::path& file, const std::vector<std::string>& sets) {
-  const json root = read_json_file(file.string());
+namespace {
+
+Grid grid_of(const json& root, const std::filesystem::path& file, const std::vector<std::string>& sets) {
   JsonReader reader(root, "");
   const auto expect = [&] {
     reader.expect(
@@ -407,6 +408,13 @@ Grid read_grid(const std::filesystem::path& file, const std::vector<std::string>
     configs[variant] = variant_config(base, grid, variant, variants.at(variant));
   expand(grid, configs, alternatives);
   return grid;
+}
+
+}  // namespace
+
+Grid read_grid(const std::filesystem::path& file, const std::vector<std::string>& sets) {
+  const json root = read_json_file(file.string());
+  return naming_file(file.string(), [&] { return grid_of(root, file, sets); });
 }
 
 std::string short_key(const Grid& grid, const std::string& key) {

@@ -7,6 +7,7 @@
 #include "experiments/compare/report_parts.hpp"
 #include "experiments/errors.hpp"
 #include "experiments/plot/picture.hpp"
+#include "experiments/record/output_files.hpp"
 #include "experiments/record/record_files.hpp"
 #include "experiments/runs/prediction_figures.hpp"
 #include "experiments/system/file_io.hpp"
@@ -126,11 +127,15 @@ fs::path files_beside(const fs::path& out) {
   const fs::path numbers = fs::path(out).replace_extension(".json");
   if (numbers == out)
     throw UsageError("--out: " + out.string() + " is the name of the numbers beside the page; allowed: NAME.html");
-  check_output_file(out, "--out");
-  check_output_file(numbers, "--out: the numbers beside the page");
   std::error_code error;
   if (out.has_parent_path()) fs::create_directories(out.parent_path(), error);
   if (error) throw UsageError(out.parent_path().string() + ": cannot be made: " + error.message());
+  check_output_file(out, "--out", page_kind());
+  check_output_file(numbers, "--out: the numbers beside the page", {"report", [](std::string_view text) {
+                                                                      const json before = parse_json_if_sound(text);
+                                                                      const std::string kind = text_at(before, "kind");
+                                                                      return kind == "comparison" || kind == "runs";
+                                                                    }});
   return out.parent_path() / (out.stem().string() + "_files");
 }
 

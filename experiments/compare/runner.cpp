@@ -81,12 +81,23 @@ class DataHashes {
   std::map<std::string, std::string> hashes_;
 };
 
+// "; it differs at KEY (…)" of the run in a folder and a cell, where that is known.
+std::string difference(const fs::path& folder, const Cell& cell) {
+  const auto before = read_json_if_whole(folder / "config-in.json");
+  if (!before) return "";
+  for (const ChangedKey& d : changed_keys(*before, cell.config))
+    if (d.key != "model.from")
+      return "; it differs at " + d.key + " (" + d.before.dump() + " there, " + d.now.dump() + " here)";
+  return "";
+}
+
 // A cell, if it is unfinished. Throws UsageError for a folder that holds something else.
 std::optional<CellPlan> plan_cell(const Cell& cell, const fs::path& dir, DataHashes& data) {
   const fs::path folder = dir / cell.name;
   const auto identity = read_record(folder / "cell.json");
   if (identity && text_at(*identity, "hash") != cell.hash)
-    throw UsageError(folder.string() + ": holds a run of another configuration; use another --out, or remove it");
+    throw UsageError(folder.string() + ": holds a run of another configuration" + difference(folder, cell) +
+                     "; use another --out, or remove it");
   if (!identity && fs::exists(folder) && !fs::is_empty(folder))
     throw UsageError(folder.string() + ": holds files that are not this comparison's; use another --out");
   // Of an older version it does not say.
@@ -175,7 +186,11 @@ void check_configurations(const Grid& grid, const fs::path& dir, const Plan& pla
     for (std::string line; std::getline(lines, line);) right += line.starts_with("right: ");
     const std::string cell = "cell " + cells[first + std::min(right, count - 1)]->name + ": ";
     if (end->signal) throw RunError(cell + "the check of its configuration ended: " + reason_of(log, *end));
-    throw ConfigError(cell + reason_of(log, *end));
+    std::string reason = reason_of(log, *end);
+    for (std::size_t i = first; i < first + count; ++i)
+      if (const std::string file = command[2 + i - first] + ": "; reason.starts_with(file))
+        reason.erase(0, file.size());
+    throw ConfigError(cell + reason);
   }
 }
 

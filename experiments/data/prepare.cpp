@@ -12,6 +12,7 @@
 #include "experiments/data/token_file.hpp"
 #include "experiments/data/token_folder.hpp"
 #include "experiments/data/tokenizer.hpp"
+#include "experiments/data/unicode_text.hpp"
 #include "experiments/errors.hpp"
 #include "experiments/system/file_io.hpp"
 #include "experiments/system/sha256.hpp"
@@ -181,20 +182,29 @@ PrepareResult prepare_data(const PrepareOptions& options) {
       if (other.sha256 == hash) throw UsageError(file.string() + ": has the same content as " + other.name);
     }
     m.sources.push_back({file.filename().string(), static_cast<std::int64_t>(text.size()), hash});
+    if (const std::size_t good = utf8_prefix(text); m.tokenizer.starts_with("sentencepiece:") && good < text.size())
+      result.notes.push_back(file.string() + " is not UTF-8, first at byte " + std::to_string(good) +
+                             "; SentencePiece reads such bytes as U+FFFD");
     source.block_ends = text_block_ends(text, options.block_bytes);
     blocks += static_cast<std::int64_t>(source.block_ends.size());
     sources.push_back(std::move(source));
   }
   const std::int64_t first_val = m.val_every / 2;
   if (blocks <= first_val) {
-    throw UsageError("the text has " + std::to_string(blocks) + " blocks of --block " +
-                     std::to_string(options.block_bytes) + " bytes; needed: " + std::to_string(first_val + 1) +
-                     ", for one of training and one of validation at --val-fraction " +
-                     nlohmann::json(options.val_fraction).dump());
+    std::int64_t bytes = 0;
+    for (const auto& source : m.sources) bytes += source.bytes;
+    throw UsageError(
+        options.texts.front().string() + (options.texts.size() > 1 ? " and the others" : "") +
+        (bytes == 0
+             ? ": empty"
+             : ": " + std::to_string(blocks) + " blocks of --block " + std::to_string(options.block_bytes) + " bytes") +
+        "; needed: " + std::to_string(first_val + 1) +
+        " blocks, for one of training and one of validation at --val-fraction " +
+        nlohmann::json(options.val_fraction).dump() + (bytes == 0 ? "" : "; a smaller --block gives more"));
   }
 
   const fs::path out = final_folder(options.out);
-  if (const auto found = up_to_date(out, m)) return {*found, false};
+  if (const auto found = up_to_date(out, m)) return {*found, false, result.notes};
 
   StagingFolder staging(out);
   const bool wide = m.vocab_size > kNarrowVocabulary;

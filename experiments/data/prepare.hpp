@@ -21,7 +21,8 @@ struct PrepareOptions {
 
 struct PrepareResult {
   DataManifest manifest;
-  bool written = false;  // false: the folder was up to date
+  bool written = false;            // false: the folder was up to date
+  std::vector<std::string> notes;  // on texts that the tokenizer does not give back as they are
 };
 
 // Tokenizes texts into OUT/train_*.bin, OUT/val_*.bin and OUT/data.json, in a hidden folder beside OUT that is renamed

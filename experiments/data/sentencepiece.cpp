@@ -2,9 +2,11 @@
 #include <sentencepiece_trainer.h>
 
 #include <algorithm>
+#include <regex>
 #include <unordered_map>
 
 #include "experiments/data/tokenizer.hpp"
+#include "experiments/data/unicode_text.hpp"
 #include "experiments/errors.hpp"
 #include "experiments/system/file_io.hpp"
 #include "experiments/system/sha256.hpp"
@@ -95,6 +97,9 @@ std::string train_sentencepiece(const TrainTokenizerOptions& options) {
   for (const fs::path& text : options.texts) {
     files.emplace_back(text);
     bytes += files.back().bytes().size();
+    if (const std::size_t good = utf8_prefix(files.back().bytes()); good < files.back().bytes().size())
+      throw UsageError(text.string() + ": is not UTF-8 at byte " + std::to_string(good) +
+                       "; allowed: UTF-8 text, as iconv makes it");
   }
   if (bytes == 0) throw UsageError("--text: the files are empty; needed: text to count pairs in");
   const std::unordered_map<std::string, std::string> spec = {
@@ -113,9 +118,19 @@ std::string train_sentencepiece(const TrainTokenizerOptions& options) {
   Lines lines(files);
   std::string model;
   const auto status = sentencepiece::SentencePieceTrainer::Train(spec, &lines, &model);
-  if (!status.ok())
+  if (!status.ok()) {
+    const std::string why = reason(status);
+    // "Vocabulary size is smaller than required_chars. 300 vs 345 …" and "Vocabulary size too high (…). Please set it
+    // to a value <= 1234."
+    std::smatch found;
+    const std::string vocab = "--vocab: got " + std::to_string(options.vocab_size) + "; allowed for these texts: ";
+    if (std::regex_search(why, found, std::regex("smaller than required_chars\\. \\d+ vs (\\d+)")))
+      throw UsageError(vocab + "from " + found[1].str() + " on, for their characters");
+    if (std::regex_search(why, found, std::regex("value <= (\\d+)")))
+      throw UsageError(vocab + "up to " + found[1].str() + ", the most pieces they have");
     throw UsageError("--vocab: a vocabulary of " + std::to_string(options.vocab_size) +
-                     " cannot be made from these texts: " + reason(status));
+                     " cannot be made from these texts: " + why);
+  }
   return model;
 }
 

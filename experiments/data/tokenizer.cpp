@@ -36,6 +36,12 @@ void train_tokenizer(const TrainTokenizerOptions& options) {
     throw UsageError("--out: " + options.out.string() + " is a directory; allowed: a file");
   if (options.vocab_size < 260 || options.vocab_size > 65536)
     throw UsageError("--vocab: got " + std::to_string(options.vocab_size) + "; allowed: 260 to 65536");
+  if (std::filesystem::exists(options.out)) try {
+      make_sentencepiece_tokenizer(options.out);
+    } catch (const UsageError&) {
+      throw UsageError("--out: " + options.out.string() +
+                       " is there and is no SentencePiece model; allowed: another name, or remove it first");
+    }
   write_file(options.out, train_sentencepiece(options));
 }
 

@@ -64,27 +64,40 @@ char32_t composed(char32_t a, char32_t b) {
   return it == pairs.end() ? 0 : it->second;
 }
 
+// The code point that begins at byte i, which is moved behind it; empty, and i stays, if there is none.
+std::optional<char32_t> next_code(std::string_view text, std::size_t& i) {
+  const auto byte = [&](std::size_t k) { return static_cast<unsigned char>(text[k]); };
+  const unsigned char b = byte(i);
+  const std::size_t length = b < 0x80 ? 1 : (b >> 5) == 6 ? 2 : (b >> 4) == 14 ? 3 : (b >> 3) == 30 ? 4 : 0;
+  char32_t code = length == 1 ? b : length == 2 ? b & 31 : length == 3 ? b & 15 : b & 7;
+  bool good = length > 0 && i + length <= text.size();
+  for (std::size_t k = 1; good && k < length; ++k) {
+    good = (byte(i + k) & 0xc0) == 0x80;
+    code = (code << 6) | (byte(i + k) & 63);
+  }
+  constexpr char32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+  if (!good || code < least[length] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) return std::nullopt;
+  i += length;
+  return code;
+}
+
 }  // namespace
 
 std::optional<std::u32string> code_points(std::string_view text) {
   std::u32string out;
   out.reserve(text.size());
   for (std::size_t i = 0; i < text.size();) {
-    const auto byte = [&](std::size_t k) { return static_cast<unsigned char>(text[k]); };
-    const unsigned char b = byte(i);
-    const std::size_t length = b < 0x80 ? 1 : (b >> 5) == 6 ? 2 : (b >> 4) == 14 ? 3 : (b >> 3) == 30 ? 4 : 0;
-    char32_t code = length == 1 ? b : length == 2 ? b & 31 : length == 3 ? b & 15 : b & 7;
-    bool good = length > 0 && i + length <= text.size();
-    for (std::size_t k = 1; good && k < length; ++k) {
-      good = (byte(i + k) & 0xc0) == 0x80;
-      code = (code << 6) | (byte(i + k) & 63);
-    }
-    constexpr char32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    if (!good || code < least[length] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) return std::nullopt;
-    out += code;
-    i += length;
+    const auto code = next_code(text, i);
+    if (!code) return std::nullopt;
+    out += *code;
   }
   return out;
+}
+
+std::size_t utf8_prefix(std::string_view text) {
+  std::size_t i = 0;
+  while (i < text.size() && next_code(text, i)) continue;
+  return i;
 }
 
 void append_utf8(std::string& out, std::u32string_view codes) {

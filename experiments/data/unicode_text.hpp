@@ -9,6 +9,8 @@ namespace scalevec::experiments {
 
 // The code points of UTF-8 text; empty if it is not UTF-8.
 std::optional<std::u32string> code_points(std::string_view text);
+// How many bytes of the text are UTF-8, up to the first that is not.
+std::size_t utf8_prefix(std::string_view text);
 void append_utf8(std::string& out, std::u32string_view codes);
 
 bool is_letter(char32_t c);   // \p{L} of their regular expressions

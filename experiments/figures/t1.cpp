@@ -1,5 +1,7 @@
 #include <cmath>
+#include <string>
 
+#include "experiments/errors.hpp"
 #include "experiments/figures/figure.hpp"
 #include "experiments/figures/series.hpp"
 #include "experiments/figures/trained_runs.hpp"
@@ -9,6 +11,8 @@ namespace scalevec::experiments {
 namespace {
 
 void draw_t1(const FigureValues& v, FigureResult& result) {
+  if (v.whole("width") % 32 != 0)
+    throw UsageError("width: got " + std::to_string(v.whole("width")) + "; allowed: a multiple of 32");
   result.required = 1.0;
   Panel& panel = result.plot.panels[0];
   const double allowed[] = {2e-5, 1e-12};
@@ -44,7 +48,7 @@ Figure figure_t1() {
           .domain = "any γ, 0 too; with tied embeddings the final norm only after untying",
           .code = "models/fold.hpp",
           .params = {{"layers", 8, 16, Range::between(1, 64), "largest depth; powers of two up to it", true},
-                     {"width", 64, 128, Range::between(16, 1024), "of the decoder, a multiple of 32", true},
+                     {"width", 64, 128, Range::between(32, 1024), "of the decoder, a multiple of 32", true},
                      {"models", 2, 5, Range::between(1, 100), "models per depth", true},
                      {"least_gain", 0.3, 0.3, {0.01, 1.0}, "least γ"},
                      {"largest_gain", 3.0, 3.0, {1.0, 100.0}, "largest γ"}},

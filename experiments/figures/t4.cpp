@@ -73,8 +73,13 @@ void draw_t4(const FigureValues& v, FigureResult& result) {
       d[0] = -g * at[1] - p.decay_gamma * at[0];
       d[1] = -g * at[0] - p.decay_w * at[1];
     };
-    theory::integrate_flow(slope, state, 1000.0);
-    const double off = std::abs(state[0] * state[1] - theory::group_lasso_equilibrium(p).length);
+    const auto off_after = [&](double time) {
+      theory::integrate_flow(slope, state, time);
+      return std::abs(state[0] * state[1] - theory::group_lasso_equilibrium(p).length);
+    };
+    double off = off_after(1000.0);
+    // Where √(λ_γ λ_w) = R, the length falls as 1/time only.
+    if (off > 1e-6) off = off_after(1e6);
     worst_flow = larger_or_nan(worst_flow, off);
   }
   result.agreement = larger_or_nan(worst_adamw / 0.15, worst_flow / 1e-6);

@@ -223,9 +223,10 @@ Figure figure_t5() {
           .caption =
               "an output-norm scale γ with loss ½h(γ − γ*)² under gradient noise σ settles at γ∞, short of γ* by what "
               "decay λ takes. Lines: closed forms for the flow, AdamW and signSGD; discs: batched simulation with the "
-              "library's update rules; squares: the same toy trained by the library's LibTorch AdamW; bars: 95 %. With "
-              "σ above 1 the pull of AdamW and signSGD toward γ* is weaker than the flow's, so that the same λ costs "
-              "them more. Decay to 1 (dashed) harms less than decay to 0 wherever γ* > ½. h = {h:g}, γ* = {target:g}, "
+              "library's update rules; squares: the same toy trained by the library's LibTorch AdamW; bars: 95 %. "
+              "Near γ* the pull of AdamW is 1/σ times the flow's and that of signSGD √(2/π)/σ times: a weaker pull "
+              "makes the same λ cost more. Decay to 1 (dashed) harms less than decay to 0 wherever γ* > ½. h = {h:g}, "
+              "γ* = {target:g}, "
               "σ = {sigma:g}, lr = {lr:g}, β₂ = {beta2:g}, {replicas} replicas, {steps} steps. Largest relative "
               "difference of γ∞: {off:.4f}.",
           .panels = {panel("Where the scale settles", "weight decay λ (per unit of learning rate)", "γ∞", Log::x),

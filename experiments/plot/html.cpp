@@ -113,7 +113,8 @@ std::string details(std::string_view summary, const std::string& content, bool o
 std::string page(std::string_view title, std::string_view body) {
   std::string out =
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>";
+      "<meta name=\"generator\" content=\"scalevec\">\n<meta name=\"viewport\" content=\"width=device-width, "
+      "initial-scale=1\">\n<title>";
   out += escape(title);
   out += "</title>\n<style>";
   out += kStyle;

@@ -142,4 +142,21 @@ void apply_set(json& config, std::string_view assignment) {
   set_at(config, assignment.substr(0, equals), value, "--set");
 }
 
+std::vector<ChangedKey> changed_keys(const json& before, const json& now) {
+  std::vector<ChangedKey> out;
+  const auto add = [&](const auto& self, const json& a, const json& b, const std::string& path) -> void {
+    if (a == b) return;
+    if (!a.is_object() || !b.is_object()) {
+      out.push_back({path, a, b});
+      return;
+    }
+    json keys = a;
+    keys.update(b);
+    for (const auto& [key, unused] : keys.items())
+      self(self, a.value(key, json()), b.value(key, json()), path.empty() ? key : path + "." + key);
+  };
+  add(add, before, now, "");
+  return out;
+}
+
 }  // namespace scalevec::experiments

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <string>
 #include <string_view>
+#include <vector>
 
 // Changes of a configuration by a path of keys joined by dots: "optimizer.rules.1.weight_decay". A number is an index
 // into an array. A key that contains a dot is quoted: scales.placements."attn.v".
@@ -18,5 +20,12 @@ const nlohmann::json* find_at(const nlohmann::json& config, std::string_view pat
 
 // Applies "key.path=value". The value is read as JSON, or as a string if it is not JSON. Throws ConfigError.
 void apply_set(nlohmann::json& config, std::string_view assignment);
+
+// A key in which two configurations differ, by its path ("log.every"); null where one has none.
+struct ChangedKey {
+  std::string key;
+  nlohmann::json before, now;
+};
+std::vector<ChangedKey> changed_keys(const nlohmann::json& before, const nlohmann::json& now);
 
 }  // namespace scalevec::experiments

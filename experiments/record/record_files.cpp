@@ -162,21 +162,6 @@ void check_config_of_run(const std::filesystem::path& config, std::string_view d
                    "… there, " + std::string(data_hash.substr(0, 12)) + "… now); allowed: the same tokens");
 }
 
-void check_output_file(const std::filesystem::path& file, std::string_view option) {
-  const auto refuse = [&](const std::string& why) {
-    throw UsageError(std::string(option) + ": " + file.string() + " " + why);
-  };
-  static constexpr std::string_view kRecords[] = {
-      "cell.json",     "compare.json", "config.json",  "config-in.json", "data.json",    "lock",        "log.txt",
-      "metrics.jsonl", "policy.json",  "profile.json", "state.json",     "summary.json", "traces.jsonl"};
-  const std::string name = file.filename().string();
-  if (name.empty()) refuse("names no file");
-  for (const std::string_view record : kRecords)
-    if (name == record) refuse("has the name of a file that runs and comparisons leave; allowed: another name");
-  std::error_code error;
-  if (std::filesystem::is_directory(file, error)) refuse("is a folder; allowed: a file");
-}
-
 bool is_side_file(const std::filesystem::path& name) {
   for (const char* end : {".log", ".txt", ".out", ".err"})
     if (name.extension() == end) return true;

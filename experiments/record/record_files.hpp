@@ -50,10 +50,6 @@ std::string damage_of_run(const std::filesystem::path& run, const nlohmann::json
 // trained on data of another hash. Passes a configuration that lies in no run's folder.
 void check_config_of_run(const std::filesystem::path& config, std::string_view data_hash);
 
-// Refuses, by UsageError led by `option`, to write a result over a folder or over a file that this program reads:
-// compare.json, config.json, metrics.jsonl and their like, in any folder.
-void check_output_file(const std::filesystem::path& file, std::string_view option);
-
 // Whether a file of this name may lie in any folder of ours: hidden, or what a launcher writes (.log, .txt, .out,
 // .err).
 bool is_side_file(const std::filesystem::path& name);

@@ -22,6 +22,21 @@ std::string percent(std::int64_t part, std::int64_t whole) {
   return printed("%.2f %%", 100.0 * static_cast<double>(part) / static_cast<double>(whole));
 }
 
+const char* dtype_word(torch::ScalarType type) {
+  switch (type) {
+    case torch::kFloat32:
+      return "float32";
+    case torch::kFloat64:
+      return "float64";
+    case torch::kBFloat16:
+      return "bfloat16";
+    case torch::kFloat16:
+      return "float16";
+    default:
+      return c10::toString(type);
+  }
+}
+
 }  // namespace
 
 std::string model_info(const models::Decoder& model) {
@@ -37,15 +52,15 @@ std::string model_info(const models::Decoder& model) {
     count.values += p.value().numel();
     total += p.value().numel();
   }
-  std::string text = std::to_string(o.layers) + " layers, width " + std::to_string(o.width) + ", " +
-                     std::to_string(o.heads) + " heads, " + std::to_string(o.kv_heads) + " key-value heads of " +
-                     std::to_string(o.head_dim) + ", vocabulary " + std::to_string(o.vocab_size) +
-                     (o.tie_embeddings ? " (tied), " : " (untied), ") +
-                     std::string(c10::toString(parameters["embed.weight"].scalar_type())) + "\n" +
-                     std::to_string(total) + " parameters\n";
+  std::string text =
+      std::to_string(o.layers) + " layers, width " + std::to_string(o.width) + ", " + std::to_string(o.heads) +
+      " heads, " + std::to_string(o.kv_heads) + " key-value heads of " + std::to_string(o.head_dim) + ", vocabulary " +
+      std::to_string(o.vocab_size) + (o.tie_embeddings ? " (tied), " : " (untied), ") +
+      dtype_word(parameters["embed.weight"].scalar_type()) + "\n" + std::to_string(total) + " parameters\n";
   for (const auto& [role, count] : roles)
-    text += printed("  %-32s %6lld tensors %14lld values %10s\n", role.c_str(), static_cast<long long>(count.tensors),
-                    static_cast<long long>(count.values), percent(count.values, total).c_str());
+    text += printed("  %-32s %6lld %-7s %14lld values %10s\n", role.c_str(), static_cast<long long>(count.tensors),
+                    count.tensors == 1 ? "tensor" : "tensors", static_cast<long long>(count.values),
+                    percent(count.values, total).c_str());
   if (model.scale_links().empty()) return text + "no scale vectors\n";
   text += printed("%-34s %10s %10s %10s %10s  %s\n", "scale vector", "least", "mean", "RMS", "greatest",
                   "class, and the matrices it can be multiplied into");

@@ -13,7 +13,7 @@ double fold_gap(std::int64_t layers, std::int64_t width, double least, double la
   const torch::NoGradGuard no_grad;
   models::DecoderOptions o;
   o.vocab_size = 64;
-  o.width = width / 32 * 32;
+  o.width = width;
   o.layers = layers;
   o.heads = o.width / 32;
   o.tie_embeddings = false;

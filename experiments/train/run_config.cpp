@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "experiments/data/validation_windows.hpp"
+#include "experiments/errors.hpp"
+#include "experiments/record/overrides.hpp"
 #include "experiments/stored/stored_options.hpp"
 #include "models/options_json.hpp"
 
@@ -284,6 +286,14 @@ RunConfig read_run_config(const json& root) {
   c.resolved["checkpoint"] = json_of_options(checkpoint_fields(c));
   if (root.contains("name")) c.resolved["name"] = root["name"];
   return c;
+}
+
+RunConfig read_run_config_file(const std::string& file, const std::vector<std::string>& sets) {
+  json root = read_json_file(file);
+  if (root.is_object() && root.contains("base") && root.contains("variants"))
+    throw UsageError(file + ": is a comparison, not one run; allowed: scalevec compare " + file + " --out DIR");
+  for (const std::string& assignment : sets) apply_set(root, assignment);
+  return naming_file(file, [&] { return read_run_config(root); });
 }
 
 }  // namespace scalevec::experiments

@@ -77,5 +77,7 @@ Options checkpoint_fields(RunConfig& config);
 
 // Reads and checks a configuration. Throws ConfigError with one line: path, value, what is allowed.
 RunConfig read_run_config(const nlohmann::json& root);
+// The same of a JSON file after `key.path=value` assignments; errors name the file. UsageError for a comparison's file.
+RunConfig read_run_config_file(const std::string& file, const std::vector<std::string>& sets);
 
 }  // namespace scalevec::experiments

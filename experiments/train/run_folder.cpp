@@ -19,19 +19,6 @@ bool is_free(const std::string& key) {
          key == "log.formats" || key.starts_with("checkpoint.");
 }
 
-// Every key path where two configurations differ.
-void differences(const json& a, const json& b, const std::string& path, std::vector<ChangedKey>& out) {
-  if (a == b) return;
-  if (!a.is_object() || !b.is_object()) {
-    out.push_back({path, a, b});
-    return;
-  }
-  json keys = a;
-  keys.update(b);
-  for (const auto& [key, unused] : keys.items())
-    differences(a.value(key, json()), b.value(key, json()), path.empty() ? key : path + "." + key, out);
-}
-
 // What the newest checkpoint that can be read was written with: null without one, and of one by a version that did not
 // store it.
 json config_of_newest_checkpoint(const fs::path& run) {
@@ -52,8 +39,7 @@ json as_resolved_now(const json& stored) {
 }
 
 std::vector<ChangedKey> refuse_other(const RunConfig& config, const json& stored, const std::string& holder) {
-  std::vector<ChangedKey> found, changed;
-  differences(as_resolved_now(stored), config.resolved, "", found);
+  std::vector<ChangedKey> found = changed_keys(as_resolved_now(stored), config.resolved), changed;
   // Other keys follow it where they are not given.
   std::stable_partition(found.begin(), found.end(), [](const ChangedKey& d) { return d.key == "steps"; });
   for (ChangedKey& d : found) {

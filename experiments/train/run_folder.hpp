@@ -5,15 +5,10 @@
 #include <string>
 #include <vector>
 
+#include "experiments/record/overrides.hpp"
 #include "experiments/train/run_config.hpp"
 
 namespace scalevec::experiments {
-
-// A key of the configuration that a resumed run has otherwise than the run was begun with, by its path ("log.every").
-struct ChangedKey {
-  std::string key;
-  nlohmann::json before, now;
-};
 
 // Refuses a folder that is not the configured run's: UsageError if `out` holds another configuration (by its
 // config.json and by its newest checkpoint; with the first key where they differ), files of a run without either, a run

@@ -1,7 +1,10 @@
 #include "optim/config/json_reader.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
+#include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <set>
 #include <sstream>
@@ -94,11 +97,16 @@ json parse_json_if_sound(std::string_view text) {
 }
 
 json read_json_file(const std::string& file) {
+  if (std::error_code error; std::filesystem::is_directory(file, error))
+    throw ConfigError(file + ": is a folder; allowed: a JSON file");
+  errno = 0;
   std::ifstream in(file, std::ios::binary);
+  const int reason = errno;
   std::ostringstream text;
   if (in.is_open() && in.peek() != std::ifstream::traits_type::eof())
     text << in.rdbuf();  // fails with nothing to write
-  if (!in.is_open() || in.bad() || text.fail()) throw ConfigError(file + ": cannot be read");
+  if (!in.is_open() || in.bad() || text.fail())
+    throw ConfigError(file + ": cannot be read" + (reason ? std::string(": ") + std::strerror(reason) : ""));
   return parse_json(text.str(), file);
 }
 
