@@ -33,10 +33,18 @@ Grid read(const json& text) {
   return read_grid(scratch.write("grid.json", text.dump()));
 }
 
+// Behind the name of the file, which leads it.
+std::string error_of(const json& text) {
+  const std::string message = message_of<ConfigError>([&] { read(text); }), file = "grid.json: ";
+  const std::size_t at = message.find(file);
+  CHECK(at != std::string::npos);
+  return message.substr(at == std::string::npos ? 0 : at + file.size());
+}
+
 std::string error_of(const std::string& pointer, const json& value) {
   json text = search_grid();
   text[json::json_pointer(pointer)] = value;
-  return message_of<ConfigError>([&] { read(text); });
+  return error_of(text);
 }
 
 // Losses of a setting, by lr and whether it is the alternative's.
@@ -208,5 +216,5 @@ TEST_CASE("what a search cannot be is refused with its place") {
   CHECK(error_of("/grid/steps", json::array({1, 2})).find("search: works along the axis \"optimizer.lr\"") == 0);
   json text = search_grid();
   text.erase("tuning_seeds");
-  CHECK(message_of<ConfigError>([&] { read(text); }).find("search: the grid has no \"tuning_seeds\"") == 0);
+  CHECK(error_of(text).find("search: the grid has no \"tuning_seeds\"") == 0);
 }

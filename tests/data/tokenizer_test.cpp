@@ -212,7 +212,7 @@ TEST_CASE("What cannot be a vocabulary is refused in one line, and nothing is wr
     return message;
   };
   CHECK(contains(refused({{folder / "text"}, 100, {}}), "--vocab: got 100; allowed: 260 to 65536"));
-  CHECK(contains(refused({{folder / "text"}, 5000, {}}), "--vocab: a vocabulary of 5000"));
+  CHECK(contains(refused({{folder / "text"}, 5000, {}}), "--vocab: got 5000; allowed for these texts: up to "));
   CHECK(contains(refused({{folder / "absent"}, 300, {}}), "absent"));
   CHECK(contains(refused({{folder / "empty"}, 300, {}}), "empty"));
   write_bytes(folder / "bad.model", "not a model");

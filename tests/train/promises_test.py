@@ -312,7 +312,7 @@ def probe_progress():
     """On a terminal a probe says what it does and how long that takes, on one line that it clears."""
     config = write("probe.json", steps=1000)
     ours, theirs = pty.openpty()
-    with subprocess.Popen([PROGRAM, "probe", config, "--at", "0,1000", "--out", ROOT / "probe.json"], stderr=theirs) as child:
+    with subprocess.Popen([PROGRAM, "probe", config, "--at", "0,1000", "--out", ROOT / "probed.json"], stderr=theirs) as child:
         os.close(theirs)
         text = b""
         try:

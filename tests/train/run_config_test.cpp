@@ -141,12 +141,12 @@ TEST_CASE("JSON with a zero byte is refused, where the parser would leave the re
   CHECK(parse_json_if_sound("{\"a\": \"\\u0000\"}")["a"] == std::string(1, '\0'));
 }
 
-TEST_CASE("an empty file is said to be empty; a folder or a missing file cannot be read") {
+TEST_CASE("an empty file is said to be empty; a missing file and a folder are called so") {
   const TemporaryFolder folder(std::filesystem::temp_directory_path() / "scalevec-json-XXXXXX");
   const auto refusal = [](const std::string& file) { return message_of([&] { read_json_file(file); }); };
   const std::string file = (folder.path() / "config.json").string(), folder_name = folder.path().string();
-  CHECK(refusal(file) == file + ": cannot be read");
-  CHECK(refusal(folder_name) == folder_name + ": cannot be read");
+  CHECK(refusal(file) == file + ": cannot be read: No such file or directory");
+  CHECK(refusal(folder_name) == folder_name + ": is a folder; allowed: a JSON file");
   for (const char* text : {"", "\n", " \t\r\n"}) {
     std::ofstream(file) << text;
     CHECK(refusal(file) == file + ": is empty; allowed: JSON (write it again, or take a copy of it)");
