@@ -6,7 +6,7 @@
 
 #include "experiments/data/tokenizer.hpp"
 #include "experiments/errors.hpp"
-#include "experiments/system/file_io.hpp"
+#include "experiments/system/mapped_file.hpp"
 #include "experiments/system/sha256.hpp"
 
 namespace scalevec::experiments {

@@ -19,7 +19,6 @@ bool is_free(const std::string& key) {
          key == "log.formats" || key.starts_with("checkpoint.");
 }
 
-// Every key path where two configurations differ.
 void differences(const json& a, const json& b, const std::string& path, std::vector<ChangedKey>& out) {
   if (a == b) return;
   if (!a.is_object() || !b.is_object()) {
@@ -73,6 +72,12 @@ bool may_be_there_before(const fs::path& name) {
 }
 
 }  // namespace
+
+std::vector<ChangedKey> changed_keys(const json& before, const json& now) {
+  std::vector<ChangedKey> out;
+  differences(before, now, "", out);
+  return out;
+}
 
 std::vector<ChangedKey> claim_folder(const RunConfig& config, const fs::path& out, bool resume) {
   std::error_code ec;

@@ -9,11 +9,14 @@
 
 namespace scalevec::experiments {
 
-// A key of the configuration that a resumed run has otherwise than the run was begun with, by its path ("log.every").
+// What a resumed run has otherwise than before it was stopped, by its path: "log.every" of the configuration.
 struct ChangedKey {
   std::string key;
   nlohmann::json before, now;
 };
+
+// Every key path where two objects differ.
+std::vector<ChangedKey> changed_keys(const nlohmann::json& before, const nlohmann::json& now);
 
 // Refuses a folder that is not the configured run's: UsageError if `out` holds another configuration (by its
 // config.json and by its newest checkpoint; with the first key where they differ), files of a run without either, a run
