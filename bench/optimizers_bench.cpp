@@ -7,6 +7,7 @@
 #include <torch/torch.h>
 
 #include <chrono>
+#include <cmath>
 #include <functional>
 
 #include "bench/paired.hpp"
@@ -43,6 +44,10 @@ struct Data {
       params.back().mutable_grad() = torch::randn(shape);
       count += params.back().numel();
     }
+    // Of norm 1, so that the peer's clipping, which writes the gradients, leaves them as they are: gradients far
+    // smaller than those of the first steps would make steps of decay alone, whose sums are made in double.
+    const double norm = std::sqrt(static_cast<double>(count));
+    for (const Tensor& p : params) p.mutable_grad().div_(norm);
   }
 };
 

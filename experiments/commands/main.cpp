@@ -20,6 +20,7 @@
 #include "experiments/commands/train_command.hpp"
 #include "experiments/errors.hpp"
 #include "experiments/record/build_info.hpp"
+#include "experiments/system/mapped_file.hpp"
 #include "experiments/system/memory.hpp"
 #include "experiments/system/thread_waiting.hpp"
 #include "experiments/toys/toys.hpp"
@@ -111,6 +112,7 @@ int main(int argc, char** argv) {
   scalevec::make_products_reproducible();
 
   say_when_stopped();
+  scalevec::experiments::say_when_mapped_files_fail();
   // A write past a limit on file sizes is then an error like that of a full disk, not the program's end.
   std::signal(SIGXFSZ, SIG_IGN);
 

@@ -42,7 +42,7 @@ std::vector<TokenFile> open_all(const std::vector<fs::path>& files) {
 
 std::vector<std::string> hash_all(const std::vector<TokenFile>& shards) {
   std::vector<std::string> hashes;
-  for (const TokenFile& shard : shards) hashes.push_back(sha256_file(shard.path()));
+  for (const TokenFile& shard : shards) hashes.push_back(sha256(shard.bytes()));
   return hashes;
 }
 
@@ -171,6 +171,20 @@ void TokenFolderSource::validation_rows(std::int64_t first, std::int64_t count, 
 std::string TokenFolderSource::data_hash() const {
   if (hash_.empty()) hash_ = scalevec::experiments::data_hash(hash_all(train_), hash_all(val_));
   return hash_;
+}
+
+void TokenFolderSource::check_unchanged() {
+  const TokenFile* changed = nullptr;
+  for (const auto* split : {&train_, &val_})
+    for (const TokenFile& shard : *split)
+      if (shard.written_to()) changed = &shard;
+  if (changed == nullptr) return;
+  // Its time of change alone says little.
+  const std::string known = std::exchange(hash_, "");
+  if (known.empty() || data_hash() != known)
+    throw RunError(changed->path().string() + ": was changed while the run read it; allowed: the file as it was");
+  for (auto* split : {&train_, &val_})
+    for (TokenFile& shard : *split) shard.renew();
 }
 
 std::string TokenFolderSource::describe() const {

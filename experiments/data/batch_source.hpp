@@ -43,6 +43,9 @@ class BatchSource {
   // SHA-256 of the data, for the record of a run. Reads every token.
   virtual std::string data_hash() const = 0;
 
+  // Throws RunError if the data were changed since they were opened.
+  virtual void check_unchanged() {}
+
   // One line for the reader: what the data are, not where.
   virtual std::string describe() const = 0;
 };
@@ -64,6 +67,7 @@ class TokenFolderSource : public BatchSource {
   std::int64_t validation_windows(std::int64_t seq_len) const override;
   void validation_rows(std::int64_t first, std::int64_t count, std::int64_t seq_len, std::int64_t* out) const override;
   std::string data_hash() const override;
+  void check_unchanged() override;
   std::string describe() const override;
 
  private:

@@ -9,7 +9,7 @@
 #include "experiments/data/tokenizer.hpp"
 #include "experiments/data/unicode_text.hpp"
 #include "experiments/errors.hpp"
-#include "experiments/system/file_io.hpp"
+#include "experiments/system/mapped_file.hpp"
 #include "experiments/system/sha256.hpp"
 #include "optim/config/json_reader.hpp"
 

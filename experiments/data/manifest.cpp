@@ -4,6 +4,7 @@
 
 #include "experiments/errors.hpp"
 #include "experiments/system/file_io.hpp"
+#include "experiments/system/mapped_file.hpp"
 #include "optim/config/checksum.hpp"
 #include "optim/config/json_reader.hpp"
 

@@ -8,7 +8,7 @@
 #include "experiments/data/tokenizer.hpp"
 #include "experiments/data/unicode_text.hpp"
 #include "experiments/errors.hpp"
-#include "experiments/system/file_io.hpp"
+#include "experiments/system/mapped_file.hpp"
 #include "experiments/system/sha256.hpp"
 
 namespace scalevec::experiments {

@@ -5,8 +5,9 @@
 #include <filesystem>
 #include <optional>
 #include <span>
+#include <string_view>
 
-#include "experiments/system/file_io.hpp"
+#include "experiments/system/mapped_file.hpp"
 
 // The token shards of llm.c and modded-nanogpt: 256 int32 (magic, version, token count, zeros), then `count` token ids,
 // all little-endian: uint16 under GPT-2's magic and version, uint32 under Llama 3's.
@@ -39,6 +40,9 @@ class TokenFile {
   // Ids [first, first + count) at `out`.
   void copy(std::int64_t first, std::int64_t count, std::int64_t* out) const;
   const std::filesystem::path& path() const { return path_; }
+  std::string_view bytes() const { return map_.bytes(); }  // of the whole file
+  bool written_to() const { return map_.written_to(path_); }
+  void renew() { map_.renew(path_); }
   std::optional<IdRange> id_range() const;  // reads every token; empty for a shard without tokens
 
  private:

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 
+#include "experiments/errors.hpp"
 #include "optim/step_hooks.hpp"
 
 namespace scalevec::experiments {
@@ -19,6 +20,15 @@ DataParallel::DataParallel(std::shared_ptr<ProcessGroup> group, const std::vecto
                            const std::vector<PolicyRow>& policy, Optimizer& optimizer)
     : group_(group), gradients_(group, params), shard_(std::make_shared<ShardedStep>(group, policy)) {
   StepHooks(optimizer).set_shard(shard_);
+}
+
+void DataParallel::check_same_data(const std::string& data_hash) {
+  std::vector<double> hashes(static_cast<size_t>(group_->size()));
+  hashes[static_cast<size_t>(group_->rank())] = static_cast<double>(std::stoull(data_hash.substr(0, 12), nullptr, 16));
+  group_->sum(hashes);
+  for (size_t rank = 1; rank < hashes.size(); ++rank)
+    if (hashes[rank] != hashes[0])
+      throw UsageError("rank " + std::to_string(rank) + " has other data than rank 0; allowed: the same tokens");
 }
 
 DataParallel::Rows DataParallel::rows(std::int64_t rows) const {

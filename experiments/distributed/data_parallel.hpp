@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "experiments/distributed/gradient_buckets.hpp"
@@ -20,6 +21,9 @@ class DataParallel {
   // `optimizer` then updates only the parameters that this rank owns.
   DataParallel(std::shared_ptr<ProcessGroup> group, const std::vector<NamedParam>& params,
                const std::vector<PolicyRow>& policy, Optimizer& optimizer);
+
+  // Throws UsageError, on every rank, if a rank's hash of its data (hexadecimal digits) is not rank 0's.
+  void check_same_data(const std::string& data_hash);
 
   ProcessGroup& group() { return *group_; }
   GradientBuckets& gradients() { return gradients_; }

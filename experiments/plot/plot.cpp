@@ -16,15 +16,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The pattern of a folder inside `dir`, so that a rename out of it stays in one file system. One that a killed call
-// left for the same plot is removed.
+// The pattern of a folder inside `dir`, so that a rename out of it stays in one file system. What killed calls left for
+// the same plot is removed.
 fs::path scratch_pattern(const fs::path& dir, const std::string& plot) {
   const std::string stem = ".plot-" + plot + "-";
   std::error_code ignored;
   std::vector<fs::path> left;
   for (const auto& entry : fs::directory_iterator(dir, ignored)) {
     const std::string name = entry.path().filename().string();
-    if (name.starts_with(stem) && name.size() == stem.size() + 6) left.push_back(entry.path());
+    if (name.starts_with(stem) && name.size() == stem.size() + 6 && TemporaryFolder::left_behind(entry.path()))
+      left.push_back(entry.path());
   }
   for (const fs::path& path : left) fs::remove_all(path, ignored);
   return dir / (stem + "XXXXXX");

@@ -21,7 +21,7 @@ const nlohmann::json* find_at(const nlohmann::json& config, std::string_view pat
 // Applies "key.path=value". The value is read as JSON, or as a string if it is not JSON. Throws ConfigError.
 void apply_set(nlohmann::json& config, std::string_view assignment);
 
-// A key in which two configurations differ, by its path ("log.every"); null where one has none.
+// A key in which two objects differ, by its path ("log.every"); null where one has none.
 struct ChangedKey {
   std::string key;
   nlohmann::json before, now;

@@ -1,15 +1,16 @@
 #include "experiments/system/file_io.hpp"
 
 #include <fcntl.h>
-#include <sys/mman.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <mutex>
-#include <utility>
+#include <thread>
 
 #include "experiments/errors.hpp"
 #include "optim/config/checksum.hpp"
@@ -28,55 +29,51 @@ struct Descriptor {
   Descriptor(const Descriptor&) = delete;
 };
 
+// The temporary file of a write, empty, for this process alone: another that writes the same file at this moment is
+// waited for. −1 with the reason in errno.
+int open_alone(const fs::path& temporary) {
+  constexpr int kTries = 500;
+  for (int i = 0; i < kTries; ++i) {
+    const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    if (fd < 0) return -1;
+    const bool busy = ::flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    // Who had it before may have renamed it since it was opened.
+    if (!busy && is_still(fd, temporary)) {
+      if (::ftruncate(fd, 0) == 0) return fd;
+      const int reason = errno;
+      ::close(fd);
+      errno = reason;
+      return -1;
+    }
+    ::close(fd);
+    if (busy) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  errno = EBUSY;
+  return -1;
+}
+
 }  // namespace
 
-MappedFile::MappedFile(const fs::path& file) {
-  // O_NONBLOCK: a pipe without a writer is then refused below instead of waited for.
-  const Descriptor d(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  struct stat status {};
-  if (d.fd < 0 || ::fstat(d.fd, &status) != 0) {
-    throw UsageError(file.string() + ": cannot open: " + std::strerror(errno));
-  }
-  if (S_ISDIR(status.st_mode)) throw UsageError(file.string() + ": is a directory; allowed: a file");
-  if (!S_ISREG(status.st_mode)) throw UsageError(file.string() + ": is not a regular file");
-  size_ = static_cast<std::size_t>(status.st_size);
-  if (size_ == 0) return;
-  void* data = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, d.fd, 0);
-  if (data == MAP_FAILED) throw UsageError(file.string() + ": cannot map: " + std::strerror(errno));
-  data_ = data;
-}
-
-MappedFile::~MappedFile() {
-  if (data_ != nullptr) ::munmap(data_, size_);
-}
-
-MappedFile::MappedFile(MappedFile&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
-
-MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
-  std::swap(data_, other.data_);
-  std::swap(size_, other.size_);
-  return *this;
+bool is_still(int fd, const fs::path& file) {
+  struct stat open {};
+  struct stat named {};
+  return ::fstat(fd, &open) == 0 && ::stat(file.c_str(), &named) == 0 && open.st_dev == named.st_dev &&
+         open.st_ino == named.st_ino;
 }
 
 void write_file(const fs::path& file, std::string_view text) {
   const fs::path temporary = file.string() + ".tmp";
-  std::FILE* out = std::fopen(temporary.c_str(), "wb");
-  bool ok = out != nullptr && std::fwrite(text.data(), 1, text.size(), out) == text.size() && std::fflush(out) == 0 &&
-            ::fsync(::fileno(out)) == 0;
-  int reason = ok ? 0 : errno;
-  if (out != nullptr && std::fclose(out) != 0 && ok) {
-    ok = false;
-    reason = errno;
-  }
-  if (ok && std::rename(temporary.c_str(), file.c_str()) != 0) {
-    ok = false;
-    reason = errno;
-  }
-  if (!ok) {
-    if (out != nullptr) ::unlink(temporary.c_str());
-    throw RunError(file.string() + ": cannot write: " + std::strerror(reason));
-  }
+  const int fd = open_alone(temporary);
+  std::FILE* out = fd < 0 ? nullptr : ::fdopen(fd, "wb");
+  const bool ok = out != nullptr && std::fwrite(text.data(), 1, text.size(), out) == text.size() &&
+                  std::fflush(out) == 0 && ::fsync(fd) == 0 && std::rename(temporary.c_str(), file.c_str()) == 0;
+  const int reason = errno;
+  if (!ok && fd >= 0) ::unlink(temporary.c_str());
+  if (out != nullptr)
+    std::fclose(out);  // only now, with the lock
+  else if (fd >= 0)
+    ::close(fd);
+  if (!ok) throw RunError(file.string() + ": cannot write: " + std::strerror(reason));
 }
 
 void write_record(const fs::path& file, std::string_view json_text) { write_file(file, with_checksum(json_text)); }

@@ -3,7 +3,7 @@
 #include <openssl/evp.h>
 
 #include "experiments/errors.hpp"
-#include "experiments/system/file_io.hpp"
+#include "experiments/system/mapped_file.hpp"
 
 namespace scalevec::experiments {
 

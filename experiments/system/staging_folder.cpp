@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "experiments/errors.hpp"
 #include "experiments/system/file_io.hpp"
@@ -21,7 +22,8 @@ StagingFolder::StagingFolder(const fs::path& target)
   fs::create_directories(path_, error);
   fd_ = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd_ < 0) throw RunError(path_.string() + ": cannot create: " + (error ? error.message() : std::strerror(errno)));
-  if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+  // Renamed since it was opened, it is another program's finished folder.
+  if (::flock(fd_, LOCK_EX | LOCK_NB) != 0 || !is_still(fd_, path_)) {
     ::close(fd_);
     throw UsageError(target.string() + ": another scalevec is writing it");
   }
@@ -44,14 +46,30 @@ void StagingFolder::commit() {
 }
 
 TemporaryFolder::TemporaryFolder(const fs::path& pattern) {
-  std::string path = pattern.string();
-  if (!mkdtemp(path.data())) throw RunError(path + ": cannot be made: " + std::strerror(errno));
-  path_ = path;
+  // One that was taken for left behind before it had its lock is made anew.
+  while (fd_ < 0) {
+    std::string path = pattern.string();
+    if (!mkdtemp(path.data())) throw RunError(path + ": cannot be made: " + std::strerror(errno));
+    path_ = path;
+    fd_ = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd_ < 0 && errno != ENOENT) throw RunError(path + ": cannot be made: " + std::strerror(errno));
+    if (fd_ >= 0 && ((::flock(fd_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) || !is_still(fd_, path_)))
+      ::close(std::exchange(fd_, -1));
+  }
+}
+
+bool TemporaryFolder::left_behind(const fs::path& folder) {
+  const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return false;
+  const bool held = ::flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  ::close(fd);
+  return !held;
 }
 
 TemporaryFolder::~TemporaryFolder() {
   std::error_code ignored;
   fs::remove_all(path_, ignored);
+  ::close(fd_);
 }
 
 void make_folder(const fs::path& folder) {

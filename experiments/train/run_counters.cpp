@@ -52,6 +52,19 @@ void RunCounters::from_json(const json& j) {
   if (j.contains("val_loss") && j.at("val_loss").is_number()) val_loss = j.at("val_loss");
 }
 
+json run_maker(const Session& session, int processes) {
+  return {{"device", session.device().str()},
+          {"threads", at::get_num_threads()},
+          {"processes", processes},
+          {"git_commit", build_info::git_commit()},
+          {"machine", build_info::machine()},
+          {"versions",
+           {{"scalevec", build_info::version()},
+            {"libtorch", TORCH_VERSION},
+            {"compiler", build_info::compiler()},
+            {"kernels", instruction_set()}}}};
+}
+
 json run_summary(const char* status, const Session& session, const RunCounters& counters, double seconds,
                  int processes) {
   std::int64_t parameters = 0, scales = 0;
@@ -70,17 +83,8 @@ json run_summary(const char* status, const Session& session, const RunCounters& 
               {"parameters", parameters},
               {"scale_parameters", scales},
               {"seed", session.config().seed},
-              {"device", session.device().str()},
-              {"threads", at::get_num_threads()},
-              {"processes", processes},
-              {"peak_memory_bytes", peak_memory_bytes()},
-              {"git_commit", build_info::git_commit()},
-              {"machine", build_info::machine()},
-              {"versions",
-               {{"scalevec", build_info::version()},
-                {"libtorch", TORCH_VERSION},
-                {"compiler", build_info::compiler()},
-                {"kernels", instruction_set()}}}};
+              {"peak_memory_bytes", peak_memory_bytes()}};
+  out.update(run_maker(session, processes));
   if (tokens > 0 && counters.training_seconds > 0)
     out["tokens_per_second"] = static_cast<double>(tokens) / counters.training_seconds;
   if (std::isfinite(counters.best_val_loss)) out["best_val_loss"] = counters.best_val_loss;

@@ -25,6 +25,9 @@ struct RunCounters {
 // The CPU time of this process so far, every thread's.
 double process_cpu_seconds();
 
+// What trains: device, threads, processes, git_commit, machine, versions. Where one of them differs, so may the bits.
+nlohmann::json run_maker(const Session& session, int processes);
+
 // The part of summary.json that says what was trained on which machine, and how it ended. `seconds` since the run
 // began.
 nlohmann::json run_summary(const char* status, const Session& session, const RunCounters& counters, double seconds,

@@ -153,6 +153,8 @@ Session::Session(const RunConfig& config, std::shared_ptr<ProcessGroup> group)
   if (config.from && !config.data_dir.empty()) check_tokenizer(start_.hugging_face, config.data_dir);
   if (group) {
     parallel_ = std::make_shared<DataParallel>(group, params_, policy_rows_, *optimizer_);
+    // What each machine's folder holds, which no configuration says.
+    if (!config.data_dir.empty()) parallel_->check_same_data(source_->data_hash());
     model_->set_batch_sum([group](torch::Tensor& counts) {
       const torch::NoGradGuard no_grad;
       group->start_sum(counts)();

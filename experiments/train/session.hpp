@@ -113,6 +113,9 @@ class Session {
   const RunConfig& config() const { return config_; }
   const models::Model& model() const { return *model_; }
   const BatchSource* source() const { return source_.get(); }
+  void check_data_unchanged() {
+    if (source_) source_->check_unchanged();
+  }
   const RolePolicy& policy() const { return policy_; }
   const std::vector<PolicyRow>& policy_rows() const { return policy_rows_; }
   const std::vector<NamedParam>& params() const { return params_; }

@@ -49,8 +49,11 @@ int train(const RunConfig& config, const std::filesystem::path& out, bool resume
   const auto done_already = [&] {
     changed = claim_folder(config, out, resume);
     // One that is empty or damaged says nothing: the run goes on from its newest checkpoint.
-    if (!resume || text_at(read_record_if_sound(out / "summary.json").value_or(nlohmann::json()), "status") != "done")
-      return kTrain;
+    const nlohmann::json summary = read_record_if_sound(out / "summary.json").value_or(nlohmann::json());
+    if (!resume || text_at(summary, "status") != "done") return kTrain;
+    // Another run's summary is whole in itself.
+    if (const std::string damage = damage_of_run(out, summary); !damage.empty())
+      throw RunError((out / damage).string());
     std::printf("%s is done already\n", out.c_str());
     return kDone;
   };

@@ -112,7 +112,7 @@ class FolderTrainer : public Trainer {
       log_ends_ = progress.value("logs", json::object());
       changes_ = progress.value("changed_on_resume", json::array());
       check_data(text_at(progress, "data_hash"));
-      note_changes();
+      note_changes(progress.value("made_by", json()));
     }
     session_.share_restored();
     if (group_) {  // every rank must know whether the last validation is made
@@ -139,14 +139,25 @@ class FolderTrainer : public Trainer {
     }
   }
 
-  void note_changes() {
+  // `made_by`: what trained up to the checkpoint; null in one of an older version.
+  void note_changes(const json& made_by) {
     for (const ChangedKey& c : changed_) {
       const json change = {{"step", session_.steps_done()}, {"key", c.key}, {"from", c.before}, {"to", c.now}};
       bool known = false;
       for (const json& said : changes_) known = known || (said.at("key") == c.key && said.at("to") == c.now);
       if (!known) changes_.push_back(change);
     }
+    std::string others;
+    for (const ChangedKey& c : changed_keys(made_by, made_by.is_object() ? made_by_now() : made_by)) {
+      changes_.push_back({{"step", session_.steps_done()}, {"key", c.key}, {"from", c.before}, {"to", c.now}});
+      others += (others.empty() ? "" : ", ") + c.key + " " + c.now.dump() + " (before: " + c.before.dump() + ")";
+    }
+    if (!others.empty())
+      std::fprintf(stderr, "scalevec: %s goes on with %s; its bits may differ from those of a run without the stop\n",
+                   out_.c_str(), others.c_str());
   }
+
+  json made_by_now() const { return run_maker(session_, group_ ? group_->size() : 1); }
 
   json log_ends() const { return {{"metrics.jsonl", metrics_->checksum()}, {"traces.jsonl", traces_->checksum()}}; }
 
@@ -313,6 +324,7 @@ class FolderTrainer : public Trainer {
 
   void checkpoint() {
     const auto timed = session_.phases().scope(Phase::checkpoint);
+    session_.check_data_unchanged();
     const models::NamedTensors average = session_.average_weights(), state = session_.optimizer_state();
     last_checkpoint_ = Clock::now();
     checkpointed_ = session_.steps_done();
@@ -324,6 +336,7 @@ class FolderTrainer : public Trainer {
     json progress = counters_.to_json();
     progress["logs"] = log_ends();
     progress["policy"] = policy_checksum_;
+    progress["made_by"] = made_by_now();
     if (session_.source()) progress["data_hash"] = session_.source()->data_hash();
     if (!changes_.empty()) progress["changed_on_resume"] = changes_;
     write_checkpoint(out_, session_, average, state, config_.resolved, progress, config_.checkpoint_keep);

@@ -289,6 +289,31 @@ TEST_CASE("what several processes cannot do is said in one line with status 2") 
     CHECK(content(folder.path / rank) ==
           "scalevec: rank 1 was given another configuration or other data than rank 0; allowed: the same\n");
   CHECK(!fs::exists(folder.path / "apart"));
+  // The same configuration over shards of other tokens.
+  const auto shards_of = [&](const std::string& name, std::uint16_t token) {
+    fs::create_directories(folder.path / name);
+    for (const char* file : {"train.bin", "val.bin"}) {
+      std::int32_t header[256] = {20240520, 1, 2000};
+      const std::vector<std::uint16_t> tokens(2000, token);
+      std::ofstream out(folder.path / name / file, std::ios::binary);
+      out.write(reinterpret_cast<const char*>(header), sizeof header);
+      out.write(reinterpret_cast<const char*>(tokens.data()), 4000);
+    }
+    json root = json::parse(content(config));
+    root["data"] = {{"dir", folder.path / name}};
+    std::ofstream(folder.path / (name + ".json")) << root;
+    return folder.path / (name + ".json");
+  };
+  const std::string data_port = std::to_string(free_port());
+  two.clear();
+  for (const std::string rank : {"0", "1"})
+    two.push_back(start_program(
+        folder.path / ("data" + rank), train(shards_of("shards" + rank, rank == "0" ? 3 : 4), folder.path / "apart"),
+        {{"RANK", rank}, {"WORLD_SIZE", "2"}, {"MASTER_ADDR", "127.0.0.1"}, {"MASTER_PORT", data_port}}));
+  for (const pid_t pid : two) CHECK(finish(pid) == 2);
+  for (const char* rank : {"data0.err", "data1.err"})
+    CHECK(content(folder.path / rank) == "scalevec: rank 1 has other data than rank 0; allowed: the same tokens\n");
+  CHECK(!fs::exists(folder.path / "apart"));
   // One that nobody joins.
   const std::string port = std::to_string(free_port());
   CHECK(finish(start_program(

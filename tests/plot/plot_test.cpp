@@ -4,12 +4,15 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <stdexcept>
+#include <thread>
+#include <vector>
 
 #include "experiments/errors.hpp"
 #include "tests/support/catch.hpp"
@@ -215,6 +218,24 @@ TEST_CASE("without gnuplot data and script are written", "[plot]") {
   CHECK(contains(read(files.csv), "panel,loss,1,2,,"));
   CHECK(contains(read(files.script), "set terminal svg"));
   CHECK(folder.entries() == 2);
+}
+
+TEST_CASE("several may draw the same plot at once", "[plot]") {
+  REQUIRE(have_gnuplot());
+  const Folder folder;
+  std::atomic<int> failed{0};
+  std::vector<std::thread> drawing;
+  for (int i = 0; i < 3; ++i)
+    drawing.emplace_back([&] {
+      for (int turn = 0; turn < 4; ++turn) try {
+          write_plot(line_plot({3.0, 2.0}), folder.path);
+        } catch (const std::exception&) {
+          ++failed;
+        }
+    });
+  for (std::thread& t : drawing) t.join();
+  CHECK(failed == 0);
+  CHECK(folder.entries() == 4);
 }
 
 TEST_CASE("a failure of gnuplot is an error with its message", "[plot]") {

@@ -175,8 +175,9 @@ class Resumed(Folder):
 
 
 class Reported(Folder):
-    """A run that is done and probed, its report, and a figure over it."""
+    """A run that is done and probed, its report, a figure over it, and a resume, which has nothing left to do."""
     name = "report"
+    unread = ("probe.json",)
 
     def __init__(self, program, root):
         super().__init__(program, root)
@@ -184,6 +185,8 @@ class Reported(Folder):
             (root / f"{name}.json").write_text(json.dumps({**RUN, **changes}))
             program.good(["train", f"{name}.json", "--out", name], root)
             program.good(["probe", f"{name}/config.json", "--at", "0", "--gradients", "4", "--out", f"{name}/probe.json"], root)
+            if name == "one":
+                shutil.copytree(root / name, root / "whole")
             self.stop(root / name)
         self.sound = root / "one"
         # The same run of an earlier hour: its times differ.
@@ -202,6 +205,11 @@ class Reported(Folder):
         report = self.program(["report", folder, "--out", folder.parent / "page.html"], self.root)
         theory = self.program(["theory", "T11", "--run", folder, "--out", folder.parent / "figure"], self.root)
         refused = [self.refused(report, where), self.refused(theory, where)]
+        # A copy, since a resume mends what it can.
+        again = shutil.copytree(folder, folder.parent / "again")
+        resumed = self.program(["train", self.root / "one.json", "--out", again, "--resume"], self.root)
+        if not self.refused(resumed, where) and (found := runs.folder_difference(again, self.root / "whole", self.unread)):
+            raise Failure(f"{where}: resumed to another end: {found}")
         if not refused[0] and numbers_of(folder.parent / "page.json") != self.numbers:
             raise Failure(f"{where}: the report has other numbers")
         if not refused[1] and (folder.parent / "figure/T11.csv").read_text() != (self.root / "figure/T11.csv").read_text():

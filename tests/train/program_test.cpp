@@ -7,6 +7,7 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <sstream>
@@ -225,6 +226,17 @@ TEST_CASE("an output folder of another configuration is refused and kept") {
   CHECK(content(errors).find("--resume") != std::string::npos);
   CHECK(finish(start({"train", config, "--set", "steps=8", "--out", out, "--resume"}, errors)) == 0);
   CHECK(content(out / "metrics.jsonl") == before);
+
+  // Another run's summary does not make this one done, nor does its own where the log was cut.
+  const fs::path other = folder.path / "other";
+  REQUIRE(finish(start({"train", config, "--set", "steps=8", "--set", "seed=7", "--out", other}, errors)) == 0);
+  fs::copy_file(out / "summary.json", other / "summary.json", fs::copy_options::overwrite_existing);
+  CHECK(finish(start({"train", config, "--set", "steps=8", "--set", "seed=7", "--out", other, "--resume"}, errors)) ==
+        1);
+  CHECK(content(errors).find("metrics.jsonl: does not end where summary.json says") != std::string::npos);
+  std::ofstream(out / "metrics.jsonl") << before.substr(0, before.rfind('\n', before.size() - 2) + 1);
+  CHECK(finish(start({"train", config, "--set", "steps=8", "--out", out, "--resume"}, errors)) == 1);
+  CHECK(content(errors).find("metrics.jsonl: does not end where summary.json says") != std::string::npos);
 }
 
 TEST_CASE("a resume takes the same data elsewhere and keys that change no result, and refuses other data") {
@@ -282,6 +294,19 @@ TEST_CASE("a resume takes the same data elsewhere and keys that change no result
   CHECK(changes[1]["key"] == "data.dir");
   CHECK(changes[2] == nlohmann::json{{"step", 35}, {"key", "log.every"}, {"from", 1}, {"to", 2}});
 
+  // Other kernels are said and noted. A machine that has the baseline's only goes on with the same.
+  fs::remove_all(out);
+  copy(stopped, out);
+  ::setenv("SCALEVEC_ISA", "baseline", 1);
+  REQUIRE(with({}) == 0);
+  ::unsetenv("SCALEVEC_ISA");
+  const auto kernels = nlohmann::json::parse(content(folder.path / "whole/summary.json"))["versions"]["kernels"];
+  if (kernels != "baseline") {
+    CHECK(content(errors).find("goes on with versions.kernels \"baseline\"") != std::string::npos);
+    CHECK(nlohmann::json::parse(content(out / "summary.json")).at("changed_on_resume") ==
+          nlohmann::json::array({{{"step", 35}, {"key", "versions.kernels"}, {"from", kernels}, {"to", "baseline"}}}));
+  }
+
   // A flipped bit of the newest checkpoint: the one before is taken, and the run ends as it would have.
   fs::remove_all(out);
   copy(stopped, out);
@@ -322,6 +347,53 @@ TEST_CASE("a resume takes the same data elsewhere and keys that change no result
     }
   CHECK(finish(start({"train", config, "--out", folder.path / "new"}, errors)) == 2);
   CHECK(content(errors).find("its SHA-256 is not the one in data.json") != std::string::npos);
+}
+
+TEST_CASE("a shard that is cut or changed while a run reads it ends the run with one line that names it") {
+  const Folder folder;
+  const fs::path errors = folder.path / "errors", config = folder.path / "config.json", out = folder.path / "out";
+  const fs::path data = folder.path / "tokens", shard = data / "train.bin";
+  fs::create_directories(data);
+  const auto write_shard = [](const fs::path& file, std::int32_t count) {
+    std::vector<std::int32_t> header{20240520, 1, count};
+    header.resize(256);
+    std::vector<std::uint16_t> tokens(static_cast<std::size_t>(count));
+    std::mt19937 random(7);
+    for (auto& t : tokens) t = static_cast<std::uint16_t>(random() % 32);
+    std::ofstream(file, std::ios::binary)
+        .write(reinterpret_cast<const char*>(header.data()), 1024)
+        .write(reinterpret_cast<const char*>(tokens.data()), 2 * count);
+  };
+  write_shard(data / "val.bin", 4000);
+  auto root = nlohmann::json::parse(content(config));
+  root["data"] = {{"dir", data}};
+  root["checkpoint"]["every"] = 10;
+  root["steps"] = 1'000'000;
+  std::ofstream(config) << root;
+  const auto trained_while = [&](const std::function<void()>& change, const std::string& steps) {
+    fs::remove_all(out);
+    write_shard(shard, 400'000);
+    const pid_t child = start({"train", config, "--set", "steps=" + steps, "--out", out}, errors);
+    for (int i = 0; i < 60'000 && !fs::exists(out / "checkpoints/step-00000010"); ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    change();
+    return finish(child);
+  };
+  CHECK(trained_while([&] { fs::resize_file(shard, 8192); }, "1000000") == 1);
+  CHECK(content(errors).find("train.bin: cannot be read at byte ") != std::string::npos);
+  CHECK(lines(errors) == 1);
+  CHECK(trained_while(
+            [&] {
+              std::fstream file(shard, std::ios::in | std::ios::out | std::ios::binary);
+              file.seekp(5000);
+              file.put('\x1f').put('\0');
+            },
+            "1000000") == 1);
+  CHECK(content(errors).find("train.bin: was changed while the run read it") != std::string::npos);
+  CHECK(lines(errors) == 1);
+  // The same bytes written anew, and another file in its place, change nothing.
+  CHECK(trained_while([&] { fs::last_write_time(shard, fs::file_time_type::clock::now()); }, "200") == 0);
+  CHECK(trained_while([&] { write_shard(data / "new", 4000), fs::rename(data / "new", shard); }, "200") == 0);
 }
 
 TEST_CASE("counts whose products would overflow are refused by name") {
