@@ -11,6 +11,7 @@ void extend(AxisRange& range, double value, bool log) {
   range.low = range.empty ? value : std::min(range.low, value);
   range.high = range.empty ? value : std::max(range.high, value);
   range.empty = false;
+  range.whole = range.whole && value == std::round(value);
 }
 
 // Characters, not bytes: labels hold Greek.

@@ -14,6 +14,10 @@ namespace scalevec::experiments {
 struct AxisRange {
   double low = 0.0, high = 1.0;
   bool empty = true;
+  bool whole = true;  // whole numbers only, as layers are
+
+  // Whether steps between tick marks have to be kept from falling below 1.
+  bool few_whole() const { return whole && !empty && high > low && high - low < 6.0; }
 };
 
 // True where gnuplot can draw the value on the axis.

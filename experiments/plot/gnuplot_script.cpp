@@ -98,7 +98,7 @@ void write_axis(std::ostream& out, char axis, const std::string& label, bool log
   }
   out << "  set format " << axis << " '%.6g'\n  set " << axis << "tics nomirror ";
   if (!log) {
-    out << "autofreq\n";
+    out << (axis == 'x' && extent.few_whole() ? "1\n" : "autofreq\n");
     return;
   }
   out << "(";

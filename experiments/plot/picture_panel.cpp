@@ -28,7 +28,8 @@ struct Axis {
   double low, high;
   bool log;
   double length;
-  bool downward;  // grows towards 0: y in SVG
+  bool downward;           // grows towards 0: y in SVG
+  bool few_whole = false;  // as in AxisRange
   double at(double value) const {
     const double share = along(value, low, high, log);
     return (downward ? 1.0 - share : share) * length;
@@ -71,6 +72,7 @@ std::vector<Tick> ticks_of(const Axis& axis) {
     return out;
   }
   for (const double v : linear_ticks(axis.low, axis.high)) {
+    if (axis.few_whole && std::abs(v - std::round(v)) > 1e-6) continue;
     // Next to steps of this size, what is left of a rounded zero is zero.
     const bool zero = std::abs(v) < 1e-9 * (axis.high - axis.low);
     out.push_back({v, html::number(zero ? "0" : printed("%.6g", v))});
@@ -282,7 +284,8 @@ std::string panel_svg(const Panel& panel, int width, double ratio) {
   const Axis y = axis_of(y_extent(panel), panel.y_range, panel.log_y, cells ? 0.0 : 0.04, height - top - bottom, true);
   const std::vector<Tick> y_ticks = ticks_of(y);
   const double left = 16.0 + label_width(y_ticks, letter);
-  const Axis x = axis_of(x_extent(panel), panel.x_range, panel.log_x, 0.0, width - left - right, false);
+  Axis x = axis_of(x_extent(panel), panel.x_range, panel.log_x, 0.0, width - left - right, false);
+  x.few_whole = x_extent(panel).few_whole();
 
   std::string out = "<svg class=\"plot\" viewBox=\"0 0 " + std::to_string(width) + " " + pixel(height) +
                     "\" role=\"img\" aria-label=\"" + escape(panel.title) + (panel.title.empty() ? "" : ": ") +

@@ -36,6 +36,14 @@ double middle(const std::vector<double>& sorted) { return sorted_quantile(sorted
 
 std::string layers_word(std::size_t n) { return n == 1 ? "one vector" : std::to_string(n) + " vectors"; }
 
+// "0.9 in the median (0.8 to 1.1 over the vectors)" of sorted values, "0.9" of one.
+std::string median_and_range(const std::vector<double>& values, const char* format) {
+  const auto text = [&](double x) { return printed(format, x); };
+  if (values.size() < 2) return text(values.front());
+  return text(middle(values)) + " in the median (" + text(values.front()) + " to " + text(values.back()) +
+         " over the vectors)";
+}
+
 void add_values(const Site& site, std::vector<Finding>& out) {
   const auto negative = sorted_values(site, [](const ScaleRecord& r) { return r.gamma.negative; });
   const auto zero = sorted_values(site, [](const ScaleRecord& r) { return r.gamma.near_zero; });
@@ -47,9 +55,8 @@ void add_values(const Site& site, std::vector<Finding>& out) {
     greatest = std::max(greatest, r->gamma.greatest);
     if (r->gamma.negative > most->gamma.negative) most = r;
   }
-  std::string says =
-      printed("%s: γ lies between %.3g and %.3g (RMS %.3g to %.3g, median over the vectors %.3g). ",
-              layers_word(site.scales.size()).c_str(), least, greatest, rms.front(), rms.back(), middle(rms));
+  std::string says = printed("%s: γ lies between %.3g and %.3g (RMS %s). ", layers_word(site.scales.size()).c_str(),
+                             least, greatest, median_and_range(rms, "%.3g").c_str());
   if (most->gamma.negative > 0.0)
     says += printed(
         "Negative are %.2g %% of the entries in the median and %.3g %% in %s (mean %.2g, RMS %.2g): "
@@ -80,9 +87,9 @@ void add_trace(const Site& site, std::vector<Finding>& out) {
     examples += (examples.empty() ? "" : ", ") + printed("%.3g in layer %d", r.maps->ratio, r.layer);
     ++shown;
   }
-  std::string says = printed(
-      "√(Σ‖w_j‖²/Σγ_j²) over √c, c = %.6g rows, is %.3g in the median (%.3g to %.3g over the vectors%s%s). ",
-      middle(rows), m, trace.front(), trace.back(), examples.empty() ? "" : "; before the division ", examples.c_str());
+  std::string says = printed("√(Σ‖w_j‖²/Σγ_j²) over √c, c = %.6g rows, is %s%s%s%s. ", middle(rows),
+                             median_and_range(trace, "%.3g").c_str(), examples.empty() ? "" : " (before the division ",
+                             examples.c_str(), examples.empty() ? "" : ")");
   if (m > 0.8 && m < 1.25)
     says +=
         "That is near the state of least trace, ‖w‖² = cγ², to which isotropic gradient noise drives a scale and its "
@@ -105,11 +112,11 @@ void add_balance(const Site& site, const std::optional<Decays>& decays, std::vec
   if (ratio.empty()) return;
   std::string says;
   if (!correlation.empty())
-    says += printed("γ_j² and ‖w_j‖² correlate over the channels by %.2f in the median (%.2f to %.2f)%s. ",
-                    middle(correlation), correlation.front(), correlation.back(),
-                    middle(correlation) > 0.5    ? ", as where both share one balance"
-                    : middle(correlation) < -0.2 ? ": what γ takes off a channel the maps partly give back"
-                                                 : "");
+    says +=
+        printed("γ_j² and ‖w_j‖² correlate over the channels by %s%s. ", median_and_range(correlation, "%.2f").c_str(),
+                middle(correlation) > 0.5    ? ", as where both share one balance"
+                : middle(correlation) < -0.2 ? ": what γ takes off a channel the maps partly give back"
+                                             : "");
   if (!condition.empty())
     says += printed(
         "The extremes of the preconditioner, max(γ_j² + ‖w_j‖²) over min γ_j², differ by a factor of %.3g in the "
@@ -149,12 +156,14 @@ void add_fold(const Site& site, std::vector<Finding>& out) {
   const double b = middle(before), a = middle(after);
   out.push_back(
       {"What folding does to the columns at " + site.name,
-       printed("The largest column of the maps is %.3g times the median one, and %.3g times once γ is folded in "
-               "(medians; up to %.3g and %.3g): what quantisation with one scale for all columns meets %s.",
-               b, a, before.back(), after.back(),
-               a > 1.1 * b   ? "is worse after a fold"
-               : a < 0.9 * b ? "is better after a fold"
-                             : "is about the same after a fold"),
+       printed(
+           "The largest column of the maps is %.3g times the median one, and %.3g times once γ is folded in%s: what "
+           "quantisation with one scale for all columns meets %s.",
+           b, a,
+           before.size() > 1 ? printed(" (medians; up to %.3g and %.3g)", before.back(), after.back()).c_str() : "",
+           a > 1.1 * b   ? "is worse after a fold"
+           : a < 0.9 * b ? "is better after a fold"
+                         : "is about the same after a fold"),
        "T1"});
 }
 

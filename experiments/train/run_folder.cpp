@@ -44,8 +44,12 @@ std::vector<ChangedKey> refuse_other(const RunConfig& config, const json& stored
   std::stable_partition(found.begin(), found.end(), [](const ChangedKey& d) { return d.key == "steps"; });
   for (ChangedKey& d : found) {
     if (!is_free(d.key))
-      throw UsageError(holder + " of another configuration; it differs at " + d.key + " (" + d.before.dump() +
-                       " there, " + d.now.dump() + " here); allowed: the same configuration, or another --out");
+      throw UsageError(
+          holder + " of another configuration; it differs at " + d.key + " (" + d.before.dump() + " there, " +
+          d.now.dump() + " here); allowed: the same configuration, or another --out" +
+          (d.key == "steps"
+               ? ", in which \"model\": {\"from\": RUN, \"optimizer_state\": true, \"go_on\": true} trains on"
+               : ""));
     changed.push_back(std::move(d));
   }
   return changed;
