@@ -1,5 +1,9 @@
 #include "experiments/claims/run_store.hpp"
 
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -15,6 +19,16 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
+
+struct Descriptor {
+  int fd;
+  explicit Descriptor(int fd) : fd(fd) {}
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() {
+    if (fd >= 0) ::close(fd);
+  }
+};
 
 // "english/plain-1a2b3c4d/lr=0.004,seed=1" as text and the rest.
 std::pair<std::string, std::string> split(const std::string& run) {
@@ -49,8 +63,11 @@ json result_of(const fs::path& folder, const CellOutcome& outcome) {
 
 RunStore::Results& RunStore::of_text(const std::string& text) const {
   const auto there = kept_.find(text);
-  if (there != kept_.end()) return there->second;
-  Results& results = kept_[text];
+  return there != kept_.end() ? there->second : kept_[text] = read_results(text);
+}
+
+RunStore::Results RunStore::read_results(const std::string& text) const {
+  Results results;
   if (results_.empty()) return results;
   const fs::path file = results_ / (text + ".json");
   const auto kept = read_record(file);
@@ -116,8 +133,12 @@ double RunStore::metric(const std::string& run, const std::string& name) const {
 void RunStore::save() const {
   if (results_.empty() || changed_.empty()) return;
   make_folder(results_);
+  // Another ledger may write to the same folder: it waits, and what it wrote is kept.
+  const Descriptor folder(::open(results_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (folder.fd >= 0) ::flock(folder.fd, LOCK_EX);
   for (const std::string& text : changed_) {
     const auto data = data_.find(text);
+    kept_.at(text).merge(read_results(text));
     json runs = json::object();
     json made = json::array();
     for (const auto& [run, result] : kept_.at(text)) {

@@ -41,12 +41,13 @@ class RunStore {
     return [this](const std::string& run) { return outcome(run); };
   }
 
-  // Adds the finished runs that were asked for to the results' files. RunError.
+  // Adds the finished runs that were asked for to the results' files, beside what other ledgers wrote there. RunError.
   void save() const;
 
  private:
   using Results = std::map<std::string, nlohmann::json>;  // by run without its text
   Results& of_text(const std::string& text) const;
+  Results read_results(const std::string& text) const;
 
   std::filesystem::path runs_, results_;
   std::map<std::string, std::string> failed_, data_;

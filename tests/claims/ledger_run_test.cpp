@@ -6,10 +6,12 @@
 #include <sstream>
 
 #include "experiments/claims/levels.hpp"
+#include "experiments/claims/run_store.hpp"
 #include "experiments/commands/claims_command.hpp"
 #include "experiments/data/token_file.hpp"
 #include "experiments/errors.hpp"
 #include "experiments/record/record_files.hpp"
+#include "experiments/system/file_io.hpp"
 #include "tests/claims/fake_ledger.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/text.hpp"
@@ -288,6 +290,25 @@ TEST_CASE("results are kept as small files, from which another machine goes on")
   text.replace(text.find("\"done\""), 6, "\"dome\"");
   s.scratch.write("results/standard/synthetic.json", text);
   CHECK(s.claims("fourth", fake_ledger(), {"--tier", "standard", "--results", results}) == 1);
+}
+
+TEST_CASE("two ledgers that keep their results in one folder keep each other's") {
+  Setup s;
+  const auto finished = [&](const std::string& folder, const std::string& run) {
+    const fs::path at = s.scratch / folder / run;
+    fs::create_directories(at);
+    write_record(at / "summary.json", R"({"status": "done", "val_loss": 1.5, "data_hash": "d"})");
+  };
+  finished("one", "text/a-1/lr=1,seed=1");
+  finished("two", "text/b-2/lr=1,seed=1");
+  const RunStore one(s.scratch / "one", s.scratch / "results"), two(s.scratch / "two", s.scratch / "results");
+  REQUIRE(one.outcome("text/a-1/lr=1,seed=1"));
+  REQUIRE(two.outcome("text/b-2/lr=1,seed=1"));
+  one.save();
+  two.save();
+  const RunStore third(s.scratch / "none", s.scratch / "results");
+  CHECK(third.outcome("text/a-1/lr=1,seed=1"));
+  CHECK(third.outcome("text/b-2/lr=1,seed=1"));
 }
 
 TEST_CASE("a variant whose best lr cannot be bracketed is not compared, and its claim says why") {
