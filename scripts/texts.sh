@@ -48,9 +48,13 @@ once() {
   [[ -f $1 ]] || { "${@:2}" "$1.part" && mv "$1.part" "$1"; }
 }
 dictionary_text() { gzip -dc "$(dpkg -L dict-gcide | awk '/\/gcide\.dict\.dz$/ && !n++')" >"$1"; }
-# Two bytes a token after a header of 1,024.
-training_text() { python3 -c 'import sys; [sys.stdout.buffer.write(open(f, "rb").read()[1024::2]) for f in sys.argv[1:]]' \
-  "$out"/english-bytes/train_*.bin >"$1"; }
+# Two bytes a token after a header of 1,024. A few stray bytes of the dictionary are not UTF-8; they become U+FFFD, as
+# SentencePiece reads them.
+training_text() {
+  python3 -c 'import sys
+text = b"".join(open(f, "rb").read()[1024::2] for f in sys.argv[1:])
+sys.stdout.buffer.write(text.decode("utf-8", "replace").encode())' "$out"/english-bytes/train_*.bin >"$1"
+}
 learn() { "$program" data train-tokenizer --text "$out/english-training.txt" --vocab 4096 --out "$1" >/dev/null; }
 
 prepare() {
