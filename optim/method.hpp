@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -34,7 +35,7 @@ struct BufferSpec {
   // kernels/block_states.hpp). Or the optimizer's own: int16 parts, see kernels::split(), or a norm for each row block,
   // see kernels::Modifier.
   enum class Kind : std::uint8_t { values, numbers, codes, low_part, held_norm } kind = Kind::values;
-  void (*fill)(torch::Tensor& zeros) = nullptr;  // where it starts at other values, on the CPU
+  std::function<void(torch::Tensor& zeros)> fill{};  // where it starts at other values, on the CPU
 };
 
 // The weights to validate and to keep in place of p: p + weight times the buffer of this name.
@@ -316,6 +317,8 @@ struct DeviceMatrices {
   // Gives buffer `index` of each matrix its part of `value` [n, …], unless the step is refused.
   void keep(std::size_t index, const torch::Tensor& value);
   torch::Tensor step() const;  // [n] float64
+  // Numbers of a standard normal distribution, functions of `number`, stream and index, in the state's type.
+  torch::Tensor normals(c10::IntArrayRef sizes, std::uint64_t stream) const;
 };
 
 // What the first and the last pass of a matrix method on a device do.

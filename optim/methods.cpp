@@ -11,6 +11,7 @@
 #include <typeinfo>
 
 #include "optim/cuda/constants.hpp"
+#include "optim/cuda/cuda_step.hpp"
 #include "optim/kernels/library_rules.hpp"
 
 namespace scalevec {
@@ -22,7 +23,7 @@ namespace {
 template <class M>
 Compiled<M> compiled() {
   Compiled<M> out{&kernels::library_loops<M>};
-  if constexpr (kPlain<M>) out.set_device_values = &cuda::set_values<M>;
+  out.set_device_values = &cuda::set_values<M>;
   if constexpr (kMeasures<M>) out.measure = &kernels::library_loops<typename M::Measure>;
   if constexpr (kHasCurvature<M>) out.curvature = &kernels::library_loops<typename M::Curvature>;
   return out;
@@ -76,6 +77,11 @@ void DeviceMatrices::keep(std::size_t index, const Tensor& value) {
   at::_foreach_copy_(buffer(index), at::where(refused, stacked(index), value).unbind(0));
 }
 Tensor DeviceMatrices::step() const { return at::stack(steps).to(torch::kFloat64); }
+Tensor DeviceMatrices::normals(c10::IntArrayRef sizes, std::uint64_t stream) const {
+  Tensor out = at::empty(sizes, update.options());
+  cuda::fill_normals(out, static_cast<std::uint64_t>(number), stream);
+  return out;
+}
 
 kernels::Rule momentum_rule(const rules::Decay<double>& decay,
                             const kernels::MomentumPass::Constants<double>& constants) {

@@ -7,6 +7,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <map>
 #include <optional>
 
 #include <c10/core/DeviceGuard.h>
@@ -99,6 +100,17 @@ bool Optimizer::on_device(const Tensor& param, const MethodOptions& options) {
 std::vector<Optimizer::Slot> Optimizer::slots_with_gradients() {
   std::vector<Slot> slots;
   slots.reserve(entries_.size());
+  // Sums over a group are taken in one place, so that all its parameters step there or none does.
+  std::map<const MethodOptions*, bool> together;
+  const auto with_its_group = [&](const Entry& e) {
+    if (!e.elementwise || !e.elementwise->sums_of_group()) return true;
+    const auto [at, is_new] = together.try_emplace(e.options, !shard_);
+    for (const Entry& other : entries_)
+      if (is_new && other.options == e.options && other.param.grad().defined())
+        at->second = at->second && other.as_it_lies && on_device(other.param, *other.options) &&
+                     other.param.device() == e.param.device();
+    return at->second;
+  };
   std::optional<torch::Device> stepping;  // the first parameter's that steps on a device; others' there step on the CPU
   for (Entry& e : entries_) {
     const Tensor& given = e.param.grad();
@@ -111,8 +123,8 @@ std::vector<Optimizer::Slot> Optimizer::slots_with_gradients() {
       throw std::invalid_argument(e.name + ": its gradient has shape " + shape_text(given.sizes()) +
                                   "; allowed: " + shape_text(e.param.sizes()));
     if (given.is_meta()) throw std::invalid_argument(e.name + ": its gradient is on the meta device, without values");
-    const bool device =
-        e.as_it_lies && on_device(e.param, *e.options) && stepping.value_or(e.param.device()) == e.param.device();
+    const bool device = e.as_it_lies && on_device(e.param, *e.options) &&
+                        stepping.value_or(e.param.device()) == e.param.device() && with_its_group(e);
     if (device) stepping = e.param.device();
     Slot& slot = slots.emplace_back(Slot{&e, {}, {}, &given, nullptr, e.dtype, device});
     if (!device && !e.on_host) slot.work_copy = e.param.detach().cpu().contiguous();

@@ -141,7 +141,7 @@ concept kHasCurvature = requires {
   typename M::Curvature;
 };
 
-// Whether a step of the method is a function of lr, t and the element alone: what simulations and CUDA kernels have.
+// Whether a step of the method is a function of lr, t and the element alone: what simulations have.
 template <class M>
 inline constexpr bool kPlain = scalar_count<M>() == 0 && !kMeasures<M>;
 

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "optim/core/decay.hpp"
 #include "optim/core/option_table.hpp"
@@ -56,8 +58,8 @@ struct CodedOf<TypeList<M...>> {
 };
 
 // The rules that the library's kernels have, by their place in this list.
-using DeviceRules = Joined<KernelsOf<PlainOf<ElementwiseMethods>>,
-                           TypeList<MomentumOnDevice, ReadOnDevice, ApplyOnDevice>, CodedOf<BlockMethods>::type>;
+using DeviceRules = Joined<KernelsOf<ElementwiseMethods>, TypeList<MomentumOnDevice, ReadOnDevice, ApplyOnDevice>,
+                           CodedOf<BlockMethods>::type>;
 // Of a row that is stepped before the updates are formed: neither its norm nor its sums count, nor is a step counted.
 SCALEVEC_HD constexpr bool is_first_pass(std::int32_t rule) {
   return rule == static_cast<std::int32_t>(index_in<MomentumOnDevice>(DeviceRules())) ||
@@ -108,26 +110,57 @@ struct Constants {
 };
 
 template <class M>
-SCALEVEC_HD void set_constants(const GroupOptions& o, Constants& c) {
+SCALEVEC_HD auto step_of(const GroupOptions& o, std::int64_t step) {
+  return step_at<M>(values_from_numbers<M>(o.values.data()), o.lr, static_cast<double>(step), step == 1 || o.fresh);
+}
+// Makes the numbers that the method keeps of a tensor those of step number `step`. `sums`: of M::Measure; without them
+// those of a method with that pass stay.
+template <class M>
+SCALEVEC_HD void advance_numbers(const GroupOptions& o, std::int64_t step, const double* sums, double* kept) {
+  if constexpr (kHasScalars<M>)
+    if (kMeasures<M> == (sums != nullptr))
+      M::advance(values_from_numbers<M>(o.values.data()), step_of<M>(o, step), sums, kept);
+}
+
+template <class M>
+SCALEVEC_HD void set_constants(const GroupOptions& o, const double* kept, bool of_measure, Constants& c) {
   const auto values = values_from_numbers<M>(o.values.data());
-  const auto step = step_at<M>(values, o.lr, static_cast<double>(c.step), c.step == 1 || o.fresh);
-  const auto flat = numbers<M>(M::constants(values, step));
-  for (std::size_t k = 0; k < flat.size(); ++k) c.values[k] = flat[k];
+  auto step = step_of<M>(o, c.step);
+  if constexpr (kHasScalars<M>) step.scalars = kept;
+  const auto set = [&](const auto& flat) {
+    for (std::size_t k = 0; k < flat.size(); ++k) c.values[k] = flat[k];
+  };
+  if constexpr (kMeasures<M>)
+    if (of_measure) return set(numbers<typename M::Measure>(M::Measure::constants(values, step)));
+  set(numbers<M>(M::constants(values, step)));
 }
 
-template <class... M>
-SCALEVEC_HD void set_constants_of(TypeList<M...>, const GroupOptions& o, Constants& c) {
+// Calls body(std::type_identity<M>()) for the rule M of the group.
+template <class... M, class F>
+SCALEVEC_HD void with_rule(TypeList<M...>, const GroupOptions& o, const F& body) {
   std::int32_t rule = 0;
-  ((rule++ == o.rule ? set_constants<M>(o, c) : void()), ...);
+  ((rule++ == o.rule ? body(std::type_identity<M>()) : void()), ...);
 }
 
-// Constants of a tensor's step number `step` ≥ 1, in which members of the clip norm have gradients times `clip_factor`.
-SCALEVEC_HD Constants constants_at(const GroupOptions& o, double clip_factor, std::int64_t step) {
+// Whether a pass comes before the rule's step, whose sums are of the tensor or of its group.
+template <class... M>
+constexpr auto measuring_rules(TypeList<M...>) {
+  return std::array<bool, sizeof...(M)>{kMeasures<M>...};
+}
+SCALEVEC_HD constexpr bool measures(std::int32_t rule) {
+  constexpr auto table = measuring_rules(DeviceRules());
+  return rule >= 0 && table[static_cast<std::size_t>(rule)];
+}
+
+// Constants of a tensor's step number `step` ≥ 1, in which members of the clip norm have gradients times `clip_factor`;
+// `of_measure`: of the pass before it, where there is one. `kept`: the numbers that the method keeps of the tensor.
+SCALEVEC_HD Constants constants_at(const GroupOptions& o, double clip_factor, std::int64_t step,
+                                   const double* kept = nullptr, bool of_measure = false) {
   const DecayTerms terms = decay_terms(o.coupling, o.weight_decay, o.lr, o.initial_lr);
   Constants c;
   c.step = step;
   c.decay = {o.clip ? clip_factor : 1.0, terms.l2, terms.shrink, o.decay_target};
-  set_constants_of(DeviceRules(), o, c);
+  with_rule(DeviceRules(), o, [&]<class M>(std::type_identity<M>) { set_constants<M>(o, kept, of_measure, c); });
   return c;
 }
 

@@ -1,5 +1,6 @@
 #include "optim/cuda/cuda_step.hpp"
 
+#include <ATen/Dispatch.h>
 #include <ATen/ops/from_blob.h>
 #include <c10/core/DeviceGuard.h>
 
@@ -15,6 +16,7 @@
 #include <c10/cuda/CUDAStream.h>
 #endif
 
+#include "optim/core/random.hpp"
 #include "optim/method.hpp"
 
 namespace scalevec::cuda {
@@ -166,6 +168,9 @@ std::vector<GroupOptions> groups_of(const std::vector<CudaEntry>& entries, Matri
     std::size_t next = 0;
     for (std::size_t k = 0; k < kMaxBuffers && !e.matrix; ++k)
       if (groups[group].held >> k & 1) job.state[k] = e.buffers[next++].data_ptr();
+    if (const auto* method = dynamic_cast<const ElementwiseMethod*>(&e.options->implementation());
+        method && method->numbers() > 0)
+      job.numbers = e.buffers[next].data_ptr<double>();
     if (!e.matrix) continue;
     job.state[0] = matrices.update_of(i).data_ptr();
     matrices.note_group(matrices.batch_of(i), static_cast<std::int32_t>(group));
@@ -180,6 +185,20 @@ bool handles(const torch::Tensor& param, const MethodOptions& options) {
   return usable && steps_on_device(param, options) &&
          (dtype == torch::kFloat32 || dtype == torch::kFloat64 || dtype == torch::kBFloat16 ||
           dtype == torch::kFloat16);
+}
+
+void fill_normals(torch::Tensor& out, std::uint64_t seed, std::uint64_t stream) {
+  AT_DISPATCH_FLOATING_TYPES(out.scalar_type(), "fill_normals", [&] {
+    if (out.is_meta()) return;
+    auto* const data = out.data_ptr<scalar_t>();
+    if (out.is_cuda()) {
+      const c10::DeviceGuard guard(out.device());
+      launch_normals(data, out.numel(), seed, stream, current_stream(out.device()));
+      return;
+    }
+    for (std::int64_t i = 0; i < out.numel(); ++i)
+      data[i] = static_cast<scalar_t>(random_normal(seed, stream, static_cast<std::uint64_t>(i)));
+  });
 }
 
 CudaStep::CudaStep() : kernels_(caching_allocator()) {}

@@ -62,6 +62,9 @@ bool steps_on_device(const torch::Tensor& param, const MethodOptions& options);
 // Whether CudaStep can train the parameter: on CUDA, of a dtype that the kernels have, and steps_on_device().
 bool handles(const torch::Tensor& param, const MethodOptions& options);
 
+// Fills a contiguous float32 or float64 tensor with random_normal(seed, stream, i), where it lies.
+void fill_normals(torch::Tensor& out, std::uint64_t seed, std::uint64_t stream);
+
 // The options of the entries' groups. `jobs` receives one for the first pass of each matrix, and then one for each
 // entry.
 std::vector<GroupOptions> groups_of(const std::vector<CudaEntry>& entries, MatrixBatches& matrices,

@@ -29,13 +29,14 @@ struct TensorRow {
   std::uint64_t stream = 0;
   std::int64_t parts = 1;
   void* held_norm = nullptr;
+  double* numbers = nullptr;
 
   bool operator==(const TensorRow&) const = default;
 };
 
 inline TensorRow row_of(const TensorJob& job) {
-  TensorRow row{job.param,    {},      job.step,   job.size,  job.group,    job.dtype,
-                job.rounding, job.low, job.stream, job.parts, job.held_norm};
+  TensorRow row{job.param,    {},      job.step,   job.size,  job.group,     job.dtype,
+                job.rounding, job.low, job.stream, job.parts, job.held_norm, job.numbers};
   for (std::size_t k = 0; k < kMaxBuffers; ++k) row.state[k] = job.state[k];
   return row;
 }
@@ -79,9 +80,9 @@ __device__ inline void add_sums(T p, T g, P stored, T inv_denom, bool stalled, d
   if constexpr (kernels::kShort<P>) sum[6] += stalled ? 1.0 : 0.0;
 }
 
-// What is done with a tensor's elements: the step, the step with its sums, the sums that a modifier needs, or the
-// modified step with its sums.
-enum class Pass { step, summed, measured, modified };
+// What is done with a tensor's elements: the pass before a method's step, with its two sums; the step, the step with
+// its sums, the sums that a modifier needs, or the modified step with its sums.
+enum class Pass { before, step, summed, measured, modified };
 
 template <class M, unsigned kHeldBuffers, class P, Pass kKind>
 __device__ void apply(const TensorRow& tensor, const void* grads, Range range, const Constants& c,
@@ -147,6 +148,10 @@ __device__ void apply(const TensorRow& tensor, const void* grads, Range range, c
         moved.by = static_cast<T>(scales.value) * old + static_cast<T>(scales.decay) * s.decay +
                    static_cast<T>(scales.update) * s.update;
         moved.value = old - moved.by;
+      }
+      if constexpr (kKind == Pass::before) {
+        sum[0] += static_cast<double>(moved.by);
+        sum[1] += static_cast<double>(inv_denom);
       }
       const bool still = store_element(tensor, stored, i, random.word[lane], moved.value);
       if constexpr (kMoves<M>) params[i] = stored;

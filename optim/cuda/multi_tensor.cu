@@ -163,6 +163,22 @@ std::string why_unavailable() {
   return count > 0 ? "" : "no CUDA device";
 }
 
+namespace {
+template <class T>
+void launch_normals_of(T* out, std::int64_t count, std::uint64_t seed, std::uint64_t stream, Stream on) {
+  if (count == 0) return;
+  normals_kernel<<<static_cast<unsigned>((count + kPass - 1) / kPass), kThreads, 0, on>>>(out, count, seed, stream);
+  check(cudaGetLastError(), "normals");
+}
+}  // namespace
+
+void launch_normals(float* out, std::int64_t count, std::uint64_t seed, std::uint64_t stream, Stream on) {
+  launch_normals_of(out, count, seed, stream, on);
+}
+void launch_normals(double* out, std::int64_t count, std::uint64_t seed, std::uint64_t stream, Stream on) {
+  launch_normals_of(out, count, seed, stream, on);
+}
+
 MultiTensorStep::MultiTensorStep(DeviceAllocator allocator) {
   if (const std::string why = why_unavailable(); !why.empty()) throw std::runtime_error(why);
   tables_ = std::make_unique<Tables>(allocator);
@@ -257,6 +273,12 @@ void MultiTensorStep::launch_rest(bool sums, Stream stream) {
   const auto units = static_cast<unsigned>(t.units);
   const auto tensors = static_cast<unsigned>(t.tensors);
   if (units > 0) {
+    for (const StepKernel kernel : step_kernels(t.used, Phase::before, false))
+      kernel<<<units, kThreads, 0, stream>>>(view);
+    if (std::any_of(t.used.begin(), t.used.end(), [](const GroupOptions& group) { return measures(group.rule); })) {
+      pass_sums_kernel<<<tensors, kThreads, 0, stream>>>(view);
+      advance_kernel<<<static_cast<unsigned>(t.used.size()), kThreads, 0, stream>>>(view);
+    }
     for (const StepKernel kernel : step_kernels(t.used, Phase::measure, false))
       kernel<<<units, kThreads, 0, stream>>>(view);
     if (t.scales.as<kernels::StepScales>()) scales_kernel<<<tensors, kThreads, 0, stream>>>(view);

@@ -38,6 +38,7 @@ struct TensorJob {
   // Of a group that modifies the step: parts with sums of their own, and the norm to hold of each, in the state's type.
   std::int64_t parts = 1;
   void* held_norm = nullptr;
+  double* numbers = nullptr;  // those that the method keeps of it
 };
 
 struct StepLimits {
@@ -47,6 +48,10 @@ struct StepLimits {
 
   bool operator==(const StepLimits&) const = default;
 };
+
+// Enqueues random_normal(seed, stream, i) for `count` elements.
+void launch_normals(float* out, std::int64_t count, std::uint64_t seed, std::uint64_t stream, Stream on);
+void launch_normals(double* out, std::int64_t count, std::uint64_t seed, std::uint64_t stream, Stream on);
 
 // How many launches' sums the device keeps.
 inline constexpr std::int64_t kSumsKept = 64;

@@ -9,6 +9,13 @@ struct MultiTensorStep::Tables {};
 bool available() { return false; }
 std::string why_unavailable() { return "built without CUDA: configure with -DSCALEVEC_CUDA=ON"; }
 
+void launch_normals(float*, std::int64_t, std::uint64_t, std::uint64_t, Stream) {
+  throw std::runtime_error(why_unavailable());
+}
+void launch_normals(double*, std::int64_t, std::uint64_t, std::uint64_t, Stream) {
+  throw std::runtime_error(why_unavailable());
+}
+
 MultiTensorStep::MultiTensorStep(DeviceAllocator) { throw std::runtime_error(why_unavailable()); }
 MultiTensorStep::~MultiTensorStep() = default;
 

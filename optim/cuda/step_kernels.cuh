@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "optim/core/random.hpp"
 #include "optim/cuda/element_steps.cuh"
 #include "optim/cuda/layout.hpp"
 #include "optim/cuda/multi_tensor.hpp"
@@ -37,6 +38,16 @@ struct View {
 // Where the sums of the launch before `launches` − `ago` are, in blocks of one per tensor.
 SCALEVEC_HD constexpr std::int64_t sums_slot(std::int64_t launches, std::int64_t ago) {
   return (launches - 1 - ago + kSumsKept) % kSumsKept;
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    normals_kernel(T* __restrict__ out, std::int64_t count, std::uint64_t seed, std::uint64_t stream) {
+  const std::int64_t begin = static_cast<std::int64_t>(blockIdx.x) * kPass;
+  for (int lane = 0; lane < kLanes; ++lane) {
+    const std::int64_t i = element({begin, count}, 0, lane, static_cast<int>(threadIdx.x));
+    if (i < count) out[i] = static_cast<T>(random_normal(seed, stream, static_cast<std::uint64_t>(i)));
+  }
 }
 
 // Sum of every thread's value, for all threads; `row` is shared memory.
@@ -174,8 +185,14 @@ __global__ void __launch_bounds__(kThreads) setup_kernel(View v, bool norms) {
     v.status->launches += 1;
   }
   if (refused) return;
-  for (std::int64_t j = thread; j < v.tensors; j += kThreads)
-    v.constants[j] = constants_at(v.groups[v.rows[j].group], factor, *v.rows[j].step + 1);
+  for (std::int64_t j = thread; j < v.tensors; j += kThreads) {
+    const TensorRow& tensor = v.rows[j];
+    const GroupOptions& group = v.groups[tensor.group];
+    with_rule(DeviceRules(), group, [&]<class M>(std::type_identity<M>) {
+      advance_numbers<M>(group, *tensor.step + 1, nullptr, tensor.numbers);
+    });
+    v.constants[j] = constants_at(group, factor, *tensor.step + 1, tensor.numbers, true);
+  }
   // Two rows of a matrix share its count.
   __syncthreads();
   for (std::int64_t j = thread; j < v.tensors; j += kThreads)
@@ -185,6 +202,15 @@ __global__ void __launch_bounds__(kThreads) setup_kernel(View v, bool norms) {
 // Whether options may modify the rule's steps.
 template <class M>
 inline constexpr bool kModifiable = kMoves<M> && !kHasCodes<M> && !kOwnDecay<M> && !kHasAverage<M> && !kUnmodified<M>;
+
+template <class M, Pass kKind>
+struct RuleOfPass {
+  using type = M;
+};
+template <class M>
+struct RuleOfPass<M, Pass::before> {
+  using type = typename M::Measure;
+};
 
 // A pass over the tensors whose rule is M, and whose group modifies its steps if the pass is of those.
 template <class M, Pass kKind>
@@ -197,10 +223,11 @@ __global__ void __launch_bounds__(kThreads) step_kernel(View v) {
   const GroupOptions& group = v.groups[tensor.group];
   if (group.rule != rule) return;
   constexpr bool kOfModifier = kKind == Pass::measured || kKind == Pass::modified;
-  if constexpr (kModifiable<M>) {
+  if constexpr (kModifiable<M> && kKind != Pass::before) {
     if (group.modified() != kOfModifier) return;
     if (kKind == Pass::measured && !group.modifier(nullptr).needs_sums()) return;
   }
+  using R = typename RuleOfPass<M, kKind>::type;
   const unsigned held = group.held;
   const std::int64_t index = unit - v.first_unit[j];
   const Range range = unit_range(index, tensor.size, tensor.parts);
@@ -210,19 +237,19 @@ __global__ void __launch_bounds__(kThreads) step_kernel(View v) {
     scales = v.scales[v.first_unit[j] + index / of_part * of_part];
   }
   double total[kSumCount] = {};
-  constexpr std::make_index_sequence<kSubsets<M>> subsets;
+  constexpr std::make_index_sequence<kSubsets<R>> subsets;
   switch (tensor.dtype) {
     case Dtype::float32:
-      step_unit<M, float, kKind>(tensor, v.grads[j], held, v.constants[j], group, scales, range, total, subsets);
+      step_unit<R, float, kKind>(tensor, v.grads[j], held, v.constants[j], group, scales, range, total, subsets);
       break;
     case Dtype::float64:
-      step_unit<M, double, kKind>(tensor, v.grads[j], held, v.constants[j], group, scales, range, total, subsets);
+      step_unit<R, double, kKind>(tensor, v.grads[j], held, v.constants[j], group, scales, range, total, subsets);
       break;
     case Dtype::bfloat16:
-      step_unit<M, Bf16, kKind>(tensor, v.grads[j], held, v.constants[j], group, scales, range, total, subsets);
+      step_unit<R, Bf16, kKind>(tensor, v.grads[j], held, v.constants[j], group, scales, range, total, subsets);
       break;
     case Dtype::float16:
-      step_unit<M, F16, kKind>(tensor, v.grads[j], held, v.constants[j], group, scales, range, total, subsets);
+      step_unit<R, F16, kKind>(tensor, v.grads[j], held, v.constants[j], group, scales, range, total, subsets);
       break;
   }
   if constexpr (kKind != Pass::step) {
@@ -231,6 +258,60 @@ __global__ void __launch_bounds__(kThreads) step_kernel(View v) {
       const double sum = block_sum(total[k], row);
       if (threadIdx.x == 0) v.unit_sums[unit * kSumCount + k] = sum;
     }
+  }
+}
+
+// One block per tensor: the two sums of the pass before its step, in the place of its first unit.
+__global__ void __launch_bounds__(kThreads) pass_sums_kernel(View v) {
+  __shared__ double row[kThreads];
+  const std::int64_t j = blockIdx.x, first = v.first_unit[j], end = v.first_unit[j + 1];
+  if (v.status->bad_tensor >= 0 || first == end || !measures(v.groups[v.rows[j].group].rule)) return;
+  double total[2] = {};
+  for (std::int64_t u = first + threadIdx.x; u < end; u += kThreads)
+    for (int k = 0; k < 2; ++k) total[k] += v.unit_sums[u * kSumCount + k];
+  for (int k = 0; k < 2; ++k) total[k] = block_sum(total[k], row);
+  if (threadIdx.x < 2) v.unit_sums[first * kSumCount + threadIdx.x] = total[threadIdx.x];
+}
+
+// One block per group: from those sums the numbers that the method keeps of its tensors, and their constants.
+__global__ void __launch_bounds__(kThreads) advance_kernel(View v) {
+  __shared__ double row[kThreads];
+  __shared__ std::int64_t integer_row[kThreads];
+  const std::int64_t g = blockIdx.x;
+  const int thread = static_cast<int>(threadIdx.x);
+  const GroupOptions& group = v.groups[g];
+  if (v.status->bad_tensor >= 0 || !measures(group.rule)) return;
+  const auto sum_of = [&](std::int64_t j, int k) {
+    const std::int64_t first = v.first_unit[j];
+    return first < v.first_unit[j + 1] ? v.unit_sums[first * kSumCount + k] : 0.0;
+  };
+  // As the clip norm, added as integers, so that the order of tensors does not matter.
+  double of_group[2] = {};
+  for (int k = 0; k < 2; ++k) {
+    double max = 0.0, sum = 0.0;
+    for (std::int64_t j = thread; j < v.tensors; j += kThreads)
+      if (v.rows[j].group == g) max = fmax(max, fabs(sum_of(j, k))), sum += sum_of(j, k);
+    max = block_reduce(max, row, [](double a, double b) { return fmax(a, b); });
+    sum = block_sum(sum, row);
+    if (isfinite(sum)) {
+      const int shift = sum_shift(max, v.tensors);
+      std::int64_t total = 0;
+      for (std::int64_t j = thread; j < v.tensors; j += kThreads)
+        if (v.rows[j].group == g) total += to_integer(sum_of(j, k), shift);
+      total = block_reduce(total, integer_row, [](std::int64_t a, std::int64_t b) { return a + b; });
+      sum = from_integer(total, shift);
+    }
+    of_group[k] = sum;
+  }
+  for (std::int64_t j = thread; j < v.tensors; j += kThreads) {
+    const TensorRow& tensor = v.rows[j];
+    if (tensor.group != g) continue;
+    with_rule(DeviceRules(), group, [&]<class M>(std::type_identity<M>) {
+      const double sums[2] = {kSumsOfGroup<M> ? of_group[0] : sum_of(j, 0),
+                              kSumsOfGroup<M> ? of_group[1] : sum_of(j, 1)};
+      advance_numbers<M>(group, *tensor.step, sums, tensor.numbers);
+    });
+    v.constants[j] = constants_at(group, v.status->clip_factor, *tensor.step, tensor.numbers);
   }
 }
 
@@ -261,9 +342,9 @@ __global__ void __launch_bounds__(kThreads) scales_kernel(View v) {
 }
 
 // The kernels that go over the units of tensors of these groups, one per rule; a block of another rule's tensor ends at
-// once. Those of the first passes of matrices, then those that measure for modifiers, which scales_kernel follows, then
-// the steps.
-enum class Phase { first, measure, step };
+// once. Those of the first passes of matrices; the passes before a method's step, which pass_sums_kernel and
+// advance_kernel follow; those that measure for modifiers, which scales_kernel follows; then the steps.
+enum class Phase { first, before, measure, step };
 using StepKernel = void (*)(View);
 template <class... M>
 std::vector<StepKernel> step_kernels_of(TypeList<M...>, const std::vector<GroupOptions>& groups, Phase phase,
@@ -275,7 +356,10 @@ std::vector<StepKernel> step_kernels_of(TypeList<M...>, const std::vector<GroupO
                        [&](const GroupOptions& g) { return g.rule == rule && g.modified() == modified; });
   };
   const auto add = [&]<class R>(std::type_identity<R>) {
-    if (phase != Phase::measure && (phase == Phase::first) == is_first_pass(rule) && used(false))
+    if constexpr (kMeasures<R>)
+      if (phase == Phase::before && (used(false) || used(true))) kernels.push_back(&step_kernel<R, Pass::before>);
+    if ((phase == Phase::first || phase == Phase::step) && (phase == Phase::first) == is_first_pass(rule) &&
+        used(false))
       kernels.push_back(sums ? &step_kernel<R, Pass::summed> : &step_kernel<R, Pass::step>);
     if constexpr (kModifiable<R>) {
       if (phase == Phase::measure && used(true)) kernels.push_back(&step_kernel<R, Pass::measured>);

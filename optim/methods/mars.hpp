@@ -11,7 +11,7 @@ inline constexpr std::array kScalars{"clip"};  // 1/max(1, ‖c‖)
 
 // Of Values with gamma and beta1.
 template <class Values>
-constexpr double correction(const Values& o) {
+SCALEVEC_HD constexpr double correction(const Values& o) {
   return o.gamma * o.beta1 / (1.0 - o.beta1);
 }
 
@@ -31,7 +31,7 @@ struct Measure {
     T correction;
   };
   template <class Step>
-  static Constants<double> constants(const Values& o, const Step&) {
+  SCALEVEC_HD static Constants<double> constants(const Values& o, const Step&) {
     return {correction(o)};
   }
   template <class T>
@@ -45,6 +45,6 @@ struct Measure {
   }
 };
 
-inline void advance(const double* sums, double* clip) { *clip = sums[0] > 1.0 ? 1.0 / std::sqrt(sums[0]) : 1.0; }
+SCALEVEC_HD void advance(const double* sums, double* clip) { *clip = sums[0] > 1.0 ? 1.0 / std::sqrt(sums[0]) : 1.0; }
 
 }  // namespace scalevec::methods::mars

@@ -26,7 +26,7 @@ struct MarsAdamW {
   };
 
   template <class Step>
-  static void advance(const Values&, const Step&, const double* sums, double* clip) {
+  SCALEVEC_HD static void advance(const Values&, const Step&, const double* sums, double* clip) {
     mars::advance(sums, clip);
   }
 
@@ -41,7 +41,7 @@ struct MarsAdamW {
   SCALEVEC_HD static constexpr std::array<double, 2> powers(const Values& o) { return {o.beta1, o.beta2}; }
 
   template <class Step>
-  static Constants<double> constants(const Values& o, const Step& s) {
+  SCALEVEC_HD static Constants<double> constants(const Values& o, const Step& s) {
     return {mars::correction(o), *s.scalars,           1.0 - o.beta1,          o.beta2,
             1.0 - o.beta2,       s.over_bias(s.lr, 0), s.inverse_root_bias(1), o.eps};
   }

@@ -23,7 +23,7 @@ struct MarsLion {
   };
 
   template <class Step>
-  static void advance(const Values&, const Step&, const double* sums, double* clip) {
+  SCALEVEC_HD static void advance(const Values&, const Step&, const double* sums, double* clip) {
     mars::advance(sums, clip);
   }
 
@@ -33,7 +33,7 @@ struct MarsLion {
   };
 
   template <class Step>
-  static Constants<double> constants(const Values& o, const Step& s) {
+  SCALEVEC_HD static Constants<double> constants(const Values& o, const Step& s) {
     return {s.lr, mars::correction(o), *s.scalars, 1.0 - o.beta1};
   }
 

@@ -43,7 +43,7 @@ struct Prodigy {
     };
 
     template <class Step>
-    static Constants<double> constants(const Values& o, const Step& s) {
+    SCALEVEC_HD static Constants<double> constants(const Values& o, const Step& s) {
       const double d = s.scalars[0] > 0.0 ? s.scalars[0] : o.d0;
       // As the authors' code, a step of lr 0 leaves all as it is.
       if (s.lr <= 0.0) return {1.0, 0.0, 1.0, 0.0, 1.0, 0.0};
@@ -62,7 +62,7 @@ struct Prodigy {
   };
 
   template <class Step>
-  static void advance(const Values& o, const Step& at, const double* sums, double* scalars) {
+  SCALEVEC_HD static void advance(const Values& o, const Step& at, const double* sums, double* scalars) {
     double &d = scalars[0], &d_max = scalars[1], &numerator = scalars[2], &d_step = scalars[3];
     if (d <= 0.0) d = d_max = o.d0;
     d_step = 0.0;
@@ -86,7 +86,7 @@ struct Prodigy {
   SCALEVEC_HD static constexpr std::array<double, 2> powers(const Values& o) { return {o.beta1, o.beta2}; }
 
   template <class Step>
-  static Constants<double> constants(const Values& o, const Step& s) {
+  SCALEVEC_HD static Constants<double> constants(const Values& o, const Step& s) {
     return {s.lr * s.scalars[3], o.eps * s.scalars[0], s.scalars[3], s.scalars[3] * s.scalars[0]};
   }
 
@@ -100,9 +100,9 @@ struct Prodigy {
   }
 
  private:
-  static double beta3_of(const Values& o) { return o.beta3 > 0.0 ? o.beta3 : std::sqrt(o.beta2); }
+  SCALEVEC_HD static double beta3_of(const Values& o) { return o.beta3 > 0.0 ? o.beta3 : std::sqrt(o.beta2); }
   template <class Step>
-  static double bias_of(const Values& o, const Step& s) {
+  SCALEVEC_HD static double bias_of(const Values& o, const Step& s) {
     return o.use_bias_correction ? s.over_bias(1.0, 0) / s.inverse_root_bias(1) : 1.0;
   }
 };

@@ -19,7 +19,7 @@ inline std::string conflict(const char* name, double beta) {
 
 // `o` has r and weight_lr_power.
 template <class Values, class Step>
-void advance(const Values& o, const Step& s, double* scalars) {
+SCALEVEC_HD void advance(const Values& o, const Step& s, double* scalars) {
   double &sum = scalars[0], &lr_max = scalars[1], &mean_weight = scalars[2];
   lr_max = rules::larger(lr_max, s.lr);
   const double weight = std::pow(s.t, o.r) * std::pow(lr_max, o.weight_lr_power);
@@ -28,7 +28,7 @@ void advance(const Values& o, const Step& s, double* scalars) {
 }
 
 // Of c, the weight of this step in the mean: 1 − β(1 − c), the share of z's step that y makes.
-constexpr double share(double beta, double c) { return 1.0 - beta * (1.0 - c); }
+SCALEVEC_HD constexpr double share(double beta, double c) { return 1.0 - beta * (1.0 - c); }
 
 // What y makes of z's step, with constants mean_weight (c), share and keep (1 − c); advances z − y.
 template <class Constants, class T>

@@ -31,7 +31,7 @@ struct ScheduleFreeAdamW {
   static std::string conflict(const Values& o) { return schedule_free::conflict("beta1", o.beta1); }
 
   template <class Step>
-  static void advance(const Values& o, const Step& s, const double*, double* scalars) {
+  SCALEVEC_HD static void advance(const Values& o, const Step& s, const double*, double* scalars) {
     schedule_free::advance(o, s, scalars);
   }
 
@@ -49,7 +49,7 @@ struct ScheduleFreeAdamW {
   SCALEVEC_HD static constexpr std::array<double, 1> powers(const Values& o) { return {o.beta2}; }
 
   template <class Step>
-  static Constants<double> constants(const Values& o, const Step& s) {
+  SCALEVEC_HD static Constants<double> constants(const Values& o, const Step& s) {
     const double c = s.scalars[2];
     return {s.lr,    o.beta2, 1.0 - o.beta2, s.inverse_root_bias(0), o.eps, c, schedule_free::share(o.beta1, c),
             1.0 - c, o.beta1};

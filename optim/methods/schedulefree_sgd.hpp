@@ -28,7 +28,7 @@ struct ScheduleFreeSGD {
   static std::string conflict(const Values& o) { return schedule_free::conflict("momentum", o.momentum); }
 
   template <class Step>
-  static void advance(const Values& o, const Step& s, const double*, double* scalars) {
+  SCALEVEC_HD static void advance(const Values& o, const Step& s, const double*, double* scalars) {
     schedule_free::advance(o, s, scalars);
   }
 
@@ -42,7 +42,7 @@ struct ScheduleFreeSGD {
   };
 
   template <class Step>
-  static Constants<double> constants(const Values& o, const Step& s) {
+  SCALEVEC_HD static Constants<double> constants(const Values& o, const Step& s) {
     const double c = s.scalars[2];
     return {s.lr, c, schedule_free::share(o.momentum, c), 1.0 - c, o.momentum};
   }

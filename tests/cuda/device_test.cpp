@@ -6,6 +6,7 @@
 #include <limits>
 #include <utility>
 
+#include "optim/core/random.hpp"
 #include "optim/cuda/multi_tensor.hpp"
 #include "tests/cuda/reference.hpp"
 #include "tests/support/catch.hpp"
@@ -210,6 +211,21 @@ TEST_CASE("A gradient that is not finite makes the step a no-op") {
     CHECK(status.refused_steps == 1);
     CHECK(tensors[4].param.get() != before);
     CHECK(tensors[4].step.get()[0] == 1);
+  }
+}
+
+TEST_CASE("Normal numbers are those of the host") {
+  if (skipped()) return;
+  const Buffer<double> wide(std::vector<double>(5000));
+  const Buffer<float> narrow(std::vector<float>(5000));
+  launch_normals(wide.data(), 5000, 5, std::uint64_t{1} << 40, nullptr);
+  launch_normals(narrow.data(), 5000, 5, std::uint64_t{1} << 40, nullptr);
+  const auto doubles = wide.get();
+  const auto floats = narrow.get();
+  for (std::size_t i = 0; i < doubles.size(); ++i) {
+    const double expected = random_normal(5, std::uint64_t{1} << 40, i);
+    CHECK(std::abs(doubles[i] - expected) <= 1e-13);
+    CHECK(std::abs(floats[i] - expected) <= 1e-6);
   }
 }
 

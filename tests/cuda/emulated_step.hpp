@@ -102,6 +102,12 @@ class EmulatedStep : public cuda::DeviceStep {
     matrices_.form(torch::tensor(status_.bad_tensor) >= 0, [&](std::int32_t group) {
       return torch::tensor(groups[static_cast<std::size_t>(group)].lr, torch::kFloat64);
     });
+    for (const cuda::StepKernel kernel : cuda::step_kernels(groups, cuda::Phase::before, false))
+      emulated_launch(blocks, [&] { kernel(view); });
+    if (std::any_of(groups.begin(), groups.end(), [](const cuda::GroupOptions& g) { return cuda::measures(g.rule); })) {
+      emulated_launch(tensors, [&] { cuda::pass_sums_kernel(view); });
+      emulated_launch(static_cast<unsigned>(groups.size()), [&] { cuda::advance_kernel(view); });
+    }
     for (const cuda::StepKernel kernel : cuda::step_kernels(groups, cuda::Phase::measure, false))
       emulated_launch(blocks, [&] { kernel(view); });
     if (std::any_of(groups.begin(), groups.end(), [](const cuda::GroupOptions& g) { return g.modified(); }))

@@ -160,6 +160,14 @@ TEST_CASE("The kernels leave everything alone when a gradient is not finite") {
   }
 }
 
+TEST_CASE("Normal numbers are those of the host") {
+  std::vector<double> out(static_cast<std::size_t>(kPass) + 7, -9.0);
+  const auto count = static_cast<std::int64_t>(out.size()) - 1;
+  emulated_launch(2, [&] { normals_kernel(out.data(), count, std::uint64_t{5}, std::uint64_t{1} << 40); });
+  for (std::size_t i = 0; i + 1 < out.size(); ++i) CHECK(out[i] == random_normal(5, std::uint64_t{1} << 40, i));
+  CHECK(out.back() == -9.0);
+}
+
 TEST_CASE("The kernels' clip norm does not depend on the order of tensors, and members only count") {
   Emulated<float> forward(adamw()), backward(adamw());
   std::reverse(backward.tensors.begin(), backward.tensors.end());

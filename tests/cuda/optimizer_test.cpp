@@ -58,6 +58,14 @@ std::vector<Tensor> make_params(torch::Dtype dtype = torch::kFloat64) {
   return params;
 }
 
+// The same for the device: a method that takes sums before its step wants its parameters contiguous there.
+std::vector<Tensor> make_params(const MethodOptions& options, torch::Dtype dtype = torch::kFloat64) {
+  auto params = make_params(dtype);
+  const auto* method = dynamic_cast<const ElementwiseMethod*>(&options.implementation());
+  if (method && method->measures()) params.back() = params.back().detach().contiguous().requires_grad_(true);
+  return params;
+}
+
 void run(Optimizer& optimizer, const std::vector<Tensor>& params, int from, int to) {
   for (int step = from; step < to; ++step) {
     torch::manual_seed(100 + step);
@@ -90,7 +98,7 @@ TEST_CASE("a device's steps, norms, sums and counts are the CPU's for every elem
   for (const auto& options : elementwise_methods())
     for (const auto& [dtype, tolerance] : {std::pair(torch::kFloat64, 1e-13), std::pair(torch::kFloat32, 1e-6)}) {
       INFO(std::string(options->method()));
-      const auto host = make_params(dtype), device = make_params(dtype);
+      const auto host = make_params(*options, dtype), device = make_params(*options, dtype);
       const auto emulated = std::make_shared<EmulatedStep>();
       auto one = make(host, *options), two = make(device, *options, emulated);
       run(*one, host, 0, 2);
@@ -178,7 +186,7 @@ TEST_CASE("state moves between the CPU and a device by saving and loading") {
   for (const auto& options : elementwise_methods())
     for (const bool to_device : {true, false}) {
       INFO(std::string(options->method()) << (to_device ? " to" : " from") << " the device");
-      const auto whole = make_params(), parts = make_params();
+      const auto whole = make_params(*options), parts = make_params(*options);
       auto reference = make(whole, *options);
       run(*reference, whole, 0, 4);
       const auto emulated = [] { return std::make_shared<EmulatedStep>(); };
@@ -247,6 +255,9 @@ TEST_CASE("matrix methods that form their updates on a device make the CPU's ste
   // Sides with a unique basis: where the covariance has no full rank, its null space has none.
   for (const std::int64_t every : {1, 2, 10}) add(SOAPOptions(1e-2).max_precond_dim(9).precondition_frequency(every));
   add(SOAPOptions(1e-2).max_precond_dim(9).eps(0.0).decay_coupling(DecayCoupling::l2));
+  for (const std::int64_t longest : {100, 8}) add(KronOptions(1e-2).max_size_triangular(longest));
+  // The fourth step, whose sums are compared, does not fit.
+  add(KronOptions(1e-2).flat_start(1).prob_decay(0.5).precond_init_scale(0.5).max_rms(0.3));
   add(DionOptions(1e-2));
   add(DionOptions(1e-2).rank_fraction(0.5));
   add(AdafactorOptions(1e-2));
@@ -393,6 +404,7 @@ TEST_CASE("options that modify a step do on a device what they do on the CPU, wi
       std::make_unique<SGDOptions>(SGDOptions(1e-2).momentum(0.9).weight_decay(0.1).decay_coupling(DecayCoupling::lr)));
   methods.push_back(std::make_unique<MuonOptions>(MuonOptions(1e-2).precision("auto").weight_decay(0.1)));
   methods.push_back(std::make_unique<AdafactorOptions>(AdafactorOptions(1e-2)));
+  methods.push_back(std::make_unique<MarsAdamWOptions>(MarsAdamWOptions(1e-2).weight_decay(0.1)));
   for (const auto& plain : methods)
     for (const std::string how : {"hold_norm;", "trust_ratio;", "update_rms;", "cautious;", "cautious_decay;",
                                   "cautious;cautious_decay;trust_ratio;"})
@@ -444,7 +456,7 @@ TEST_CASE("options that modify a step do on a device what they do on the CPU, wi
 TEST_CASE("a gradient that is not finite makes a device's step a no-op without an exception") {
   for (const auto& options : elementwise_methods()) {
     INFO(std::string(options->method()));
-    const auto params = make_params();
+    const auto params = make_params(*options);
     auto optimizer = make(params, *options, std::make_shared<EmulatedStep>());
     run(*optimizer, params, 0, 1);
     std::vector<Tensor> before, state;
@@ -466,10 +478,49 @@ TEST_CASE("a gradient that is not finite makes a device's step a no-op without a
   }
 }
 
-TEST_CASE("with matrix methods beside it, a device's parameters share one clip norm and the check by name") {
+TEST_CASE("a method whose sums are of its group takes them over all its parameters, wherever those lie") {
+  for (const bool gaps : {false, true}) {
+    INFO(gaps);
+    const auto made = [&] {
+      auto params = make_params(ProdigyOptions(1.0));
+      if (gaps) params[0] = params[0].detach().narrow(1, 0, 40).requires_grad_(true);
+      return params;
+    };
+    const auto build = [](const std::vector<Tensor>& params, const std::shared_ptr<EmulatedStep>& device) {
+      Groups groups;
+      groups.emplace_back(std::vector<Tensor>{params[0], params[3]},
+                          std::make_unique<ProdigyOptions>(ProdigyOptions(1.0).d0(1e-2)));
+      groups.emplace_back(std::vector<Tensor>{params[1], params[2], params[4]},
+                          std::make_unique<ProdigyOptions>(ProdigyOptions(1.0).d0(1e-3)));
+      auto optimizer = std::make_unique<Optimizer>(groups, std::make_unique<SGDOptions>(1e-2));
+      if (device) StepHooks(*optimizer).set_device_step(device);
+      return optimizer;
+    };
+    const auto host = made(), device = made();
+    const auto emulated = std::make_shared<EmulatedStep>();
+    auto one = build(host, nullptr), two = build(device, emulated);
+    // One direction, in which the distance grows.
+    for (int i = 0; i < 6; ++i) {
+      run(*one, host, 0, 1);
+      run(*two, device, 0, 1);
+    }
+    CHECK(emulated->steps == 6);
+    check_close(host, device, 1e-10);
+    const auto a = one->named_state(), b = two->named_state();
+    double most = 0.0;
+    for (size_t i = 0; i < a.size(); ++i) {
+      if (!a[i].first.ends_with("/numbers")) continue;
+      CHECK(torch::allclose(a[i].second, b[i].second, 1e-10, 0.0));
+      most = std::max(most, a[i].second[0].item<double>());
+    }
+    CHECK(most > 2e-2);
+  }
+}
+
+TEST_CASE("a device's parameters share one clip norm and the check by name with those that the host steps") {
   const auto build = [](const std::vector<Tensor>& params, std::shared_ptr<EmulatedStep> device) {
     Groups groups;
-    groups.emplace_back(std::vector<Tensor>{params[0]}, std::make_unique<KronOptions>(1e-2));
+    groups.emplace_back(std::vector<Tensor>{params[0]}, std::make_unique<MuonOptions>(1e-2));
     groups.emplace_back(std::vector<Tensor>{params[1], params[3]}, std::make_unique<AdamWOptions>(1e-2));
     groups.emplace_back(std::vector<Tensor>{params[4]}, std::make_unique<SGDOptions>(1e-2));
     auto optimizer = std::make_unique<Optimizer>(groups, std::make_unique<SGDOptions>(1e-2));
@@ -477,7 +528,12 @@ TEST_CASE("with matrix methods beside it, a device's parameters share one clip n
     if (device) StepHooks(*optimizer).set_device_step(device);
     return optimizer;
   };
-  const auto host = make_params(), device = make_params();
+  const auto made = [] {
+    auto params = make_params();
+    params[0] = params[0].detach().narrow(1, 0, 40).requires_grad_(true);  // with gaps
+    return params;
+  };
+  const auto host = made(), device = made();
   const auto emulated = std::make_shared<EmulatedStep>();
   auto one = build(host, nullptr), two = build(device, emulated);
   run(*one, host, 0, 3);

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "optim/core/random.hpp"
+#include "optim/methods/matrix/kron.hpp"
 #include "optim/optim.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/reference_matrix_methods.hpp"
@@ -262,6 +263,27 @@ TEST_CASE("Kron follows a double reference, triangular and diagonal") {
     other.noise = [](int t, size_t i) { return random_normal(static_cast<std::uint64_t>(t), stream_of("kron"), i); };
     CHECK(worst_difference(s, options, other) <= allowed);
   });
+}
+
+TEST_CASE("Kron fits at the steps that counting from one to the next gives") {
+  torch::manual_seed(3);
+  for (int chance = 0; chance < 300; ++chance) {
+    methods::Kron::Values o;
+    const auto sometimes = [&](double value, double other) { return uniform(0, 1) < 0.2 ? other : value; };
+    o.flat_start = static_cast<std::int64_t>(sometimes(uniform(0, 300), 0));
+    o.prob_decay = sometimes(std::pow(10, uniform(-5, 1)), 0);
+    o.min_prob = sometimes(std::pow(10, uniform(-3, 0)), uniform(0, 1) < 0.5 ? 0 : 1);
+    INFO(o.flat_start << " " << o.prob_decay << " " << o.min_prob);
+    std::int64_t since = 0, count = 0, wrong = 0;
+    for (std::int64_t t = 1; t <= 3000; ++t) {
+      const double p = std::clamp(std::exp(-o.prob_decay * static_cast<double>(t - 1 - o.flat_start)), o.min_prob, 1.0);
+      const bool now = p > 0 && static_cast<double>(++since) >= 1 / p;
+      if (now) since = 0, ++count;
+      const auto got = methods::Kron::fitting(o, t);
+      if (got.now != now || got.count != count) ++wrong;
+    }
+    CHECK(wrong == 0);
+  }
 }
 
 TEST_CASE("Kron balances its factors at the hundredth fitting") {
