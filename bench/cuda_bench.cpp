@@ -285,13 +285,14 @@ json every_method(const Settings& s) {
   return out;
 }
 
-double peak_bytes() {
+double peak_bytes([[maybe_unused]] const torch::Device& device) {
 #if defined(SCALEVEC_CUDA)
-  const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(0);
-  return static_cast<double>(stats.reserved_bytes[static_cast<std::size_t>(0)].peak);
-#else
-  return std::numeric_limits<double>::quiet_NaN();
+  if (device.is_cuda()) {
+    const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(0);
+    return static_cast<double>(stats.reserved_bytes[static_cast<std::size_t>(0)].peak);
+  }
 #endif
+  return std::numeric_limits<double>::quiet_NaN();
 }
 
 // Ten steps first, then `rounds` times `steps`, waited for at the end of each round.
@@ -317,7 +318,7 @@ json train(const Settings& s) {
   double parameters = 0.0;
   for (const NamedParam& p : on->params()) parameters += static_cast<double>(p.tensor.numel());
   out["parameters"] = parameters;
-  out["peak_bytes"] = peak_bytes();
+  out["peak_bytes"] = peak_bytes(s.device);
   return out;
 }
 

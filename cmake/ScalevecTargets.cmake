@@ -79,7 +79,9 @@ macro(scalevec_cuda_kernels name kernels stub)
     set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
     add_library(scalevec_cuda_${name} OBJECT ${kernels})
     set_target_properties(scalevec_cuda_${name} PROPERTIES CUDA_RUNTIME_LIBRARY Shared)
-    target_compile_options(scalevec_cuda_${name} PRIVATE --expt-relaxed-constexpr)
+    # Three architectures of all rules and types are a sixth of the size so; programs that are packed have them each.
+    target_compile_options(scalevec_cuda_${name} PRIVATE --expt-relaxed-constexpr
+      $<$<BOOL:${SCALEVEC_CUDA}>:--compress-mode=size>)
   endif()
   if(SCALEVEC_CUDA)
     target_sources(scalevec_${name} PRIVATE $<TARGET_OBJECTS:scalevec_cuda_${name}>)

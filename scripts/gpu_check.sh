@@ -30,7 +30,7 @@ pack() {
     # What every Linux has, LibTorch's and NVIDIA's are not taken along.
     while read -r lib; do
       case $(basename "$lib") in
-        libc.so* | libm.so* | libdl.so* | librt.so* | libpthread.so* | ld-linux* | libstdc++* | libgcc_s* | libgomp* | libtorch* | libc10* | libcu* | libnv*) ;;
+        libc.so* | libm.so* | libdl.so* | librt.so* | libpthread.so* | ld-linux* | libstdc++* | libgcc_s* | libgomp* | libutil.so* | libtorch* | libc10* | libcu* | libnv* | libnccl*) ;;
         *) cp -Lu "$lib" "$pack/lib/" ;;
       esac
     done < <(ldd "$built/bin/$program" | awk '$2 == "=>" && $3 ~ /^\// {print $3}')
