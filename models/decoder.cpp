@@ -137,7 +137,7 @@ Tensor Decoder::mlp(const Mlp& m, const Tensor& x, const Tensor& columns) const 
 
 Tensor Decoder::add_experts(Tensor out, const FeedForward& f, const Routing& routing, const Tensor& rows,
                             const Tensor& columns) const {
-  if (!groups(rows, ops::device::product_type(rows))) {
+  if (!groups(rows, ops::device::product_type(rows), {options_.width, options_.moe.expert_width})) {
     for (std::int64_t e = 0; e < options_.moe.experts; ++e) {
       // An expert without tokens is run on none, so that its parameters get a gradient of zero.
       const std::vector<Tensor> hits = routing.experts.eq(e).nonzero().unbind(1);
@@ -184,7 +184,7 @@ Tensor Decoder::feed_forward(FeedForward& f, const Tensor& x, const Tensor& colu
 }
 
 bool Decoder::work_is_fixed(torch::ScalarType products) const {
-  return options_.moe.experts == 0 || groups(embed_, products);
+  return options_.moe.experts == 0 || groups(embed_, products, {options_.width, options_.moe.expert_width});
 }
 
 void Decoder::Stream::settle() {
@@ -265,10 +265,19 @@ Tensor Decoder::sampled_loss(const Tensor& tokens, const Tensor& uniform) {
   Tensor labels;
   {
     const torch::NoGradGuard no_grad;
-    const Tensor below = logits.to(torch::kFloat64).softmax(1).cumsum(1);
-    // Relative to the whole, which rounding leaves a little off 1.
-    const Tensor wanted = uniform.reshape({-1, 1}) * below.narrow(1, options_.vocab_size - 1, 1);
-    labels = (below <= wanted).sum(1).clamp_max(options_.vocab_size - 1);
+    const Tensor wanted = uniform.reshape({-1, 1});
+    labels = at::empty({logits.size(0)}, logits.options().dtype(torch::kInt64));
+    // Some rows at a time, since a row takes 16 bytes a logit. Running sums of floating point are in no fixed order on
+    // a GPU; those of whole multiples of 2⁻⁵² are exact.
+    const std::int64_t some = std::max<std::int64_t>((std::int64_t{1} << 26) / options_.vocab_size, 1);
+    for (std::int64_t begin = 0; begin < logits.size(0); begin += some) {
+      const std::int64_t count = std::min(some, logits.size(0) - begin);
+      const Tensor below =
+          logits.narrow(0, begin, count).to(torch::kFloat64).softmax(1).mul_(0x1p52).to(torch::kInt64).cumsum(1);
+      // Relative to the whole, which rounding leaves a little off 1.
+      const Tensor here = wanted.narrow(0, begin, count) * below.narrow(1, options_.vocab_size - 1, 1);
+      labels.narrow(0, begin, count).copy_((below <= here).sum(1).clamp_max(options_.vocab_size - 1));
+    }
   }
   return ops::cross_entropy(logits, labels, /*overwrite=*/true);
 }

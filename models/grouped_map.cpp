@@ -3,6 +3,8 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/types.h>
 
+#include <algorithm>
+
 #include "models/ops/device.hpp"
 
 namespace scalevec::models {
@@ -45,8 +47,10 @@ Assignments sorted_by_expert(const Tensor& experts, std::int64_t count) {
   return a;
 }
 
-bool groups(const Tensor& x, torch::ScalarType products) {
+bool groups(const Tensor& x, torch::ScalarType products, std::initializer_list<std::int64_t> widths) {
+  const auto bytes = static_cast<std::int64_t>(c10::elementSize(products));
   return ops::device::takes(x) &&
+         std::all_of(widths.begin(), widths.end(), [&](std::int64_t width) { return width * bytes % 16 == 0; }) &&
          (!x.is_cuda() || (products == torch::kBFloat16 && ops::device::compute_capability(x) >= 90));
 }
 

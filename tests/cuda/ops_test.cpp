@@ -252,4 +252,13 @@ TEST_CASE("a mixture's loss and gradients on the device are the CPU's, with the 
         if (shared) options.activation = Activation::gelu_tanh;
         check_decoder(options);
       }
+  // Of widths that LibTorch's grouped product does not take.
+  for (const auto& [width, hidden] : {std::pair<std::int64_t, std::int64_t>{28, 24}, {32, 23}}) {
+    INFO(width << ", " << hidden);
+    DecoderOptions options = small_decoder("plain", true, Execution::folded);
+    options.width = width;
+    options.moe.experts = 3;
+    options.moe.expert_width = hidden;
+    check_decoder(options);
+  }
 }
