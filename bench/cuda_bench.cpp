@@ -264,6 +264,8 @@ json every_method(const Settings& s) {
                                       {{"match", json::object()}}};
     else
       config["optimizer"]["defaults"]["method"] = name;
+    // By default its first 501 steps fit, and none would be recorded.
+    if (name == "kron") config["optimizer"]["defaults"].update({{"flat_start", 1}, {"prob_decay", 0.5}});
     try {
       const auto host = session(config, torch::kCPU, false), on = session(config, s.device, s.graph);
       const json a = losses(*host, s.steps), b = losses(*on, s.steps);

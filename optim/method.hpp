@@ -237,7 +237,8 @@ class CodedMethodOf final : public Method {
   static_assert(2 * kCoded <= kMaxBuffers && optional_buffers<Rule>() == (1u << kBuffers<Rule>)-(1u << kCoded));
 
   using Values = typename M::Values;
-  CodedMethodOf(const kernels::RuleLoops& (*loops)(), void (*set_device_values)(cuda::GroupOptions&, const Values&))
+  explicit CodedMethodOf(const kernels::RuleLoops& (*loops)(),
+                         void (*set_device_values)(cuda::GroupOptions&, const Values&) = nullptr)
       : loops_(loops), set_device_values_(set_device_values) {}
 
   bool adaptive() const override { return kAdaptive<Rule>; }
@@ -262,6 +263,7 @@ class CodedMethodOf final : public Method {
     return rule;
   }
   bool set_device_values(const MethodOptions& options, cuda::GroupOptions& group) const override {
+    if (!set_device_values_) return false;
     set_device_values_(group, static_cast<const OptionsOf<M>&>(options).values());
     return true;
   }

@@ -297,8 +297,15 @@ std::vector<cuda::CudaEntry> Optimizer::device_entries(const std::vector<Slot>& 
   return entries;
 }
 
+void Optimizer::refuse_averages(const char* what) const {
+  if (!averaged_.empty())
+    throw std::logic_error(std::string(what) +
+                           " while the average weights are in place; use_average_weights(false) comes first");
+}
+
 bool Optimizer::update_device(bool traced) {
   if (!norm_on_device_) throw std::logic_error("update_device() without a step that was made on a device alone");
+  refuse_averages("update_device()");
   check_layout();
   std::vector<Slot> slots = slots_with_gradients();
   for (Slot& s : slots) {
@@ -325,9 +332,12 @@ void Optimizer::for_device_states(const Body& body) const {
 
 bool Optimizer::next_is_ordinary() const {
   bool ordinary = true;
+  // Parameters of a group mostly share their step.
+  std::pair<const MethodOptions*, std::int64_t> asked{};
   for_device_states([&](const Entry& e, const ParamState& state) {
-    ordinary = ordinary && (!e.matrix ||
-                            static_cast<const MatrixMethod*>(e.method)->ordinary_on_device(*e.options, state.step + 1));
+    if (!e.matrix || asked == std::pair<const MethodOptions*, std::int64_t>(e.options, state.step)) return;
+    asked = {e.options, state.step};
+    ordinary = ordinary && static_cast<const MatrixMethod*>(e.method)->ordinary_on_device(*e.options, state.step + 1);
   });
   return ordinary;
 }
@@ -342,8 +352,7 @@ double Optimizer::clip_factor() const { return norm_on_device_ ? device_->status
 std::int64_t Optimizer::refused_steps() const { return device_ ? device_->status().refused_steps : 0; }
 
 Tensor Optimizer::step(LossClosure closure) {
-  if (!averaged_.empty())
-    throw std::logic_error("step() while the average weights are in place; use_average_weights(false) comes first");
+  refuse_averages("step()");
   Tensor loss;
   if (closure) {
     const torch::AutoGradMode with_gradients(true);
@@ -459,7 +468,9 @@ void Optimizer::use_average_weights(bool on) {
     const auto stored = state_.find(e.param.unsafeGetTensorImpl());
     if (stored == state_.end() || !owned(e.name)) continue;
     const Tensor offset = static_cast<const ParamState&>(*stored->second).buffer(average->buffer);
-    values.emplace_back(e.param.detach(), e.param.detach().to(offset.scalar_type()).add(offset, average->weight));
+    // A state that was loaded lies on the CPU until the next step.
+    values.emplace_back(e.param.detach(),
+                        e.param.detach().to(offset.scalar_type()).add(offset.to(e.param.device()), average->weight));
   }
   averaged_ = std::move(kept);
   for (auto& [param, value] : values) param.copy_(value);

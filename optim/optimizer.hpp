@@ -62,8 +62,9 @@ struct TracedStep {
 // An optimizer whose every group's options name the method that trains it. It is a torch::optim::Optimizer: zero_grad,
 // add_param_group, torch::optim schedulers, torch::save and torch::load work on it. Parameters must be distinct, apart
 // in memory, strided and real; a parameter without a gradient is left alone and keeps its step count. What a program
-// may do between two steps, and what becomes of the state: docs/optimizers/in-your-program.md. The elementwise methods
-// step CUDA parameters on their device, where nothing waits for it unless the step is traced; see set_check_finite().
+// may do between two steps, and what becomes of the state: docs/optimizers/in-your-program.md. CUDA
+// parameters step on their device, where nothing waits for it unless the step is traced (docs/cuda.md says which do
+// not); see set_check_finite().
 class Optimizer : public torch::optim::Optimizer {
  public:
   // Groups without options take `defaults`. Throws std::invalid_argument for a duplicate parameter or name, parameters
@@ -261,6 +262,7 @@ class Optimizer : public torch::optim::Optimizer {
   void form_updates(const std::vector<Slot>& slots, double clip_factor, Matrices& matrices) const;
   std::vector<cuda::CudaEntry> device_entries(const std::vector<Slot>& slots) const;
   bool owned(const std::string& name) const;
+  void refuse_averages(const char* what) const;
   // See StepHooks.
   bool update_device(bool traced);
   bool next_is_ordinary() const;

@@ -15,7 +15,8 @@ using torch::Tensor;
 
 void Optimizer::plan_measures(const std::vector<Slot>& slots, double clip_factor, const std::vector<kernels::Job>& jobs,
                               const std::vector<size_t>& members, Measures& measures) const {
-  if (std::none_of(slots.begin(), slots.end(), [](const Slot& s) { return s.measures(); })) return;
+  // The same on every rank.
+  if (std::none_of(slots.begin(), slots.end(), [](const Slot& s) { return s.measures() && !s.on_device; })) return;
   for (size_t j = 0; j < jobs.size(); ++j) {
     const Slot& s = slots[members[j]];
     if (!s.measures()) continue;

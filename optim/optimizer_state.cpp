@@ -86,6 +86,19 @@ Tensor new_buffer(const Tensor& param, const Method& method, const BufferSpec& s
   return buffer;
 }
 
+namespace {
+
+// The same where the parameter lies. What starts at other values than zero is made on the CPU.
+Tensor new_buffer_there(const Tensor& param, const Method& method, const BufferSpec& spec, StateMemory& memory) {
+  if (param.is_cpu()) return new_buffer(param, method, spec, memory);
+  if (spec.fill) return new_buffer(param, method, spec, memory).to(param.device());
+  const auto options = torch::dtype(buffer_dtype(param, spec)).device(param.device());
+  return laid_out_like(param, method, spec) ? at::empty_strided(spec.shape, param.strides(), options).zero_()
+                                            : at::zeros(spec.shape, options);
+}
+
+}  // namespace
+
 std::int64_t steps_of(const ParamState& state) {
   return state.device_step.defined() ? state.device_step.item<std::int64_t>() : state.step;
 }
@@ -109,11 +122,11 @@ std::unique_ptr<ParamState> Optimizer::fitted_state(const Entry& e, const Tensor
     changed = changed || buffer.defined() != spec.needed;
     if (!spec.needed) continue;
     if (!buffer.defined()) {
-      buffer = new_buffer(work, method, spec, memory_);
+      buffer = new_buffer_there(work, method, spec, memory_);
       fresh = fresh || (held && of_method(spec));
     } else if (!fits(buffer, work, method, spec)) {
       const Tensor before = buffer;
-      buffer = new_buffer(work, method, spec, memory_);
+      buffer = new_buffer_there(work, method, spec, memory_);
       buffer.copy_(before);
       changed = true;
     }

@@ -310,9 +310,21 @@ def comparison(run):
     return {"runs": ends}
 
 
+def ledger(run):
+    """The ledger's tier for one GPU; a later call goes on. A rehearsal prints its plan."""
+    command = [run.bin / "scalevec", "claims", "--tier", "gpu", "--text", f"english-bytes={run.data['dir']}", "--out", "ledger",
+               "--results", run.out / "results"]
+    if run.dry:
+        return {"plan": run.command([*command, "--plan"])[0].splitlines()[-4:]}
+    try:
+        return {"output": run.command(command)[0].splitlines()[-20:]}
+    except Failed as e:
+        raise Failed(f"{e}; its results so far are in {run.out / 'results'}", e.result) from None
+
+
 CORRECT = {machine: 10, device_tests: 90, losses: 60, methods: 90, graph: 30, resume: 60, sanitizers: 120}
 SPEED = {bandwidth: 20, optimizer_step: 30, training: 120, unified: 60, muon: 40, traces: 60, operators: 60, unified_1b: 90, profile: 60,
-         comparison: 600}
+         comparison: 600, ledger: 600}
 STAGES = {f.__name__: (f, limit) for f, limit in {**CORRECT, **SPEED}.items()}
 
 

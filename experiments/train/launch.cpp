@@ -50,8 +50,13 @@ std::shared_ptr<ProcessGroup> join_launched(const RunConfig& config, double time
   if (r.size == 1) return nullptr;
   if (const std::string error = parallel_error(config, r.size); !error.empty()) throw UsageError(error);
   const torch::Device device = choose_device(config);
-  if (device.is_cuda())
-    c10::impl::VirtualGuardImpl(torch::kCUDA).setDevice({torch::kCUDA, static_cast<torch::DeviceIndex>(r.local_rank)});
+  if (device.is_cuda()) {
+    const c10::impl::VirtualGuardImpl gpus(torch::kCUDA);
+    if (r.local_rank >= gpus.deviceCount())
+      throw UsageError("process " + std::to_string(r.local_rank) + " of this machine has no GPU of its own; allowed: " +
+                       std::to_string(gpus.deviceCount()) + " processes here, one for each, or \"device\": \"cpu\"");
+    gpus.setDevice({torch::kCUDA, static_cast<torch::DeviceIndex>(r.local_rank)});
+  }
   if (config.threads == 0 && r.local_size > 1 && !std::getenv("OMP_NUM_THREADS"))
     at::set_num_threads(std::max(1, at::get_num_threads() / r.local_size));
   return ProcessGroup::join(r, device, timeout, identity_of(config));

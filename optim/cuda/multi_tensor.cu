@@ -215,7 +215,8 @@ bool MultiTensorStep::prepare(std::span<const GroupOptions> groups, std::span<co
     for (const GroupOptions& group : of) out.insert({group.rule, group.modified()});
     return out;
   };
-  bool holds = !t.first_unit.differs(first) && t.norms == norms && rules(t.used) == rules(options);
+  bool holds = !t.first_unit.differs(first) && t.norms == norms && t.used.size() == options.size() &&
+               rules(t.used) == rules(options);
   const auto grow = [&](bool grew) { holds = holds && !grew; };
   t.tensors = static_cast<std::int64_t>(jobs.size());
   t.units = first.back();

@@ -75,8 +75,8 @@ struct DeviceAllocator {
 // call, as kernel arguments, and waits for nothing. launch() enqueues the kernels, whose arguments are the tables'
 // addresses: it can be captured in a CUDA graph, and after prepare() with another lr the replayed graph uses it. A
 // captured launch holds while prepare() is given tensors of the same sizes, and either always or never limits that need
-// norms, and groups of the same rules. Memory that tables grew out of stays until the end, so that a graph recorded
-// before never writes to memory of others.
+// norms, and as many groups, of the same rules. Memory that tables grew out of stays until the end, so that a graph
+// recorded before never writes to memory of others.
 class MultiTensorStep {
  public:
   // On the current device; throws std::runtime_error with why_unavailable().

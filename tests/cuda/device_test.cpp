@@ -229,6 +229,50 @@ TEST_CASE("Normal numbers are those of the host") {
   }
 }
 
+TEST_CASE("A pass before the step gives each tensor its number, in two groups") {
+  if (skipped()) return;
+  // The first step of MARS: c = (1 + γβ₁/(1 − β₁))g, divided by its norm above 1; Adam's step is then ηc/(|c| + ε).
+  const double beta1 = 0.9, eps = 1.0, gamma[2] = {0.025, 0.5};
+  GroupOptions groups[2];
+  for (int k = 0; k < 2; ++k) {
+    groups[k].lr = groups[k].initial_lr = 1e-2;
+    groups[k].clip = false;
+    cuda::set_values<methods::MarsAdamW>(groups[k], {beta1, 0.99, gamma[k], eps});
+  }
+  auto tensors = make_tensors<double>();
+  std::vector<Buffer<double>> previous, numbers;
+  std::vector<TensorJob> jobs;
+  for (std::size_t t = 0; t < tensors.size(); ++t) {
+    previous.emplace_back(std::vector<double>(kSizes[t]));
+    numbers.emplace_back(std::vector<double>(1));
+    jobs.push_back(tensors[t].job(groups[t % 2]));
+    jobs.back().group = static_cast<std::int32_t>(t % 2);
+    jobs.back().state[2] = previous.back().data();
+    jobs.back().numbers = numbers.back().data();
+  }
+  std::vector<std::vector<double>> before;
+  for (const auto& t : tensors) before.push_back(t.param.get());
+  MultiTensorStep step;
+  step.prepare(groups, jobs, {0.0, true}, nullptr);
+  step.launch(true, nullptr);
+  for (std::size_t t = 0; t < tensors.size(); ++t) {
+    INFO("tensor " << t);
+    std::vector<double> c = tensors[t].grad.get();
+    double square = 0.0;
+    for (double& x : c) {
+      x *= 1.0 + gamma[t % 2] * beta1 / (1.0 - beta1);
+      square += x * x;
+    }
+    const double clip = square > 1.0 ? 1.0 / std::sqrt(square) : 1.0;
+    CHECK(std::abs(numbers[t].get()[0] - clip) <= 1e-12);
+    const auto after = tensors[t].param.get();
+    for (std::size_t i = 0; i < c.size(); ++i) {
+      const double x = c[i] * clip;
+      CHECK(std::abs(after[i] - (before[t][i] - 1e-2 * x / (std::abs(x) + eps))) <= 1e-12);
+    }
+  }
+}
+
 TEST_CASE("The clip norm does not depend on the order of tensors") {
   if (skipped()) return;
   const GroupOptions options = group_of(adamw());

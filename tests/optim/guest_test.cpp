@@ -30,7 +30,24 @@ std::pair<double, double> memory() {
   return {4096 * resident, 4096 * mapped};
 }
 
+struct OwnAdamW8bit : methods::AdamW8bit {
+  static constexpr const char* kName = "own_adamw8bit";
+};
+
 }  // namespace
+
+TEST_CASE("a method of the program's own with states of 8 bits steps as the library's of the same rule") {
+  const Tensor p = leaf({70, 9}, 1), q = leaf({70, 9}, 1);
+  SingleMethodOptimizer<OptionsOf<OwnAdamW8bit>> own({p}, OptionsOf<OwnAdamW8bit>(1e-2));
+  AdamW8bit library(std::vector<Tensor>{q}, AdamW8bitOptions(1e-2));
+  for (int step = 0; step < 5; ++step) {
+    p.mutable_grad() = gradient(p, step);
+    q.mutable_grad() = gradient(q, step);
+    own.step();
+    library.step();
+    CHECK(torch::allclose(p, q, 0, 1e-3 * 1e-2));
+  }
+}
 
 TEST_CASE("SGD's momentum set after steps without it acts as torch::optim::SGD's") {
   for (const double dampening : {0.0, 0.25}) {
