@@ -76,6 +76,26 @@ __device__ T block_reduce(T value, T* row, Op op) {
   return row[0];
 }
 
+// The sum of value(j) for j < count, for all threads, whose bits no order of the values changes: they are added as
+// integers, and as they are where one is not finite.
+template <class Value>
+__device__ double sum_in_any_order(std::int64_t count, const Value& value, double* row, std::int64_t* integer_row) {
+  const int thread = static_cast<int>(threadIdx.x);
+  double max = 0.0, sum = 0.0;
+  for (std::int64_t j = thread; j < count; j += kThreads) {
+    max = fmax(max, fabs(value(j)));
+    sum += value(j);
+  }
+  max = block_reduce(max, row, [](double a, double b) { return fmax(a, b); });
+  sum = block_sum(sum, row);
+  if (!isfinite(sum)) return sum;
+  const int shift = sum_shift(max, count);
+  std::int64_t total = 0;
+  for (std::int64_t j = thread; j < count; j += kThreads) total += to_integer(value(j), shift);
+  total = block_reduce(total, integer_row, [](std::int64_t a, std::int64_t b) { return a + b; });
+  return from_integer(total, shift);
+}
+
 // In double, where the square of a finite float is finite.
 template <class P>
 __device__ void square_sum(const P* __restrict__ grad, Range range, double& sum, int& finite) {
@@ -155,25 +175,12 @@ __global__ void __launch_bounds__(kThreads) setup_kernel(View v, bool norms) {
   double factor = v.limits->clip_factor, norm = kNoTrace;
   std::int64_t bad = v.tensors;
   if (norms) {
-    double max = 0.0, sum = 0.0;
-    for (std::int64_t j = thread; j < v.tensors; j += kThreads) {
+    for (std::int64_t j = thread; j < v.tensors; j += kThreads)
       if (v.limits->check_finite && !v.tensor_finite[j] && j < bad) bad = j;
-      if (!v.groups[v.rows[j].group].clip) continue;
-      max = fmax(max, v.tensor_norms[j]);
-      sum += v.tensor_norms[j];
-    }
     bad = block_reduce(bad, integer_row, [](std::int64_t a, std::int64_t b) { return a < b ? a : b; });
-    max = block_reduce(max, row, [](double a, double b) { return fmax(a, b); });
-    sum = block_sum(sum, row);
-    if (isfinite(sum)) {
-      const int shift = sum_shift(max, v.tensors);
-      std::int64_t total = 0;
-      for (std::int64_t j = thread; j < v.tensors; j += kThreads)
-        if (v.groups[v.rows[j].group].clip) total += to_integer(v.tensor_norms[j], shift);
-      total = block_reduce(total, integer_row, [](std::int64_t a, std::int64_t b) { return a + b; });
-      sum = from_integer(total, shift);
-    }
-    norm = sqrt(sum);
+    norm = sqrt(sum_in_any_order(
+        v.tensors, [&](std::int64_t j) { return v.groups[v.rows[j].group].clip ? v.tensor_norms[j] : 0.0; }, row,
+        integer_row));
     if (v.limits->max_norm > 0.0) factor = clip_factor_of(norm, v.limits->max_norm);
   }
   const bool refused = bad < v.tensors;
@@ -285,24 +292,10 @@ __global__ void __launch_bounds__(kThreads) advance_kernel(View v) {
     const std::int64_t first = v.first_unit[j];
     return first < v.first_unit[j + 1] ? v.unit_sums[first * kSumCount + k] : 0.0;
   };
-  // As the clip norm, added as integers, so that the order of tensors does not matter.
   double of_group[2] = {};
-  for (int k = 0; k < 2; ++k) {
-    double max = 0.0, sum = 0.0;
-    for (std::int64_t j = thread; j < v.tensors; j += kThreads)
-      if (v.rows[j].group == g) max = fmax(max, fabs(sum_of(j, k))), sum += sum_of(j, k);
-    max = block_reduce(max, row, [](double a, double b) { return fmax(a, b); });
-    sum = block_sum(sum, row);
-    if (isfinite(sum)) {
-      const int shift = sum_shift(max, v.tensors);
-      std::int64_t total = 0;
-      for (std::int64_t j = thread; j < v.tensors; j += kThreads)
-        if (v.rows[j].group == g) total += to_integer(sum_of(j, k), shift);
-      total = block_reduce(total, integer_row, [](std::int64_t a, std::int64_t b) { return a + b; });
-      sum = from_integer(total, shift);
-    }
-    of_group[k] = sum;
-  }
+  for (int k = 0; k < 2; ++k)
+    of_group[k] = sum_in_any_order(
+        v.tensors, [&](std::int64_t j) { return v.rows[j].group == g ? sum_of(j, k) : 0.0; }, row, integer_row);
   for (std::int64_t j = thread; j < v.tensors; j += kThreads) {
     const TensorRow& tensor = v.rows[j];
     if (tensor.group != g) continue;
