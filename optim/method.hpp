@@ -117,6 +117,10 @@ class ElementwiseMethod : public Method {
   virtual kernels::Rule curvature(const MethodOptions&, double) const {
     throw std::logic_error("a method that does not estimate curvature");
   }
+  // The same for the CUDA kernels, of a method that they have.
+  virtual void set_curvature_values(const MethodOptions&, double, cuda::GroupOptions&) const {
+    throw std::logic_error("a method that does not estimate curvature on a device");
+  }
 
   std::vector<BufferSpec> state(const MethodOptions& options, c10::IntArrayRef sizes) const final {
     std::vector<BufferSpec> out;
@@ -137,6 +141,7 @@ struct Compiled {
   void (*set_device_values)(cuda::GroupOptions& group, const typename M::Values& values) = nullptr;
   const kernels::RuleLoops& (*measure)(unsigned held) = nullptr;    // of M::Measure
   const kernels::RuleLoops& (*curvature)(unsigned held) = nullptr;  // of M::Curvature
+  void (*set_curvature_values)(cuda::GroupOptions& group, const typename M::Values& values, double samples) = nullptr;
 };
 
 // A method as core/method_traits.hpp describes it.
@@ -195,6 +200,10 @@ class ElementwiseMethodOf final : public ElementwiseMethod {
       return kernels::make_rule<Pass>(compiled_.curvature(held_buffers<M>(own)), {}, Pass::constants(own, samples));
     }
     return ElementwiseMethod::curvature(options, samples);
+  }
+  void set_curvature_values(const MethodOptions& options, double samples, cuda::GroupOptions& group) const override {
+    if (!compiled_.set_curvature_values) return ElementwiseMethod::set_curvature_values(options, samples, group);
+    compiled_.set_curvature_values(group, values(options), samples);
   }
   std::optional<AverageSpec> average(const MethodOptions& options) const override {
     if constexpr (kHasAverage<M>)

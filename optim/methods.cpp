@@ -25,7 +25,10 @@ Compiled<M> compiled() {
   Compiled<M> out{&kernels::library_loops<M>};
   out.set_device_values = &cuda::set_values<M>;
   if constexpr (kMeasures<M>) out.measure = &kernels::library_loops<typename M::Measure>;
-  if constexpr (kHasCurvature<M>) out.curvature = &kernels::library_loops<typename M::Curvature>;
+  if constexpr (kHasCurvature<M>) {
+    out.curvature = &kernels::library_loops<typename M::Curvature>;
+    out.set_curvature_values = &cuda::set_curvature_values<M>;
+  }
   return out;
 }
 

@@ -390,7 +390,7 @@ Tensor Optimizer::step(LossClosure closure) {
   std::vector<StepSums> sums(trace_ ? slots.size() : 0), own(trace_ ? jobs.size() : 0);
   const bool deferred = trace_ && defers_traces_ && norm.on_device;
   if (trace_) prepare_traces(slots);
-  const LogitClip clip = plan_logit_clip();
+  const LogitClip clip = plan_logit_clip(norm.on_device);
   const std::vector<void*> left = left_states();
   const std::vector<cuda::CudaEntry> device = device_entries(slots);
   if (!device.empty() && !recording_) make_room(device.size());
@@ -430,7 +430,7 @@ Tensor Optimizer::step(LossClosure closure) {
   }
   for (size_t i = 0; i < own.size(); ++i) sums[members[i]] = own[i];
   if (shard_) share_step(slots, sums);
-  clip.run();
+  clip.run(norm.on_device && !clip.rows.empty() ? device_->refused() : Tensor());
   max_logits_.clear();
   if (trace_ && !deferred) record_traces(sums);
   trace_ = false;

@@ -102,7 +102,8 @@ class Optimizer : public torch::optim::Optimizer {
   // closure, if any, which leaves the gradients of the mean loss over `samples` labels drawn from the model's own
   // predictions; from them the estimates of all parameters of such methods that have a gradient go on. Parameters and
   // step counts stay, other methods' parameters are left alone, and there is no clipping. Throws as step() does, with
-  // nothing changed.
+  // nothing changed; on a GPU that has all these parameters, gradients that are not finite make it a no-op in
+  // refused_steps().
   void update_hessian(double samples, const LossClosure& closure = nullptr);
   // The least that a group's method asks for; 0: none does.
   std::int64_t hessian_every() const;
@@ -233,12 +234,12 @@ class Optimizer : public torch::optim::Optimizer {
   struct NewStates;
   struct Matrices;
   struct Measures;
-  // The rows of maps to queries and keys by head [heads, head_dim, ...], and what they are multiplied by.
+  // Maps to queries and keys [heads·head_dim, ...] with what the rows of each head are multiplied by, float64 [heads].
   struct LogitClip {
     std::vector<std::pair<torch::Tensor, torch::Tensor>> rows;
 
-    void add(const torch::Tensor& param, std::span<const double> factors);
-    void run() const;
+    // `refused`: undefined, or a bool scalar on the device that says whether the step was refused.
+    void run(const torch::Tensor& refused) const;
   };
 
   void check_layout(bool anew = false);
@@ -273,7 +274,7 @@ class Optimizer : public torch::optim::Optimizer {
   void note_launch(bool traced);
   void read_sums();
   std::vector<TracedStep> take_traces();
-  LogitClip plan_logit_clip() const;
+  LogitClip plan_logit_clip(bool on_device) const;
   void share_step(const std::vector<Slot>& slots, std::vector<StepSums>& sums);
   void prepare_traces(const std::vector<Slot>& slots);
   void record_traces(const std::vector<StepSums>& sums);

@@ -96,35 +96,24 @@ void Optimizer::update_hessian(double samples, const LossClosure& closure) {
     slots.push_back(std::move(s));
     if (copied) slots.back().grad = &slots.back().grad_copy;
   }
+  // As in a step: a device that has all of them is not asked.
+  const bool checks = check_finite_ && !std::all_of(slots.begin(), slots.end(), [](auto& s) { return s.on_device; });
   for (const Slot& s : slots)
-    if (check_finite_ && !torch::isfinite(*s.grad).all().item<bool>()) throw NonFiniteGradient(s.entry->name);
+    if (checks && !torch::isfinite(*s.grad).all().item<bool>()) throw NonFiniteGradient(s.entry->name);
   NewStates made(*this);
   find_states(slots, made);
   std::vector<kernels::Job> jobs;
-  std::vector<Tensor> held;                             // of a device, brought here
-  std::vector<std::pair<Tensor, Tensor>> brought_back;  // to where it belongs
-  const auto on_host = [&](const Tensor& tensor) {
-    held.push_back(tensor.detach().cpu());
-    return held.back();
-  };
   for (Slot& s : slots) {
-    if (!s.state) continue;
+    if (!s.state || s.on_device) continue;
     const kernels::Rule rule = s.elementwise().curvature(s.options(), samples);
     kernels::Job& job = jobs.emplace_back(kernels::Job{rule, s.dtype, s.data(), s.grad_data, {}, s.work().numel()});
-    if (s.on_device) {
-      job.param = on_host(s.work()).data_ptr();
-      job.grad = on_host(*s.grad).const_data_ptr();
-    }
     size_t next = 0;
-    for (size_t k = 0; k < kMaxBuffers; ++k) {
-      if (!(rule.loops->held >> k & 1)) continue;
-      const Tensor& buffer = s.state->buffers[next++];
-      if (s.on_device) brought_back.emplace_back(buffer, on_host(buffer));
-      job.state[k] = s.on_device ? brought_back.back().second.data_ptr() : buffer.data_ptr();
-    }
+    for (size_t k = 0; k < kMaxBuffers; ++k)
+      if (rule.loops->held >> k & 1) job.state[k] = s.state->buffers[next++].data_ptr();
   }
+  const std::vector<cuda::CudaEntry> device = device_entries(slots);
+  if (!device.empty()) device_->curvature(device, samples, check_finite_ && !checks);
   kernels::StepPlan(jobs, false).run({}, parallel_for);
-  for (auto& [device, host] : brought_back) device.copy_(host);
   made.commit();
   for (const Slot& s : slots)
     if (s.state) s.entry->fitted = true;

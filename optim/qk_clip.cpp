@@ -3,7 +3,6 @@
 #include <torch/types.h>
 
 #include <algorithm>
-#include <cmath>
 #include <map>
 #include <sstream>
 #include <stdexcept>
@@ -100,34 +99,20 @@ std::vector<QkMaps> find_qk_maps(std::span<const QkCandidate> params) {
   return out;
 }
 
-bool QkFactors::changes() const {
-  const auto is_one = [](double x) { return x == 1.0; };
-  return !std::all_of(q.begin(), q.end(), is_one) || !std::all_of(k.begin(), k.end(), is_one);
+Tensor qk_factors(const Tensor& max_logits, std::int64_t kv_heads, double threshold) {
+  const Tensor above = torch::isfinite(max_logits).logical_and(max_logits > threshold);
+  const Tensor gamma = (threshold / max_logits).masked_fill(above.logical_not(), 1.0);
+  return max_logits.size(0) == kv_heads ? gamma.sqrt() : gamma;
 }
 
-QkFactors qk_factors(std::span<const double> max_logits, std::int64_t kv_heads, double threshold) {
-  QkFactors out{std::vector<double>(max_logits.size()), std::vector<double>(static_cast<size_t>(kv_heads), 1.0)};
-  const bool own_keys = out.q.size() == out.k.size();
-  for (size_t h = 0; h < out.q.size(); ++h) {
-    const double gamma = std::isfinite(max_logits[h]) && max_logits[h] > threshold ? threshold / max_logits[h] : 1.0;
-    out.q[h] = own_keys ? std::sqrt(gamma) : gamma;
-    if (own_keys) out.k[h] = out.q[h];
+void Optimizer::LogitClip::run(const Tensor& refused) const {
+  for (const auto& [param, factors] : rows) {
+    const Tensor by_head = refused.defined() ? factors.masked_fill(refused, 1.0) : factors;
+    std::vector<std::int64_t> shape(static_cast<size_t>(param.dim()) + 1, 1);
+    shape[0] = by_head.size(0);
+    const auto dtype = param.scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
+    param.detach().unflatten(0, {shape[0], -1}).mul_(by_head.view(shape).to(param.device(), dtype));
   }
-  return out;
-}
-
-void Optimizer::LogitClip::add(const Tensor& param, std::span<const double> factors) {
-  const auto heads = static_cast<std::int64_t>(factors.size());
-  const auto dtype = param.scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
-  std::vector<std::int64_t> shape(static_cast<size_t>(param.dim()) + 1, 1);
-  shape[0] = heads;
-  Tensor by_head = torch::empty(shape, torch::kFloat64);
-  std::copy(factors.begin(), factors.end(), by_head.data_ptr<double>());
-  rows.emplace_back(param.detach().unflatten(0, {heads, -1}), by_head.to(param.device(), dtype));
-}
-
-void Optimizer::LogitClip::run() const {
-  for (const auto& [param, factors] : rows) param.mul_(factors);
 }
 
 bool Optimizer::clips_logits() const {
@@ -135,7 +120,7 @@ bool Optimizer::clips_logits() const {
                      [](const auto& group) { return method_options(group).qk_clip() != 0.0; });
 }
 
-Optimizer::LogitClip Optimizer::plan_logit_clip() const {
+Optimizer::LogitClip Optimizer::plan_logit_clip(bool on_device) const {
   LogitClip out;
   if (!clips_logits()) return out;
   std::vector<QkCandidate> params;
@@ -154,15 +139,15 @@ Optimizer::LogitClip Optimizer::plan_logit_clip() const {
                                   (given.defined() ? shape_text(given.sizes()) : "nothing") + "; allowed: [" +
                                   std::to_string(maps.heads) + "], a number for each query head of " +
                                   entries_[maps.q].name);
-    const Tensor logits = given.detach().to(torch::kCPU, torch::kFloat64).contiguous();
-    const QkFactors factors =
-        qk_factors({logits.const_data_ptr<double>(), static_cast<size_t>(maps.heads)}, maps.kv_heads, maps.threshold);
-    if (!factors.changes()) continue;
-    out.add(q, factors.q);
-    for (const size_t bias : maps.q_biases) out.add(entries_[bias].param, factors.q);
+    const Tensor logits = given.detach().to(on_device ? q.device() : torch::Device(torch::kCPU), torch::kFloat64);
+    const Tensor factors = qk_factors(logits, maps.kv_heads, maps.threshold);
+    // A device is not asked: a factor of 1 leaves every bit.
+    if (!on_device && (factors == 1.0).all().item<bool>()) continue;
+    out.rows.emplace_back(q, factors);
+    for (const size_t bias : maps.q_biases) out.rows.emplace_back(entries_[bias].param, factors);
     if (maps.heads != maps.kv_heads) continue;  // the keys stay, to the bit
-    out.add(k, factors.k);
-    for (const size_t bias : maps.k_biases) out.add(entries_[bias].param, factors.k);
+    out.rows.emplace_back(k, factors);
+    for (const size_t bias : maps.k_biases) out.rows.emplace_back(entries_[bias].param, factors);
   }
   return out;
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <c10/util/ArrayRef.h>
+#include <torch/types.h>
 
 #include <cstdint>
 #include <span>
@@ -36,15 +37,10 @@ struct QkMaps {
 // differ in it, and if their roles do not say what a head is.
 std::vector<QkMaps> find_qk_maps(std::span<const QkCandidate> params);
 
-// What the rows of each query head and of each key head are multiplied by.
-struct QkFactors {
-  std::vector<double> q, k;
-  bool changes() const;  // whether one of them is not 1
-};
-
-// With γ_h = min(1, τ/S_h) and S_h the largest logit of query head h: √γ_h for its queries and its keys, and where
-// several query heads share a key head, γ_h for the queries and 1 for the keys, as the paper does with a part of the
-// keys that heads share. An S_h that is not finite counts as no more than τ.
-QkFactors qk_factors(std::span<const double> max_logits, std::int64_t kv_heads, double threshold);
+// What the rows of each query head [heads] are multiplied by, from the float64 logits S_h of each, on their device and
+// without a wait. With γ_h = min(1, τ/S_h): √γ_h, and the same for its keys; where several query heads share a key
+// head, γ_h for the queries and 1 for the keys, as the paper does with a part of the keys that heads share. An S_h that
+// is not finite counts as no more than τ.
+torch::Tensor qk_factors(const torch::Tensor& max_logits, std::int64_t kv_heads, double threshold);
 
 }  // namespace scalevec

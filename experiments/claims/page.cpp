@@ -54,7 +54,8 @@ std::string effect_cell(const json& claim) {
     const json& c = leading_contrast(entry);
     if (!c.at("decides").get<bool>() && is_judged(claim)) continue;
     const std::string text = text_at(entry, "text");
-    std::vector<std::string> words{named || c.contains("ratio") ? "" : text_at(claim, "unit"), text_at(entry, "text")};
+    const bool has_unit = !named && !c.contains("ratio") && c.at("gain").is_number();
+    std::vector<std::string> words{has_unit ? text_at(claim, "unit") : "", text_at(entry, "text")};
     std::erase(words, "");
     out += (out.empty() ? "" : "<br>") + html::number(effect_text(c)) + " <span class=\"sub\">" +
            escape(joined(words)) + "</span>";

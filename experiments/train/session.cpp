@@ -123,6 +123,7 @@ void choose_arithmetic(bool deterministic, bool tf32, torch::Device device) {
 }
 
 // Rows `first` to first + count of the batch of a step, on the host.
+// Pinned memory comes back from its allocator only when the copy to the device has been made.
 torch::Tensor host_rows(const BatchSource& source, const RunConfig& c, std::int64_t step, std::int64_t first,
                         std::int64_t count, bool pinned = false) {
   torch::Tensor tokens =
@@ -204,12 +205,11 @@ std::int64_t Session::tokens_per_step() const { return source_ ? config_.batch_s
 
 torch::Tensor Session::batch(std::int64_t first, std::int64_t count) {
   const auto timed = phases_.scope(Phase::batch);
-  return host_rows(*source_, config_, steps_done_, first, count).to(device_);
+  return host_rows(*source_, config_, steps_done_, first, count, device_.is_cuda()).to(device_, /*non_blocking=*/true);
 }
 
 torch::Tensor Session::host_batch() {
   const auto timed = phases_.scope(Phase::batch);
-  // Pinned memory comes back from its allocator only when the copy to the device has been made.
   return host_rows(*source_, config_, steps_done_, 0, config_.batch_size, device_.is_cuda())
       .view({config_.accumulation, -1, config_.sequence_length + 1});
 }
@@ -338,11 +338,13 @@ void Session::sample_gradients() {
   optimizer_->zero_grad(/*set_to_none=*/!on_device_);
   for (std::int64_t part = 0; part < config_.accumulation; ++part) {
     const std::int64_t first = part * rows + own.first;
-    torch::Tensor uniform = torch::empty({own.count, length}, torch::kFloat64);
+    const torch::Tensor uniform =
+        torch::empty({own.count, length}, torch::dtype(torch::kFloat64).pinned_memory(device_.is_cuda()));
     const auto begin = static_cast<std::uint64_t>((steps_done_ * config_.batch_size + first) * length);
     for (std::int64_t i = 0; i < uniform.numel(); ++i)
       uniform.data_ptr<double>()[i] = random_uniform(config_.data_seed, stream, begin + static_cast<std::uint64_t>(i));
-    const torch::Tensor loss = train_step_->sampled_loss(batch(first, own.count), uniform.to(device_));
+    const torch::Tensor loss =
+        train_step_->sampled_loss(batch(first, own.count), uniform.to(device_, /*non_blocking=*/true));
     if (parallel_ && part + 1 == config_.accumulation) parallel_->gradients().expect_last_backward();
     loss.backward();
   }

@@ -152,7 +152,7 @@ class Session {
   torch::Tensor backward();  // returns the step's loss; with a group, this rank's part of it
   double backward_on_every_rank(StepResult& result);
   void pass_max_logits();
-  void add_max_logits(std::vector<RunTraceRow>& rows) const;
+  void add_max_logits(std::vector<RunTraceRow>& rows, const std::vector<torch::Tensor>& logits) const;
 
   const RunConfig config_;
   torch::Device device_;
@@ -171,6 +171,7 @@ class Session {
     std::int64_t step;
     models::ModelTraces::Snapshot model;
     GradientWindow::Taken window;
+    std::vector<torch::Tensor> max_logits;  // by layer, on the device
   };
   std::vector<PendingTraces> pending_;
   models::ModelTraces::Snapshot snapshot_;             // of the traced step being made on a device

@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <stdexcept>
 #include <utility>
 
@@ -28,18 +27,18 @@ std::vector<StepTraces> Session::take_traces() {
     if (window_) window_->report(pending[i].window, traces.params, traces.groups);
     model_traces().load(pending[i].model);
     for (RunTraceRow& row : traces.params) model_traces().merge_into(row);
+    add_max_logits(traces.params, pending[i].max_logits);
   }
   return out;
 }
 
-void Session::add_max_logits(std::vector<RunTraceRow>& rows) const {
-  const auto& logits = train_step_->max_logits();
+void Session::add_max_logits(std::vector<RunTraceRow>& rows, const std::vector<torch::Tensor>& logits) const {
   for (const NamedParam& p : params_) {
     if (p.role.kind != ParamKind::matrix || p.role.site != "attn.q" || p.role.layer < 0) continue;
     const auto layer = static_cast<std::size_t>(p.role.layer);
-    if (layer >= logits.size() || logits[layer].empty()) continue;
+    if (layer >= logits.size() || !logits[layer].defined()) continue;
     for (RunTraceRow& row : rows)
-      if (row.name == p.name) row.max_logit = *std::max_element(logits[layer].begin(), logits[layer].end());
+      if (row.name == p.name) row.max_logit = logits[layer].max().item<double>();
   }
 }
 
@@ -48,7 +47,9 @@ void Session::add_traces(StepResult& result, bool trace, bool reports) {
   if (window_) window_->add();
   const GradientWindow::Taken taken = window_ && trace ? window_->take() : GradientWindow::Taken{};
   if (trace && on_device_ && StepHooks(*optimizer_).steps_on_device()) {
-    pending_.push_back({steps_done_ + 1, std::exchange(snapshot_, {}), taken});
+    pending_.push_back({steps_done_ + 1, std::exchange(snapshot_, {}), taken, {}});
+    for (const torch::Tensor& layer : train_step_->max_logits())
+      pending_.back().max_logits.push_back(layer.defined() ? layer.clone() : layer);
   } else if (trace) {
     result.params = run_rows(optimizer_->traces());
     result.groups = run_rows(optimizer_->group_traces());
@@ -56,7 +57,7 @@ void Session::add_traces(StepResult& result, bool trace, bool reports) {
     if (on_device_) model_traces().load(std::exchange(snapshot_, {}));
     if (reports)
       for (RunTraceRow& row : result.params) model_traces_->merge_into(row);
-    add_max_logits(result.params);
+    add_max_logits(result.params, train_step_->max_logits());
   }
 }
 

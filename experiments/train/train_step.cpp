@@ -23,21 +23,21 @@ TrainStep::TrainStep(models::Model& model, Optimizer& optimizer, const StepShape
 
 void TrainStep::pass_max_logits(const std::function<void(std::vector<double>&)>& of_all) {
   if (!decoder_) return;
-  std::vector<torch::Tensor> by_layer = decoder_->take_max_logits();
-  std::vector<double> flat;
-  for (torch::Tensor& layer : by_layer) {
-    layer = layer.to(torch::kCPU, torch::kFloat64).contiguous();
-    flat.insert(flat.end(), layer.const_data_ptr<double>(), layer.const_data_ptr<double>() + layer.numel());
+  max_logits_ = decoder_->take_max_logits();
+  if (of_all) {
+    std::vector<double> flat;
+    for (torch::Tensor& layer : max_logits_) {
+      layer = layer.to(torch::kCPU, torch::kFloat64).contiguous();
+      flat.insert(flat.end(), layer.const_data_ptr<double>(), layer.const_data_ptr<double>() + layer.numel());
+    }
+    of_all(flat);
+    const double* next = flat.data();
+    for (const torch::Tensor& layer : max_logits_) {
+      std::copy_n(next, layer.numel(), layer.data_ptr<double>());
+      next += layer.numel();
+    }
   }
-  if (of_all) of_all(flat);
-  max_logits_.clear();
-  const double* next = flat.data();
-  for (const torch::Tensor& layer : by_layer) {
-    std::copy_n(next, layer.numel(), layer.data_ptr<double>());
-    max_logits_.emplace_back(next, next + layer.numel());
-    next += layer.numel();
-  }
-  optimizer_.set_max_logits(std::move(by_layer));
+  optimizer_.set_max_logits(max_logits_);
 }
 
 torch::Tensor TrainStep::loss_of(const torch::Tensor& tokens, std::int64_t step) {
@@ -92,6 +92,7 @@ void TrainStep::record(bool trace, StepGraph& graph) {
     enqueue();
     hooks.set_recording(false);
   });
+  logits_[trace] = max_logits_;
   grads_[trace].clear();
   for (const torch::Tensor& p : model_.parameters()) grads_[trace].push_back(p.grad());
 }
@@ -134,6 +135,7 @@ void TrainStep::run(const torch::Tensor& tokens, bool trace, StepGraph* graph) {
       return make();
     }
   }
+  max_logits_ = logits_[trace];
   hooks.note_replay(trace);
   graph->replay(trace);
 }

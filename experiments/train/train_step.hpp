@@ -51,8 +51,8 @@ class TrainStep {
   // For the option qk_clip; nothing without it. Passes the largest attention logits of the last backward() to the
   // optimizer, after `of_all`, if given, has set each to the largest of all processes.
   void pass_max_logits(const std::function<void(std::vector<double>&)>& of_all = nullptr);
-  // What was passed last, by layer and query head.
-  const std::vector<std::vector<double>>& max_logits() const { return max_logits_; }
+  // What was passed last, by layer [heads]; on a device until the next step.
+  const std::vector<torch::Tensor>& max_logits() const { return max_logits_; }
   // The part of the loss of the last backward() or run() that comes from the balance of a mixture; NaN: none.
   double balance() const { return balance_.defined() ? balance_.item<double>() : kNoTrace; }
   // The loss of the last run(); waits for the device.
@@ -67,14 +67,14 @@ class TrainStep {
   models::Model& model_;
   Optimizer& optimizer_;
   models::Decoder* const decoder_;  // whose attention logits qk_clip bounds; null: not asked for
-  std::vector<std::vector<double>> max_logits_;
+  std::vector<torch::Tensor> max_logits_;
   const StepShape shape_;
   const torch::Device device_;
   Phases& phases_;
   torch::Tensor tokens_, loss_;  // of run()
   torch::Tensor balance_;
-  // Of the recorded step without and with traces, which leave every parameter's gradient at their own places.
-  std::vector<torch::Tensor> grads_[2];
+  // Of the recorded step without and with traces, which leave gradients and logits at their own places.
+  std::vector<torch::Tensor> grads_[2], logits_[2];
   int warm_ = 0;
   bool unrecordable_ = false;
 };

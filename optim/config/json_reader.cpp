@@ -169,12 +169,12 @@ std::int64_t JsonReader::as_integer(std::string_view key, const json& v, Range r
       std::isinf(range.low) && std::isinf(range.high) ? "an integer" : "an integer, " + range.text();
   // 1e3 is a float to a JSON parser and an integer to a person.
   const bool whole =
-      v.is_number_float() && std::floor(v.get<double>()) == v.get<double>() && std::abs(v.get<double>()) < 9e15;
+      v.is_number_float() && std::floor(v.get<double>()) == v.get<double>() && std::abs(v.get<double>()) <= 0x1p53;
   if (!v.is_number_integer() && !whole) fail(key, allowed);
   if (v.is_number_unsigned() && v.get<std::uint64_t>() > std::uint64_t(std::numeric_limits<std::int64_t>::max()))
     fail(key, allowed);
   const auto n = whole ? static_cast<std::int64_t>(v.get<double>()) : v.get<std::int64_t>();
-  if (!range.contains(static_cast<double>(n))) fail(key, allowed);
+  if (!range.contains_integer(n)) fail(key, allowed);
   return n;
 }
 

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <sstream>
+#include <utility>
 
 namespace scalevec {
 namespace {
@@ -24,7 +26,9 @@ template <class T>
 bool allowed(const Option& option, const T& value) {
   if constexpr (std::is_same_v<T, bool>)
     return true;
-  else if constexpr (std::is_arithmetic_v<T>)
+  else if constexpr (std::is_integral_v<T>)
+    return std::in_range<std::int64_t>(value) && option.range.contains_integer(static_cast<std::int64_t>(value));
+  else if constexpr (std::is_floating_point_v<T>)
     return option.range.contains(static_cast<double>(value));
   else
     return option.words.empty() || std::find(option.words.begin(), option.words.end(), value) != option.words.end();
@@ -34,6 +38,17 @@ bool allowed(const Option& option, const T& value) {
 
 bool Range::contains(double x) const {
   return std::isfinite(x) && (low_open ? x > low : x >= low) && (high_open ? x < high : x <= high);
+}
+
+// As doubles 2⁵³ and 2⁵³ + 1 would be the same, so the ends are compared as integers.
+bool Range::contains_integer(std::int64_t n) const {
+  if (low >= 0x1p63 || high < -0x1p63) return false;
+  const auto smallest = std::numeric_limits<std::int64_t>::min(), largest = std::numeric_limits<std::int64_t>::max();
+  const auto first = low >= -0x1p63 ? static_cast<std::int64_t>(std::ceil(low)) : smallest;
+  const auto last = high < 0x1p63 ? static_cast<std::int64_t>(std::floor(high)) : largest;
+  const bool first_open = low_open && static_cast<double>(first) == low;
+  const bool last_open = high_open && high < 0x1p63 && static_cast<double>(last) == high;
+  return (first_open ? n > first : n >= first) && (last_open ? n < last : n <= last);
 }
 
 std::string Range::text() const {
@@ -46,7 +61,9 @@ std::string number_text(double x) {
   std::ostringstream out;
   out.precision(12);
   out << x;
-  return out.str();
+  // An integer that 12 digits do not give back, such as 2⁵³, is written whole.
+  const bool whole = std::abs(x) <= 0x1p53 && std::floor(x) == x;
+  return whole && std::stod(out.str()) != x ? std::to_string(static_cast<std::int64_t>(x)) : out.str();
 }
 
 std::string joined(const std::vector<std::string>& words, std::string_view between) {

@@ -26,7 +26,8 @@ struct Range {
   static constexpr Range between(double low, double high) { return {low, high}; }
   static constexpr Range below(double low, double high) { return {low, high, false, true}; }  // [low, high)
   bool contains(double x) const;
-  std::string text() const;  // "at least 0", "[0, 1)", "a finite number"
+  bool contains_integer(std::int64_t n) const;  // exactly, also beyond 2⁵³
+  std::string text() const;                     // "at least 0", "[0, 1)", "a finite number"
 };
 
 // Where a value of an enumeration is stored. Its words are those of the option, in the order of the enumeration.
@@ -78,7 +79,7 @@ std::string allowed_text(const Option& option);
 
 std::string joined(const std::vector<std::string>& words, std::string_view between = ", ");
 
-// A number with up to 12 significant digits and no needless zeros.
+// A number with up to 12 significant digits and no needless zeros; a larger integer up to 2⁵³ with all of them.
 std::string number_text(double x);
 
 }  // namespace scalevec

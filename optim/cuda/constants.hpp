@@ -57,9 +57,34 @@ struct CodedOf<TypeList<M...>> {
   using type = TypeList<CodedOnDevice<M>...>;
 };
 
+// The pass by which a method's buffers learn curvature, in place of its step. The group's lr is the number of samples.
+template <class M>
+struct CurvatureOnDevice : M {
+  using Values = typename M::Values;
+  static constexpr bool kMoves = false;
+
+  template <class T>
+  using Constants = typename M::Curvature::template Constants<T>;
+
+  template <class Step>
+  SCALEVEC_HD static constexpr Constants<double> constants(const Values& o, const Step& s) {
+    return M::Curvature::constants(o, s.lr);
+  }
+  template <class T, class... Buffers>
+  SCALEVEC_HD static T update(const Constants<T>& c, T p, T g, Buffers&... buffers) {
+    return M::Curvature::update(c, p, g, buffers...);
+  }
+};
+template <class List>
+struct CurvaturesOf;
+template <class... M>
+struct CurvaturesOf<TypeList<M...>> {
+  using type = Joined<std::conditional_t<kHasCurvature<M>, TypeList<CurvatureOnDevice<M>>, TypeList<>>...>;
+};
+
 // The rules that the library's kernels have, by their place in this list.
 using DeviceRules = Joined<KernelsOf<ElementwiseMethods>, TypeList<MomentumOnDevice, ReadOnDevice, ApplyOnDevice>,
-                           CodedOf<BlockMethods>::type>;
+                           CodedOf<BlockMethods>::type, CurvaturesOf<ElementwiseMethods>::type>;
 // Of a row that is stepped before the updates are formed: neither its norm nor its sums count, nor is a step counted.
 SCALEVEC_HD constexpr bool is_first_pass(std::int32_t rule) {
   return rule == static_cast<std::int32_t>(index_in<MomentumOnDevice>(DeviceRules())) ||
@@ -99,6 +124,16 @@ void set_values(GroupOptions& group, const typename M::Values& values) {
   else
     group.held = held_buffers<M>(values);
   group.values = {};
+  values_to_numbers<M>(values, group.values.data());
+}
+
+// The same for the pass by which M's buffers learn curvature from a loss on `samples` sampled labels.
+template <class M>
+void set_curvature_values(GroupOptions& group, const typename M::Values& values, double samples) {
+  group.rule = static_cast<std::int32_t>(index_in<CurvatureOnDevice<M>>(DeviceRules()));
+  group.held = held_buffers<M>(values);
+  group.clip = false;
+  group.lr = samples;
   values_to_numbers<M>(values, group.values.data());
 }
 

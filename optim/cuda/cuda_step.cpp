@@ -2,6 +2,7 @@
 
 #include <ATen/Dispatch.h>
 #include <ATen/ops/from_blob.h>
+#include <ATen/ops/zeros.h>
 #include <c10/core/DeviceGuard.h>
 
 #include <algorithm>
@@ -53,9 +54,6 @@ kernels::Dtype dtype_of(const torch::Tensor& tensor) {
   }
 }
 
-// qk_clip comes after the step, and reads logits and gradients on the CPU.
-bool is_on_host(const MethodOptions& options) { return options.qk_clip() != 0.0; }
-
 void set_shared(GroupOptions& group, const MethodOptions& options) {
   group.coupling = options.decay_coupling();
   group.clip = options.clip();
@@ -76,9 +74,8 @@ void set_modifier(GroupOptions& group, const MethodOptions& options) {
 
 GroupOptions group_options(const MethodOptions& options) {
   GroupOptions group;
-  if (is_on_host(options) || !options.implementation().set_device_values(options, group))
-    throw std::invalid_argument("method " + std::string(options.method()) +
-                                (is_on_host(options) ? " with qk_clip" : "") + " has no CUDA kernel");
+  if (!options.implementation().set_device_values(options, group))
+    throw std::invalid_argument("method " + std::string(options.method()) + " has no CUDA kernel");
   set_shared(group, options);
   set_modifier(group, options);
   return group;
@@ -86,7 +83,7 @@ GroupOptions group_options(const MethodOptions& options) {
 
 bool known_method(const MethodOptions& options) {
   GroupOptions group;
-  return !is_on_host(options) && options.implementation().set_device_values(options, group);
+  return options.implementation().set_device_values(options, group);
 }
 
 bool steps_on_device(const torch::Tensor& param, const MethodOptions& options) {
@@ -94,7 +91,7 @@ bool steps_on_device(const torch::Tensor& param, const MethodOptions& options) {
   if (options.modified() && options.rounding() == "stochastic" && param.element_size() == 2) return false;
   if (known_method(options)) return true;
   const auto* matrix = dynamic_cast<const MatrixMethod*>(&options.implementation());
-  if (!matrix || !matrix->forms_on_device() || is_on_host(options)) return false;
+  if (!matrix || !matrix->forms_on_device()) return false;
   // Without momentum it reads the parameter, of which the low part would be missing.
   const bool compensated = options.rounding() == "compensated" && param.element_size() == 2;
   const bool reads = !matrix->device_passes(options, param.sizes(), 1, {}).has_momentum;
@@ -178,6 +175,33 @@ std::vector<GroupOptions> groups_of(const std::vector<CudaEntry>& entries, Matri
   return groups;
 }
 
+std::vector<GroupOptions> curvature_groups(const std::vector<CudaEntry>& entries, double samples,
+                                           const torch::Tensor& counts, std::vector<TensorJob>& jobs) {
+  std::vector<const MethodOptions*> seen;
+  std::vector<GroupOptions> groups;
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    const CudaEntry& e = entries[i];
+    const auto group = static_cast<std::size_t>(std::find(seen.begin(), seen.end(), e.options) - seen.begin());
+    if (group == seen.size()) {
+      seen.push_back(e.options);
+      dynamic_cast<const ElementwiseMethod&>(e.options->implementation())
+          .set_curvature_values(*e.options, samples, groups.emplace_back());
+    }
+    TensorJob job{dtype_of(e.param),
+                  static_cast<std::int32_t>(group),
+                  e.param.data_ptr(),
+                  e.grad.data_ptr(),
+                  {},
+                  counts.data_ptr<std::int64_t>() + i,
+                  e.param.numel()};
+    std::size_t next = 0;
+    for (std::size_t k = 0; k < kMaxBuffers; ++k)
+      if (groups[group].held >> k & 1) job.state[k] = e.buffers[next++].data_ptr();
+    jobs.push_back(job);
+  }
+  return groups;
+}
+
 bool handles(const torch::Tensor& param, const MethodOptions& options) {
   const auto dtype = param.scalar_type();
   if (!param.is_cuda()) return false;
@@ -227,23 +251,44 @@ void CudaStep::step(const std::vector<CudaEntry>& entries, const StepLimits& lim
   update(entries, limits);
   const c10::DeviceGuard guard(device_);
   kernels_.launch_first(stream_);
-  if (!matrices_.empty()) {
-    const auto at = [&](const void* base, std::size_t offset, torch::Dtype type) {
-      void* place = const_cast<char*>(static_cast<const char*>(base)) + offset;
-      // With its device said, since asking the driver for it might end a capture.
-      return at::for_blob(place, {}).options(torch::dtype(type).device(device_)).target_device(device_).make_tensor();
-    };
-    matrices_.form(at(kernels_.device_status(), offsetof(Status, bad_tensor), torch::kInt64) >= 0,
-                   [&](std::int32_t group) {
-                     return at(kernels_.device_groups(),
-                               static_cast<std::size_t>(group) * sizeof(GroupOptions) + offsetof(GroupOptions, lr),
-                               torch::kFloat64);
-                   });
-  }
+  if (!matrices_.empty())
+    matrices_.form(refused(), [&](std::int32_t group) {
+      const std::size_t offset = static_cast<std::size_t>(group) * sizeof(GroupOptions) + offsetof(GroupOptions, lr);
+      return value_at(kernels_.device_groups(), offset, torch::kFloat64);
+    });
   kernels_.launch_rest(sums, stream_);
 }
 
-Status CudaStep::status() const { return kernels_.status(stream_); }
+void CudaStep::curvature(const std::vector<CudaEntry>& entries, double samples, bool check_finite) {
+  if (entries.empty()) return;
+  device_ = entries.front().param.device();
+  const c10::DeviceGuard guard(device_);
+  stream_ = current_stream(device_);
+  const auto count = static_cast<std::int64_t>(entries.size());
+  if (!curvature_) curvature_ = std::make_unique<MultiTensorStep>(caching_allocator());
+  if (!curvature_counts_.defined() || curvature_counts_.numel() != count)
+    curvature_counts_ = at::zeros({count}, torch::dtype(torch::kInt64).device(device_));
+  std::vector<TensorJob> jobs;
+  const std::vector<GroupOptions> groups = curvature_groups(entries, samples, curvature_counts_, jobs);
+  curvature_->prepare(groups, jobs, {0.0, check_finite}, stream_);
+  curvature_->launch(false, stream_);
+}
+
+torch::Tensor CudaStep::value_at(const void* base, std::size_t offset, torch::Dtype type) const {
+  void* place = const_cast<char*>(static_cast<const char*>(base)) + offset;
+  // With its device said, since asking the driver for it might end a capture.
+  return at::for_blob(place, {}).options(torch::dtype(type).device(device_)).target_device(device_).make_tensor();
+}
+
+torch::Tensor CudaStep::refused() const {
+  return value_at(kernels_.device_status(), offsetof(Status, bad_tensor), torch::kInt64) >= 0;
+}
+
+Status CudaStep::status() const {
+  Status status = kernels_.status(stream_);
+  if (curvature_) status.refused_steps += curvature_->status(stream_).refused_steps;
+  return status;
+}
 
 std::vector<StepSums> CudaStep::step_sums(std::int64_t ago) const {
   std::vector<StepSums> sums = kernels_.step_sums(stream_, ago);

@@ -2,6 +2,7 @@
 
 #include <torch/types.h>
 
+#include <memory>
 #include <vector>
 
 #include "optim/cuda/matrix_batches.hpp"
@@ -45,6 +46,14 @@ class DeviceStep {
   // Enqueues a step; waits for nothing.
   virtual void step(const std::vector<CudaEntry>& entries, const StepLimits& limits, bool sums) = 0;
 
+  // Enqueues the pass by which the methods' buffers learn curvature from `grad`, those of a loss on `samples` sampled
+  // labels; waits for nothing. With `check_finite` a gradient that is not finite makes it a no-op, which status()
+  // counts as a refused step. All entries' methods have such a pass.
+  virtual void curvature(const std::vector<CudaEntry>& entries, double samples, bool check_finite) = 0;
+
+  // Whether the last step was refused: a bool scalar on the device, for work enqueued before the next.
+  virtual torch::Tensor refused() const = 0;
+
   // These wait for the last step, whichever stream is current.
   virtual Status status() const = 0;
   virtual std::vector<StepSums> step_sums(std::int64_t ago = 0) const = 0;  // see MultiTensorStep
@@ -70,6 +79,11 @@ void fill_normals(torch::Tensor& out, std::uint64_t seed, std::uint64_t stream);
 std::vector<GroupOptions> groups_of(const std::vector<CudaEntry>& entries, MatrixBatches& matrices,
                                     std::vector<TensorJob>& jobs);
 
+// The same for the passes by which buffers learn curvature. `counts`: an int64 of each entry on the device, which the
+// kernels count in.
+std::vector<GroupOptions> curvature_groups(const std::vector<CudaEntry>& entries, double samples,
+                                           const torch::Tensor& counts, std::vector<TensorJob>& jobs);
+
 // On the device that is current when it is made; tables are in memory of LibTorch's caching allocator. Throws
 // std::runtime_error with why_unavailable().
 class CudaStep : public DeviceStep {
@@ -87,12 +101,21 @@ class CudaStep : public DeviceStep {
 
   bool update(const std::vector<CudaEntry>& entries, const StepLimits& limits) override;
 
+  void curvature(const std::vector<CudaEntry>& entries, double samples, bool check_finite) override;
+
+  torch::Tensor refused() const override;
+
   // These wait for the last step; see MultiTensorStep.
   Status status() const override;
   std::vector<StepSums> step_sums(std::int64_t ago) const override;
 
  private:
+  // A value in the kernels' tables as a scalar tensor.
+  torch::Tensor value_at(const void* base, std::size_t offset, torch::Dtype type) const;
+
   MultiTensorStep kernels_;
+  std::unique_ptr<MultiTensorStep> curvature_;  // null until it is asked for
+  torch::Tensor curvature_counts_;
   MatrixBatches matrices_;
   std::size_t entries_ = 0;  // of the last step
   torch::Device device_{torch::kCPU};

@@ -100,7 +100,7 @@ class MultiTensorStep {
   void launch_first(Stream stream);
   void launch_rest(bool sums, Stream stream);
 
-  // On the device; bad_tensor is of the launch between whose parts it is read, and the groups are those of the last
+  // On the device; bad_tensor is of the last launch_first(), and the groups are those of the last
   // prepare(). Null before the first.
   const Status* device_status() const;
   const GroupOptions* device_groups() const;

@@ -47,7 +47,9 @@ struct Sophia {
     struct Constants {
       T beta2, rate;  // rate: (1 − β₂)B
     };
-    static Constants<double> constants(const Values& o, double samples) { return {o.beta2, (1.0 - o.beta2) * samples}; }
+    SCALEVEC_HD static constexpr Constants<double> constants(const Values& o, double samples) {
+      return {o.beta2, (1.0 - o.beta2) * samples};
+    }
 
     template <class T>
     SCALEVEC_HD static T update(const Constants<T>& c, T, T g, T&, T& h) {

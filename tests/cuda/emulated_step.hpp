@@ -2,6 +2,9 @@
 
 #include <torch/types.h>
 
+#include <memory>
+#include <string_view>
+
 #include "tests/cuda/emulated_device.hpp"
 // After the language it is written in.
 #include "optim/cuda/cuda_step.hpp"
@@ -17,8 +20,9 @@ class EmulatedStep : public cuda::DeviceStep {
   mutable int waits = 0;
 
   bool handles(const torch::Tensor& param, const MethodOptions& options) const override {
-    return cuda::steps_on_device(param, options);
+    return options.method() != unhandled && cuda::steps_on_device(param, options);
   }
+  std::string_view unhandled;  // a method that is left to the host
 
   // While a graph is replayed, a step takes what the last update() brought: the host's part of it does not run then.
   bool replayed = false;
@@ -45,9 +49,22 @@ class EmulatedStep : public cuda::DeviceStep {
     launch(sums);
   }
 
+  void curvature(const std::vector<cuda::CudaEntry>& entries, double samples, bool check_finite) override {
+    if (!curvature_) curvature_ = std::make_unique<EmulatedStep>();
+    const torch::Tensor counts = torch::zeros({static_cast<std::int64_t>(entries.size())}, torch::kInt64);
+    curvature_->jobs_.clear();
+    curvature_->groups_ = cuda::curvature_groups(entries, samples, counts, curvature_->jobs_);
+    curvature_->limits_ = {0.0, check_finite};
+    curvature_->launch(false);
+  }
+
+  torch::Tensor refused() const override { return torch::tensor(status_.bad_tensor) >= 0; }
+
   cuda::Status status() const override {
     ++waits;
-    return status_;
+    cuda::Status status = status_;
+    if (curvature_) status.refused_steps += curvature_->status_.refused_steps;
+    return status;
   }
   std::vector<StepSums> step_sums(std::int64_t ago) const override {
     ++waits;
@@ -99,7 +116,7 @@ class EmulatedStep : public cuda::DeviceStep {
     emulated_launch(1, [&] { cuda::setup_kernel(view, norms); });
     for (const cuda::StepKernel kernel : cuda::step_kernels(groups, cuda::Phase::first, false))
       emulated_launch(blocks, [&] { kernel(view); });
-    matrices_.form(torch::tensor(status_.bad_tensor) >= 0, [&](std::int32_t group) {
+    matrices_.form(refused(), [&](std::int32_t group) {
       return torch::tensor(groups[static_cast<std::size_t>(group)].lr, torch::kFloat64);
     });
     for (const cuda::StepKernel kernel : cuda::step_kernels(groups, cuda::Phase::before, false))
@@ -117,6 +134,7 @@ class EmulatedStep : public cuda::DeviceStep {
     if (sums) emulated_launch(tensors, [&] { cuda::tensor_sums_kernel(view); });
   }
 
+  std::unique_ptr<EmulatedStep> curvature_;  // null until it is asked for
   cuda::MatrixBatches matrices_;
   std::size_t entries_ = 0;
   std::vector<cuda::TensorJob> jobs_;

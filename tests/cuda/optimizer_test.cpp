@@ -478,6 +478,76 @@ TEST_CASE("a gradient that is not finite makes a device's step a no-op without a
   }
 }
 
+TEST_CASE("a refused step of a device clips no heads, and the next one those that the CPU clips") {
+  const auto both = [](std::shared_ptr<EmulatedStep> device) {
+    torch::manual_seed(8);
+    std::vector<NamedParam> params;
+    for (const char* site : {"attn.q", "attn.k"})
+      params.push_back({site, torch::randn({8, 6}, torch::kFloat64).requires_grad_(true),
+                        ParamRole{.kind = ParamKind::matrix, .site = site, .layer = 0, .head_dim = 4}});
+    auto optimizer =
+        make_optimizer(params, RolePolicy::from_json(R"({"lr": 1e-2, "rules": [{"match": {}, "qk_clip": 1}]})"));
+    if (device) StepHooks(*optimizer).set_device_step(std::move(device));
+    return std::pair(std::move(params), std::move(optimizer));
+  };
+  const Tensor logits = torch::tensor({4.0, 0.5});
+  const auto step = [&](const std::vector<NamedParam>& params, Optimizer& optimizer, double first) {
+    torch::manual_seed(9);
+    for (const NamedParam& p : params) p.tensor.mutable_grad() = torch::randn({8, 6}, torch::kFloat64);
+    params.front().tensor.mutable_grad()[0][0] = first;
+    optimizer.set_max_logits({logits});
+    optimizer.step();
+  };
+  auto [params, optimizer] = both(std::make_shared<EmulatedStep>());
+  auto [expected, host] = both(nullptr);
+  const Tensor before = params[0].tensor.detach().clone();
+  step(params, *optimizer, std::numeric_limits<double>::quiet_NaN());
+  CHECK(optimizer->refused_steps() == 1);
+  for (std::size_t i = 0; i < 2; ++i) CHECK(torch::equal(params[i].tensor, expected[i].tensor));
+  step(params, *optimizer, 1.0);
+  step(expected, *host, 1.0);
+  for (std::size_t i = 0; i < 2; ++i) CHECK(torch::allclose(params[i].tensor, expected[i].tensor, 1e-13, 1e-13));
+  // Half of the first head, less the step.
+  CHECK(torch::allclose(params[0].tensor.narrow(0, 0, 4), before.narrow(0, 0, 4) * 0.5, 0.0, 0.02));
+  CHECK(torch::allclose(params[0].tensor.narrow(0, 4, 4), before.narrow(0, 4, 4), 0.0, 0.02));
+}
+
+TEST_CASE("estimates of curvature on a device are the CPU's, and one from gradients that are not finite is a no-op") {
+  for (const auto& [dtype, tolerance] :
+       {std::pair(torch::kFloat64, 1e-13), std::pair(torch::kFloat32, 1e-6), std::pair(torch::kBFloat16, 1e-2)}) {
+    const SophiaOptions options = SophiaOptions(1e-2).weight_decay(0.1);
+    const auto host = make_params(dtype), device = make_params(dtype);
+    const auto emulated = std::make_shared<EmulatedStep>();
+    auto one = make(host, options), two = make(device, options, emulated);
+    const auto estimate = [](Optimizer& optimizer, const std::vector<Tensor>& params, int seed) {
+      torch::manual_seed(seed);
+      for (const Tensor& p : params) p.mutable_grad() = torch::randn(p.sizes(), torch::kFloat64).to(p.dtype());
+      optimizer.update_hessian(64.0);
+    };
+    for (int i = 0; i < 3; ++i) {
+      estimate(*one, host, 40 + i);
+      estimate(*two, device, 40 + i);
+      run(*one, host, i, i + 1);
+      run(*two, device, i, i + 1);
+    }
+    CHECK(emulated->waits == 0);
+    check_close(host, device, tolerance);
+    const auto a = one->named_state(), b = two->named_state();
+    REQUIRE(a.size() == b.size());
+    for (size_t i = 0; i < a.size(); ++i) {
+      INFO(a[i].first);
+      CHECK(torch::allclose(a[i].second, b[i].second, tolerance, tolerance));
+    }
+    std::vector<Tensor> before;
+    for (const auto& entry : b) before.push_back(entry.second.clone());
+    device[0].mutable_grad()[0][0] = std::numeric_limits<double>::infinity();
+    two->update_hessian(64.0);
+    const auto after = two->named_state();
+    for (size_t i = 0; i < before.size(); ++i) CHECK(torch::equal(after[i].second, before[i]));
+    CHECK(two->refused_steps() == 1);
+  }
+}
+
 TEST_CASE("a method whose sums are of its group takes them over all its parameters, wherever those lie") {
   for (const bool gaps : {false, true}) {
     INFO(gaps);

@@ -7,7 +7,12 @@
 #include <limits>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
+
+#if defined(SCALEVEC_CUDA)
+#include <c10/cuda/CUDAFunctions.h>
+#endif
 
 #include "experiments/train/session.hpp"
 #include "models/decoder.hpp"
@@ -42,6 +47,23 @@ std::unique_ptr<Session> session(const json& of, bool recorded = true) {
   if (!recorded) made->use_device(nullptr);
   return made;
 }
+
+// While it lives, whatever LibTorch would wait for throws.
+class NoWaits {
+ public:
+  NoWaits() { set(true); }
+  NoWaits(const NoWaits&) = delete;
+  NoWaits& operator=(const NoWaits&) = delete;
+  ~NoWaits() { set(false); }
+
+ private:
+  static void set([[maybe_unused]] bool on) {
+#if defined(SCALEVEC_CUDA)
+    using c10::cuda::SyncDebugMode;
+    c10::cuda::warning_state().set_sync_debug_mode(on ? SyncDebugMode::L_ERROR : SyncDebugMode::L_DISABLED);
+#endif
+  }
+};
 
 // Of each step the loss, and of the traced one every parameter's update norm.
 struct Run {
@@ -125,6 +147,7 @@ TEST_CASE("matrix methods, states of 8 bits and modified steps on the GPU, recor
                                 {{"method", "kron"}, {"flat_start", 1}, {"prob_decay", 0.5}},
                                 {{"method", "prodigy"}, {"lr_mult", 100}},
                                 {{"method", "mars_adamw"}},
+                                {{"method", "sophia"}, {"hessian_every", 3}},
                                 {{"method", "schedulefree_adamw"}},
                                 {{"method", "adamw8bit"}},
                                 {{"method", "lion8bit"}, {"lr_mult", 0.1}},
@@ -132,6 +155,7 @@ TEST_CASE("matrix methods, states of 8 bits and modified steps on the GPU, recor
                                 {{"trust_ratio", true}},
                                 {{"cautious", true}, {"weight_decay", 0.1}},
                                 {{"update_rms", 0.2}},
+                                {{"qk_clip", 0.5}},
                                 {{"method", "muon"}, {"precision", "float32"}, {"hold_norm", true}}};
   for (const json& rule : rules) {
     INFO(rule.dump());
@@ -139,12 +163,39 @@ TEST_CASE("matrix methods, states of 8 bits and modified steps on the GPU, recor
       json out = config(device, "none");
       out["optimizer"]["rules"] = {rule, {{"match", json::object()}}};
       out["optimizer"]["rules"][0]["match"] = {{"kind", "matrix"}};
+      if (rule.contains("qk_clip")) out["model"].update({{"qk_norm", false}, {"init_std", 0.5}});
       return out;
     };
     const auto host = session(on("cpu")), recorded = session(on("cuda"));
     const Run expected = run(*host), got = run(*recorded);
     CHECK(distance(got.losses, expected.losses) <= 1e-2);
   }
+}
+
+TEST_CASE("between waits the steps of a run ask the GPU for nothing, recorded or not") {
+  if (skipped()) return;
+  const json adamw = {{"method", "adamw"}}, unchanged = json::object();
+  std::vector<std::pair<json, json>> cases;  // the rule of matrices, and what the model differs in
+  for (const char* change : {R"({"norm": "layer"})", R"({"norm_placement": "sandwich"})",
+                             R"({"tie_embeddings": false})", R"({"windows": [8, 0]})", R"({"attn_softcap": 20})",
+                             R"({"logit_softcap": 30})", R"({"scales": "unified"})", R"({"kv_heads": 2})"})
+    cases.emplace_back(adamw, json::parse(change));
+  for (const char* rule : {R"({"method": "adamw"})", R"({"method": "muon"})", R"({"method": "prodigy"})",
+                           R"({"method": "sophia", "hessian_every": 3})"})
+    cases.emplace_back(json::parse(rule), unchanged);
+  for (const auto& [rule, change] : cases)
+    for (const std::string autocast : {"none", "bfloat16"})
+      for (const bool recorded : {false, true}) {
+        INFO(rule.dump() << ", " << change.dump() << ", autocast " << autocast << (recorded ? ", recorded" : ""));
+        json of = config("cuda", autocast);
+        of["model"].update(change);
+        of["optimizer"]["rules"] = {rule, {{"match", json::object()}}};
+        of["optimizer"]["rules"][0]["match"] = {{"kind", "matrix"}};
+        const auto on = session(of, recorded);
+        for (int i = 0; i < 6; ++i) on->step(i % 2 == 1, 0, i == 5);
+        const NoWaits watched;
+        for (int i = 6; i < 10; ++i) CHECK_NOTHROW(on->step(i % 2 == 1, 0, false));
+      }
 }
 
 TEST_CASE("deterministic runs on the GPU have the same bits, also after a resume") {

@@ -58,10 +58,14 @@ TORCH_LIBRARY_IMPL(aten, Meta, library) {
 }  // namespace
 
 TEST_CASE("recorded steps are the host's, with the lr of each step, and wait for nothing, traced or not") {
-  json config = tiny();
-  config["log"] = json::parse(R"({"traces_every": 5, "snr": true})");
-  for (const bool graph : {false, true}) {
-    INFO((graph ? "recorded" : "enqueued"));
+  json plain = tiny(), clipped = tiny();
+  plain["log"] = json::parse(R"({"traces_every": 5, "snr": true})");
+  clipped["optimizer"]["rules"] =
+      json::parse(R"([{"match": {}, "weight_decay": 0.1}, {"match": {"site": ["attn.q", "attn.k"]}, "qk_clip": 0.1}])");
+  clipped["model"].update({{"qk_norm", false}, {"init_std", 0.5}});
+  for (const auto& [config, graph] :
+       {std::pair(plain, false), std::pair(plain, true), std::pair(clipped, false), std::pair(clipped, true)}) {
+    INFO((graph ? "recorded" : "enqueued") << (config == clipped ? ", with qk_clip" : ""));
     Session host(read_run_config(config));
     OnDevice on(config, graph);
     std::vector<StepTraces> expected_traces, traces;
@@ -117,15 +121,17 @@ TEST_CASE("recorded steps are the host's, with the lr of each step, and wait for
   }
 }
 
-TEST_CASE("a step that the host has a part in is not recorded, nor is a mixture of experts") {
-  json experts = tiny(), clip = tiny();
+TEST_CASE("a step that the host has a part in is not recorded, and a mixture of experts takes the host's steps") {
+  json experts = tiny(), mixed = tiny();
   experts["model"]["moe"] = {{"experts", 3}};
   experts["model"]["scales"] = "plain";
-  clip["optimizer"]["rules"] = json::parse(R"([{"match": {"kind": "matrix"}, "qk_clip": 0.1}, {"match": {}}])");
-  clip["model"].update({{"qk_norm", false}, {"init_std", 0.5}});
-  for (const json& config : {experts, clip}) {
+  mixed["optimizer"]["rules"] =
+      json::parse(R"([{"match": {"site": ["attn.q", "attn.k"]}, "method": "lion", "qk_clip": 0.1}, {"match": {}}])");
+  mixed["model"].update({{"qk_norm", false}, {"init_std", 0.5}});
+  for (const json& config : {experts, mixed}) {
     Session host(read_run_config(config));
     OnDevice on(config);
+    on.device->unhandled = "lion";
     for (int i = 0; i < 6; ++i) {
       const double expected = host.step(false).loss;
       const StepResult got = on.session.step(false, 0, true);
@@ -135,8 +141,11 @@ TEST_CASE("a step that the host has a part in is not recorded, nor is a mixture 
   }
 }
 
-TEST_CASE("a run with a matrix method that the device has is recorded as one with AdamW is, and waits for nothing") {
-  for (const std::string method : {"muon", "normuon", "scion", "adam_mini", "adafactor", "dion", "soap", "kron"}) {
+TEST_CASE(
+    "a run with every method that has more than a pass per step is recorded as one with AdamW is, and waits for "
+    "nothing") {
+  for (const std::string method :
+       {"muon", "normuon", "scion", "adam_mini", "adafactor", "dion", "soap", "kron", "sophia"}) {
     INFO(method);
     json config = tiny();
     config["model"]["layers"] = 2;
@@ -147,6 +156,7 @@ TEST_CASE("a run with a matrix method that the device has is recorded as one wit
     // Whole bases, which the gradients of one step do not determine, are as good but not the CPU's.
     if (method == "soap")
       config["optimizer"]["rules"][0].update({{"precondition_frequency", 5}, {"max_precond_dim", 8}});
+    if (method == "sophia") config["optimizer"]["rules"][0]["hessian_every"] = 3;
     // The first step fits, and the fifth.
     if (method == "kron")
       config["optimizer"]["rules"][0].update({{"flat_start", 0}, {"prob_decay", 0.5}, {"min_prob", 0.25}});
