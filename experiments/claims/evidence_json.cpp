@@ -43,6 +43,20 @@ double pilot_sd(const Claim& claim, const std::map<std::string, Tuning>& tunings
   return freedom ? std::sqrt(squares / static_cast<double>(freedom)) : kNaN;
 }
 
+// What training beside its true best lr may cost a variant of a deciding contrast at this confidence, the most of all.
+// However many pairs there are, the interval reaches so far beyond the gain.
+double lr_cost(const Claim& claim, const std::map<std::string, Tuning>& tunings, double confidence) {
+  double most = kNaN;
+  for (const Contrast& c : claim.contrasts)
+    for (const std::vector<std::string>* names : {&c.variants, &c.baselines})
+      for (const std::string& name : *names) {
+        const auto t = tunings.find(name);
+        if (!c.decides || c.at == Contrast::At::matched || t == tunings.end() || !t->second.fit) continue;
+        most = std::fmax(most, t->second.fit->excess(confidence));
+      }
+  return most;
+}
+
 json fit_json(const std::optional<VertexFit>& fit) {
   if (!fit) return nullptr;
   return {{"lr", finite_or_null(std::exp2(fit->log2_lr))},
@@ -178,7 +192,8 @@ json evidence_of(const Plan& plan, const Claim& claim, const RunStore& store, do
           {"pilot",
            {{"sd", finite_or_null(sd)},
             {"seeds", pilot_seeds ? json(*pilot_seeds) : json()},
-            {"detectable", finite_or_null(detectable)}}},
+            {"detectable", finite_or_null(detectable)},
+            {"lr_cost", finite_or_null(lr_cost(claim, tunings, 1.0 - error))}}},
           {"contrasts", measured},
           {"tuning", tuning}};
 }

@@ -162,7 +162,8 @@ std::string plan_text(const std::vector<Plan>& plans, const RunStore& store, dou
 
 std::string power_text(const std::vector<Plan>& plans, const RunStore& store, double error) {
   std::vector<std::vector<std::string>> lines{{"text", "claim", "sd of a pair", "of interest", "pairs for no effect",
-                                               "most pairs", "effect found in 50 %", "in 90 %"}};
+                                               "most pairs", "effect found in 50 %", "in 90 %",
+                                               "lr errors cost up to"}};
   for (const Plan& plan : plans)
     for (const json& e : gather(plan, store, error)) {
       const json& pilot = e.at("pilot");
@@ -174,7 +175,7 @@ std::string power_text(const std::vector<Plan>& plans, const RunStore& store, do
       lines.push_back({plan.text().name, text_at(e, "claim"), short_number(sd),
                        short_number(number_at(c, "smallest_effect")),
                        pilot.at("seeds").is_number() ? pilot.at("seeds").dump() : "n/a", std::to_string(most),
-                       short_number(half), short_number(ninety)});
+                       short_number(half), short_number(ninety), short_number(number_at(pilot, "lr_cost"))});
     }
   return columns_text(lines);
 }

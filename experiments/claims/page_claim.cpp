@@ -204,6 +204,8 @@ std::string entry_panel(const std::string& id, const json& entry, const fs::path
     facts.push_back(printed("%.3g million parameters", number_at(entry, "parameters") / 1e6));
   if (number_at(pilot, "sd") > 0.0)
     facts.push_back("sd of a paired difference on the tuning seeds " + short_at(pilot, "sd"));
+  if (number_at(pilot, "lr_cost") > 0.0)
+    facts.push_back("the errors of the best lrs may cost up to " + short_at(pilot, "lr_cost"));
   if (number_at(pilot, "detectable") > 0.0)
     facts.push_back("smallest gain that the cap can detect " + short_at(pilot, "detectable"));
   if (number_at(entry, "core_hours") > 0.0) facts.push_back(short_at(entry, "core_hours") + " core-hours");

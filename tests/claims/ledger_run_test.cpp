@@ -350,6 +350,7 @@ TEST_CASE("a claim is judged on each text, and says on which it holds") {
   REQUIRE(s.claims("out", files, plan) == 0);
   CHECK(contains(s.printed, "left: unknown"));
   CHECK(contains(s.printed, "looks at 4, 8, 12 pairs"));
+  CHECK(contains(s.printed, "lr errors cost up to"));
   REQUIRE(s.claims("out", files, both) == 0);
   const json r = s.result("out");
   CHECK(r.at("family") == 2);

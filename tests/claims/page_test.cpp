@@ -61,7 +61,7 @@ json entry(const std::string& tier, const std::string& text, const std::string& 
           {"reason", ""},
           {"core_hours", 1.5},
           {"first_seed", 201},
-          {"pilot", {{"sd", 0.02}, {"seeds", 30}, {"detectable", 0.008}}},
+          {"pilot", {{"sd", 0.02}, {"seeds", 30}, {"detectable", 0.008}, {"lr_cost", 0.003}}},
           {"contrasts", {contrast(gain, half, verdict, pairs, lr)}},
           {"tuning",
            {{"plain",
