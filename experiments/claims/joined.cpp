@@ -126,7 +126,14 @@ std::vector<json> evidence_at(const json& claim, const std::string& level) {
 
 const json& leading_contrast(const json& entry) {
   const json& all = entry.at("contrasts");
-  const auto it = std::find_if(all.begin(), all.end(), [](const json& c) { return c.at("decides").get<bool>(); });
+  const std::string verdict = text_at(entry, "verdict");
+  const auto first = [&](bool of_verdict) {
+    return std::find_if(all.begin(), all.end(), [&](const json& c) {
+      return c.at("decides").get<bool>() && (!of_verdict || text_at(c.at("judgement"), "verdict") == verdict);
+    });
+  };
+  if (const auto it = first(true); it != all.end()) return *it;
+  const auto it = first(false);
   return it == all.end() ? all.front() : *it;
 }
 

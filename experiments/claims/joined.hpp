@@ -29,7 +29,7 @@ Verdict read_verdict(const nlohmann::json& object);
 // The entries of a claim's evidence at a level: "0.1M", "1M", …
 std::vector<nlohmann::json> evidence_at(const nlohmann::json& claim, const std::string& level);
 
-// The first contrast of an entry that decides; the first if none does.
+// The first deciding contrast of an entry that has its verdict; else the first that decides; the first if none does.
 const nlohmann::json& leading_contrast(const nlohmann::json& entry);
 
 // The levels of a joined ledger, smaller first: those that a page always shows, 0.1M, 1M and 10M, if there are any, and
