@@ -252,9 +252,10 @@ def draw_forests(program, folder):
         with tempfile.TemporaryDirectory() as scratch:
             file, picture = pathlib.Path(scratch) / "forest.html", pathlib.Path(scratch) / "forest.png"
             file.write_text(head + "<body>" + style + found[0] + "</body></html>")
-            rows = found[0].count('class="row')
+            # A row with a scale of its own is higher.
+            height = 28 + 48 * found[0].count('class="row') + 17 * found[0].count('class="ends')
             subprocess.run([browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--force-device-scale-factor=1.5",
-                            f"--window-size=1000,{28 + 48 * rows}", f"--screenshot={picture}", file.as_uri()], check=True, capture_output=True)
+                            f"--window-size=1000,{height}", f"--screenshot={picture}", file.as_uri()], check=True, capture_output=True)
             subprocess.run(["pngquant", "--quality", "0-95", "--speed", "1", "--force", "--output", folder / f"{name}.png", picture], check=True)
 
 
