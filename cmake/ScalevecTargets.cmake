@@ -111,7 +111,7 @@ function(scalevec_isa_kernels name)
     target_compile_features(${kernel} PRIVATE cxx_std_20)
     target_compile_options(${kernel} PRIVATE ${SCALEVEC_WARNINGS} -O3 -fopenmp-simd -fno-math-errno -fno-trapping-math
       ${flags_${isa}})
-    target_compile_definitions(${kernel} PRIVATE SCALEVEC_ISA_TABLE=table_${isa})
+    target_compile_definitions(${kernel} PRIVATE SCALEVEC_ISA_TABLE=table_${isa} SCALEVEC_OPENMP_SIMD)
     target_sources(scalevec_${name} PRIVATE $<TARGET_OBJECTS:${kernel}>)
   endforeach()
 endfunction()

@@ -8,8 +8,8 @@
 #include "optim/method.hpp"
 #include "optim/methods.hpp"
 
-// Methods of a program's own, compiled with the program's flags: -O3 -fopenmp-simd -fno-math-errno let the compiler
-// vectorise them.
+// Methods of a program's own, compiled with the program's flags: -O3 -fopenmp-simd -fno-math-errno
+// -DSCALEVEC_OPENMP_SIMD let the compiler vectorise them.
 namespace scalevec {
 
 // The one instance of a method that is not the library's.

@@ -34,6 +34,10 @@ struct OwnAdamW8bit : methods::AdamW8bit {
   static constexpr const char* kName = "own_adamw8bit";
 };
 
+struct OwnSGD : methods::SGD {
+  static constexpr const char* kName = "own_sgd";
+};
+
 }  // namespace
 
 TEST_CASE("a method of the program's own with states of 8 bits steps as the library's of the same rule") {
@@ -46,6 +50,33 @@ TEST_CASE("a method of the program's own with states of 8 bits steps as the libr
     own.step();
     library.step();
     CHECK(torch::allclose(p, q, 0, 1e-3 * 1e-2));
+  }
+}
+
+TEST_CASE(
+    "sums over equal elements, whose roundings add up, are exact to 1e-6 for the program's methods and the library's") {
+  const auto draws = torch::rand({200, 2}, torch::dtype(torch::kFloat64)) + 1.0;
+  for (int i = 0; i < draws.size(0); ++i) {
+    const double value = static_cast<float>(draws[i][0].item<double>()),
+                 grad = static_cast<float>(draws[i][1].item<double>());
+    // Of both signs, since what is parallel to its change is summed in double precision.
+    const Tensor p = (torch::arange(3000).remainder(2) * (2 * value) - value).to(torch::kFloat32).requires_grad_(true);
+    const Tensor q = p.detach().clone().requires_grad_(true), before = p.detach().to(torch::kFloat64);
+    p.mutable_grad() = torch::full({3000}, grad);
+    q.mutable_grad() = torch::full({3000}, grad);
+    SingleMethodOptimizer<OptionsOf<OwnSGD>> own({p}, OptionsOf<OwnSGD>(0.1));
+    SGD library(std::vector<Tensor>{q}, SGDOptions(0.1));
+    for (Optimizer* optimizer : {static_cast<Optimizer*>(&own), static_cast<Optimizer*>(&library)}) {
+      optimizer->trace_next_step();
+      optimizer->step();
+      const TraceRow& row = optimizer->traces()[0];
+      const Tensor moved = (optimizer == &own ? p : q).detach().to(torch::kFloat64) - before;
+      INFO(value << " " << grad);
+      CHECK(std::abs(row.param_norm * row.param_norm / (3000 * value * value) - 1) <= 1e-6);
+      CHECK(std::abs(row.grad_norm * row.grad_norm / (3000 * grad * grad) - 1) <= 1e-6);
+      CHECK(std::abs(row.update_norm * row.update_norm / moved.square().sum().item<double>() - 1) <= 1e-6);
+      CHECK(std::abs(row.predicted_decrease / (-grad * moved.sum().item<double>()) - 1) <= 1e-6);
+    }
   }
 }
 
