@@ -58,9 +58,12 @@ TARGETS = [
      lambda r: ratio(r, ("traces", "off", "tokens_per_s", "median"), ("traces", "on", "tokens_per_s", "median"))),
 ]
 CHECKS = [
-    ("device_tests", "`test_cuda_device` and `test_cuda_train`"), ("losses", "50 losses in float32 and bfloat16 against the CPU's"),
+    ("device_tests", "`test_cuda_device`, `test_cuda_ops` and `test_cuda_train`"),
+    ("emulation", "the kernels' numbers beside those of their emulation on a CPU"), ("losses", "50 losses in float32 and bfloat16 against the CPU's"),
     ("methods", "every method, 20 steps, against the CPU"), ("graph", "recorded against enqueued steps"),
-    ("resume", "a killed and resumed run"), ("sanitizers", "compute-sanitizer, memcheck and racecheck"),
+    ("resume", "a killed and resumed run"),
+    ("ends", "out of memory, two ranks on one GPU, a GPU that fails; two runs and two cells at once"),
+    ("sanitizers", "compute-sanitizer, memcheck and racecheck"),
 ]
 
 

@@ -4,8 +4,8 @@
 #   DIR/scripts/gpu_check.sh --run DIR --torch PATH --out OUT [--minutes N] [--stages A,B…] [--again] [--one-file]
 #   DIR/scripts/gpu_check.sh --run DIR --torch PATH --out OUT --dry
 #   scripts/gpu_check.sh --list
-# --pack builds for sm_80, sm_90 and sm_100 here and puts stripped programs, the libraries that are not LibTorch's, tokens and
-# the PyTorch peers into DIR, at most 60 MiB. FILE is English text, Debian's dict-gcide by default.
+# --pack builds for sm_80, sm_90 and sm_100 here and puts stripped programs, the libraries that are not LibTorch's, tokens, what
+# the emulated kernels give and the PyTorch peers into DIR, at most 60 MiB. FILE is English text, Debian's dict-gcide by default.
 # --run makes the stages in order of value, each within its own time, and writes OUT/STAGE.json as soon as one is known, and
 # all of them in OUT/all.json (alone with --one-file). A stage that fails stops no other; one that has passed is not made
 # again without --again. PATH is the folder `torch` of a Python wheel of LibTorch 2.11, with NVIDIA's wheels beside it. Without
@@ -21,10 +21,14 @@ pack() {
   local pack=$1 text=$2 built=$here/build/cuda program lib
   cd "$here"
   command -v nvcc >/dev/null || export PATH=$PATH:${CUDA_HOME:-/usr/local/cuda}/bin
-  local programs=(scalevec bench_cuda test_cuda_device test_cuda_ops test_cuda_train)
+  local programs=(scalevec bench_cuda test_cuda_device test_cuda_ops test_cuda_train) emulations=(test_cuda test_cuda_rows)
   cmake --preset cuda -DSCALEVEC_BUILD_BENCH=ON >/dev/null
-  cmake --build "$built" -j "$(nproc)" --target "${programs[@]}"
-  mkdir -p "$pack/bin" "$pack/lib" "$pack/tokens" "$pack/scripts" "$pack/bench"
+  cmake --build "$built" -j "$(nproc)" --target "${programs[@]}" "${emulations[@]}"
+  mkdir -p "$pack/bin" "$pack/lib" "$pack/tokens" "$pack/scripts" "$pack/bench" "$pack/emulation"
+  for program in "${emulations[@]}"; do
+    SCALEVEC_NOTED_VALUES=$pack/emulation/$program "$built/bin/$program" >/dev/null
+    xz -f "$pack/emulation/$program"
+  done
   for program in "${programs[@]}"; do
     strip -o "$pack/bin/$program" "$built/bin/$program"
     # What every Linux has, LibTorch's and NVIDIA's are not taken along.

@@ -151,6 +151,50 @@ def device_tests(run):
     return result
 
 
+def read_values(data):
+    """Records of tests/cuda/noted_values.hpp: (bytes per number, values)."""
+    at, records = 0, []
+    while at < len(data):
+        width, count = struct.unpack_from("<2q", data, at)
+        records.append((width, struct.unpack_from(f"<{count}d", data, at + 16)))
+        at += 16 + 8 * count
+    return records
+
+
+def values_gap(ours, theirs):
+    """How many numbers have the same bits, and how many are further apart than the rounding of their type explains."""
+    result = {"numbers": 0, "same_bits": 0, "beyond": 0}
+    if [(w, len(v)) for w, v in ours] != [(w, len(v)) for w, v in theirs]:
+        raise Failed("other records than the emulation's", {"records": [len(ours), len(theirs)]})
+    for (width, a), (_, b) in zip(ours, theirs, strict=True):
+        limit = {2: 2**-6, 4: 1e-4, 8: 1e-10}[width]
+        result["numbers"] += len(a)
+        for x, y in zip(a, b, strict=True):
+            same = x == y or (x != x and y != y)
+            result["same_bits"] += same
+            result["beyond"] += not same and not abs(x - y) <= limit * max(abs(x), abs(y))
+    return result
+
+
+def emulation(run):
+    """The kernels' numbers on the GPU beside those of the same source on the host, which came with the pack."""
+    result = {}
+    for program, tests in (("test_cuda", "~on the GPU*"), ("test_cuda_rows", "on the GPU*")):
+        theirs = lzma.decompress((run.pack / f"emulation/{program}.xz").read_bytes())
+        ours = run.work / f"values_{program}"
+        if run.dry:
+            ours.write_bytes(theirs)
+        else:
+            run.environment["SCALEVEC_NOTED_VALUES"] = str(ours)
+            run.command([run.bin / "test_cuda_device", tests])
+            del run.environment["SCALEVEC_NOTED_VALUES"]
+        result[program] = values_gap(read_values(ours.read_bytes()), read_values(theirs))
+    # Sums of terms of both signs may cancel, so that some numbers are further apart than their type's rounding.
+    for program, found in result.items():
+        at_most(f"{program}: share of numbers beyond rounding", found["beyond"] / found["numbers"], 0.01, result)
+    return result
+
+
 def losses(run):
     """50 losses in float32 and bfloat16 against the CPU's float32."""
     result, limits = {}, {"float32": 2e-3, "bfloat16": 3e-2}
@@ -210,17 +254,85 @@ def resume(run):
     return result
 
 
+def one_line(status, error):
+    return status != 0 and error.startswith("scalevec: ") and error.strip().count("\n") == 0
+
+
+def ends(run):
+    """What cannot work ends in one line: out of memory, two ranks on one GPU, a GPU that fails; what can, works: two runs at once,
+    two cells of a comparison at once."""
+    result, bad = {}, []
+    small = run.config(64, 2, 2, length=32, steps=40, deterministic=True, log={"every": 10}, checkpoint={"every": 20, "keep": 1})
+    path = run.write("ends.json", small)
+    for name in ("alone", "first", "second", "ranks", "memory", "cells"):
+        shutil.rmtree(run.work / name, ignore_errors=True)
+
+    def start(out, **environment):
+        return subprocess.Popen([str(run.bin / "scalevec"), "train", str(path), "--out", out], cwd=run.work, text=True,
+                                env={**run.environment, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+    def end(process):
+        try:
+            return process.communicate(timeout=max(run.stage_end - time.monotonic(), 1))[1], process.returncode
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.communicate()[1] + "timed out", process.returncode
+
+    def check(name, good, said):
+        result[name] = {"good": bool(good), "said": said[-600:]}
+        if not good:
+            bad.append(name)
+
+    error, status = end(start("alone"))
+    check("alone", status == 0, error)
+    both = [start("first"), start("second")]
+    said = [end(process) for process in both]
+    losses = [[json.loads(line).get("loss") for line in (run.work / name / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+              if (run.work / name / "metrics.jsonl").exists() else [] for name in ("alone", "first", "second")]
+    check("two runs at once", losses[0] and losses[0] == losses[1] == losses[2], "".join(error for error, _ in said))
+    ranks = [start("ranks", RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", LOCAL_WORLD_SIZE="2", MASTER_ADDR="127.0.0.1",
+                   MASTER_PORT="29517", GLOO_SOCKET_IFNAME="lo", NCCL_SOCKET_IFNAME="lo") for rank in (0, 1)]
+    said = [end(process) for process in ranks]
+    # More GPUs than one, or a rehearsal: they train.
+    worked = all(status == 0 for _, status in said)
+    check("two ranks", worked or all(one_line(status, error) for error, status in said), "".join(error for error, _ in said))
+    grid = {"name": "two at once", "base": small, "baseline": "a", "variants": {"a": {}, "b": {"optimizer.lr": 2e-3}}, "grid": {"seed": [1, 2]}}
+    _, error, status = run.command([run.bin / "scalevec", "compare", run.write("cells.json", grid), "--out", "cells", "--jobs", "2"], check=False)
+    check("compare --jobs 2", status == 0, error)
+    if not run.dry:
+        # 4 million tokens at once: an activation alone has 16 GiB.
+        path = run.write("ends.json", run.config(2048, 8, 16, length=256, batch=16384, steps=2))
+        error, status = end(start("memory"))
+        check("out of memory", one_line(status, error) and "memory" in error, error)
+        out, error, status = run.command([run.bin / "test_cuda_train", "[lost]"], check=False)
+        check("a GPU that fails", status == 0, out + error)
+    if bad:
+        raise Failed(f"{', '.join(bad)}", result)
+    return result
+
+
 def sanitizers(run):
+    """compute-sanitizer over the kernels' tests, then, where time is left, the operators' and a training step's."""
     if run.dry:
         raise NeedsGpu
     tool = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
     result, bad = {}, []
-    for which in ("memcheck", "racecheck"):
-        out, error, status = run.command([tool, "--tool", which, "--error-exitcode", "9", run.bin / "test_cuda_device"], check=False)
+    for which, program, tests in (("memcheck", "test_cuda_device", []), ("racecheck", "test_cuda_device", []),
+                                  ("memcheck", "test_cuda_train", ["ten steps on the GPU*"]), ("memcheck", "test_cuda_ops", []),
+                                  ("initcheck", "test_cuda_device", []), ("synccheck", "test_cuda_device", [])):
+        name = f"{which} of {program}"
+        try:
+            out, error, status = run.command([tool, "--tool", which, "--error-exitcode", "9", run.bin / program, *tests], check=False)
+        except Failed:
+            # Those of the kernels have to be known.
+            if len(result) < 2:
+                raise Failed(f"{name} timed out", result) from None
+            result[name] = {"status": "no time"}
+            break
         text = out + error
-        result[which] = {"status": status, "summary": re.findall(r"=+ (?:ERROR|RACECHECK) SUMMARY:.*", text), "output": text[-3000:]}
+        result[name] = {"status": status, "summary": re.findall(r"=+ (?:ERROR|RACECHECK) SUMMARY:.*", text), "output": text[-3000:]}
         if status != 0:
-            bad.append(which)
+            bad.append(name)
     if bad:
         raise Failed(f"{', '.join(bad)} not clean", result)
     return result
@@ -322,7 +434,7 @@ def ledger(run):
         raise Failed(f"{e}; its results so far are in {run.out / 'results'}", e.result) from None
 
 
-CORRECT = {machine: 10, device_tests: 90, losses: 60, methods: 90, graph: 30, resume: 60, sanitizers: 120}
+CORRECT = {machine: 10, device_tests: 90, emulation: 30, losses: 60, methods: 90, graph: 30, resume: 60, ends: 60, sanitizers: 150}
 SPEED = {bandwidth: 20, optimizer_step: 30, training: 120, unified: 60, muon: 40, traces: 60, operators: 60, unified_1b: 90, profile: 60,
          comparison: 600, ledger: 600}
 STAGES = {f.__name__: (f, limit) for f, limit in {**CORRECT, **SPEED}.items()}

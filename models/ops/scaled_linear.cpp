@@ -1,6 +1,7 @@
 #include <ATen/autocast_mode.h>
 #include <ATen/record_function.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "models/ops/device.hpp"
@@ -57,6 +58,12 @@ Tensor scaled_weight(const Map& map, torch::ScalarType product) {
   return out.to(product);
 }
 
+// Whether the backward pass takes W' from the forward: autocast keeps a copy of every other weight in the product's
+// type for it too. Elsewhere W' is formed twice, so that a scaled map needs no more memory than another.
+bool keeps_scaled_weight(const Map& map, torch::ScalarType product) {
+  return device::takes(map.weight) && product != map.weight.scalar_type();
+}
+
 // y ← y/√(mean y² + eps) row by row, in its own memory; returns 1/√(…).
 Tensor norm_in_place(Tensor& y, double eps) {
   if (device::takes(y)) return device::norm_in_place(y, eps);
@@ -95,24 +102,25 @@ struct ScaledLinear : torch::autograd::Function<ScaledLinear> {
     const auto product = static_cast<torch::ScalarType>(product_type);
     const Packed packed{given.vec(), defined, eps};
     const Tensor x = input.to(product);
-    tensor_list saved{x}, out, norms;
+    tensor_list saved{x}, out, kept;
     saved.insert(saved.end(), given.begin(), given.end());
     for (const Map& map : packed.maps(packed.given, 0)) {
-      Tensor y =
-          at::linear(x, scaled_weight(map, product), map.bias.defined() ? Maybe(map.bias.to(product)) : std::nullopt);
+      const Tensor weight = scaled_weight(map, product);
+      if (keeps_scaled_weight(map, product)) kept.push_back(weight);
+      Tensor y = at::linear(x, weight, map.bias.defined() ? Maybe(map.bias.to(product)) : std::nullopt);
       if (map.normed()) {
         if (!device::takes(y)) y = unrounded(y);
         const Tensor rstd = norm_in_place(y, map.eps);
-        norms.insert(norms.end(), {y, rstd});
+        kept.insert(kept.end(), {y, rstd});
       }
       out.push_back(y);
     }
-    saved.insert(saved.end(), norms.begin(), norms.end());
+    saved.insert(saved.end(), kept.begin(), kept.end());
     context->save_for_backward(saved);
     context->set_materialize_grads(false);
-    c10::List<bool> kept;
-    for (const bool there : defined) kept.push_back(there);
-    context->saved_data["defined"] = kept;
+    c10::List<bool> there;
+    for (const bool is : defined) there.push_back(is);
+    context->saved_data["defined"] = there;
     context->saved_data["eps"] = c10::List<double>(eps);
     context->saved_data["input_type"] = static_cast<std::int64_t>(input.scalar_type());
     return out;
@@ -127,11 +135,9 @@ struct ScaledLinear : torch::autograd::Function<ScaledLinear> {
     packed.eps = context->saved_data["eps"].toDoubleVector();
     const auto input_type = static_cast<torch::ScalarType>(context->saved_data["input_type"].toInt());
     const std::vector<Map> maps = packed.maps(saved, 1);
-    auto norm = saved.end();
-    for (const Map& map : maps) norm -= map.normed() ? 2 : 0;
-
     const std::int64_t d = x.size(-1);
     const torch::ScalarType product = x.scalar_type();
+    auto kept = saved.begin() + 1 + std::count(packed.defined.begin(), packed.defined.end(), true);
     const Tensor rows = x.reshape({-1, d});
     std::vector<tensor_list> map_grads;
     Tensor dx;
@@ -139,23 +145,26 @@ struct ScaledLinear : torch::autograd::Function<ScaledLinear> {
       const Map& map = maps[m];
       map_grads.emplace_back(4);
       tensor_list& out = map_grads.back();
-      const auto saved_norm = norm;
-      norm += map.normed() ? 2 : 0;
+      Tensor weight;
+      if (keeps_scaled_weight(map, product)) weight = *kept++;
+      const auto norm = kept;
+      kept += map.normed() ? 2 : 0;
       if (!grads[m].defined()) continue;
       const std::int64_t n = map.weight.size(0);
-      const Tensor grad = map.normed() ? norm_backward(device::takes(saved_norm[0]) ? grads[m] : unrounded(grads[m]),
-                                                       saved_norm[0], saved_norm[1])
-                                             .to(product)
-                                             .view({-1, n})
-                                       : grads[m].to(product).reshape({-1, n});
+      const Tensor grad = map.normed()
+                              ? norm_backward(device::takes(norm[0]) ? grads[m] : unrounded(grads[m]), norm[0], norm[1])
+                                    .to(product)
+                                    .view({-1, n})
+                              : grads[m].to(product).reshape({-1, n});
       if (context->needs_input_grad(0)) {
+        if (!weight.defined()) weight = scaled_weight(map, product);
         // Sums of products are kept in the input's own precision.
         if (!dx.defined())
-          dx = at::mm(grad, scaled_weight(map, product)).to(input_type);
+          dx = at::mm(grad, weight).to(input_type);
         else if (product == input_type)
-          dx.addmm_(grad, scaled_weight(map, product));
+          dx.addmm_(grad, weight);
         else
-          dx.add_(at::mm(grad, scaled_weight(map, product)));
+          dx.add_(at::mm(grad, weight));
       }
       Tensor dweight = at::mm(grad.t(), rows);
       if (map.bias.defined()) out[3] = grad.sum(0, false, map.bias.scalar_type());

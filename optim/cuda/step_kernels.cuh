@@ -96,16 +96,22 @@ __device__ double sum_in_any_order(std::int64_t count, const Value& value, doubl
   return from_integer(total, shift);
 }
 
-// In double, where the square of a finite float is finite.
+// In double, where the square of a finite float is finite. A thread has 64 bytes in flight, since nothing but loads
+// keeps the memory busy here.
 template <class P>
 __device__ void square_sum(const P* __restrict__ grad, Range range, double& sum, int& finite) {
+  constexpr int kTaken = 64 / static_cast<int>(sizeof(P));
   const int thread = static_cast<int>(threadIdx.x);
-  for (std::int64_t pass = 0; pass < passes_of(range); ++pass) {
+  for (std::int64_t pass = 0; pass < passes_of(range); pass += kTaken / kLanes) {
+    P taken[kTaken];
 #pragma unroll
-    for (int lane = 0; lane < kLanes; ++lane) {
-      const std::int64_t i = element(range, pass, lane, thread);
-      if (i >= range.end) continue;
-      const auto x = static_cast<double>(load(grad[i]));
+    for (int k = 0; k < kTaken; ++k) {
+      const std::int64_t i = element(range, pass + k / kLanes, k % kLanes, thread);
+      taken[k] = i < range.end ? grad[i] : P();
+    }
+#pragma unroll
+    for (int k = 0; k < kTaken; ++k) {
+      const auto x = static_cast<double>(load(taken[k]));
       finite &= isfinite(x) ? 1 : 0;
       sum += x * x;
     }

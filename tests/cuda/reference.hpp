@@ -10,6 +10,7 @@
 #include "optim/cuda/constants.hpp"
 #include "optim/cuda/layout.hpp"
 #include "optim/cuda/multi_tensor.hpp"
+#include "tests/cuda/noted_values.hpp"
 #include "tests/support/catch.hpp"
 
 // Steps in double precision that share no arithmetic with the rules, and the tensors to try them on.
@@ -152,6 +153,7 @@ inline void check_sums(const StepSums& sums, const std::vector<double>& before, 
     gd += g[i] * d;
   }
   CHECK(sums.count == static_cast<std::int64_t>(g.size()));
+  note_values(sizeof(float), {sums.grad_sq, sums.param_sq, sums.update_sq, sums.param_update, sums.grad_update});
   CHECK(std::abs(sums.grad_sq - gg) <= 1e-6 * gg);
   CHECK(std::abs(sums.param_sq - pp) <= 1e-6 * pp);
   CHECK(std::abs(sums.update_sq - dd) <= 1e-6 * dd);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "models/kernels/cuda/row_launches.hpp"
+#include "tests/cuda/noted_values.hpp"
 #include "tests/support/catch.hpp"
 
 // The fused operators' kernels against plain loops in double precision, on the emulated device and on a GPU.
@@ -61,6 +62,7 @@ class Array {
       std::memcpy(type_ == Type::float32 ? static_cast<void*>(&x) : &half, &bytes[i * width()], width());
       values[i] = type_ == Type::float32 ? x : kernels::load(half);
     }
+    note_values(static_cast<std::int64_t>(width()), values);
     return values;
   }
 

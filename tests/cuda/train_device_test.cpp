@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <exception>
 #include <limits>
 #include <memory>
 #include <string>
@@ -14,6 +15,7 @@
 #include <c10/cuda/CUDAFunctions.h>
 #endif
 
+#include "experiments/system/memory.hpp"
 #include "experiments/train/session.hpp"
 #include "models/decoder.hpp"
 #include "tests/support/catch.hpp"
@@ -230,4 +232,22 @@ TEST_CASE("a longer validation after the recording leaves the recorded step as i
     CHECK(std::abs(a - b) <= 1e-4 * a);
     if (i == 5) CHECK(std::isfinite(validated->validate()));
   }
+}
+
+// Hidden, since nothing on the GPU works in this process after it.
+TEST_CASE("a GPU that fails in the middle of a run is said in one line", "[.][lost]") {
+  if (skipped()) return;
+  auto lost = session(config("cuda", "none"));
+  run(*lost);
+  // An index beyond its table, which a kernel of LibTorch asserts.
+  const auto on_gpu = torch::dtype(torch::kInt64).device(torch::kCUDA);
+  const torch::Tensor beyond = torch::zeros({4}, on_gpu).index_select(0, torch::full({1}, 1 << 20, on_gpu));
+  std::string said = "nothing";
+  try {
+    run(*lost);
+  } catch (const std::exception& e) {
+    said = gpu_failed(e).value_or(e.what());
+  }
+  CHECK(said.starts_with("the GPU failed: CUDA error: "));
+  CHECK(said.find('\n') == std::string::npos);
 }
