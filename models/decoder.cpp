@@ -63,11 +63,7 @@ Tensor Decoder::attend(const Attention& a, const Tensor& q, const Tensor& k, con
     noted = noted.defined() ? at::maximum(noted, here) : here;
     return out;
   }
-  const auto heads_first = [&](const Tensor& x) { return x.repeat_interleave(o.heads / x.size(2), 2).transpose(1, 2); };
-  const Tensor scores =
-      softcap(at::matmul(q.transpose(1, 2), heads_first(k).transpose(-1, -2)) * a.score_scale, o.attn_softcap);
-  const Tensor seen = ops::visible(q.size(1), a.window, q.options());
-  return at::matmul(at::softmax(scores.masked_fill(seen.logical_not(), -INFINITY), -1), heads_first(v)).transpose(1, 2);
+  return ops::capped_attention(q, k, v, a.score_scale, o.attn_softcap, a.window);
 }
 
 Tensor Decoder::rotated(Rope* rope, const Tensor& x, std::int64_t heads, const HeadNorm& norm) const {
@@ -137,7 +133,7 @@ Tensor Decoder::mlp(const Mlp& m, const Tensor& x, const Tensor& columns) const 
 
 Tensor Decoder::add_experts(Tensor out, const FeedForward& f, const Routing& routing, const Tensor& rows,
                             const Tensor& columns) const {
-  if (!groups(rows, ops::device::product_type(rows), {options_.width, options_.moe.expert_width})) {
+  if (!ops::device::takes(rows)) {
     for (std::int64_t e = 0; e < options_.moe.experts; ++e) {
       // An expert without tokens is run on none, so that its parameters get a gradient of zero.
       const std::vector<Tensor> hits = routing.experts.eq(e).nonzero().unbind(1);
@@ -183,9 +179,7 @@ Tensor Decoder::feed_forward(FeedForward& f, const Tensor& x, const Tensor& colu
   return out.view_as(x);
 }
 
-bool Decoder::work_is_fixed(torch::ScalarType products) const {
-  return options_.moe.experts == 0 || groups(embed_, products, {options_.width, options_.moe.expert_width});
-}
+bool Decoder::work_is_fixed() const { return options_.moe.experts == 0 || ops::device::takes(embed_); }
 
 void Decoder::Stream::settle() {
   if (added.defined()) x = x + added;

@@ -60,7 +60,7 @@ class Decoder : public Model {
 
   bool needs_tokens() const override { return true; }
   // For a mixture, whether its experts take their tokens without the host knowing how many (grouped_map.hpp).
-  bool work_is_fixed(torch::ScalarType products) const override;
+  bool work_is_fixed() const override;
   std::int64_t vocab_size() const override { return options_.vocab_size; }
   // The options after resolved().
   const DecoderOptions& options() const { return options_; }

@@ -3,7 +3,6 @@
 #include <torch/types.h>
 
 #include <cstdint>
-#include <initializer_list>
 #include <vector>
 
 #include "models/scaled_map.hpp"
@@ -23,16 +22,13 @@ struct Assignments {
 // experts [N, top_k] int64 in [0, count).
 Assignments sorted_by_expert(const torch::Tensor& experts, std::int64_t count);
 
-// Whether apply_grouped() takes maps with sides of these widths and needs no value from x's device for products in this
-// type: in bfloat16 on a GPU of compute capability 9.0 or more (LibTorch's grouped product copies `ends` to the host
-// elsewhere), on meta, and where a device is emulated. Rows have to be a multiple of 16 bytes.
-bool groups(const torch::Tensor& x, torch::ScalarType products, std::initializer_list<std::int64_t> widths);
-
 // x[order] for a permutation of rows with this inverse. Its gradient is a permutation too, without atomics.
 torch::Tensor permuted(const torch::Tensor& x, const torch::Tensor& order, const torch::Tensor& inverse);
 
 // y [N·top_k, out]: row i of x [N·top_k, in], which is sorted, through maps[expert of i]. Maps of one shape, which have
-// the same parts defined. `columns` [in], or undefined, are the scale vectors that all of them share.
+// the same parts defined. `columns` [in], or undefined, are the scale vectors that all of them share. By LibTorch's
+// grouped product in bfloat16 on a GPU of compute capability 9.0 or more, for widths that are multiples of 8; else by a
+// product of batches, over blocks of rows that are filled up with zeros to one length.
 torch::Tensor apply_grouped(const std::vector<const ScaledMap*>& maps, const torch::Tensor& x, const Assignments& a,
                             const torch::Tensor& columns, const Norm& norm);
 

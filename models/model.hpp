@@ -62,9 +62,9 @@ class Model : public torch::nn::Module {
   // Token ids must be in [0, vocab_size()); 0 for a model that needs no tokens.
   virtual std::int64_t vocab_size() const = 0;
 
-  // Whether the operations of a step that takes products in this type, on the device of the parameters, do not depend
-  // on the tokens, as a recorded CUDA graph requires.
-  virtual bool work_is_fixed(torch::ScalarType /*products*/) const { return true; }
+  // Whether the operations of a step on the device of the parameters do not depend on the tokens, as a recorded CUDA
+  // graph requires.
+  virtual bool work_is_fixed() const { return true; }
 
   // For several processes with a part of the batch each. What a training loss counts over the batch (the load of a
   // mixture) is passed to `sum`, which adds the other parts to it in place. Every process makes the same calls.

@@ -4,13 +4,18 @@
 
 #include <optional>
 
+#include "models/ops/device.hpp"
 #include "models/ops/fused.hpp"
 
 namespace scalevec::models {
 
 torch::Tensor Norm::operator()(const torch::Tensor& x, const torch::Tensor& gamma, ops::Reader reader) const {
   const auto weight = gamma.defined() ? std::optional<torch::Tensor>(gamma) : std::nullopt;
-  if (kind == NormKind::layer) return at::layer_norm(x, {x.size(-1)}, weight, std::nullopt, eps);
+  if (kind == NormKind::layer) {
+    const torch::Tensor y = at::layer_norm(x, {x.size(-1)}, weight, std::nullopt, eps);
+    // Once for all products that read it.
+    return reader == ops::Reader::products && ops::device::takes(x) ? y.to(ops::device::product_type(x)) : y;
+  }
   return ops::rms_norm(x, gamma, eps, reader);
 }
 

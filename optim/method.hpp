@@ -14,7 +14,7 @@
 
 #include "optim/core/param_role.hpp"
 #include "optim/kernels/elementwise.hpp"
-#include "optim/kernels/matrix_passes.hpp"
+#include "optim/kernels/passes.hpp"
 #include "optim/method_options.hpp"
 #include "optim/methods/block_method.hpp"
 

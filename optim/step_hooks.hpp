@@ -24,6 +24,9 @@ class StepHooks {
   // Who steps the parameters that it handles, in place of the CUDA kernels.
   void set_device_step(std::shared_ptr<cuda::DeviceStep> device) { optimizer_.device_ = std::move(device); }
 
+  // Who does, or null before the first step on a device.
+  const std::shared_ptr<cuda::DeviceStep>& device_step() const { return optimizer_.device_; }
+
   // Whether the last step was made on a CUDA device alone, so that it can be captured in a CUDA graph.
   bool steps_on_device() const { return optimizer_.norm_on_device_; }
   // For a captured step: brings the options and the clip norm of the moment to the device, whose next replay then takes

@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "optim/core/param_role.hpp"
+#include "optim/step_hooks.hpp"
 
 namespace scalevec::experiments {
 namespace {
@@ -25,20 +26,10 @@ SignalSums& SignalSums::operator+=(const SignalSums& other) {
   return *this;
 }
 
-namespace {
-
-// Both sums, [2] float64 on the device.
-torch::Tensor sums_of(const torch::Tensor& mean, const torch::Tensor& variance) {
+SignalSums signal_sums(const torch::Tensor& mean, const torch::Tensor& variance) {
   const torch::Tensor varies = variance > 0;
   const torch::Tensor ratios = torch::where(varies, mean * mean / variance, torch::zeros_like(mean));
-  return at::stack({ratios.sum(torch::kFloat64), varies.sum().to(torch::kFloat64)});
-}
-
-}  // namespace
-
-SignalSums signal_sums(const torch::Tensor& mean, const torch::Tensor& variance) {
-  const torch::Tensor sums = sums_of(mean, variance).cpu();
-  return {sums.const_data_ptr<double>()[0], sums.const_data_ptr<double>()[1]};
+  return {ratios.sum(torch::kFloat64).item<double>(), varies.sum().to(torch::kFloat64).item<double>()};
 }
 
 double debiased_snr(const SignalSums& sums, std::int64_t n) {
@@ -47,38 +38,19 @@ double debiased_snr(const SignalSums& sums, std::int64_t n) {
   return std::sqrt(std::max(0.0, (count - 3.0) / (count - 1.0) * sums.ratios / sums.elements - 1.0 / count));
 }
 
-GradientWindow::GradientWindow(const std::vector<NamedParam>& params) {
-  for (const NamedParam& p : params) {
-    const torch::Tensor value = p.tensor.detach();
-    entries_.push_back({p, torch::zeros_like(value), torch::zeros_like(value)});
-  }
-}
+GradientWindow::GradientWindow(const std::vector<NamedParam>& params, Optimizer& optimizer)
+    : params_(params), optimizer_(&optimizer), moments_([&] {
+        std::vector<torch::Tensor> tensors;
+        for (const NamedParam& p : params) tensors.push_back(p.tensor);
+        return tensors;
+      }()) {}
 
-// Welford's update: no difference of large sums.
-void GradientWindow::add() {
-  const torch::NoGradGuard no_grad;
-  ++n_;
-  for (Entry& e : entries_) {
-    const torch::Tensor& g = e.param.tensor.grad();
-    const torch::Tensor off = g.defined() ? g - e.mean : -e.mean;
-    e.mean.add_(off, 1.0 / static_cast<double>(n_));
-    e.squares.addcmul_(off, off, 1.0 - 1.0 / static_cast<double>(n_));
-  }
-}
+void GradientWindow::add() { moments_.add(StepHooks(*optimizer_).device_step().get()); }
 
 GradientWindow::Taken GradientWindow::take() {
-  const torch::NoGradGuard no_grad;
-  Taken out{{}, n_};
-  if (n_ >= 4) {
-    std::vector<torch::Tensor> rows;
-    for (const Entry& e : entries_) rows.push_back(sums_of(e.mean, e.squares / static_cast<double>(n_ - 1)));
-    out.sums = at::stack(rows);
-  }
-  for (Entry& e : entries_) {
-    e.mean.zero_();
-    e.squares.zero_();
-  }
-  n_ = 0;
+  Taken out{{}, moments_.count()};
+  if (out.steps >= 4) out.sums = moments_.signal(StepHooks(*optimizer_).device_step().get());
+  moments_.reset();
   return out;
 }
 
@@ -89,11 +61,11 @@ void GradientWindow::report(const Taken& taken, std::vector<RunTraceRow>& params
   if (taken.sums.defined()) {
     const torch::Tensor all = taken.sums.cpu();
     const double* next = all.const_data_ptr<double>();
-    for (const Entry& e : entries_) {
+    for (const NamedParam& p : params_) {
       const SignalSums sums{next[0], next[1]};
       next += 2;
-      of_param[e.param.name] = debiased_snr(sums, taken.steps);
-      of_group[trace_group(e.param.role)] += sums;
+      of_param[p.name] = debiased_snr(sums, taken.steps);
+      of_group[trace_group(p.role)] += sums;
     }
   }
   for (RunTraceRow& row : params)
@@ -103,10 +75,10 @@ void GradientWindow::report(const Taken& taken, std::vector<RunTraceRow>& params
 }
 
 models::NamedTensors GradientWindow::state() const {
-  models::NamedTensors out{{window_name("steps"), torch::full({1}, n_, torch::kInt64)}};
-  for (const Entry& e : entries_) {
-    out.emplace_back(window_name("mean.", e.param.name), e.mean);
-    out.emplace_back(window_name("squares.", e.param.name), e.squares);
+  models::NamedTensors out{{window_name("steps"), torch::full({1}, moments_.count(), torch::kInt64)}};
+  for (std::size_t i = 0; i < params_.size(); ++i) {
+    out.emplace_back(window_name("mean.", params_[i].name), moments_.entries()[i].mean);
+    out.emplace_back(window_name("squares.", params_[i].name), moments_.entries()[i].squares);
   }
   return out;
 }
@@ -119,11 +91,12 @@ void GradientWindow::restore(const models::NamedTensors& state) {
     if (!saved.contains(name) || saved.at(name).sizes() != tensor.sizes())
       throw std::invalid_argument("checkpoint: " + name + " is missing or of another shape");
   const torch::NoGradGuard no_grad;
-  for (Entry& e : entries_) {
-    e.mean.copy_(saved.at(window_name("mean.", e.param.name)));
-    e.squares.copy_(saved.at(window_name("squares.", e.param.name)));
+  for (std::size_t i = 0; i < params_.size(); ++i) {
+    torch::Tensor mean = moments_.entries()[i].mean, squares = moments_.entries()[i].squares;
+    mean.copy_(saved.at(window_name("mean.", params_[i].name)));
+    squares.copy_(saved.at(window_name("squares.", params_[i].name)));
   }
-  n_ = saved.at(window_name("steps")).item<std::int64_t>();
+  moments_.set_count(saved.at(window_name("steps")).item<std::int64_t>());
 }
 
 }  // namespace scalevec::experiments

@@ -7,7 +7,9 @@
 
 #include "experiments/record/run_trace.hpp"
 #include "models/safetensors.hpp"
+#include "optim/gradient_moments.hpp"
 #include "optim/named_param.hpp"
+#include "optim/optimizer.hpp"
 
 namespace scalevec::experiments {
 
@@ -30,13 +32,14 @@ double debiased_snr(const SignalSums& sums, std::int64_t n);
 // parameter.
 class GradientWindow {
  public:
-  explicit GradientWindow(const std::vector<NamedParam>& params);
+  // `optimizer` steps the parameters and outlives this.
+  GradientWindow(const std::vector<NamedParam>& params, Optimizer& optimizer);
 
   // Adds the current gradients of the parameters; one that is not defined counts as 0.
   void add();
   // What report() needs, without waiting for a device; the window starts again from zero.
   struct Taken {
-    torch::Tensor sums;  // [parameters, 2] float64 on their device; undefined for less than 4 steps
+    torch::Tensor sums;  // GradientMoments::signal(); undefined for less than 4 steps
     std::int64_t steps = 0;
   };
   Taken take();
@@ -50,12 +53,9 @@ class GradientWindow {
   static bool owns(const std::string& name);
 
  private:
-  struct Entry {
-    NamedParam param;
-    torch::Tensor mean, squares;  // squares: Σ (g − mean)²
-  };
-  std::vector<Entry> entries_;
-  std::int64_t n_ = 0;
+  std::vector<NamedParam> params_;
+  Optimizer* optimizer_;
+  GradientMoments moments_;
 };
 
 }  // namespace scalevec::experiments

@@ -169,7 +169,7 @@ Session::Session(const RunConfig& config, std::shared_ptr<ProcessGroup> group)
                 config_.autocast == "bfloat16"},
       device_, phases_);
   if (device_.is_cuda() && source_ && !parallel_) use_device(make_step_graph(device_));
-  if (config.snr) window_ = std::make_unique<GradientWindow>(params_);
+  if (config.snr) window_ = std::make_unique<GradientWindow>(params_, *optimizer_);
   if (optimizer_->hessian_every() > 0 && !source_)
     throw UsageError(
         "optimizer: a method that estimates curvature samples labels, which a toy has not; allowed: others");
@@ -195,8 +195,7 @@ void Session::start_from(const StartFrom& from) {
 
 void Session::use_device(std::unique_ptr<StepGraph> graph, std::shared_ptr<cuda::DeviceStep> device) {
   on_device_ = true;
-  if (model_->work_is_fixed(config_.autocast == "bfloat16" ? torch::kBFloat16 : torch::kFloat32))
-    graph_ = std::move(graph);
+  if (model_->work_is_fixed()) graph_ = std::move(graph);
   if (device) StepHooks(*optimizer_).set_device_step(std::move(device));
   StepHooks(*optimizer_).defer_traces(true);
 }

@@ -125,13 +125,17 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale
   return Attention::apply(unrounded(q), unrounded(k), unrounded(v), scale, window, max_logit).to(q.scalar_type());
 }
 
+namespace composed {
+namespace {
+
+// [T, T] bool: whether position i (row) attends to position j (column). i attends to itself and the window − 1
+// positions before it.
 Tensor visible(std::int64_t length, std::int64_t window, const torch::TensorOptions& like) {
   const Tensor ones = torch::ones({length, length}, like.dtype(torch::kBool));
-  const Tensor causal = ones.tril();
-  return window > 0 ? causal.logical_and(ones.triu(1 - window)) : causal;
+  return ones.tril().logical_and(ones.triu(1 - window));
 }
 
-namespace composed {
+}  // namespace
 
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, std::int64_t window) {
   const std::int64_t length = q.size(1), group = q.size(2) / k.size(2);

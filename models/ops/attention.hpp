@@ -15,6 +15,12 @@ namespace scalevec::models::ops {
 torch::Tensor attention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v, double scale,
                         std::int64_t window, torch::Tensor* max_logit = nullptr);
 
+// The same with the scores cap·tanh(scale·q kᵀ/cap) (Gemma 2, https://arxiv.org/abs/2408.00118, section 2), for blocks
+// of queries on every device: of the memory that is kept for the backward pass nothing grows with T². Under autocast q,
+// k, v and the products are in its type; scores, weights and sums are in float32, or float64 for float64.
+torch::Tensor capped_attention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v, double scale,
+                               double cap, std::int64_t window);
+
 namespace composed {
 // The same by at::scaled_dot_product_attention.
 torch::Tensor attention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v, double scale,
@@ -23,9 +29,5 @@ torch::Tensor attention(const torch::Tensor& q, const torch::Tensor& k, const to
 // queries.
 torch::Tensor max_logit(const torch::Tensor& q, const torch::Tensor& k, double scale, std::int64_t window);
 }  // namespace composed
-
-// [T, T] bool: whether position i (row) attends to position j (column). i attends to itself and the window − 1
-// positions before it; with window 0 to itself and all before it.
-torch::Tensor visible(std::int64_t length, std::int64_t window, const torch::TensorOptions& like);
 
 }  // namespace scalevec::models::ops

@@ -7,8 +7,8 @@
 
 #include "optim/core/decay.hpp"
 #include "optim/core/option_table.hpp"
-#include "optim/kernels/matrix_passes.hpp"
 #include "optim/kernels/modifiers.hpp"
+#include "optim/kernels/passes.hpp"
 #include "optim/methods/blockwise.hpp"
 #include "optim/methods/elementwise.hpp"
 
@@ -41,6 +41,24 @@ struct ApplyOnDevice : kernels::ApplyPass {
   SCALEVEC_HD static Constants<double> constants(const Values& o, const Step& s) {
     // nvcc's host pass loses the braces of a sole member unless the type is named.
     return Constants<double>{s.lr * o.lr_factor + o.constant};
+  }
+};
+
+// The passes of GradientMoments.
+struct MomentsOnDevice : kernels::MomentsPass {
+  SCALEVEC_OPTIONS((double, weight, 1.0, kAnyNumber, ""))
+
+  template <class Step>
+  SCALEVEC_HD static Constants<double> constants(const Values& o, const Step&) {
+    return Constants<double>{o.weight};
+  }
+};
+struct SignalOnDevice : kernels::SignalPass {
+  SCALEVEC_OPTIONS((double, factor, 1.0, kAnyNumber, ""))
+
+  template <class Step>
+  SCALEVEC_HD static Constants<double> constants(const Values& o, const Step&) {
+    return Constants<double>{o.factor};
   }
 };
 
@@ -84,7 +102,8 @@ struct CurvaturesOf<TypeList<M...>> {
 
 // The rules that the library's kernels have, by their place in this list.
 using DeviceRules = Joined<KernelsOf<ElementwiseMethods>, TypeList<MomentumOnDevice, ReadOnDevice, ApplyOnDevice>,
-                           CodedOf<BlockMethods>::type, CurvaturesOf<ElementwiseMethods>::type>;
+                           CodedOf<BlockMethods>::type, CurvaturesOf<ElementwiseMethods>::type,
+                           TypeList<MomentsOnDevice, SignalOnDevice>>;
 // Of a row that is stepped before the updates are formed: neither its norm nor its sums count, nor is a step counted.
 SCALEVEC_HD constexpr bool is_first_pass(std::int32_t rule) {
   return rule == static_cast<std::int32_t>(index_in<MomentumOnDevice>(DeviceRules())) ||

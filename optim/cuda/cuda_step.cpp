@@ -23,6 +23,9 @@
 namespace scalevec::cuda {
 namespace {
 
+constexpr std::int64_t kGradUpdate = offsetof(StepSums, grad_update) / sizeof(double);
+static_assert(offsetof(StepSums, inv_denom) == (kGradUpdate + 1) * sizeof(double));
+
 Stream current_stream(torch::Device device) {
 #if defined(SCALEVEC_CUDA)
   return c10::cuda::getCurrentCUDAStream(device.index()).stream();
@@ -116,6 +119,14 @@ GroupOptions matrix_group(const CudaEntry& e, bool first) {
   return group;
 }
 
+// Those that the group has, in their places; returns how many.
+std::size_t set_states(TensorJob& job, const GroupOptions& group, const std::vector<torch::Tensor>& buffers) {
+  std::size_t next = 0;
+  for (std::size_t k = 0; k < kMaxBuffers; ++k)
+    if (group.held >> k & 1) job.state[k] = buffers[next++].data_ptr();
+  return next;
+}
+
 TensorJob job_of(const CudaEntry& e, std::size_t group) {
   TensorJob job{dtype_of(e.param),
                 static_cast<std::int32_t>(group),
@@ -162,42 +173,13 @@ std::vector<GroupOptions> groups_of(const std::vector<CudaEntry>& entries, Matri
     TensorJob& job = jobs.emplace_back(job_of(e, group));
     if (groups[group].modified()) job.parts = e.modified_parts;
     if (e.options->hold_norm()) job.held_norm = e.buffers[e.buffers.size() - (job.low ? 2 : 1)].data_ptr();
-    std::size_t next = 0;
-    for (std::size_t k = 0; k < kMaxBuffers && !e.matrix; ++k)
-      if (groups[group].held >> k & 1) job.state[k] = e.buffers[next++].data_ptr();
+    const std::size_t next = e.matrix ? 0 : set_states(job, groups[group], e.buffers);
     if (const auto* method = dynamic_cast<const ElementwiseMethod*>(&e.options->implementation());
         method && method->numbers() > 0)
       job.numbers = e.buffers[next].data_ptr<double>();
     if (!e.matrix) continue;
     job.state[0] = matrices.update_of(i).data_ptr();
     matrices.note_group(matrices.batch_of(i), static_cast<std::int32_t>(group));
-  }
-  return groups;
-}
-
-std::vector<GroupOptions> curvature_groups(const std::vector<CudaEntry>& entries, double samples,
-                                           const torch::Tensor& counts, std::vector<TensorJob>& jobs) {
-  std::vector<const MethodOptions*> seen;
-  std::vector<GroupOptions> groups;
-  for (std::size_t i = 0; i < entries.size(); ++i) {
-    const CudaEntry& e = entries[i];
-    const auto group = static_cast<std::size_t>(std::find(seen.begin(), seen.end(), e.options) - seen.begin());
-    if (group == seen.size()) {
-      seen.push_back(e.options);
-      dynamic_cast<const ElementwiseMethod&>(e.options->implementation())
-          .set_curvature_values(*e.options, samples, groups.emplace_back());
-    }
-    TensorJob job{dtype_of(e.param),
-                  static_cast<std::int32_t>(group),
-                  e.param.data_ptr(),
-                  e.grad.data_ptr(),
-                  {},
-                  counts.data_ptr<std::int64_t>() + i,
-                  e.param.numel()};
-    std::size_t next = 0;
-    for (std::size_t k = 0; k < kMaxBuffers; ++k)
-      if (groups[group].held >> k & 1) job.state[k] = e.buffers[next++].data_ptr();
-    jobs.push_back(job);
   }
   return groups;
 }
@@ -223,6 +205,80 @@ void fill_normals(torch::Tensor& out, std::uint64_t seed, std::uint64_t stream) 
     for (std::int64_t i = 0; i < out.numel(); ++i)
       data[i] = static_cast<scalar_t>(random_normal(seed, stream, static_cast<std::uint64_t>(i)));
   });
+}
+
+std::int64_t* DeviceStep::counts(torch::Device device, std::size_t size) {
+  const auto count = static_cast<std::int64_t>(size);
+  if (!counts_.defined() || counts_.numel() < count || counts_.device() != device)
+    counts_ = at::zeros({count}, torch::dtype(torch::kInt64).device(device));
+  return counts_.data_ptr<std::int64_t>();
+}
+
+void DeviceStep::curvature(const std::vector<CudaEntry>& entries, double samples, bool check_finite) {
+  if (entries.empty()) return;
+  const torch::Device device = entries.front().param.device();
+  std::int64_t* const count = counts(device, entries.size());
+  std::vector<const MethodOptions*> seen;
+  std::vector<GroupOptions> groups;
+  std::vector<TensorJob> jobs;
+  for (const CudaEntry& e : entries) {
+    const auto group = static_cast<std::size_t>(std::find(seen.begin(), seen.end(), e.options) - seen.begin());
+    if (group == seen.size()) {
+      seen.push_back(e.options);
+      dynamic_cast<const ElementwiseMethod&>(e.options->implementation())
+          .set_curvature_values(*e.options, samples, groups.emplace_back());
+    }
+    TensorJob job{dtype_of(e.param),
+                  static_cast<std::int32_t>(group),
+                  e.param.data_ptr(),
+                  e.grad.data_ptr(),
+                  {},
+                  count + jobs.size(),
+                  e.param.numel()};
+    set_states(job, groups[group], e.buffers);
+    jobs.push_back(job);
+  }
+  pass(device, groups, jobs, check_finite, false);
+}
+
+namespace {
+
+// A pass of one group over the buffers of every entry. The gradient stands in for the parameter, which the pass does
+// not look at.
+std::vector<TensorJob> moments_jobs(const std::vector<MomentsEntry>& entries, std::int64_t* counts) {
+  std::vector<TensorJob> jobs;
+  for (const MomentsEntry& e : entries)
+    jobs.push_back({dtype_of(e.grad),
+                    0,
+                    e.grad.data_ptr(),
+                    e.grad.data_ptr(),
+                    {e.mean.data_ptr(), e.squares.data_ptr()},
+                    counts + jobs.size(),
+                    e.grad.numel()});
+  return jobs;
+}
+
+template <class M>
+GroupOptions moments_group(double number) {
+  GroupOptions group;
+  set_values<M>(group, {number});
+  group.clip = false;
+  return group;
+}
+
+}  // namespace
+
+void DeviceStep::add_moments(const std::vector<MomentsEntry>& entries, std::int64_t n) {
+  if (entries.empty()) return;
+  const torch::Device device = entries.front().grad.device();
+  pass(device, {moments_group<MomentsOnDevice>(1.0 / static_cast<double>(n))},
+       moments_jobs(entries, counts(device, entries.size())), false, false);
+}
+
+torch::Tensor DeviceStep::signal(const std::vector<MomentsEntry>& entries, std::int64_t n) {
+  const torch::Device device = entries.front().grad.device();
+  return pass(device, {moments_group<SignalOnDevice>(1.0 / static_cast<double>(n - 1))},
+              moments_jobs(entries, counts(device, entries.size())), false, true);
 }
 
 CudaStep::CudaStep() : kernels_(caching_allocator()) {}
@@ -259,25 +315,27 @@ void CudaStep::step(const std::vector<CudaEntry>& entries, const StepLimits& lim
   kernels_.launch_rest(sums, stream_);
 }
 
-void CudaStep::curvature(const std::vector<CudaEntry>& entries, double samples, bool check_finite) {
-  if (entries.empty()) return;
-  device_ = entries.front().param.device();
+torch::Tensor CudaStep::pass(torch::Device device, const std::vector<GroupOptions>& groups,
+                             const std::vector<TensorJob>& jobs, bool check_finite, bool sums) {
+  device_ = device;
   const c10::DeviceGuard guard(device_);
   stream_ = current_stream(device_);
-  const auto count = static_cast<std::int64_t>(entries.size());
-  if (!curvature_) curvature_ = std::make_unique<MultiTensorStep>(caching_allocator());
-  if (!curvature_counts_.defined() || curvature_counts_.numel() != count)
-    curvature_counts_ = at::zeros({count}, torch::dtype(torch::kInt64).device(device_));
-  std::vector<TensorJob> jobs;
-  const std::vector<GroupOptions> groups = curvature_groups(entries, samples, curvature_counts_, jobs);
-  curvature_->prepare(groups, jobs, {0.0, check_finite}, stream_);
-  curvature_->launch(false, stream_);
+  if (!passes_) passes_ = std::make_unique<MultiTensorStep>(caching_allocator());
+  passes_->prepare(groups, jobs, {0.0, check_finite}, stream_);
+  passes_->launch(sums, stream_);
+  if (!sums) return {};
+  constexpr std::int64_t kNumbers = sizeof(StepSums) / sizeof(double);
+  const torch::Tensor launches = value_at(passes_->device_status(), offsetof(Status, launches), torch::kInt64, {1});
+  const torch::Tensor kept = value_at(passes_->device_sums(), 0, torch::kFloat64,
+                                      {kSumsKept, static_cast<std::int64_t>(jobs.size()), kNumbers});
+  return kept.index_select(0, (launches - 1).remainder(kSumsKept))[0].narrow(1, kGradUpdate, 2).contiguous();
 }
 
-torch::Tensor CudaStep::value_at(const void* base, std::size_t offset, torch::Dtype type) const {
+torch::Tensor CudaStep::value_at(const void* base, std::size_t offset, torch::Dtype type,
+                                 torch::IntArrayRef sizes) const {
   void* place = const_cast<char*>(static_cast<const char*>(base)) + offset;
   // With its device said, since asking the driver for it might end a capture.
-  return at::for_blob(place, {}).options(torch::dtype(type).device(device_)).target_device(device_).make_tensor();
+  return at::for_blob(place, sizes).options(torch::dtype(type).device(device_)).target_device(device_).make_tensor();
 }
 
 torch::Tensor CudaStep::refused() const {
@@ -286,7 +344,7 @@ torch::Tensor CudaStep::refused() const {
 
 Status CudaStep::status() const {
   Status status = kernels_.status(stream_);
-  if (curvature_) status.refused_steps += curvature_->status(stream_).refused_steps;
+  if (passes_) status.refused_steps += passes_->status(stream_).refused_steps;
   return status;
 }
 

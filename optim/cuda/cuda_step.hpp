@@ -31,6 +31,12 @@ struct CudaEntry {
   std::int64_t number = 0;  // of this step, as the host counts
 };
 
+// One parameter's gradient, and what is kept of those before it: contiguous, with as many elements, in float64 for
+// float64 and float32 otherwise.
+struct MomentsEntry {
+  torch::Tensor grad, mean, squares;
+};
+
 // A device's steps, as the optimizer sees them. All entries of a step are on one device.
 class DeviceStep {
  public:
@@ -49,7 +55,12 @@ class DeviceStep {
   // Enqueues the pass by which the methods' buffers learn curvature from `grad`, those of a loss on `samples` sampled
   // labels; waits for nothing. With `check_finite` a gradient that is not finite makes it a no-op, which status()
   // counts as a refused step. All entries' methods have such a pass.
-  virtual void curvature(const std::vector<CudaEntry>& entries, double samples, bool check_finite) = 0;
+  void curvature(const std::vector<CudaEntry>& entries, double samples, bool check_finite);
+
+  // Enqueue the passes of GradientMoments. The second returns its sums without waiting: [entries, 2] float64 on the
+  // device.
+  void add_moments(const std::vector<MomentsEntry>& entries, std::int64_t n);
+  torch::Tensor signal(const std::vector<MomentsEntry>& entries, std::int64_t n);
 
   // Whether the last step was refused: a bool scalar on the device, for work enqueued before the next.
   virtual torch::Tensor refused() const = 0;
@@ -57,6 +68,17 @@ class DeviceStep {
   // These wait for the last step, whichever stream is current.
   virtual Status status() const = 0;
   virtual std::vector<StepSums> step_sums(std::int64_t ago = 0) const = 0;  // see MultiTensorStep
+
+ protected:
+  // Enqueues a pass beside the steps, with tables of its own; waits for nothing. With `sums` it returns those of each
+  // job that a pass has: grad_update and inv_denom, [jobs, 2] float64 on the device.
+  virtual torch::Tensor pass(torch::Device device, const std::vector<GroupOptions>& groups,
+                             const std::vector<TensorJob>& jobs, bool check_finite, bool sums) = 0;
+
+ private:
+  // An int64 of each of `size` tensors, which the kernels of a pass count in.
+  std::int64_t* counts(torch::Device device, std::size_t size);
+  torch::Tensor counts_;
 };
 
 // What the kernels know of a method. Throws std::invalid_argument for a method they do not have.
@@ -79,11 +101,6 @@ void fill_normals(torch::Tensor& out, std::uint64_t seed, std::uint64_t stream);
 std::vector<GroupOptions> groups_of(const std::vector<CudaEntry>& entries, MatrixBatches& matrices,
                                     std::vector<TensorJob>& jobs);
 
-// The same for the passes by which buffers learn curvature. `counts`: an int64 of each entry on the device, which the
-// kernels count in.
-std::vector<GroupOptions> curvature_groups(const std::vector<CudaEntry>& entries, double samples,
-                                           const torch::Tensor& counts, std::vector<TensorJob>& jobs);
-
 // On the device that is current when it is made; tables are in memory of LibTorch's caching allocator. Throws
 // std::runtime_error with why_unavailable().
 class CudaStep : public DeviceStep {
@@ -101,21 +118,22 @@ class CudaStep : public DeviceStep {
 
   bool update(const std::vector<CudaEntry>& entries, const StepLimits& limits) override;
 
-  void curvature(const std::vector<CudaEntry>& entries, double samples, bool check_finite) override;
-
   torch::Tensor refused() const override;
 
   // These wait for the last step; see MultiTensorStep.
   Status status() const override;
   std::vector<StepSums> step_sums(std::int64_t ago) const override;
 
+ protected:
+  torch::Tensor pass(torch::Device device, const std::vector<GroupOptions>& groups, const std::vector<TensorJob>& jobs,
+                     bool check_finite, bool sums) override;
+
  private:
-  // A value in the kernels' tables as a scalar tensor.
-  torch::Tensor value_at(const void* base, std::size_t offset, torch::Dtype type) const;
+  // A value in the kernels' tables as a scalar tensor, or `sizes` of them.
+  torch::Tensor value_at(const void* base, std::size_t offset, torch::Dtype type, torch::IntArrayRef sizes = {}) const;
 
   MultiTensorStep kernels_;
-  std::unique_ptr<MultiTensorStep> curvature_;  // null until it is asked for
-  torch::Tensor curvature_counts_;
+  std::unique_ptr<MultiTensorStep> passes_;  // null until it is asked for
   MatrixBatches matrices_;
   std::size_t entries_ = 0;  // of the last step
   torch::Device device_{torch::kCPU};

@@ -159,7 +159,10 @@ __device__ void apply(const TensorRow& tensor, const void* grads, Range range, c
       if constexpr (kHeldBuffers & 2) state1[i] = state[1][lane];
       if constexpr (kHeldBuffers & 4) state2[i] = state[2][lane];
       if constexpr (kHeldBuffers & 8) state3[i] = state[3][lane];
-      if constexpr (kSums) add_sums(p[lane], g[lane], stored, inv_denom, still && moved.by != T(0), sum);
+      if constexpr (kSums && kMoves<M>)
+        add_sums(p[lane], g[lane], stored, inv_denom, still && moved.by != T(0), sum);
+      else if constexpr (kSums)
+        sum[4] += static_cast<double>(moved.by), sum[5] += static_cast<double>(inv_denom);
     }
     if constexpr (kKind != Pass::step)
       for (int k = 0; k < kSumCount; ++k) total[k] += sum[k];

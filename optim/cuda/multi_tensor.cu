@@ -292,6 +292,7 @@ void MultiTensorStep::launch_rest(bool sums, Stream stream) {
 
 const Status* MultiTensorStep::device_status() const { return tables_->status.as<Status>(); }
 const GroupOptions* MultiTensorStep::device_groups() const { return tables_->groups.data(); }
+const StepSums* MultiTensorStep::device_sums() const { return tables_->tensor_sums.as<StepSums>(); }
 
 Status MultiTensorStep::status(Stream stream) const {
   Status status;

@@ -104,6 +104,8 @@ class MultiTensorStep {
   // prepare(). Null before the first.
   const Status* device_status() const;
   const GroupOptions* device_groups() const;
+  // The sums of the last kSumsKept launches, kSumsKept times one per job; `launches` of the status says which is where.
+  const StepSums* device_sums() const;
 
   // These wait for the stream, which is that of the last launch. step_sums() has one entry per job, of the launch
   // `ago` launches before, below kSumsKept, which had sums and as many jobs; zero if it was refused.

@@ -27,6 +27,7 @@ void MultiTensorStep::launch_first(Stream) {}
 void MultiTensorStep::launch_rest(bool, Stream) {}
 const Status* MultiTensorStep::device_status() const { return nullptr; }
 const GroupOptions* MultiTensorStep::device_groups() const { return nullptr; }
+const StepSums* MultiTensorStep::device_sums() const { return nullptr; }
 Status MultiTensorStep::status(Stream) const { return {}; }
 std::vector<StepSums> MultiTensorStep::step_sums(Stream, std::int64_t) const { return {}; }
 

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "optim/kernels/elementwise.hpp"
-#include "optim/kernels/matrix_passes.hpp"
+#include "optim/kernels/passes.hpp"
 #include "optim/methods/blockwise.hpp"
 #include "optim/methods/elementwise.hpp"
 
@@ -9,7 +9,7 @@
 namespace scalevec::kernels {
 
 using LibraryRules = Joined<KernelsOf<ElementwiseMethods>, PassesOf<ElementwiseMethods>, BlockMethods,
-                            TypeList<MomentumPass, ReadPass, ApplyPass>>;
+                            TypeList<MomentumPass, ReadPass, ApplyPass, MomentsPass, SignalPass>>;
 
 template <class M>
 const RuleLoops& library_loops(unsigned held) {

@@ -1,7 +1,7 @@
 #include <cmath>
 
 #include "optim/core/param_role.hpp"
-#include "optim/kernels/matrix_passes.hpp"
+#include "optim/kernels/passes.hpp"
 #include "optim/methods/elementwise.hpp"
 #include "tests/support/catch.hpp"
 

@@ -49,21 +49,12 @@ class EmulatedStep : public cuda::DeviceStep {
     launch(sums);
   }
 
-  void curvature(const std::vector<cuda::CudaEntry>& entries, double samples, bool check_finite) override {
-    if (!curvature_) curvature_ = std::make_unique<EmulatedStep>();
-    const torch::Tensor counts = torch::zeros({static_cast<std::int64_t>(entries.size())}, torch::kInt64);
-    curvature_->jobs_.clear();
-    curvature_->groups_ = cuda::curvature_groups(entries, samples, counts, curvature_->jobs_);
-    curvature_->limits_ = {0.0, check_finite};
-    curvature_->launch(false);
-  }
-
   torch::Tensor refused() const override { return torch::tensor(status_.bad_tensor) >= 0; }
 
   cuda::Status status() const override {
     ++waits;
     cuda::Status status = status_;
-    if (curvature_) status.refused_steps += curvature_->status_.refused_steps;
+    if (passes_) status.refused_steps += passes_->status_.refused_steps;
     return status;
   }
   std::vector<StepSums> step_sums(std::int64_t ago) const override {
@@ -71,6 +62,21 @@ class EmulatedStep : public cuda::DeviceStep {
     const auto end =
         sums_.begin() + (cuda::sums_slot(status_.launches, ago) + 1) * static_cast<std::int64_t>(jobs_.size());
     return {end - static_cast<std::int64_t>(entries_), end};
+  }
+
+ protected:
+  torch::Tensor pass(torch::Device, const std::vector<cuda::GroupOptions>& groups,
+                     const std::vector<cuda::TensorJob>& jobs, bool check_finite, bool sums) override {
+    if (!passes_) passes_ = std::make_unique<EmulatedStep>();
+    passes_->jobs_ = jobs;
+    passes_->groups_ = groups;
+    passes_->entries_ = jobs.size();
+    passes_->limits_ = {0.0, check_finite};
+    passes_->launch(sums);
+    if (!sums) return {};
+    std::vector<double> out;
+    for (const StepSums& of : passes_->step_sums(0)) out.insert(out.end(), {of.grad_update, of.inv_denom});
+    return torch::tensor(out, torch::kFloat64).view({-1, 2});
   }
 
  private:
@@ -134,7 +140,7 @@ class EmulatedStep : public cuda::DeviceStep {
     if (sums) emulated_launch(tensors, [&] { cuda::tensor_sums_kernel(view); });
   }
 
-  std::unique_ptr<EmulatedStep> curvature_;  // null until it is asked for
+  std::unique_ptr<EmulatedStep> passes_;  // null until it is asked for
   cuda::MatrixBatches matrices_;
   std::size_t entries_ = 0;
   std::vector<cuda::TensorJob> jobs_;

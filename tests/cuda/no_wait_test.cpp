@@ -100,7 +100,7 @@ TEST_CASE("forward, backward and step of every design ask for no value") {
       }
 }
 
-TEST_CASE("every option of a dense decoder asks for no value") {
+TEST_CASE("every option of a decoder asks for no value") {
   const std::vector<const char*> changes{
       R"({"norm": "layer"})",
       R"({"norm": "layer", "scales": "unified", "execution": "folded"})",
@@ -114,6 +114,7 @@ TEST_CASE("every option of a dense decoder asks for no value") {
       R"({"no_rope": [0]})",
       R"({"attn_softcap": 20, "kv_heads": 1})",
       R"({"logit_softcap": 30})",
+      R"({"moe": {"experts": 3, "top_k": 2, "expert_width": 12, "shared_width": 8}})",
       R"({"qkv_bias": true, "o_bias": true, "qk_norm": false, "kv_heads": 1})",
       R"({"qk_norm_width": "full"})",
       R"({"qk_norm_scale": false})",

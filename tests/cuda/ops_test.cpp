@@ -236,7 +236,47 @@ TEST_CASE("a decoder's loss and gradients on the device are the CPU's, in float3
       }
 }
 
-// On a GPU in float32, and in bfloat16 below compute capability 9.0, experts take their tokens one after another.
+namespace {
+
+// How often a forward pass under autocast converts activations [4, 8, …] for a product. The host's attention, whose
+// heads have a dimension more, does it by itself.
+int conversions(const DecoderOptions& options) {
+  Decoder decoder(options, 1);
+  decoder.to(kPlace);
+  const OnDevice on;
+  static int seen;
+  seen = 0;
+  const at::CallbackHandle handle = at::addGlobalCallback(
+      at::RecordFunctionCallback([](const at::RecordFunction& function) {
+        if (std::string_view(function.name()) != "aten::_to_copy" || !function.inputs()[0].isTensor())
+          return std::unique_ptr<at::ObserverContext>();
+        const Tensor& x = function.inputs()[0].toTensor();
+        if (x.dim() == 3 && x.size(1) == 8 && x.scalar_type() == torch::kFloat32) ++seen;
+        return std::unique_ptr<at::ObserverContext>();
+      }).needsInputs(true));
+  {
+    const Autocast autocast(kPlace, torch::kBFloat16);
+    decoder.loss(tokens().to(kPlace), 0);
+  }
+  at::removeCallback(handle);
+  return seen;
+}
+
+}  // namespace
+
+TEST_CASE("under autocast a layer converts no activation behind an RMSNorm, and each LayerNorm's output once") {
+  if (skipped()) return;
+  for (const Execution execution : {Execution::naive, Execution::folded})
+    for (const NormKind norm : {NormKind::rms, NormKind::layer}) {
+      DecoderOptions options = small_decoder("plain", false, execution);
+      options.norm = norm;
+      const int one = conversions(options);
+      options.layers = 3;
+      INFO((norm == NormKind::rms ? "RMSNorm" : "LayerNorm") << ", folded " << (execution == Execution::folded));
+      CHECK(conversions(options) - one == (norm == NormKind::rms ? 0 : 2 * 2));
+    }
+}
+
 TEST_CASE("a mixture's loss and gradients on the device are the CPU's, with the experts' products grouped") {
   if (skipped()) return;
   for (const char* preset : {"plain", "hg", "dp", "dnp", "or", "unified"})

@@ -8,6 +8,7 @@
 #include <limits>
 #include <sstream>
 
+#include "optim/gradient_moments.hpp"
 #include "optim/method.hpp"
 #include "optim/optim.hpp"
 #include "optim/step_hooks.hpp"
@@ -616,4 +617,34 @@ TEST_CASE("a device's parameters share one clip norm and the check by name with 
   device[3].grad()[1] = std::nan("");
   CHECK(message_of([&] { two->step(); }) == "the gradient of param.1.1 is not finite");
   CHECK(torch::equal(device[0], before));
+}
+
+TEST_CASE("means and deviations of gradients on a device are the CPU's") {
+  for (const auto type : {torch::kFloat64, torch::kFloat32, torch::kBFloat16}) {
+    INFO(c10::str(type));
+    std::vector<Tensor> params;
+    for (const Tensor& p : make_params()) params.push_back(p.detach().to(type).requires_grad_(true));
+    EmulatedStep device;
+    GradientMoments ours(params), hosts(params);
+    // More launches than the device keeps the sums of.
+    for (int window = 0; window < 70; ++window) {
+      const int steps = window == 69 ? 6 : 2;
+      for (int step = 0; step < steps; ++step) {
+        for (std::size_t i = 0; i < params.size(); ++i)
+          params[i].mutable_grad() = torch::randn_like(params[i].detach());
+        ours.add(&device);
+        hosts.add(nullptr);
+      }
+      const Tensor got = ours.signal(&device), want = hosts.signal(nullptr);
+      CHECK(torch::allclose(got, want, type == torch::kFloat64 ? 1e-12 : 1e-5, 0.0));
+      if (window + 1 < 70) {
+        ours.reset();
+        hosts.reset();
+      }
+    }
+    for (std::size_t i = 0; i < params.size(); ++i) {
+      CHECK(torch::allclose(ours.entries()[i].mean, hosts.entries()[i].mean, 1e-5, 1e-6));
+      CHECK(torch::allclose(ours.entries()[i].squares, hosts.entries()[i].squares, 1e-6, 0.0));
+    }
+  }
 }

@@ -69,6 +69,12 @@ TEST_CASE("folded execution saves what the backward needs, to the byte") {
                         [](std::int64_t sum, const SavedTensor& s) { return sum + s.storage_bytes(); });
     CHECK(bytes == layers * block + ends + more);
   }
+  // Capped attention forms its weights again in the backward pass, from q, k and v without a number per head.
+  DecoderOptions capped = small("plain", Execution::folded);
+  capped.attn_softcap = 20.0;
+  std::int64_t bytes = 0;
+  for (const SavedTensor& s : kept_by(capped)) bytes += s.storage_bytes();
+  CHECK(bytes == layers * (block - n * heads * f) + ends);
 }
 
 TEST_CASE("no design saves the same values twice") {

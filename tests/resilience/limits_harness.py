@@ -25,7 +25,7 @@ import tempfile
 
 import runs
 
-HANG = 120  # seconds after a request to stop
+HANG = 120  # seconds: after a request to stop, and to refuse
 POWERS = (2**31 - 1, 2**31, 2**32, 2**53, 2**63 - 1, -2**63, 2**64)
 RUN = {**runs.BASE, "steps": 6, "checkpoint": {"every": 4, "keep": 3}, "validation": {"every": 3, "sequences": 8}}
 FOUND = re.compile(r"runtime error|ERROR: AddressSanitizer: (?!allocator is out of memory)|Assertion|terminate called|INTERNAL ASSERT")
@@ -82,15 +82,15 @@ class Limits:
             os.environ.get("ASAN_OPTIONS", "detect_leaks=0:detect_container_overflow=0:alloc_dealloc_mismatch=0"),
             f"allocator_may_return_null=1:max_allocation_size_mb={memory}:soft_rss_limit_mb={memory}")))}
 
-    def call(self, args):
-        """(status or None if it was stopped, stderr)."""
+    def call(self, args, seconds):
+        """(status or None if it was stopped after `seconds`, stderr)."""
         def bounded():
             if self.memory:
                 resource.setrlimit(resource.RLIMIT_DATA, (self.memory, self.memory))
         with subprocess.Popen([self.program, *args], cwd=self.root, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                               env=self.environment, preexec_fn=bounded, start_new_session=True) as process:
             try:
-                errors = process.communicate(timeout=self.seconds)[1]
+                errors = process.communicate(timeout=seconds)[1]
                 return process.returncode, errors
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGTERM)
@@ -104,7 +104,8 @@ class Limits:
 
     def fault(self, args, refused):
         """What is wrong with the end of a command, or None."""
-        status, errors = self.call(args)
+        # A refusal ends by itself, however busy the machine is.
+        status, errors = self.call(args, HANG if refused else self.seconds)
         if FOUND.search(errors):
             return "a finding: " + errors[-2000:]
         if status == "does not stop":
