@@ -50,10 +50,11 @@ Assignments sorted_by_expert(const Tensor& experts, std::int64_t count) {
 namespace {
 
 // Whether LibTorch's grouped product takes these widths and needs no value: in bfloat16 on a GPU of compute capability
-// 9.0 or more. Elsewhere it copies `ends` to the host.
+// 9.x or 10.x. Elsewhere it copies `ends` to the host.
 bool has_grouped_product(const Tensor& x, torch::ScalarType type, std::int64_t in, std::int64_t out) {
-  return type == torch::kBFloat16 && in % 8 == 0 && out % 8 == 0 &&
-         (!x.is_cuda() || ops::device::compute_capability(x) >= 90);
+  if (type != torch::kBFloat16 || in % 8 != 0 || out % 8 != 0) return false;
+  const int major = x.is_cuda() ? ops::device::compute_capability(x) / 10 : 9;
+  return major == 9 || major == 10;
 }
 
 // The rows of each expert in blocks of one length, the last of which is filled up with zeros, so that a product of
@@ -63,9 +64,10 @@ struct Blocks {
   Tensor place;   // [rows] int64: where each row is among count·length
   Tensor expert;  // [count] int64: whose rows a block has; of blocks without any, the last expert
 
-  // Half as long as an expert has rows on average: a quarter more rows than there are, and three copies of each weight.
+  // A quarter as long as an expert has rows on average, if that is not below 16: a quarter more rows than there are,
+  // and five copies of a weight on average.
   Blocks(const Assignments& a, std::int64_t experts)
-      : length(std::max<std::int64_t>(16, (a.expert.size(0) / (2 * experts) + 15) / 16 * 16)),
+      : length(std::max<std::int64_t>(16, (a.expert.size(0) / (4 * experts) + 15) / 16 * 16)),
         count((a.expert.size(0) + experts * (length - 1)) / length) {
     const Tensor ends = a.ends.to(torch::kInt64), begins = at::constant_pad_nd(ends, {1, -1});
     const Tensor blocks = (ends - begins + (length - 1)).div(length, "floor"), block_ends = blocks.cumsum(0);
@@ -76,7 +78,7 @@ struct Blocks {
   Tensor filled(const Tensor& rows) const {
     return at::zeros({count * length, rows.size(1)}, rows.options())
         .index_copy_(0, place, rows)
-        .view({count, length, -1});
+        .view({count, length, rows.size(1)});
   }
   Tensor rows_of(const Tensor& filled) const { return filled.flatten(0, 1).index_select(0, place); }
 };
@@ -95,7 +97,7 @@ struct BlockProduct : torch::autograd::Function<BlockProduct> {
     const Blocks blocks({{}, {}, saved[2], saved[3]}, weight.size(0));
     const Tensor grad = blocks.filled(grads[0]);
     const Tensor dx = blocks.rows_of(at::bmm(grad, weight.index_select(0, blocks.expert).transpose(1, 2)));
-    // A product with zeros and ones, whose sums have a fixed order.
+    // A product with zeros and ones, whose sums have a fixed order. An infinity of one expert makes every one's NaN.
     const Tensor parts = at::bmm(blocks.filled(x).transpose(1, 2), grad);
     const Tensor whose =
         blocks.expert.eq(at::arange(weight.size(0), blocks.expert.options()).unsqueeze(1)).to(parts.scalar_type());

@@ -27,7 +27,7 @@ torch::Tensor permuted(const torch::Tensor& x, const torch::Tensor& order, const
 
 // y [N·top_k, out]: row i of x [N·top_k, in], which is sorted, through maps[expert of i]. Maps of one shape, which have
 // the same parts defined. `columns` [in], or undefined, are the scale vectors that all of them share. By LibTorch's
-// grouped product in bfloat16 on a GPU of compute capability 9.0 or more, for widths that are multiples of 8; else by a
+// grouped product in bfloat16 on a GPU of compute capability 9.x or 10.x, for widths that are multiples of 8; else by a
 // product of batches, over blocks of rows that are filled up with zeros to one length.
 torch::Tensor apply_grouped(const std::vector<const ScaledMap*>& maps, const torch::Tensor& x, const Assignments& a,
                             const torch::Tensor& columns, const Norm& norm);

@@ -104,6 +104,26 @@ std::string parse_error(const CLI::App& app, const CLI::ParseError& e) {
   return text + " (see " + path + " --help)";
 }
 
+std::string line_of(const std::exception& e) {
+  // LibTorch's messages carry a backtrace after their first line.
+  const std::string what = e.what(), line = what.substr(0, what.find('\n'));
+  return scalevec::experiments::out_of_memory(e).value_or(scalevec::experiments::gpu_failed(e).value_or(line));
+}
+
+// On a GPU that failed, LibTorch's destructors throw too, while the first error is still on its way.
+void say_when_terminated() {
+  std::set_terminate([] {
+    std::string line = "ended by an exception that nothing handles";
+    try {
+      if (const std::exception_ptr error = std::current_exception()) std::rethrow_exception(error);
+    } catch (const std::exception& e) {
+      line = line_of(e);
+    } catch (...) {
+    }
+    std::_Exit(fail(1, line));
+  });
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -112,6 +132,7 @@ int main(int argc, char** argv) {
   scalevec::make_products_reproducible();
 
   say_when_stopped();
+  say_when_terminated();
   scalevec::experiments::say_when_mapped_files_fail();
   // A write past a limit on file sizes is then an error like that of a full disk, not the program's end.
   std::signal(SIGXFSZ, SIG_IGN);
@@ -146,9 +167,6 @@ int main(int argc, char** argv) {
   } catch (const scalevec::ConfigError& e) {
     return fail(2, e.what());
   } catch (const std::exception& e) {
-    // LibTorch's messages carry a backtrace after their first line.
-    const std::string line = std::string(e.what()).substr(0, std::string(e.what()).find('\n'));
-    return fail(1,
-                scalevec::experiments::out_of_memory(e).value_or(scalevec::experiments::gpu_failed(e).value_or(line)));
+    return fail(1, line_of(e));
   }
 }

@@ -76,7 +76,7 @@ struct CappedAttention : torch::autograd::Function<CappedAttention> {
   }
 
   static tensor_list backward(AutogradContext* context, const tensor_list& grads) {
-    refuse_double_backward();
+    refuse_double_backward("");
     const auto saved = context->get_saved_variables();
     const Tensor &q = saved[0], &k = saved[1], &v = saved[2], &out = saved[3], &grad = grads[0];
     const double scale = context->saved_data["scale"].toDouble(), cap = context->saved_data["cap"].toDouble();
@@ -105,7 +105,7 @@ struct CappedAttention : torch::autograd::Function<CappedAttention> {
 
 Tensor capped_attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, double cap,
                         std::int64_t window) {
-  const torch::ScalarType product = device::product_type(q);
+  const torch::ScalarType product = q.scalar_type() == torch::kFloat64 ? torch::kFloat64 : device::product_type(q);
   return CappedAttention::apply(q.to(product), k.to(product), v.to(product), scale, cap, window);
 }
 

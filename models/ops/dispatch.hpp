@@ -3,6 +3,7 @@
 #include <torch/types.h>
 
 #include <stdexcept>
+#include <string>
 
 // What our operators share.
 namespace scalevec::models::ops {
@@ -17,10 +18,10 @@ void by_dtype(const torch::Tensor& x, const Body& body) {
 }
 
 // Throws std::logic_error if gradients of gradients are being recorded.
-inline void refuse_double_backward() {
+inline void refuse_double_backward(const char* instead = ", or ops::composed") {
   if (torch::GradMode::is_enabled())
     throw std::logic_error(
-        "a fused operator has no gradient of its gradient; allowed: create_graph = false, or ops::composed");
+        std::string("a fused operator has no gradient of its gradient; allowed: create_graph = false") + instead);
 }
 
 }  // namespace scalevec::models::ops

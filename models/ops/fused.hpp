@@ -56,7 +56,8 @@ struct Scaled {
 };
 
 // Applies W' of every map to x [.., in]; each result is [.., out]. Saves x, once for all maps, and the output of a
-// norm; the backward pass computes W' again. The gradient of x is accumulated in one buffer.
+// norm; the backward pass computes W' again, but for on a device under autocast, which keeps it. The gradient of x is
+// accumulated in one buffer.
 std::vector<torch::Tensor> scaled_linear(const torch::Tensor& x, const std::vector<Scaled>& maps);
 
 // Mean over rows of log Σ_j exp(logits_j) − logits_target, in nats: logits [n, d], target int64 [n] in [0, d), n ≥ 1.

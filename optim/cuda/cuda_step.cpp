@@ -276,9 +276,14 @@ void DeviceStep::add_moments(const std::vector<MomentsEntry>& entries, std::int6
 }
 
 torch::Tensor DeviceStep::signal(const std::vector<MomentsEntry>& entries, std::int64_t n) {
+  if (entries.empty()) return torch::zeros({0, 2}, torch::kFloat64);
   const torch::Device device = entries.front().grad.device();
   return pass(device, {moments_group<SignalOnDevice>(1.0 / static_cast<double>(n - 1))},
               moments_jobs(entries, counts(device, entries.size())), false, true);
+}
+
+torch::Tensor pass_sums(const torch::Tensor& launches, const torch::Tensor& kept) {
+  return kept.index_select(0, (launches - 1).remainder(kSumsKept))[0].narrow(1, kGradUpdate, 2).contiguous();
 }
 
 CudaStep::CudaStep() : kernels_(caching_allocator()) {}
@@ -328,7 +333,7 @@ torch::Tensor CudaStep::pass(torch::Device device, const std::vector<GroupOption
   const torch::Tensor launches = value_at(passes_->device_status(), offsetof(Status, launches), torch::kInt64, {1});
   const torch::Tensor kept = value_at(passes_->device_sums(), 0, torch::kFloat64,
                                       {kSumsKept, static_cast<std::int64_t>(jobs.size()), kNumbers});
-  return kept.index_select(0, (launches - 1).remainder(kSumsKept))[0].narrow(1, kGradUpdate, 2).contiguous();
+  return pass_sums(launches, kept);
 }
 
 torch::Tensor CudaStep::value_at(const void* base, std::size_t offset, torch::Dtype type,

@@ -101,6 +101,10 @@ void fill_normals(torch::Tensor& out, std::uint64_t seed, std::uint64_t stream);
 std::vector<GroupOptions> groups_of(const std::vector<CudaEntry>& entries, MatrixBatches& matrices,
                                     std::vector<TensorJob>& jobs);
 
+// The sums of the last launch that a pass has, [jobs, 2], out of those that the device keeps: `launches` int64 [1] is
+// the status's, `kept` float64 [kSumsKept, jobs, numbers in StepSums].
+torch::Tensor pass_sums(const torch::Tensor& launches, const torch::Tensor& kept);
+
 // On the device that is current when it is made; tables are in memory of LibTorch's caching allocator. Throws
 // std::runtime_error with why_unavailable().
 class CudaStep : public DeviceStep {

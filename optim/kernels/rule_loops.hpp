@@ -27,7 +27,7 @@ using Compute = std::conditional_t<std::is_same_v<P, double>, double, float>;
 
 // Elements of a float partial sum: a vector lane adds 32 of them, whose rounding stays below 1e-6 of a sum of terms of
 // one sign even where every addition rounds the same way. Without -fopenmp-simd, of which no macro of the compiler
-// tells, and under the sanitizers the sum is serial, in one lane.
+// tells, and under the sanitizers of addresses and threads the sum is serial, in one lane.
 #if !defined(SCALEVEC_OPENMP_SIMD) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr std::int64_t kLanes = 1;
 #elif defined(__AVX512F__)

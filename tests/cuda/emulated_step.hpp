@@ -74,9 +74,10 @@ class EmulatedStep : public cuda::DeviceStep {
     passes_->limits_ = {0.0, check_finite};
     passes_->launch(sums);
     if (!sums) return {};
-    std::vector<double> out;
-    for (const StepSums& of : passes_->step_sums(0)) out.insert(out.end(), {of.grad_update, of.inv_denom});
-    return torch::tensor(out, torch::kFloat64).view({-1, 2});
+    const torch::Tensor kept = torch::from_blob(
+        passes_->sums_.data(), {cuda::kSumsKept, static_cast<std::int64_t>(jobs.size()), sizeof(StepSums) / 8},
+        torch::kFloat64);
+    return cuda::pass_sums(torch::full({1}, passes_->status_.launches, torch::kInt64), kept);
   }
 
  private:
