@@ -9,6 +9,7 @@
 #include <set>
 
 #include "optim/core/random.hpp"
+#include "optim/matrix/squares.hpp"
 #include "optim/optimizer.hpp"
 #include "optim/optimizer_parts.hpp"
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "optim/cuda/cuda_step.hpp"
 #include "optim/optimizer_step.hpp"
 #include "optim/parallel/parallel.hpp"
 #include "optim/step_shard.hpp"

@@ -1,8 +1,10 @@
 #include <fmt/core.h>
 
+// Before Boost's header, which uses it.
+#include <cmath>
+
 #include <algorithm>
 #include <boost/math/statistics/bivariate_statistics.hpp>
-#include <cmath>
 
 #include "experiments/figures/branch_race.hpp"
 #include "experiments/figures/figure.hpp"

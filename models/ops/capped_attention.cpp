@@ -8,7 +8,7 @@
 
 #include "models/ops/attention.hpp"
 #include "models/ops/device.hpp"
-#include "models/ops/fused.hpp"
+#include "models/ops/dispatch.hpp"
 
 namespace scalevec::models::ops {
 namespace {

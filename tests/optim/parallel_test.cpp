@@ -10,9 +10,9 @@
 
 #include "tests/support/catch.hpp"
 
-namespace kernels = scalevec::kernels;
-
 namespace {
+
+using namespace scalevec;
 
 using Loop = void (*)(std::int64_t, const std::function<void(std::int64_t)>&);
 
