@@ -1,6 +1,7 @@
 #include "optim/gradient_moments.hpp"
 
 #include <ATen/ops/_foreach_zero.h>
+#include <c10/core/DeviceGuard.h>
 #include <torch/utils.h>
 
 #include "optim/cuda/cuda_step.hpp"
@@ -57,7 +58,10 @@ GradientMoments::GradientMoments(const std::vector<Tensor>& params) : params_(pa
 
 cuda::DeviceStep* GradientMoments::who(cuda::DeviceStep* device) const {
   if (device || params_.empty() || params_.front().is_cpu()) return device;
-  if (!own_) own_ = std::make_shared<cuda::CudaStep>();
+  if (!own_) {
+    const c10::DeviceGuard guard(params_.front().device());
+    own_ = std::make_shared<cuda::CudaStep>();
+  }
   return own_.get();
 }
 

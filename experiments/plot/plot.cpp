@@ -21,13 +21,12 @@ namespace fs = std::filesystem;
 fs::path scratch_pattern(const fs::path& dir, const std::string& plot) {
   const std::string stem = ".plot-" + plot + "-";
   std::error_code ignored;
-  std::vector<fs::path> left;
+  std::vector<fs::path> others;
   for (const auto& entry : fs::directory_iterator(dir, ignored)) {
     const std::string name = entry.path().filename().string();
-    if (name.starts_with(stem) && name.size() == stem.size() + 6 && TemporaryFolder::left_behind(entry.path()))
-      left.push_back(entry.path());
+    if (name.starts_with(stem) && name.size() == stem.size() + 6) others.push_back(entry.path());
   }
-  for (const fs::path& path : left) fs::remove_all(path, ignored);
+  for (const fs::path& path : others) TemporaryFolder::remove_if_left(path);
   return dir / (stem + "XXXXXX");
 }
 

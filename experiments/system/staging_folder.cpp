@@ -58,12 +58,14 @@ TemporaryFolder::TemporaryFolder(const fs::path& pattern) {
   }
 }
 
-bool TemporaryFolder::left_behind(const fs::path& folder) {
+void TemporaryFolder::remove_if_left(const fs::path& folder) {
   const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return false;
-  const bool held = ::flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  if (fd < 0) return;
+  // The lock is held until the folder is gone: one that was just made gets its own, sees that it is gone, and is made
+  // anew.
+  std::error_code ignored;
+  if (::flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) fs::remove_all(folder, ignored);
   ::close(fd);
-  return !held;
 }
 
 TemporaryFolder::~TemporaryFolder() {

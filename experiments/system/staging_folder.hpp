@@ -34,8 +34,8 @@ class TemporaryFolder {
  public:
   // Made from a path that ends in XXXXXX, which become letters that no other has. Throws RunError.
   explicit TemporaryFolder(const std::filesystem::path& pattern);
-  // Whether the folder was left by a program that was killed: the one that works in it holds a lock.
-  static bool left_behind(const std::filesystem::path& folder);
+  // Removes the folder if it was left by a program that was killed: the one that works in it holds a lock.
+  static void remove_if_left(const std::filesystem::path& folder);
   ~TemporaryFolder();
   TemporaryFolder(const TemporaryFolder&) = delete;
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;

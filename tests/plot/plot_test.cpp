@@ -10,11 +10,13 @@
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <mutex>
 #include <stdexcept>
 #include <thread>
 #include <vector>
 
 #include "experiments/errors.hpp"
+#include "experiments/system/staging_folder.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/text.hpp"
 
@@ -223,19 +225,39 @@ TEST_CASE("without gnuplot data and script are written", "[plot]") {
 TEST_CASE("several may draw the same plot at once", "[plot]") {
   REQUIRE(have_gnuplot());
   const Folder folder;
-  std::atomic<int> failed{0};
+  std::mutex guard;
+  std::string said;  // by those that failed
   std::vector<std::thread> drawing;
   for (int i = 0; i < 3; ++i)
     drawing.emplace_back([&] {
       for (int turn = 0; turn < 4; ++turn) try {
           write_plot(line_plot({3.0, 2.0}), folder.path);
-        } catch (const std::exception&) {
-          ++failed;
+        } catch (const std::exception& e) {
+          const std::lock_guard lock(guard);
+          said.append(e.what()) += "\n";
         }
     });
   for (std::thread& t : drawing) t.join();
-  CHECK(failed == 0);
+  CHECK(said == "");
   CHECK(folder.entries() == 4);
+}
+
+TEST_CASE("a temporary folder is not taken for one that was left, at any moment", "[plot]") {
+  const Folder folder;
+  std::atomic<int> lost{0};
+  std::vector<std::thread> working;
+  for (int i = 0; i < 4; ++i)
+    working.emplace_back([&] {
+      for (int turn = 0; turn < 500; ++turn) {
+        for (const auto& other : fs::directory_iterator(folder.path)) TemporaryFolder::remove_if_left(other.path());
+        const TemporaryFolder work(folder.path / "work-XXXXXX");
+        std::this_thread::yield();
+        if (!std::ofstream(work.path() / "file").put('x').flush()) ++lost;
+      }
+    });
+  for (std::thread& t : working) t.join();
+  CHECK(lost == 0);
+  CHECK(folder.entries() == 0);
 }
 
 TEST_CASE("a failure of gnuplot is an error with its message", "[plot]") {
