@@ -18,7 +18,7 @@ foreach(folder IN LISTS folders)
   file(GLOB_RECURSE headers RELATIVE ${SOURCE} ${SOURCE}/${folder}/*.hpp)
   foreach(header IN LISTS headers)
     # Those that only our own sources include.
-    if(header MATCHES "^optim/(config|cuda)/|^models/kernels/|/(device|device_rows|dispatch|gradient_moments|kernel_rows|library_rules|optimizer_(parts|step)|options_json|qk_clip|role_policy_json|root)[.]hpp$"
+    if(header MATCHES "^optim/(config|cuda)/|^models/kernels/|/(device|device_rows|dispatch|gradient_moments|kernel_rows|library_rules|optimizer_(parts|step)|options_json|qk_clip|query_block|role_policy_json|root)[.]hpp$"
        OR (NOT "optim" IN_LIST folders AND header MATCHES "/matrix/"))
       continue()
     endif()

@@ -110,17 +110,17 @@ std::string line_of(const std::exception& e) {
   return scalevec::experiments::out_of_memory(e).value_or(scalevec::experiments::gpu_failed(e).value_or(line));
 }
 
-// On a GPU that failed, LibTorch's destructors throw too, while the first error is still on its way.
-void say_when_terminated() {
-  std::set_terminate([] {
-    std::string line = "ended by an exception that nothing handles";
+// On a GPU that failed, LibTorch's destructors throw too, while the first error is still on its way. Any other
+// exception that nothing handles aborts as ever: it is a fault of the program.
+void say_when_gpu_fails() {
+  static const std::terminate_handler otherwise = std::set_terminate([] {
     try {
       if (const std::exception_ptr error = std::current_exception()) std::rethrow_exception(error);
     } catch (const std::exception& e) {
-      line = line_of(e);
+      if (const auto failed = scalevec::experiments::gpu_failed(e)) std::_Exit(fail(1, *failed));
     } catch (...) {
     }
-    std::_Exit(fail(1, line));
+    otherwise();
   });
 }
 
@@ -132,7 +132,7 @@ int main(int argc, char** argv) {
   scalevec::make_products_reproducible();
 
   say_when_stopped();
-  say_when_terminated();
+  say_when_gpu_fails();
   scalevec::experiments::say_when_mapped_files_fail();
   // A write past a limit on file sizes is then an error like that of a full disk, not the program's end.
   std::signal(SIGXFSZ, SIG_IGN);

@@ -5,7 +5,6 @@
 #include <torch/autograd.h>
 #include <torch/types.h>
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <optional>
@@ -14,6 +13,7 @@
 #include "models/kernels/attention_kernels.hpp"
 #include "models/ops/fused.hpp"
 #include "models/ops/kernel_rows.hpp"
+#include "models/ops/query_block.hpp"
 #include "optim/parallel/parallel.hpp"
 
 namespace scalevec::models::ops {
@@ -126,17 +126,6 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale
 }
 
 namespace composed {
-namespace {
-
-// [T, T] bool: whether position i (row) attends to position j (column). i attends to itself and the window − 1
-// positions before it.
-Tensor visible(std::int64_t length, std::int64_t window, const torch::TensorOptions& like) {
-  const Tensor ones = torch::ones({length, length}, like.dtype(torch::kBool));
-  return ones.tril().logical_and(ones.triu(1 - window));
-}
-
-}  // namespace
-
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, std::int64_t window) {
   const std::int64_t length = q.size(1), group = q.size(2) / k.size(2);
   const bool windowed = window > 0 && window < length;
@@ -152,14 +141,15 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale
   };
   return at::scaled_dot_product_attention(
              q.transpose(1, 2), heads(k), heads(v),
-             windowed ? std::optional<Tensor>(visible(length, window, q.options())) : std::nullopt, /*dropout_p=*/0.0,
+             windowed ? std::optional<Tensor>(QueryBlock(0, length, window, q.options(), length).hidden.logical_not())
+                      : std::nullopt,
+             /*dropout_p=*/0.0,
              /*is_causal=*/!windowed, scale, /*enable_gqa=*/group > 1 && !repeats)
       .transpose(1, 2)
       .contiguous();
 }
 
 Tensor max_logit(const Tensor& q, const Tensor& k, double scale, std::int64_t window) {
-  constexpr std::int64_t kBlock = 256;  // queries at once
   const torch::NoGradGuard no_grad;
   const auto type = q.scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
   const std::int64_t length = q.size(1), kv_heads = k.size(2), group = q.size(2) / kv_heads;
@@ -167,15 +157,11 @@ Tensor max_logit(const Tensor& q, const Tensor& k, double scale, std::int64_t wi
   if (q.numel() == 0) return out;
   const Tensor keys = k.to(type).permute({0, 2, 3, 1}).unsqueeze(2);  // [B, H_kv, 1, d, T]
   const Tensor queries = q.to(type).transpose(1, 2).unflatten(1, {kv_heads, group});
-  for (std::int64_t begin = 0; begin < length; begin += kBlock) {
-    const std::int64_t end = std::min(length, begin + kBlock),
-                       from = window > 0 ? std::max<std::int64_t>(0, begin - window + 1) : 0;
-    const Tensor row = torch::arange(begin, end, q.options().dtype(torch::kInt64)).unsqueeze(1),
-                 column = torch::arange(from, end, q.options().dtype(torch::kInt64));
-    Tensor hidden = column > row;
-    if (window > 0) hidden = hidden.logical_or(column <= row - window);
-    const Tensor scores = at::matmul(queries.narrow(3, begin, end - begin), keys.narrow(4, from, end - from)) * scale;
-    out = at::maximum(out, scores.masked_fill(hidden, -INFINITY).amax({0, 3, 4}).flatten());
+  for (std::int64_t begin = 0; begin < length; begin += QueryBlock::kQueries) {
+    const QueryBlock block(begin, length, window, q.options());
+    const Tensor scores =
+        at::matmul(queries.narrow(3, begin, block.size), keys.narrow(4, block.from, block.columns)) * scale;
+    out = at::maximum(out, scores.masked_fill(block.hidden, -INFINITY).amax({0, 3, 4}).flatten());
   }
   return out;
 }

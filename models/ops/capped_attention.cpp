@@ -2,13 +2,13 @@
 #include <torch/autograd.h>
 #include <torch/types.h>
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 
 #include "models/ops/attention.hpp"
 #include "models/ops/device.hpp"
 #include "models/ops/dispatch.hpp"
+#include "models/ops/query_block.hpp"
 
 namespace scalevec::models::ops {
 namespace {
@@ -17,13 +17,9 @@ using torch::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::tensor_list;
 
-constexpr std::int64_t kBlock = 256;  // queries at once
-
-// What a block of queries attends to, of heads that share keys: rows are the block's queries of each query head.
-struct Block {
-  std::int64_t begin, size, from, columns;  // queries begin + [0, size), positions from + [0, columns)
-  Tensor q, k, v;                           // [B, H_kv, rows, d], [B, H_kv, columns, d]
-  Tensor hidden;                            // [size, columns]: positions that a query does not attend to
+// With what its queries are multiplied by, of heads that share keys: rows are the block's queries of each query head.
+struct Block : QueryBlock {
+  Tensor q, k, v;  // [B, H_kv, rows, d], [B, H_kv, columns, d]
 
   // [B, T, H, d] as [B, H_kv, rows, d], and back.
   static Tensor rows_of(const Tensor& x, std::int64_t begin, std::int64_t size, std::int64_t kv_heads) {
@@ -34,19 +30,10 @@ struct Block {
   }
 
   Block(const Tensor& all_q, const Tensor& all_k, const Tensor& all_v, std::int64_t first, std::int64_t window)
-      : begin(first),
-        size(std::min(kBlock, all_q.size(1) - first)),
-        from(window > 0 ? std::max<std::int64_t>(0, first - window + 1) : 0),
-        columns(first + size - from),
+      : QueryBlock(first, all_q.size(1), window, all_q.options()),
         q(rows_of(all_q, begin, size, all_k.size(2))),
         k(all_k.narrow(1, from, columns).transpose(1, 2)),
-        v(all_v.narrow(1, from, columns).transpose(1, 2)) {
-    const auto integers = all_q.options().dtype(torch::kInt64);
-    const Tensor row = torch::arange(begin, begin + size, integers).unsqueeze(1),
-                 column = torch::arange(from, from + columns, integers);
-    hidden = column > row;
-    if (window > 0) hidden = hidden.logical_or(column <= row - window);
-  }
+        v(all_v.narrow(1, from, columns).transpose(1, 2)) {}
 
   // tanh(scale·q kᵀ/cap), in `type`.
   Tensor bounded(double scale, double cap, torch::ScalarType type) const {
@@ -63,7 +50,7 @@ struct CappedAttention : torch::autograd::Function<CappedAttention> {
                         double cap, std::int64_t window) {
     const torch::ScalarType exact = at::toOpMathType(q.scalar_type());
     Tensor out = at::empty(q.sizes(), q.options());
-    for (std::int64_t begin = 0; begin < q.size(1); begin += kBlock) {
+    for (std::int64_t begin = 0; begin < q.size(1); begin += Block::kQueries) {
       const Block block(q, k, v, begin, window);
       const Tensor weights = block.weights(block.bounded(scale, cap, exact), cap);
       out.narrow(1, begin, block.size).copy_(block.in_place(at::matmul(weights.to(q.scalar_type()), block.v)));
@@ -84,7 +71,7 @@ struct CappedAttention : torch::autograd::Function<CappedAttention> {
     const torch::ScalarType type = q.scalar_type(), exact = at::toOpMathType(type);
     Tensor dq = at::empty(q.sizes(), q.options()), dk = at::zeros(k.sizes(), k.options().dtype(exact)),
            dv = at::zeros(v.sizes(), v.options().dtype(exact));
-    for (std::int64_t begin = 0; begin < q.size(1); begin += kBlock) {
+    for (std::int64_t begin = 0; begin < q.size(1); begin += Block::kQueries) {
       const Block block(q, k, v, begin, window);
       const Tensor bounded = block.bounded(scale, cap, exact), weights = block.weights(bounded, cap);
       const Tensor output_grad = Block::rows_of(grad, begin, block.size, k.size(2)),
